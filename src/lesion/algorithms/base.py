@@ -1,0 +1,43 @@
+"""Base: what every algorithm is given and what it hands back. A job comes in as paths and plain values;
+a predictor goes out.
+"""
+
+# N batch · K outputs
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.artifact import Manifest
+from lesion.data.images import Pixels
+from lesion.data.metadata import Row
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training job: where its channels are mounted, what the user set, where results go."""
+
+    channels: Mapping[str, Path]
+    hyperparameters: Mapping[str, object]
+    model_dir: Path
+    output_dir: Path
+    num_cores: int
+    show_progress: bool = False
+
+
+class Predictor(Protocol):
+    """A loaded artifact. The one door of serving, `lesion predict` and the check at the end of training."""
+
+    manifest: Manifest
+
+    def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
+        """Probabilities [N, K] of N pictures (uint8 RGB of any size) and their metadata, by column name;
+        safe from several threads.
+        """
+        ...

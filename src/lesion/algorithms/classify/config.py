@@ -1,0 +1,117 @@
+"""The hyperparameters of the classifier: each declared once, with its type, bounds, default and a sentence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lesion.config import Hyperparameters, tunable
+from lesion.metrics import METRICS
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class ClassifyConfig(Hyperparameters):
+    """Everything a user can set. Names that name columns are the columns of `train.csv` and `test.csv`."""
+
+    # network
+    model: str = tunable("efficientnet_b2", doc="Backbone: any timm model name.")
+    model_args: dict[str, Any] = tunable(
+        {}, doc='JSON object handed to timm beside the name, such as {"pad_type": "same"}.'
+    )
+    pretrained: bool | str = tunable(
+        True,
+        doc="Starting weights: true takes the `pretrained` channel, else timm's hub; a path takes that safetensors "
+        "file; false starts from noise.",
+    )
+    image_size: int = tunable(
+        260,
+        ge=32,
+        le=2048,
+        doc="Side in pixels of the square that the network sees; more sees finer detail and costs its square.",
+    )
+    image_mean: tuple[float, ...] | None = tunable(
+        None, doc="Mean per RGB channel, in 0 to 1, that is subtracted; none takes what timm states for the model."
+    )
+    image_std: tuple[Positive, ...] | None = tunable(
+        None, doc="Standard deviation per RGB channel that is divided by; none takes what timm states for the model."
+    )
+    output_size: int = tunable(1, ge=1, le=1, doc="Outputs of the network: 1 for a yes-or-no target.")
+
+    # columns
+    image_column: str | None = tunable(
+        None, doc="Column with the picture's name; none takes `image_name` or `image_id`."
+    )
+    target_column: str = tunable(
+        "target", doc="Column to predict: 0 and 1, or two words, of which the later in the alphabet is 1."
+    )
+    class_name_column: str | None = tunable(
+        "benign_malignant", doc="Column whose words name the classes 0 and 1 in answers; unused where it is absent."
+    )
+    group_column: str = tunable("patient_id", doc="Column with the patient or slide: its rows are kept in one fold.")
+    metadata_columns: tuple[str, ...] = tunable(
+        ("sex", "age_approx", "anatom_site_general_challenge"),
+        doc="Columns fed to the network beside the picture; an empty list uses pictures only.",
+    )
+
+    # folds
+    folds: int = tunable(
+        6, ge=2, le=100, doc="Parts of the cross-validation; each trains one network on all other parts."
+    )
+    split: str = tunable(
+        "group_kfold",
+        doc="How rows are dealt to folds: group_kfold, stratified_group_kfold, kfold, stratified_kfold, or the name of "
+        "a column that holds each row's fold.",
+    )
+
+    # training
+    epochs: int = tunable(
+        15, ge=1, le=10_000, tune=(5, 40), doc="Passes over the training rows at most; early stopping may end before."
+    )
+    patience: int = tunable(3, ge=1, doc="Epochs without a better `metric` after which a fold stops.")
+    batch_size_train: int = tunable(64, ge=4, tune=(16, 128), doc="Pictures a training step; less needs less memory.")
+    batch_size_validation: int = tunable(32, ge=1, doc="Pictures a step when the held-out rows are predicted.")
+    batch_size_test: int = tunable(16, ge=1, doc="Pictures a step when the test set is predicted.")
+    learning_rate: float = tunable(
+        5e-4,
+        gt=0,
+        le=1,
+        tune=(1e-5, 1e-2),
+        scale="Logarithmic",
+        doc="Adam's first step size; halve it if the loss climbs.",
+    )
+    lr_factor: float = tunable(
+        0.4, gt=0, lt=1, tune=(0.1, 0.8), doc="What the learning rate is multiplied by on a plateau."
+    )
+    lr_patience: int = tunable(1, ge=0, doc="Epochs without a better `metric` before the learning rate falls.")
+    weight_decay: float = tunable(
+        0.0, ge=0, le=1, doc="Adam's L2 penalty; raise it if training beats validation by far."
+    )
+    class_weight: Literal["none", "balanced"] | Positive = tunable(
+        "none", doc="Weight of class 1 in the loss: none is 1, balanced is negatives ÷ positives, or a number."
+    )
+    metric: Literal[tuple(METRICS)] = tunable(  # type: ignore[valid-type]
+        "roc_auc", doc="Validation metric that picks the best epoch, lowers the learning rate and stops early."
+    )
+    tta: int = tunable(
+        3, ge=1, le=8, doc="Views (flips and quarter turns) averaged for out-of-fold, test and served predictions."
+    )
+
+    # machine
+    device: Literal["auto", "cpu", "cuda"] = tunable("auto", doc="Where to compute; auto takes a GPU if there is one.")
+    num_workers: Literal["auto"] | Annotated[int, Field(ge=0)] = tunable(
+        "auto", doc="Threads that read and augment pictures; auto is one a core. Never changes the result."
+    )
+    on_bad_image: Literal["error", "drop"] = tunable(
+        "error",
+        doc="When pictures are missing or unreadable: stop and name them, or leave their rows out and name them.",
+    )
+    seed: int = tunable(0, ge=0, lt=2**32, doc="Same seed, data and settings: same result.")
+
+    @model_validator(mode="after")
+    def _channels(self) -> Self:
+        for name in ("image_mean", "image_std"):
+            if (value := getattr(self, name)) is not None and len(value) != 3:
+                raise ValueError(f"{name} needs three numbers, for red, green and blue, not {len(value)}")
+        return self

@@ -1,0 +1,176 @@
+"""Fold: one network trained on all rows but a fold's, judged by that fold's.
+
+Nothing is carried from one fold to the next.
+"""
+
+# K outputs · M metadata features · S samples
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.predict import mean_probs
+from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
+from lesion.data.metadata import Kind, MetadataEncoder, Row
+from lesion.data.table import Source
+from lesion.data.transforms import Augment, Preprocess
+from lesion.engine.loop import predict, train_one_epoch
+from lesion.engine.optim import create_optimizer, create_scheduler, learning_rate
+from lesion.engine.stopping import BestEpoch
+from lesion.metrics import METRICS, REPORTED, score_all
+from lesion.models.fusion import FusionNet, create_network
+from lesion.models.weights import load_weights
+from lesion.targets import Target
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all folds start from, the same for each."""
+
+    config: ClassifyConfig
+    source: Source
+    targets_SK: NDArray[np.float32]
+    metadata_rows: Sequence[Row]
+    metadata_kinds: Mapping[str, Kind]
+    preprocess: Preprocess
+    target: Target
+    weights: Mapping[str, Tensor] | None
+    device: torch.device
+    num_workers: int
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold's best weights, and the probabilities [S, K] it gives the rows `index_S` that it held out."""
+
+    fold: int
+    weights: dict[str, Tensor]
+    encoder: MetadataEncoder
+    index_S: NDArray[np.intp]
+    probs_SK: NDArray[np.float32]
+    best_epoch: int
+    metrics: dict[str, float]
+    history: list[dict[str, Any]]
+
+
+def run_fold(fold: int, held_S: NDArray[np.bool_], shared: Shared, bar: tqdm[Any]) -> FoldResult:
+    """Trains until the epochs are over or the metric stops getting better; keeps the best epoch;
+    predicts what was held out.
+    """
+    config, target = shared.config, shared.target
+    training_S, validation_S = np.flatnonzero(~held_S), np.flatnonzero(held_S)
+    encoder = MetadataEncoder.fit([shared.metadata_rows[row] for row in training_S.tolist()], shared.metadata_kinds)
+    dataset = Dataset(shared.source, encoder.encode(shared.metadata_rows), shared.targets_SK)
+    held_batches = ordered_batches(validation_S, config.batch_size_validation)
+    held = partial(load, dataset, held_batches, lambda: shared.preprocess, num_workers=shared.num_workers)
+
+    network = fresh_network(shared, encoder)
+    positive_weight = class_weight(config, shared.targets_SK[training_S])
+    optimizer = create_optimizer(
+        network.parameters(), learning_rate=config.learning_rate, weight_decay=config.weight_decay
+    )
+    better = METRICS[config.metric].better
+    scheduler = create_scheduler(optimizer, better=better, factor=config.lr_factor, patience=config.lr_patience)
+    best = BestEpoch(better, config.patience)
+    history: list[dict[str, Any]] = []
+    for epoch in range(config.epochs):
+        started = time.monotonic()
+        key = (config.seed, fold, epoch)
+        order = training_batches(training_S, config.batch_size_train, seed=config.seed, fold=fold, epoch=epoch)
+        batches = load(dataset, order, lambda: Augment(config.image_size), num_workers=shared.num_workers, key=key)
+        with dropout_stream(key, shared.device):
+            train_loss = train_one_epoch(
+                network,
+                counted(batches, bar),
+                partial(target.loss, positive_weight=positive_weight),
+                optimizer,
+                shared.device,
+            )
+        scores = score(network, counted(held(), bar), shared, num_views=1)[2]
+        best.update(epoch, scores[config.metric], network)
+        history.append(
+            {"fold": fold, "epoch": epoch, "lr": learning_rate(optimizer), "train_loss": train_loss, **scores}
+        )
+        report_epoch(history[-1], num_pictures=len(held_S), seconds=time.monotonic() - started)
+        scheduler.step(scores[config.metric])
+        if best.should_stop:
+            bar.total = (bar.total or 0) - (config.epochs - epoch - 1) * len(held_S)
+            break
+
+    network.load_state_dict(best.weights)
+    index_S, probs_SK, scores = score(network, held(), shared, num_views=config.tta)
+    log.info("fold=%d best_epoch=%d rows=%d", fold, best.epoch, len(index_S))
+    for name, value in scores.items():
+        log.info(REPORTED[f"fold:{name}"].line(value))
+    return FoldResult(fold, best.weights, encoder, index_S, probs_SK, best.epoch, scores, history)
+
+
+def fresh_network(shared: Shared, encoder: MetadataEncoder) -> FusionNet:
+    """The network as every fold finds it: initial weights from the seed, the backbone's from the starting weights."""
+    network = create_network(
+        shared.config.model,
+        shared.config.model_args,
+        shared.preprocess,
+        num_metadata=encoder.num_features,
+        num_outputs=shared.target.num_outputs,
+        seed=shared.config.seed,
+    )
+    if shared.weights is not None:
+        load_weights(network.backbone, shared.config.model, shared.weights, where="pretrained weights")
+    return network.to(shared.device)
+
+
+def class_weight(config: ClassifyConfig, targets_SK: NDArray[np.float32]) -> float:
+    """The weight of class 1 in the loss, from a fold's training rows."""
+    if config.class_weight == "balanced":
+        return float((targets_SK == 0).sum() / (targets_SK == 1).sum())
+    return 1.0 if config.class_weight == "none" else float(config.class_weight)
+
+
+def score(
+    network: FusionNet, batches: Iterable[Batch], shared: Shared, *, num_views: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32], dict[str, float]]:
+    """Positions [S], probabilities [S, K] and metrics of the batches' rows."""
+    index_S, logits_VSK = predict(network, batches, shared.device, num_views=num_views)
+    probs_SK = mean_probs(shared.target, logits_VSK)
+    return index_S, probs_SK, score_all(shared.targets_SK[index_S, 0], probs_SK[:, 0])
+
+
+@contextmanager
+def dropout_stream(key: tuple[int, ...], device: torch.device) -> Iterator[None]:
+    """Inside, torch's own randomness (dropout) follows from (seed, fold, epoch);
+    after it the global state is as before.
+    """
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([*key, 1]).generate_state(1)[0]))
+        yield
+
+
+def counted(batches: Iterable[Batch], bar: tqdm[Any]) -> Iterator[Batch]:
+    """The same batches; the progress bar moves on as each is done."""
+    for batch in batches:
+        yield batch
+        bar.update(len(batch.index_N))
+
+
+def report_epoch(row: Mapping[str, Any], *, num_pictures: int, seconds: float) -> None:
+    """One line for people, then one a metric for SageMaker."""
+    log.info("fold=%d epoch=%d lr=%.1e images_per_s=%.0f", row["fold"], row["epoch"], row["lr"], num_pictures / seconds)
+    for name, value in row.items():
+        if f"epoch:{name}" in REPORTED:
+            log.info(REPORTED[f"epoch:{name}"].line(value))

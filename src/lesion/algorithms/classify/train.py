@@ -1,0 +1,204 @@
+"""Train: from a job to an artifact and its results. The file to read first: the steps of training, in their order."""
+
+# K outputs · M metadata features · S samples
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lesion import artifact
+from lesion.algorithms.base import Job
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.fold import FoldResult, Shared, run_fold
+from lesion.algorithms.classify.predict import ClassifyPredictor, load
+from lesion.algorithms.classify.results import summarise, write_results, write_submission
+from lesion.algorithms.classify.sources import open_sources
+from lesion.artifact import FoldRecord, Manifest
+from lesion.data.check import check_pictures
+from lesion.data.folds import NEVER, Folds, assign_folds, check_folds, each_fold, folds_from_column
+from lesion.data.metadata import column_kinds
+from lesion.data.table import SampleTable
+from lesion.data.transforms import Preprocess
+from lesion.engine.device import limit_threads, pick_device
+from lesion.errors import PlatformError
+from lesion.metrics import REPORTED
+from lesion.models.backbone import create_backbone, pretrained_config
+from lesion.models.weights import load_weights, starting_weights
+from lesion.targets import Target
+
+log = logging.getLogger(__name__)
+
+
+def train(job: Job) -> None:
+    """Cross-validates, and leaves the artifact in `job.model_dir` and the results in `job.output_dir`.
+
+    Raises UserError for whatever the user can mend, and before the first batch for all that can be known by then.
+    """
+    config = ClassifyConfig.parse(job.hyperparameters)
+    log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
+    started = time.monotonic()
+    device = pick_device(config.device)
+    limit_threads(job.num_cores)
+    num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
+
+    weights = checked_weights(config, job.channels.get("pretrained"))
+    training, num_held, test = open_sources(config, job.channels)
+    training = check_pictures(training, policy=config.on_bad_image, num_workers=num_workers, what="training")
+    if test is not None:
+        test = check_pictures(test, policy=config.on_bad_image, num_workers=num_workers, what="test")
+    table = training.table()
+    fold_S = choose_folds(table, config, num_held)
+    log_start(table, fold_S, device, num_workers)
+
+    rows = table.metadata_rows()
+    shared = Shared(
+        config=config,
+        source=training,
+        targets_SK=targets_of(table),
+        metadata_rows=rows,
+        metadata_kinds=column_kinds(rows, config.metadata_columns),
+        preprocess=preprocess_for(config),
+        target=Target("binary", table.class_names),
+        weights=weights,
+        device=device,
+        num_workers=num_workers,
+    )
+    results: list[FoldResult] = []
+    with tqdm(total=num_pictures(fold_S, config.epochs), unit="picture", disable=not job.show_progress) as bar:
+        for fold, held_S in each_fold(fold_S):
+            results.append(run_fold(fold, held_S, shared, bar))
+
+    summary, prob_S = summarise(results, table, fold_S)
+    manifest = artifact.save(
+        job.model_dir, describe(shared, table, results, summary), {r.fold: r.weights for r in results}
+    )
+    predictor = load(job.model_dir, device)
+    check_artifact(job.model_dir, device, shared, results)
+    write_results(job.output_dir, table=table, fold_S=fold_S, prob_S=prob_S, results=results, summary=summary)
+    if test is not None:
+        write_submission(job.output_dir / "submission.csv", predictor, test, batch_size=config.batch_size_test)
+    for name, value in summary["overall"]["metrics"].items():
+        log.info(REPORTED[f"validation:{name}"].line(value))
+    log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(manifest.folds), (time.monotonic() - started) / 60)
+
+
+def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
+    """The starting weights, known to fit the network; None starts from noise."""
+    backbone = create_backbone(config.model, config.model_args)
+    weights = starting_weights(config.model, config.model_args, config.pretrained, channel)
+    if weights is not None:
+        load_weights(
+            backbone,
+            config.model,
+            weights,
+            where=config.pretrained if config.pretrained is not True else "pretrained weights",
+        )
+    return weights
+
+
+def choose_folds(table: SampleTable, config: ClassifyConfig, num_held: int) -> Folds:
+    """Each row's fold: by the splitter or column the user chose;
+    with a validation channel its rows are the one fold.
+    """
+    assert table.target_S is not None
+    if num_held:
+        fold_S: Folds = np.full(len(table), NEVER)
+        fold_S[len(table) - num_held :] = 0
+    elif table.fold_S is not None:
+        fold_S = folds_from_column(table.fold_S)
+    else:
+        fold_S = assign_folds(
+            table.group_S, table.target_S, config.folds, seed=config.seed, split=config.split, name_S=table.name_S
+        )
+    are_groups_kept = config.split not in {"kfold", "stratified_kfold"}
+    check_folds(fold_S, table.target_S, table.group_S if are_groups_kept else None)
+    return fold_S
+
+
+def preprocess_for(config: ClassifyConfig) -> Preprocess:
+    """The image size the user chose, and the mean and deviation that the user or else timm states for the weights."""
+    stated = pretrained_config(config.model)
+    mean = config.image_mean or stated.get("mean") or (0.5, 0.5, 0.5)
+    std = config.image_std or stated.get("std") or (0.5, 0.5, 0.5)
+    return Preprocess(config.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def targets_of(table: SampleTable) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    assert table.target_S is not None  # a training table without targets was refused when it was read
+    return table.target_S.reshape(-1, 1)
+
+
+def num_pictures(fold_S: Folds, epochs: int) -> int:
+    """How many pictures all folds read if none stops early: every row is trained on or held out, once an epoch."""
+    return epochs * len(fold_S) * (int(fold_S.max()) + 1)
+
+
+def log_start(table: SampleTable, fold_S: Folds, device: torch.device, num_workers: int) -> None:
+    """What was chosen and why the folds can be trusted: device, workers, rows, groups and positives of each fold."""
+    assert table.target_S is not None
+    log.info(
+        "device=%s torch=%s workers=%d threads=%d", device, torch.__version__, num_workers, torch.get_num_threads()
+    )
+    for fold, held_S in each_fold(fold_S):
+        groups = "" if table.group_S is None else f" groups={len(np.unique(table.group_S[held_S]))}"
+        log.info("fold=%d rows=%d positives=%d%s", fold, held_S.sum(), int(table.target_S[held_S].sum()), groups)
+
+
+def describe(
+    shared: Shared, table: SampleTable, results: list[FoldResult], summary: dict[str, dict[str, object]]
+) -> Manifest:
+    """The manifest: everything that prediction needs beside the weights, and where they came from."""
+    config = shared.config
+    return Manifest(
+        algorithm="classify",
+        model=config.model,
+        model_args=config.model_args,
+        target={
+            "kind": shared.target.kind,
+            "class_names": shared.target.class_names,
+            "threshold": summary["overall"]["threshold"],
+        },
+        preprocessing=shared.preprocess.as_json(),
+        num_views=config.tta,
+        metadata_columns=list(config.metadata_columns),
+        image_column=table.image_column,
+        target_column=config.target_column,
+        metrics=summary,
+        data_fingerprint=table.fingerprint(),
+        config=config.as_json(),
+        packages=artifact.package_versions(),
+        folds=[
+            FoldRecord(
+                fold=result.fold,
+                file=f"fold_{result.fold}.safetensors",
+                sha256="",  # filled in when the file is written
+                metadata=result.encoder.as_json(),
+                best_epoch=result.best_epoch,
+                metrics=result.metrics,
+            )
+            for result in results
+        ],
+    )
+
+
+def check_artifact(model_dir: Path, device: torch.device, shared: Shared, results: list[FoldResult]) -> None:
+    """Asks each fold as it was written for one row that it held out. Raises PlatformError if the answer is another."""
+    for result in results:
+        predictor: ClassifyPredictor = load(model_dir, device, fold=result.fold)
+        row = int(result.index_S[0])
+        prob = predictor.predict([shared.source.read(row)], [shared.metadata_rows[row]])[0]
+        if not np.allclose(prob, result.probs_SK[0], atol=1e-4 if device.type == "cpu" else 1e-2):
+            raise PlatformError(
+                f"the artifact answers {prob} where fold {result.fold} said {result.probs_SK[0]} before it was written",
+                where=model_dir,
+                do="Check disk and memory of this machine, and run the job again.",
+            )

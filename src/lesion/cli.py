@@ -1,0 +1,217 @@
+"""CLI: `lesion train | serve | predict | describe | sample-data`.
+
+The one place on the command line that catches errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lesion import launch, sagemaker
+from lesion.errors import LesionError
+
+log = logging.getLogger("lesion")
+
+EXIT_BUG = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and ends the process: 0 done, 2 the user's to mend, 3 the platform's, 1 our bug."""
+    args = _parser().parse_args(arguments)
+    sagemaker.prepare_libraries()
+    _log_to_stdout()
+    try:
+        status = args.run(args)
+    except LesionError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        status = error.exit_code
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+def _train(args: argparse.Namespace) -> int:
+    """The parent: starts the training process, and writes the failure file if that could not."""
+    root: Path = args.root
+    sagemaker.clear_failure(root)
+    progress = [] if args.no_progress else ["--progress"] * sys.stderr.isatty()
+    status = launch.run_child([sys.executable, "-m", "lesion.cli", "train-process", "--root", str(root), *progress])
+    if status and status != 128 + 15 and not sagemaker.has_failure(root):
+        reason = (
+            launch.describe_death(status) or f"the training process ended with exit code {status}; the log says why"
+        )
+        print(f"error: {reason}", file=sys.stderr)  # noqa: T201
+        sagemaker.write_failure(root, reason)
+    return status if status >= 0 else 128 - status
+
+
+def _train_process(args: argparse.Namespace) -> int:
+    """The child: trains, and turns whatever goes wrong into a failure file and an exit code."""
+    try:
+        job = sagemaker.read_job(args.root, show_progress=args.progress)
+        from lesion.algorithms.classify.train import train
+
+        train(job)
+    except LesionError as error:
+        sagemaker.write_failure(args.root, str(error))
+        raise
+    except MemoryError:
+        sagemaker.write_failure(
+            args.root, "out of memory: lower batch_size_train or image_size, or choose a larger instance"
+        )
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        sagemaker.write_failure(
+            args.root, f"a bug in Lesion: {type(error).__name__}: {error}. The log has the traceback."
+        )
+        return EXIT_BUG
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from lesion.serve.server import serve
+
+    settings = sagemaker.read_server_settings()
+    return serve(args.root / "model", settings, port=args.port or settings.port, device=args.device, fold=args.fold)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from lesion.algorithms.classify.predict_files import predict_files
+
+    show_progress = not args.no_progress and sys.stderr.isatty()
+    num_failed = predict_files(
+        args.input,
+        model_dir=args.model,
+        output=args.output,
+        device=args.device,
+        fold=args.fold,
+        num_cores=sagemaker.usable_cores(),
+        show_progress=show_progress,
+    )
+    return 2 if num_failed else 0
+
+
+def _describe(args: argparse.Namespace) -> int:
+    if args.what == "hyperparameters":
+        from lesion.algorithms.classify.config import ClassifyConfig
+        from lesion.config import describe
+
+        print(describe(ClassifyConfig))  # noqa: T201
+    else:
+        from lesion.metrics import REPORTED
+
+        print(json.dumps([{"Name": m.name, "Regex": m.regex} for m in REPORTED.values()], indent=2))  # noqa: T201
+    return 0
+
+
+def _sample_data(args: argparse.Namespace) -> int:
+    from lesion.data.sample_data import draw_dataset
+
+    draw_dataset(args.directory, num_images=args.num_images, seed=args.seed)
+    print(f"{args.num_images} drawn pictures in {args.directory}")  # noqa: T201
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lesion", description="Train and serve classifiers of medical pictures.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, summary: str, example: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary, epilog=f"example: {example}")
+        added.set_defaults(run=run)
+        return added
+
+    train = command(
+        "train", _train, "Train on the channels and write the model.", "lesion train --root local_test/test_dir"
+    )
+    _add_root(train)
+    train.add_argument("--no-progress", action="store_true", help="no progress bar, as in the container")
+
+    process = commands.add_parser("train-process")  # what `train` starts; not for people
+    process.set_defaults(run=_train_process)
+    _add_root(process)
+    process.add_argument("--progress", action="store_true")
+
+    serve = command("serve", _serve, "Answer /ping and /invocations from the model.", "lesion serve --root build/demo")
+    _add_root(serve)
+    serve.add_argument("--port", type=int, help="port to listen on (default: SAGEMAKER_BIND_TO_PORT, or 8080)")
+    _add_model_options(serve)
+
+    predict = command(
+        "predict",
+        _predict,
+        "Predict a CSV or a folder of pictures into a CSV.",
+        "lesion predict test.csv --model model --output out.csv",
+    )
+    predict.add_argument(
+        "input", type=Path, help="a CSV whose pictures lie beside it as in training, or a folder of pictures"
+    )
+    predict.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
+    predict.add_argument("--output", type=Path, required=True, help="the CSV to write")
+    predict.add_argument("--no-progress", action="store_true", help="no progress bar")
+    _add_model_options(predict)
+
+    describe = command(
+        "describe", _describe, "Print what can be set, or what can be scraped.", "lesion describe hyperparameters"
+    )
+    describe.add_argument(
+        "what", choices=["hyperparameters", "metrics"], help="a Markdown table, or SageMaker's MetricDefinitions"
+    )
+
+    draw = command(
+        "sample-data",
+        _sample_data,
+        "Draw a made-up dermoscopy data set to try things on.",
+        "lesion sample-data build/data",
+    )
+    draw.add_argument("directory", type=Path, help="where to write train.csv, train_jpg/, test.csv and test_jpg/")
+    draw.add_argument("--num-images", type=int, default=300, help="training pictures (default: %(default)s)")
+    draw.add_argument("--seed", type=int, default=0, help="same seed, same pictures (default: %(default)s)")
+    return parser
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=sagemaker.ROOT,
+        help="the folder laid out as SageMaker lays out /opt/ml (default: %(default)s)",
+    )
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: %(default)s)"
+    )
+    parser.add_argument("--fold", type=int, help="ask one fold's network instead of the mean of all")
+
+
+class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Lines on stdout that do not tear a progress bar on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(file=self.stream, nolock=True):
+            super().emit(record)
+
+
+def _log_to_stdout() -> None:
+    handler = _LineHandler(sys.stdout)
+    formatter = logging.Formatter("%(asctime)sZ %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Launch: a light parent that starts the training process, hands signals on, and knows how it ended.
+
+The parent is what SageMaker starts as process 1. It imports nothing heavy, so it is ready for SIGTERM at once and is
+still
+there to say why when the child is killed for memory.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from types import FrameType
+
+
+def run_child(command: Sequence[str]) -> int:
+    """Runs `command` to its end; SIGTERM and SIGINT sent to us reach it.
+
+    The exit status, negative for a death by signal.
+    """
+    stop_signal: list[int] = []
+    child: subprocess.Popen[bytes] | None = None
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        stop_signal.append(number)
+        if child is not None:
+            child.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, hand_on)  # before the child starts: a signal to process 1 without a handler is lost
+    child = subprocess.Popen(command)
+    if stop_signal:  # it came between the two lines above
+        child.send_signal(stop_signal[0])
+    status = child.wait()
+    # SIGTERM that we handed on is a stop that was asked for: the shell's convention for it, and no failure.
+    return 128 + stop_signal[0] if stop_signal and status < 0 else status
+
+
+def describe_death(status: int) -> str | None:
+    """What a negative exit status says, for the failure file; None for an ordinary one."""
+    if status >= 0:
+        return None
+    name = signal.Signals(-status).name
+    cause = "most likely for want of memory: lower batch_size_train or image_size, or choose a larger instance"
+    return f"the training process was killed by {name}, " + (
+        cause if name == "SIGKILL" else "a crash in native code: see the end of the log"
+    )

@@ -1,0 +1,80 @@
+"""Fusion: picture features ⊕ metadata features → logits.
+
+Normalises the pixels itself, so that uint8 goes in everywhere.
+"""
+
+# N batch · C channels · H, W pixels · K outputs · M metadata features
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lesion.data.transforms import Preprocess
+from lesion.models.backbone import create_backbone
+
+HIDDEN = 250  # width of both layers of the metadata branch, the project's brief
+DROPOUT = 0.2
+
+
+class FusionNet(nn.Module):
+    """A backbone beside a metadata branch (M → 250 → 250); their features joined, one linear layer to K logits."""
+
+    def __init__(self, backbone: nn.Module, preprocess: Preprocess, *, num_metadata: int, num_outputs: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", 255.0 * torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255.0 * torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
+        self.backbone = backbone
+        num_features: int = _num_features(backbone, preprocess.image_size)
+        self.head = nn.Linear(num_features + (HIDDEN if num_metadata else 0), num_outputs)
+        # Drawn last, and its input layer last of all: only that layer's shape can differ from fold to fold, so with the
+        # same seed all else starts from the same numbers in every fold.
+        hidden = _layer(HIDDEN)
+        self.metadata = nn.Sequential(*_layer(num_metadata), *hidden) if num_metadata else None
+
+    def forward(self, images_NCHW: Tensor, metadata_NM: Tensor) -> Tensor:
+        """Pixels as uint8 and features as float32 to logits [N, K]."""
+        pixels_NCHW = (images_NCHW.float() - self.mean) / self.std
+        features = self.backbone(pixels_NCHW.contiguous(memory_format=torch.channels_last))
+        if self.metadata is not None:
+            features = torch.cat([features, self.metadata(metadata_NM)], dim=1)
+        logits_NK: Tensor = self.head(features)
+        return logits_NK
+
+
+def create_network(
+    name: str,
+    model_args: Mapping[str, Any],
+    preprocess: Preprocess,
+    *,
+    num_metadata: int,
+    num_outputs: int,
+    seed: int,
+) -> FusionNet:
+    """The network with initial weights that depend on `seed` alone. Leaves torch's global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = create_backbone(name, model_args)
+        network = FusionNet(backbone, preprocess, num_metadata=num_metadata, num_outputs=num_outputs)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _layer(num_inputs: int) -> tuple[nn.Module, ...]:
+    return (nn.Linear(num_inputs, HIDDEN), nn.BatchNorm1d(HIDDEN), nn.ReLU(), nn.Dropout(DROPOUT))
+
+
+def _num_features(backbone: nn.Module, image_size: int) -> int:
+    """How many features come out.
+
+    Asked of the network itself: timm's `num_features` is not the answer for all of them.
+    """
+    training = backbone.training
+    with torch.inference_mode():
+        width = backbone.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
+    backbone.train(training)
+    return int(width)

@@ -1,0 +1,106 @@
+"""Weights: where a backbone's starting weights come from, and whether they fit.
+
+Only safetensors: loading runs no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lesion.errors import UserError
+from lesion.models.backbone import pretrained_config
+
+HOW = "Give a `pretrained` channel with the model's .safetensors file, set pretrained to a path, or pretrained=false."
+
+
+def find_weights(pretrained: bool | str, channel: Path | None) -> Path | None:
+    """The safetensors file to start from: the path given, else the channel's one file; None leaves it to timm's hub."""
+    if pretrained is False or (pretrained is True and channel is None):
+        return None
+    place = Path(pretrained) if isinstance(pretrained, str) else channel
+    assert place is not None
+    found = [place] if place.is_file() else sorted(place.rglob("*.safetensors"))
+    if len(found) != 1 or found[0].suffix != ".safetensors":
+        raise UserError(
+            f"{len(found)} weight files found where one .safetensors is needed",
+            where=place,
+            do="Leave one there; a .pth is turned into one by safetensors.torch.save_file(torch.load(PATH), NEW).",
+            kind="weights",
+        )
+    return found[0]
+
+
+def starting_weights(
+    name: str, model_args: Mapping[str, Any], pretrained: bool | str, channel: Path | None
+) -> dict[str, Tensor] | None:
+    """The backbone's starting weights as float32 tensors, or None to start from noise.
+
+    Raises UserError where none were given and timm's hub cannot be reached or knows none.
+    """
+    if pretrained is False:
+        return None
+    path = find_weights(pretrained, channel)
+    state = _read(path) if path else _from_hub(name, model_args)
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def load_weights(backbone: nn.Module, name: str, state: Mapping[str, Tensor], *, where: object) -> None:
+    """Copies `state` into the backbone; the classifier's tensors are left out.
+
+    Raises UserError that names what does not fit.
+    """
+    classifier = pretrained_config(name).get("classifier") or ()
+    prefixes = tuple(f"{part}." for part in ((classifier,) if isinstance(classifier, str) else classifier))
+    own = backbone.state_dict()
+    given = {key: value for key, value in state.items() if key in own or not key.startswith(prefixes or ("\0",))}
+    misfits = [f"{key} is missing" for key in own if key not in given]
+    misfits += [f"{key} is not part of the network" for key in given if key not in own]
+    misfits += [
+        f"{key} is {list(value.shape)} and should be {list(own[key].shape)}"
+        for key, value in given.items()
+        if key in own and value.shape != own[key].shape
+    ]
+    if misfits:
+        more = f" and {len(misfits) - 5} more" if len(misfits) > 5 else ""
+        raise UserError(
+            f"the weights do not fit '{name}': {'; '.join(misfits[:5])}{more}",
+            where=where,
+            do="Set model (and model_args) to the network that the weights were made for.",
+            kind="weights",
+        )
+    backbone.load_state_dict(given)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"not a whole safetensors file: {error}", where=path, do="Copy it again.", kind="weights"
+        ) from error
+
+
+def _from_hub(name: str, model_args: Mapping[str, Any]) -> dict[str, Tensor]:
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise UserError(f"timm has no pretrained weights for '{name}'", do=HOW, kind="weights")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = timm.create_model(name, pretrained=True, num_classes=0, **model_args)
+    # The hub's client raises OSError, httpx's and its own kinds, by version; all mean that nothing was loaded.
+    except Exception as error:
+        raise UserError(
+            f"the pretrained weights of '{name}' could not be downloaded: {type(error).__name__}",
+            do=HOW,
+            kind="weights",
+        ) from error
+    return dict(network.state_dict())

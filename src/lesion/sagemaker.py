@@ -1,0 +1,169 @@
+"""SageMaker: the only reader of /opt/ml and of the platform's variables. Folders and JSON in, a Job or server settings
+out.
+
+The rules in brackets are those of SageMaker's developer guide on custom algorithms; docs/sagemaker.md lists them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lesion.algorithms.base import Job
+from lesion.errors import PlatformError, UserError
+
+ROOT = Path("/opt/ml")
+FAILURE_CHARACTERS = 1024  # what SageMaker keeps of the failure file as FailureReason
+DEFAULT_PAYLOAD_MIB = 100
+
+
+def read_job(root: Path, *, show_progress: bool = False) -> Job:
+    """The training job that lies under `root`, its result folders made. Each of the three JSON files may be absent.
+
+    Raises UserError for a file that is not what it should be and for what this version cannot do (Pipe mode, several
+    hosts);
+    PlatformError where folders cannot be made.
+    """
+    config_dir = root / "input" / "config"
+    channels = _channels(root, _read_json(config_dir / "inputdataconfig.json"))
+    hosts = _read_json(config_dir / "resourceconfig.json").get("hosts") or ["localhost"]
+    if len(hosts) > 1:
+        raise UserError(f"{len(hosts)} hosts were given, and this version trains on one", do="Set instance_count=1.")
+    job = Job(
+        channels=channels,
+        hyperparameters=_read_json(config_dir / "hyperparameters.json"),
+        model_dir=root / "model",
+        output_dir=root / "output" / "data",
+        num_cores=usable_cores(),
+        show_progress=show_progress,
+    )
+    for folder in (job.model_dir, job.output_dir):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PlatformError(
+                f"folder cannot be made: {error.strerror}", where=folder, do="Mount it writable."
+            ) from error
+    return job
+
+
+def write_failure(root: Path, reason: str) -> None:
+    """The failure file, its first characters the cause. Never raises: it is the last thing a failing job does."""
+    try:
+        (root / "output").mkdir(parents=True, exist_ok=True)
+        (root / "output" / "failure").write_text(reason[:FAILURE_CHARACTERS], encoding="utf-8")
+    except OSError as error:
+        print(f"the failure file could not be written: {error}", flush=True)  # noqa: T201
+
+
+def has_failure(root: Path) -> bool:
+    return (root / "output" / "failure").is_file()
+
+
+def clear_failure(root: Path) -> None:
+    """Takes away what an earlier job left under the same root, as on a laptop."""
+    (root / "output" / "failure").unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where to listen, how large a body may be, how many requests are read at once, and how long one may take."""
+
+    port: int
+    max_payload_mib: int
+    num_threads: int
+    num_cores: int
+    timeout_s: int
+
+
+def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSettings:
+    """The server's settings from the platform's variables, else defaults.
+
+    Raises UserError for one that is not a whole number.
+    """
+    environ = os.environ if environ is None else environ
+    cores = usable_cores()
+    return ServerSettings(
+        port=_whole(environ, "SAGEMAKER_BIND_TO_PORT", 8080),
+        # 0 is SageMaker's word for "no limit", which batch transform pairs with chunked bodies.
+        max_payload_mib=_whole(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB", DEFAULT_PAYLOAD_MIB),
+        num_threads=max(4, 2 * cores),
+        num_cores=cores,
+        timeout_s=_whole(environ, "MODEL_SERVER_TIMEOUT", 120),
+    )
+
+
+def prepare_libraries() -> None:
+    """Settings that libraries read when they are imported, so call it before that. What the user set stays."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # jobs may have no network; nobody asks it for news
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Threads of torch that wait for each other sleep instead of spinning. Measured on 2 cores with another busy process,
+    # resnet10t training: 100 images/s asleep, 5 spinning; our own loader threads are such a neighbour.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def usable_cores() -> int:
+    """The cores this process may use: the affinity mask or the container's CPU quota, whichever is smaller."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):  # cgroup v1, or none
+        return cores
+    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
+
+
+def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
+    """Each channel's folder: those declared, or all that lie under input/data where none are.
+
+    An empty one is refused.
+    """
+    data = root / "input" / "data"
+    names = sorted(declared) or sorted(entry.name for entry in data.glob("*") if entry.is_dir())
+    for name in names:
+        mode = str((declared.get(name) or {}).get("TrainingInputMode", "File"))
+        if mode == "Pipe":
+            raise UserError(
+                f"channel '{name}' is in Pipe mode, which is not supported",
+                do="Use File or FastFile mode.",
+                kind="channel",
+            )
+        if not any((data / name).glob("*")):
+            raise UserError(
+                f"channel '{name}' is empty",
+                where=f"{data / name}; channels: {', '.join(names)}",
+                do="Check the channel's S3 prefix.",
+                kind="channel",
+            )
+    return {name: data / name for name in names}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {error}", where=path, do="Write it as UTF-8 text.") from error
+    try:
+        fields = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error}", where=path, do="Correct it there.") from error
+    if not isinstance(fields, dict):
+        raise UserError("not a JSON object", where=path, do='Write {"name": "value", …}.')
+    return fields
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise UserError(
+            f"{name}={text} is not a whole number", where="environment", do="Set a number, or leave it out."
+        )
+    return int(text)

@@ -1,0 +1,39 @@
+"""Fixtures that several rooms share. One small job is trained once a session; tests that only read it share it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # factories
+from factories import write_job
+
+from lesion.sagemaker import prepare_libraries, read_job
+
+prepare_libraries()
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a finished tiny job: artifact in model/, results in output/data/. Not to be written to."""
+    from lesion.algorithms.classify.train import train
+
+    root = write_job(tmp_path_factory.mktemp("trained"))
+    train(read_job(root))
+    return root
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data beside the project. Skips where it is absent; in CI its absence is a failure."""
+    if not SHARED.is_dir():
+        message = f"real data not found at {SHARED}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return SHARED
