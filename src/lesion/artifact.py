@@ -36,7 +36,7 @@ RECORDED_PACKAGES = (
 
 
 class FoldRecord(BaseModel):
-    """One fold's network: its file, the file's digest, its metadata encoders, and how it did on the rows it never saw."""
+    """One fold's network: its file and digest, its metadata encoders, and how it did on the rows it never saw."""
 
     model_config = ConfigDict(frozen=True)
 

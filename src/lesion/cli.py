@@ -44,8 +44,9 @@ def _train(args: argparse.Namespace) -> int:
     root: Path = args.root
     sagemaker.clear_failure(root)
     progress = [] if args.no_progress else ["--progress"] * sys.stderr.isatty()
-    status = launch.run_child([sys.executable, "-m", "lesion.cli", "train-process", "--root", str(root), *progress])
-    if status and status != 128 + 15 and not sagemaker.has_failure(root):
+    command = [sys.executable, "-m", "lesion.cli", "train-process", "--root", str(root), *progress]
+    status = launch.run_child(command, sagemaker.training_environment())
+    if status and not launch.was_stopped(status) and not sagemaker.has_failure(root):
         reason = (
             launch.describe_death(status) or f"the training process ended with exit code {status}; the log says why"
         )

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 
-def run_child(command: Sequence[str]) -> int:
-    """Runs `command` to its end; SIGTERM and SIGINT sent to us reach it.
-
-    The exit status, negative for a death by signal.
-    """
+def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Runs `command` to its end, handing SIGTERM and SIGINT on. Its exit status, negative for a death by signal."""
     stop_signal: list[int] = []
     child: subprocess.Popen[bytes] | None = None
 
@@ -28,12 +25,17 @@ def run_child(command: Sequence[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hand_on)  # before the child starts: a signal to process 1 without a handler is lost
-    child = subprocess.Popen(command)
+    child = subprocess.Popen(command, env=environment)
     if stop_signal:  # it came between the two lines above
         child.send_signal(stop_signal[0])
     status = child.wait()
-    # SIGTERM that we handed on is a stop that was asked for: the shell's convention for it, and no failure.
+    # A death by the signal that we handed on is a stop that was asked for, and no failure: the shell's word for it.
     return 128 + stop_signal[0] if stop_signal and status < 0 else status
+
+
+def was_stopped(status: int) -> bool:
+    """Whether a status of `run_child` says that somebody asked the job to stop."""
+    return status in {128 + signal.SIGTERM, 128 + signal.SIGINT}
 
 
 def describe_death(status: int) -> str | None:
