@@ -71,6 +71,11 @@ class Manifest(BaseModel):
     packages: dict[str, str]
     folds: list[FoldRecord]
 
+    def label(self, prob: float) -> str:
+        """The class's name at a probability: class 1 from the threshold on."""
+        name: str = self.target["class_names"][int(prob >= self.target["threshold"])]
+        return name
+
 
 def save(directory: Path, manifest: Manifest, weights: Mapping[int, Mapping[str, Tensor]]) -> Manifest:
     """Writes the weights of each fold, then the manifest, each complete or absent. Returns the manifest with digests

@@ -22,11 +22,11 @@ class Columns:
     """Which column holds what. None where a table has no such thing: a test set has no target."""
 
     image: str | None
-    target: str | None
-    class_name: str | None
-    group: str | None
-    fold: str | None
     metadata: tuple[str, ...]
+    target: str | None = None
+    class_name: str | None = None
+    group: str | None = None
+    fold: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,18 @@ class SampleTable:
         return digest.hexdigest()
 
 
-class Source(Protocol):
-    """A data set: its rows, and the pixels of each. Reading is safe from several threads at once."""
-
-    def table(self) -> SampleTable: ...
+class Readable(Protocol):
+    """Numbered pictures. Reading is safe from several threads at once."""
 
     def read(self, index: int) -> Pixels:
-        """The picture of a row of `table()` as uint8 RGB [H, W, 3]. Raises UserError that names the file."""
+        """One picture as uint8 RGB [H, W, 3]. Raises UserError that names the file."""
         ...
+
+
+class Source(Readable, Protocol):
+    """A data set: its rows, and the picture of each, numbered as the rows are."""
+
+    def table(self) -> SampleTable: ...
 
 
 class Joined:

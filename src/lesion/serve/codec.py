@@ -93,10 +93,7 @@ def encode_probability(probs_NK: NDArray[np.float32], _manifest: Manifest) -> by
 
 def encode_predictions(probs_NK: NDArray[np.float32], manifest: Manifest) -> bytes:
     """{"predictions": [{"probability": of class 1, "label": by the artifact's threshold}]}."""
-    names, threshold = manifest.target["class_names"], manifest.target["threshold"]
-    predictions = [
-        {"probability": _exact(prob), "label": names[int(_exact(prob) >= threshold)]} for prob in probs_NK[:, 0]
-    ]
+    predictions = [{"probability": _exact(prob), "label": manifest.label(float(prob))} for prob in probs_NK[:, 0]]
     return json.dumps({"predictions": predictions}).encode()
 
 

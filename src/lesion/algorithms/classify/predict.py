@@ -3,12 +3,13 @@
 The same lines for OOF, test set, CLI and HTTP.
 """
 
-# N batch · C channels · H, W pixels · K outputs · M metadata features · V views · F folds
+# N batch · C channels · H, W pixels · K outputs · M metadata features · V views · F folds · S samples
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lesion import artifact
+from lesion.algorithms.base import Predictor
 from lesion.artifact import Manifest
 from lesion.data.images import Pixels
+from lesion.data.loader import ordered_batches
 from lesion.data.metadata import MetadataEncoder, Row
+from lesion.data.table import Readable
 from lesion.data.transforms import Preprocess
 from lesion.engine.loop import predict_views
 from lesion.errors import UserError
@@ -67,6 +71,53 @@ class ClassifyPredictor:
                 ]
             )
             return mean_probs(self._target, logits_FVNK.cpu())
+
+
+def predict_source(
+    predictor: Predictor,
+    source: Readable,
+    rows: Sequence[Row],
+    *,
+    batch_size: int,
+    num_workers: int,
+    on_error: Callable[[int, UserError], None],
+    on_batch: Callable[[int], object] = lambda _: None,
+) -> NDArray[np.float32]:
+    """Probabilities [S, K] of a source's pictures with their rows of metadata, read by threads.
+
+    A picture or row that cannot be used is told to `on_error` with its number, and its probabilities are NaN;
+    `on_batch` is told how many more are done.
+    """
+
+    def read(index: int) -> Pixels | UserError:
+        try:
+            return source.read(index)
+        except UserError as error:
+            return error
+
+    def answer(indices: list[int], pictures: list[Pixels]) -> None:
+        try:
+            found[indices] = predictor.predict(pictures, [rows[index] for index in indices])
+        except UserError as error:
+            if len(indices) == 1:
+                on_error(indices[0], error)
+                return
+            for index, picture in zip(indices, pictures, strict=True):  # one bad row among them: each alone
+                answer([index], [picture])
+
+    found = np.full((len(rows), 1), np.nan, dtype=np.float32)
+    with ThreadPoolExecutor(max(num_workers, 1)) as pool:
+        for batch in ordered_batches(np.arange(len(rows)), batch_size):
+            good: dict[int, Pixels] = {}
+            for index, picture in zip(batch.tolist(), pool.map(read, batch.tolist()), strict=True):
+                if isinstance(picture, UserError):
+                    on_error(index, picture)
+                else:
+                    good[index] = picture
+            if good:
+                answer(list(good), list(good.values()))
+            on_batch(len(batch))
+    return found
 
 
 def mean_probs(target: Target, logits: Tensor) -> NDArray[np.float32]:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lesion.algorithms.classify.predict import load
+from lesion.algorithms.classify.predict import load, predict_source
 from lesion.algorithms.classify.results import write_csv
 from lesion.artifact import Manifest
 from lesion.data import images
-from lesion.data.loader import ordered_batches
 from lesion.data.metadata import Row
 from lesion.data.sources.csv_folder import CsvFolder, read_csv, walk_files
-from lesion.data.table import Columns, Source
+from lesion.data.table import Columns, Readable
 from lesion.engine.device import limit_threads, pick_device
 from lesion.errors import UserError
 
@@ -40,43 +37,32 @@ def predict_files(
 ) -> int:
     """Writes picture, probability, label and error for each row of a CSV or each picture below a folder, in order.
 
-    Returns how many could not be read; their rows hold the error and no probability, so that nothing else is lost.
+    Returns how many could not be answered; their rows hold the error and no probability, so that nothing else is lost.
     """
     limit_threads(num_cores)
     predictor = load(model_dir, pick_device(device), fold=fold)
     manifest = predictor.manifest
     names, rows, source = _open(source_path, manifest)
-    probs = np.full(len(names), np.nan, dtype=np.float32)
     errors = [""] * len(names)
+    with tqdm(total=len(names), unit="picture", disable=not show_progress) as bar:
 
-    def read(index: int) -> images.Pixels | None:
-        try:
-            return source.read(index)
-        except UserError as error:
+        def note(index: int, error: UserError) -> None:
             errors[index] = str(error)
-            return None
 
-    with (
-        ThreadPoolExecutor(num_cores) as pool,
-        tqdm(total=len(names), unit="picture", disable=not show_progress) as bar,
-    ):
-        for batch in ordered_batches(np.arange(len(names)), BATCH_SIZE):
-            pictures = list(pool.map(read, batch.tolist()))
-            good = [
-                (index, picture) for index, picture in zip(batch.tolist(), pictures, strict=True) if picture is not None
-            ]
-            if good:
-                kept = [index for index, _ in good]
-                probs[kept] = predictor.predict([picture for _, picture in good], [rows[index] for index in kept])[:, 0]
-            bar.update(len(batch))
+        probs_SK = predict_source(
+            predictor, source, rows, batch_size=BATCH_SIZE, num_workers=num_cores, on_error=note, on_batch=bar.update
+        )
 
-    class_names, threshold = manifest.target["class_names"], manifest.target["threshold"]
-    labels = ["" if np.isnan(prob) else class_names[int(float(prob) >= threshold)] for prob in probs]
-    frame = pd.DataFrame({manifest.image_column: names, "probability": probs, "label": labels, "error": errors})
+    labels = [
+        "" if error else manifest.label(prob) for prob, error in zip(probs_SK[:, 0].tolist(), errors, strict=True)
+    ]
+    frame = pd.DataFrame(
+        {manifest.image_column: names, "probability": probs_SK[:, 0], "label": labels, "error": errors}
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     write_csv(output, frame)
     num_failed = sum(map(bool, errors))
-    log.info("predictions=%s pictures=%d unreadable=%d", output, len(names), num_failed)
+    log.info("predictions=%s pictures=%d unanswered=%d", output, len(names), num_failed)
     return num_failed
 
 
@@ -90,7 +76,8 @@ class _Files:
         return images.read(self._paths[index])
 
 
-def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Source | _Files]:
+def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Readable]:
+    """Names, metadata and pictures of what `path` holds."""
     if path.is_dir():
         paths = [found for found in walk_files(path) if found.suffix.lower() in images.SUFFIXES]
         if not paths:
@@ -101,10 +88,6 @@ def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Sou
     header = read_csv(path).columns
     columns = Columns(
         image=manifest.image_column if manifest.image_column in header else None,
-        target=None,
-        class_name=None,
-        group=None,
-        fold=None,
         metadata=tuple(name for name in manifest.metadata_columns if name in header),
     )
     if absent := [name for name in manifest.metadata_columns if name not in header]:

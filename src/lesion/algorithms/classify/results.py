@@ -2,7 +2,7 @@
 predictions.
 """
 
-# S samples
+# K outputs · S samples
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion.algorithms.base import Predictor
 from lesion.algorithms.classify.fold import FoldResult
 from lesion.artifact import write_atomic
 from lesion.data.folds import Folds
-from lesion.data.loader import ordered_batches
-from lesion.data.table import SampleTable, Source
+from lesion.data.table import SampleTable
 from lesion.metrics import bootstrap_interval, roc_auc, score_all, youden_threshold
 
 Summary = dict[str, Any]
@@ -91,18 +89,9 @@ def write_results(
     write_atomic(output_dir / "report.png", png)
 
 
-def write_submission(path: Path, predictor: Predictor, test: Source, *, batch_size: int) -> None:
-    """The test set's probabilities, mean over folds and views, one row a picture in the order of test.csv."""
-    table = test.table()
-    rows = table.metadata_rows()
-    probs = [
-        predictor.predict([test.read(int(index)) for index in batch], [rows[index] for index in batch])
-        for batch in ordered_batches(np.arange(len(table)), batch_size)
-    ]
-    frame = pd.DataFrame(
-        {table.image_column: table.name_S, predictor.manifest.target_column: np.concatenate(probs)[:, 0]}
-    )
-    write_csv(path, frame)
+def write_submission(path: Path, table: SampleTable, probs_SK: NDArray[np.float32], target_column: str) -> None:
+    """The test set's probabilities, one row a picture in the order of test.csv, as the challenge wants them."""
+    write_csv(path, pd.DataFrame({table.image_column: table.name_S, target_column: probs_SK[:, 0]}))
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

@@ -34,7 +34,7 @@ def open_sources(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[
         num_held = len(validation.table())
         training = Joined([training, validation])
     test_csv = find_csv(channels.get("test", training_dir), ("test.csv",))
-    test = None if test_csv is None else CsvFolder(test_csv, replace(columns, target=None, group=None, fold=None))
+    test = None if test_csv is None else CsvFolder(test_csv, Columns(columns.image, columns.metadata))
     return training, num_held, test
 
 

@@ -19,17 +19,17 @@ from lesion import artifact
 from lesion.algorithms.base import Job
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold import FoldResult, Shared, run_fold
-from lesion.algorithms.classify.predict import ClassifyPredictor, load
+from lesion.algorithms.classify.predict import ClassifyPredictor, load, predict_source
 from lesion.algorithms.classify.results import summarise, write_results, write_submission
 from lesion.algorithms.classify.sources import open_sources
 from lesion.artifact import FoldRecord, Manifest
 from lesion.data.check import check_pictures
 from lesion.data.folds import NEVER, Folds, assign_folds, check_folds, each_fold, folds_from_column
-from lesion.data.metadata import column_kinds
+from lesion.data.metadata import MetadataEncoder, column_kinds
 from lesion.data.table import SampleTable
 from lesion.data.transforms import Preprocess
 from lesion.engine.device import limit_threads, pick_device
-from lesion.errors import PlatformError
+from lesion.errors import PlatformError, UserError
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
@@ -50,8 +50,8 @@ def train(job: Job) -> None:
     limit_threads(job.num_cores)
     num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
 
-    weights = checked_weights(config, job.channels.get("pretrained"))
     training, num_held, test = open_sources(config, job.channels)
+    weights = checked_weights(config, job.channels.get("pretrained"))
     training = check_pictures(training, policy=config.on_bad_image, num_workers=num_workers, what="training")
     if test is not None:
         test = check_pictures(test, policy=config.on_bad_image, num_workers=num_workers, what="test")
@@ -60,12 +60,15 @@ def train(job: Job) -> None:
     log_start(table, fold_S, device, num_workers)
 
     rows = table.metadata_rows()
+    kinds = column_kinds(rows, config.metadata_columns)
+    if test is not None:  # a test row that cannot be encoded is told now, not when all folds are trained
+        MetadataEncoder.fit(rows, kinds).encode(test.table().metadata_rows())
     shared = Shared(
         config=config,
         source=training,
         targets_SK=targets_of(table),
         metadata_rows=rows,
-        metadata_kinds=column_kinds(rows, config.metadata_columns),
+        metadata_kinds=kinds,
         preprocess=preprocess_for(config),
         target=Target("binary", table.class_names),
         weights=weights,
@@ -85,7 +88,15 @@ def train(job: Job) -> None:
     check_artifact(job.model_dir, device, shared, results)
     write_results(job.output_dir, table=table, fold_S=fold_S, prob_S=prob_S, results=results, summary=summary)
     if test is not None:
-        write_submission(job.output_dir / "submission.csv", predictor, test, batch_size=config.batch_size_test)
+        probs_SK = predict_source(
+            predictor,
+            test,
+            test.table().metadata_rows(),
+            batch_size=config.batch_size_test,
+            num_workers=num_workers,
+            on_error=fail,
+        )
+        write_submission(job.output_dir / "submission.csv", test.table(), probs_SK, config.target_column)
     for name, value in summary["overall"]["metrics"].items():
         log.info(REPORTED[f"validation:{name}"].line(value))
     log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(manifest.folds), (time.monotonic() - started) / 60)
@@ -188,6 +199,11 @@ def describe(
             for result in results
         ],
     )
+
+
+def fail(index: int, error: UserError) -> None:  # noqa: ARG001
+    """A test picture that could be read before training and no more: tell it as it is."""
+    raise error
 
 
 def check_artifact(model_dir: Path, device: torch.device, shared: Shared, results: list[FoldResult]) -> None:
