@@ -80,7 +80,10 @@ def write_hyperparameters(root: Path, values: Mapping[str, object]) -> None:
 def write_job(
     root: Path, *, frame: pd.DataFrame | None = None, has_test: bool = True, **hyperparameters: object
 ) -> Path:
-    """A whole job under `root`, as SageMaker lays it out: TINY settings, a training channel, a test set. Returns root."""
+    """A whole job under `root`, as SageMaker lays it out: TINY settings, a training channel, a test set.
+
+    Returns root.
+    """
     frame = sample_frame() if frame is None else frame
     channel = root / "input" / "data" / "training"
     write_channel(channel, frame)

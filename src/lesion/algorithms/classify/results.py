@@ -7,7 +7,7 @@ predictions.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lesion.algorithms.classify.fold import FoldResult
 from lesion.artifact import write_atomic
 from lesion.data.folds import Folds
+from lesion.data.images import Pixels
 from lesion.data.table import SampleTable
 from lesion.metrics import bootstrap_interval, roc_auc, score_all, youden_threshold
 
@@ -63,8 +64,9 @@ def write_results(
     prob_S: NDArray[np.float32],
     results: Sequence[FoldResult],
     summary: Summary,
+    read: Callable[[int], Pixels],
 ) -> None:
-    """oof.csv in the order of the training CSV, metrics.json, history.csv and report.png."""
+    """oof.csv in the order of the training CSV, metrics.json, history.csv, and report.png with pictures from `read`."""
     from lesion.report.figure import draw_report
 
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -82,9 +84,14 @@ def write_results(
     write_csv(output_dir / "oof.csv", frame)
     write_csv(output_dir / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
     write_atomic(output_dir / "metrics.json", (json.dumps(summary, indent=2) + "\n").encode())
-    overall = summary["overall"]
+    held_rows = np.flatnonzero(held_S)
     png = draw_report(
-        table.target_S[held_S], prob_S[held_S], overall["roc_auc_interval_95"], overall["threshold"], table.class_names
+        table.target_S[held_S],
+        prob_S[held_S],
+        interval=summary["overall"]["roc_auc_interval_95"],
+        threshold=summary["overall"]["threshold"],
+        class_names=table.class_names,
+        read=lambda row: read(int(held_rows[row])),
     )
     write_atomic(output_dir / "report.png", png)
 

@@ -86,7 +86,15 @@ def train(job: Job) -> None:
     )
     predictor = load(job.model_dir, device)
     check_artifact(job.model_dir, device, shared, results)
-    write_results(job.output_dir, table=table, fold_S=fold_S, prob_S=prob_S, results=results, summary=summary)
+    write_results(
+        job.output_dir,
+        table=table,
+        fold_S=fold_S,
+        prob_S=prob_S,
+        results=results,
+        summary=summary,
+        read=lambda row: shared.preprocess(training.read(row)),
+    )
     if test is not None:
         probs_SK = predict_source(
             predictor,
