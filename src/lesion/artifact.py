@@ -116,7 +116,8 @@ def load_manifest(directory: Path) -> Manifest:
         raise _unusable(f"manifest.json cannot be read: {error}", path) from error
     version = fields.get("format_version") if isinstance(fields, dict) else None
     if version != FORMAT_VERSION:
-        written = fields.get("packages", {}).get("lesion", "?") if isinstance(fields, dict) else "?"
+        packages = fields.get("packages") if isinstance(fields, dict) else None
+        written = packages.get("lesion", "?") if isinstance(packages, dict) else "?"
         what = f"the artifact has format {version} (written by Lesion {written}); this version reads {FORMAT_VERSION}"
         raise _unusable(what, path)
     try:

@@ -36,6 +36,9 @@ BUILT_IN_NAMES = {
     "batch_size": "batch_size_train",
 }
 
+# For which declared types a value of JSON is taken as what it says; for all others it stays text.
+TAKEN_FOR: dict[type, set[type]] = {bool: {bool}, int: {int, float}, float: {int, float}, list: {tuple}, dict: {dict}}
+
 
 def tunable(
     default: Any,
@@ -91,20 +94,17 @@ def decode_value(value: object, declared: Any) -> object:
     A text stays text where the declaration takes only text, so "0123" and "1e3" survive; otherwise JSON (also JSON in
     JSON) is tried, then Python's True, False, None and lists, then the text itself. pydantic judges what comes out.
     """
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
+    text = (value if isinstance(value, str) else json.dumps(value)).strip()  # files written by hand hold numbers too
     if text.startswith('"'):  # json.dumps of a text, and for some SDK classes of a number's text
         inner = _json_or_none(text)
         if isinstance(inner, str):
             return decode_value(inner, declared)
     allowed = set(_plain_types(declared))
     literal = _literal(text)
-    kind = type(literal)
     if literal is None:
         is_null = text in {"None", "null"}
         literal = None if is_null and type(None) in allowed else text
-    elif (kind is bool and bool not in allowed) or (kind in {int, float} and not allowed & {int, float}):
+    elif not TAKEN_FOR.get(type(literal), set()) & allowed:
         literal = text
     if isinstance(literal, str) and tuple in allowed:  # bare "sex, age_approx" for a list
         return tuple(part.strip() for part in literal.split(",") if part.strip())
@@ -149,7 +149,7 @@ def _one_line(problem: Any, raw: Mapping[str, object]) -> str:
 def _json_or_none(text: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also an integer of more digits than Python reads
         return None
 
 
@@ -159,10 +159,9 @@ def _literal(text: str) -> Any:
         return value
     if text in {"True", "False"} or text.startswith(("[", "(", "{")):
         try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return json.loads(json.dumps(ast.literal_eval(text)))  # through JSON: no sets, bytes or complex numbers
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return None
-        return list(value) if isinstance(value, tuple) else value
     return None
 
 

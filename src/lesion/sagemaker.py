@@ -56,7 +56,7 @@ def write_failure(root: Path, reason: str) -> None:
     """The failure file, its first characters the cause. Never raises: it is the last thing a failing job does."""
     try:
         (root / "output").mkdir(parents=True, exist_ok=True)
-        (root / "output" / "failure").write_text(reason[:FAILURE_CHARACTERS], encoding="utf-8")
+        (root / "output" / "failure").write_text(reason[:FAILURE_CHARACTERS], encoding="utf-8", errors="replace")
     except OSError as error:
         print(f"the failure file could not be written: {error}", flush=True)  # noqa: T201
 
@@ -135,10 +135,11 @@ def usable_cores() -> int:
 def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
     """Each channel's folder: those declared, or all that lie under input/data where none are.
 
-    An empty one is refused.
+    One that is empty or missing is refused.
     """
     data = root / "input" / "data"
-    names = sorted(declared) or sorted(entry.name for entry in data.glob("*") if entry.is_dir())
+    present = sorted(entry.name for entry in data.glob("*") if entry.is_dir())
+    names = sorted(declared) or present
     for name in names:
         mode = str((declared.get(name) or {}).get("TrainingInputMode", "File"))
         if mode == "Pipe":
@@ -149,8 +150,8 @@ def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
             )
         if not any((data / name).glob("*")):
             raise UserError(
-                f"channel '{name}' is empty",
-                where=f"{data / name}; channels: {', '.join(names)}",
+                f"channel '{name}' is {'empty' if name in present else 'missing'}",
+                where=f"{data / name}; folders present: {', '.join(present) or 'none'}",
                 do="Check the channel's S3 prefix.",
                 kind="channel",
             )
@@ -166,7 +167,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"cannot be read: {error}", where=path, do="Write it as UTF-8 text.") from error
     try:
         fields = json.loads(content)
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # also an integer of more digits than Python reads
         raise UserError(f"not JSON: {error}", where=path, do="Correct it there.") from error
     if not isinstance(fields, dict):
         raise UserError("not a JSON object", where=path, do='Write {"name": "value", …}.')

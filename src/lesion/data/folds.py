@@ -69,7 +69,7 @@ def assign_folds(
 def folds_from_column(text_S: NDArray[np.str_]) -> Folds:
     """Folds numbered in the order of a column's values: 0, 1, 2 as they are, or words in alphabetical order."""
     values = sorted(
-        set(text_S.tolist()), key=lambda value: (0, float(value), "") if _is_number(value) else (1, 0.0, value)
+        set(text_S.tolist()), key=lambda value: (0, float(value), value) if _is_number(value) else (1, 0.0, value)
     )
     if len(values) < 2:
         raise UserError(
@@ -94,7 +94,7 @@ def check_folds(fold_S: Folds, target_S: NDArray[np.float32], group_S: NDArray[n
     if problems:
         raise UserError(
             "; ".join(problems[:6]),
-            do="Set fewer folds, set split=stratified_group_kfold, or correct the group and fold columns.",
+            do="Set fewer folds or split=stratified_group_kfold, or correct the groups, folds or validation rows.",
         )
 
 

@@ -7,6 +7,7 @@ strict, and afraid of bombs.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def decode(content: bytes, *, name: object = "picture") -> Pixels:
         KeyError,
         MemoryError,
         OverflowError,
+        struct.error,
     ) as error:
         raise _unreadable(name, str(error) or type(error).__name__) from error
     except Image.DecompressionBombError as error:

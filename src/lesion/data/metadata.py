@@ -21,6 +21,8 @@ Kind = Literal["number", "category"]
 MISSING = {"", "na", "n/a", "#n/a", "nan", "none", "null", "<na>", "-nan"}
 # A standardised value is held within this many standard deviations, so that age 10000 cannot drive the network.
 REACH = 10.0
+# Numbers are held within this as they are read, so that their squares and sums stay finite; nothing measured is larger.
+LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _number(text: str, name: str) -> float:
         raise UserError(
             f"'{text[:80]}' is not a number", where=f"metadata field {name}", do="Send a number, or leave it out."
         )
-    return number
+    return max(-LARGEST, min(LARGEST, number))
 
 
 def _is_number(text: str | None) -> bool:

@@ -40,6 +40,7 @@ class SampleTable:
     target_S: NDArray[np.float32] | None = None
     group_S: NDArray[np.str_] | None = None
     fold_S: NDArray[np.str_] | None = None
+    is_held_S: NDArray[np.bool_] | None = None  # True on the rows of a validation channel
     class_names: tuple[str, str] = ("0", "1")
     image_column: str = "image_name"
 
@@ -50,7 +51,7 @@ class SampleTable:
         """The rows that a mask or a list of positions picks, in its order."""
         picked: dict[str, Any] = {
             column: None if (values := getattr(self, column)) is None else values[keep]
-            for column in ("target_S", "group_S", "fold_S")
+            for column in ("target_S", "group_S", "fold_S", "is_held_S")
         }
         return replace(
             self, name_S=self.name_S[keep], metadata=self.metadata.iloc[np.arange(len(self))[keep]], **picked
@@ -86,11 +87,11 @@ class Source(Readable, Protocol):
 
 
 class Joined:
-    """Two sources behind one another, such as a training and a validation channel, as one."""
+    """A training and a validation channel as one source, whose table says which rows are held out."""
 
-    def __init__(self, parts: Sequence[Source]) -> None:
-        self._parts = list(parts)
-        self._tables = [part.table() for part in parts]
+    def __init__(self, training: Source, validation: Source) -> None:
+        self._parts: Sequence[Source] = (training, validation)
+        self._tables = [part.table() for part in self._parts]
         self._starts = np.cumsum([0] + [len(table) for table in self._tables])
 
     def table(self) -> SampleTable:
@@ -103,6 +104,7 @@ class Joined:
             metadata=pd.concat([table.metadata for table in self._tables], ignore_index=True),
             target_S=joined("target_S"),
             group_S=joined("group_S"),
+            is_held_S=np.repeat([False, True], [len(table) for table in self._tables]),
             class_names=self._tables[0].class_names,
             image_column=self._tables[0].image_column,
         )

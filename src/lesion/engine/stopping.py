@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,7 +22,8 @@ class BestEpoch:
 
     def update(self, epoch: int, value: float, network: nn.Module) -> None:
         is_better = value > self.value if self.better == "higher" else value < self.value
-        if self.epoch < 0 or is_better:
+        is_first_number = math.isnan(self.value) and not math.isnan(value)  # nothing compares with the NaN before it
+        if self.epoch < 0 or is_better or is_first_number:
             self.epoch, self.value, self.epochs_since = epoch, value, 0
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         else:

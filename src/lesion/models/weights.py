@@ -5,6 +5,7 @@ Only safetensors: loading runs no code.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,19 +89,22 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _from_hub(name: str, model_args: Mapping[str, Any]) -> dict[str, Tensor]:
+    """timm's own weights for the network, from the hub or its cache; the safetensors file, never its pickled twin."""
     import timm
+    from huggingface_hub import hf_hub_download
 
     config = timm.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise UserError(f"timm has no pretrained weights for '{name}'", do=HOW, kind="weights")
+    if config is None or not config.hf_hub_id:
+        raise UserError(f"timm's hub has no weights for '{name}'", do=HOW, kind="weights")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a line for each of a dozen retries says nothing new
     try:
-        with torch.random.fork_rng(devices=[]):
-            network = timm.create_model(name, pretrained=True, num_classes=0, **model_args)
-    # The hub's client raises OSError, httpx's and its own kinds, by version; all mean that nothing was loaded.
+        path = hf_hub_download(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
+    # The hub's client raises OSError, its HTTP library's and its own kinds; all mean that nothing was loaded.
     except Exception as error:
-        raise UserError(
-            f"the pretrained weights of '{name}' could not be downloaded: {type(error).__name__}",
-            do=HOW,
-            kind="weights",
-        ) from error
+        what = f"the pretrained weights of '{name}' could not be downloaded: {type(error).__name__}"
+        raise UserError(what, where=config.hf_hub_id, do=HOW, kind="weights") from error
+    with torch.random.fork_rng(devices=[]):
+        network = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay={"file": path}, num_classes=0, **model_args
+        )
     return dict(network.state_dict())

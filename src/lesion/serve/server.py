@@ -15,6 +15,7 @@ import numpy as np
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from lesion.artifact import load_manifest
 from lesion.errors import LesionError
 from lesion.serve.app import create_app
 
@@ -80,6 +81,7 @@ def load_app(model_dir: Path, settings: Settings, *, device: Literal["auto", "cp
     """The app, once its model answers. Ends the process with one clear line if the artifact cannot be used."""
     started = time.monotonic()
     try:
+        load_manifest(model_dir)  # before torch is imported: a folder with no artifact is told at once
         from lesion.algorithms.classify.predict import load  # in the worker: the parent stays small
         from lesion.engine.device import limit_threads, pick_device
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from lesion.config import Hyperparameters, tunable
 from lesion.metrics import METRICS
@@ -109,9 +109,9 @@ class ClassifyConfig(Hyperparameters):
     )
     seed: int = tunable(0, ge=0, lt=2**32, doc="Same seed, data and settings: same result.")
 
-    @model_validator(mode="after")
-    def _channels(self) -> Self:
-        for name in ("image_mean", "image_std"):
-            if (value := getattr(self, name)) is not None and len(value) != 3:
-                raise ValueError(f"{name} needs three numbers, for red, green and blue, not {len(value)}")
-        return self
+    @field_validator("image_mean", "image_std")
+    @classmethod
+    def _channels(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and len(value) != 3:
+            raise ValueError(f"three numbers are needed, for red, green and blue, not {len(value)}")
+        return value

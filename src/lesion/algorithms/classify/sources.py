@@ -16,9 +16,8 @@ TRAINING_CHANNELS = ("training", "train")
 VALIDATION_CSVS = ("validation.csv", "train.csv")
 
 
-def open_sources(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[Source, int, Source | None]:
-    """All labelled rows, how many at their end are the validation channel's (0: cross-validate), and the test set if
-    there is one.
+def open_sources(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[Source, Source | None]:
+    """All labelled rows, a validation channel's among them and marked as held out, and the test set if there is one.
 
     Raises UserError for a channel, file or column that is missing, naming what there is.
     """
@@ -26,16 +25,14 @@ def open_sources(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[
     training_csv = _required_csv(training_dir, ("train.csv",), "training")
     columns = labelled_columns(config, training_csv)
     training: Source = CsvFolder(training_csv, columns)
-    num_held = 0
     if (validation_dir := channels.get("validation")) is not None:
         validation = CsvFolder(
             _required_csv(validation_dir, VALIDATION_CSVS, "validation"), replace(columns, fold=None)
         )
-        num_held = len(validation.table())
-        training = Joined([training, validation])
+        training = Joined(training, validation)
     test_csv = find_csv(channels.get("test", training_dir), ("test.csv",))
     test = None if test_csv is None else CsvFolder(test_csv, Columns(columns.image, columns.metadata))
-    return training, num_held, test
+    return training, test
 
 
 def labelled_columns(config: ClassifyConfig, csv_path: Path) -> Columns:

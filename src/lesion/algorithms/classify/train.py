@@ -15,21 +15,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lesion import artifact
 from lesion.algorithms.base import Job
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold import FoldResult, Shared, run_fold
-from lesion.algorithms.classify.predict import ClassifyPredictor, load, predict_source
+from lesion.algorithms.classify.predict import predict_source
+from lesion.algorithms.classify.record import save_artifact
 from lesion.algorithms.classify.results import summarise, write_results, write_submission
 from lesion.algorithms.classify.sources import open_sources
-from lesion.artifact import FoldRecord, Manifest
 from lesion.data.check import check_pictures
 from lesion.data.folds import NEVER, Folds, assign_folds, check_folds, each_fold, folds_from_column
 from lesion.data.metadata import MetadataEncoder, column_kinds
 from lesion.data.table import SampleTable
 from lesion.data.transforms import Preprocess
 from lesion.engine.device import limit_threads, pick_device
-from lesion.errors import PlatformError, UserError
+from lesion.errors import UserError
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
@@ -50,13 +49,13 @@ def train(job: Job) -> None:
     limit_threads(job.num_cores)
     num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
 
-    training, num_held, test = open_sources(config, job.channels)
+    training, test = open_sources(config, job.channels)
     weights = checked_weights(config, job.channels.get("pretrained"))
     training = check_pictures(training, policy=config.on_bad_image, num_workers=num_workers, what="training")
     if test is not None:
         test = check_pictures(test, policy=config.on_bad_image, num_workers=num_workers, what="test")
     table = training.table()
-    fold_S = choose_folds(table, config, num_held)
+    fold_S = choose_folds(table, config)
     log_start(table, fold_S, device, num_workers)
 
     rows = table.metadata_rows()
@@ -81,11 +80,7 @@ def train(job: Job) -> None:
             results.append(run_fold(fold, held_S, shared, bar))
 
     summary, prob_S = summarise(results, table, fold_S)
-    manifest = artifact.save(
-        job.model_dir, describe(shared, table, results, summary), {r.fold: r.weights for r in results}
-    )
-    predictor = load(job.model_dir, device)
-    check_artifact(job.model_dir, device, shared, results)
+    predictor = save_artifact(job.model_dir, shared, table, results, summary)
     write_results(
         job.output_dir,
         table=table,
@@ -107,7 +102,7 @@ def train(job: Job) -> None:
         write_submission(job.output_dir / "submission.csv", test.table(), probs_SK, config.target_column)
     for name, value in summary["overall"]["metrics"].items():
         log.info(REPORTED[f"validation:{name}"].line(value))
-    log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(manifest.folds), (time.monotonic() - started) / 60)
+    log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
 
 
 def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
@@ -124,14 +119,14 @@ def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str
     return weights
 
 
-def choose_folds(table: SampleTable, config: ClassifyConfig, num_held: int) -> Folds:
+def choose_folds(table: SampleTable, config: ClassifyConfig) -> Folds:
     """Each row's fold: by the splitter or column the user chose;
     with a validation channel its rows are the one fold.
     """
     assert table.target_S is not None
-    if num_held:
-        fold_S: Folds = np.full(len(table), NEVER)
-        fold_S[len(table) - num_held :] = 0
+    fold_S: Folds
+    if table.is_held_S is not None:
+        fold_S = np.where(table.is_held_S, 0, NEVER)
     elif table.fold_S is not None:
         fold_S = folds_from_column(table.fold_S)
     else:
@@ -172,57 +167,6 @@ def log_start(table: SampleTable, fold_S: Folds, device: torch.device, num_worke
         log.info("fold=%d rows=%d positives=%d%s", fold, held_S.sum(), int(table.target_S[held_S].sum()), groups)
 
 
-def describe(
-    shared: Shared, table: SampleTable, results: list[FoldResult], summary: dict[str, dict[str, object]]
-) -> Manifest:
-    """The manifest: everything that prediction needs beside the weights, and where they came from."""
-    config = shared.config
-    return Manifest(
-        algorithm="classify",
-        model=config.model,
-        model_args=config.model_args,
-        target={
-            "kind": shared.target.kind,
-            "class_names": shared.target.class_names,
-            "threshold": summary["overall"]["threshold"],
-        },
-        preprocessing=shared.preprocess.as_json(),
-        num_views=config.tta,
-        metadata_columns=list(config.metadata_columns),
-        image_column=table.image_column,
-        target_column=config.target_column,
-        metrics=summary,
-        data_fingerprint=table.fingerprint(),
-        config=config.as_json(),
-        packages=artifact.package_versions(),
-        folds=[
-            FoldRecord(
-                fold=result.fold,
-                file=f"fold_{result.fold}.safetensors",
-                sha256="",  # filled in when the file is written
-                metadata=result.encoder.as_json(),
-                best_epoch=result.best_epoch,
-                metrics=result.metrics,
-            )
-            for result in results
-        ],
-    )
-
-
 def fail(index: int, error: UserError) -> None:  # noqa: ARG001
     """A test picture that could be read before training and no more: tell it as it is."""
     raise error
-
-
-def check_artifact(model_dir: Path, device: torch.device, shared: Shared, results: list[FoldResult]) -> None:
-    """Asks each fold as it was written for one row that it held out. Raises PlatformError if the answer is another."""
-    for result in results:
-        predictor: ClassifyPredictor = load(model_dir, device, fold=result.fold)
-        row = int(result.index_S[0])
-        prob = predictor.predict([shared.source.read(row)], [shared.metadata_rows[row]])[0]
-        if not np.allclose(prob, result.probs_SK[0], atol=1e-4 if device.type == "cpu" else 1e-2):
-            raise PlatformError(
-                f"the artifact answers {prob} where fold {result.fold} said {result.probs_SK[0]} before it was written",
-                where=model_dir,
-                do="Check disk and memory of this machine, and run the job again.",
-            )

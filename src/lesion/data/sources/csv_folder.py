@@ -72,7 +72,7 @@ def read_csv(csv_path: Path) -> pd.DataFrame:
         frame = pd.read_csv(csv_path, dtype="string", keep_default_na=True, encoding="utf-8-sig", skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise UserError(
-            f"not a readable CSV: {error}", where=csv_path, do="Save it as UTF-8, comma-separated."
+            f"not a readable CSV: {str(error).strip()}", where=csv_path, do="Save it as UTF-8, comma-separated."
         ) from error
     if frame.empty:
         raise UserError("the CSV has no rows", where=csv_path, do="Add at least a row for each picture.")
