@@ -1,0 +1,112 @@
+"""Make artifact_v1: trains it, and works out by plain torch, without Lesion, what it must answer.
+
+Run once for a format version, `python tests/golden/make_artifact.py`; the folder is then committed and never made
+again, since what it guards is that later code reads earlier artifacts.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+GOLDEN = Path(__file__).parent / "artifact_v1"
+ROWS = [
+    {"sex": "male", "age_approx": 45, "anatom_site_general_challenge": "torso"},
+    {"sex": "female", "age_approx": "80.0"},
+    {"age_approx": 1e6, "anatom_site_general_challenge": "never seen"},
+    {},
+]
+
+
+def main() -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from factories import draw_picture, write_job
+    from lesion.sagemaker import prepare_libraries, read_job
+
+    prepare_libraries()
+    from lesion.algorithms.classify.train import train
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = write_job(
+            Path(folder),
+            has_test=False,
+            model="test_efficientnet",
+            image_size=32,
+            folds=2,
+            split="stratified_group_kfold",
+            epochs=12,
+            learning_rate=0.005,
+            metric="log_loss",  # never the same twice, so that a late epoch is kept
+        )
+        train(read_job(root))
+        shutil.rmtree(GOLDEN, ignore_errors=True)
+        shutil.copytree(root / "model", GOLDEN)
+    # As high as the network's square, so that its middle square is taken and nothing is resized.
+    draw_picture(GOLDEN / "picture.png", is_positive=True, seed=123, side_px=32)
+    probs = [answer(GOLDEN, GOLDEN / "picture.png", row) for row in ROWS]
+    expected = [{"metadata": row, "probability": prob} for row, prob in zip(ROWS, probs, strict=True)]
+    (GOLDEN / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
+
+
+def answer(artifact: Path, picture: Path, row: dict[str, object]) -> float:
+    """The probability by docs/artifact.md alone: safetensors, timm and arithmetic."""
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    pixels_HWC = np.asarray(Image.open(picture))
+    margin = (pixels_HWC.shape[1] - pixels_HWC.shape[0]) // 2
+    square_HWC = pixels_HWC[:, margin : margin + pixels_HWC.shape[0]] / 255.0
+    stated = manifest["preprocessing"]
+    image_HWC = (square_HWC - np.array(stated["mean"])) / np.array(stated["std"])
+    views = [image_HWC, image_HWC[:, ::-1], image_HWC[::-1]][: manifest["num_views"]]
+    views_VCHW = torch.tensor(np.stack(views).transpose(0, 3, 1, 2), dtype=torch.float32)
+    probs = []
+    for fold in manifest["folds"]:
+        tensors = load_file(artifact / fold["file"])
+        backbone = timm.create_model(manifest["model"], num_classes=0).eval()
+        backbone.load_state_dict(
+            {n.removeprefix("backbone."): t for n, t in tensors.items() if n.startswith("backbone.")}
+        )
+        hidden_M = torch.tensor([encoded(row, fold["metadata"])])
+        for first in (0, 4):  # linear, batch norm, ReLU, dropout; twice
+            hidden_M = F.linear(hidden_M, tensors[f"metadata.{first}.weight"], tensors[f"metadata.{first}.bias"])
+            hidden_M = F.relu(normed(hidden_M, tensors, f"metadata.{first + 1}"))
+        with torch.inference_mode():
+            for view_CHW in views_VCHW:
+                features = torch.cat([backbone(view_CHW[None]), hidden_M], dim=1)
+                logit = F.linear(features, tensors["head.weight"], tensors["head.bias"])
+                probs.append(logit.double().sigmoid().item())
+    return float(np.mean(probs))
+
+
+def encoded(row: dict[str, object], columns: list[dict[str, object]]) -> list[float]:
+    features: list[float] = []
+    for column in columns:
+        value = row.get(column["name"])
+        if column["kind"] == "category":
+            features += [float(value == word) for word in column["categories"]]
+        elif value is None:
+            features += [0.0, 1.0]
+        else:
+            features += [float(np.clip((float(value) - column["mean"]) / column["std"], -10, 10)), 0.0]
+    return features
+
+
+def normed(hidden_M: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
+    deviation = (tensors[f"{name}.running_var"] + 1e-5).sqrt()
+    return (hidden_M - tensors[f"{name}.running_mean"]) / deviation * tensors[f"{name}.weight"] + tensors[
+        f"{name}.bias"
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Golden: artifacts of every format version so far still load, and answer what plain torch worked out of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lesion import artifact
+from lesion.algorithms.classify.predict import load
+from lesion.data.images import read
+
+ARTIFACTS = sorted(Path(__file__).parent.glob("artifact_v*"))
+
+
+def test_every_format_version_has_its_artifact():
+    versions = [artifact.load_manifest(path).format_version for path in ARTIFACTS]
+    assert versions == list(range(1, artifact.FORMAT_VERSION + 1))
+
+
+@pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.name)
+def test_an_old_artifact_answers_as_it_did(path):
+    predictor = load(path, torch.device("cpu"))
+    expected = json.loads((path / "expected.json").read_text())
+    picture = read(path / "picture.png")
+    probs_NK = predictor.predict([picture] * len(expected), [row["metadata"] for row in expected])
+    assert probs_NK[:, 0].tolist() == pytest.approx([row["probability"] for row in expected], abs=1e-4)
+    assert len({round(row["probability"], 3) for row in expected}) == len(expected)  # the rows are told apart

@@ -1,0 +1,228 @@
+"""CSV and folder: names find their pictures, and what is wrong with a table is told with column and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from factories import draw_picture, sample_frame, write_channel
+from lesion.data.sources.csv_folder import CsvFolder, find_csv, pick_image_column, read_csv, walk_files
+from lesion.data.table import Columns
+from lesion.errors import UserError
+
+COLUMNS = Columns(
+    "image_name", ("sex", "age_approx"), target="target", class_name="benign_malignant", group="patient_id"
+)
+
+
+def picture(path: Path, level: int) -> None:
+    """A square of one grey level, without loss."""
+    import cv2
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((4, 4, 3), level, np.uint8))
+
+
+def table_of(folder: Path, text: str, columns: Columns = COLUMNS, *, name: str = "train.csv") -> CsvFolder:
+    (folder / name).write_text(text, encoding="utf-8")
+    return CsvFolder(folder / name, columns)
+
+
+def test_a_table_has_the_columns_asked_for(tmp_path):
+    source = CsvFolder(write_channel(tmp_path, sample_frame(4, 1)), COLUMNS)
+    table = source.table()
+    assert table.name_S.tolist() == ["IMG_000_0", "IMG_001_0", "IMG_002_0", "IMG_003_0"]
+    assert table.target_S.tolist() == [1, 0, 0, 0] and table.target_S.dtype == np.float32
+    assert table.group_S.tolist() == ["P000", "P001", "P002", "P003"]
+    assert table.class_names == ("benign", "malignant") and table.image_column == "image_name"
+    assert table.fold_S is None
+    rows = table.metadata_rows()
+    assert [list(row) for row in rows] == [["sex", "age_approx"]] * 4
+    assert rows[1] == {"sex": "female", "age_approx": None}
+    assert source.read(0).shape == (64, 80, 3)
+
+
+@pytest.mark.parametrize("folder", ["train_jpg", "train", "train_images", "."])
+def test_pictures_lie_in_a_folder_named_after_the_table_or_beside_it(tmp_path, folder):
+    picture(tmp_path / folder / "a.png", 7)
+    assert table_of(tmp_path, "image_name\na\n", Columns("image_name", ())).read(0).max() == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("a", "a.png"),
+        ("a.png", "a.png"),
+        ("a", "A_FOLDER/deep/a.png"),
+        ("A_FOLDER/deep/a", "A_FOLDER/deep/a.png"),
+        ("A_FOLDER/deep/a.png", "A_FOLDER/deep/a.png"),
+        ("B", "B.PNG"),
+        ("B.PNG", "B.PNG"),
+        ("with space", "with space.png"),
+        ("ISIC.001", "ISIC.001.png"),
+    ],
+)
+def test_a_name_finds_its_file_with_or_without_ending_and_folder(tmp_path, name, file):
+    picture(tmp_path / "train" / file, 9)
+    picture(tmp_path / "train" / "other.png", 200)
+    (tmp_path / "train" / "a.txt").write_text("not a picture")
+    picture(tmp_path / "train" / "._a.png", 200)  # macOS' shadow of a file
+    assert table_of(tmp_path, f"image_name\n{name}\n", Columns("image_name", ())).read(0).max() == 9
+
+
+@pytest.mark.parametrize("second", ["a.bmp", "more/a.png"])
+def test_a_name_that_fits_two_files_is_refused(tmp_path, second):
+    picture(tmp_path / "train" / "sub" / "a.png", 1)
+    picture(tmp_path / "train" / second, 2)
+    with pytest.raises(UserError, match=rf"'a' fits 2 files.*{Path(second).name}"):
+        table_of(tmp_path, "image_name\na\n", Columns("image_name", ()))
+    assert table_of(tmp_path, f"image_name\n{second}\n", Columns("image_name", ())).read(0).max() == 2
+
+
+def test_a_picture_that_is_not_there_is_named_when_it_is_read(tmp_path):
+    picture(tmp_path / "train" / "a.png", 1)
+    source = table_of(tmp_path, "image_name\na\nb\n", Columns("image_name", ()))
+    assert source.read(0).max() == 1
+    with pytest.raises(UserError, match=r"picture not found .*b below .*train"):
+        source.read(1)
+
+
+def test_each_row_reads_its_own_picture(tmp_path):
+    for level in (30, 10, 20):
+        picture(tmp_path / "train" / f"p{level}.png", level)
+    source = table_of(tmp_path, "image_name\np20\np30\np10\n", Columns("image_name", ()))
+    assert [int(source.read(row).max()) for row in range(3)] == [20, 30, 10]
+
+
+def test_missing_columns_are_told_together_with_their_hyperparameters(tmp_path):
+    with pytest.raises(UserError) as caught:
+        table_of(
+            tmp_path, "image_name,sex\na,male\n", Columns("image_name", ("sex", "age"), "label", None, "slide", "f")
+        )
+    message = str(caught.value)
+    for part in ("'label' (target_column)", "'slide' (group_column)", "'age' (metadata_columns)", "'f' (split)"):
+        assert part in message
+    assert "['image_name', 'sex']" in message and "sex' (" not in message
+
+
+def test_a_missing_image_column_is_told_with_what_was_looked_for(tmp_path):
+    with pytest.raises(UserError, match=r"'image_name' or 'image_id' not found.*\['id'\].*Set image_column"):
+        table_of(tmp_path, "id\na\n", Columns(None, ()))
+    with pytest.raises(UserError, match="column 'file' not found"):
+        table_of(tmp_path, "image_name\na\n", Columns("file", ()))
+
+
+def test_image_id_is_taken_where_there_is_no_image_name(tmp_path):
+    assert table_of(tmp_path, "image_id\na\n", Columns(None, ())).table().image_column == "image_id"
+    frame = pd.DataFrame({"image_id": ["a"], "image_name": ["b"]})
+    assert pick_image_column(frame, None, tmp_path) == "image_name"
+
+
+@pytest.mark.parametrize("column", ["image_name", "patient_id", "target"])
+def test_empty_cells_are_told_with_their_lines(tmp_path, column):
+    frame = sample_frame(6, 1).astype("string")
+    frame.loc[[1, 4], column] = ["", "  "]  # the header is line 1, so rows 1 and 4 are lines 3 and 6
+    with pytest.raises(UserError, match=rf"column '{column}' is empty in 2 of 6 rows .*lines 3, 6"):
+        table_of(tmp_path, frame.to_csv(index=False))
+
+
+def test_a_picture_in_two_rows_is_named(tmp_path):
+    frame = sample_frame(3, 1)
+    frame.loc[2, "image_name"] = frame.loc[0, "image_name"]
+    with pytest.raises(UserError, match="1 pictures stand in more than one row, the first: IMG_000_0"):
+        table_of(tmp_path, frame.to_csv(index=False))
+
+
+def test_words_are_targets_the_later_in_the_alphabet_is_one(tmp_path):
+    text = "image_name,target,patient_id\na,yes,1\nb,no,2\nc,yes,3\n"
+    table = table_of(tmp_path, text, Columns("image_name", (), target="target")).table()
+    assert table.target_S.tolist() == [1, 0, 1] and table.class_names == ("no", "yes")
+
+
+@pytest.mark.parametrize("numbers", [("0", "1"), ("0.0", "1.0"), ("0", "1.0")])
+def test_numbers_are_targets(tmp_path, numbers):
+    text = "image_name,target\na,{}\nb,{}\n".format(*numbers)
+    table = table_of(tmp_path, text, Columns("image_name", (), target="target")).table()
+    assert table.target_S.tolist() == [0, 1] and table.class_names == ("0", "1")
+
+
+@pytest.mark.parametrize("values", [("0", "2"), ("a", "b", "c"), ("0", "1", "yes"), ("0.5", "1"), ("-1", "1")])
+def test_what_is_no_yes_or_no_is_refused(tmp_path, values):
+    text = "image_name,target\n" + "".join(f"p{row},{value}\n" for row, value in enumerate(values))
+    with pytest.raises(UserError, match=f"'target' is not a yes-or-no target: {len(values)} different values"):
+        table_of(tmp_path, text, Columns("image_name", (), target="target"))
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("good", "bad", "good"), ("good", "bad")),
+        (("good", "bad", "fine"), ("0", "1")),  # two words for class 0
+        (("same", "same", "same"), ("0", "1")),
+        (("good", "", "good"), ("0", "1")),
+    ],
+)
+def test_class_names_come_from_the_column_that_names_each_class_once(tmp_path, words, names):
+    rows = zip("abc", (0, 1, 0), words, strict=True)
+    text = "image_name,target,benign_malignant\n" + "".join(f"{a},{t},{w}\n" for a, t, w in rows)
+    columns = Columns("image_name", (), target="target", class_name="benign_malignant")
+    assert table_of(tmp_path, text, columns).table().class_names == names
+
+
+def test_the_class_name_column_may_be_absent(tmp_path):
+    columns = Columns("image_name", (), target="target", class_name="benign_malignant")
+    assert table_of(tmp_path, "image_name,target\na,0\nb,1\n", columns).table().class_names == ("0", "1")
+
+
+def test_excels_byte_order_mark_and_spaces_after_commas_are_no_part_of_the_table(tmp_path):
+    (tmp_path / "train.csv").write_bytes(b"\xef\xbb\xbfimage_name, target\r\na, 0\r\nb, 1\r\n")
+    table = CsvFolder(tmp_path / "train.csv", Columns("image_name", (), target="target")).table()
+    assert table.name_S.tolist() == ["a", "b"] and table.target_S.tolist() == [0, 1]
+
+
+def test_cells_stay_as_they_were_written(tmp_path):
+    frame = read_csv(write(tmp_path, "image_name,code\n0012,1e3\n"))
+    assert frame.loc[0, "image_name"] == "0012" and frame.loc[0, "code"] == "1e3"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a readable CSV"),
+        (b"image_name\n", "no rows"),
+        (b"image_name\n\xff\xfe\n", "not a readable CSV"),
+        ("image_name\na\n".encode("utf-16"), "not a readable CSV"),
+        (b"a,b\n1,2\n1,2,3,4\n", "not a readable CSV"),
+        (b'a\n"open', "not a readable CSV"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_its_path(tmp_path, content, message):
+    (tmp_path / "train.csv").write_bytes(content)
+    with pytest.raises(UserError, match=rf"{message}.*train\.csv"):
+        read_csv(tmp_path / "train.csv")
+
+
+def test_a_table_is_found_below_its_channel_and_must_be_the_only_one(tmp_path):
+    assert find_csv(tmp_path, ("train.csv",)) is None
+    (tmp_path / "nested" / "deep").mkdir(parents=True)
+    first = write(tmp_path / "nested" / "deep", "image_name\na\n")
+    (tmp_path / "._train.csv").write_text("macOS")
+    assert find_csv(tmp_path, ("validation.csv", "train.csv")) == first
+    write(tmp_path, "image_name\na\n")
+    with pytest.raises(UserError, match=r"2 files are called train\.csv"):
+        find_csv(tmp_path, ("train.csv",))
+
+
+def test_links_are_followed(tmp_path):
+    draw_picture(tmp_path / "elsewhere" / "a.jpg", is_positive=True, seed=0)
+    (tmp_path / "channel").mkdir()
+    (tmp_path / "channel" / "train").symlink_to(tmp_path / "elsewhere")
+    assert [path.name for path in walk_files(tmp_path / "channel")] == ["a.jpg"]
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "train.csv").write_text(text)
+    return folder / "train.csv"

@@ -1,0 +1,177 @@
+"""Loader: every row once, the same batches for any number of threads, and no hang when something goes wrong."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factories import sample_frame, write_channel
+from lesion.data.images import Pixels
+from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
+from lesion.data.sources.csv_folder import CsvFolder
+from lesion.data.table import Columns, SampleTable
+from lesion.data.transforms import Augment, Preprocess
+from lesion.errors import UserError
+
+HALF = (0.5, 0.5, 0.5)
+COLUMNS = Columns("image_name", (), target="target", group="patient_id")
+
+
+class Numbered:
+    """A source whose picture of row i is filled with i."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows = num_rows
+
+    def table(self) -> SampleTable:
+        return SampleTable(np.arange(self.num_rows).astype(str), pd.DataFrame(index=range(self.num_rows)))
+
+    def read(self, index: int) -> Pixels:
+        return np.full((10, 12, 3), index, np.uint8)
+
+
+def numbered(num_rows: int) -> Dataset:
+    rows_S1 = np.arange(num_rows, dtype=np.float32).reshape(-1, 1)
+    return Dataset(Numbered(num_rows), rows_S1 + 1000, rows_S1 + 2000)
+
+
+def fixed() -> Preprocess:
+    return Preprocess(8, HALF, HALF)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> CsvFolder:
+    return CsvFolder(write_channel(tmp_path_factory.mktemp("channel"), sample_frame(6, 2)), COLUMNS)
+
+
+def dataset_of(source: CsvFolder) -> Dataset:
+    num_rows = len(source.table())
+    return Dataset(source, np.zeros((num_rows, 0), np.float32), source.table().target_S.reshape(-1, 1))
+
+
+@given(num_rows=st.integers(1, 300), batch_size=st.integers(4, 64), epoch=st.integers(0, 5))
+def test_training_takes_every_row_once_in_batches_of_nearly_one_size(num_rows, batch_size, epoch):
+    rows_S = np.arange(num_rows) * 3
+    batches = training_batches(rows_S, batch_size, seed=0, fold=1, epoch=epoch)
+    sizes = [len(batch) for batch in batches]
+    assert sorted(np.concatenate(batches).tolist()) == rows_S.tolist()
+    assert max(sizes) - min(sizes) <= 1 and max(sizes) <= batch_size
+    assert len(batches) == -(-num_rows // batch_size)
+
+
+def test_training_order_differs_by_seed_fold_and_epoch_and_by_nothing_else():
+    orders = {
+        key: np.concatenate(training_batches(np.arange(50), 8, seed=key[0], fold=key[1], epoch=key[2])).tobytes()
+        for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    }
+    assert len(set(orders.values())) == 4
+    np.random.default_rng(9).random(3)
+    again = np.concatenate(training_batches(np.arange(50), 8, seed=0, fold=0, epoch=0))
+    assert again.tobytes() == orders[(0, 0, 0)]
+
+
+@given(rows=st.lists(st.integers(0, 999), max_size=60), batch_size=st.integers(1, 20))
+def test_ordered_batches_keep_the_order(rows, batch_size):
+    batches = ordered_batches(np.array(rows, dtype=np.intp), batch_size)
+    assert [row for batch in batches for row in batch.tolist()] == rows
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_every_sample_stands_at_its_place_also_in_a_ragged_last_batch(num_workers):
+    order = training_batches(np.arange(23), 5, seed=0, fold=0, epoch=0)
+    order.append(np.array([7]))
+    batches = list(load(numbered(23), order, fixed, num_workers=num_workers))
+    assert [len(batch.index_N) for batch in batches] == [5, 5, 5, 4, 4, 1]
+    for batch, index_N in zip(batches, order, strict=True):
+        np.testing.assert_array_equal(batch.index_N, index_N)
+        assert batch.images_NCHW.shape == (len(index_N), 3, 8, 8) and batch.images_NCHW.dtype == np.uint8
+        assert (batch.images_NCHW == index_N[:, None, None, None]).all()
+        np.testing.assert_array_equal(batch.metadata_NM[:, 0], index_N + 1000)
+        np.testing.assert_array_equal(batch.targets_NK[:, 0], index_N + 2000)
+
+
+def test_any_number_of_workers_gives_the_same_augmented_bits(folder):
+    order = training_batches(np.arange(12), 5, seed=0, fold=2, epoch=1)
+
+    def run(num_workers: int, key: tuple[int, ...] = (0, 2, 1)) -> list[Batch]:
+        return list(load(dataset_of(folder), order, partial(Augment, 24), num_workers=num_workers, key=key))
+
+    alone = run(0)
+    for num_workers in (1, 3):
+        for batch, expected in zip(run(num_workers), alone, strict=True):
+            np.testing.assert_array_equal(batch.index_N, expected.index_N)
+            np.testing.assert_array_equal(batch.images_NCHW, expected.images_NCHW)
+            np.testing.assert_array_equal(batch.targets_NK, expected.targets_NK)
+    other_epoch = run(0, (0, 2, 2))
+    assert all((a.images_NCHW != b.images_NCHW).any() for a, b in zip(alone, other_epoch, strict=True))
+
+
+def test_a_samples_augmentation_does_not_depend_on_its_batch(folder):
+    def picture_of_row_4(order: list[np.ndarray]) -> np.ndarray:
+        for batch in load(dataset_of(folder), order, partial(Augment, 24), num_workers=2, key=(0, 0, 0)):
+            for index, image in zip(batch.index_N, batch.images_NCHW, strict=True):
+                if index == 4:
+                    return image
+        raise AssertionError("row 4 never came")
+
+    rows_S = np.arange(12)
+    np.testing.assert_array_equal(
+        picture_of_row_4(ordered_batches(rows_S, 3)), picture_of_row_4(ordered_batches(rows_S[::-1], 5))
+    )
+
+
+def test_red_is_red_and_channels_come_first():
+    class Red(Numbered):
+        def read(self, index: int) -> Pixels:  # noqa: ARG002
+            return np.full((9, 9, 3), (255, 0, 0), np.uint8)
+
+    (batch,) = load(Dataset(Red(1), np.zeros((1, 0)), np.zeros((1, 1))), [np.array([0])], fixed, num_workers=1)
+    assert batch.images_NCHW[0, 0].min() == 255 and batch.images_NCHW[0, 1:].max() == 0
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_a_broken_picture_is_named_and_nothing_hangs(tmp_path, num_workers):
+    csv_path = write_channel(tmp_path, sample_frame(6, 2))
+    (tmp_path / "train_jpg" / "IMG_003_1.jpg").write_bytes(b"\xff\xd8 no more")  # row 7
+    batches = load(
+        dataset_of(CsvFolder(csv_path, COLUMNS)), ordered_batches(np.arange(12), 2), fixed, num_workers=num_workers
+    )
+    for _ in range(3):
+        next(batches)
+    with pytest.raises(UserError, match=r"IMG_003_1\.jpg"):
+        next(batches)
+    assert not loader_threads()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_leaving_early_leaves_no_thread(num_workers):
+    batches = load(numbered(100), ordered_batches(np.arange(100), 4), fixed, num_workers=num_workers)
+    next(batches)
+    batches.close()
+    assert not loader_threads()
+
+
+def test_no_more_than_a_few_batches_are_read_ahead():
+    seen: list[int] = []
+
+    class Watched(Numbered):
+        def read(self, index: int) -> Pixels:
+            seen.append(index)
+            return super().read(index)
+
+    dataset = Dataset(Watched(1000), np.zeros((1000, 0)), np.zeros((1000, 1)))
+    batches = load(dataset, ordered_batches(np.arange(1000), 10), fixed, num_workers=3)
+    next(batches)
+    batches.close()
+    assert len(seen) <= 30
+
+
+def loader_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("loader")]

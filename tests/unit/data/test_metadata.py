@@ -1,0 +1,125 @@
+"""Metadata: fitted on the rows given, and finite whatever a request holds."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lesion.data.metadata import MISSING, REACH, MetadataEncoder, column_kinds
+from lesion.errors import UserError
+
+ROWS = [{"sex": "male", "age": "30"}, {"sex": "female", "age": "50"}, {"sex": "male", "age": None}]
+KINDS = {"sex": "category", "age": "number"}
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
+
+
+@pytest.fixture
+def encoder() -> MetadataEncoder:
+    return MetadataEncoder.fit(ROWS, KINDS)
+
+
+def test_features_are_words_in_order_then_the_standardised_number_and_its_flag(encoder):
+    """Ages 30 and 50: mean 40, deviation 10. Words: female, male."""
+    expected = [[0, 1, -1, 0], [1, 0, 1, 0], [0, 1, 0, 1]]
+    np.testing.assert_array_equal(encoder.encode(ROWS), expected)
+    assert encoder.num_features == 4 and encoder.encode(ROWS).dtype == np.float32
+
+
+def test_fitting_sees_the_given_rows_only(encoder):
+    encoder.encode([{"sex": "other", "age": "90"}])
+    assert encoder == MetadataEncoder.fit(ROWS, KINDS)
+    assert MetadataEncoder.fit(ROWS[:1], KINDS).encode(ROWS[:1]).tolist() == [[1, 0, 0]]
+
+
+@pytest.mark.parametrize("cell", [None, "", "  ", "NA", "nan", "None", math.nan, *sorted(MISSING)])
+def test_a_missing_cell_is_zeros_and_for_a_number_a_flag(encoder, cell):
+    assert encoder.encode([{"sex": cell, "age": cell}]).tolist() == [[0, 0, 0, 1]]
+    assert encoder.encode([{}]).tolist() == [[0, 0, 0, 1]]
+
+
+def test_a_word_never_seen_is_zeros(encoder):
+    assert encoder.encode([{"sex": "unknown", "age": 40}]).tolist() == [[0, 0, 0, 0]]
+
+
+def test_the_order_of_a_rows_names_and_strangers_among_them_change_nothing(encoder):
+    row = {"weight": 80, "age": "30", "diagnosis": "nevus", "sex": "male"}
+    np.testing.assert_array_equal(encoder.encode([row]), encoder.encode([{"sex": "male", "age": "30"}]))
+
+
+@pytest.mark.parametrize("age", [45, 45.0, "45", " 45.0 ", "4.5e1"])
+def test_a_number_may_come_as_number_or_text(encoder, age):
+    assert encoder.encode([{"sex": "male", "age": age}]).tolist() == [[0, 1, 0.5, 0]]
+
+
+@pytest.mark.parametrize("grade", [2, 2.0, "2"])
+def test_a_category_may_come_as_number_or_text(grade):
+    encoder = MetadataEncoder.fit([{"grade": "1"}, {"grade": "2"}], {"grade": "category"})
+    assert encoder.encode([{"grade": grade}]).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("age", ["old", "inf", "-inf", "1,5", True, [30], {"years": 30}])
+def test_text_for_a_number_is_refused_by_name(encoder, age):
+    with pytest.raises(UserError, match=r"is not a number.*metadata field age"):
+        encoder.encode([{"sex": "male", "age": age}])
+
+
+@pytest.mark.parametrize("value", ["7", "0", "0.1", "1e15", "-3.3"])
+def test_a_constant_column_divides_by_no_zero(value):
+    encoder = MetadataEncoder.fit([{"age": value}] * 7, {"age": "number"})
+    assert encoder.encode([{"age": value}])[0, 0] == pytest.approx(0, abs=1e-6)
+    assert np.isfinite(encoder.encode([{"age": "8"}])).all()
+
+
+def test_a_column_without_any_value_is_all_missing():
+    encoder = MetadataEncoder.fit([{}, {"age": None, "sex": ""}], KINDS)
+    assert encoder.encode([{"age": None}]).tolist() == [[0, 1]]
+    assert encoder.encode([{"age": "3", "sex": "male"}]).tolist() == [[3, 0]]
+
+
+@pytest.mark.parametrize("age", [1e300, 10**300, "1e308", 10_000])
+def test_a_huge_number_is_held_within_reach(encoder, age):
+    assert encoder.encode([{"age": age}])[0, 2] == REACH
+    assert encoder.encode([{"age": f"-{age}"}])[0, 2] == -REACH
+
+
+def test_a_huge_number_among_the_training_rows_stays_finite():
+    rows = [{"age": "1e308"}, {"age": "1e308"}, {"age": "-1e200"}, {"age": "3"}]
+    assert np.isfinite(MetadataEncoder.fit(rows, {"age": "number"}).encode(rows)).all()
+
+
+def test_no_columns_make_no_features():
+    assert MetadataEncoder.fit(ROWS, {}).encode(ROWS).shape == (3, 0)
+
+
+@given(ages=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), words=st.lists(st.text()))
+def test_an_encoder_comes_back_from_json_bit_by_bit(ages, words):
+    rows = [{"age": age} for age in ages] + [{"sex": word} for word in words]
+    encoder = MetadataEncoder.fit(rows, KINDS)
+    again = MetadataEncoder.from_json(json.loads(json.dumps(encoder.as_json())))
+    assert again == encoder
+    np.testing.assert_array_equal(again.encode(rows), encoder.encode(rows))
+
+
+@given(training=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8), cell=scalars)
+@example(training=[1e308, -1e308], cell=5e-324)
+@example(training=[0.1] * 8, cell=1e308)
+def test_any_scalar_gives_finite_features_or_a_user_error(training, cell):
+    encoder = MetadataEncoder.fit([{"age": age, "sex": "male"} for age in training], KINDS)
+    try:
+        features = encoder.encode([{"age": cell, "sex": cell}])
+    except UserError:
+        assert cell is not None
+    else:
+        assert features.shape == (1, encoder.num_features)
+        assert np.isfinite(features).all() and np.abs(features).max() <= REACH
+
+
+def test_a_column_is_a_number_where_every_cell_is_one_or_missing():
+    rows = [{"age": "30", "site": "torso", "empty": ""}, {"age": "NA", "site": "3", "empty": None}]
+    assert column_kinds(rows, ["age", "site", "empty"]) == {"age": "number", "site": "category", "empty": "number"}
+    assert column_kinds([{"x": "inf"}, {"x": "1"}], ["x"]) == {"x": "category"}

@@ -1,0 +1,102 @@
+"""Table: rows picked and sources joined keep names, targets and pictures together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lesion.data.images import Pixels
+from lesion.data.table import Joined, Picked, SampleTable
+
+
+class Levels:
+    """A source whose row i has the picture, name, target and metadata that its level says."""
+
+    def __init__(self, *levels: int) -> None:
+        self.levels = levels
+
+    def table(self) -> SampleTable:
+        return SampleTable(
+            name_S=np.array([f"p{level}" for level in self.levels]),
+            metadata=pd.DataFrame({"age": pd.array([str(level) for level in self.levels], dtype="string")}),
+            target_S=np.array([level % 2 for level in self.levels], np.float32),
+            group_S=np.array([f"G{level}" for level in self.levels]),
+            class_names=("no", "yes"),
+            image_column="image_id",
+        )
+
+    def read(self, index: int) -> Pixels:
+        return np.full((2, 2, 3), self.levels[index], np.uint8)
+
+
+def assert_rows_are(source: Joined | Picked, levels: list[int]) -> None:
+    """Every column and every picture says the same level for each row."""
+    table = source.table()
+    assert len(table) == len(levels)
+    assert table.name_S.tolist() == [f"p{level}" for level in levels]
+    assert table.target_S.tolist() == [level % 2 for level in levels]
+    assert table.group_S.tolist() == [f"G{level}" for level in levels]
+    assert [row["age"] for row in table.metadata_rows()] == [str(level) for level in levels]
+    assert [int(source.read(row)[0, 0, 0]) for row in range(len(levels))] == levels
+    assert table.class_names == ("no", "yes") and table.image_column == "image_id"
+
+
+def test_joined_sources_stand_behind_one_another():
+    joined = Joined(Levels(1, 2, 3), Levels(5, 4))
+    assert_rows_are(joined, [1, 2, 3, 5, 4])
+    assert joined.table().is_held_S.tolist() == [False, False, False, True, True]
+
+
+def test_picked_rows_stand_in_the_order_asked_for():
+    assert_rows_are(Picked(Levels(7, 8, 9, 10), np.array([3, 0, 2])), [10, 7, 9])
+
+
+def test_picked_rows_of_joined_sources_agree_with_both():
+    picked = Picked(Joined(Levels(1, 2), Levels(3, 4)), np.array([1, 2]))
+    assert_rows_are(picked, [2, 3])
+    assert picked.table().is_held_S.tolist() == [False, True]
+
+
+def test_joined_sources_have_a_column_only_where_all_have_it():
+    class Ungrouped(Levels):
+        def table(self) -> SampleTable:
+            return replace(super().table(), group_S=None)
+
+    assert Joined(Levels(1), Ungrouped(2)).table().group_S is None
+
+
+def test_rows_may_be_picked_by_mask():
+    table = Levels(1, 2, 3).table().rows(np.array([True, False, True]))
+    assert table.name_S.tolist() == ["p1", "p3"] and table.metadata_rows() == [{"age": "1"}, {"age": "3"}]
+    assert table.fold_S is None
+
+
+def test_a_missing_cell_is_none():
+    table = replace(Levels(1, 2).table(), metadata=pd.DataFrame({"age": pd.array([None, "3"], dtype="string")}))
+    assert table.metadata_rows() == [{"age": None}, {"age": "3"}]
+
+
+def test_the_same_rows_have_the_same_fingerprint():
+    assert Levels(1, 2).table().fingerprint() == Levels(1, 2).table().fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name_S": np.array(["p1", "other"])},
+        {"name_S": np.array(["p2", "p1"])},
+        {"target_S": np.array([1, 1], np.float32)},
+        {"target_S": None},
+        {"group_S": np.array(["G1", "G1"])},
+        {"group_S": None},
+        {"fold_S": np.array(["0", "1"])},
+        {"metadata": pd.DataFrame({"age": ["1", "3"]})},
+        {"metadata": pd.DataFrame({"years": ["1", "2"]})},
+    ],
+)
+def test_a_fingerprint_changes_with_whatever_a_row_says(change):
+    table = Levels(1, 2).table()
+    assert replace(table, **change).fingerprint() != table.fingerprint()

@@ -1,0 +1,78 @@
+"""Stopping: the best epoch is the first of the best, its weights are kept, and a NaN is never better."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from lesion.engine.stopping import BestEpoch
+
+
+def run(values: list[float], *, better: str = "higher", patience: int = 3) -> BestEpoch:
+    """Feeds a layer whose weight is the epoch's number."""
+    layer, best = nn.Linear(1, 1), BestEpoch(better, patience)
+    for epoch, value in enumerate(values):
+        layer.weight.data.fill_(epoch)
+        best.update(epoch, value, layer)
+    return best
+
+
+@pytest.mark.parametrize(
+    ("values", "better", "epoch"),
+    [
+        ([0.1, 0.3, 0.2], "higher", 1),
+        ([0.5, 0.3, 0.4], "lower", 1),
+        ([0.3, 0.3, 0.3], "higher", 0),  # a tie keeps the first
+        ([0.1, math.nan, 0.2], "higher", 2),
+        ([0.2, math.nan, 0.1], "higher", 0),
+        ([math.nan, math.nan, 0.1, 0.3], "higher", 3),  # a NaN at first stands in nobody's way
+        ([math.nan, 0.3, 0.1], "lower", 2),
+        ([math.nan, 0.5, math.nan], "lower", 1),
+    ],
+)
+def test_the_best_epoch_is_the_first_of_the_best(values, better, epoch):
+    best = run(values, better=better)
+    assert best.epoch == epoch and best.value == values[epoch]
+    assert best.weights["weight"].item() == epoch
+
+
+def test_nothing_but_nan_keeps_the_first():
+    best = run([math.nan, math.nan])
+    assert best.epoch == 0 and best.epochs_since == 1
+
+
+@given(
+    values=st.lists(st.one_of(st.floats(0, 1), st.just(math.nan)), min_size=1),
+    better=st.sampled_from(["higher", "lower"]),
+)
+def test_the_best_epoch_is_what_sorting_says(values, better):
+    numbers = [value for value in values if not math.isnan(value)]
+    if numbers:
+        assert run(values, better=better).epoch == values.index(max(numbers) if better == "higher" else min(numbers))
+
+
+def test_patience_counts_epochs_without_better():
+    best = BestEpoch("higher", 2)
+    stops = []
+    for epoch, value in enumerate([0.5, 0.4, 0.6, 0.6, math.nan]):
+        best.update(epoch, value, nn.Linear(1, 1))
+        stops.append(best.should_stop)
+    assert stops == [False, False, False, False, True]
+
+
+def test_kept_weights_do_not_follow_the_network():
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    best = BestEpoch("higher", 3)
+    best.update(0, 0.5, network)
+    expected = {name: value.clone() for name, value in network.state_dict().items()}
+    network(torch.rand(4, 2))  # moves the running statistics
+    for parameter in network.parameters():
+        parameter.data.add_(1)
+    best.update(1, 0.4, network)
+    network.load_state_dict(best.weights)
+    assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())

@@ -1,0 +1,278 @@
+"""Config: SageMaker's texts in, one frozen object out, or one error that says all."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.config import BUILT_IN_NAMES, describe
+from lesion.errors import UserError
+from lesion.metrics import METRICS
+
+# What the SDKs and the console do to a value before it is in hyperparameters.json (contract, P1).
+DIALECTS = {
+    "str": str,
+    "json": json.dumps,
+    "json of str": lambda value: json.dumps(str(value)),
+}
+
+words = st.text("abcxyz_/.é", min_size=1, max_size=12)
+colours = st.lists(st.floats(0.01, 1), min_size=3, max_size=3)
+VALID = {
+    "model": words,
+    "model_args": st.dictionaries(words, st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1, 1), words)),
+    "pretrained": st.one_of(st.booleans(), words.map(lambda word: f"/weights/{word}")),
+    "image_size": st.integers(32, 2048),
+    "image_mean": st.one_of(st.none(), colours),
+    "image_std": st.one_of(st.none(), colours),
+    "output_size": st.just(1),
+    "image_column": st.one_of(st.none(), words),
+    "target_column": words,
+    "class_name_column": st.one_of(st.none(), words),
+    "group_column": words,
+    "metadata_columns": st.lists(words, max_size=4),
+    "folds": st.integers(2, 100),
+    "split": words,
+    "epochs": st.integers(1, 10_000),
+    "patience": st.integers(1, 99),
+    "batch_size_train": st.integers(4, 999),
+    "batch_size_validation": st.integers(1, 999),
+    "batch_size_test": st.integers(1, 999),
+    "learning_rate": st.floats(0, 1, exclude_min=True),
+    "lr_factor": st.floats(0, 1, exclude_min=True, exclude_max=True),
+    "lr_patience": st.integers(0, 99),
+    "weight_decay": st.floats(0, 1),
+    "class_weight": st.one_of(st.sampled_from(["none", "balanced"]), st.floats(0.001, 1000)),
+    "metric": st.sampled_from(sorted(METRICS)),
+    "tta": st.integers(1, 8),
+    "device": st.sampled_from(["auto", "cpu", "cuda"]),
+    "num_workers": st.one_of(st.just("auto"), st.integers(0, 64)),
+    "on_bad_image": st.sampled_from(["error", "drop"]),
+    "seed": st.integers(0, 2**32 - 1),
+}
+
+
+def refused(raw: dict[str, object]) -> str:
+    with pytest.raises(UserError) as caught:
+        ClassifyConfig.parse(raw)
+    assert caught.value.kind == "hyperparameters"
+    return str(caught.value)
+
+
+def test_the_property_below_knows_every_hyperparameter():
+    assert set(VALID) == set(ClassifyConfig.model_fields)
+
+
+@given(values=st.fixed_dictionaries({}, optional=VALID))
+def test_the_three_dialects_say_the_same(values):
+    configs = [
+        ClassifyConfig.parse({name: write(value) for name, value in values.items()}) for write in DIALECTS.values()
+    ]
+    assert configs[0] == configs[1] == configs[2]
+    expected = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    assert {name: getattr(configs[0], name) for name in values} == expected
+
+
+def test_defaults_are_those_of_the_brief():
+    expected = {
+        "model": "efficientnet_b2",
+        "batch_size_train": 64,
+        "batch_size_validation": 32,
+        "batch_size_test": 16,
+        "device": "auto",
+        "epochs": 15,
+        "folds": 6,
+        "learning_rate": 5e-4,
+        "lr_factor": 0.4,
+        "lr_patience": 1,
+        "num_workers": "auto",
+        "output_size": 1,
+        "patience": 3,
+        "tta": 3,
+        "weight_decay": 0.0,
+    }
+    config = ClassifyConfig.parse({})
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("text", ["8", "8.0", '"8"', '"8.0"', " 8 ", "8e0"])
+def test_an_integer_may_be_written_as_a_number_without_a_remainder(text):
+    epochs = ClassifyConfig.parse({"epochs": text}).epochs
+    assert epochs == 8 and type(epochs) is int
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-4", 1e-4), ("1.0E-4", 1e-4), ("0.0001234567", 0.0001234567), ('"1e-4"', 1e-4), ("1", 1.0)]
+)
+def test_a_number_may_be_written_as_tuners_write_it(text, value):
+    assert ClassifyConfig.parse({"learning_rate": text}).learning_rate == value
+
+
+@pytest.mark.parametrize("text", ["0123", "1e3", "1.0", "true", "[1]", "{1, 2}", '{"a": 1}'])
+def test_what_looks_like_something_else_stays_text_for_a_text(text):
+    assert ClassifyConfig.parse({"target_column": text}).target_column == text
+    assert ClassifyConfig.parse({"target_column": json.dumps(text)}).target_column == text
+
+
+def test_a_list_may_be_bare_words():
+    assert ClassifyConfig.parse({"metadata_columns": "sex, age_approx"}).metadata_columns == ("sex", "age_approx")
+    assert ClassifyConfig.parse({"metadata_columns": "('sex', 'age')"}).metadata_columns == ("sex", "age")
+
+
+@pytest.mark.parametrize("text", ["None", "null", '"None"', '"null"'])
+def test_none_is_none_where_it_is_allowed(text):
+    assert ClassifyConfig.parse({"class_name_column": text}).class_name_column is None
+
+
+def test_a_file_written_by_hand_may_hold_numbers_and_lists():
+    config = ClassifyConfig.parse({"epochs": 3, "pretrained": False, "image_mean": [0, 0.5, 1], "image_column": None})
+    assert (config.epochs, config.pretrained, config.image_mean) == (3, False, (0.0, 0.5, 1.0))
+
+
+@pytest.mark.parametrize("quote", [str, json.dumps])
+def test_what_the_platform_adds_is_ignored(quote):
+    added = {
+        "sagemaker_program": "train.py",
+        "sagemaker_submit_directory": "s3://bucket/code",
+        "sagemaker_region": "eu-west-1",
+        "_tuning_objective_metric": "validation:roc_auc",
+        "model_dir": "s3://bucket/model",
+    }
+    assert ClassifyConfig.parse({name: quote(value) for name, value in added.items()}) == ClassifyConfig.parse({})
+
+
+def test_model_dir_is_no_hyperparameter_of_ours_unless_the_platform_sent_it():
+    assert "model_dir='/tmp/model' is not a hyperparameter" in refused({"model_dir": "/tmp/model"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("epoch", "epochs"),
+        ("Learning-Rate", "learning_rate"),
+        ("weight_decya", "weight_decay"),
+        *BUILT_IN_NAMES.items(),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known(wrong, right):
+    message = refused({wrong: "12345"})
+    assert f"{wrong}='12345' is not a hyperparameter (did you mean {right}?)" in message
+
+
+def test_the_built_in_algorithms_names_lead_to_ours():
+    assert "did you mean batch_size_train?" in refused({"mini_batch_size": "32"})
+
+
+def test_an_unknown_name_unlike_any_other_gets_no_suggestion():
+    assert "did you mean" not in refused({"qqqq": "1"})
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    message = refused(
+        {"epochs": "0", "lr_factor": "2", "mini_batch_size": "8", "image_mean": "[1, 2]", "device": "tpu", "x9": "y"}
+    )
+    for name in ("epochs='0'", "lr_factor='2'", "mini_batch_size='8'", "image_mean='[1, 2]'", "device='tpu'", "x9='y'"):
+        assert name in message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "bound"),
+    [
+        ("epochs", "0", "greater than or equal to 1"),
+        ("folds", "101", "less than or equal to 100"),
+        ("learning_rate", "0", "greater than 0"),
+        ("lr_factor", "1", "less than 1"),
+        ("tta", "9", "less than or equal to 8"),
+        ("image_size", "31", "greater than or equal to 32"),
+        ("class_weight", "-1", "greater than 0"),
+        ("num_workers", "-1", "greater than or equal to 0"),
+        ("image_std", "[0.2, 0.2, 0]", "greater than 0"),
+        ("image_mean", "[0.5, 0.5]", "three numbers"),
+        ("device", "tpu", "'auto', 'cpu' or 'cuda'"),
+        ("seed", str(2**32), "less than 4294967296"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_with_value_and_bound(name, text, bound):
+    message = refused({name: text})
+    assert f"{name}={text!r}" in message and bound in message
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "class_weight", "weight_decay", "epochs", "num_workers"])
+@pytest.mark.parametrize("text", ["nan", "NaN", "inf", "-inf", "Infinity", "1e999", '"NaN"'])
+def test_what_is_no_finite_number_is_refused(name, text):
+    refused({name: text})
+
+
+@pytest.mark.parametrize("name", ["epochs", "learning_rate", "num_workers", "class_weight", "seed"])
+@pytest.mark.parametrize("value", ["true", "True", '"true"', True])
+def test_a_boolean_is_not_taken_for_a_number(name, value):
+    refused({name: value})
+
+
+@pytest.mark.parametrize("text", ["8.5", "1,000", "0x10", "eight", "", "[8]"])
+def test_an_integer_is_not_guessed(text):
+    refused({"epochs": text})
+
+
+jsonish = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
+)
+
+
+@given(
+    name=st.sampled_from(sorted(ClassifyConfig.model_fields)),
+    text=st.one_of(
+        st.text(), st.text("[]{}()'\",:.-+0123456789eEINTrueFalsNo \\"), jsonish.map(str), jsonish.map(json.dumps)
+    ),
+)
+@example("model_args", "{[]: 1}")
+@example("model_args", '{"a": 1e999}')
+@example("seed", "1" * 5000)
+@example("folds", "[" * 9999)
+@example("image_mean", "[0.1]")
+@example("epochs", "('a')")
+@example("target_column", "b'x'")
+def test_no_text_brings_out_anything_but_a_config_or_a_user_error(name, text):
+    try:
+        config = ClassifyConfig.parse({name: text})
+    except UserError as error:
+        assert name in str(error)
+    else:
+        assert json.dumps(config.as_json())
+        assert not any(isinstance(value, float) and not math.isfinite(value) for value in config.as_json().values())
+
+
+def test_a_config_comes_back_from_its_own_json():
+    config = ClassifyConfig.parse({"model_args": "{'pad_type': 'same'}", "image_std": "[0.1, 0.2, 0.3]", "tta": "8"})
+    assert ClassifyConfig.parse({name: json.dumps(value) for name, value in config.as_json().items()}) == config
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        ClassifyConfig.parse({}).epochs = 1
+
+
+def test_the_table_has_a_row_with_type_default_and_sentence_for_each():
+    header, rule, *rows = describe(ClassifyConfig).splitlines()
+    cells_of = {}
+    for row in rows:
+        name, *cells = [cell.strip() for cell in row.strip("|").split(" | ")]
+        cells_of[name.strip("` ")] = cells
+    assert header.count("|") == rule.count("|") == 7
+    assert list(cells_of) == list(ClassifyConfig.model_fields)
+    for name, field in ClassifyConfig.model_fields.items():
+        kind, default, _, _, sentence = cells_of[name]
+        assert kind and "typing" not in kind and "<" not in kind
+        assert json.loads(default.strip("`")) == json.loads(json.dumps(field.default))
+        assert sentence == field.description and sentence.endswith(".")
+
+
+def test_the_table_shows_bounds_and_tuning_range():
+    row = next(row for row in describe(ClassifyConfig).splitlines() if row.startswith("| `learning_rate` "))
+    assert "| number |" in row and "> 0, ≤ 1" in row and "1e-05 to 0.01 Logarithmic" in row

@@ -1,0 +1,183 @@
+"""Metrics: numbers from a paper and by hand, and lines that SageMaker's regexes find."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lesion.metrics import (
+    METRICS,
+    REPORTED,
+    average_precision,
+    bootstrap_interval,
+    brier,
+    log_loss,
+    roc_auc,
+    score_all,
+    youden_threshold,
+)
+
+# Four rows worked by hand: ranked by probability the targets read 1, 0, 1, 0.
+TARGETS = np.array([1.0, 0.0, 1.0, 0.0], np.float32)
+PROBS = np.array([0.9, 0.6, 0.5, 0.1], np.float32)
+
+
+def test_roc_auc_of_hanley_and_mcneil_1982():
+    """109 CT scans, 58 normal and 51 not, rated 1 to 5 by one reader (Radiology 143:29–36): area 0.893."""
+    ratings = np.array([1, 2, 3, 4, 5])
+    scores_S = np.concatenate([ratings.repeat([33, 6, 6, 11, 2]), ratings.repeat([3, 2, 2, 11, 33])])
+    assert roc_auc(np.repeat([0, 1], [58, 51]), scores_S) == pytest.approx(0.893, abs=5e-4)
+
+
+def test_roc_auc_counts_pairs():
+    """Of the four pairs of a positive and a negative, 0.5 against 0.6 alone is ranked wrongly."""
+    assert roc_auc(TARGETS, PROBS) == pytest.approx(3 / 4)
+
+
+def test_roc_auc_counts_a_tie_half():
+    assert roc_auc(np.array([0.0, 1.0]), np.array([0.5, 0.5])) == 0.5
+
+
+@given(rows=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=2, max_size=60))
+def test_roc_auc_agrees_with_scikit_learn_ties_and_all(rows):
+    target_S, prob_S = (
+        np.array([row[0] for row in rows], np.float32),
+        np.array([row[1] / 9 for row in rows], np.float32),
+    )
+    if len(np.unique(target_S)) == 2:
+        assert roc_auc(target_S, prob_S) == pytest.approx(sklearn.metrics.roc_auc_score(target_S, prob_S))
+
+
+def test_roc_auc_of_what_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="nan"):
+        roc_auc(TARGETS, np.array([0.1, math.nan, 0.3, 0.4]))
+
+
+def test_average_precision_is_a_sum_of_steps():
+    """Recall rises by a half at rank 1 (precision 1) and by a half at rank 3 (precision 2/3)."""
+    assert average_precision(TARGETS, PROBS) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+def test_average_precision_of_a_constant_is_the_prevalence():
+    assert average_precision(np.array([1.0, 0, 0, 0]), np.full(4, 0.3)) == pytest.approx(0.25)
+
+
+def test_log_loss_by_hand():
+    assert log_loss(TARGETS, PROBS) == pytest.approx(-math.log(0.9 * 0.4 * 0.5 * 0.9) / 4, rel=1e-6)
+
+
+def test_log_loss_of_a_sure_mistake_is_finite():
+    assert log_loss(np.array([1.0]), np.array([0.0], np.float32)) == pytest.approx(-math.log(1e-7))
+
+
+def test_brier_by_hand():
+    assert brier(TARGETS, PROBS) == pytest.approx((0.01 + 0.36 + 0.25 + 0.01) / 4, rel=1e-6)
+
+
+def test_youden_by_hand():
+    """At 0.9: sensitivity 1/2, specificity 1, so 0.5. At 0.5: 1 and 1/2, again 0.5;
+    the higher threshold comes first.
+    """
+    assert youden_threshold(TARGETS, PROBS) == pytest.approx(0.9)
+    assert youden_threshold(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])) == pytest.approx(0.8)
+    assert youden_threshold(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.8])) == pytest.approx(0.6)
+
+
+@given(rows=st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=4, max_size=40))
+def test_youden_is_the_best_of_all_thresholds(rows):
+    target_S, prob_S = np.array([row[0] for row in rows], float), np.array([row[1] / 20 for row in rows])
+    if len(np.unique(target_S)) < 2:
+        return
+
+    def index(threshold: float) -> float:
+        said_yes = prob_S >= threshold
+        return said_yes[target_S == 1].mean() - said_yes[target_S == 0].mean()
+
+    assert index(youden_threshold(target_S, prob_S)) == pytest.approx(max(map(index, np.unique(prob_S))))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_no_metric_depends_on_the_order_of_rows(name):
+    rng = np.random.default_rng(0)
+    target_S, prob_S = rng.integers(0, 2, 50).astype(np.float32), rng.random(50).astype(np.float32)
+    order = rng.permutation(50)
+    assert METRICS[name].function(target_S[order], prob_S[order]) == pytest.approx(
+        METRICS[name].function(target_S, prob_S)
+    )
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_calls_the_right_answer_better_than_the_wrong(name):
+    score = METRICS[name]
+    right, wrong = score.function(TARGETS, TARGETS), score.function(TARGETS, 1 - TARGETS)
+    assert right > wrong if score.better == "higher" else right < wrong
+
+
+def test_rows_of_one_class_leave_out_what_needs_both():
+    assert set(score_all(np.zeros(3), np.array([0.1, 0.2, 0.3]))) == {"log_loss", "brier"}
+    assert set(score_all(TARGETS, PROBS)) == set(METRICS)
+
+
+def test_the_list_of_metrics_is_within_the_platforms_limits():
+    """At most 40 definitions, names of 255 and regexes of 500 characters (contract, E4)."""
+    assert len(REPORTED) <= 40
+    assert all(len(metric.name) <= 255 and len(metric.regex) <= 500 for metric in REPORTED.values())
+    assert [metric.name for metric in REPORTED.values()] == list(REPORTED)
+
+
+@pytest.mark.parametrize("name", REPORTED)
+@pytest.mark.parametrize("value", [0.0, 0.8931234, 12.5, 1234567.0, 1e-9])
+@pytest.mark.parametrize("prefix", ["", "2026-11-21T12:00:00Z ", "[1,0]<stdout>:"])
+def test_a_regex_finds_the_number_of_its_own_line_and_of_no_other(name, value, prefix):
+    line = prefix + REPORTED[name].line(value)
+    found = {other: re.findall(metric.regex, line) for other, metric in REPORTED.items()}
+    assert float(found.pop(name)[0]) == pytest.approx(value, abs=5e-7)
+    assert not any(found.values())
+
+
+def test_a_number_that_is_none_is_not_scraped():
+    metric = REPORTED["epoch:train_loss"]
+    assert re.findall(metric.regex, metric.line(math.nan)) == []
+
+
+def test_the_interval_holds_the_point():
+    rng = np.random.default_rng(1)
+    target_S = (rng.random(200) < 0.3).astype(np.float32)
+    prob_S = np.clip(0.3 * target_S + rng.random(200) * 0.7, 0, 1)
+    low, high = bootstrap_interval(roc_auc, target_S, prob_S, np.arange(200).astype(str), num_draws=300)
+    assert 0.5 < low < roc_auc(target_S, prob_S) < high <= 1
+
+
+def test_the_interval_has_the_width_of_the_binomial():
+    """The mean of n outcomes has the standard error √(p (1 − p) ∕ n); 95 % lie within ± 1.96 of it."""
+    target_S = np.repeat([0.0, 1.0], [70, 30])
+    low, high = bootstrap_interval(
+        lambda target_S, _: float(target_S.mean()), target_S, target_S, np.arange(100).astype(str)
+    )
+    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.3 * 0.7 / 100), rel=0.15)
+
+
+def test_copies_of_a_patient_add_no_certainty():
+    rng = np.random.default_rng(2)
+    target_S = (rng.random(60) < 0.4).astype(np.float32)
+    prob_S = np.clip(0.3 * target_S + rng.random(60) * 0.7, 0, 1)
+    group_S = np.array([f"P{row:02d}" for row in range(60)])
+    copies = np.arange(60).repeat(5)
+
+    def width(groups: np.ndarray, rows: np.ndarray) -> float:
+        low, high = bootstrap_interval(roc_auc, target_S[rows], prob_S[rows], groups, num_draws=300)
+        return high - low
+
+    once = width(group_S, np.arange(60))
+    assert width(group_S[copies], copies) == pytest.approx(once, rel=1e-6)  # the same draws, each row five times
+    assert width(np.arange(300).astype(str), copies) < 0.7 * once  # what drawing rows would have claimed
+
+
+def test_an_interval_that_no_draw_defines_is_no_number():
+    assert all(map(math.isnan, bootstrap_interval(roc_auc, np.zeros(3), np.zeros(3), np.array(["a", "b", "c"]))))

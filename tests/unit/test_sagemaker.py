@@ -1,0 +1,240 @@
+"""SageMaker: a job is read from folders and three files of JSON, each of which may be absent; no variable is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lesion import sagemaker
+from lesion.errors import PlatformError, UserError
+from lesion.sagemaker import (
+    clear_failure,
+    has_failure,
+    read_job,
+    read_server_settings,
+    training_environment,
+    usable_cores,
+    write_failure,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    """As on the service, which sets no SM_* variable: nothing here may lean on any."""
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A tree in which only input/data/training exists, as under plain docker."""
+    add_channel(tmp_path, "training")
+    return tmp_path
+
+
+def add_channel(root: Path, name: str, *files: str) -> None:
+    folder = root / "input" / "data" / name
+    folder.mkdir(parents=True)
+    for file in files or ("train.csv",):
+        (folder / file).write_text("image_name\n")
+
+
+def configure(root: Path, name: str, content: object) -> Path:
+    path = root / "input" / "config" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def refused(root: Path) -> UserError:
+    with pytest.raises(UserError) as caught:
+        read_job(root)
+    return caught.value
+
+
+def test_a_job_without_any_json_lists_its_channels(root):
+    add_channel(root, "validation")
+    (root / "input" / "data" / "notes.txt").write_text("not a channel")
+    job = read_job(root)
+    assert job.channels == {name: root / "input" / "data" / name for name in ("training", "validation")}
+    assert job.hyperparameters == {} and job.num_cores >= 1
+
+
+def test_result_folders_are_made(root):
+    job = read_job(root)
+    assert job.model_dir == root / "model" and job.model_dir.is_dir()
+    assert job.output_dir == root / "output" / "data" and job.output_dir.is_dir()
+
+
+def test_an_empty_root_is_a_job_without_channels(tmp_path):
+    """What is missing is said by the algorithm, which knows what it needs."""
+    assert read_job(tmp_path).channels == {}
+
+
+def test_hyperparameters_are_handed_on_as_they_stand(root):
+    configure(root, "hyperparameters", {"epochs": "3", "model": '"resnet18"', "_tuning_objective_metric": "x"})
+    assert read_job(root).hyperparameters == {
+        "epochs": "3",
+        "model": '"resnet18"',
+        "_tuning_objective_metric": "x",
+    }
+
+
+@pytest.mark.parametrize("name", ["training", "train"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"TrainingInputMode": "File", "S3DistributionType": "FullyReplicated", "RecordWrapperType": "None"},
+        {"TrainingInputMode": "FastFile"},
+        {"TrainingInputMode": "File", "ContentType": "application/x-image", "Lately": None},
+        {},
+        None,
+    ],
+)
+def test_declared_channels_are_those_of_the_job(tmp_path, name, settings):
+    add_channel(tmp_path, name)
+    add_channel(tmp_path, "leftover")
+    configure(tmp_path, "inputdataconfig", {name: settings})
+    assert read_job(tmp_path).channels == {name: tmp_path / "input" / "data" / name}
+
+
+def test_a_declared_channel_that_is_absent_is_refused_with_those_present(root):
+    configure(root, "inputdataconfig", {"training": {}, "validation": {}})
+    add_channel(root, "test")
+    error = refused(root)
+    assert error.kind == "channel" and "channel 'validation' is missing" in str(error)
+    assert "folders present: test, training" in str(error)
+
+
+def test_a_channel_that_is_empty_is_refused(root):
+    (root / "input" / "data" / "validation").mkdir()
+    error = refused(root)
+    assert error.kind == "channel" and "channel 'validation' is empty" in str(error)
+
+
+def test_pipe_mode_is_refused_by_name_without_opening_the_pipe(root):
+    os.mkfifo(root / "input" / "data" / "training_0")
+    configure(root, "inputdataconfig", {"training": {"TrainingInputMode": "Pipe"}})
+    error = refused(root)
+    assert "channel 'training' is in Pipe mode" in str(error) and "FastFile" in str(error)
+
+
+def test_several_hosts_are_refused(root):
+    configure(root, "resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]})
+    assert "2 hosts" in str(refused(root)) and "instance_count=1" in str(refused(root))
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {},
+        {"hosts": ["algo-1-l47ky"], "current_host": "algo-1-l47ky"},
+        {
+            "current_host": "algo-1",
+            "current_instance_type": "ml.g5.xlarge",
+            "current_group_name": "homogeneousCluster",
+            "hosts": ["algo-1"],
+            "instance_groups": [
+                {"instance_group_name": "homogeneousCluster", "instance_type": "ml.g5.xlarge", "hosts": ["algo-1"]}
+            ],
+            "network_interface_name": "eth0",
+            "topology": None,
+        },
+    ],
+)
+def test_one_host_in_any_of_the_platforms_words_is_read(root, resources):
+    configure(root, "resourceconfig", resources)
+    assert read_job(root).channels
+
+
+@pytest.mark.parametrize("name", ["hyperparameters", "inputdataconfig", "resourceconfig"])
+@pytest.mark.parametrize("content", ["[]", '"text"', "null", "3", "{", "", "{'epochs': 3}", "1" * 5000])
+def test_what_is_no_json_object_is_refused_with_its_path(root, name, content):
+    path = configure(root, name, content)
+    assert str(path) in str(refused(root))
+
+
+def test_what_is_no_utf_8_is_refused_with_its_path(root):
+    path = configure(root, "hyperparameters", "{}")
+    path.write_bytes('{"model": "é"}'.encode("latin-1"))
+    assert str(path) in str(refused(root)) and "UTF-8" in str(refused(root))
+
+
+def test_a_folder_that_cannot_be_made_is_the_platforms_fault(root):
+    (root / "model").write_text("a file where the folder should be")
+    with pytest.raises(PlatformError, match=r"folder cannot be made.*model"):
+        read_job(root)
+
+
+@pytest.mark.parametrize("reason", ["short", "é" * 3000, "🔬" * 3000, "first line\n" + "x" * 5000, ""])
+def test_the_failure_file_holds_the_first_1024_characters_in_utf_8(tmp_path, reason):
+    write_failure(tmp_path, reason)
+    assert (tmp_path / "output" / "failure").read_bytes().decode("utf-8") == reason[:1024]
+    assert has_failure(tmp_path)
+
+
+def test_a_reason_that_names_a_file_of_undecodable_name_is_still_written(tmp_path):
+    reason = f"not a picture: {os.fsdecode(b'caf' + bytes([0xE9]) + b'.jpg')}"
+    write_failure(tmp_path, reason)
+    assert (tmp_path / "output" / "failure").read_text(encoding="utf-8") == "not a picture: caf?.jpg"
+
+
+def test_a_failure_that_cannot_be_written_raises_nothing(tmp_path, capsys):
+    (tmp_path / "output").write_text("a file where the folder should be")
+    write_failure(tmp_path, "the reason")
+    assert "could not be written" in capsys.readouterr().out
+
+
+def test_an_earlier_jobs_failure_is_cleared(tmp_path):
+    clear_failure(tmp_path)
+    write_failure(tmp_path, "earlier")
+    clear_failure(tmp_path)
+    assert not has_failure(tmp_path)
+
+
+def test_cores_are_at_least_one_and_no_more_than_we_may_use():
+    assert 1 <= usable_cores() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("", 64)]
+)
+def test_a_cpu_quota_counts_as_its_cores_rounded_up(monkeypatch, tmp_path, text, cores):
+    """The kernel's file (cgroup v2, cpu.max: quota and period in microseconds) is not ours, so it is played here."""
+    (tmp_path / "cpu.max").write_text(text)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr(sagemaker, "Path", lambda _: tmp_path / "cpu.max")
+    assert usable_cores() == cores
+
+
+def test_server_settings_have_defaults():
+    settings = read_server_settings({})
+    assert (settings.port, settings.timeout_s) == (8080, 120)
+    assert settings.max_payload_mib >= 100  # contract, H4
+    assert settings.num_threads >= 4 and settings.num_cores == usable_cores()
+    assert read_server_settings() == settings  # of an empty environment
+
+
+def test_server_settings_follow_the_platforms_variables():
+    settings = read_server_settings(
+        {"SAGEMAKER_BIND_TO_PORT": "9000", "SAGEMAKER_MAX_PAYLOAD_IN_MB": " 6 ", "MODEL_SERVER_TIMEOUT": "", "X": "y"}
+    )
+    assert (settings.port, settings.max_payload_mib, settings.timeout_s) == (9000, 6, 120)
+
+
+@pytest.mark.parametrize("name", ["SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_MAX_PAYLOAD_IN_MB", "MODEL_SERVER_TIMEOUT"])
+@pytest.mark.parametrize("text", ["eight", "8.5", "-1", "0x10", "1_000", "²"])
+def test_a_variable_that_is_no_whole_number_is_refused_by_name(name, text):
+    with pytest.raises(UserError, match=f"{name}=.* is not a whole number"):
+        read_server_settings({name: text})
+
+
+def test_what_the_user_set_stays_in_the_training_environment(monkeypatch):
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "0")
+    monkeypatch.setenv("MINE", "kept")
+    environment = training_environment()
+    assert environment["MALLOC_TOP_PAD_"] == "0" and environment["MINE"] == "kept"
+    assert "GLIBC_TUNABLES" in environment
