@@ -7,13 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # factories
 from factories import write_job
-
 from lesion.sagemaker import prepare_libraries, read_job
 
 prepare_libraries()
+
+# No test asserts a time. CI draws the same examples each time; elsewhere new ones are looked for.
+settings.register_profile("lesion", deadline=None, derandomize=os.environ.get("CI") == "true")
+settings.load_profile("lesion")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -12,10 +12,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lesion.data.metadata import ColumnEncoder
+from lesion.data.transforms import Preprocess
 from lesion.errors import PlatformError, UserError
 
 if TYPE_CHECKING:
@@ -35,6 +37,18 @@ RECORDED_PACKAGES = (
 )
 
 
+class TargetRecord(BaseModel):
+    """The question that was trained for, the names of its answers, and the probability from which the answer is class
+    1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["binary"]
+    class_names: tuple[str, str]
+    threshold: float
+
+
 class FoldRecord(BaseModel):
     """One fold's network: its file and digest, its metadata encoders, and how it did on the rows it never saw."""
 
@@ -43,7 +57,7 @@ class FoldRecord(BaseModel):
     fold: int
     file: str
     sha256: str
-    metadata: list[dict[str, Any]]
+    metadata: tuple[ColumnEncoder, ...]
     best_epoch: int
     metrics: dict[str, float]
 
@@ -59,8 +73,8 @@ class Manifest(BaseModel):
     algorithm: str
     model: str
     model_args: dict[str, Any]
-    target: dict[str, Any]  # kind, class_names, threshold
-    preprocessing: dict[str, Any]
+    target: TargetRecord
+    preprocessing: Preprocess
     num_views: int
     metadata_columns: list[str]
     image_column: str
@@ -73,8 +87,7 @@ class Manifest(BaseModel):
 
     def label(self, prob: float) -> str:
         """The class's name at a probability: class 1 from the threshold on."""
-        name: str = self.target["class_names"][int(prob >= self.target["threshold"])]
-        return name
+        return self.target.class_names[int(prob >= self.target.threshold)]
 
 
 def save(directory: Path, manifest: Manifest, weights: Mapping[int, Mapping[str, Tensor]]) -> Manifest:
@@ -149,11 +162,15 @@ def package_versions() -> dict[str, str]:
 def write_atomic(path: Path, content: bytes) -> None:
     """After a kill or a power cut, `path` holds the old bytes or all of the new ones."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())  # the bytes are down before the name moves
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # the bytes are down before the name moves
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)  # what is left in model/ would be uploaded
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # and the name before we say so

@@ -70,7 +70,9 @@ class Hyperparameters(BaseModel):
             if name in cls.model_fields:
                 values[name] = decode_value(value, cls.model_fields[name].annotation)
             elif not _is_platforms(name, value):
-                problems.append(f"{name}={value!r} is not a hyperparameter{_nearest(name, list(cls.model_fields))}")
+                problems.append(
+                    f"{name[:80]}={_short(value)} is not a hyperparameter{_nearest(name, list(cls.model_fields))}"
+                )
         try:
             config = cls(**values)
         except ValidationError as error:
@@ -143,7 +145,15 @@ def _nearest(name: str, known: list[str]) -> str:
 def _one_line(problem: Any, raw: Mapping[str, object]) -> str:
     name = str(problem["loc"][0])
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{name}={raw.get(name)!r}: {message[:1].lower()}{message[1:]}"
+    return f"{name}={_short(raw.get(name))}: {message[:1].lower()}{message[1:]}"
+
+
+def _short(value: object) -> str:
+    """A value as it was given;
+    a very long one cut, so that it does not push the next problem out of the failure file.
+    """
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _json_or_none(text: str) -> Any:

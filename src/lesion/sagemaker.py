@@ -31,8 +31,8 @@ def read_job(root: Path, *, show_progress: bool = False) -> Job:
     """
     config_dir = root / "input" / "config"
     channels = _channels(root, _read_json(config_dir / "inputdataconfig.json"))
-    hosts = _read_json(config_dir / "resourceconfig.json").get("hosts") or ["localhost"]
-    if len(hosts) > 1:
+    hosts = _read_json(config_dir / "resourceconfig.json").get("hosts")
+    if isinstance(hosts, list) and len(hosts) > 1:
         raise UserError(f"{len(hosts)} hosts were given, and this version trains on one", do="Set instance_count=1.")
     job = Job(
         channels=channels,
@@ -141,8 +141,8 @@ def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
     present = sorted(entry.name for entry in data.glob("*") if entry.is_dir())
     names = sorted(declared) or present
     for name in names:
-        mode = str((declared.get(name) or {}).get("TrainingInputMode", "File"))
-        if mode == "Pipe":
+        entry = declared.get(name)
+        if isinstance(entry, dict) and entry.get("TrainingInputMode") == "Pipe":
             raise UserError(
                 f"channel '{name}' is in Pipe mode, which is not supported",
                 do="Use File or FastFile mode.",

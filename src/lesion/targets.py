@@ -16,7 +16,7 @@ class Target:
     """One question and its answers' names, in the order of class 0, class 1."""
 
     kind: Literal["binary"]
-    class_names: tuple[str, ...]
+    class_names: tuple[str, str]
 
     @property
     def num_outputs(self) -> int:

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-from factories import write_hyperparameters
 
+from factories import write_hyperparameters
 from lesion.algorithms.classify.train import train
 from lesion.sagemaker import read_job
 

@@ -23,6 +23,7 @@ from lesion.artifact import (
     save,
     write_atomic,
 )
+from lesion.data.transforms import Preprocess
 from lesion.errors import PlatformError, UserError
 
 
@@ -43,7 +44,7 @@ def manifest_of(*records: FoldRecord) -> Manifest:
         model="test_resnet",
         model_args={"pad_type": "same"},
         target={"kind": "binary", "class_names": ["benign", "malignant"], "threshold": 0.25},
-        preprocessing={"image_size": 32},
+        preprocessing=Preprocess(32, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
         num_views=3,
         metadata_columns=["age"],
         image_column="image_name",

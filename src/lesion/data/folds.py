@@ -63,6 +63,8 @@ def assign_folds(
     fold_S = np.full(len(target_S), NEVER)
     for fold, (_, held) in enumerate(splitters[split]().split(order, target_S[order].astype(int), groups)):
         fold_S[order[held]] = fold
+    if len(np.unique(fold_S)) < num_folds:
+        raise UserError(f"{split} left a fold of {num_folds} empty", do="Set fewer folds, or another split.")
     return fold_S
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +31,11 @@ def decode(content: bytes, *, name: object = "picture") -> Pixels:
     Raises UserError (kind `unreadable_image`) for anything truncated, foreign, or larger than MAX_PIXELS.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and of bombs; the limit below is ours
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise _unreadable(name, f"{image.width}×{image.height} px is more than {MAX_PIXELS:,} pixels")
-                image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise _unreadable(name, f"{image.width}×{image.height} px is more than {MAX_PIXELS:,} pixels")
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
     # Pillow's plugins raise many kinds on broken files; UserError is not among them.
     except (
         OSError,

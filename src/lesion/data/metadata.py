@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,13 +75,6 @@ class MetadataEncoder:
         ]
         return np.array(features, dtype=np.float32).reshape(len(rows), self.num_features)
 
-    def as_json(self) -> list[dict[str, Any]]:
-        return [asdict(column) for column in self.columns]
-
-    @classmethod
-    def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> Self:
-        return cls(tuple(ColumnEncoder(**{**column, "categories": tuple(column["categories"])}) for column in columns))
-
 
 def column_kinds(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Kind]:
     """Which columns hold numbers only. Looks at all rows: it is the table's form, and says nothing of any one fold."""
@@ -95,7 +88,7 @@ def _fit_column(values: Sequence[object], name: str, kind: Kind) -> ColumnEncode
     numbers = [_number(text, name) for text in texts]
     mean = math.fsum(numbers) / len(numbers) if numbers else 0.0
     variance = math.fsum((number - mean) ** 2 for number in numbers) / len(numbers) if numbers else 0.0
-    is_constant = variance <= (1e-9 * max(abs(mean), 1.0)) ** 2  # rounding leaves a constant column a speck of variance
+    is_constant = variance <= (1e-9 * abs(mean)) ** 2  # rounding leaves a constant column a speck of variance
     return ColumnEncoder(name, kind, mean=mean, std=1.0 if is_constant else math.sqrt(variance))
 
 

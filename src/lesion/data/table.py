@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lesion.data.images import Pixels
 from lesion.data.metadata import Row
+from lesion.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,12 @@ class Joined:
     def __init__(self, training: Source, validation: Source) -> None:
         self._parts: Sequence[Source] = (training, validation)
         self._tables = [part.table() for part in self._parts]
+        names = [table.class_names for table in self._tables]
+        if names[0] != names[1] and "0" not in names[0] + names[1]:  # digits name nothing, so they contradict nothing
+            raise UserError(
+                f"the training targets are {' and '.join(names[0])}, the validation targets {' and '.join(names[1])}",
+                do="Use the same two words in both tables.",
+            )
         self._starts = np.cumsum([0] + [len(table) for table in self._tables])
 
     def table(self) -> SampleTable:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cv2
@@ -40,13 +40,6 @@ class Preprocess:
         top, left = (height - side) // 2, (width - side) // 2
         square = image_HWC[top : top + side, left : left + side]  # cropped first: fewer pixels to resize
         return resize(square, self.image_size)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "channel_order": "RGB",
-            "resize": "shorter side, middle square, area down and linear up",
-            **asdict(self),
-        }
 
 
 def resize(image_HWC: Pixels, side_px: int) -> Pixels:

@@ -109,9 +109,3 @@ def test_a_view_turns_each_picture_of_a_batch_by_itself():
     for number in range(MAX_VIEWS):
         turned = view(images_NCHW, number)
         assert torch.equal(turned[1, 2], view(images_NCHW[1, 2], number))
-
-
-def test_the_artifact_keeps_all_that_the_preprocessing_is():
-    stored = Preprocess(16, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).as_json()
-    assert stored["image_size"] == 16 and stored["mean"] == (0.1, 0.2, 0.3) and stored["std"] == (0.4, 0.5, 0.6)
-    assert stored["channel_order"] == "RGB"

@@ -30,6 +30,7 @@ from lesion.data.transforms import Augment, Preprocess
 from lesion.engine.loop import predict, train_one_epoch
 from lesion.engine.optim import create_optimizer, create_scheduler, learning_rate
 from lesion.engine.stopping import BestEpoch
+from lesion.errors import UserError
 from lesion.metrics import METRICS, REPORTED, score_all
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.weights import load_weights
@@ -148,6 +149,8 @@ def score(
     """Positions [S], probabilities [S, K] and metrics of the batches' rows."""
     index_S, logits_VSK = predict(network, batches, shared.device, num_views=num_views)
     probs_SK = mean_probs(shared.target, logits_VSK)
+    if not np.isfinite(probs_SK).all():
+        raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
     return index_S, probs_SK, score_all(shared.targets_SK[index_S, 0], probs_SK[:, 0])
 
 

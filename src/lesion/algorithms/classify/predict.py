@@ -25,7 +25,6 @@ from lesion.data.images import Pixels
 from lesion.data.loader import ordered_batches
 from lesion.data.metadata import MetadataEncoder, Row
 from lesion.data.table import Readable
-from lesion.data.transforms import Preprocess
 from lesion.engine.loop import predict_views
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet, create_network
@@ -48,8 +47,8 @@ class ClassifyPredictor:
 
     def __init__(self, manifest: Manifest, folds: Sequence[FoldModel], device: torch.device) -> None:
         self.manifest = manifest
-        self._target = target_of(manifest)
-        self._preprocess = preprocess_of(manifest)
+        self._target = Target(manifest.target.kind, manifest.target.class_names)
+        self._preprocess = manifest.preprocessing
         self._folds = list(folds)
         self._device = device
         self._lock = threading.Lock()  # one forward pass at a time: two would fight for the same cores
@@ -138,14 +137,14 @@ def load(model_dir: Path, device: torch.device, *, fold: int | None = None) -> C
     if not records:
         known = ", ".join(str(record.fold) for record in manifest.folds)
         raise UserError(f"the artifact has no fold {fold}", where=model_dir, do=f"Choose among {known}.")
-    target, preprocess = target_of(manifest), preprocess_of(manifest)
+    target = Target(manifest.target.kind, manifest.target.class_names)
     folds = []
     for record in records:
-        encoder = MetadataEncoder.from_json(record.metadata)
+        encoder = MetadataEncoder(record.metadata)
         network = create_network(
             manifest.model,
             manifest.model_args,
-            preprocess,
+            manifest.preprocessing,
             num_metadata=encoder.num_features,
             num_outputs=target.num_outputs,
             seed=0,
@@ -161,12 +160,3 @@ def load(model_dir: Path, device: torch.device, *, fold: int | None = None) -> C
             ) from error
         folds.append(FoldModel(network.eval().to(device), encoder))
     return ClassifyPredictor(manifest, folds, device)
-
-
-def target_of(manifest: Manifest) -> Target:
-    return Target(manifest.target["kind"], tuple(manifest.target["class_names"]))
-
-
-def preprocess_of(manifest: Manifest) -> Preprocess:
-    stored = manifest.preprocessing
-    return Preprocess(stored["image_size"], tuple(stored["mean"]), tuple(stored["std"]))

@@ -13,7 +13,7 @@ import numpy as np
 from lesion import artifact
 from lesion.algorithms.classify.fold import FoldResult, Shared
 from lesion.algorithms.classify.predict import ClassifyPredictor, load
-from lesion.artifact import FoldRecord, Manifest
+from lesion.artifact import FoldRecord, Manifest, TargetRecord
 from lesion.data.table import SampleTable
 from lesion.errors import PlatformError
 
@@ -40,12 +40,10 @@ def manifest_of(shared: Shared, table: SampleTable, results: Sequence[FoldResult
         algorithm="classify",
         model=config.model,
         model_args=config.model_args,
-        target={
-            "kind": shared.target.kind,
-            "class_names": shared.target.class_names,
-            "threshold": summary["overall"]["threshold"],
-        },
-        preprocessing=shared.preprocess.as_json(),
+        target=TargetRecord(
+            kind=shared.target.kind, class_names=shared.target.class_names, threshold=summary["overall"]["threshold"]
+        ),
+        preprocessing=shared.preprocess,
         num_views=config.tta,
         metadata_columns=list(config.metadata_columns),
         image_column=table.image_column,
@@ -59,7 +57,7 @@ def manifest_of(shared: Shared, table: SampleTable, results: Sequence[FoldResult
                 fold=result.fold,
                 file=f"fold_{result.fold}.safetensors",
                 sha256="",  # filled in when the file is written
-                metadata=result.encoder.as_json(),
+                metadata=result.encoder.columns,
                 best_epoch=result.best_epoch,
                 metrics=result.metrics,
             )

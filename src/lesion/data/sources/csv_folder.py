@@ -69,7 +69,7 @@ def walk_files(folder: Path) -> list[Path]:
 def read_csv(csv_path: Path) -> pd.DataFrame:
     """The CSV as text, missing cells as NA. Raises UserError where it is not a table in UTF-8 with rows."""
     try:
-        frame = pd.read_csv(csv_path, dtype="string", keep_default_na=True, encoding="utf-8-sig", skipinitialspace=True)
+        frame = pd.read_csv(csv_path, dtype="string", index_col=False, encoding="utf-8-sig", skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise UserError(
             f"not a readable CSV: {str(error).strip()}", where=csv_path, do="Save it as UTF-8, comma-separated."
@@ -104,15 +104,18 @@ def find_pictures(folder: Path, name_S: NDArray[np.str_]) -> list[Path | None]:
 
     Raises UserError when a name fits two files, since which one is meant would be a guess.
     """
+    by_path: dict[str, Path] = {}
     by_name: dict[str, set[Path]] = defaultdict(set)
     for path in walk_files(folder):
         if path.suffix.lower() in images.SUFFIXES:
             relative = path.relative_to(folder)
-            for key in {path.name, path.stem, relative.as_posix(), relative.with_suffix("").as_posix()}:
+            by_path[relative.as_posix()] = path
+            for key in {path.name, path.stem, relative.with_suffix("").as_posix()}:
                 by_name[key].add(path)
     found: list[Path | None] = []
     for name in name_S.tolist():
-        paths = sorted(by_name.get(name, ()))
+        # A whole path is never in doubt, also where its file name is there again in another folder.
+        paths = [by_path[name]] if name in by_path else sorted(by_name.get(name, ()))
         if len(paths) > 1:
             raise UserError(
                 f"'{name}' fits {len(paths)} files",

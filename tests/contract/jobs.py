@@ -1,0 +1,84 @@
+"""Jobs: trainings small enough to run by the dozen, in this process, and what they left."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from factories import sample_frame, write_job
+from lesion.algorithms.classify.train import train
+from lesion.sagemaker import read_job
+
+# One epoch of two folds over a dozen pictures: about a second and a half.
+SMALL: dict[str, object] = {
+    "image_size": 32,
+    "folds": 2,
+    "epochs": 1,
+    "patience": 10,
+    "lr_patience": 10,
+    "num_workers": 0,
+    "tta": 1,
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished job."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return dict(json.loads((self.root / "model" / "manifest.json").read_text()))
+
+    @property
+    def digests(self) -> list[str]:
+        """One for each fold's weights, bit by bit."""
+        return [fold["sha256"] for fold in self.manifest["folds"]]
+
+    @property
+    def oof(self) -> pd.DataFrame:
+        return pd.read_csv(self.root / "output" / "data" / "oof.csv", dtype={"image_name": str, "group": str})
+
+    @property
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.root / "output" / "data" / "history.csv")
+
+    @property
+    def channel(self) -> Path:
+        return self.root / "input" / "data" / "training"
+
+
+def small_frame(num_patients: int = 6) -> pd.DataFrame:
+    """A positive and a negative picture of each patient, so that every way to fold has both classes on both sides.
+
+    Some columns say another thing than the usual ones, for the hyperparameters that name columns.
+    """
+    frame = sample_frame(num_patients)
+    names, number = frame["image_name"].to_numpy(), pd.Series(range(len(frame)))
+    target = number % 2
+    return frame.assign(
+        target=target,
+        diagnosis=target.map({0: "nevus", 1: "melanoma"}),
+        benign_malignant=target.map({0: "benign", 1: "malignant"}),
+        other_image=names[::-1],
+        other_target=(number // 2 + number) % 2,
+        other_group=[f"G{value}" for value in number // 4],
+        other_words=target.map({0: "no", 1: "yes"}),
+        other_fold=number // 2 % 3,
+    )
+
+
+def small_job(root: Path, *, frame: pd.DataFrame | None = None, has_test: bool = False, **changes: object) -> Path:
+    """The files of a small job, not yet run."""
+    frame = small_frame() if frame is None else frame
+    return write_job(root, frame=frame, has_test=has_test, **{**SMALL, **changes})
+
+
+def run(root: Path) -> Trained:
+    train(read_job(root))
+    return Trained(root)

@@ -1,0 +1,109 @@
+"""Processes: the `lesion` command as SageMaker starts it, and a server of it that a test may ask. All on 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+LESION = [sys.executable, "-m", "lesion.cli"]
+LIMIT_S = 120  # no test waits longer for anything
+
+
+def lesion(*arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """One command, run to its end."""
+    return subprocess.run(
+        [*LESION, *map(str, arguments)],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_for_text(path: Path, text: str) -> None:
+    """Returns when a growing log holds `text`."""
+    ends = time.monotonic() + LIMIT_S
+    while text not in path.read_text():
+        assert time.monotonic() < ends, f"'{text}' did not come; the log: {path.read_text()}"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A running `lesion serve`: where it listens, what it logs, and what /ping said until it was first ready."""
+
+    root: Path
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes]
+    pings: list[int | None] = field(default_factory=list)  # None: no answer
+    log_when_ready: str = ""
+
+    @classmethod
+    def start(cls, root: Path, log: Path, *options: str, environment: Mapping[str, str] | None = None) -> Server:
+        """A server on a free port, which it is told by the platform's variable."""
+        port = free_port()
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*LESION, "serve", "--root", str(root), *options],
+                env={**os.environ, "SAGEMAKER_BIND_TO_PORT": str(port), **(environment or {})},
+                stdout=output,
+                stderr=output,
+            )
+        return cls(root, port, log, process)
+
+    def wait_until_ready(self) -> Server:
+        ends = time.monotonic() + LIMIT_S
+        while self.process.poll() is None and time.monotonic() < ends:
+            self.pings.append(self.ping())
+            if self.pings[-1] == 200:
+                self.log_when_ready = self.log.read_text()
+                return self
+            time.sleep(0.1)
+        self.stop()
+        raise AssertionError(f"the server did not become ready:\n{self.log.read_text()}")
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def ping(self) -> int | None:
+        try:
+            return requests.get(self.url("/ping"), timeout=2).status_code
+        except requests.RequestException:
+            return None
+
+    def ask(self, body: object, content_type: str | None = "image/jpeg", **headers: str) -> requests.Response:
+        """One invocation; underscores in the names of headers become dashes."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if content_type is not None:
+            named["Content-Type"] = content_type
+        return requests.post(self.url("/invocations"), data=body, headers=named, timeout=60)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(30)
+        self.process.kill()
+        return self.process.wait(10)

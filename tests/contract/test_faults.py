@@ -1,0 +1,468 @@
+"""Faults of the systems before us, one test by name for each, so that none of them comes back."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from jobs import Trained, run, small_frame, small_job
+from PIL import Image
+from safetensors.torch import save_file
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.predict import load
+from lesion.algorithms.classify.predict_files import predict_files
+from lesion.data import images
+from lesion.metrics import METRICS, log_loss
+from lesion.models.backbone import create_backbone
+from lesion.models.fusion import FusionNet
+
+CPU = torch.device("cpu")
+METADATA = ["sex", "age_approx", "anatom_site_general_challenge"]
+
+
+def pictures_of(trained: Trained, names: pd.Series) -> list[images.Pixels]:
+    return [images.read(trained.channel / "train_jpg" / f"{name}.jpg") for name in names]
+
+
+def metadata_of(trained: Trained, names: pd.Series) -> list[dict[str, object]]:
+    table = pd.read_csv(trained.channel / "train.csv", dtype=str, keep_default_na=False).set_index("image_name")
+    return table.loc[names, METADATA].to_dict("records")
+
+
+def ask_fold(trained: Trained, fold: int, oof: pd.DataFrame) -> np.ndarray:
+    predictor = load(trained.root / "model", CPU, fold=fold)
+    names = oof["image_name"]
+    return predictor.predict(pictures_of(trained, names), metadata_of(trained, names))[:, 0]
+
+
+@contextmanager
+def watching_networks(note: Callable[[FusionNet, torch.Tensor], object]) -> Iterator[None]:
+    """Inside, `note` is shown every network with each batch of pictures that reaches it."""
+
+    def look(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        if isinstance(module, FusionNet):
+            note(module, arguments[0])
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(look)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+# Folds sharing a network that goes on training; held-out rows that reach it
+
+
+@pytest.fixture(scope="module")
+def altered(baseline, tmp_path_factory) -> Trained:
+    """The baseline, with pixels, metadata and targets of all that fold 1 holds out turned into something else."""
+    frame = pd.read_csv(baseline.channel / "train.csv", dtype=str, keep_default_na=False)
+    held = (baseline.oof["fold"] == 1).to_numpy()
+    frame.loc[held, "target"] = frame.loc[held, "target"].map({"0": "1", "1": "0"})
+    frame.loc[held, "age_approx"] = "5"
+    frame.loc[held, "anatom_site_general_challenge"] = "only held out"
+    root = small_job(tmp_path_factory.mktemp("altered"), frame=small_frame(), has_test=True)
+    channel = root / "input/data/training"
+    frame.to_csv(channel / "train.csv", index=False)
+    for seed, name in enumerate(frame.loc[held, "image_name"]):
+        noise_HWC = np.random.default_rng(seed).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+        cv2.imwrite(str(channel / "train_jpg" / f"{name}.jpg"), noise_HWC)
+    return run(root)
+
+
+def test_what_a_fold_holds_out_changes_none_of_its_weights(baseline, altered):
+    """Fold 0 was trained on the altered rows and comes first: a network that went on training would carry them on."""
+    assert altered.digests[0] != baseline.digests[0]
+    assert altered.digests[1] == baseline.digests[1]
+    assert altered.manifest["folds"][1]["metadata"] == baseline.manifest["folds"][1]["metadata"]
+
+
+def test_a_word_that_only_held_out_rows_use_is_not_in_the_folds_encoder(altered):
+    words = [fold["metadata"][2]["categories"] for fold in altered.manifest["folds"]]
+    assert "only held out" in words[0]
+    assert "only held out" not in words[1]
+
+
+def test_all_folds_start_from_the_same_weights(plateau):
+    """Its learning rate leaves the weights within 4e-7 of where they started, which are 0.1 apart for other seeds."""
+    first, second = (load(plateau.root / "model", CPU, fold=fold)._folds[0].network.state_dict() for fold in (0, 1))
+    assert plateau.digests[0] != plateau.digests[1]  # they are not one file twice
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-6)
+
+
+# Hyperparameters that are read but not used
+
+
+@pytest.fixture(scope="module")
+def plateau(tmp_path_factory) -> Trained:
+    """Four epochs in which nothing can get better, so that all rules about plateaus act."""
+    return run(small_job(tmp_path_factory.mktemp("plateau"), **PLATEAU))
+
+
+# Without BatchNorm, whose statistics would move, at the lowest rate that still falls: torch's scheduler leaves falls of
+# less than 1e-8 out.
+PLATEAU: dict[str, object] = {
+    "model": "test_vit",
+    "metadata_columns": "[]",
+    "learning_rate": 1e-7,
+    "epochs": 4,
+    "lr_patience": 1,
+}
+
+# Each changed hyperparameter, and what of the finished job must differ from the baseline's.
+Outcome = Callable[[Trained], object]
+weights: Outcome = lambda trained: trained.digests  # noqa: E731
+CHANGES: dict[str, tuple[object, Outcome]] = {
+    "model": ("test_efficientnet", weights),
+    "model_args": ({"act_layer": "gelu"}, weights),
+    "pretrained": ("PATH", weights),
+    "image_size": (40, weights),
+    "image_mean": ("[0.1, 0.2, 0.3]", weights),
+    "image_std": ("[0.1, 0.2, 0.3]", weights),
+    "image_column": ("other_image", lambda trained: trained.oof.columns[0]),
+    "target_column": ("other_target", lambda trained: trained.oof["target"].tolist()),
+    "class_name_column": ("other_words", lambda trained: trained.manifest["target"]["class_names"]),
+    "group_column": ("other_group", lambda trained: trained.oof["fold"].tolist()),
+    "metadata_columns": ('["age_approx"]', weights),
+    "folds": (3, lambda trained: len(trained.digests)),
+    "split": ("other_fold", lambda trained: trained.oof["fold"].tolist()),
+    "epochs": (2, lambda trained: len(trained.history)),
+    "batch_size_train": (4, weights),
+    "learning_rate": (1e-3, weights),
+    "weight_decay": (0.5, weights),
+    "class_weight": (3, weights),
+    "tta": (3, lambda trained: trained.oof["probability"].tolist()),
+    "seed": (1, weights),
+}
+PLATEAU_CHANGES: dict[str, tuple[object, Outcome]] = {
+    "patience": (1, lambda trained: trained.history["epoch"].max()),
+    "lr_patience": (0, lambda trained: trained.history["lr"].tolist()),
+    "lr_factor": (0.5, lambda trained: trained.history["lr"].tolist()),
+}
+ELSEWHERE = {
+    "output_size": "may only be 1 in this version",
+    "batch_size_validation": "test_the_last_partial_batch_is_written_to_its_own_rows",
+    "batch_size_test": "test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities",
+    "metric": "test_the_best_epoch_is_that_of_the_metric_asked_for",
+    "num_workers": "test_the_number_of_workers_changes_nothing",
+    "device": "test_device_is_used",
+    "on_bad_image": "test_train_contract.py",
+}
+
+
+def test_every_hyperparameter_has_a_test_that_it_is_used():
+    assert set(ClassifyConfig.model_fields) == {*CHANGES, *PLATEAU_CHANGES, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_hyperparameter_changes_the_config_and_what_it_says(baseline, tmp_path, name):
+    value, outcome = CHANGES[name]
+    if value == "PATH":
+        value = str(tmp_path / "given.safetensors")
+        save_file(create_backbone("test_resnet", {}).state_dict(), value)
+    root = small_job(tmp_path / "job", **{name: value})
+    if name == "image_column":  # pictures for the other names lie there already
+        assert set(small_frame()["other_image"]) == set(small_frame()["image_name"])
+    changed = run(root)
+    assert changed.manifest["config"][name] != baseline.manifest["config"][name]
+    assert outcome(changed) != outcome(baseline)
+
+
+@pytest.mark.parametrize("name", PLATEAU_CHANGES)
+def test_a_rule_about_plateaus_changes_the_config_and_the_history(plateau, tmp_path, name):
+    value, outcome = PLATEAU_CHANGES[name]
+    changed = run(small_job(tmp_path, **{**PLATEAU, name: value}))
+    assert changed.manifest["config"][name] != plateau.manifest["config"][name]
+    assert outcome(changed) != outcome(plateau)
+
+
+def test_a_plateau_lowers_the_rate_by_its_factor_after_its_patience(plateau):
+    """By hand: no epoch is better than the first, so the rate falls after two bad ones, before the fourth."""
+    assert plateau.history["lr"].tolist() == pytest.approx([1e-7, 1e-7, 1e-7, 0.4e-7] * 2, abs=0)
+
+
+def test_device_is_used(tmp_path):
+    from lesion.errors import UserError
+
+    job = small_job(tmp_path, device="cuda")
+    if torch.cuda.is_available():
+        with watching_networks(lambda _, images_NCHW: seen.append(images_NCHW.device.type)):
+            seen: list[str] = []
+            run(job)
+        assert "cuda" in seen
+    else:
+        with pytest.raises(UserError, match="no GPU"):
+            run(job)
+
+
+# Weights baked into the image; random augmentation at validation or serving
+
+
+def test_what_is_served_comes_from_the_model_folder(server, other_server, trained_root):
+    picture = (trained_root / "input/data/training/train_jpg/IMG_000_0.jpg").read_bytes()
+    answers = []
+    for running, fold in ((server, None), (other_server, 1)):
+        predictor = load(running.root / "model", CPU, fold=fold)
+        answers.append(running.ask(picture).json()["predictions"][0]["probability"])
+        assert answers[-1] == pytest.approx(predictor.predict([images.decode(picture)], [{}])[0, 0], abs=1e-6)
+    assert answers[0] != answers[1]
+
+
+def test_nothing_random_happens_to_a_picture_that_is_asked_about(server, trained_root):
+    for path in sorted((trained_root / "input/data/training/train_jpg").iterdir())[:4]:
+        answers = {server.ask(path.read_bytes()).content for _ in range(5)}
+        assert len(answers) == 1
+
+
+def test_out_of_fold_probabilities_are_what_the_kept_fold_answers(trained_root):
+    trained = Trained(trained_root)
+    for fold, rows in trained.oof.groupby("fold"):
+        np.testing.assert_allclose(ask_fold(trained, int(fold), rows), rows["probability"], atol=1e-6)
+
+
+# The last partial batch written to the wrong rows
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5])
+def test_the_last_partial_batch_is_written_to_its_own_rows(baseline, tmp_path, batch_size):
+    sizes: list[int] = []
+    root = small_job(tmp_path, batch_size_validation=batch_size)
+    with watching_networks(lambda network, images_NCHW: network.training or sizes.append(len(images_NCHW))):
+        changed = run(root)
+    assert sizes[:-2] == 2 * 2 * {1: [1] * 6, 4: [4, 2], 5: [5, 1]}[batch_size]  # but the check of the artifact
+    assert changed.digests == baseline.digests
+    np.testing.assert_allclose(changed.oof["probability"], baseline.oof["probability"], atol=1e-5)
+
+
+def test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities(baseline, tmp_path):
+    sizes: list[int] = []
+    root = small_job(tmp_path, has_test=True, batch_size_test=2)
+    with watching_networks(lambda _, images_NCHW: sizes.append(len(images_NCHW))):
+        changed = run(root)
+    assert sizes[-6:] == [2, 2, 2, 2, 1, 1]  # five pictures, each batch through two folds
+    names = ["output/data/submission.csv"] * 2
+    first, second = (pd.read_csv(job.root / name) for job, name in zip((baseline, changed), names, strict=True))
+    assert first["image_name"].tolist() == second["image_name"].tolist()
+    np.testing.assert_allclose(first["target"], second["target"], atol=1e-5)
+
+
+# Views or folds averaged with the wrong weight
+
+
+def test_folds_are_averaged_with_equal_weight(trained_root):
+    trained = Trained(trained_root)
+    pictures, rows = pictures_of(trained, trained.oof["image_name"]), metadata_of(trained, trained.oof["image_name"])
+    by_fold = [load(trained_root / "model", CPU, fold=fold).predict(pictures, rows) for fold in range(3)]
+    together = load(trained_root / "model", CPU).predict(pictures, rows)
+    assert np.abs(by_fold[0] - by_fold[2]).max() > 1e-4
+    np.testing.assert_allclose(together, np.mean(by_fold, axis=0), atol=1e-6)
+
+
+def test_views_are_averaged_with_equal_weight(trained_root, tmp_path):
+    """Views 0 to 2: as it is, mirrored left and right, mirrored up and down. Pictures of the network's own size."""
+    manifest = json.loads((trained_root / "model/manifest.json").read_text())
+    assert manifest["num_views"] == 3
+    shutil.copytree(trained_root / "model", tmp_path / "model")
+    (tmp_path / "model/manifest.json").write_text(json.dumps({**manifest, "num_views": 1}))
+    square_HWC = images.read(trained_root / "input/data/training/train_jpg/IMG_000_0.jpg")[:48, :48]
+    one, three = load(tmp_path / "model", CPU), load(trained_root / "model", CPU)
+    flips = [square_HWC, square_HWC[:, ::-1], square_HWC[::-1]]
+    manual = [one.predict([np.ascontiguousarray(image)], [{}])[0, 0] for image in flips]
+    assert len(set(manual)) == 3
+    assert three.predict([square_HWC], [{}])[0, 0] == pytest.approx(np.mean(manual), abs=1e-6)
+
+
+# BGR fed to RGB normalisation
+
+
+def red(path: Path) -> Path:
+    Image.new("RGB", (60, 50), (255, 0, 0)).save(path)
+    return path
+
+
+def test_a_red_picture_is_red_when_it_reaches_the_network(trained_root, tmp_path):
+    seen: list[torch.Tensor] = []
+    predictor = load(trained_root / "model", CPU)
+    with watching_networks(lambda _, images_NCHW: seen.append(images_NCHW)):
+        as_red = predictor.predict([images.read(red(tmp_path / "red.png"))], [{}])
+        as_blue = predictor.predict([images.read(tmp_path / "red.png")[:, :, ::-1].copy()], [{}])
+    assert seen[0][0, :, 20, 20].tolist() == [255, 0, 0]
+    assert as_red != as_blue
+
+
+def test_what_is_subtracted_and_divided_is_what_timm_states_for_red_green_and_blue(trained_root, tmp_path):
+    """test_resnet's weights were trained with mean and deviation 0.5: pure red is +1, −1, −1."""
+    inputs: list[torch.Tensor] = []
+    predictor = load(trained_root / "model", CPU, fold=0)
+    network = predictor._folds[0].network
+    hook = network.backbone.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    predictor.predict([images.read(red(tmp_path / "red.png"))], [{}])
+    hook.remove()
+    torch.testing.assert_close(inputs[0][0, :, 20, 20], torch.tensor([1.0, -1.0, -1.0]))
+
+
+def test_skin_is_red_in_training_and_in_validation(tmp_path):
+    """The drawn skin is (224, 180, 160); augmentation moves colours, but not past each other on average."""
+    means: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+
+    def note(network: FusionNet, images_NCHW: torch.Tensor) -> None:
+        means[network.training].append(images_NCHW.float().mean(dim=(0, 2, 3)))
+
+    with watching_networks(note):
+        run(small_job(tmp_path))
+    for is_training in (True, False):
+        assert len(means[is_training]) >= 2
+        for r, g, b in means[is_training]:
+            assert r > g + 10 > b + 15
+
+
+# EXIF rotation ignored at one end only
+
+
+def save_upright_and_turned(picture: Path, upright: Path, turned: Path) -> None:
+    """The same pixels twice, as a camera held sideways stores them: turned, with an orientation that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90° clockwise
+    with Image.open(picture) as image:
+        image.save(upright)
+        image.transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
+
+
+def test_a_turned_picture_with_exif_gets_the_upright_ones_answer_by_every_door(server, trained_root, tmp_path):
+    (tmp_path / "in").mkdir()
+    upright, turned = tmp_path / "in/a.png", tmp_path / "in/b.png"
+    save_upright_and_turned(trained_root / "input/data/training/train_jpg/IMG_000_1.jpg", upright, turned)
+    options = {"device": "cpu", "fold": None, "num_cores": 1, "show_progress": False}
+    predict_files(tmp_path / "in", model_dir=trained_root / "model", output=tmp_path / "out.csv", **options)
+    expected = pd.read_csv(tmp_path / "out.csv")["probability"].tolist()
+    assert expected[0] == expected[1]
+    answers = [server.ask(path.read_bytes(), "image/png").json() for path in (upright, turned)]
+    assert answers[0] == answers[1]
+    assert answers[0]["predictions"][0]["probability"] == pytest.approx(expected[0], abs=1e-6)
+    with Image.open(turned) as image:  # without the word of EXIF the answer would be another
+        stored_HWC = np.array(image)
+    assert load(trained_root / "model", CPU).predict([stored_HWC], [{}])[0, 0] != pytest.approx(expected[0], abs=1e-6)
+
+
+def test_a_turned_picture_with_exif_is_trained_upright(baseline, tmp_path):
+    root = small_job(tmp_path / "job")
+    for picture in sorted((root / "input/data/training/train_jpg").iterdir()):
+        save_upright_and_turned(picture, tmp_path / "upright.png", picture.with_suffix(".png"))
+        picture.unlink()
+    assert run(root).digests == baseline.digests
+
+
+# Metadata at serving
+
+
+def test_metadata_in_another_order_is_the_same_metadata(server, trained_root, tmp_path):
+    channel = trained_root / "input/data/training"
+    encoded = base64.b64encode((channel / "train_jpg/IMG_000_0.jpg").read_bytes()).decode()
+    row = {"sex": "male", "age_approx": 70, "anatom_site_general_challenge": "head/neck"}
+    turned = dict(reversed(row.items()))
+    requests = [json.dumps({"image": encoded, "json_data": fields}) for fields in (row, turned)]
+    first, second = (server.ask(request, "application/json") for request in requests)
+    assert first.status_code == 200 and first.content == second.content
+
+    frame = pd.read_csv(channel / "train.csv", dtype=str, keep_default_na=False)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/train_jpg").symlink_to(channel / "train_jpg")
+    frame[frame.columns[::-1]].to_csv(tmp_path / "a/train.csv", index=False)
+    options = {"device": "cpu", "fold": None, "num_cores": 1, "show_progress": False}
+    for source, output in ((channel, "usual"), (tmp_path / "a", "turned")):
+        predict_files(
+            source / "train.csv", model_dir=trained_root / "model", output=tmp_path / f"{output}.csv", **options
+        )
+    assert (tmp_path / "usual.csv").read_bytes() == (tmp_path / "turned.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "same_as"),
+    [
+        ({"sex": "male"}, {"sex": "male", "age_approx": None, "anatom_site_general_challenge": None}),
+        ({"age": "", "sex": "NaN", "anatomy": "null"}, {}),
+        ({"anatomy": "the moon", "age": 45}, {"age_approx": 45}),
+        ({"sex": 3, "anatomy": True}, {}),
+        (None, {}),
+    ],
+    ids=["absent", "empty", "an unknown site", "words of another kind", "no metadata at all"],
+)
+def test_missing_and_unknown_metadata_are_answered_as_missing(server, trained_root, given, same_as):
+    picture = (trained_root / "input/data/training/train_jpg/IMG_000_0.jpg").read_bytes()
+    fields = {"image": base64.b64encode(picture).decode(), **({} if given is None else {"json_data": given})}
+    response = server.ask(json.dumps(fields), "application/json")
+    assert response.status_code == 200, response.text
+    expected = load(trained_root / "model", CPU).predict([images.decode(picture)], [same_as])[0, 0]
+    assert float(response.text) == pytest.approx(expected, abs=1e-6)
+
+
+# A checkpoint found by a rounded score in its file name
+
+
+@pytest.fixture(scope="module", params=["log_loss", "roc_auc"])
+def slow_job(request, tmp_path_factory) -> tuple[str, Trained]:
+    """Four epochs at a rate so low that scores differ late behind the point."""
+    root = small_job(
+        tmp_path_factory.mktemp(request.param), metric=request.param, epochs=4, learning_rate=1e-6, model="test_vit"
+    )
+    return request.param, run(root)
+
+
+def test_the_best_epoch_is_that_of_the_metric_asked_for(slow_job):
+    metric, trained = slow_job
+    for record in trained.manifest["folds"]:
+        values = trained.history.query(f"fold == {record['fold']}")[metric].to_numpy()
+        assert len(values) == 4
+        best = values.argmax() if METRICS[metric].better == "higher" else values.argmin()
+        assert record["best_epoch"] == best  # of equals the first, as argmax has it
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch_and_not_of_one_that_rounds_to_it(slow_job):
+    _, trained = slow_job
+    is_told_apart = False
+    for record in trained.manifest["folds"]:
+        rows = trained.oof[trained.oof["fold"] == record["fold"]]
+        losses = trained.history.query(f"fold == {record['fold']}")["log_loss"].to_numpy()
+        is_told_apart |= len(set(losses.round(3))) < len(set(losses))
+        probs = ask_fold(trained, record["fold"], rows)
+        np.testing.assert_allclose(probs, rows["probability"], atol=1e-7)
+        recomputed = log_loss(rows["target"].to_numpy(np.float32), probs)
+        assert recomputed == pytest.approx(losses[record["best_epoch"]], abs=2e-7)
+    assert is_told_apart, "the job should have epochs whose losses agree to three digits and are not the same"
+
+
+# The test set's metadata fitted by encoders
+
+
+def test_the_test_sets_metadata_change_nothing_but_its_own_answers(baseline, tmp_path):
+    root = small_job(tmp_path, has_test=True)
+    csv_path = root / "input/data/training/test.csv"
+    test = pd.read_csv(csv_path)
+    test.assign(age_approx=1000, anatom_site_general_challenge="elsewhere", sex="unknown").to_csv(csv_path, index=False)
+    changed = run(root)
+    assert changed.digests == baseline.digests
+    assert [f["metadata"] for f in changed.manifest["folds"]] == [f["metadata"] for f in baseline.manifest["folds"]]
+    answers = [pd.read_csv(job.root / "output/data/submission.csv")["target"] for job in (baseline, changed)]
+    assert not np.allclose(*answers)
+
+
+# The number of workers, or a second run, changing the result
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_the_number_of_workers_changes_nothing(baseline, tmp_path, num_workers):
+    """The baseline itself has none: that case is the same job run twice."""
+    again = run(small_job(tmp_path, num_workers=num_workers))
+    assert again.digests == baseline.digests
+    pd.testing.assert_frame_equal(again.oof, baseline.oof, check_exact=True)

@@ -1,0 +1,131 @@
+"""Predict: a CSV or a folder of pictures to a CSV, in which a bad row costs itself only."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from jobs import Trained
+from processes import lesion
+
+from lesion.algorithms.classify.predict_files import predict_files
+from lesion.errors import UserError
+
+
+def predict(source: Path, root: Path, output: Path, fold: int | None = None) -> tuple[int, pd.DataFrame]:
+    options = {"device": "cpu", "fold": fold, "num_cores": 2, "show_progress": False}
+    num_failed = predict_files(source, model_dir=root / "model", output=output, **options)
+    return num_failed, pd.read_csv(output, keep_default_na=False, dtype={"probability": str})
+
+
+def probabilities(rows: pd.DataFrame) -> np.ndarray:
+    return rows["probability"].to_numpy(dtype=float)
+
+
+@pytest.fixture
+def channel(trained_root, tmp_path) -> Path:
+    """A copy of the training channel, to be written to."""
+    return Path(shutil.copytree(trained_root / "input/data/training", tmp_path / "channel"))
+
+
+def test_the_command_writes_every_row_and_ends_with_2_where_a_picture_could_not_be_read(
+    channel, trained_root, tmp_path
+):
+    _, whole = predict(channel / "train.csv", trained_root, tmp_path / "whole.csv")
+    (channel / "train_jpg/IMG_002_1.jpg").write_bytes(b"half a pic")
+    (channel / "train_jpg/IMG_004_0.jpg").unlink()
+    output = tmp_path / "made" / "out.csv"
+    ended = lesion("predict", channel / "train.csv", "--model", trained_root / "model", "--output", output)
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr and "\r" not in ended.stderr
+    rows = pd.read_csv(output, keep_default_na=False, dtype={"probability": str})
+    assert list(rows.columns) == ["image_name", "probability", "label", "error"]
+    assert rows["image_name"].tolist() == whole["image_name"].tolist()
+    is_bad = rows["image_name"].isin(["IMG_002_1", "IMG_004_0"])
+    assert rows.loc[is_bad, ["probability", "label"]].eq("").all(axis=None)
+    errors = rows.loc[is_bad, "error"].tolist()
+    assert "IMG_002_1.jpg" in errors[0] and "decoded" in errors[0]
+    assert "IMG_004_0" in errors[1] and "not found" in errors[1]
+    assert rows.loc[~is_bad, "error"].eq("").all()
+    np.testing.assert_allclose(probabilities(rows[~is_bad]), probabilities(whole[~is_bad]), atol=1e-6)
+    assert rows.loc[~is_bad, "label"].tolist() == whole.loc[~is_bad, "label"].tolist()
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2])
+def test_a_fold_gives_its_held_out_rows_their_out_of_fold_probabilities(trained_root, tmp_path, fold):
+    csv_path = trained_root / "input/data/training/train.csv"
+    num_failed, rows = predict(csv_path, trained_root, tmp_path / "out.csv", fold)
+    oof = Trained(trained_root).oof
+    held = (oof["fold"] == fold).to_numpy()
+    assert num_failed == 0 and held.any()
+    np.testing.assert_allclose(probabilities(rows)[held], oof["probability"][held], atol=1e-6)
+
+
+def test_the_test_set_gets_what_the_job_wrote_for_it(trained_root, tmp_path):
+    _, rows = predict(trained_root / "input/data/training/test.csv", trained_root, tmp_path / "out.csv")
+    submission = pd.read_csv(trained_root / "output/data/submission.csv")
+    assert rows["image_name"].tolist() == submission["image_name"].tolist()
+    np.testing.assert_allclose(probabilities(rows), submission["target"], atol=1e-6)
+
+
+def test_the_label_is_that_of_the_artifacts_threshold(trained_root, tmp_path):
+    _, rows = predict(trained_root / "input/data/training/train.csv", trained_root, tmp_path / "out.csv")
+    threshold = Trained(trained_root).manifest["target"]["threshold"]
+    expected = np.where(probabilities(rows) >= threshold, "malignant", "benign")
+    assert rows["label"].tolist() == expected.tolist()
+
+
+def test_a_folder_is_read_with_the_folders_in_it_and_without_metadata(channel, trained_root, tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "deep").mkdir(parents=True)
+    for name, place in (("IMG_000_0", "b.jpg"), ("IMG_001_0", "deep/a.JPG"), ("IMG_002_0", "a.jpg")):
+        shutil.copy(channel / "train_jpg" / f"{name}.jpg", folder / place)
+    for name in ("notes.txt", "._a.jpg", "train.csv"):
+        (folder / name).write_text("no picture")
+    (folder / "broken.png").write_bytes(b"")
+    num_failed, rows = predict(folder, trained_root, tmp_path / "out.csv")
+    assert num_failed == 1
+    assert rows["image_name"].tolist() == ["a.jpg", "b.jpg", "broken.png", "deep/a.JPG"]
+    assert [bool(error) for error in rows["error"]] == [False, False, True, False]
+
+    table = pd.DataFrame({"image_name": ["IMG_002_0", "IMG_000_0", "IMG_001_0"]})
+    table.to_csv(channel / "bare.csv", index=False)
+    (channel / "train_jpg").rename(channel / "bare_jpg")
+    _, bare = predict(channel / "bare.csv", trained_root, tmp_path / "bare.csv")
+    np.testing.assert_allclose(probabilities(rows[rows["error"] == ""]), probabilities(bare), atol=1e-6)
+
+
+def test_columns_that_a_csv_lacks_are_missing_values(channel, trained_root, tmp_path):
+    frame = pd.read_csv(channel / "train.csv", dtype=str, keep_default_na=False)
+    answers = []
+    for table in (frame.drop(columns=["age_approx", "target", "patient_id"]), frame.assign(age_approx=""), frame):
+        table.to_csv(channel / "train.csv", index=False)
+        num_failed, rows = predict(channel / "train.csv", trained_root, tmp_path / "out.csv")
+        assert num_failed == 0
+        answers.append(probabilities(rows))
+    np.testing.assert_array_equal(answers[0], answers[1])
+    assert not np.allclose(answers[0], answers[2], atol=1e-6)
+
+
+def test_an_age_in_words_costs_its_own_row_only(channel, trained_root, tmp_path):
+    _, whole = predict(channel / "train.csv", trained_root, tmp_path / "whole.csv")
+    frame = pd.read_csv(channel / "train.csv", dtype=str, keep_default_na=False)
+    frame.loc[3, "age_approx"] = "forty"
+    frame.to_csv(channel / "train.csv", index=False)
+    num_failed, rows = predict(channel / "train.csv", trained_root, tmp_path / "out.csv")
+    assert num_failed == 1 and "forty" in rows["error"][3] and rows["probability"][3] == ""
+    np.testing.assert_allclose(probabilities(rows.drop(3)), probabilities(whole.drop(3)), atol=1e-6)
+
+
+def test_what_cannot_be_predicted_at_all_is_one_clear_error(trained_root, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no pictures in this folder"):
+        predict(tmp_path / "empty", trained_root, tmp_path / "out.csv")
+    with pytest.raises(UserError, match="CSV"):
+        predict(tmp_path / "nothing.csv", trained_root, tmp_path / "out.csv")
+    with pytest.raises(UserError, match="no fold 9"):
+        predict(trained_root / "input/data/training/train.csv", trained_root, tmp_path / "out.csv", fold=9)
+    assert not (tmp_path / "out.csv").exists()

@@ -1,0 +1,49 @@
+"""README: what it shows is what happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from processes import Server
+
+from factories import draw_picture
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.config import describe
+
+PROJECT = Path(__file__).parents[2]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_hyperparameter_table_is_the_one_that_the_command_prints():
+    shown = re.search(r"<!-- hyperparameters -->\n(.*?)\n<!-- /hyperparameters -->", README, flags=re.DOTALL)
+    assert shown is not None and shown[1] == describe(ClassifyConfig)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["picture", "json"])
+def test_an_example_request_is_answered_in_the_shape_it_shows(example: str, server: Server, tmp_path: Path):
+    draw_picture(tmp_path / "picture.jpg", is_positive=True, seed=0)
+    script = example.replace("localhost:8080", f"127.0.0.1:{server.port}")
+    answer = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    shown = re.findall(r"^# (.*)$", example, flags=re.MULTILINE)[-1]
+    assert shape(json.loads(answer.stdout)) == shape(json.loads(shown))
+
+
+def test_every_file_that_is_linked_to_exists():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links and not [link for link in links if not (PROJECT / link).exists()]
+
+
+def shape(answer: object) -> object:
+    """An answer with its numbers and words replaced by their types."""
+    if isinstance(answer, dict):
+        return {name: shape(value) for name, value in answer.items()}
+    if isinstance(answer, list):
+        return [shape(value) for value in answer]
+    return type(answer)

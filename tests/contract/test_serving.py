@@ -1,0 +1,305 @@
+"""Serving: real servers on 127.0.0.1, asked as SageMaker asks (contract, section 7)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from processes import Server, children
+
+from lesion.algorithms.classify.predict_files import predict_files
+
+METADATA = {"sex": "female", "age_approx": 45, "anatom_site_general_challenge": "torso"}
+
+
+@pytest.fixture(scope="module")
+def picture(trained_root: Path) -> bytes:
+    return (trained_root / "input/data/training/train_jpg/IMG_000_0.jpg").read_bytes()
+
+
+def payload(picture: bytes, metadata: object = None) -> str:
+    """The brief's request."""
+    fields = {"image": base64.b64encode(picture).decode()}
+    return json.dumps(fields if metadata is None else {**fields, "json_data": metadata})
+
+
+def probability(response: requests.Response) -> float:
+    assert response.status_code == 200, response.text
+    return float(response.json()["predictions"][0]["probability"])
+
+
+def predicted(source: Path, model_dir: Path, output: Path, fold: int | None = None) -> pd.DataFrame:
+    options = {"device": "cpu", "fold": fold, "num_cores": 2, "show_progress": False}
+    predict_files(source, model_dir=model_dir, output=output, **options)
+    return pd.read_csv(output)
+
+
+# Ready
+
+
+def test_ping_is_an_empty_200_and_was_not_200_before_the_model_had_answered(server):
+    response = requests.get(server.url("/ping"), timeout=2)
+    assert (response.status_code, response.content) == (200, b"")
+    assert server.pings[:-1] == [None] * (len(server.pings) - 1)
+    assert "ready model=" in server.log_when_ready
+
+
+def test_the_server_listens_on_the_port_that_the_platform_chose(server, other_server):
+    assert server.port != other_server.port
+    assert server.ping() == other_server.ping() == 200
+
+
+# Content types
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["image/jpeg", "application/x-image", "application/octet-stream", "IMAGE/JPEG", "image/jpeg; name=a.jpg", None],
+)
+def test_a_bare_picture_is_answered_with_probability_and_label(server, picture, content_type):
+    response = server.ask(picture, content_type)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "application/json"
+    [prediction] = response.json()["predictions"]
+    assert set(prediction) == {"probability", "label"} and prediction["label"] in {"benign", "malignant"}
+    assert prediction["probability"] == probability(server.ask(picture, "image/jpeg"))
+
+
+def test_a_png_is_answered_as_the_same_pixels_in_a_file_for_predict(server, trained_root, tmp_path):
+    from PIL import Image
+
+    png = tmp_path / "pictures" / "one.png"
+    png.parent.mkdir()
+    with Image.open(trained_root / "input/data/training/train_jpg/IMG_001_0.jpg") as image:
+        image.save(png)
+    row = predicted(png.parent, trained_root / "model", tmp_path / "out.csv").iloc[0]
+    assert probability(server.ask(png.read_bytes(), "image/png")) == pytest.approx(row["probability"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        METADATA,
+        json.dumps(METADATA),
+        {"sex": "female", "age": 45, "anatomy": "torso"},
+        json.dumps({"anatomy": "torso", "age": "45", "sex": "female"}),
+        {**METADATA, "unasked": None, "also_unasked": True},
+    ],
+    ids=["object", "text", "short names", "short names in a text", "unknown fields"],
+)
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
+def test_the_payload_of_the_brief_is_answered_by_a_bare_probability(server, picture, metadata, content_type):
+    response = server.ask(payload(picture, metadata), content_type)
+    assert response.status_code == 200, response.text
+    assert 0 < float(response.text) < 1
+    assert response.content == server.ask(payload(picture, METADATA), "application/json").content
+
+
+def test_metadata_reaches_the_network(server, picture):
+    answers = {
+        float(server.ask(payload(picture, metadata), "application/json").text)
+        for metadata in (METADATA, {**METADATA, "sex": "male"}, {**METADATA, "age": 20, "age_approx": 20}, {})
+    }
+    assert len(answers) == 4
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html, application/json;q=0.5", "application/*"])
+def test_json_is_answered_to_whoever_can_take_it(server, picture, accept):
+    assert server.ask(picture, Accept=accept).status_code == 200
+
+
+def test_json_is_answered_to_a_client_that_says_nothing_of_it(server, picture):
+    with requests.Session() as session:
+        session.headers.clear()  # requests itself would send */*
+        session.headers.update({"Content-Type": "image/jpeg"})
+        request = session.prepare_request(requests.Request("POST", server.url("/invocations"), data=picture))
+        assert "Accept" not in request.headers
+        assert session.send(request, timeout=60).status_code == 200
+
+
+# Refusals
+
+NAN_AGE = {"sex": "female", "age_approx": "forty"}
+REFUSALS = {
+    "an unknown type": (lambda p: (p, "text/plain"), 415, "content_type"),
+    "a type of nonsense": (lambda p: (p, "///"), 415, "content_type"),
+    "no picture": (lambda _: (b"", "image/jpeg"), 400, "unreadable_image"),
+    "a text for a picture": (lambda _: (b"hello", "image/png"), 400, "unreadable_image"),
+    "half a picture": (lambda p: (p[: len(p) // 2], "image/jpeg"), 400, "unreadable_image"),
+    "half a picture in JSON": (lambda p: (payload(p[:500]), "application/json"), 400, "unreadable_image"),
+    "not base64": (lambda _: (json.dumps({"image": "§§§"}), "application/json"), 400, "bad_request"),
+    "a number for a picture": (lambda _: (json.dumps({"image": 5}), "application/json"), 400, "bad_request"),
+    "JSON without a picture": (lambda _: ("{}", "application/json"), 400, "bad_request"),
+    "not JSON": (lambda _: ("{", "application/json"), 400, "bad_request"),
+    "a list": (lambda _: ("[1]", "application/json"), 400, "bad_request"),
+    "deep JSON": (lambda _: ("[" * 100_000, "application/json"), 400, "bad_request"),
+    "not UTF-8": (lambda _: (b"\xff\xfe{", "application/json"), 400, "bad_request"),
+    "metadata that is not JSON": (lambda p: (payload(p, "{sex"), "application/json"), 400, "bad_request"),
+    "metadata as a list": (lambda p: (payload(p, [1, 2]), "application/json"), 400, "bad_request"),
+    "nested metadata": (lambda p: (payload(p, {"sex": {"is": "m"}}), "application/json"), 400, "bad_request"),
+    "an age in words": (lambda p: (payload(p, NAN_AGE), "application/json"), 400, "bad_input"),
+    "an endless age": (lambda p: (payload(p, {"age": 1e999}), "application/json"), 400, "bad_input"),
+}
+
+
+def assert_refused(response: requests.Response, status: int, kind: str) -> None:
+    """JSON with a kind and a sentence, and nothing of our insides."""
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/json"
+    assert set(response.json()) == {"error", "message"}
+    assert response.json()["error"] == kind
+    assert len(response.json()["message"].split()) > 3
+    assert "Traceback" not in response.text and ".py" not in response.text
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_bad_request_is_refused_with_its_kind(server, picture, name):
+    make, status, kind = REFUSALS[name]
+    body, content_type = make(picture)
+    assert_refused(server.ask(body, content_type), status, kind)
+
+
+@pytest.mark.parametrize("accept", ["text/html", "text/csv", "image/*"])
+def test_an_answer_that_we_do_not_write_is_refused(server, picture, accept):
+    assert_refused(server.ask(picture, Accept=accept), 406, "accept")
+
+
+def test_other_paths_and_methods_are_refused(server):
+    assert_refused(requests.get(server.url("/nothing"), timeout=5), 404, "not_found")
+    assert_refused(requests.get(server.url("/invocations"), timeout=5), 405, "method_not_allowed")
+    assert_refused(requests.post(server.url("/ping"), timeout=5), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["with its length", "chunked"])
+def test_a_body_above_the_platforms_limit_is_refused(other_server, picture, is_chunked):
+    body = picture + bytes(2 * 2**20)
+    pieces = (body[start : start + 2**16] for start in range(0, len(body), 2**16))
+    assert_refused(other_server.ask(pieces if is_chunked else body), 413, "too_large")
+    assert other_server.ask(picture).status_code == 200
+
+
+# Bodies
+
+
+def test_twenty_megabytes_are_taken(server, picture):
+    assert probability(server.ask(picture + bytes(20_000_000))) == probability(server.ask(picture))
+
+
+def test_a_body_in_chunks_is_the_body(server, picture):
+    chunks = (picture[start : start + 700] for start in range(0, len(picture), 700))
+    assert probability(server.ask(chunks)) == probability(server.ask(picture))
+
+
+def test_custom_attributes_come_back_also_with_a_refusal(server, picture):
+    for body, status in ((picture, 200), (b"", 400)):
+        response = server.ask(body, X_Amzn_SageMaker_Custom_Attributes="trace=7; who=me")
+        assert response.status_code == status
+        assert response.headers["X-Amzn-SageMaker-Custom-Attributes"] == "trace=7; who=me"
+    assert "X-Amzn-SageMaker-Custom-Attributes" not in server.ask(picture).headers
+
+
+# The same numbers by every door
+
+
+def test_http_answers_what_predict_writes(server, trained_root, tmp_path):
+    pictures = trained_root / "input/data/training/train_jpg"
+    rows = predicted(pictures, trained_root / "model", tmp_path / "out.csv")
+    for name, expected, label in zip(rows["image_name"], rows["probability"], rows["label"], strict=True):
+        response = server.ask((pictures / name).read_bytes())
+        assert probability(response) == pytest.approx(expected, abs=1e-6)
+        assert response.json()["predictions"][0]["label"] == label
+
+
+def test_the_fold_that_held_a_row_out_serves_its_out_of_fold_probability(other_server, baseline):
+    table = pd.read_csv(baseline.channel / "train.csv", dtype=str, keep_default_na=False).set_index("image_name")
+    held = baseline.oof.query("fold == 1")
+    assert len(held) == 6
+    for name, expected in zip(held["image_name"], held["probability"], strict=True):
+        metadata = {column: table.loc[name, column] for column in METADATA}
+        picture = (baseline.channel / "train_jpg" / f"{name}.jpg").read_bytes()
+        answer = other_server.ask(payload(picture, metadata), "application/json")
+        assert float(answer.text) == pytest.approx(expected, abs=1e-6)
+
+
+def test_sixteen_clients_at_once_each_get_their_own_answer_and_ping_keeps_answering(server, trained_root):
+    bodies = [path.read_bytes() for path in sorted((trained_root / "input/data/training/train_jpg").iterdir())[:16]]
+    alone = [probability(server.ask(body)) for body in bodies]
+    assert len(set(alone)) == 16
+    with ThreadPoolExecutor(17) as pool:
+        together = [pool.submit(server.ask, body) for body in bodies * 3]
+        pings = [server.ping() for _ in range(5)]  # each within two seconds
+    assert pings == [200] * 5
+    np.testing.assert_allclose([probability(answer.result()) for answer in together], alone * 3, atol=1e-6)
+
+
+# Life and death
+
+
+def test_serving_writes_nothing_into_the_model_folder(server, trained_root):
+    served = {path.name for path in (server.root / "model").iterdir()}
+    strangers = {"model.tar.gz", "output.tar.gz", "._manifest.json", "._fold_0.safetensors"}
+    assert served == {path.name for path in (trained_root / "model").iterdir()} | strangers
+
+
+def test_a_server_whose_worker_was_killed_answers_again(other_server, picture):
+    before = other_server.ask(picture).content
+    [worker] = children(other_server.process.pid)
+    os.kill(worker, signal.SIGKILL)
+    ends = time.monotonic() + 60
+    while other_server.ping() != 200 and time.monotonic() < ends:
+        time.sleep(0.2)
+    assert other_server.ask(picture).content == before
+    assert children(other_server.process.pid) != [worker]
+
+
+def test_sigterm_lets_a_request_in_flight_have_its_answer(baseline, picture, tmp_path):
+    stopping = Server.start(baseline.root, tmp_path / "log").wait_until_ready()
+    try:
+        with socket.create_connection(("127.0.0.1", stopping.port), timeout=30) as client:
+            head = f"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: {len(picture)}\r\nConnection: close"
+            client.sendall(head.encode() + b"\r\n\r\n" + picture[:100])
+            time.sleep(0.5)  # a thread reads it by now
+            stopping.process.send_signal(signal.SIGTERM)
+            started = time.monotonic()
+            time.sleep(1)
+            client.sendall(picture[100:])
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200") and b'"probability"' in answer
+        assert stopping.process.wait(25) == 0
+        assert time.monotonic() - started < 25
+    finally:
+        stopping.process.kill()
+
+
+def test_a_folder_without_a_usable_artifact_ends_the_server_with_one_clear_line(trained_root, tmp_path):
+    roots = {name: tmp_path / name for name in ("empty", "foreign", "damaged")}
+    for name, root in roots.items():
+        if name == "damaged":
+            shutil.copytree(trained_root / "model", root / "model")
+            with (root / "model" / "fold_1.safetensors").open("r+b") as file:
+                file.seek(5000)
+                file.write(b"\xff\xff\xff\xff")
+        else:
+            (root / "model").mkdir(parents=True)
+    (roots["foreign"] / "model" / "model.pth").write_bytes(b"a pickle of somebody's")
+    servers = {name: Server.start(root, tmp_path / f"{name}.log") for name, root in roots.items()}
+    said = {}
+    for name, starting in servers.items():
+        assert starting.process.wait(90) not in {0, None}
+        said[name] = starting.log.read_text()
+        assert said[name].count("the model cannot be served") == 1
+        assert "Traceback" not in said[name]
+    assert "no manifest.json" in said["empty"] and "nothing" in said["empty"]
+    assert "no manifest.json" in said["foreign"] and "model.pth" in said["foreign"]
+    assert "fold_1.safetensors" in said["damaged"] and "not those that the manifest" in said["damaged"]
