@@ -10,8 +10,8 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # factories
-from factories import write_job
-from lesion.sagemaker import prepare_libraries, read_job
+from factories import run_job, write_job
+from lesion.sagemaker import prepare_libraries
 
 prepare_libraries()
 
@@ -25,10 +25,8 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(scope="session")
 def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of a finished tiny job: artifact in model/, results in output/data/. Not to be written to."""
-    from lesion.algorithms.classify.train import train
-
     root = write_job(tmp_path_factory.mktemp("trained"))
-    train(read_job(root))
+    run_job(root)
     return root
 
 

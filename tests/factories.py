@@ -95,3 +95,13 @@ def write_job(
         write_channel(channel, unlabelled, csv_name="test.csv", image_dir="test_jpg")
     write_hyperparameters(root, {**TINY, **hyperparameters})
     return root
+
+
+def run_job(root: Path) -> None:
+    """The job under `root`, trained in this process, as `lesion train` does in its own."""
+    from lesion.algorithms.classify.config import ClassifyConfig
+    from lesion.algorithms.classify.train import train
+    from lesion.sagemaker import read_job
+
+    job = read_job(root)
+    train(job, ClassifyConfig.parse(job.hyperparameters))

@@ -59,9 +59,12 @@ def _train_process(args: argparse.Namespace) -> int:
     """The child: trains, and turns whatever goes wrong into a failure file and an exit code."""
     try:
         job = sagemaker.read_job(args.root, show_progress=args.progress)
+        from lesion.algorithms.classify.config import ClassifyConfig
+
+        config = ClassifyConfig.parse(job.hyperparameters)  # a misspelt name is told before torch is imported
         from lesion.algorithms.classify.train import train
 
-        train(job)
+        train(job, config)
     except LesionError as error:
         sagemaker.write_failure(args.root, str(error))
         raise

@@ -9,9 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from factories import sample_frame, write_job
-from lesion.algorithms.classify.train import train
-from lesion.sagemaker import read_job
+from factories import run_job, sample_frame, write_job
 
 # One epoch of two folds over a dozen pictures: about a second and a half.
 SMALL: dict[str, object] = {
@@ -80,5 +78,5 @@ def small_job(root: Path, *, frame: pd.DataFrame | None = None, has_test: bool =
 
 
 def run(root: Path) -> Trained:
-    train(read_job(root))
+    run_job(root)
     return Trained(root)

@@ -31,11 +31,10 @@ ROWS = [
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from factories import draw_picture, write_job
-    from lesion.sagemaker import prepare_libraries, read_job
+    from factories import draw_picture, run_job, write_job
+    from lesion.sagemaker import prepare_libraries
 
     prepare_libraries()
-    from lesion.algorithms.classify.train import train
 
     with tempfile.TemporaryDirectory() as folder:
         root = write_job(
@@ -49,7 +48,7 @@ def main() -> None:
             learning_rate=0.005,
             metric="log_loss",  # never the same twice, so that a late epoch is kept
         )
-        train(read_job(root))
+        run_job(root)
         shutil.rmtree(GOLDEN, ignore_errors=True)
         shutil.copytree(root / "model", GOLDEN)
     # As high as the network's square, so that its middle square is taken and nothing is resized.

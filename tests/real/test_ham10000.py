@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from factories import write_hyperparameters
-from lesion.algorithms.classify.train import train
-from lesion.sagemaker import read_job
+from factories import run_job, write_hyperparameters
 
 
 def test_real_lesions_are_told_apart_from_pretrained_weights(shared_data: Path, tmp_path: Path):
@@ -38,7 +36,7 @@ def test_real_lesions_are_told_apart_from_pretrained_weights(shared_data: Path, 
         },
     )
 
-    train(read_job(tmp_path))
+    run_job(tmp_path)
 
     overall = json.loads((tmp_path / "output" / "data" / "metrics.json").read_text())["overall"]
     assert overall["num_rows"] == 320 and overall["num_positives"] == 120

@@ -45,11 +45,13 @@ MIXTURE_P = [5.0, 1.5, 1.2, 1.2, 0.8]  # how much of each an average lesion hold
 def draw_dataset(directory: Path, *, num_images: int = 300, seed: int = 0) -> None:
     """Write train.csv and train_jpg/ with `num_images` pictures, test.csv and test_jpg/ with a sixth as many.
 
-    Equal arguments give equal bytes, on any number of cores. Raises UserError if `num_images` is below 24, too few
-    for folds by patient that hold both classes, or if `directory` holds a train.csv.
+    Equal arguments give equal bytes, on any number of cores. Three folds by patient hold both classes from 24
+    pictures on, six from 60. Raises UserError if `num_images` is below 24, or if `directory` holds a train.csv.
     """
     if num_images < 24:
         raise UserError("too few pictures to fold by patient", where=f"num_images={num_images}", do="Draw at least 24.")
+    if seed < 0:
+        raise UserError("the seed is negative", where=f"seed={seed}", do="Give 0 or more.")
     if (directory / "train.csv").exists():
         raise UserError("a data set is there already", where=directory / "train.csv", do="Name another directory.")
     train_seed, test_seed = SeedSequence(seed).spawn(2)

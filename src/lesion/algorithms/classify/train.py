@@ -37,12 +37,11 @@ from lesion.targets import Target
 log = logging.getLogger(__name__)
 
 
-def train(job: Job) -> None:
+def train(job: Job, config: ClassifyConfig) -> None:
     """Cross-validates, and leaves the artifact in `job.model_dir` and the results in `job.output_dir`.
 
     Raises UserError for whatever the user can mend, and before the first batch for all that can be known by then.
     """
-    config = ClassifyConfig.parse(job.hyperparameters)
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     started = time.monotonic()
     device = pick_device(config.device)
