@@ -67,8 +67,8 @@ def main() -> None:
         "commit": subprocess.run(
             ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True, cwd=PROJECT
         ).stdout.strip(),
-        "machine": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}, no GPU",
-        "settings": settings,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, no GPU",
+        "settings": settings | {"pretrained": Path(settings["pretrained"]).name},
         "num_rows": metrics["overall"]["num_rows"],
         "num_groups": metrics["overall"]["num_groups"],
         "num_positives": metrics["overall"]["num_positives"],
