@@ -1,5 +1,4 @@
-"""Artifact: all that prediction needs, in one folder: manifest.json and a safetensors file a fold. No pickle, no CSV,
-no network.
+"""Artifact: all that prediction needs, in one folder: manifest.json and a safetensors file a fold.
 
 What the manifest's fields mean, and what a reader may rely on, is written in docs/artifact.md.
 """
@@ -38,9 +37,7 @@ RECORDED_PACKAGES = (
 
 
 class TargetRecord(BaseModel):
-    """The question that was trained for, the names of its answers, and the probability from which the answer is class
-    1.
-    """
+    """The question that was trained for, its answers' names, and the probability from which the answer is class 1."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,9 +60,7 @@ class FoldRecord(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What the weights are for and how pictures and metadata reach them. Frozen;
-    unknown fields of later versions are kept out.
-    """
+    """What the weights are for and how pictures and metadata reach them."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
@@ -91,8 +86,7 @@ class Manifest(BaseModel):
 
 
 def save(directory: Path, manifest: Manifest, weights: Mapping[int, Mapping[str, Tensor]]) -> Manifest:
-    """Writes the weights of each fold, then the manifest, each complete or absent. Returns the manifest with digests
-    filled in.
+    """Writes the weights of each fold, then the manifest, each complete or absent; returns it with digests filled in.
 
     Raises PlatformError when the disk refuses.
     """

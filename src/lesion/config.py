@@ -1,5 +1,4 @@
-"""Config: a hyperparameter declared once. Strings in any of SageMaker's dialects come in, a frozen typed object goes
-out.
+"""Config: a hyperparameter declared once. Strings in any of SageMaker's dialects come in, a frozen object goes out.
 
 Knows no algorithm: each algorithm declares its own subclass of `Hyperparameters`.
 """
@@ -149,9 +148,7 @@ def _one_line(problem: Any, raw: Mapping[str, object]) -> str:
 
 
 def _short(value: object) -> str:
-    """A value as it was given;
-    a very long one cut, so that it does not push the next problem out of the failure file.
-    """
+    """A value as it was given; a long one cut, so that it does not push the next problem out of the failure file."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}…"
 

@@ -34,9 +34,7 @@ def roc_auc(target_S: Array, prob_S: Array) -> float:
 
 
 def average_precision(target_S: Array, prob_S: Array) -> float:
-    """Area under the precision-recall curve as a step sum (scikit-learn's definition);
-    its chance level is the prevalence.
-    """
+    """Area under the precision-recall curve as a step sum, scikit-learn's definition; chance is the prevalence."""
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(target_S, prob_S))

@@ -1,7 +1,6 @@
-"""SageMaker: the only reader of /opt/ml and of the platform's variables. Folders and JSON in, a Job or server settings
-out.
+"""SageMaker: the only reader of /opt/ml and of the platform's variables; makes a Job or server settings of them.
 
-The rules in brackets are those of SageMaker's developer guide on custom algorithms; docs/sagemaker.md lists them.
+docs/sagemaker.md says what is made of each.
 """
 
 from __future__ import annotations

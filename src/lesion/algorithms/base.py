@@ -1,6 +1,4 @@
-"""Base: what every algorithm is given and what it hands back. A job comes in as paths and plain values;
-a predictor goes out.
-"""
+"""Base: what every algorithm is given and hands back: a job of paths and values comes in, a predictor goes out."""
 
 # N batch · K outputs
 
@@ -37,7 +35,5 @@ class Predictor(Protocol):
     manifest: Manifest
 
     def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
-        """Probabilities [N, K] of N pictures (uint8 RGB of any size) and their metadata, by column name;
-        safe from several threads.
-        """
+        """Probabilities [N, K] of N pictures (uint8 RGB, any sizes) and their metadata by column name; thread-safe."""
         ...

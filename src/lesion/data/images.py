@@ -1,6 +1,4 @@
-"""Images: bytes in, uint8 RGB pixels out. The one decoder of training, serving and predict;
-strict, and afraid of bombs.
-"""
+"""Images: bytes in, uint8 RGB pixels out. One strict decoder for training, serving and predict."""
 
 # H, W pixels
 

@@ -32,9 +32,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Columns of S rows: names (unique), targets (float32, 0 or 1), groups and folds as text, metadata as it was
-    written.
-    """
+    """Columns of S rows: names (unique), targets (float32, 0 or 1), groups and folds as text, metadata as written."""
 
     name_S: NDArray[np.str_]
     metadata: pd.DataFrame  # text, missing as NA; one column for each of Columns.metadata, in that order

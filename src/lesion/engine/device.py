@@ -24,8 +24,6 @@ def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
 
 
 def limit_threads(num_cores: int) -> None:
-    """Holds torch to the cores we may use, and OpenCV to the thread that calls it: the loader is what runs side by
-    side.
-    """
+    """Holds torch to the cores we may use, and OpenCV to the calling thread: the loader is what runs side by side."""
     torch.set_num_threads(num_cores)
     cv2.setNumThreads(0)

@@ -13,8 +13,7 @@ from lesion.errors import UserError
 
 
 def create_backbone(name: str, model_args: Mapping[str, Any]) -> nn.Module:
-    """The named network without its classifier, freshly initialised: uint8-free, images [N, 3, H, W] to features [N,
-    num_features].
+    """The named network without its classifier, freshly initialised: float images [N, 3, H, W] to features [N, …].
 
     Raises UserError for a name that timm does not know, with the nearest it does, and for arguments the network
     refuses.

@@ -1,6 +1,4 @@
-"""Figure: out-of-fold predictions as one picture: examples of both classes, the ROC curve, and how the probabilities
-lie.
-"""
+"""Figure: out-of-fold predictions as one picture: examples of both classes, ROC curve, spread of probabilities."""
 
 # H, W pixels · S samples
 
@@ -56,9 +54,7 @@ def _draw_examples(
     class_names: tuple[str, str],
     read: Callable[[int], Pixels],
 ) -> None:
-    """A row of pictures for each class, from the least to the most probable, at even steps of rank: none is picked by
-    eye.
-    """
+    """A row of pictures for each class, from least to most probable, at even steps of rank: none is picked by eye."""
     figure.suptitle(f"Held-out pictures and their predicted probability of {class_names[1]}", fontsize=11)
     axes = figure.subplots(2, NUM_EXAMPLES, squeeze=False)
     for axis in axes.flat:

@@ -36,10 +36,10 @@ class Samples:
 
 
 def decode(body: bytes, content_type: str) -> Samples:
-    """The pictures and metadata of a request. `content_type` may carry parameters and any case; a missing one is
-    sniffed.
+    """The pictures and metadata of a request.
 
-    Raises UserError of kind `content_type` (415), `bad_request` or `unreadable_image` (400).
+    `content_type` may carry parameters, in any case; a missing one is guessed from the bytes. Raises UserError of kind
+    `content_type` (415), `bad_request` or `unreadable_image` (400).
     """
     kind = content_type.partition(";")[0].strip().lower()
     if not kind:
@@ -63,13 +63,13 @@ def _decode_json(body: bytes) -> Samples:
     encoded = fields.get("image")
     if not isinstance(encoded, str):
         raise _bad_request("field 'image' is missing or not text", "Send the picture's file in base64.")
-    try:
-        content = base64.b64decode(encoded.rpartition("base64,")[2], validate=True)  # data: URLs too
+    try:  # a data: URL and line breaks, as the `base64` command makes them, are fine
+        content = base64.b64decode("".join(encoded.rpartition("base64,")[2].split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise _bad_request("field 'image' is not base64", "Encode the picture's file in base64.") from error
-    metadata = fields.get("json_data") or {}
+    metadata = fields.get("json_data", {})
     if isinstance(metadata, str):
-        metadata = _json_object(metadata, "json_data")
+        metadata = _json_object(metadata or "{}", "json_data")
     if not isinstance(metadata, dict):
         raise _bad_request("field 'json_data' is not a JSON object", 'Send {"sex": …, "age_approx": …}.')
     return Samples([images.decode(content, name="field 'image'")], [row_of(metadata)], encode_probability)

@@ -87,9 +87,8 @@ def load_app(model_dir: Path, settings: Settings, *, device: Literal["auto", "cp
 
         limit_threads(settings.num_cores)
         predictor = load(model_dir, pick_device(device), fold=fold)
-        predictor.predict(
-            [np.zeros((64, 64, 3), np.uint8)], [{}]
-        )  # the first pass is slow, and shows that the model answers
+        # The first pass is slow, and shows that the model answers.
+        predictor.predict([np.zeros((64, 64, 3), np.uint8)], [{}])
     except LesionError as error:
         log.error("error: the model cannot be served: %s", error)
         raise SystemExit(GUNICORN_BOOT_ERROR) from None

@@ -70,9 +70,7 @@ class FoldResult:
 
 
 def run_fold(fold: int, held_S: NDArray[np.bool_], shared: Shared, bar: tqdm[Any]) -> FoldResult:
-    """Trains until the epochs are over or the metric stops getting better; keeps the best epoch;
-    predicts what was held out.
-    """
+    """Trains until the epochs are over or the metric stops rising, keeps the best epoch, predicts what was held out."""
     config, target = shared.config, shared.target
     training_S, validation_S = np.flatnonzero(~held_S), np.flatnonzero(held_S)
     encoder = MetadataEncoder.fit([shared.metadata_rows[row] for row in training_S.tolist()], shared.metadata_kinds)
@@ -156,9 +154,7 @@ def score(
 
 @contextmanager
 def dropout_stream(key: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Inside, torch's own randomness (dropout) follows from (seed, fold, epoch);
-    after it the global state is as before.
-    """
+    """Inside, torch's own randomness (dropout) follows from `key`; afterwards the global state is as it was."""
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence([*key, 1]).generate_state(1)[0]))
         yield

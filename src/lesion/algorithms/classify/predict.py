@@ -54,9 +54,7 @@ class ClassifyPredictor:
         self._lock = threading.Lock()  # one forward pass at a time: two would fight for the same cores
 
     def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
-        """Probabilities [N, K] of pictures (uint8 RGB [H, W, 3], any sizes) with their rows of metadata;
-        missing fields are fine.
-        """
+        """Probabilities [N, K] of pictures (uint8 RGB [H, W, 3], any sizes) and metadata that may lack fields."""
         images_NCHW = torch.from_numpy(np.stack([self._preprocess(image).transpose(2, 0, 1) for image in images]))
         features = [torch.from_numpy(fold.encoder.encode(metadata)) for fold in self._folds]
         with self._lock, torch.inference_mode():
@@ -120,9 +118,7 @@ def predict_source(
 
 
 def mean_probs(target: Target, logits: Tensor) -> NDArray[np.float32]:
-    """Probabilities [N, K] from logits [..., N, K]: activated first, then averaged in float64 over all that stands
-    before N.
-    """
+    """Probabilities [N, K] from logits [..., N, K]: activated first, then averaged over all that stands before N."""
     probs = target.activation(logits.double())
     return np.asarray(probs.flatten(end_dim=-3).mean(dim=0).numpy(), dtype=np.float32)
 

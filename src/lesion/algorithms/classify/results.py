@@ -1,6 +1,4 @@
-"""Results: what a job leaves in output/data: out-of-fold predictions, metrics, history, a picture of them, test
-predictions.
-"""
+"""Results: what a job leaves in output/data: out-of-fold and test predictions, metrics, history, a picture."""
 
 # K outputs · S samples
 
@@ -26,8 +24,7 @@ Summary = dict[str, Any]
 
 
 def summarise(results: Sequence[FoldResult], table: SampleTable, fold_S: Folds) -> tuple[Summary, NDArray[np.float32]]:
-    """Counts and metrics over all out-of-fold rows and of each fold, and the probability of each row (NaN: never held
-    out).
+    """Counts and metrics, overall and of each fold, and the probability of each row (NaN: never held out).
 
     The overall metrics pool all rows. The interval resamples patients; it does not say how another training run would
     differ.

@@ -119,9 +119,7 @@ def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str
 
 
 def choose_folds(table: SampleTable, config: ClassifyConfig) -> Folds:
-    """Each row's fold: by the splitter or column the user chose;
-    with a validation channel its rows are the one fold.
-    """
+    """Each row's fold, by the user's splitter or column; a validation channel's rows are the one fold there is."""
     assert table.target_S is not None
     fold_S: Folds
     if table.is_held_S is not None:

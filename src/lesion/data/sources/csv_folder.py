@@ -99,10 +99,10 @@ def picture_folder(csv_path: Path) -> Path:
 
 
 def find_pictures(folder: Path, name_S: NDArray[np.str_]) -> list[Path | None]:
-    """The file of each name below `folder`: by relative path or by file name, with the ending or without; None if
-    absent.
+    """The file of each name below `folder`, None if absent.
 
-    Raises UserError when a name fits two files, since which one is meant would be a guess.
+    A name is a relative path or a file name, with the ending or without. Raises UserError when a name fits two files,
+    since which one is meant would be a guess.
     """
     by_path: dict[str, Path] = {}
     by_name: dict[str, set[Path]] = defaultdict(set)
