@@ -119,6 +119,16 @@ def test_json_is_answered_to_whoever_can_take_it(server, picture, accept):
     assert server.ask(picture, Accept=accept).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "write", [base64.encodebytes, lambda body: b"data:image/jpeg;base64," + base64.b64encode(body)]
+)
+def test_base64_with_line_breaks_or_as_a_data_url_is_read(server, picture, write):
+    body = json.dumps({"image": write(picture).decode()})
+    answer = server.ask(body, "application/json")
+    assert answer.status_code == 200, answer.text
+    assert probability(answer) == probability(server.ask(payload(picture), "application/json"))
+
+
 def test_json_is_answered_to_a_client_that_says_nothing_of_it(server, picture):
     with requests.Session() as session:
         session.headers.clear()  # requests itself would send */*
