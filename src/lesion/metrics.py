@@ -86,9 +86,8 @@ class Metric:
         return rf"\bmetric {re.escape(self.name)}=(-?[0-9.]+)"
 
 
-# Told apart by their first word, since a tuner takes the latest value under a name (contract, E5): `epoch:` comes once
-# an
-# epoch of each fold, `fold:` once a fold, `validation:` once a job, over all out-of-fold rows.
+# Told apart by their first word, since a tuner takes the latest value under a name: `epoch:` comes once an epoch of
+# each fold, `fold:` once a fold, `validation:` once a job, over all out-of-fold rows.
 REPORTED: dict[str, Metric] = {
     metric.name: metric
     for metric in (

@@ -25,8 +25,7 @@ def read_job(root: Path, *, show_progress: bool = False) -> Job:
     """The training job that lies under `root`, its result folders made. Each of the three JSON files may be absent.
 
     Raises UserError for a file that is not what it should be and for what this version cannot do (Pipe mode, several
-    hosts);
-    PlatformError where folders cannot be made.
+    hosts), PlatformError where folders cannot be made.
     """
     config_dir = root / "input" / "config"
     channels = _channels(root, _read_json(config_dir / "inputdataconfig.json"))

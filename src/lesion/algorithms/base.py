@@ -7,14 +7,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the parent of a training process reads a Job and nothing else: it stays light and quick
+    import numpy as np
+    from numpy.typing import NDArray
 
-from lesion.artifact import Manifest
-from lesion.data.images import Pixels
-from lesion.data.metadata import Row
+    from lesion.artifact import Manifest
+    from lesion.data.images import Pixels
+    from lesion.data.metadata import Row
 
 
 @dataclass(frozen=True)

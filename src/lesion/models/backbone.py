@@ -35,4 +35,5 @@ def create_backbone(name: str, model_args: Mapping[str, Any]) -> nn.Module:
 
 def pretrained_config(name: str) -> dict[str, Any]:
     """What timm states of the network's weights: mean, std, the classifier's tensor names."""
-    return dict(timm.get_pretrained_cfg(name).to_dict()) if timm.get_pretrained_cfg(name) else {}
+    config = timm.get_pretrained_cfg(name)
+    return dict(config.to_dict()) if config else {}

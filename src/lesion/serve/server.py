@@ -58,13 +58,11 @@ def serve(
 def gunicorn_settings(settings: Settings, port: int) -> dict[str, Any]:
     return {
         "bind": f"0.0.0.0:{port}",
-        # One process, since each would hold its own copy of the model; threads read bodies and decode pictures side by
-        # side.
+        # One process, since each would hold its own copy of the model; threads read bodies and decode side by side.
         "workers": 1,
         "worker_class": "gthread",
         "threads": settings.num_threads,
-        # The model loads in the worker, after the fork (CUDA does not survive one). Until then connections wait in the
-        # backlog.
+        # The model loads in the worker, after the fork, which CUDA does not survive. Until then connections wait.
         "preload_app": False,
         "backlog": 512,
         "timeout": settings.timeout_s,  # longer than SageMaker's 60 s, so that only a hung worker meets it
