@@ -35,6 +35,7 @@ from lesion.targets import Target
 class FoldModel:
     """One fold's network in eval mode on its device, and the encoder that was fitted with it."""
 
+    fold: int
     network: FusionNet
     encoder: MetadataEncoder
 
@@ -52,6 +53,10 @@ class ClassifyPredictor:
         self._folds = list(folds)
         self._device = device
         self._lock = threading.Lock()  # one forward pass at a time: two would fight for the same cores
+
+    def of_fold(self, fold: int) -> ClassifyPredictor:
+        """One fold of this ensemble, sharing its network."""
+        return ClassifyPredictor(self.manifest, [model for model in self._folds if model.fold == fold], self._device)
 
     def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
         """Probabilities [N, K] of pictures (uint8 RGB [H, W, 3], any sizes) and metadata that may lack fields."""
@@ -154,5 +159,5 @@ def load(model_dir: Path, device: torch.device, *, fold: int | None = None) -> C
                 do=f"Use timm {manifest.packages.get('timm')}.",
                 kind="artifact",
             ) from error
-        folds.append(FoldModel(network.eval().to(device), encoder))
+        folds.append(FoldModel(record.fold, network.eval().to(device), encoder))
     return ClassifyPredictor(manifest, folds, device)

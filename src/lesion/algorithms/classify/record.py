@@ -28,9 +28,10 @@ def save_artifact(
     artifact.save(
         model_dir, manifest_of(shared, table, results, summary), {result.fold: result.weights for result in results}
     )
+    predictor = load(model_dir, shared.device)
     for result in results:
-        check_fold(model_dir, shared, result)
-    return load(model_dir, shared.device)
+        check_fold(predictor.of_fold(result.fold), model_dir, shared, result)
+    return predictor
 
 
 def manifest_of(shared: Shared, table: SampleTable, results: Sequence[FoldResult], summary: dict[str, Any]) -> Manifest:
@@ -66,8 +67,7 @@ def manifest_of(shared: Shared, table: SampleTable, results: Sequence[FoldResult
     )
 
 
-def check_fold(model_dir: Path, shared: Shared, result: FoldResult) -> None:
-    predictor = load(model_dir, shared.device, fold=result.fold)
+def check_fold(predictor: ClassifyPredictor, model_dir: Path, shared: Shared, result: FoldResult) -> None:
     row = int(result.index_S[0])
     prob = predictor.predict([shared.source.read(row)], [shared.metadata_rows[row]])[0]
     # A batch of one takes other kernels than a batch of many; on a GPU they differ by more.
