@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent))  # factories
+sys.path.insert(0, str(Path(__file__).parent))  # factories, processes
 from factories import run_job, write_job
 from lesion.sagemaker import prepare_libraries
 

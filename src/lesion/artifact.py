@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.transforms import Preprocess
 from lesion.errors import PlatformError, UserError
+from lesion.files import write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,25 +151,6 @@ def load_weights(directory: Path, record: FoldRecord) -> dict[str, Tensor]:
 def package_versions() -> dict[str, str]:
     """The versions of what made an artifact, to be kept in it."""
     return {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """After a kill or a power cut, `path` holds the old bytes or all of the new ones."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # the bytes are down before the name moves
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)  # what is left in model/ would be uploaded
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # and the name before we say so
-    finally:
-        os.close(folder)
 
 
 def _unusable(what: str, where: object) -> UserError:

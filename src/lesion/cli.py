@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 import time
 import traceback
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         status = error.exit_code
     except KeyboardInterrupt:
-        status = 130
+        status = launch.INTERRUPTED
     sys.exit(status)
 
 
@@ -45,7 +46,7 @@ def _train(args: argparse.Namespace) -> int:
     sagemaker.clear_failure(root)
     progress = [] if args.no_progress else ["--progress"] * sys.stderr.isatty()
     command = [sys.executable, "-m", "lesion.cli", "train-process", "--root", str(root), *progress]
-    status = launch.run_child(command, sagemaker.training_environment())
+    status = launch.run_child(command, sagemaker.training_environment(root))
     if status and not launch.was_stopped(status) and not sagemaker.has_failure(root):
         reason = (
             launch.describe_death(status) or f"the training process ended with exit code {status}; the log says why"
@@ -57,6 +58,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _train_process(args: argparse.Namespace) -> int:
     """The child: trains, and turns whatever goes wrong into a failure file and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt, which `train` tidies up after
     try:
         job = sagemaker.read_job(args.root, show_progress=args.progress)
         from lesion.algorithms.classify.config import ClassifyConfig

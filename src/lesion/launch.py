@@ -1,8 +1,7 @@
 """Launch: a light parent that starts the training process, hands signals on, and knows how it ended.
 
-The parent is what SageMaker starts as process 1. It imports nothing heavy, so it is ready for SIGTERM at once and is
-still
-there to say why when the child is killed for memory.
+The parent is what SageMaker starts as process 1. It imports nothing heavy, so it is ready for SIGTERM at once, and it
+is still there to say why when the child is killed for memory.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from types import FrameType
+
+INTERRUPTED = 130  # how a child says that it ended because it was told to
 
 
 def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -29,8 +30,8 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
     if stop_signal:  # it came between the two lines above
         child.send_signal(stop_signal[0])
     status = child.wait()
-    # A death by the signal that we handed on is a stop that was asked for, and no failure: the shell's word for it.
-    return 128 + stop_signal[0] if stop_signal and status < 0 else status
+    # An end by the signal that we handed on is a stop that was asked for, and no failure: the shell's word for it.
+    return 128 + stop_signal[0] if stop_signal and (status < 0 or status == INTERRUPTED) else status
 
 
 def was_stopped(status: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,20 +25,21 @@ DEFAULT_PAYLOAD_MIB = 100
 def read_job(root: Path, *, show_progress: bool = False) -> Job:
     """The training job that lies under `root`, its result folders made. Each of the three JSON files may be absent.
 
-    Raises UserError for a file that is not what it should be and for what this version cannot do (Pipe mode, several
-    hosts), PlatformError where folders cannot be made.
+    Raises UserError for a file that is not what it should be and for what this version cannot do (Pipe mode, parts of
+    the data on each host, hosts of several kinds), PlatformError where folders cannot be made.
     """
     config_dir = root / "input" / "config"
     channels = _channels(root, _read_json(config_dir / "inputdataconfig.json"))
-    hosts = _read_json(config_dir / "resourceconfig.json").get("hosts")
-    if isinstance(hosts, list) and len(hosts) > 1:
-        raise UserError(f"{len(hosts)} hosts were given, and this version trains on one", do="Set instance_count=1.")
+    hosts, rank = _hosts(config_dir)
     job = Job(
         channels=channels,
         hyperparameters=_read_json(config_dir / "hyperparameters.json"),
         model_dir=root / "model",
         output_dir=root / "output" / "data",
+        checkpoint_dir=Path(_read_json(config_dir / "checkpointconfig.json").get("LocalPath", root / "checkpoints")),
         num_cores=usable_cores(),
+        hosts=hosts,
+        rank=rank,
         show_progress=show_progress,
     )
     for folder in (job.model_dir, job.output_dir):
@@ -51,11 +53,19 @@ def read_job(root: Path, *, show_progress: bool = False) -> Job:
 
 
 def write_failure(root: Path, reason: str) -> None:
-    """The failure file, its first characters the cause. Never raises: it is the last thing a failing job does."""
+    """The failure file, its first characters the cause; the first cause stays. Never raises: a failing job's last act.
+
+    Of several hosts each says which it is, since the platform shows one of their files.
+    """
     try:
+        if has_failure(root):
+            return
         (root / "output").mkdir(parents=True, exist_ok=True)
+        resources = _read_json(root / "input" / "config" / "resourceconfig.json")
+        if len(resources.get("hosts", [])) > 1:
+            reason = f"{resources.get('current_host')}: {reason}"
         (root / "output" / "failure").write_text(reason[:FAILURE_CHARACTERS], encoding="utf-8", errors="replace")
-    except OSError as error:
+    except (OSError, UserError) as error:
         print(f"the failure file could not be written: {error}", flush=True)  # noqa: T201
 
 
@@ -105,7 +115,7 @@ def prepare_libraries() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-def training_environment() -> dict[str, str]:
+def training_environment(root: Path) -> dict[str, str]:
     """Our environment, and what glibc must read before the training process starts. What the user set stays.
 
     Left to itself glibc gives every large tensor back to the kernel and faults it in again at the next step. Keeping
@@ -117,6 +127,10 @@ def training_environment() -> dict[str, str]:
         "MALLOC_TOP_PAD_": "268435456",
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     }
+    # The network that peers are reached by. Local mode names an interface that is not there.
+    interface = _read_json(root / "input" / "config" / "resourceconfig.json").get("network_interface_name")
+    if interface in {name for _, name in socket.if_nameindex()}:
+        kept |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
     return {**kept, **os.environ}
 
 
@@ -154,6 +168,43 @@ def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
                 kind="channel",
             )
     return {name: data / name for name in names}
+
+
+def _hosts(config_dir: Path) -> tuple[list[str], int]:
+    """The names of the job's hosts, sorted, and this one's place among them; one host where nothing is said."""
+    resources = _read_json(config_dir / "resourceconfig.json")
+    hosts = resources.get("hosts") or ["localhost"]
+    if not (isinstance(hosts, list) and all(isinstance(host, str) for host in hosts)):
+        raise UserError(
+            f"hosts is {hosts!r}, and a list of names is wanted",
+            where=config_dir / "resourceconfig.json",
+            do="Mend it.",
+        )
+    hosts = sorted(hosts)
+    if len(hosts) == 1:
+        return hosts, 0
+    if len(resources.get("instance_groups") or []) > 1:
+        raise UserError(
+            f"{len(resources['instance_groups'])} instance groups were given, and hosts of one kind are needed",
+            do="Use instance_count instead of instance_groups.",
+            kind="hosts",
+        )
+    for name, channel in _read_json(config_dir / "inputdataconfig.json").items():
+        if isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key":
+            raise UserError(
+                f"channel '{name}' is ShardedByS3Key, so each of {len(hosts)} hosts sees a part of the table",
+                do="Use FullyReplicated, or one host.",
+                kind="hosts",
+            )
+    current = resources.get("current_host")
+    if current not in hosts:
+        raise UserError(
+            f"current_host '{current}' is none of the hosts {', '.join(hosts)}",
+            where=config_dir / "resourceconfig.json",
+            do="Correct it there.",
+            kind="hosts",
+        )
+    return hosts, hosts.index(current)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

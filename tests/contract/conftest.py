@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # jobs, processes
+sys.path.insert(0, str(Path(__file__).parent))  # jobs
 from jobs import Trained, run, small_job
+
 from processes import Server
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from jobs import Trained
-from processes import lesion
 
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.errors import UserError
+from processes import lesion
 
 
 def predict(source: Path, root: Path, output: Path, fold: int | None = None) -> tuple[int, pd.DataFrame]:

@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from processes import Server
 
 from factories import draw_picture
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.config import describe
+from processes import Server
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")

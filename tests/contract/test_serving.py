@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from processes import Server, children
 
 from lesion.algorithms.classify.predict_files import predict_files
+from processes import Server, children
 
 METADATA = {"sex": "female", "age_approx": 45, "anatom_site_general_challenge": "torso"}
 

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from jobs import Trained, run, small_frame, small_job
-from processes import LESION, LIMIT_S, children, lesion, wait_for_text
 
 from lesion.errors import UserError
+from processes import LESION, LIMIT_S, children, lesion, wait_for_text
 
 REPOSITORY = Path(__file__).parents[2]
 

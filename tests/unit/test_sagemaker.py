@@ -122,9 +122,59 @@ def test_pipe_mode_is_refused_by_name_without_opening_the_pipe(root):
     assert "channel 'training' is in Pipe mode" in str(error) and "FastFile" in str(error)
 
 
-def test_several_hosts_are_refused(root):
-    configure(root, "resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]})
-    assert "2 hosts" in str(refused(root)) and "instance_count=1" in str(refused(root))
+@pytest.mark.parametrize(("current", "rank"), [("algo-1", 0), ("algo-10", 1), ("algo-2", 2)])
+def test_several_hosts_are_ranked_in_the_order_of_their_names(root, current, rank):
+    configure(root, "resourceconfig", {"current_host": current, "hosts": ["algo-2", "algo-10", "algo-1"]})
+    job = read_job(root)
+    assert (job.hosts, job.rank) == (["algo-1", "algo-10", "algo-2"], rank)
+
+
+TWO_HOSTS = {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "channels", "message"),
+    [
+        ({"current_host": "algo-3"}, {}, "current_host 'algo-3' is none of the hosts algo-1, algo-2"),
+        ({"hosts": "algo-1"}, {}, "a list of names is wanted"),
+        ({"instance_groups": [{}, {}]}, {}, "2 instance groups were given"),
+        ({}, {"training": {"S3DistributionType": "ShardedByS3Key"}}, "channel 'training' is ShardedByS3Key"),
+    ],
+)
+def test_hosts_that_cannot_train_together_are_refused(root, changes, channels, message):
+    configure(root, "resourceconfig", {**TWO_HOSTS, **changes})
+    configure(root, "inputdataconfig", channels)
+    assert message in str(refused(root))
+
+
+def test_parts_of_the_data_are_all_of_it_on_one_host(root):
+    configure(root, "inputdataconfig", {"training": {"S3DistributionType": "ShardedByS3Key"}})
+    assert read_job(root).rank == 0
+
+
+def test_checkpoints_lie_under_the_root_unless_the_platform_says_otherwise(root, tmp_path):
+    assert read_job(root).checkpoint_dir == root / "checkpoints"
+    configure(root, "checkpointconfig", {"LocalPath": str(tmp_path / "elsewhere")})
+    assert read_job(root).checkpoint_dir == tmp_path / "elsewhere"
+
+
+def test_peers_are_reached_by_the_interface_that_the_platform_names_if_it_is_there(root):
+    configure(root, "resourceconfig", {"network_interface_name": "lo"})
+    assert training_environment(root)["GLOO_SOCKET_IFNAME"] == training_environment(root)["NCCL_SOCKET_IFNAME"] == "lo"
+    configure(root, "resourceconfig", {"network_interface_name": "ethwe"})
+    assert "GLOO_SOCKET_IFNAME" not in training_environment(root)
+
+
+def test_a_host_of_several_says_which_it_is(root):
+    configure(root, "resourceconfig", TWO_HOSTS)
+    write_failure(root, "no training channel")
+    assert (root / "output" / "failure").read_text() == "algo-1: no training channel"
+
+
+def test_the_first_cause_stays(root):
+    write_failure(root, "the cause")
+    write_failure(root, "what came of it")
+    assert (root / "output" / "failure").read_text() == "the cause"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +200,7 @@ def test_one_host_in_any_of_the_platforms_words_is_read(root, resources):
     assert read_job(root).channels
 
 
-@pytest.mark.parametrize("name", ["hyperparameters", "inputdataconfig", "resourceconfig"])
+@pytest.mark.parametrize("name", ["hyperparameters", "inputdataconfig", "resourceconfig", "checkpointconfig"])
 @pytest.mark.parametrize("content", ["[]", '"text"', "null", "3", "{", "", "{'epochs': 3}", "1" * 5000])
 def test_what_is_no_json_object_is_refused_with_its_path(root, name, content):
     path = configure(root, name, content)
@@ -232,9 +282,9 @@ def test_a_variable_that_is_no_whole_number_is_refused_by_name(name, text):
         read_server_settings({name: text})
 
 
-def test_what_the_user_set_stays_in_the_training_environment(monkeypatch):
+def test_what_the_user_set_stays_in_the_training_environment(root, monkeypatch):
     monkeypatch.setenv("MALLOC_TOP_PAD_", "0")
     monkeypatch.setenv("MINE", "kept")
-    environment = training_environment()
+    environment = training_environment(root)
     assert environment["MALLOC_TOP_PAD_"] == "0" and environment["MINE"] == "kept"
     assert "GLIBC_TUNABLES" in environment

@@ -20,13 +20,16 @@ if TYPE_CHECKING:  # the parent of a training process reads a Job and nothing el
 
 @dataclass(frozen=True)
 class Job:
-    """One training job: where its channels are mounted, what the user set, where results go."""
+    """One training job: where its channels are mounted, what the user set, where results go, who takes part."""
 
     channels: Mapping[str, Path]
     hyperparameters: Mapping[str, object]
     model_dir: Path
     output_dir: Path
+    checkpoint_dir: Path
     num_cores: int
+    hosts: Sequence[str] = ("localhost",)  # of the whole job, sorted: the first leads
+    rank: int = 0  # this host's place among them
     show_progress: bool = False
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import Literal
 
 import cv2
@@ -9,18 +11,30 @@ import torch
 
 from lesion.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device of that name; auto is the GPU if there is one. Raises UserError for cuda without one."""
-    if name == "cuda" and not torch.cuda.is_available():
+    """The device of that name; auto is the GPU if there is one, else the CPU, with a warning that says why.
+
+    Raises UserError for cuda without a GPU.
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    with warnings.catch_warnings(record=True) as said:  # torch's way to say that the driver is too old
+        warnings.simplefilter("always")
+        has_gpu = torch.cuda.is_available()
+    if has_gpu:
+        log.info("gpu=%s cuda=%s", torch.cuda.get_device_name(), torch.version.cuda)
+        return torch.device("cuda")
+    why = str(said[0].message).splitlines()[0] if said else "no driver, or no device"
+    where = f"torch {torch.__version__}: {why}"
+    if name == "cuda":
         raise UserError(
-            "device=cuda, and no GPU can be used here",
-            where=f"torch {torch.__version__}",
-            do="Choose a GPU instance, or set device=auto.",
+            "device=cuda, and no GPU can be used here", where=where, do="Choose a GPU instance, or set device=auto."
         )
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    log.warning("no GPU can be used here (%s): computing on the CPU", where)
+    return torch.device("cpu")
 
 
 def limit_threads(num_cores: int) -> None:

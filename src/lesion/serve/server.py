@@ -5,6 +5,7 @@ The same on a laptop and in the container.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from lesion.artifact import load_manifest
-from lesion.errors import LesionError
+from lesion.errors import LesionError, UserError
 from lesion.serve.app import create_app
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,13 @@ def load_app(model_dir: Path, settings: Settings, *, device: Literal["auto", "cp
     started = time.monotonic()
     try:
         load_manifest(model_dir)  # before torch is imported: a folder with no artifact is told at once
+        if importlib.util.find_spec("torch") is None:
+            raise UserError(
+                "this image has no torch, and the artifact holds no graph for it",
+                where=model_dir,
+                do="Serve it with the image that trained it.",
+                kind="artifact",
+            )
         from lesion.algorithms.classify.predict import load  # in the worker: the parent stays small
         from lesion.engine.device import limit_threads, pick_device
 

@@ -22,14 +22,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.predict import mean_probs
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
 from lesion.data.transforms import Augment, Preprocess
+from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.loop import predict, train_one_epoch
 from lesion.engine.optim import create_optimizer, create_scheduler, learning_rate
 from lesion.engine.stopping import BestEpoch
+from lesion.engine.training import Training
 from lesion.errors import UserError
 from lesion.metrics import METRICS, REPORTED, score_all
 from lesion.models.fusion import FusionNet, create_network
@@ -55,22 +58,19 @@ class Shared:
     num_workers: int
 
 
-@dataclass(frozen=True)
-class FoldResult:
-    """One fold's best weights, and the probabilities [S, K] it gives the rows `index_S` that it held out."""
+def run_fold(
+    fold: int, held_S: NDArray[np.bool_], shared: Shared, checkpoints: Checkpoints, bar: tqdm[Any]
+) -> FoldResult:
+    """Trains until the epochs are over or the metric stops rising, keeps the best epoch, predicts what was held out.
 
-    fold: int
-    weights: dict[str, Tensor]
-    encoder: MetadataEncoder
-    index_S: NDArray[np.intp]
-    probs_SK: NDArray[np.float32]
-    best_epoch: int
-    metrics: dict[str, float]
-    history: list[dict[str, Any]]
-
-
-def run_fold(fold: int, held_S: NDArray[np.bool_], shared: Shared, bar: tqdm[Any]) -> FoldResult:
-    """Trains until the epochs are over or the metric stops rising, keeps the best epoch, predicts what was held out."""
+    A fold that was finished before the job was killed is taken from its checkpoint, and one that was not goes on after
+    its last whole epoch.
+    """
+    finished, unfinished = f"fold_{fold}", f"fold_{fold}.epoch"
+    if state := checkpoints.load(finished):
+        log.info("fold=%d was finished before this job was stopped", fold)
+        bar.update(shared.config.epochs * len(held_S))
+        return FoldResult.of_state(state)
     config, target = shared.config, shared.target
     training_S, validation_S = np.flatnonzero(~held_S), np.flatnonzero(held_S)
     encoder = MetadataEncoder.fit([shared.metadata_rows[row] for row in training_S.tolist()], shared.metadata_kinds)
@@ -86,9 +86,14 @@ def run_fold(fold: int, held_S: NDArray[np.bool_], shared: Shared, bar: tqdm[Any
     better = METRICS[config.metric].better
     scheduler = create_scheduler(optimizer, better=better, factor=config.lr_factor, patience=config.lr_patience)
     best = BestEpoch(better, config.patience)
-    history: list[dict[str, Any]] = []
-    for epoch in range(config.epochs):
+    training = Training(network, optimizer, scheduler, best)
+    if state := checkpoints.load(unfinished):
+        training.restore(state)
+        log.info("fold=%d goes on after epoch=%d", fold, len(training.history) - 1)
+        bar.update(len(training.history) * len(held_S))
+    while len(training.history) < config.epochs and not best.should_stop:
         started = time.monotonic()
+        epoch = len(training.history)
         key = (config.seed, fold, epoch)
         order = training_batches(training_S, config.batch_size_train, seed=config.seed, fold=fold, epoch=epoch)
         batches = load(dataset, order, lambda: Augment(config.image_size), num_workers=shared.num_workers, key=key)
@@ -102,21 +107,22 @@ def run_fold(fold: int, held_S: NDArray[np.bool_], shared: Shared, bar: tqdm[Any
             )
         scores = score(network, counted(held(), bar), shared, num_views=1)[2]
         best.update(epoch, scores[config.metric], network)
-        history.append(
-            {"fold": fold, "epoch": epoch, "lr": learning_rate(optimizer), "train_loss": train_loss, **scores}
-        )
-        report_epoch(history[-1], num_pictures=len(held_S), seconds=time.monotonic() - started)
+        row = {"fold": fold, "epoch": epoch, "lr": learning_rate(optimizer), "train_loss": train_loss, **scores}
+        training.history.append(row)
         scheduler.step(scores[config.metric])
-        if best.should_stop:
-            bar.total = (bar.total or 0) - (config.epochs - epoch - 1) * len(held_S)
-            break
+        checkpoints.save(unfinished, training.state())
+        report_epoch(row, num_pictures=len(held_S), seconds=time.monotonic() - started)
+    bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(held_S)
 
     network.load_state_dict(best.weights)
     index_S, probs_SK, scores = score(network, held(), shared, num_views=config.tta)
     log.info("fold=%d best_epoch=%d rows=%d", fold, best.epoch, len(index_S))
     for name, value in scores.items():
         log.info(REPORTED[f"fold:{name}"].line(value))
-    return FoldResult(fold, best.weights, encoder, index_S, probs_SK, best.epoch, scores, history)
+    result = FoldResult(fold, best.weights, encoder, index_S, probs_SK, best.epoch, scores, training.history)
+    checkpoints.save(finished, result.state())
+    checkpoints.remove(unfinished)
+    return result
 
 
 def fresh_network(shared: Shared, encoder: MetadataEncoder) -> FusionNet:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from lesion import artifact
-from lesion.algorithms.classify.fold import FoldResult, Shared
+from lesion.algorithms.classify.fold import Shared
+from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.predict import ClassifyPredictor, load
 from lesion.artifact import FoldRecord, Manifest, TargetRecord
 from lesion.data.table import SampleTable

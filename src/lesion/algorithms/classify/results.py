@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion.algorithms.classify.fold import FoldResult
-from lesion.artifact import write_atomic
+from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.data.folds import Folds
 from lesion.data.images import Pixels
 from lesion.data.table import SampleTable
+from lesion.files import write_atomic
 from lesion.metrics import bootstrap_interval, roc_auc, score_all, youden_threshold
 
 Summary = dict[str, Any]

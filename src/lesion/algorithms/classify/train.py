@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +20,8 @@ from tqdm import tqdm
 
 from lesion.algorithms.base import Job
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.fold import FoldResult, Shared, run_fold
+from lesion.algorithms.classify.fold import Shared, run_fold
+from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.predict import predict_source
 from lesion.algorithms.classify.record import save_artifact
 from lesion.algorithms.classify.results import summarise, write_results, write_submission
@@ -25,9 +29,11 @@ from lesion.algorithms.classify.sources import open_sources
 from lesion.data.check import check_pictures
 from lesion.data.folds import NEVER, Folds, assign_folds, check_folds, each_fold, folds_from_column
 from lesion.data.metadata import MetadataEncoder, column_kinds
-from lesion.data.table import SampleTable
+from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess
+from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.device import limit_threads, pick_device
+from lesion.engine.peers import Peers, join_peers
 from lesion.errors import UserError
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, pretrained_config
@@ -40,8 +46,16 @@ log = logging.getLogger(__name__)
 def train(job: Job, config: ClassifyConfig) -> None:
     """Cross-validates, and leaves the artifact in `job.model_dir` and the results in `job.output_dir`.
 
-    Raises UserError for whatever the user can mend, and before the first batch for all that can be known by then.
+    Each host trains its share of the folds; the first gathers and writes. A job that was killed goes on from
+    `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for all that can
+    be known by then.
     """
+    with join_peers(job.hosts, job.rank) as peers:
+        cross_validate(job, config, peers)
+
+
+def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
+    """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     started = time.monotonic()
     device = pick_device(config.device)
@@ -73,11 +87,31 @@ def train(job: Job, config: ClassifyConfig) -> None:
         device=device,
         num_workers=num_workers,
     )
+    checkpoints = Checkpoints(job.checkpoint_dir, fingerprint(config, table, fold_S))
+    folds = peers.share(list(each_fold(fold_S)))
     results: list[FoldResult] = []
-    with tqdm(total=num_pictures(fold_S, config.epochs), unit="picture", disable=not job.show_progress) as bar:
-        for fold, held_S in each_fold(fold_S):
-            results.append(run_fold(fold, held_S, shared, bar))
+    try:
+        with tqdm(total=config.epochs * len(table) * len(folds), unit="picture", disable=not job.show_progress) as bar:
+            for fold, held_S in folds:
+                results.append(run_fold(fold, held_S, shared, checkpoints, bar))
+        contents = peers.gather([result.state().to_bytes() for result in results])
+        results = sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if peers.is_leader else []
+    except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
+        if results and peers.is_leader:
+            save_artifact(job.model_dir, shared, table, results, summarise(results, table, fold_S)[0])
+            log.info("stopped: the artifact holds %d of the folds; the same job would go on from here", len(results))
+        raise
+    if peers.is_leader:
+        write_all(job, shared, results, table=table, fold_S=fold_S, test=test)
+        log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
+    peers.finish()
+    checkpoints.clear()
 
+
+def write_all(
+    job: Job, shared: Shared, results: Sequence[FoldResult], *, table: SampleTable, fold_S: Folds, test: Source | None
+) -> None:
+    """The artifact, read back before anyone believes it; then the results, and last the lines that a tuner reads."""
     summary, prob_S = summarise(results, table, fold_S)
     predictor = save_artifact(job.model_dir, shared, table, results, summary)
     write_results(
@@ -87,21 +121,28 @@ def train(job: Job, config: ClassifyConfig) -> None:
         prob_S=prob_S,
         results=results,
         summary=summary,
-        read=lambda row: shared.preprocess(training.read(row)),
+        read=lambda row: shared.preprocess(shared.source.read(row)),
     )
     if test is not None:
         probs_SK = predict_source(
             predictor,
             test,
             test.table().metadata_rows(),
-            batch_size=config.batch_size_test,
-            num_workers=num_workers,
+            batch_size=shared.config.batch_size_test,
+            num_workers=shared.num_workers,
             on_error=fail,
         )
-        write_submission(job.output_dir / "submission.csv", test.table(), probs_SK, config.target_column)
+        write_submission(job.output_dir / "submission.csv", test.table(), probs_SK, shared.config.target_column)
     for name, value in summary["overall"]["metrics"].items():
         log.info(REPORTED[f"validation:{name}"].line(value))
-    log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
+
+
+def fingerprint(config: ClassifyConfig, table: SampleTable, fold_S: Folds) -> dict[str, Any]:
+    """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
+    settings = {name: value for name, value in config.as_json().items() if name not in {"device", "num_workers"}}
+    versions = {package: importlib.metadata.version(package) for package in ("lesion", "torch", "timm")}
+    rows = hashlib.sha256(table.fingerprint().encode() + fold_S.astype(np.int64).tobytes()).hexdigest()
+    return {**settings, **versions, "data": rows}
 
 
 def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
@@ -146,11 +187,6 @@ def preprocess_for(config: ClassifyConfig) -> Preprocess:
 def targets_of(table: SampleTable) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     assert table.target_S is not None  # a training table without targets was refused when it was read
     return table.target_S.reshape(-1, 1)
-
-
-def num_pictures(fold_S: Folds, epochs: int) -> int:
-    """How many pictures all folds read if none stops early: every row is trained on or held out, once an epoch."""
-    return epochs * len(fold_S) * (int(fold_S.max()) + 1)
 
 
 def log_start(table: SampleTable, fold_S: Folds, device: torch.device, num_workers: int) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,12 +35,17 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def wait_until(is_so: Callable[[], bool], otherwise: str, log: Callable[[], str]) -> None:
+    """Returns when `is_so`; if that takes too long, fails with the words of `otherwise` and the log."""
+    ends = time.monotonic() + LIMIT_S
+    while not is_so():
+        assert time.monotonic() < ends, f"{otherwise}; the log: {log()}"
+        time.sleep(0.05)
+
+
 def wait_for_text(path: Path, text: str) -> None:
     """Returns when a growing log holds `text`."""
-    ends = time.monotonic() + LIMIT_S
-    while text not in path.read_text():
-        assert time.monotonic() < ends, f"'{text}' did not come; the log: {path.read_text()}"
-        time.sleep(0.05)
+    wait_until(lambda: text in path.read_text(), f"'{text}' did not come", path.read_text)
 
 
 def free_port() -> int:

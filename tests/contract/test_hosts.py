@@ -1,0 +1,69 @@
+"""Hosts: several that train one job, here as processes with an address each on the loopback interface."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from jobs import Trained, run, small_job
+
+from processes import LESION, children, wait_for_text
+
+HOSTS = ["127.0.0.1", "127.0.0.2"]
+SETTINGS = {"folds": 3, "epochs": 2}
+
+
+@pytest.fixture
+def roots(tmp_path) -> list[Path]:
+    """A root for each host, with the same data, and the file that tells it who it is."""
+    first = small_job(tmp_path / HOSTS[0], **SETTINGS)
+    shutil.copytree(first, tmp_path / HOSTS[1])
+    for host in HOSTS:
+        resources = {"current_host": host, "hosts": HOSTS[::-1], "network_interface_name": "lo"}
+        (tmp_path / host / "input" / "config" / "resourceconfig.json").write_text(json.dumps(resources))
+    return [tmp_path / host for host in HOSTS]
+
+
+def start(root: Path) -> subprocess.Popen[bytes]:
+    with (root / "log").open("w") as output:
+        return subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
+
+
+def test_two_hosts_make_the_artifact_of_one_and_only_the_first_writes_it(roots, tmp_path):
+    alone = run(small_job(tmp_path / "alone", **SETTINGS))
+    second = start(roots[1])  # comes first, and waits for its leader
+    wait_for_text(roots[1] / "log", "waiting for all")
+    first = start(roots[0])
+    assert [first.wait(120), second.wait(120)] == [0, 0], (roots[0] / "log").read_text() + (
+        roots[1] / "log"
+    ).read_text()
+    together = Trained(roots[0])
+    assert together.digests == alone.digests
+    assert together.oof.equals(alone.oof) and together.history.equals(alone.history)
+    assert list((roots[1] / "model").iterdir()) == [] and list((roots[1] / "output" / "data").iterdir()) == []
+    logs = [(root / "log").read_text() for root in roots]
+    assert "fold=0 epoch=1" in logs[0] and "fold=1 epoch=1" not in logs[0] and "fold=1 epoch=1" in logs[1]
+    assert logs[0].count("metric validation:roc_auc=") == 1 and "metric validation" not in logs[1]
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["the leader", "another host"])
+def test_a_host_that_is_lost_ends_the_other(roots, lost):
+    processes = [start(root) for root in roots]
+    wait_for_text(roots[lost] / "log", "epoch=0")
+    for process in (*children(processes[lost].pid), processes[lost].pid):
+        subprocess.run(["kill", "-KILL", str(process)], check=True)
+    processes[lost].wait(60)
+    assert processes[1 - lost].wait(60) == 3
+    failure = (roots[1 - lost] / "output" / "failure").read_text()
+    assert failure.startswith(f"{HOSTS[1 - lost]}: host {HOSTS[lost]} ended before the job was done")
+
+
+def test_the_cause_is_told_by_the_host_that_has_it(roots):
+    picture = next((roots[1] / "input" / "data" / "training" / "train_jpg").iterdir())
+    picture.write_bytes(b"no picture")
+    processes = [start(root) for root in roots]
+    assert [process.wait(60) for process in processes] == [3, 2]
+    assert (roots[1] / "output" / "failure").read_text().startswith(f"{HOSTS[1]}: 1 of ")

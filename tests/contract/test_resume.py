@@ -1,0 +1,164 @@
+"""Resume: a job that is killed or stopped goes on where it was, and ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from jobs import Trained, run, small_job
+
+from factories import write_hyperparameters
+from processes import LESION, children, wait_for_text
+
+SETTINGS = {"epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The job that nobody stopped."""
+    return run(small_job(tmp_path_factory.mktemp("whole"), **SETTINGS))
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of the same job, killed in the middle of its second fold. To be copied, not to be written to."""
+    root = small_job(tmp_path_factory.mktemp("stopped"), **SETTINGS)
+    assert stop(root, "fold=1 epoch=1", signal.SIGKILL) == 137
+    return root
+
+
+@pytest.fixture
+def half_done(stopped: Path, tmp_path: Path) -> Path:
+    shutil.copytree(stopped, tmp_path / "job")
+    return tmp_path / "job"
+
+
+def stop(root: Path, text: str, number: signal.Signals) -> int:
+    """Runs the job and signals it as soon as its log holds `text`; the exit code."""
+    log = root / "log"
+    with log.open("w") as output:
+        parent = subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
+    wait_for_text(log, text)
+    if number == signal.SIGKILL:  # as when the machine goes: both at once, nothing can be tidied up
+        for process in (*children(parent.pid), parent.pid):
+            subprocess.run(["kill", "-KILL", str(process)], check=True)
+    else:
+        parent.send_signal(number)
+    return parent.wait(60) % 256 if number != signal.SIGKILL else 128 - parent.wait(60)
+
+
+def finish(root: Path) -> str:
+    """Runs the job to its end; what it said."""
+    ended = subprocess.run(
+        [*LESION, "train", "--root", str(root)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def states(root: Path) -> list[Path]:
+    return sorted((root / "checkpoints").glob("*.safetensors"))
+
+
+def assert_equal(resumed: Trained, whole: Trained) -> None:
+    assert resumed.digests == whole.digests
+    assert resumed.oof.equals(whole.oof)
+    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("text", ["fold=0 rows", "fold=0 epoch=0", "fold=0 epoch=2", "fold=1 epoch=1"])
+def test_a_job_that_was_stopped_ends_as_one_that_was_not(tmp_path, whole, text, number):
+    root = small_job(tmp_path, **SETTINGS)
+    assert stop(root, text, number) == 128 + number
+    assert not (root / "output" / "failure").exists()
+    finish(root)
+    assert_equal(Trained(root), whole)
+
+
+def test_what_was_trained_is_not_trained_again(half_done, whole):
+    said = finish(half_done)
+    assert "fold=0 was finished before this job was stopped" in said
+    assert "fold=1 goes on after epoch=1" in said
+    assert "fold=0 epoch=" not in said and "fold=1 epoch=1 " not in said
+    assert_equal(Trained(half_done), whole)
+
+
+def test_a_stopped_job_leaves_the_folds_that_it_finished(tmp_path):
+    """SageMaker uploads model/ of a stopped job too."""
+    root = small_job(tmp_path, **SETTINGS)
+    assert stop(root, "fold=1 epoch=1", signal.SIGTERM) == 143
+    manifest = Trained(root).manifest
+    assert [fold["fold"] for fold in manifest["folds"]] == [0]
+    assert manifest["config"]["folds"] == 2
+
+
+def test_a_torn_state_is_noticed_and_the_one_before_is_taken(half_done, whole):
+    newest = states(half_done)[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    said = finish(half_done)
+    assert f"checkpoint={newest.name} torn" in said and "fold=1 goes on after epoch=0" in said
+    assert_equal(Trained(half_done), whole)
+
+
+def test_a_state_with_another_bit_is_torn_too(half_done, whole):
+    newest = states(half_done)[-1]
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    assert "torn" in finish(half_done)
+    assert_equal(Trained(half_done), whole)
+
+
+def test_marks_of_the_copier_and_strangers_are_left_alone(half_done, whole):
+    folder = half_done / "checkpoints"
+    uploading = Path(f"{states(half_done)[0]}.sagemaker-uploading")
+    strangers = [uploading, Path(f"{states(half_done)[-1]}.sagemaker-uploaded"), folder / "notes.safetensors"]
+    for stranger in strangers:
+        stranger.write_text("")
+    finish(half_done)
+    assert_equal(Trained(half_done), whole)
+    assert sorted(folder.iterdir()) == sorted(strangers)
+
+
+def test_a_finished_job_leaves_no_states(whole):
+    assert states(whole.root) == []
+
+
+def test_the_folder_of_states_is_bounded(half_done):
+    """One of each finished fold, the last two of the fold in work."""
+    assert [path.name.split(".0")[0] for path in states(half_done)] == ["fold_0", "fold_1.epoch", "fold_1.epoch"]
+
+
+def test_states_of_other_settings_are_refused_by_name(half_done):
+    hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
+    write_hyperparameters(half_done, {**hyperparameters, "epochs": 9, "num_workers": 1})
+    ended = subprocess.run(
+        [*LESION, "train", "--root", str(half_done)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 2
+    failure = (half_done / "output" / "failure").read_text()
+    assert "epochs was 3 and is 9" in failure and "empty the folder" in failure and "num_workers" not in failure
+
+
+def test_states_of_other_data_are_refused(half_done):
+    csv = half_done / "input" / "data" / "training" / "train.csv"
+    lines = csv.read_text().splitlines(keepends=True)
+    csv.write_text("".join(lines[:-1]))
+    ended = subprocess.run(
+        [*LESION, "train", "--root", str(half_done)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 2 and "data was" in (half_done / "output" / "failure").read_text()
+
+
+def test_states_lie_where_the_platform_says(tmp_path):
+    root = small_job(tmp_path / "job", **SETTINGS)
+    folder = tmp_path / "elsewhere"
+    (root / "input" / "config" / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(folder)}))
+    stop(root, "fold=0 epoch=0", signal.SIGKILL)
+    assert list(folder.glob("fold_0.epoch.*.safetensors"))
