@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?=
 bin := .venv/bin
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint bench lock audit image clean
 
 demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
@@ -16,15 +16,33 @@ lint: .venv/.dev
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+	$(bin)/shellcheck -x -P SCRIPTDIR build_and_push.sh local_test/*.sh container/entrypoint container/lesion container/serve container/train
 
 # Real data beside the project (see benchmarks/README.md); results are printed as JSON lines.
 bench: .venv/.dev
 	$(bin)/python benchmarks/ham10000.py
 
-# Pins what pyproject.toml asks for, with hashes; requirements.txt is what the image installs.
+# Pins what pyproject.toml asks for, with hashes. The image installs the same versions in layers: torch and its CUDA
+# libraries without those that docs/image.md leaves out, the other libraries, and what the CPU serving image needs.
+compile := $(bin)/uv pip compile -q --python-version 3.11 --generate-hashes --no-header
+not_in_image := hf-xet triton nvidia-cufft-cu12 nvidia-cufile-cu12 nvidia-curand-cu12 nvidia-cusolver-cu12 nvidia-cusparse-cu12 \
+    nvidia-cusparselt-cu12 nvidia-nvjitlink-cu12 nvidia-nvtx-cu12
 lock: .venv/.dev
-	$(bin)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -o requirements.txt
-	$(bin)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header --extra dev -c requirements.txt -o requirements-dev.txt
+	$(compile) pyproject.toml -o requirements.txt
+	$(compile) pyproject.toml --extra dev -c requirements.txt -o requirements-dev.txt
+	$(compile) container/torch.in --no-deps -c requirements.txt -o container/requirements-torch.txt
+	$(compile) pyproject.toml -c requirements.txt -o container/requirements-libraries.txt \
+	    $(addprefix --no-emit-package ,$(not_in_image) $(shell grep -v '^#' container/torch.in))
+	$(compile) container/serve-cpu.in -c requirements.txt -o container/requirements-serve-cpu.txt
+	$(compile) tests/container/sdk2.in -o tests/container/requirements-sdk2.txt
+	$(compile) tests/container/sdk3.in -o tests/container/requirements-sdk3.txt
+
+# Known vulnerabilities of what the image installs, as far as the package index answers. docs/image.md has the last result.
+audit: .venv/.dev
+	$(bin)/uv tool run pip-audit --requirement requirements.txt --disable-pip --require-hashes
+
+image:
+	docker build --tag lesion .
 
 clean:
 	rm -rf .venv build

@@ -1,0 +1,71 @@
+"""Slim: takes out of installed packages what the image never runs. docs/image.md gives the reasons and the sizes.
+
+Run while the image is built, in the layer that installs: `python3 slim.py DIR`. Prints what each row took away, and
+fails if a row finds nothing, so that the list stays true when a package changes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+LEFT_OUT = {
+    "torch": {
+        "C++ headers and CMake files: nothing is compiled here": ["torch/include", "torch/share", "nvidia/*/include"],
+        "the compiler of ONNX and Caffe2 messages": ["torch/bin/protoc*"],
+        "linear algebra on the GPU (cuSOLVER)": ["torch/lib/libtorch_cuda_linalg.so"],
+        "BLAS for programs that were linked for another": ["nvidia/cublas/lib/libnvblas.so*"],
+        "profiling by hardware counters": [
+            "nvidia/cuda_cupti/lib/libnvperf_*",
+            "nvidia/cuda_cupti/lib/libpcsamplingutil.so",
+            "nvidia/cuda_cupti/lib/libcheckpoint.so",
+        ],
+        "what type checkers read": ["**/*.pyi"],
+    },
+    "libraries": {
+        "tests": ["**/tests"],
+        "what only builds packages": ["setuptools*", "_distutils_hack", "distutils-precedence.pth", "bin"],
+        "what C and Cython compile": ["**/*.c", "**/*.h", "**/*.pxd", "**/*.pyx", "**/*.a", "**/include"],
+        "what type checkers read": ["**/*.pyi"],
+        "codecs and TLS under FFmpeg and libavif, which stand_ins.py stands in for": [
+            f"opencv_python_headless.libs/lib{name}-*" for name in ("aom", "vpx", "ssl", "crypto")
+        ],
+        "sample data": ["matplotlib/mpl-data/sample_data", "cv2/data"],
+    },
+    "serve-cpu": {
+        "tests": ["**/tests"],
+        "what C and C++ compile against": ["**/*.h", "**/*.pxd", "**/*.a", "openvino/include", "openvino/cmake"],
+    },
+}
+
+
+def main() -> None:
+    root = Path(sys.argv[1])
+    for reason, patterns in LEFT_OUT[root.name].items():
+        freed = 0
+        for pattern in patterns:
+            found = [path for path in sorted(root.glob(pattern)) if path.exists()]
+            if not found:
+                sys.exit(f"slim.py: nothing under {root} is called {pattern}: take the row out")
+            for path in found:
+                freed += size(path)
+                remove(path)
+        print(f"{root.name}: {freed / 1e6:.1f} MB less: {reason}")
+    print(f"{root.name}: {size(root) / 1e6:.0f} MB")
+
+
+def size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if file.is_file())
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""SageMaker's contract, rule by rule, in containers of the real image. Letters and numbers are the rules' own."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import requests
+from containers import Docker, mount
+
+from factories import write_hyperparameters, write_job
+from lesion.metrics import REPORTED
+
+SETTINGS: dict[str, object] = {"num_workers": 4, "epochs": 3}
+NO_NETWORK = ("--network", "none")
+
+
+@pytest.fixture(scope="module")
+def trained(docker: Docker, image: str, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A job that was trained without network, capabilities or more shared memory than Docker gives; not to be changed.
+
+    Its channel was read-only, as FastFile is. Python may write bytecode, which shows what the image lacks of it.
+    """
+    root = write_job(tmp_path_factory.mktemp("trained"), **SETTINGS)
+    data = f"{root}/input/data/training"
+    options = (*NO_NETWORK, "--cap-drop", "ALL", *mount(root), "--volume", f"{data}:/opt/ml/input/data/training:ro")
+    with docker.start(image, "train", options=(*options, "--env", "PYTHONDONTWRITEBYTECODE=")) as container:
+        assert container.wait() == 0, container.log
+        return SimpleNamespace(root=root, log=container.log, changed=container.changed_files())
+
+
+@pytest.fixture(scope="module")
+def server(docker: Docker, image: str, trained: SimpleNamespace, tmp_path_factory) -> Iterator[SimpleNamespace]:
+    """A server as a serverless endpoint starts one: another user, nothing writable but /tmp, a port of its own."""
+    model_dir = tmp_path_factory.mktemp("served") / "model"
+    shutil.copytree(trained.root / "model", model_dir)
+    for stranger in ("model.tar.gz", "output.tar.gz", "._manifest.json"):  # as local mode and macOS leave them
+        (model_dir / stranger).write_bytes(b"\x00\x05")
+    options = ("--user", "1000:1000", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--cpus", "1")
+    options += ("--env", "SAGEMAKER_BIND_TO_PORT=9123", "--publish", "127.0.0.1::9123")
+    with docker.start(image, "serve", options=(*options, "--volume", f"{model_dir}:/opt/ml/model:ro")) as container:
+        url = container.url(9123)
+        container.wait_until_ready(url)
+        yield SimpleNamespace(container=container, url=url)
+
+
+def weights(root: Path) -> list[str]:
+    return [fold["sha256"] for fold in json.loads((root / "model" / "manifest.json").read_text())["folds"]]
+
+
+def failure(root: Path) -> str:
+    return (root / "output" / "failure").read_text()
+
+
+def ended(docker: Docker, image: str, root: Path, *words: str, options: tuple[object, ...] = ()) -> tuple[int, str]:
+    """Exit code and log of a job."""
+    with docker.start(image, *words, options=(*NO_NETWORK, *mount(root), *options)) as container:
+        return container.wait(), container.log
+
+
+# Training: what comes out, and how it ends.
+
+
+def test_a_job_leaves_model_results_and_no_failure(trained):
+    """D5 and D7 too: it had no network, and 64 MiB of /dev/shm for four workers."""
+    assert sorted(path.name for path in (trained.root / "model").iterdir())[-1] == "manifest.json"
+    assert (trained.root / "output" / "data" / "oof.csv").is_file()
+    assert not (trained.root / "output" / "failure").exists()
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_every_metric_is_found_by_its_regex(trained, name):
+    """E4, E5."""
+    found = re.findall(REPORTED[name].regex, trained.log)
+    assert found and all(re.fullmatch(r"[-+.\de]+", value) for value in found)
+    assert len(found) == 1 or not name.startswith("validation:")
+
+
+def test_no_metric_line_is_torn_by_a_progress_bar(docker, image, tmp_path):
+    """V3: local mode gives the container a terminal."""
+    root = write_job(tmp_path, epochs=1, has_test=False)
+    status, log = ended(docker, image, root, "train", options=("--tty",))
+    assert status == 0 and "\x1b" not in log and "it/s" not in log and "picture/s" not in log
+
+
+def test_a_container_that_is_given_no_command_trains(docker, image, tmp_path):
+    """S3: version 3 of the SDK gives none."""
+    (tmp_path / "input" / "data").mkdir(parents=True)
+    status, _ = ended(docker, image, tmp_path)
+    assert status == 2 and "training" in failure(tmp_path)
+
+
+def test_what_the_user_got_wrong_is_told_at_once(docker, image, tmp_path):
+    """P4, E2: all of it, with the nearest name."""
+    write_hyperparameters(tmp_path, {"modle": "resnet18", "epochs": 0})
+    (tmp_path / "input" / "data" / "training").mkdir(parents=True)
+    (tmp_path / "input" / "data" / "training" / "train.csv").touch()
+    status, _ = ended(docker, image, tmp_path, "train")
+    assert status == 2 and "modle" in failure(tmp_path) and "did you mean model?" in failure(tmp_path)
+    assert "epochs" in failure(tmp_path) and len(failure(tmp_path)) <= 1024
+
+
+def test_pipe_mode_is_refused_and_does_not_hang(docker, image, tmp_path):
+    """T6."""
+    root = write_job(tmp_path, has_test=False)
+    config = root / "input" / "config" / "inputdataconfig.json"
+    config.write_text(json.dumps({"training": {"TrainingInputMode": "Pipe"}}))
+    assert ended(docker, image, root, "train")[0] == 2 and "Pipe" in failure(root)
+
+
+def test_a_job_without_enough_memory_says_so(docker, image, tmp_path):
+    """E2: also when nobody in the training process can speak any more."""
+    root = write_job(tmp_path, has_test=False)
+    status, _ = ended(docker, image, root, "train", options=("--memory", "200m", "--memory-swap", "200m"))
+    assert status != 0 and "memory" in failure(root)
+
+
+def test_no_gpu_is_a_warning_unless_one_was_asked_for(docker, image, trained, tmp_path):
+    assert re.search(r"no GPU can be used here.*computing on the CPU", trained.log)
+    root = write_job(tmp_path, device="cuda", has_test=False)
+    assert ended(docker, image, root, "train")[0] == 2 and "no GPU can be used here" in failure(root)
+
+
+# Stop and resume.
+
+
+@pytest.mark.parametrize("command", [("stop", "--time", "120"), ("kill",)], ids=["stopped", "killed"])
+def test_a_job_that_is_stopped_goes_on_where_it_was(docker, image, trained, tmp_path, command):
+    """C1 to C3: SIGTERM ends it in time with the code that says so, SIGKILL finds a state too."""
+    root = write_job(tmp_path, **SETTINGS)
+    with docker.start(image, "train", options=mount(root)) as container:
+        container.wait_for_text("fold=1 epoch=0")
+        docker(*command, container.name)
+        assert container.wait() == (143 if command[0] == "stop" else 137)
+    assert list((root / "checkpoints").glob("fold_1.epoch.*")) and not (root / "output" / "failure").exists()
+    status, log = ended(docker, image, root, "train")
+    assert status == 0 and "fold=0 was finished before" in log and "fold=1 goes on after epoch=" in log
+    assert weights(root) == weights(trained.root)
+
+
+# Several hosts.
+
+
+def start_hosts(docker: Docker, image: str, network: str, folder: Path) -> list[tuple[Path, object]]:
+    """A root and a way to start a container for each of two hosts. Their names resolve as soon as they run."""
+    hosts = []
+    for host in ("algo-1", "algo-2"):
+        root = write_job(folder / host, **SETTINGS)
+        # An interface that is not there, as version 3 of the SDK writes it.
+        resources = {"current_host": host, "hosts": ["algo-1", "algo-2"], "network_interface_name": "ethwe"}
+        (root / "input" / "config" / "resourceconfig.json").write_text(json.dumps(resources))
+        options = ("--network", network, "--network-alias", host, "--hostname", host, *mount(root))
+        hosts.append((root, docker.start(image, "train", options=options)))
+    return hosts
+
+
+def test_two_hosts_make_one_artifact_and_the_first_writes_it(docker, image, trained, tmp_path):
+    """D1 to D3: the leader comes 20 s after the other."""
+    with docker.network() as network:
+        (first_root, first_start), (second_root, second_start) = start_hosts(docker, image, network, tmp_path)
+        with second_start as second:
+            second.wait_for_text("waiting for all")
+            time.sleep(20)
+            with first_start as first:
+                assert [first.wait(), second.wait()] == [0, 0], first.log + second.log
+    assert weights(first_root) == weights(trained.root)
+    assert not list((second_root / "model").iterdir()) and not list((second_root / "output" / "data").iterdir())
+
+
+def test_a_host_that_dies_ends_the_other(docker, image, tmp_path):
+    """D3."""
+    with docker.network() as network:
+        (first_root, first_start), (_, second_start) = start_hosts(docker, image, network, tmp_path)
+        with first_start as first, second_start as second:
+            second.wait_for_text("epoch=0")
+            docker("kill", second.name)
+            assert first.wait() == 3
+    assert failure(first_root).startswith("algo-1: host algo-2 ended before the job was done")
+
+
+# Serving.
+
+
+def test_a_server_of_another_user_that_may_write_nowhere_answers_as_predict_does(docker, image, server, trained):
+    """S5, S6, H1, H10, H11."""
+    channel = trained.root / "input" / "data" / "training"
+    picture = sorted((channel / "train_jpg").iterdir())[0]
+    answer = requests.post(f"{server.url}/invocations", picture.read_bytes(), headers={"Content-Type": "image/jpeg"})
+    assert answer.status_code == 200, answer.text
+    options = (*NO_NETWORK, *mount(trained.root))
+    pictures, output = "/opt/ml/input/data/training/train_jpg", "/opt/ml/predictions.csv"
+    docker.run(image, "predict", pictures, "--model", "/opt/ml/model", "--output", output, options=options)
+    predicted = pd.read_csv(trained.root / "predictions.csv").iloc[0]
+    assert predicted.iloc[0].startswith(picture.stem)
+    assert answer.json()["predictions"][0]["probability"] == pytest.approx(predicted["probability"], abs=1e-5)
+
+
+def test_a_server_logs_to_stdout_and_says_when_it_is_ready(server):
+    assert "ready model=/opt/ml/model" in server.container.log
+
+
+def test_a_server_that_is_stopped_ends_by_itself(docker, image, trained):
+    """S1, H8: compose gives it 10 s."""
+    with docker.start(image, "serve", options=(*mount(trained.root), "--publish", "127.0.0.1::8080")) as container:
+        container.wait_until_ready(container.url(8080))
+        docker("stop", "--time", "10", container.name)
+        assert container.wait() == 0
+
+
+def test_a_server_without_a_model_ends_with_one_clear_line(docker, image, tmp_path):
+    """H10."""
+    (tmp_path / "model").mkdir()
+    status, log = ended(docker, image, tmp_path, "serve")
+    assert status != 0 and "no Lesion artifact" in log and "Traceback" not in log
+
+
+# The image's commands.
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (("--help",), "Train and serve classifiers"),
+        (("train", "--help"), "Train on the channels"),
+        (("serve", "--help"), "Answer /ping"),
+        (("describe", "metrics"), '"Regex"'),
+    ],
+)
+def test_every_verb_is_a_command_of_the_image(docker, image, words, printed):
+    assert printed in docker.run(image, *words, options=NO_NETWORK)
+
+
+@pytest.mark.parametrize("program", ["train", "serve", "lesion"])
+def test_the_programs_are_on_the_path(docker, image, program):
+    """S1, S3: for those who set an entry point of their own."""
+    assert "usage: lesion" in docker.run(image, "--help", options=(*NO_NETWORK, "--entrypoint", program))
+
+
+def test_what_is_no_command_is_refused(docker, image):
+    with docker.start(image, "trian", options=NO_NETWORK) as container:
+        assert container.wait() == 2 and "invalid choice" in container.log
+
+
+def test_bytecode_of_all_that_a_job_imports_is_in_the_image(trained):
+    """M4: a container that may not write it would compile it at each start."""
+    assert [name for name in trained.changed if name.endswith(".pyc")] == []
