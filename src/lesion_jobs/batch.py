@@ -1,0 +1,110 @@
+"""Batch: a folder of pictures predicted in one batch, by machines that go away when they are done."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lesion_jobs.announce import TRANSFORM, announce
+from lesion_jobs.endpoint import make_model
+from lesion_jobs.place import Place, new_name
+from lesion_jobs.prediction import Prediction, decode_answer
+from lesion_jobs.session import local_server, open_session, plain_errors
+from lesion_jobs.storage import download, readable_uri
+from lesion_jobs.training import TrainingRun
+
+# NVIDIA driver 535, on which the image's CUDA 12 runs; the SDK's own Transformer cannot ask for it.
+TRANSFORM_AMI = "al2-ami-sagemaker-batch-gpu-535"
+MAX_PICTURE_MB, MAX_CONCURRENT = 25, 4  # SageMaker's limit is 100 for their product
+
+
+@dataclass(frozen=True)
+class TransformRun:
+    """A batch transform and the folder that gets NAME.out for each picture NAME."""
+
+    name: str
+    place: Place
+    output: str
+
+
+def transform(
+    place: Place,
+    model: TrainingRun | str,
+    pictures: str | Path,
+    *,
+    name: str | None = None,
+    num_instances: int = 1,
+    wait: bool = True,
+) -> TransformRun:
+    """Predict every picture under a folder or S3 prefix, where nothing but pictures may lie.
+
+    Raises UserError with the reason if the job fails. Local mode always waits, and needs port 8080 free.
+    """
+    model_uri = readable_uri(model.model if isinstance(model, TrainingRun) else model, place, what="the model")
+    pictures_uri = readable_uri(pictures, place, what="the folder of pictures")
+    name = name or new_name("transform")
+    run = TransformRun(name, place, f"{place.output_uri}/{name}")
+    session = open_session(place)
+    announce(TRANSFORM, name, place, session, num_instances=num_instances)
+    arguments = transform_arguments(run, pictures_uri, num_instances=num_instances)
+    _start(run, session, model_uri, arguments, wait=wait)
+    return run
+
+
+def transform_arguments(run: TransformRun, pictures_uri: str, *, num_instances: int = 1) -> dict[str, Any]:
+    """What sagemaker.Session.transform is called with: one picture a request, whatever the container would prefer."""
+    place = run.place
+    # A prefix without its slash would match its neighbours too: …/new and …/new_rejected.
+    source = {"S3DataType": "S3Prefix", "S3Uri": pictures_uri.rstrip("/") + "/"}
+    arguments: dict[str, Any] = {
+        "job_name": run.name,
+        "model_name": run.name,
+        "strategy": "SingleRecord",
+        "max_concurrent_transforms": MAX_CONCURRENT,
+        "max_payload": MAX_PICTURE_MB,
+        "env": None,
+        "input_config": {"DataSource": {"S3DataSource": source}, "ContentType": "application/x-image"},
+        "output_config": {"S3OutputPath": run.output, "Accept": "application/json"},
+        "resource_config": {"InstanceCount": num_instances, "InstanceType": place.instance_type},
+        "experiment_config": None,
+        "tags": place.tag_list,
+        "data_processing": None,
+        "model_client_config": None,
+    }
+    if place.kms_key:
+        arguments["output_config"]["KmsKeyId"] = place.kms_key
+    if place.volume_key:
+        arguments["resource_config"]["VolumeKmsKeyId"] = place.volume_key
+    if place.has_gpu and not place.is_local:
+        arguments["resource_config"]["TransformAmiVersion"] = TRANSFORM_AMI
+    return arguments
+
+
+def fetch_predictions(run: TransformRun) -> dict[str, Prediction]:
+    """Picture's name, as it lies under the folder → prediction. Raises UserError for a picture that was refused."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = download(run.place, run.output, scratch)
+        answers = {str(path.relative_to(folder))[:-4]: path.read_bytes() for path in sorted(folder.rglob("*.out"))}
+    return {name: decode_answer(body, where=name) for name, body in answers.items()}
+
+
+def _start(run: TransformRun, session: Any, model_uri: str, arguments: dict[str, Any], *, wait: bool) -> None:
+    place = run.place
+    model = make_model(place, model_uri, run.name, session)
+    if place.is_local:
+
+        def stop() -> None:
+            session.sagemaker_client._transform_jobs[run.name].container.stop_serving()  # the SDK has no door to it
+
+        with local_server(f"batch transform {run.name}", stop=stop):
+            model.create(instance_type=place.instance_type)
+            session.transform(**arguments)
+        return
+    with plain_errors(f"batch transform {run.name} failed", do="If it had started, its logs, named above, say more."):
+        model.create(instance_type=place.instance_type, tags=place.tag_list)
+        session.transform(**arguments)
+        if wait:
+            session.logs_for_transform_job(run.name, wait=True)
+            session.delete_model(run.name)

@@ -1,0 +1,101 @@
+"""Place: where jobs run, and what holds for each of them there. Plain values; knows no SDK."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lesion.errors import UserError
+
+LOCAL_TYPES = ("local", "local_gpu")
+LOCAL_ROLE = "arn:aws:iam::000000000000:role/local"  # local mode looks up a role without a slash in IAM
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image on a kind of machine, in SageMaker (`ml.…`) or in local mode (`local`, `local_gpu`).
+
+    Local mode needs Docker and docker-compose on this machine, and no account. Raises UserError that lists all that is
+    missing.
+    """
+
+    image: str  # its name in the region's ECR, or on this machine for local mode
+    instance_type: str
+    output: str | Path  # s3://bucket/prefix; for local mode also a folder
+    role: str = ""  # ARN of the role that jobs take on; not needed in local mode
+    region: str | None = None  # none takes what AWS's configuration says
+    kms_key: str | None = None  # encrypts volumes and outputs; none leaves it to AWS's own keys
+    subnets: tuple[str, ...] = ()
+    security_group_ids: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    isolated: bool = True  # containers reach no network, S3 is read and written around them
+    session: Any = None  # a sagemaker.Session of your own, as for another profile; none opens one
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.image:
+            problems.append("image is empty")
+        if not self.is_local and not re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9-]+", self.instance_type):
+            problems.append(f"instance_type '{self.instance_type}' is neither ml.FAMILY.SIZE nor local nor local_gpu")
+        elif not self.is_local and not self.role.startswith("arn:"):
+            problems.append("role is not the ARN of an IAM role")
+        if not self.is_local and not str(self.output).startswith("s3://"):
+            problems.append(f"output '{self.output}' is not s3://BUCKET/PREFIX")
+        if bool(self.subnets) != bool(self.security_group_ids):
+            problems.append("subnets and security_group_ids go together")
+        if problems:
+            raise UserError("place refused: " + "; ".join(problems), do="Correct the Place.", kind="place")
+
+    @property
+    def is_local(self) -> bool:
+        return self.instance_type in LOCAL_TYPES
+
+    @property
+    def has_gpu(self) -> bool:
+        return self.instance_type == "local_gpu" or re.match(r"ml\.(g|p)[0-9r]", self.instance_type) is not None
+
+    @property
+    def volume_key(self) -> str | None:
+        """The key for the machines' volumes; none where they have disks of their own, which SageMaker takes no key for.
+
+        Which those are is the SDK's own rule (sagemaker.utils.instance_supports_kms).
+        """
+        family = self.instance_type.removeprefix("ml.").partition(".")[0]
+        return None if "d" in family or family.startswith(("g5", "g6", "p5", "trn1")) else self.kms_key
+
+    @property
+    def arn(self) -> str:
+        return self.role or LOCAL_ROLE
+
+    @property
+    def output_uri(self) -> str:
+        return uri_of(self.output).rstrip("/")
+
+    @property
+    def tag_list(self) -> list[dict[str, str]]:
+        return [{"Key": key, "Value": value} for key, value in self.tags.items()]
+
+    @property
+    def vpc(self) -> dict[str, list[str]] | None:
+        if not self.subnets:
+            return None
+        return {"Subnets": list(self.subnets), "SecurityGroupIds": list(self.security_group_ids)}
+
+
+def uri_of(location: str | Path) -> str:
+    """`location` as the SDK wants it: s3:// and file:// as they are, a path as file:// from the root.
+
+    Not Path.as_uri(): the SDK does not decode %20.
+    """
+    text = str(location)
+    return text if "://" in text else f"file://{Path(text).expanduser().resolve()}"
+
+
+def new_name(purpose: str) -> str:
+    """A name for a job, model or endpoint that no other has: at most 63 letters, digits and hyphens, by UTC."""
+    return f"lesion-{purpose}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"

@@ -1,0 +1,94 @@
+"""Prediction: one picture to an endpoint, one probability back. The bytes are built and read by pure functions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesion.errors import UserError
+from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.session import open_session
+
+# The first bytes of a file → its content type; anything else is left to the server, which looks for itself.
+MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The probability of class 1, and the class name by the artifact's threshold."""
+
+    probability: float
+    label: str | None  # none where metadata was sent: the server answers that with a bare probability
+
+
+def predict(
+    endpoint: Endpoint, picture: bytes | str | Path, metadata: Mapping[str, str | float | None] | None = None
+) -> Prediction:
+    """What the endpoint says of a picture, a file's path or its bytes, with metadata by column name if there is any.
+
+    Raises UserError with the server's words where it refuses the picture.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+    from sagemaker.deserializers import BytesDeserializer
+    from sagemaker.predictor import Predictor
+    from sagemaker.serializers import IdentitySerializer
+
+    body, content_type = encode_request(read_picture(picture), metadata)
+    predictor = Predictor(
+        endpoint.name,
+        open_session(endpoint.place),
+        serializer=IdentitySerializer(content_type=content_type),
+        deserializer=BytesDeserializer(accept="application/json"),
+    )
+    try:
+        answer = predictor.predict(body)
+    except ClientError as error:  # for a refusal of the container's, its own words are in OriginalMessage
+        words = error.response.get("OriginalMessage", "")
+        if not words:
+            raise UserError(f"{endpoint.name} did not answer: {error}", do="Is it deployed, in this region?") from error
+        answer = words.encode()
+    except BotoCoreError as error:
+        raise UserError(f"{endpoint.name} did not answer: {error}", do="Check the network and credentials.") from error
+    return decode_answer(answer, where=picture if isinstance(picture, str | Path) else endpoint.name)
+
+
+def read_picture(picture: bytes | str | Path) -> bytes:
+    """The picture's bytes. Raises UserError for a file that cannot be read."""
+    if isinstance(picture, bytes):
+        return picture
+    try:
+        return Path(picture).read_bytes()
+    except OSError as error:
+        raise UserError(f"picture cannot be read: {error.strerror}", where=picture, do="Correct the path.") from error
+
+
+def encode_request(picture: bytes, metadata: Mapping[str, str | float | None] | None = None) -> tuple[bytes, str]:
+    """Body and content type: the bare picture, or JSON with base64 where metadata goes with it."""
+    if metadata:
+        fields = {"image": base64.b64encode(picture).decode(), "json_data": dict(metadata)}
+        return json.dumps(fields).encode(), "application/json"
+    kinds = [kind for magic, kind in MAGIC.items() if picture.startswith(magic)]
+    return picture, kinds[0] if kinds else "application/x-image"
+
+
+def decode_answer(body: bytes, *, where: object) -> Prediction:
+    """The prediction in an answer, of either shape. Raises UserError for an error's body.
+
+    The SDK's local mode hands those over as if they were answers.
+    """
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if isinstance(answer, int | float) and not isinstance(answer, bool):
+        return Prediction(float(answer), None)
+    match answer:
+        case {"predictions": [{"probability": float() | int() as probability, "label": str() as label}]}:
+            return Prediction(float(probability), label)
+        case {"error": str() as kind, "message": str() as message}:
+            raise UserError("the endpoint refused", where=where, do=message, kind=kind)
+    words = body[:200].decode(errors="replace")
+    raise UserError(f"an answer that is none of Lesion's: {words}", where=where, do="See the endpoint's logs.")

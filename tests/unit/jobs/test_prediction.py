@@ -1,0 +1,60 @@
+"""Prediction: what the client encodes the server decodes, and what the server encodes the client decodes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from factories import draw_picture
+from lesion.errors import UserError
+from lesion.serve import codec
+from lesion_jobs.prediction import Prediction, decode_answer, encode_request, read_picture
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> bytes:
+    draw_picture(tmp_path / "picture.jpg", is_positive=True, seed=0)
+    return (tmp_path / "picture.jpg").read_bytes()
+
+
+def test_a_picture_and_its_metadata_reach_the_server_whole(picture: bytes):
+    bare = codec.decode(*encode_request(picture))
+    told = codec.decode(*encode_request(picture, {"sex": "male", "age_approx": 45.0, "anatom_site": None}))
+    np.testing.assert_array_equal(bare.images[0], told.images[0])
+    assert (bare.metadata, told.metadata) == ([{}], [{"sex": "male", "age_approx": 45.0, "anatom_site": None}])
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"), [(".jpg", "image/jpeg"), (".png", "image/png"), (".bmp", "application/x-image")]
+)
+def test_a_picture_is_sent_as_what_its_bytes_are(ending: str, kind: str):
+    content = cv2.imencode(ending, np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    assert encode_request(content) == (content, kind)
+
+
+def test_both_shapes_of_answer_are_read():
+    assert decode_answer(b"0.0698", where="p.jpg") == Prediction(0.0698, None)
+    listed = json.dumps({"predictions": [{"probability": 0.0731, "label": "benign"}]}).encode()
+    assert decode_answer(listed, where="p.jpg") == Prediction(0.0731, "benign")
+
+
+def test_an_errors_body_is_raised_since_local_mode_hands_it_over_as_an_answer():
+    body = json.dumps({"error": "unreadable_image", "message": "not a picture (request body). Replace it."}).encode()
+    with pytest.raises(UserError, match=r"refused \(p.jpg\)\. not a picture") as refused:
+        decode_answer(body, where="p.jpg")
+    assert refused.value.kind == "unreadable_image"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>502</html>", b"null", b"true", b"[]", b'{"predictions": []}', b"\xff"])
+def test_anything_else_is_not_taken_for_a_prediction(body: bytes):
+    with pytest.raises(UserError, match="none of Lesion's"):
+        decode_answer(body, where="p.jpg")
+
+
+def test_a_picture_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(UserError, match=r"nowhere\.jpg"):
+        read_picture(tmp_path / "nowhere.jpg")

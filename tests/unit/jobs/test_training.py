@@ -1,0 +1,84 @@
+"""Training's arguments and refusals, without the SDK. What goes over the wire: tests/container/test_sdk_requests.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.errors import UserError
+from lesion_jobs import Place, train
+from lesion_jobs.training import as_text, describe_run, estimator_arguments
+
+SAGEMAKER = Place("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion/", "arn:aws:iam::123456789012:role/lesion")
+DATA = "s3://bucket/data"
+
+
+def test_the_client_loads_neither_torch_nor_the_sdk():
+    heavy = "{'torch', 'pandas', 'sklearn', 'sagemaker', 'boto3'}"
+    script = f"import sys, lesion_jobs; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_misspelt_hyperparameter_is_refused_before_anything_starts():
+    with pytest.raises(UserError, match=r"epoch=3 is not a hyperparameter \(did you mean epochs\?\)"):
+        train(SAGEMAKER, DATA, hyperparameters={"epoch": 3})
+
+
+def test_an_isolated_job_that_would_download_its_starting_weights_is_refused():
+    with pytest.raises(UserError, match=r"isolated container reaches no network.*`pretrained` channel"):
+        train(SAGEMAKER, DATA)  # pretrained=true is the default
+
+
+def test_a_wait_for_spot_machines_that_is_shorter_than_the_job_is_refused():
+    run = describe_run(SAGEMAKER, "name")
+    with pytest.raises(UserError, match="max_wait_hours=1 is less than max_hours=2"):
+        estimator_arguments(run, {}, max_hours=2, use_spot=True, max_wait_hours=1)
+
+
+def test_local_mode_takes_no_checkpoints(tmp_path: Path):
+    with pytest.raises(UserError, match="keeps no checkpoints"):
+        train(Place("i", "local", tmp_path), tmp_path, checkpoints="s3://bucket/old")
+
+
+def test_files_lie_in_local_mode_where_sagemaker_would_put_them(tmp_path: Path):
+    here = describe_run(Place("i", "local", tmp_path), "name")
+    there = describe_run(SAGEMAKER, "name")
+    assert there.model == "s3://bucket/lesion/name/output/model.tar.gz"
+    assert here.model.removeprefix(f"file://{tmp_path}") == there.model.removeprefix("s3://bucket/lesion")
+    # The SDK's local mode adds no job's name to a folder, SageMaker adds it to a prefix.
+    assert estimator_arguments(here, {})["output_path"] == f"file://{tmp_path}/name/output"
+    assert estimator_arguments(there, {})["output_path"] == "s3://bucket/lesion"
+
+
+def test_checkpoints_of_an_earlier_run_are_taken_up():
+    old = describe_run(SAGEMAKER, "old").checkpoints
+    assert old == "s3://bucket/lesion/old/checkpoints"
+    assert estimator_arguments(describe_run(SAGEMAKER, "new", old), {})["checkpoint_s3_uri"] == old
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pretrained", False),
+        ("model_args", {"pad_type": "same"}),
+        ("metadata_columns", []),
+        ("image_mean", None),
+        ("learning_rate", 1e-5),
+        ("folds", 5),
+        ("class_weight", "balanced"),
+    ],
+)
+def test_a_value_reaches_the_container_as_what_it_is(name: str, value: object):
+    parsed = getattr(ClassifyConfig.parse({name: as_text(value)}), name)
+    assert parsed == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_without_the_sdk_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "sagemaker", None)  # import then fails, as where it is not installed
+    with pytest.raises(UserError, match=r"SDK is not installed.*lesion\[jobs\]"):
+        train(Place("i", "local", tmp_path), tmp_path, hyperparameters={"pretrained": False})
