@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?=
 bin := .venv/bin
 
-.PHONY: demo test lint bench lock audit image clean
+.PHONY: demo test lint bench lock audit image test-gpu clean
 
 demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
@@ -43,6 +43,11 @@ audit: .venv/.dev
 
 image:
 	docker build --tag lesion .
+
+# What only a GPU can judge, in the image, with pytest from here. Without an image: .venv/bin/pytest tests/gpu
+test-gpu: .venv/.dev image
+	docker run --rm --gpus all --volume $(CURDIR):/work:ro --workdir /work --entrypoint sh lesion -c \
+	    'PYTHONPATH=$$PYTHONPATH:$$(echo /work/.venv/lib/python3.*/site-packages) python3 -m pytest -p no:cacheprovider tests/gpu'
 
 clean:
 	rm -rf .venv build
