@@ -26,7 +26,7 @@ def network_and_pictures(name: str, device: torch.device) -> tuple[nn.Module, to
 
 def train(network: nn.Module, pictures_NCHW: torch.Tensor, targets_NK: torch.Tensor, dtype: torch.dtype) -> list[float]:
     """Losses of some steps in mixed precision."""
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-5, fused=True)
     scaler = torch.amp.GradScaler("cuda", enabled=dtype == torch.float16)
     losses = []
     for _ in range(8):
