@@ -58,9 +58,9 @@ def _train(args: argparse.Namespace) -> int:
 
 def _train_process(args: argparse.Namespace) -> int:
     """The child: trains, and turns whatever goes wrong into a failure file and an exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a KeyboardInterrupt, which `train` tidies up after
     try:
         job = sagemaker.read_job(args.root, show_progress=args.progress)
+        signal.signal(signal.SIGTERM, job.stop)  # before this line nothing is lost by ending at once
         from lesion.algorithms.classify.config import ClassifyConfig
 
         config = ClassifyConfig.parse(job.hyperparameters)  # a misspelt name is told before torch is imported

@@ -1,9 +1,19 @@
-"""Files: written so that a name never stands for half a file."""
+"""Files: folders that are there or a clear word, and names that never stand for half a file."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from lesion.errors import PlatformError
+
+
+def make_folder(path: Path) -> None:
+    """Makes `path` and what is above it. Raises PlatformError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlatformError(f"folder cannot be made: {error.strerror}", where=path, do="Mount it writable.") from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:

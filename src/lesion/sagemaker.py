@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lesion.algorithms.base import Job
-from lesion.errors import PlatformError, UserError
+from lesion.errors import UserError
+from lesion.files import make_folder
 
 ROOT = Path("/opt/ml")
 FAILURE_CHARACTERS = 1024  # what SageMaker keeps of the failure file as FailureReason
@@ -43,12 +44,7 @@ def read_job(root: Path, *, show_progress: bool = False) -> Job:
         show_progress=show_progress,
     )
     for folder in (job.model_dir, job.output_dir):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PlatformError(
-                f"folder cannot be made: {error.strerror}", where=folder, do="Mount it writable."
-            ) from error
+        make_folder(folder)
     return job
 
 

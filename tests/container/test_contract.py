@@ -43,7 +43,7 @@ def server(docker: Docker, image: str, trained: SimpleNamespace, tmp_path_factor
     shutil.copytree(trained.root / "model", model_dir)
     for stranger in ("model.tar.gz", "output.tar.gz", "._manifest.json"):  # as local mode and macOS leave them
         (model_dir / stranger).write_bytes(b"\x00\x05")
-    options = ("--user", "1000:1000", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--cpus", "1")
+    options = ("--user", "1000:1000", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--memory", "3g")
     options += ("--env", "SAGEMAKER_BIND_TO_PORT=9123", "--publish", "127.0.0.1::9123")
     with docker.start(image, "serve", options=(*options, "--volume", f"{model_dir}:/opt/ml/model:ro")) as container:
         url = container.url(9123)
@@ -139,9 +139,9 @@ def test_a_job_that_is_stopped_goes_on_where_it_was(docker, image, trained, tmp_
         container.wait_for_text("fold=1 epoch=0")
         docker(*command, container.name)
         assert container.wait() == (143 if command[0] == "stop" else 137)
-    assert list((root / "checkpoints").glob("fold_1.epoch.*")) and not (root / "output" / "failure").exists()
+    assert list((root / "checkpoints").glob("fold_1.step.*")) and not (root / "output" / "failure").exists()
     status, log = ended(docker, image, root, "train")
-    assert status == 0 and "fold=0 was finished before" in log and "fold=1 goes on after epoch=" in log
+    assert status == 0 and "fold=0 was finished before" in log and "fold=1 goes on in epoch=" in log
     assert weights(root) == weights(trained.root)
 
 
@@ -204,6 +204,12 @@ def test_a_server_of_another_user_that_may_write_nowhere_answers_as_predict_does
 
 def test_a_server_logs_to_stdout_and_says_when_it_is_ready(server):
     assert "ready model=/opt/ml/model" in server.container.log
+
+
+def test_a_server_holds_one_model_whatever_the_machine_has(docker, server):
+    """S8, H9, H14: one process beside gunicorn's own, in the memory of a serverless endpoint."""
+    processes = docker("top", server.container.name, "-o", "pid,args").stdout.splitlines()[1:]
+    assert len(processes) == 2 and all("lesion.cli serve" in process for process in processes)
 
 
 def test_a_server_that_is_stopped_ends_by_itself(docker, image, trained):

@@ -12,19 +12,23 @@ from jobs import Trained, run, small_job
 
 from processes import LESION, children, wait_for_text
 
-HOSTS = ["127.0.0.1", "127.0.0.2"]
-SETTINGS = {"folds": 3, "epochs": 2}
+SETTINGS = {"epochs": 2}
+
+
+def write_roots(folder: Path, num_hosts: int, **settings: object) -> list[Path]:
+    """A root for each host, with the same data, and the file that tells it who it is."""
+    names = [f"127.0.0.{number}" for number in range(1, num_hosts + 1)]
+    first = small_job(folder / "job", **{**SETTINGS, **settings})
+    for name in names:
+        shutil.copytree(first, folder / name)
+        resources = {"current_host": name, "hosts": names[::-1], "network_interface_name": "lo"}
+        (folder / name / "input" / "config" / "resourceconfig.json").write_text(json.dumps(resources))
+    return [folder / name for name in names]
 
 
 @pytest.fixture
 def roots(tmp_path) -> list[Path]:
-    """A root for each host, with the same data, and the file that tells it who it is."""
-    first = small_job(tmp_path / HOSTS[0], **SETTINGS)
-    shutil.copytree(first, tmp_path / HOSTS[1])
-    for host in HOSTS:
-        resources = {"current_host": host, "hosts": HOSTS[::-1], "network_interface_name": "lo"}
-        (tmp_path / host / "input" / "config" / "resourceconfig.json").write_text(json.dumps(resources))
-    return [tmp_path / host for host in HOSTS]
+    return write_roots(tmp_path, 2, folds=3)
 
 
 def start(root: Path) -> subprocess.Popen[bytes]:
@@ -33,7 +37,7 @@ def start(root: Path) -> subprocess.Popen[bytes]:
 
 
 def test_two_hosts_make_the_artifact_of_one_and_only_the_first_writes_it(roots, tmp_path):
-    alone = run(small_job(tmp_path / "alone", **SETTINGS))
+    alone = run(small_job(tmp_path / "alone", **SETTINGS, folds=3))
     second = start(roots[1])  # comes first, and waits for its leader
     wait_for_text(roots[1] / "log", "waiting for all")
     first = start(roots[0])
@@ -58,7 +62,7 @@ def test_a_host_that_is_lost_ends_the_other(roots, lost):
     processes[lost].wait(60)
     assert processes[1 - lost].wait(60) == 3
     failure = (roots[1 - lost] / "output" / "failure").read_text()
-    assert failure.startswith(f"{HOSTS[1 - lost]}: host {HOSTS[lost]} ended before the job was done")
+    assert failure.startswith(f"{roots[1 - lost].name}: host {roots[lost].name} ended before the job was done")
 
 
 def test_the_cause_is_told_by_the_host_that_has_it(roots):
@@ -66,4 +70,11 @@ def test_the_cause_is_told_by_the_host_that_has_it(roots):
     picture.write_bytes(b"no picture")
     processes = [start(root) for root in roots]
     assert [process.wait(60) for process in processes] == [3, 2]
-    assert (roots[1] / "output" / "failure").read_text().startswith(f"{HOSTS[1]}: 1 of ")
+    assert (roots[1] / "output" / "failure").read_text().startswith(f"{roots[1].name}: 1 of ")
+
+
+def test_a_host_that_gets_no_fold_waits_for_the_others(tmp_path):
+    roots = write_roots(tmp_path, 3, folds=2)
+    processes = [start(root) for root in roots]
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    assert len(Trained(roots[0]).digests) == 2 and "epoch=" not in (roots[2] / "log").read_text()

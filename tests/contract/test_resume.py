@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,11 @@ import pytest
 from jobs import Trained, run, small_job
 
 from factories import write_hyperparameters
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.train import train
+from lesion.engine.checkpoint import State
+from lesion.sagemaker import read_job
+from lesion.stop import Stop
 from processes import LESION, children, wait_for_text
 
 SETTINGS = {"epochs": 3}
@@ -81,10 +87,39 @@ def test_a_job_that_was_stopped_ends_as_one_that_was_not(tmp_path, whole, text, 
     assert_equal(Trained(root), whole)
 
 
+class StopAfter(Stop):
+    """A job that is asked to stop while a given step is under way, as a signal does by chance."""
+
+    def __init__(self, num_steps: int) -> None:
+        super().__init__()
+        self._num_left = num_steps
+
+    def check(self) -> None:  # is called after each step
+        super().check()
+        self._num_left -= 1
+
+    @property
+    def is_requested(self) -> bool:
+        return self._num_left <= 0
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 3, 4, 6, 9, 10])
+def test_a_job_that_is_stopped_within_a_step_goes_on_with_the_next(tmp_path, num_steps):
+    """Two steps an epoch, and a third count for its end."""
+    whole = run(small_job(tmp_path / "whole", batch_size_train=4, epochs=3))
+    root = small_job(tmp_path / "stopped", batch_size_train=4, epochs=3)
+    job = replace(read_job(root), stop=StopAfter(num_steps))
+    with pytest.raises(KeyboardInterrupt):
+        train(job, ClassifyConfig.parse(job.hyperparameters))
+    newest = State.from_bytes(states(root)[-1].read_bytes())
+    assert newest.values["num_steps"] == 1 + num_steps % 3
+    assert_equal(run(root), whole)
+
+
 def test_what_was_trained_is_not_trained_again(half_done, whole):
     said = finish(half_done)
     assert "fold=0 was finished before this job was stopped" in said
-    assert "fold=1 goes on after epoch=1" in said
+    assert "fold=1 goes on in epoch=2 after step=0" in said
     assert "fold=0 epoch=" not in said and "fold=1 epoch=1 " not in said
     assert_equal(Trained(half_done), whole)
 
@@ -102,7 +137,7 @@ def test_a_torn_state_is_noticed_and_the_one_before_is_taken(half_done, whole):
     newest = states(half_done)[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     said = finish(half_done)
-    assert f"checkpoint={newest.name} torn" in said and "fold=1 goes on after epoch=0" in said
+    assert f"checkpoint={newest.name} torn" in said and "fold=1 goes on in epoch=1 after step=0" in said
     assert_equal(Trained(half_done), whole)
 
 
@@ -132,7 +167,7 @@ def test_a_finished_job_leaves_no_states(whole):
 
 def test_the_folder_of_states_is_bounded(half_done):
     """One of each finished fold, the last two of the fold in work."""
-    assert [path.name.split(".0")[0] for path in states(half_done)] == ["fold_0", "fold_1.epoch", "fold_1.epoch"]
+    assert [path.name.split(".0")[0] for path in states(half_done)] == ["fold_0", "fold_1.step", "fold_1.step"]
 
 
 def test_states_of_other_settings_are_refused_by_name(half_done):
@@ -161,4 +196,4 @@ def test_states_lie_where_the_platform_says(tmp_path):
     folder = tmp_path / "elsewhere"
     (root / "input" / "config" / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(folder)}))
     stop(root, "fold=0 epoch=0", signal.SIGKILL)
-    assert list(folder.glob("fold_0.epoch.*.safetensors"))
+    assert list(folder.glob("fold_0.step.*.safetensors"))

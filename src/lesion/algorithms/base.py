@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from lesion.stop import Stop
 
 if TYPE_CHECKING:  # the parent of a training process reads a Job and nothing else: it stays light and quick
     import numpy as np
@@ -30,6 +32,7 @@ class Job:
     num_cores: int
     hosts: Sequence[str] = ("localhost",)  # of the whole job, sorted: the first leads
     rank: int = 0  # this host's place among them
+    stop: Stop = field(default_factory=Stop)
     show_progress: bool = False
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from lesion.errors import PlatformError, UserError
-from lesion.files import write_atomic
+from lesion.files import make_folder, write_atomic
+from lesion.stop import Stop
 
 log = logging.getLogger(__name__)
 
 GENERATIONS = 2  # states kept of one name: the last, and the one before for the case that the last is torn
 DIGEST_CHARACTERS = 16
+INTERVAL_S = 300  # what a machine that goes without a word may cost, at most, within an epoch
 UPLOADING = ".sagemaker-uploading"  # the mark beside a file that SageMaker is copying
 
 
@@ -56,15 +59,11 @@ class State:
 class Checkpoints:
     """The states of one job, by name, under one folder. `fingerprint` tells this job from others: JSON by name."""
 
-    def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, fingerprint: Mapping[str, Any], stop: Stop) -> None:
+        self._folder, self._stop = folder, stop
+        self._saved_at = time.monotonic()
         self._fingerprint = json.loads(json.dumps(fingerprint))  # as it will come back
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PlatformError(
-                f"folder cannot be made: {error.strerror}", where=folder, do="Mount it writable."
-            ) from error
+        make_folder(folder)
 
     def save(self, name: str, state: State) -> None:
         """Keeps `state` as the newest of `name`. Raises PlatformError when the disk refuses."""
@@ -78,6 +77,13 @@ class Checkpoints:
                 f"the checkpoint could not be written: {error.strerror}", where=self._folder, do="Free disk space."
             ) from error
         self._forget(name, keep=GENERATIONS)
+        self._saved_at = time.monotonic()
+
+    def after_step(self, name: str, state: Callable[[], State]) -> None:
+        """Saves now and then, and when the job is to stop; then it stops, by a KeyboardInterrupt."""
+        if self._stop.is_requested or time.monotonic() - self._saved_at > INTERVAL_S:
+            self.save(name, state())
+        self._stop.check()
 
     def load(self, name: str) -> State | None:
         """The newest whole state of `name`; None if there is none. Raises UserError for one of another job."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,22 +21,44 @@ from lesion.errors import UserError
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits [N, K], targets [N, K] → one value each [N, K]
 
 
+@dataclass
+class EpochSums:
+    """How far an epoch has come: steps, samples, and the sum of their losses, which stays on the device."""
+
+    num_steps: int = 0
+    num_samples: int = 0
+    loss: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+
+
 def train_one_epoch(
-    network: nn.Module, batches: Iterable[Batch], loss: Loss, optimizer: Optimizer, device: torch.device
+    network: nn.Module,
+    batches: Iterable[Batch],
+    loss: Loss,
+    optimizer: Optimizer,
+    device: torch.device,
+    *,
+    sums: EpochSums | None = None,
+    after_step: Callable[[], None] = lambda: None,
 ) -> float:
-    """One step a batch; the mean training loss per sample. Raises UserError when the loss is no longer a number."""
+    """One step a batch; the mean training loss per sample. Raises UserError when the loss is no longer a number.
+
+    `sums` is what the epoch's earlier batches came to, if there were any, and is counted on; `after_step` may end the
+    epoch by raising.
+    """
     network.train()
-    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    num_samples = 0
+    sums = EpochSums() if sums is None else sums
+    sums.loss = sums.loss.to(device)
     for batch in batches:
         images_NCHW, metadata_NM, targets_NK = to_device(batch, device)
         loss_NK = loss(network(images_NCHW, metadata_NM), targets_NK)
         optimizer.zero_grad(set_to_none=True)
         loss_NK.mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        loss_sum += loss_NK.detach().mean(dim=1).sum()
-        num_samples += len(batch.index_N)
-    mean = float(loss_sum) / num_samples
+        sums.loss += loss_NK.detach().mean(dim=1).sum()
+        sums.num_samples += len(batch.index_N)
+        sums.num_steps += 1
+        after_step()
+    mean = float(sums.loss) / sums.num_samples
     if not math.isfinite(mean):
         raise UserError(f"the training loss became {mean}", do="Set a lower learning_rate.", kind="diverged")
     return mean

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lesion.engine.checkpoint import State
+from lesion.engine.loop import EpochSums
 from lesion.engine.stopping import BestEpoch
 
 
 @dataclass
 class Training:
-    """A network between two epochs. `history` has a row of numbers an epoch, so its length is the next epoch."""
+    """A network between two steps. `history` has a row of numbers an epoch, so its length is the one in work."""
 
     network: nn.Module
     optimizer: Optimizer
     scheduler: ReduceLROnPlateau
     best: BestEpoch
     history: list[dict[str, Any]] = field(default_factory=list)
+    sums: EpochSums = field(default_factory=EpochSums)
+    random_state: dict[str, Tensor] = field(default_factory=dict)  # of torch in the middle of an epoch, by device
 
     def state(self) -> State:
         """What `restore` makes the same training of, bit for bit."""
@@ -31,8 +35,13 @@ class Training:
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.weights.items()}
         for number, moments in optimizer["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+        if self.sums.num_steps:
+            tensors |= {f"random.{device}": state for device, state in random_state().items()}
+        tensors["loss_sum"] = self.sums.loss
         values = {
             "history": self.history,
+            "num_steps": self.sums.num_steps,
+            "num_samples": self.sums.num_samples,
             "param_groups": optimizer["param_groups"],
             "scheduler": self.scheduler.state_dict(),  # type: ignore[no-untyped-call]
             "best": {"epoch": self.best.epoch, "value": self.best.value, "epochs_since": self.best.epochs_since},
@@ -56,3 +65,18 @@ class Training:
         self.best.epochs_since = state.values["best"]["epochs_since"]
         self.best.weights = state.below("best")
         self.history = state.values["history"]
+        self.sums = EpochSums(state.values["num_steps"], state.values["num_samples"], state.tensors["loss_sum"])
+        self.random_state = state.below("random")
+
+
+def random_state() -> dict[str, Tensor]:
+    """Where torch's own streams of random numbers (dropout) are now."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else state
+
+
+def set_random_state(state: Mapping[str, Tensor]) -> None:
+    if "cpu" in state:
+        torch.set_rng_state(state["cpu"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"])

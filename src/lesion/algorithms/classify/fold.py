@@ -29,14 +29,15 @@ from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
 from lesion.data.transforms import Augment, Preprocess
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.loop import predict, train_one_epoch
+from lesion.engine.loop import EpochSums, predict, train_one_epoch
 from lesion.engine.optim import create_optimizer, create_scheduler, learning_rate
 from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import Training
+from lesion.engine.training import Training, set_random_state
 from lesion.errors import UserError
 from lesion.metrics import METRICS, REPORTED, score_all
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.weights import load_weights
+from lesion.stop import Stop
 from lesion.targets import Target
 
 log = logging.getLogger(__name__)
@@ -59,14 +60,14 @@ class Shared:
 
 
 def run_fold(
-    fold: int, held_S: NDArray[np.bool_], shared: Shared, checkpoints: Checkpoints, bar: tqdm[Any]
+    fold: int, held_S: NDArray[np.bool_], shared: Shared, checkpoints: Checkpoints, *, stop: Stop, bar: tqdm[Any]
 ) -> FoldResult:
     """Trains until the epochs are over or the metric stops rising, keeps the best epoch, predicts what was held out.
 
     A fold that was finished before the job was killed is taken from its checkpoint, and one that was not goes on after
-    its last whole epoch.
+    the last step that was saved.
     """
-    finished, unfinished = f"fold_{fold}", f"fold_{fold}.epoch"
+    finished, unfinished = f"fold_{fold}", f"fold_{fold}.step"
     if state := checkpoints.load(finished):
         log.info("fold=%d was finished before this job was stopped", fold)
         bar.update(shared.config.epochs * len(held_S))
@@ -89,29 +90,34 @@ def run_fold(
     training = Training(network, optimizer, scheduler, best)
     if state := checkpoints.load(unfinished):
         training.restore(state)
-        log.info("fold=%d goes on after epoch=%d", fold, len(training.history) - 1)
-        bar.update(len(training.history) * len(held_S))
+        log.info("fold=%d goes on in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
+        bar.update(len(training.history) * len(held_S) + training.sums.num_samples)
     while len(training.history) < config.epochs and not best.should_stop:
         started = time.monotonic()
         epoch = len(training.history)
         key = (config.seed, fold, epoch)
         order = training_batches(training_S, config.batch_size_train, seed=config.seed, fold=fold, epoch=epoch)
-        batches = load(dataset, order, lambda: Augment(config.image_size), num_workers=shared.num_workers, key=key)
-        with dropout_stream(key, shared.device):
+        rest, num_done = order[training.sums.num_steps :], training.sums.num_samples
+        batches = load(dataset, rest, lambda: Augment(config.image_size), num_workers=shared.num_workers, key=key)
+        with stop.held(), dropout_stream(key, shared.device):
+            set_random_state(training.random_state)
             train_loss = train_one_epoch(
                 network,
                 counted(batches, bar),
                 partial(target.loss, positive_weight=positive_weight),
                 optimizer,
                 shared.device,
+                sums=training.sums,
+                after_step=partial(checkpoints.after_step, unfinished, training.state),
             )
+        training.sums, training.random_state = EpochSums(), {}
         scores = score(network, counted(held(), bar), shared, num_views=1)[2]
         best.update(epoch, scores[config.metric], network)
         row = {"fold": fold, "epoch": epoch, "lr": learning_rate(optimizer), "train_loss": train_loss, **scores}
         training.history.append(row)
         scheduler.step(scores[config.metric])
         checkpoints.save(unfinished, training.state())
-        report_epoch(row, num_pictures=len(held_S), seconds=time.monotonic() - started)
+        report_epoch(row, num_pictures=len(held_S) - num_done, seconds=time.monotonic() - started)
     bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(held_S)
 
     network.load_state_dict(best.weights)

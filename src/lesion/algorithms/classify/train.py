@@ -87,13 +87,13 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
         device=device,
         num_workers=num_workers,
     )
-    checkpoints = Checkpoints(job.checkpoint_dir, fingerprint(config, table, fold_S))
+    checkpoints = Checkpoints(job.checkpoint_dir, fingerprint(config, table, fold_S), job.stop)
     folds = peers.share(list(each_fold(fold_S)))
     results: list[FoldResult] = []
     try:
         with tqdm(total=config.epochs * len(table) * len(folds), unit="picture", disable=not job.show_progress) as bar:
             for fold, held_S in folds:
-                results.append(run_fold(fold, held_S, shared, checkpoints, bar))
+                results.append(run_fold(fold, held_S, shared, checkpoints, stop=job.stop, bar=bar))
         contents = peers.gather([result.state().to_bytes() for result in results])
         results = sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if peers.is_leader else []
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over

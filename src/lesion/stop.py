@@ -1,0 +1,38 @@
+"""Stop: the wish that a job ends, as SIGTERM brings it, taken up between two steps and not within one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stop:
+    """A signal handler. Ends what runs by a KeyboardInterrupt: at once, or where `held` at the next `check`."""
+
+    def __init__(self) -> None:
+        self._is_held = False
+        self._is_requested = False
+
+    def __call__(self, _number: int, _frame: object) -> None:
+        self._is_requested = True
+        if not self._is_held:
+            raise KeyboardInterrupt
+
+    @property
+    def is_requested(self) -> bool:
+        return self._is_requested
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt if the job is to end."""
+        if self.is_requested:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, a signal waits for `check`: what changes there is never seen half changed."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        self.check()
