@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,19 @@ def test_a_host_that_gets_no_fold_waits_for_the_others(tmp_path):
     processes = [start(root) for root in roots]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
     assert len(Trained(roots[0]).digests) == 2 and "epoch=" not in (roots[2] / "log").read_text()
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["the leader first", "the other first"])
+def test_hosts_that_are_stopped_go_on_together(roots, tmp_path, first):
+    """The signal comes to one a moment sooner, whose end the other then sees."""
+    processes = [start(root) for root in roots]
+    wait_for_text(roots[1] / "log", "fold=1 epoch=0")
+    for number in (first, 1 - first):
+        processes[number].send_signal(signal.SIGTERM)
+        time.sleep(1)
+    assert [process.wait(60) for process in processes] == [143, 143]
+    assert not any((root / "output" / "failure").exists() for root in roots)
+    again = [start(root) for root in roots]
+    assert [process.wait(120) for process in again] == [0, 0]
+    assert "goes on" in (roots[1] / "log").read_text() or "was finished before" in (roots[1] / "log").read_text()
+    assert Trained(roots[0]).digests == run(small_job(tmp_path / "alone", **SETTINGS, folds=3)).digests

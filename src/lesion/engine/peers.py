@@ -8,6 +8,7 @@ from __future__ import annotations
 import _thread
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import torch
 import torch.distributed as dist
 
 from lesion.errors import PlatformError
+from lesion.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ Item = TypeVar("Item")
 PORT = 29500
 JOIN_LIMIT = timedelta(minutes=10)  # hosts start, and their names resolve, minutes apart
 LONGEST_JOB = timedelta(days=28)
+STOP_SPREAD_S = 5  # a job that is stopped is stopped on all hosts, on some a moment sooner
 LEADER = 0
 
 
@@ -104,7 +107,7 @@ def _receive_bytes(peer: int) -> bytes:
 
 
 @contextmanager
-def join_peers(hosts: Sequence[str], rank: int) -> Iterator[Peers]:
+def join_peers(hosts: Sequence[str], rank: int, stop: Stop) -> Iterator[Peers]:
     """The job's hosts, found and connected. Raises PlatformError if they do not come or if one ends too early."""
     peers = Peers(hosts, rank)
     if len(hosts) == 1:
@@ -126,7 +129,9 @@ def join_peers(hosts: Sequence[str], rank: int) -> Iterator[Peers]:
     try:
         yield peers
     except (KeyboardInterrupt, RuntimeError) as error:
-        if lost := peers.lost():
-            raise lost from error
-        raise
+        lost = peers.lost()
+        if lost is None or stop.is_requested:
+            raise
+        time.sleep(STOP_SPREAD_S)  # a signal that comes now ends this host as stopped
+        raise lost from error
     dist.destroy_process_group()

@@ -50,7 +50,7 @@ def train(job: Job, config: ClassifyConfig) -> None:
     `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for all that can
     be known by then.
     """
-    with join_peers(job.hosts, job.rank) as peers:
+    with join_peers(job.hosts, job.rank, job.stop) as peers:
         cross_validate(job, config, peers)
 
 
