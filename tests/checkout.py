@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from machine import needs
+
 PROJECT = Path(__file__).parents[1]
 TOOLS = ("bash", "base64", "cat", "dirname", "env", "git", "mkdir", "mv", "rm", "sed", "sh")
 IDENTITY = {
@@ -20,6 +22,7 @@ IDENTITY = {
 
 def copy_project(folder: Path) -> Path:
     """All files that git does not ignore, committed in `folder`."""
+    needs("git")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT,
@@ -56,9 +59,8 @@ def only(folder: Path, *, tools: Iterable[str] = TOOLS, programs: Mapping[str, s
     """A PATH of one folder: this machine's `tools`, and `programs` by their text."""
     folder.mkdir(parents=True)
     for tool in tools:
-        found = shutil.which(tool)
-        assert found is not None, tool
-        (folder / tool).symlink_to(found)
+        needs(tool)
+        (folder / tool).symlink_to(str(shutil.which(tool)))
     for name, text in (programs or {}).items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent))  # factories, processes
+sys.path.insert(0, str(Path(__file__).parent))  # factories, machine, processes
 from factories import run_job, write_job
 from lesion.sagemaker import prepare_libraries
+from machine import lacks
 
 prepare_libraries()
 
@@ -34,8 +35,5 @@ def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared_data() -> Path:
     """The real data beside the project. Skips where it is absent; in CI its absence is a failure."""
     if not SHARED.is_dir():
-        message = f"real data not found at {SHARED}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        lacks(f"real data not found at {SHARED}")
     return SHARED

@@ -15,6 +15,7 @@ from containers import Docker
 from environments import PROJECT, environment, run_script
 
 from factories import sample_frame, write_channel
+from machine import needs
 from processes import lesion
 
 NOTEBOOK = PROJECT / "notebooks" / "01_train_and_deploy.ipynb"
@@ -29,6 +30,8 @@ Channel = tuple[Path, Path]  # a training channel, and a folder of three picture
 @pytest.fixture
 def local_mode(docker: Docker, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Runs a script against the engine. The containers that local mode leaves behind are removed."""
+    if docker("compose", "version", may_fail=True).returncode:
+        needs("docker-compose")  # the SDK takes either
     scratch = tmp_path / "scratch"
     scratch.mkdir()
 
