@@ -7,6 +7,8 @@ from pathlib import Path
 
 from lesion.errors import PlatformError
 
+PART = ".sagemaker-ignore"  # how a file that is being written is called; SageMaker does not upload it
+
 
 def make_folder(path: Path) -> None:
     """Makes `path` and what is above it. Raises PlatformError where that cannot be."""
@@ -18,7 +20,7 @@ def make_folder(path: Path) -> None:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """After a kill or a power cut, `path` holds the old bytes or all of the new ones."""
-    part = path.with_name(path.name + ".sagemaker-ignore")  # the name that SageMaker does not upload
+    part = path.with_name(path.name + PART)
     try:
         with part.open("wb") as file:
             file.write(content)

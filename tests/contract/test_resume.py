@@ -150,6 +150,14 @@ def test_a_state_with_another_bit_is_torn_too(half_done, whole):
     assert_equal(Trained(half_done), whole)
 
 
+def test_half_a_file_that_a_kill_left_is_taken_away(half_done, whole):
+    part = Path(f"{states(half_done)[-1]}.sagemaker-ignore")
+    part.write_bytes(b"half")
+    finish(half_done)
+    assert_equal(Trained(half_done), whole)
+    assert not part.exists()
+
+
 def test_marks_of_the_copier_and_strangers_are_left_alone(half_done, whole):
     folder = half_done / "checkpoints"
     uploading = Path(f"{states(half_done)[0]}.sagemaker-uploading")

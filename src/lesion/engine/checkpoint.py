@@ -20,7 +20,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from lesion.errors import PlatformError, UserError
-from lesion.files import make_folder, write_atomic
+from lesion.files import PART, make_folder, write_atomic
 from lesion.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ class Checkpoints:
         self._saved_at = time.monotonic()
         self._fingerprint = json.loads(json.dumps(fingerprint))  # as it will come back
         make_folder(folder)
+        for part in folder.glob(f"*.safetensors{PART}"):  # a write that was killed
+            part.unlink(missing_ok=True)
 
     def save(self, name: str, state: State) -> None:
         """Keeps `state` as the newest of `name`. Raises PlatformError when the disk refuses."""
