@@ -22,7 +22,7 @@ NOTEBOOK = PROJECT / "notebooks" / "01_train_and_deploy.ipynb"
 SMALL = {"model": "test_resnet", "pretrained": False, "image_size": 48, "folds": 3, "epochs": 1, "batch_size_train": 8}
 # The bare SDK wants an account, of which it then asks nothing; lesion_jobs makes one up.
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up", "AWS_DEFAULT_REGION": "eu-central-1"}
-LIMIT_S = 240  # the longest, the notebook, takes 126 s on two busy cores
+LIMIT_S = 480  # the longest, the notebook, takes three minutes on two busy cores
 
 Channel = tuple[Path, Path]  # a training channel, and a folder of three pictures to ask about
 
