@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -41,6 +41,7 @@ class Peers:
         # waits for each, so that a peer's death is noticed in the middle of training too.
         others = [LEADER] if rank else range(1, len(hosts))
         self._from: dict[int, Future[list[bytes]]] = {peer: Future() for peer in others if len(hosts) > 1}
+        self._lost: list[int] = []
 
     @property
     def is_leader(self) -> bool:
@@ -71,23 +72,26 @@ class Peers:
 
     def lost(self) -> PlatformError | None:
         """The error of a peer that ended too early, if one did."""
-        for peer, future in self._from.items():
-            if future.done() and future.exception():
-                return PlatformError(
-                    f"host {self._hosts[peer]} ended before the job was done", do="Its log says why.", kind="peer_lost"
-                )
-        return None
+        if not self._lost:
+            return None
+        name = self._hosts[self._lost[0]]
+        return PlatformError(f"host {name} ended before the job was done", do="Its log says why.", kind="peer_lost")
 
     def _send(self, contents: Sequence[bytes], peer: int) -> None:
-        dist.send(torch.tensor(len(contents)), peer)
-        for content in contents:
-            dist.send(torch.tensor(len(content)), peer)
-            dist.send(torch.frombuffer(bytearray(content), dtype=torch.uint8), peer)
+        try:
+            dist.send(torch.tensor(len(contents)), peer)
+            for content in contents:
+                dist.send(torch.tensor(len(content)), peer)
+                dist.send(torch.frombuffer(bytearray(content), dtype=torch.uint8), peer)
+        except RuntimeError:  # gloo's word for a closed connection
+            self._lost.append(peer)
+            raise
 
     def _receive(self, peer: int) -> None:
         try:
             contents = [_receive_bytes(peer) for _ in range(_receive_number(peer))]
-        except RuntimeError as error:  # gloo's word for a closed connection
+        except RuntimeError as error:
+            self._lost.append(peer)
             self._from[peer].set_exception(error)
             _thread.interrupt_main()
         else:
@@ -130,8 +134,12 @@ def join_peers(hosts: Sequence[str], rank: int, stop: Stop) -> Iterator[Peers]:
         yield peers
     except (KeyboardInterrupt, RuntimeError) as error:
         lost = peers.lost()
-        if lost is None or stop.is_requested:
+        if lost is None:
             raise
-        time.sleep(STOP_SPREAD_S)  # a signal that comes now ends this host as stopped
+        ends = time.monotonic() + STOP_SPREAD_S
+        while time.monotonic() < ends and not stop.is_requested:
+            with suppress(KeyboardInterrupt):  # our own, or the word of this very loss from another thread
+                time.sleep(0.1)
+        stop.check()
         raise lost from error
     dist.destroy_process_group()
