@@ -1,6 +1,6 @@
 """Slim: takes out of installed packages what the image never runs. docs/image.md gives the reasons and the sizes.
 
-Run while the image is built, in the layer that installs: `python3 slim.py DIR`. Prints what each row took away, and
+Run while the image is built, in a stage that is not shipped: `python3 slim.py DIR`. Prints what each row took away, and
 fails if a row finds nothing, so that the list stays true when a package changes.
 """
 

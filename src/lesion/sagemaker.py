@@ -57,11 +57,12 @@ def write_failure(root: Path, reason: str) -> None:
         if has_failure(root):
             return
         (root / "output").mkdir(parents=True, exist_ok=True)
-        resources = _read_json(root / "input" / "config" / "resourceconfig.json")
-        if len(resources.get("hosts", [])) > 1:
+        resources = _told_resources(root)
+        hosts = resources.get("hosts")
+        if isinstance(hosts, list) and len(hosts) > 1:
             reason = f"{resources.get('current_host')}: {reason}"
         (root / "output" / "failure").write_text(reason[:FAILURE_CHARACTERS], encoding="utf-8", errors="replace")
-    except (OSError, UserError) as error:
+    except OSError as error:
         print(f"the failure file could not be written: {error}", flush=True)  # noqa: T201
 
 
@@ -124,8 +125,8 @@ def training_environment(root: Path) -> dict[str, str]:
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     }
     # The network that peers are reached by. Local mode names an interface that is not there.
-    interface = _read_json(root / "input" / "config" / "resourceconfig.json").get("network_interface_name")
-    if interface in {name for _, name in socket.if_nameindex()}:
+    interface = _told_resources(root).get("network_interface_name")
+    if interface in [name for _, name in socket.if_nameindex()]:
         kept |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
     return {**kept, **os.environ}
 
@@ -164,6 +165,14 @@ def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
                 kind="channel",
             )
     return {name: data / name for name in names}
+
+
+def _told_resources(root: Path) -> dict[str, Any]:
+    """What resourceconfig.json says; nothing where it cannot be read, which `read_job` is there to refuse."""
+    try:
+        return _read_json(root / "input" / "config" / "resourceconfig.json")
+    except UserError:
+        return {}
 
 
 def _hosts(config_dir: Path) -> tuple[list[str], int]:

@@ -171,6 +171,14 @@ def test_a_host_of_several_says_which_it_is(root):
     assert (root / "output" / "failure").read_text() == "algo-1: no training channel"
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"hosts": 3, "network_interface_name": ["lo"]}'])
+def test_a_broken_resource_file_keeps_no_cause_from_being_told(root, content):
+    configure(root, "resourceconfig", content)
+    assert "GLOO_SOCKET_IFNAME" not in training_environment(root)
+    write_failure(root, "the cause")
+    assert (root / "output" / "failure").read_text() == "the cause"
+
+
 def test_the_first_cause_stays(root):
     write_failure(root, "the cause")
     write_failure(root, "what came of it")
