@@ -54,7 +54,7 @@ def main() -> None:
         server.wait(30)
     results = args.root / "output" / "data"
     overall = json.loads((results / "metrics.json").read_text())["overall"]
-    low, high = overall["roc_auc_interval_95"]
+    low, high = overall["interval_95"]["roc_auc"]
     print(
         f"\nasked about  {picture}\nanswer       {answer}\n"
         f"out of fold  ROC AUC {overall['metrics']['roc_auc']:.3f} (95 % {low:.3f} to {high:.3f}), "

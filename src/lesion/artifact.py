@@ -10,19 +10,23 @@ import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.transforms import Preprocess
 from lesion.errors import PlatformError, UserError
 from lesion.files import write_atomic
+from lesion.targets import Kind, Target
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
 MANIFEST = "manifest.json"
 RECORDED_PACKAGES = (
     "lesion",
@@ -37,13 +41,17 @@ RECORDED_PACKAGES = (
 
 
 class TargetRecord(BaseModel):
-    """The question that was trained for, its answers' names, and the probability from which the answer is class 1."""
+    """The question that was trained for, its classes, and from which probability on an answer is yes.
+
+    One threshold for each answer that is yes or no, none where one of several classes is the answer.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["binary"]
-    class_names: tuple[str, str]
-    threshold: float
+    kind: Kind
+    class_names: tuple[str, ...]
+    of_interest: str | None
+    thresholds: tuple[float, ...]
 
 
 class FoldRecord(BaseModel):
@@ -73,16 +81,21 @@ class Manifest(BaseModel):
     num_views: int
     metadata_columns: list[str]
     image_column: str
-    target_column: str
+    target_columns: list[str]
     metrics: dict[str, Any]
     data_fingerprint: str
     config: dict[str, Any]
     packages: dict[str, str]
     folds: list[FoldRecord]
 
-    def label(self, prob: float) -> str:
-        """The class's name at a probability: class 1 from the threshold on."""
-        return self.target.class_names[int(prob >= self.target.threshold)]
+    @property
+    def question(self) -> Target:
+        """The target, with all that follows from it."""
+        return Target(self.target.kind, self.target.class_names, self.target.of_interest)
+
+    def labels(self, probs_K: NDArray[np.floating]) -> list[str]:
+        """What probabilities [K] amount to: one class's name, or for multilabel all that are reached."""
+        return self.question.label(probs_K, self.target.thresholds)
 
 
 def save(directory: Path, manifest: Manifest, weights: Mapping[int, Mapping[str, Tensor]]) -> Manifest:
@@ -122,13 +135,16 @@ def load_manifest(directory: Path) -> Manifest:
     except (OSError, ValueError) as error:
         raise _unusable(f"manifest.json cannot be read: {error}", path) from error
     version = fields.get("format_version") if isinstance(fields, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in READ_VERSIONS:
         packages = fields.get("packages") if isinstance(fields, dict) else None
         written = packages.get("lesion", "?") if isinstance(packages, dict) else "?"
-        what = f"the artifact has format {version} (written by Lesion {written}); this version reads {FORMAT_VERSION}"
+        what = (
+            f"the artifact has format {version} (written by Lesion {written}); "
+            f"this version reads {READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
+        )
         raise _unusable(what, path)
     try:
-        return Manifest.model_validate(fields)
+        return Manifest.model_validate(_of_format_1(fields) if version == 1 else fields)
     except ValidationError as error:
         first = error.errors()[0]
         raise _unusable(f"manifest.json: {'.'.join(map(str, first['loc']))}: {first['msg']}", path) from error
@@ -146,6 +162,14 @@ def load_weights(directory: Path, record: FoldRecord) -> dict[str, Tensor]:
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise _unusable("weights are not those that the manifest was written with", path)
     return from_bytes(content)
+
+
+def _of_format_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of format 1, which knew yes or no only, in the words of format 2."""
+    target = fields.get("target")
+    if isinstance(target, dict):
+        target = {**target, "of_interest": None, "thresholds": [target.get("threshold")]}
+    return {**fields, "target": target, "target_columns": [fields.get("target_column")]}
 
 
 def package_versions() -> dict[str, str]:

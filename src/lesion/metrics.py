@@ -3,7 +3,7 @@
 A Metric declares its name, its log line and the regex that scrapes it together.
 """
 
-# S samples
+# S samples · Q outputs that are judged: one for yes or no, one a class otherwise
 
 from __future__ import annotations
 
@@ -40,35 +40,81 @@ def average_precision(target_S: Array, prob_S: Array) -> float:
     return float(average_precision_score(target_S, prob_S))
 
 
-def log_loss(target_S: Array, prob_S: Array) -> float:
-    """Mean negative log-likelihood in nats; probabilities are kept 1e-7 away from 0 and 1, float32's own reach."""
-    prob_S = np.clip(prob_S.astype(np.float64), 1e-7, 1 - 1e-7)
-    return float(-np.mean(np.where(target_S == 1, np.log(prob_S), np.log1p(-prob_S))))
+def log_loss(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:
+    """Mean negative log-likelihood in nats, of the true class or over the yes-or-no outputs.
+
+    Probabilities are kept 1e-7 away from 0 and 1, float32's own reach.
+    """
+    prob_SQ = np.clip(prob_SQ.astype(np.float64), 1e-7, 1 - 1e-7)
+    if is_one_of:
+        return float(-np.mean(np.sum(target_SQ * np.log(prob_SQ), axis=1)))
+    return float(-np.mean(np.where(target_SQ == 1, np.log(prob_SQ), np.log1p(-prob_SQ))))
 
 
-def brier(target_S: Array, prob_S: Array) -> float:
-    """Mean squared distance of probability and outcome (Brier 1950), 0 to 1."""
-    return float(np.mean((prob_S.astype(np.float64) - target_S) ** 2))
+def brier(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:
+    """Mean squared distance of probability and outcome (Brier 1950): 0 to 1; summed over classes, 0 to 2."""
+    squared_SQ = (prob_SQ.astype(np.float64) - target_SQ) ** 2
+    return float(np.mean(np.sum(squared_SQ, axis=1) if is_one_of else squared_SQ))
+
+
+def accuracy(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:
+    """The share of right answers: the most probable class, or for yes or no a probability of at least one half."""
+    return float(np.mean(_is_right(target_SQ, prob_SQ, is_one_of)))
+
+
+def balanced_accuracy(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:
+    """The mean over classes of the share of right answers, so that rare classes count as much as common ones.
+
+    Over those classes that have rows.
+    """
+    is_right = _is_right(target_SQ, prob_SQ, is_one_of)
+    if is_one_of:
+        class_S = target_SQ.argmax(axis=1)
+        return float(np.mean([is_right[class_S == value].mean() for value in np.unique(class_S)]))
+    shares = [
+        np.mean([right_S[target_S == value].mean() for value in np.unique(target_S)])
+        for right_S, target_S in zip(is_right.T, target_SQ.T, strict=True)
+    ]
+    return float(np.mean(shares))
+
+
+def _is_right(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> NDArray[np.bool_]:
+    """[S] where one of the classes is the answer, else [S, Q]."""
+    if is_one_of:
+        return np.asarray(target_SQ.argmax(axis=1) == prob_SQ.argmax(axis=1))
+    return np.asarray((target_SQ == 1) == (prob_SQ >= 0.5))
+
+
+def mean_over_outputs(function: Callable[[Array, Array], float]) -> Callable[[Array, Array, bool], float]:
+    """A yes-or-no metric for several outputs: each class against the rest, every class alike (macro average)."""
+
+    def mean(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:  # noqa: ARG001
+        return float(np.mean([function(target_SQ[:, q], prob_SQ[:, q]) for q in range(target_SQ.shape[1])]))
+
+    return mean
 
 
 @dataclass(frozen=True)
 class Score:
-    """A function of targets and probabilities, and which way is better.
+    """A function of targets [S, Q], probabilities [S, Q] and whether just one of the Q classes is true.
 
-    Needs both classes where `needs_both` says so.
+    `needs_both`: each output must have rows that are and rows that are not.
     """
 
-    function: Callable[[Array, Array], float]
+    function: Callable[[Array, Array, bool], float]
     better: Literal["higher", "lower"]
     needs_both: bool
 
 
 METRICS: dict[str, Score] = {
-    "roc_auc": Score(roc_auc, "higher", needs_both=True),
-    "average_precision": Score(average_precision, "higher", needs_both=True),
+    "roc_auc": Score(mean_over_outputs(roc_auc), "higher", needs_both=True),
+    "average_precision": Score(mean_over_outputs(average_precision), "higher", needs_both=True),
     "log_loss": Score(log_loss, "lower", needs_both=False),
     "brier": Score(brier, "lower", needs_both=False),
+    "accuracy": Score(accuracy, "higher", needs_both=False),
+    "balanced_accuracy": Score(balanced_accuracy, "higher", needs_both=False),
 }
+WITH_INTERVAL = ("roc_auc", "accuracy", "balanced_accuracy")  # those that a report is read for
 
 
 @dataclass(frozen=True)
@@ -87,7 +133,7 @@ class Metric:
 
 
 # Told apart by their first word, since a tuner takes the latest value under a name: `epoch:` comes once an epoch of
-# each fold, `fold:` once a fold, `validation:` once a job, over all out-of-fold rows.
+# each fold, `fold:` once a fold, `validation:` once a job, over all out-of-fold rows, `test:` for a labelled test set.
 REPORTED: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -95,42 +141,52 @@ REPORTED: dict[str, Metric] = {
         *(Metric(f"epoch:{name}", score.better) for name, score in METRICS.items()),
         *(Metric(f"fold:{name}", score.better) for name, score in METRICS.items()),
         *(Metric(f"validation:{name}", score.better) for name, score in METRICS.items()),
+        *(Metric(f"test:{name}", score.better) for name, score in METRICS.items()),
     )
 }
 
 
-def score_all(target_S: Array, prob_S: Array) -> dict[str, float]:
-    """Every metric that these rows define: with one class only, those that rank are left out."""
-    has_both = len(np.unique(target_S)) == 2
-    return {n: s.function(target_S, prob_S) for n, s in METRICS.items() if has_both or not s.needs_both}
+def score_all(target_SQ: Array, prob_SQ: Array, *, is_one_of: bool) -> dict[str, float]:
+    """Every metric that these rows define: where an output has one class only, those that rank are left out."""
+    has_both = has_both_classes(target_SQ)
+    return {
+        name: score.function(target_SQ, prob_SQ, is_one_of)
+        for name, score in METRICS.items()
+        if has_both or not score.needs_both
+    }
 
 
-def bootstrap_interval(
-    function: Callable[[Array, Array], float],
-    target_S: Array,
-    prob_S: Array,
+def has_both_classes(target_SQ: Array) -> bool:
+    """Whether each output has rows that are and rows that are not."""
+    return bool(np.all(target_SQ.min(axis=0, initial=1) != target_SQ.max(axis=0, initial=0)))
+
+
+def bootstrap_intervals(
+    target_SQ: Array,
+    prob_SQ: Array,
     group_S: NDArray[np.str_],
     *,
+    is_one_of: bool,
     num_draws: int = 1000,
     seed: int = 0,
-) -> tuple[float, float]:
-    """The 95 % percentile interval of `function` over resampled groups (Efron & Tibshirani 1993, ch. 13).
+) -> dict[str, tuple[float, float]]:
+    """The 95 % percentile intervals of WITH_INTERVAL over resampled groups (Efron & Tibshirani 1993, ch. 13).
 
-    Groups are drawn, not rows, since several pictures of a patient are not independent. Draws that lack a class are
-    left out.
+    Groups are drawn, not rows, since several pictures of a patient are not independent. Draws in which a class is
+    absent are left out; where all are, so is the metric that needs them.
     """
     rng = np.random.default_rng(seed)
     _, code_S = np.unique(group_S, return_inverse=True)
     rows_of = np.split(np.argsort(code_S, kind="stable"), np.cumsum(np.bincount(code_S))[:-1])
-    values = []
+    values: dict[str, list[float]] = {name: [] for name in WITH_INTERVAL}
     for _ in range(num_draws):
         drawn = np.concatenate([rows_of[g] for g in rng.integers(0, len(rows_of), len(rows_of))])
-        if len(np.unique(target_S[drawn])) == 2:
-            values.append(function(target_S[drawn], prob_S[drawn]))
-    if not values:
-        return (float("nan"), float("nan"))
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+        has_both = has_both_classes(target_SQ[drawn])
+        for name in WITH_INTERVAL:
+            if has_both or not METRICS[name].needs_both:
+                values[name].append(METRICS[name].function(target_SQ[drawn], prob_SQ[drawn], is_one_of))
+    ends = {name: np.percentile(drawn, [2.5, 97.5]) for name, drawn in values.items() if drawn}
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
 
 def youden_threshold(target_S: Array, prob_S: Array) -> float:

@@ -1,34 +1,125 @@
-"""Targets: what kind of question the target column asks, and what follows: outputs, activation, loss."""
+"""Targets: what kind of question the target columns ask, and what follows: outputs, activation, loss, the answer."""
 
-# N batch · K outputs
+# N batch · S samples · K outputs, one a class (yes or no: one in all) · Q outputs that are judged
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Kind = Literal["binary", "multiclass", "multilabel"]
+Weights = NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Target:
-    """One question and its answers' names, in the order of class 0, class 1."""
+    """One question. Targets and probabilities are rows [K] of numbers in 0 to 1.
 
-    kind: Literal["binary"]
-    class_names: tuple[str, str]
+    binary: class 1 of two, K = 1. multiclass: one of K classes, by softmax. multilabel: any of K, by K sigmoids.
+    `of_interest` names the class of a multiclass target that is asked about: all classes are learned, one is answered.
+    """
+
+    kind: Kind
+    class_names: tuple[str, ...]
+    of_interest: str | None = None
 
     @property
     def num_outputs(self) -> int:
-        return 1
+        return 1 if self.kind == "binary" else len(self.class_names)
+
+    @property
+    def is_yes_no(self) -> bool:
+        """Whether one probability is the answer, and a threshold makes it yes or no."""
+        return self.kind == "binary" or self.of_interest is not None
+
+    @property
+    def is_one_of(self) -> bool:
+        """Whether the answer is one of several classes."""
+        return self.kind == "multiclass" and self.of_interest is None
+
+    @property
+    def answer_names(self) -> tuple[str, str]:
+        """What no and yes are called, where the answer is yes or no."""
+        if self.of_interest is not None:
+            return (f"not {self.of_interest}", self.of_interest)
+        return (self.class_names[0], self.class_names[1])
+
+    def asked(self, values_SK: NDArray[Any]) -> NDArray[Any]:
+        """Of targets or probabilities [S, K] the columns that are asked about and judged [S, Q]."""
+        if self.of_interest is None:
+            return values_SK
+        index = self.class_names.index(self.of_interest)
+        return values_SK[:, index : index + 1]
+
+    def class_of(self, targets_SK: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Each row's class as a number, to stratify by; of a multilabel row its rarest label, or K for none."""
+        if self.kind == "binary":
+            return targets_SK[:, 0].astype(np.intp)
+        rarest_first = np.argsort(targets_SK.sum(axis=0), kind="stable")
+        has_none_S = targets_SK.max(axis=1) == 0
+        rarest_S = rarest_first[targets_SK[:, rarest_first].argmax(axis=1)]
+        return np.asarray(np.where(has_none_S, targets_SK.shape[1], rarest_S), dtype=np.intp)
+
+    def counts(self, targets_SK: NDArray[np.float32]) -> dict[str, int]:
+        """How many rows each class has; a multilabel row counts for each of its labels."""
+        positives_K = targets_SK.sum(axis=0).astype(int).tolist()
+        if self.kind == "binary":
+            return {self.class_names[0]: len(targets_SK) - positives_K[0], self.class_names[1]: positives_K[0]}
+        return dict(zip(self.class_names, positives_K, strict=True))
+
+    def classes(self, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+        """The rows [S] of everything that must be seen to be learned: each class, and of each label its absence too."""
+        if self.kind == "multiclass":
+            return {name: is_S == 1 for name, is_S in zip(self.class_names, targets_SK.T, strict=True)}
+        if self.kind == "binary":
+            return {name: targets_SK[:, 0] == value for value, name in enumerate(self.class_names)}
+        pairs = zip(self.class_names, targets_SK.T, strict=True)
+        return {word: is_S == value for name, is_S in pairs for word, value in ((name, 1), (f"not {name}", 0))}
+
+    def judged(self, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+        """The rows [S] of what a ranking metric must see to judge: yes and no of the class of interest, or all."""
+        if self.of_interest is None:
+            return self.classes(targets_SK)
+        is_yes_S = self.asked(targets_SK)[:, 0] == 1
+        return {self.answer_names[0]: ~is_yes_S, self.answer_names[1]: is_yes_S}
+
+    def label(self, probs_K: NDArray[np.floating], thresholds_Q: tuple[float, ...]) -> list[str]:
+        """The names that probabilities [K] amount to: one, or for multilabel each that reaches its threshold."""
+        if self.is_yes_no:
+            prob = float(self.asked(probs_K[None])[0, 0])
+            return [self.answer_names[int(prob >= thresholds_Q[0])]]
+        if self.kind == "multiclass":
+            return [self.class_names[int(np.argmax(probs_K))]]
+        reached = zip(self.class_names, probs_K.tolist(), thresholds_Q, strict=True)
+        return [name for name, prob, threshold in reached if prob >= threshold]
+
+    def balanced(self, targets_SK: NDArray[np.float32]) -> Weights:
+        """Weights [K] that make the classes of these rows count alike: negatives ÷ positives of each sigmoid;
+        rows ÷ (K × rows of the class) of a softmax, whose mean over the rows is 1."""
+        positives_K = np.maximum(targets_SK.sum(axis=0), 1)
+        if self.kind == "multiclass":
+            return np.asarray(len(targets_SK) / (len(positives_K) * positives_K), dtype=np.float32)
+        return np.asarray((len(targets_SK) - positives_K) / positives_K, dtype=np.float32)
 
     def activation(self, logits_NK: Tensor) -> Tensor:
         """Probabilities in [0, 1] of logits of any shape that ends in K."""
-        return logits_NK.sigmoid()
+        return logits_NK.softmax(dim=-1) if self.kind == "multiclass" else logits_NK.sigmoid()
 
-    def loss(self, logits_NK: Tensor, targets_NK: Tensor, *, positive_weight: float) -> Tensor:
-        """Binary cross-entropy [N, K], not reduced; class 1 counts `positive_weight` times."""
+    def loss(self, logits_NK: Tensor, targets_NK: Tensor, *, weights_K: Weights) -> Tensor:
+        """Cross-entropy of each sample [N]: of the softmax, or the mean over the sigmoids.
+
+        A softmax's classes, and a sigmoid's yes, count `weights_K`. Weights of one change nothing.
+        """
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        weight = logits_NK.new_tensor(positive_weight)
-        return binary_cross_entropy_with_logits(logits_NK, targets_NK, pos_weight=weight, reduction="none")
+        weights = logits_NK.new_tensor(weights_K)
+        if self.kind == "multiclass":
+            return -(weights * targets_NK * logits_NK.log_softmax(dim=1)).sum(dim=1)
+        loss_NK = binary_cross_entropy_with_logits(logits_NK, targets_NK, pos_weight=weights, reduction="none")
+        return loss_NK.mean(dim=1)

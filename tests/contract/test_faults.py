@@ -135,6 +135,9 @@ CHANGES: dict[str, tuple[object, Outcome]] = {
     "class_name_column": ("other_words", lambda trained: trained.manifest["target"]["class_names"]),
     "group_column": ("other_group", lambda trained: trained.oof["fold"].tolist()),
     "metadata_columns": ('["age_approx"]', weights),
+    "log_columns": ('["age_approx"]', weights),
+    "use_picture_count": (True, weights),
+    "metadata_dropout": (0.5, weights),
     "folds": (3, lambda trained: len(trained.digests)),
     "split": ("other_fold", lambda trained: trained.oof["fold"].tolist()),
     "epochs": (2, lambda trained: len(trained.history)),
@@ -143,6 +146,9 @@ CHANGES: dict[str, tuple[object, Outcome]] = {
     "weight_decay": (0.5, weights),
     "class_weight": (3, weights),
     "tta": (3, lambda trained: trained.oof["probability"].tolist()),
+    "output_size": (2, weights),
+    "target_of_interest": ("benign", lambda trained: trained.oof["target"].tolist()),
+    "repeats": (2, lambda trained: len(trained.digests)),
     "seed": (1, weights),
 }
 PLATEAU_CHANGES: dict[str, tuple[object, Outcome]] = {
@@ -151,7 +157,7 @@ PLATEAU_CHANGES: dict[str, tuple[object, Outcome]] = {
     "lr_factor": (0.5, lambda trained: trained.history["lr"].tolist()),
 }
 ELSEWHERE = {
-    "output_size": "may only be 1 in this version",
+    "source": "test_sources.py",
     "batch_size_validation": "test_the_last_partial_batch_is_written_to_its_own_rows",
     "batch_size_test": "test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities",
     "metric": "test_the_best_epoch_is_that_of_the_metric_asked_for",
@@ -437,7 +443,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch_and_not_of_one_that_rounds
         is_told_apart |= len(set(losses.round(3))) < len(set(losses))
         probs = ask_fold(trained, record["fold"], rows)
         np.testing.assert_allclose(probs, rows["probability"], atol=1e-7)
-        recomputed = log_loss(rows["target"].to_numpy(np.float32), probs)
+        recomputed = log_loss(rows[["target"]].to_numpy(np.float32), probs[:, None], False)
         assert recomputed == pytest.approx(losses[record["best_epoch"]], abs=2e-7)
     assert is_told_apart, "the job should have epochs whose losses agree to three digits and are not the same"
 

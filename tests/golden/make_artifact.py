@@ -1,4 +1,4 @@
-"""Make artifact_v1: trains it, and works out by plain torch, without Lesion, what it must answer.
+"""Make artifact_v2: trains it, and works out by plain torch, without Lesion, what it must answer.
 
 Run once for a format version, `python tests/golden/make_artifact.py`; the folder is then committed and never made
 again, since what it guards is that later code reads earlier artifacts.
@@ -20,26 +20,38 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-GOLDEN = Path(__file__).parent / "artifact_v1"
+GOLDEN = Path(__file__).parent / "artifact_v2"
 ROWS = [
-    {"sex": "male", "age_approx": 45, "anatom_site_general_challenge": "torso"},
-    {"sex": "female", "age_approx": "80.0"},
-    {"age_approx": 1e6, "anatom_site_general_challenge": "never seen"},
+    {"sex": "male", "age_approx": 45, "prior": True, "size_mm": 3.5},
+    {"sex": "female", "age_approx": "80.0", "prior": "no"},
+    {"age_approx": 1e6, "sex": "never seen", "size_mm": 0},
     {},
 ]
+KINDS = ["keratosis", "melanoma", "nevus"]
 
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from factories import draw_picture, run_job, write_job
+    from factories import draw_picture, run_job, sample_frame, write_job
     from lesion.sagemaker import prepare_libraries
 
     prepare_libraries()
 
     with tempfile.TemporaryDirectory() as folder:
+        number = np.arange(18)
+        frame = sample_frame().assign(
+            kind=[KINDS[value] for value in number % 3],
+            prior=["yes", "no", ""] * 6,
+            size_mm=(number * 7 % 11) ** 2,
+        )
         root = write_job(
             Path(folder),
+            frame=frame,
             has_test=False,
+            target_column="kind",
+            target_of_interest="melanoma",
+            metadata_columns="sex,age_approx,prior,size_mm",
+            log_columns="size_mm",
             model="test_efficientnet",
             image_size=32,
             folds=2,
@@ -53,13 +65,13 @@ def main() -> None:
         shutil.copytree(root / "model", GOLDEN)
     # As high as the network's square, so that its middle square is taken and nothing is resized.
     draw_picture(GOLDEN / "picture.png", is_positive=True, seed=123, side_px=32)
-    probs = [answer(GOLDEN, GOLDEN / "picture.png", row) for row in ROWS]
-    expected = [{"metadata": row, "probability": prob} for row, prob in zip(ROWS, probs, strict=True)]
+    answers = [answer(GOLDEN, GOLDEN / "picture.png", row) for row in ROWS]
+    expected = [{"metadata": row, "probabilities": probs} for row, probs in zip(ROWS, answers, strict=True)]
     (GOLDEN / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
 
 
-def answer(artifact: Path, picture: Path, row: dict[str, object]) -> float:
-    """The probability by docs/artifact.md alone: safetensors, timm and arithmetic."""
+def answer(artifact: Path, picture: Path, row: dict[str, object]) -> list[float]:
+    """The probabilities by docs/artifact.md alone: safetensors, timm and arithmetic."""
     manifest = json.loads((artifact / "manifest.json").read_text())
     pixels_HWC = np.asarray(Image.open(picture))
     margin = (pixels_HWC.shape[1] - pixels_HWC.shape[0]) // 2
@@ -83,8 +95,8 @@ def answer(artifact: Path, picture: Path, row: dict[str, object]) -> float:
             for view_CHW in views_VCHW:
                 features = torch.cat([backbone(view_CHW[None]), hidden_M], dim=1)
                 logit = F.linear(features, tensors["head.weight"], tensors["head.bias"])
-                probs.append(logit.double().sigmoid().item())
-    return float(np.mean(probs))
+                probs.append(logit.double().softmax(dim=1)[0].tolist())
+    return [float(prob) for prob in np.mean(probs, axis=0)]
 
 
 def encoded(row: dict[str, object], columns: list[dict[str, object]]) -> list[float]:
@@ -95,8 +107,11 @@ def encoded(row: dict[str, object], columns: list[dict[str, object]]) -> list[fl
             features += [float(value == word) for word in column["categories"]]
         elif value is None:
             features += [0.0, 1.0]
+        elif column["kind"] == "boolean":
+            features += [1.0 if value in (True, "yes") else -1.0, 0.0]
         else:
-            features += [float(np.clip((float(value) - column["mean"]) / column["std"], -10, 10)), 0.0]
+            number = np.log1p(float(value)) if column["is_log"] else float(value)
+            features += [float(np.clip((number - column["mean"]) / column["std"], -10, 10)), 0.0]
     return features
 
 

@@ -43,12 +43,12 @@ def manifest_of(*records: FoldRecord) -> Manifest:
         algorithm="classify",
         model="test_resnet",
         model_args={"pad_type": "same"},
-        target={"kind": "binary", "class_names": ["benign", "malignant"], "threshold": 0.25},
+        target={"kind": "binary", "class_names": ["benign", "malignant"], "of_interest": None, "thresholds": [0.25]},
         preprocessing=Preprocess(32, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
         num_views=3,
         metadata_columns=["age"],
         image_column="image_name",
-        target_column="target",
+        target_columns=["target"],
         metrics={"overall": {"roc_auc": 0.9}},
         data_fingerprint="abc",
         config={"epochs": 1},
@@ -114,7 +114,7 @@ def test_an_artifact_is_its_manifest_and_a_file_a_fold_and_nothing_else(folder):
 
 def test_the_manifest_is_plain_sorted_json_with_the_format_on_it(folder):
     fields = json.loads((folder / "manifest.json").read_text())
-    assert list(fields) == sorted(fields) and fields["format_version"] == FORMAT_VERSION == 1
+    assert list(fields) == sorted(fields) and fields["format_version"] == FORMAT_VERSION == 2
     assert fields["packages"]["torch"] == torch.__version__.split("+")[0]
 
 
@@ -156,9 +156,9 @@ def test_a_manifest_cannot_reach_outside_its_folder(folder, file):
 
 @pytest.mark.parametrize("packages", [{"lesion": "9.9"}, {}, None, [], "lesion"])
 def test_a_newer_format_is_refused_with_both_versions(folder, packages):
-    rewrite(folder, format_version=2, packages=packages)
+    rewrite(folder, format_version=3, packages=packages)
     written = "9.9" if packages == {"lesion": "9.9"} else r"\?"
-    assert re.search(rf"format 2 \(written by Lesion {written}\); this version reads 1", refused(folder))
+    assert re.search(rf"format 3 \(written by Lesion {written}\); this version reads 1 to 2", refused(folder))
 
 
 def test_a_manifest_of_no_version_is_refused(folder):
@@ -231,7 +231,7 @@ def test_a_write_that_fails_keeps_the_old_bytes(tmp_path):
 
 @given(prob=st.floats(0, 1))
 def test_the_label_is_class_one_from_the_threshold_on(prob):
-    assert manifest_of().label(prob) == ("malignant" if prob >= 0.25 else "benign")
+    assert manifest_of().labels(np.array([prob])) == ["malignant" if prob >= 0.25 else "benign"]
 
 
 def test_a_trained_artifact_is_small_in_files(trained_root):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.config import BUILT_IN_NAMES, describe
+from lesion.data.sources.formats import FORMATS
 from lesion.errors import UserError
 from lesion.metrics import METRICS
 
@@ -30,14 +31,20 @@ VALID = {
     "image_size": st.integers(32, 2048),
     "image_mean": st.one_of(st.none(), colours),
     "image_std": st.one_of(st.none(), colours),
-    "output_size": st.just(1),
+    "output_size": st.one_of(st.none(), st.integers(1, 1000)),
+    "source": st.sampled_from(["auto", *FORMATS]),
     "image_column": st.one_of(st.none(), words),
-    "target_column": words,
+    "target_column": st.lists(words, min_size=1, max_size=4),
+    "target_of_interest": st.one_of(st.none(), words),
     "class_name_column": st.one_of(st.none(), words),
     "group_column": words,
-    "metadata_columns": st.lists(words, max_size=4),
+    "metadata_columns": st.one_of(st.none(), st.lists(words, max_size=4)),
+    "log_columns": st.lists(words, max_size=4),
+    "use_picture_count": st.booleans(),
+    "metadata_dropout": st.floats(0, 1, exclude_max=True),
     "folds": st.integers(2, 100),
     "split": words,
+    "repeats": st.integers(1, 20),
     "epochs": st.integers(1, 10_000),
     "patience": st.integers(1, 99),
     "batch_size_train": st.integers(4, 999),
@@ -91,7 +98,6 @@ def test_defaults_are_those_of_the_brief():
         "lr_factor": 0.4,
         "lr_patience": 1,
         "num_workers": "auto",
-        "output_size": 1,
         "patience": 3,
         "tta": 3,
         "weight_decay": 0.0,
@@ -115,8 +121,8 @@ def test_a_number_may_be_written_as_tuners_write_it(text, value):
 
 @pytest.mark.parametrize("text", ["0123", "1e3", "1.0", "true", "[1]", "{1, 2}", '{"a": 1}'])
 def test_what_looks_like_something_else_stays_text_for_a_text(text):
-    assert ClassifyConfig.parse({"target_column": text}).target_column == text
-    assert ClassifyConfig.parse({"target_column": json.dumps(text)}).target_column == text
+    assert ClassifyConfig.parse({"group_column": text}).group_column == text
+    assert ClassifyConfig.parse({"group_column": json.dumps(text)}).group_column == text
 
 
 def test_a_list_may_be_bare_words():
@@ -237,7 +243,7 @@ jsonish = st.recursive(
 @example("folds", "[" * 9999)
 @example("image_mean", "[0.1]")
 @example("epochs", "('a')")
-@example("target_column", "b'x'")
+@example("group_column", "b'x'")
 def test_no_text_brings_out_anything_but_a_config_or_a_user_error(name, text):
     try:
         config = ClassifyConfig.parse({name: text})

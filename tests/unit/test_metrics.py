@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from lesion.metrics import (
     METRICS,
     REPORTED,
+    accuracy,
     average_precision,
-    bootstrap_interval,
+    balanced_accuracy,
+    bootstrap_intervals,
     brier,
     log_loss,
     roc_auc,
@@ -69,15 +71,17 @@ def test_average_precision_of_a_constant_is_the_prevalence():
 
 
 def test_log_loss_by_hand():
-    assert log_loss(TARGETS, PROBS) == pytest.approx(-math.log(0.9 * 0.4 * 0.5 * 0.9) / 4, rel=1e-6)
+    assert log_loss(TARGETS[:, None], PROBS[:, None], False) == pytest.approx(
+        -math.log(0.9 * 0.4 * 0.5 * 0.9) / 4, rel=1e-6
+    )
 
 
 def test_log_loss_of_a_sure_mistake_is_finite():
-    assert log_loss(np.array([1.0]), np.array([0.0], np.float32)) == pytest.approx(-math.log(1e-7))
+    assert log_loss(np.array([[1.0]]), np.array([[0.0]], np.float32), False) == pytest.approx(-math.log(1e-7))
 
 
 def test_brier_by_hand():
-    assert brier(TARGETS, PROBS) == pytest.approx((0.01 + 0.36 + 0.25 + 0.01) / 4, rel=1e-6)
+    assert brier(TARGETS[:, None], PROBS[:, None], False) == pytest.approx((0.01 + 0.36 + 0.25 + 0.01) / 4, rel=1e-6)
 
 
 def test_youden_by_hand():
@@ -102,26 +106,69 @@ def test_youden_is_the_best_of_all_thresholds(rows):
     assert index(youden_threshold(target_S, prob_S)) == pytest.approx(max(map(index, np.unique(prob_S))))
 
 
+# Three classes and five rows, the third and the fifth answered wrongly.
+CLASSES = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 2]]
+CLASS_PROBS = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.7, 0.2], [0.5, 0.25, 0.25]])
+
+
+def test_metrics_of_several_classes_by_hand():
+    assert accuracy(CLASSES, CLASS_PROBS, True) == pytest.approx(3 / 5)
+    assert balanced_accuracy(CLASSES, CLASS_PROBS, True) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert log_loss(CLASSES, CLASS_PROBS, True) == pytest.approx(-math.log(0.8 * 0.6 * 0.2 * 0.7 * 0.25) / 5)
+    squares = (0.06 + 0.26 + 0.98 + 0.14 + 0.875) / 5
+    assert brier(CLASSES, CLASS_PROBS, True) == pytest.approx(squares)
+
+
+def test_metrics_of_several_classes_are_scikit_learns():
+    rng = np.random.default_rng(4)
+    true_S, logits_SK = rng.integers(0, 4, 200), rng.normal(size=(200, 4))
+    probs_SK = np.exp(logits_SK) / np.exp(logits_SK).sum(axis=1, keepdims=True)
+    found = score_all(np.eye(4)[true_S], probs_SK, is_one_of=True)
+    assert found["roc_auc"] == pytest.approx(
+        sklearn.metrics.roc_auc_score(true_S, probs_SK, multi_class="ovr", average="macro")
+    )
+    assert found["log_loss"] == pytest.approx(sklearn.metrics.log_loss(true_S, probs_SK))
+    answered_S = probs_SK.argmax(axis=1)
+    assert found["balanced_accuracy"] == pytest.approx(sklearn.metrics.balanced_accuracy_score(true_S, answered_S))
+    assert found["average_precision"] == pytest.approx(
+        sklearn.metrics.average_precision_score(np.eye(4)[true_S], probs_SK, average="macro")
+    )
+
+
+def test_metrics_of_several_labels_are_means_over_them():
+    targets_SQ = np.array([[1, 0], [0, 0], [1, 1], [0, 1]], np.float32)
+    probs_SQ = np.array([[0.9, 0.6], [0.6, 0.4], [0.5, 0.7], [0.1, 0.1]])
+    found = score_all(targets_SQ, probs_SQ, is_one_of=False)
+    assert found["roc_auc"] == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert found["accuracy"] == pytest.approx(5 / 8)  # wrong: row 1 of the first, rows 0 and 3 of the second
+
+
 @pytest.mark.parametrize("name", METRICS)
-def test_no_metric_depends_on_the_order_of_rows(name):
+@pytest.mark.parametrize("is_one_of", [False, True])
+def test_no_metric_depends_on_the_order_of_rows(name, is_one_of):
     rng = np.random.default_rng(0)
-    target_S, prob_S = rng.integers(0, 2, 50).astype(np.float32), rng.random(50).astype(np.float32)
-    order = rng.permutation(50)
-    assert METRICS[name].function(target_S[order], prob_S[order]) == pytest.approx(
-        METRICS[name].function(target_S, prob_S)
+    targets_SQ = np.eye(3)[rng.integers(0, 3, 50)] if is_one_of else rng.integers(0, 2, (50, 3)).astype(float)
+    probs_SQ = rng.dirichlet([1, 1, 1], 50)
+    order, function = rng.permutation(50), METRICS[name].function
+    assert function(targets_SQ[order], probs_SQ[order], is_one_of) == pytest.approx(
+        function(targets_SQ, probs_SQ, is_one_of)
     )
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_every_metric_calls_the_right_answer_better_than_the_wrong(name):
+@pytest.mark.parametrize("is_one_of", [False, True])
+def test_every_metric_calls_the_right_answer_better_than_the_wrong(name, is_one_of):
     score = METRICS[name]
-    right, wrong = score.function(TARGETS, TARGETS), score.function(TARGETS, 1 - TARGETS)
+    targets_SQ = CLASSES if is_one_of else TARGETS[:, None]
+    wrong_SQ = np.roll(targets_SQ, 1, axis=1) if is_one_of else 1 - targets_SQ
+    right, wrong = score.function(targets_SQ, targets_SQ, is_one_of), score.function(targets_SQ, wrong_SQ, is_one_of)
     assert right > wrong if score.better == "higher" else right < wrong
 
 
 def test_rows_of_one_class_leave_out_what_needs_both():
-    assert set(score_all(np.zeros(3), np.array([0.1, 0.2, 0.3]))) == {"log_loss", "brier"}
-    assert set(score_all(TARGETS, PROBS)) == set(METRICS)
+    of_one = score_all(np.zeros((3, 1)), np.array([[0.1], [0.2], [0.3]]), is_one_of=False)
+    assert set(METRICS) - set(of_one) == {"roc_auc", "average_precision"}
+    assert set(score_all(TARGETS[:, None], PROBS[:, None], is_one_of=False)) == set(METRICS)
 
 
 def test_the_list_of_metrics_is_within_the_platforms_limits():
@@ -146,20 +193,22 @@ def test_a_number_that_is_none_is_not_scraped():
     assert re.findall(metric.regex, metric.line(math.nan)) == []
 
 
+def roc_auc_interval(target_S, prob_S, group_S):
+    return bootstrap_intervals(target_S[:, None], prob_S[:, None], group_S, is_one_of=False, num_draws=300)["roc_auc"]
+
+
 def test_the_interval_holds_the_point():
     rng = np.random.default_rng(1)
     target_S = (rng.random(200) < 0.3).astype(np.float32)
     prob_S = np.clip(0.3 * target_S + rng.random(200) * 0.7, 0, 1)
-    low, high = bootstrap_interval(roc_auc, target_S, prob_S, np.arange(200).astype(str), num_draws=300)
+    low, high = roc_auc_interval(target_S, prob_S, np.arange(200).astype(str))
     assert 0.5 < low < roc_auc(target_S, prob_S) < high <= 1
 
 
 def test_the_interval_has_the_width_of_the_binomial():
     """The mean of n outcomes has the standard error √(p (1 − p) ∕ n); 95 % lie within ± 1.96 of it."""
-    target_S = np.repeat([0.0, 1.0], [70, 30])
-    low, high = bootstrap_interval(
-        lambda target_S, _: float(target_S.mean()), target_S, target_S, np.arange(100).astype(str)
-    )
+    targets_SQ, probs_SQ = np.zeros((100, 1)), np.repeat([0.0, 1.0], [70, 30])[:, None]
+    low, high = bootstrap_intervals(targets_SQ, probs_SQ, np.arange(100).astype(str), is_one_of=False)["accuracy"]
     assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.3 * 0.7 / 100), rel=0.15)
 
 
@@ -171,7 +220,7 @@ def test_copies_of_a_patient_add_no_certainty():
     copies = np.arange(60).repeat(5)
 
     def width(groups: np.ndarray, rows: np.ndarray) -> float:
-        low, high = bootstrap_interval(roc_auc, target_S[rows], prob_S[rows], groups, num_draws=300)
+        low, high = roc_auc_interval(target_S[rows], prob_S[rows], groups)
         return high - low
 
     once = width(group_S, np.arange(60))
@@ -179,5 +228,6 @@ def test_copies_of_a_patient_add_no_certainty():
     assert width(np.arange(300).astype(str), copies) < 0.7 * once  # what drawing rows would have claimed
 
 
-def test_an_interval_that_no_draw_defines_is_no_number():
-    assert all(map(math.isnan, bootstrap_interval(roc_auc, np.zeros(3), np.zeros(3), np.array(["a", "b", "c"]))))
+def test_an_interval_that_no_draw_defines_is_left_out():
+    of_one = bootstrap_intervals(np.zeros((3, 1)), np.zeros((3, 1)), np.array(["a", "b", "c"]), is_one_of=False)
+    assert "roc_auc" not in of_one and of_one["accuracy"] == (1.0, 1.0)

@@ -1,10 +1,10 @@
-"""Folds: which rows are held back. One integer a row; knows nothing of pixels."""
+"""Folds: which rows are held back, by which fold. A mask a fold; knows nothing of pixels."""
 
-# S samples
+# S samples · F folds
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,39 +12,47 @@ from numpy.typing import NDArray
 
 from lesion.errors import UserError
 
-SPLITS = ("group_kfold", "stratified_group_kfold", "kfold", "stratified_kfold")
-NEVER = -1  # the fold of rows that are trained on and never held out
+SPLITS = ("group_kfold", "stratified_group_kfold", "kfold", "stratified_kfold", "leave_one_group_out")
+MAX_FOLDS = 100  # each is a network that is trained, kept and asked
 
-Folds = NDArray[np.int64]
+Folds = NDArray[np.bool_]  # [F, S]: True where the fold holds the row out
+Classes = Mapping[str, NDArray[np.bool_]]  # a mask [S] of the rows of each class
 
 
 def assign_folds(
     group_S: NDArray[np.str_] | None,
-    target_S: NDArray[np.float32],
+    class_S: NDArray[np.intp],
     num_folds: int,
     *,
     seed: int,
     split: str = "group_kfold",
+    repeats: int = 1,
     name_S: NDArray[np.str_] | None = None,
 ) -> Folds:
-    """The fold in [0, num_folds) of each row, by scikit-learn's splitter of that name.
+    """Which rows each fold holds out [F, S], by scikit-learn's splitter of that name.
 
-    Rows are first put in the order of their groups (or of `name_S` where the split knows no groups), so a shuffled CSV
-    gives the same folds. group_kfold balances the folds' sizes and takes no seed. Raises UserError where there are
-    fewer groups or
-    rows than folds.
+    Each row is held out once, or with `repeats` as often, each time among others. Rows are first put in the order of
+    their groups (or of `name_S` where the split knows no groups), so a shuffled CSV gives the same folds. group_kfold
+    balances the folds' sizes and takes the seed only from the second time on. Raises UserError where there are fewer
+    groups, rows, or rows of a class than folds.
     """
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
-
-    splitters: dict[str, Any] = {
-        "group_kfold": lambda: GroupKFold(num_folds),
-        "stratified_group_kfold": lambda: StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed),
-        "kfold": lambda: KFold(num_folds, shuffle=True, random_state=seed),
-        "stratified_kfold": lambda: StratifiedKFold(num_folds, shuffle=True, random_state=seed),
-    }
     has_groups = "group" in split
     key_S = group_S if has_groups else name_S
-    num_units = len(target_S) if key_S is None else len(np.unique(key_S))
+    num_units = len(class_S) if key_S is None else len(np.unique(key_S))
+    if split == "leave_one_group_out":
+        num_folds = num_units
+        if not 2 <= num_units <= MAX_FOLDS:
+            raise UserError(
+                f"leave_one_group_out would train {num_units:,} networks, one a group; it can be 2 to {MAX_FOLDS}",
+                do="Set split=group_kfold.",
+            )
+        if repeats > 1:
+            raise UserError("leave_one_group_out is the same each time", do="Set repeats=1, or split=group_kfold.")
+    if num_folds * repeats > MAX_FOLDS:
+        raise UserError(
+            f"{repeats} times {num_folds} folds are {num_folds * repeats} networks",
+            do=f"Set folds and repeats to at most {MAX_FOLDS} together.",
+        )
     if num_units < num_folds:
         units = "groups" if has_groups else "rows"
         raise UserError(
@@ -52,20 +60,22 @@ def assign_folds(
             do=f"Set folds to at most {num_units}, or add {units}.",
         )
     if "stratified" in split:
-        fewest = int(np.bincount(target_S.astype(int), minlength=2).min())
+        fewest = int(np.unique(class_S, return_counts=True)[1].min())
         if fewest < num_folds:
             raise UserError(
                 f"{num_folds} stratified folds need {num_folds} rows of each class, and one class has {fewest}",
                 do=f"Set folds to at most {max(fewest, 2)}, or add rows of that class.",
             )
-    order = np.arange(len(target_S)) if key_S is None else np.argsort(key_S, kind="stable")
+    order = np.arange(len(class_S)) if key_S is None else np.argsort(key_S, kind="stable")
     groups = None if not has_groups or group_S is None else group_S[order]
-    fold_S = np.full(len(target_S), NEVER)
-    for fold, (_, held) in enumerate(splitters[split]().split(order, target_S[order].astype(int), groups)):
-        fold_S[order[held]] = fold
-    if len(np.unique(fold_S)) < num_folds:
+    held_FS = np.zeros((num_folds * repeats, len(class_S)), dtype=bool)
+    for time in range(repeats):
+        splits = _splitter(split, num_folds, seed=seed + time, is_first=time == 0).split(order, class_S[order], groups)
+        for fold, (_, held) in enumerate(splits):
+            held_FS[time * num_folds + fold, order[held]] = True
+    if not held_FS.any(axis=1).all():
         raise UserError(f"{split} left a fold of {num_folds} empty", do="Set fewer folds, or another split.")
-    return fold_S
+    return held_FS
 
 
 def folds_from_column(text_S: NDArray[np.str_]) -> Folds:
@@ -73,37 +83,47 @@ def folds_from_column(text_S: NDArray[np.str_]) -> Folds:
     values = sorted(
         set(text_S.tolist()), key=lambda value: (0, float(value), value) if _is_number(value) else (1, 0.0, value)
     )
-    if len(values) < 2:
+    if not 2 <= len(values) <= MAX_FOLDS:
         raise UserError(
-            f"the fold column holds one value only, {values[0]}",
-            do="Give at least two folds, or set split=group_kfold.",
+            f"the fold column holds {len(values)} different values, such as {values[0]}; it can be 2 to {MAX_FOLDS}",
+            do="Name a column of folds, or set split=group_kfold.",
         )
-    number = {value: fold for fold, value in enumerate(values)}
-    return np.array([number[value] for value in text_S.tolist()])
+    return np.array([text_S == value for value in values])
 
 
-def check_folds(fold_S: Folds, target_S: NDArray[np.float32], group_S: NDArray[np.str_] | None) -> None:
-    """Raises one UserError that names each fold which lacks a class on either side, or shares a group with another."""
+def check_folds(held_FS: Folds, learned: Classes, judged: Classes, group_S: NDArray[np.str_] | None) -> None:
+    """Raises one UserError that names each fold which lacks a class on a side, or shares a group with another.
+
+    Training rows need all classes that are `learned`, held-out rows those that are `judged`: none, where the metric
+    that picks the best epoch can do without.
+    """
     problems = []
-    for fold, held_S in each_fold(fold_S):
-        for side, rows in (("held-out", held_S), ("training", ~held_S)):
-            classes = np.unique(target_S[rows])
-            problems += [f"fold {fold} has no {side} row of class {value}" for value in (0, 1) if value not in classes]
+    for fold, held_S in enumerate(held_FS):
+        for side, rows_S, classes in (("held-out", held_S, judged), ("training", ~held_S, learned)):
+            lacking = [name for name, is_class_S in classes.items() if not (rows_S & is_class_S).any()]
+            problems += [f"fold {fold} has no {side} row of class {name}" for name in lacking]
         if group_S is not None:
             shared = np.intersect1d(group_S[held_S], group_S[~held_S])
             if len(shared):
                 problems.append(f"fold {fold} shares {len(shared)} groups with other rows, such as {shared[0]}")
     if problems:
+        more = f" and {len(problems) - 6} more" if len(problems) > 6 else ""
+        remedy = " or metric=log_loss, which needs no class held out" if judged else ""
         raise UserError(
-            "; ".join(problems[:6]),
-            do="Set fewer folds or split=stratified_group_kfold, or correct the groups, folds or validation rows.",
+            "; ".join(problems[:6]) + more,
+            do=f"Set fewer folds or split=stratified_group_kfold{remedy}, or correct the groups, folds or targets.",
         )
 
 
-def each_fold(fold_S: Folds) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    """Each fold's number with the mask of the rows it holds out."""
-    for fold in range(int(fold_S.max()) + 1):
-        yield fold, fold_S == fold
+def _splitter(split: str, num_folds: int, *, seed: int, is_first: bool) -> Any:
+    from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
+
+    if split == "group_kfold":
+        return GroupKFold(num_folds) if is_first else GroupKFold(num_folds, shuffle=True, random_state=seed)
+    if split == "leave_one_group_out":
+        return LeaveOneGroupOut()
+    seeded = {"stratified_group_kfold": StratifiedGroupKFold, "kfold": KFold, "stratified_kfold": StratifiedKFold}
+    return seeded[split](num_folds, shuffle=True, random_state=seed)
 
 
 def _is_number(text: str) -> bool:

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import io
 import struct
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
+from lesion.data import dicom
 from lesion.errors import UserError
 
 Pixels = NDArray[np.uint8]
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".gif"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".j2k", ".gif"} | dicom.SUFFIXES
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
 MAX_PIXELS = 100_000_000  # 300 MB once decoded; the largest dermoscopy and histology cameras stay below 50 million
 
@@ -24,11 +26,13 @@ MAX_PIXELS = 100_000_000  # 300 MB once decoded; the largest dermoscopy and hist
 def decode(content: bytes, *, name: object = "picture") -> Pixels:
     """One picture as uint8 RGB [H, W, 3], turned upright as its EXIF says; the first frame of several.
 
-    16-bit grey keeps its upper byte, transparency is laid on black, CMYK is converted. `name` is what an error calls
-    it.
+    16 bits keep their upper byte, transparency is laid on black, colours are brought to sRGB by the profile that comes
+    with them (docs/decisions/0010). DICOM is shown as `dicom.pixels` says. `name` is what an error calls it.
     Raises UserError (kind `unreadable_image`) for anything truncated, foreign, or larger than MAX_PIXELS.
     """
     try:
+        if dicom.is_dicom(content):
+            return dicom.pixels(content, max_pixels=MAX_PIXELS)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise _unreadable(name, f"{image.width}×{image.height} px is more than {MAX_PIXELS:,} pixels")
@@ -61,6 +65,11 @@ def read(path: Path) -> Pixels:
     return decode(content, name=path)
 
 
+def header(content: bytes) -> dict[str, str | float]:
+    """The metadata that a picture carries itself, by column name: a DICOM file's; of any other none."""
+    return dicom.metadata(content) if dicom.is_dicom(content) else {}
+
+
 def _to_rgb(image: Image.Image) -> Pixels:
     if image.mode.startswith("I;16") or image.mode == "I":  # Pillow's own conversion would clip at 255, not scale
         grey_HW = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
@@ -70,7 +79,23 @@ def _to_rgb(image: Image.Image) -> Pixels:
     if image.has_transparency_data:
         clear = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear)
+    if (profile := image.info.get("icc_profile")) and (to_srgb := _transform(profile, image.mode)):
+        image = ImageCms.applyTransform(image, to_srgb) or image
     return np.array(image.convert("RGB"))  # a copy: writable, and independent of the file's buffer
+
+
+@lru_cache(maxsize=16)  # pictures of one camera share their profile
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """How pixels with this colour profile become sRGB; None where they are, or where the profile is of no use."""
+    if mode not in {"RGB", "CMYK"}:
+        return None
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(own).lower():
+            return None
+        return ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):  # broken, or of another colour model than the pixels
+        return None
 
 
 def _unreadable(name: object, why: str) -> UserError:

@@ -35,11 +35,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source's pictures with the features and targets of all its rows; what one fold's loaders share."""
+    """A source's pictures with the features and targets of all its rows; what one fold's loaders share.
+
+    `nothing_M` are the features of a row that says nothing.
+    """
 
     source: Source
     metadata_SM: NDArray[np.float32]
     targets_SK: NDArray[np.float32]
+    nothing_M: NDArray[np.float32]
 
 
 def training_batches(rows_S: Indices, batch_size: int, *, seed: int, fold: int, epoch: int) -> list[Indices]:
@@ -64,12 +68,14 @@ def load(
     *,
     num_workers: int,
     key: tuple[int, ...] = (0,),
+    metadata_dropout: float = 0.0,
 ) -> Iterator[Batch]:
     """The batches one after another, `num_workers` threads reading ahead; 0 reads in the caller's thread.
 
     Threads and not processes: Pillow, OpenCV and albumentations' kernels let go of the interpreter's lock, and
     /dev/shm, 64 MiB on SageMaker, is not needed. Each sample's randomness comes from (*key, its row), with
     key = (seed, fold, epoch) in training.
+    A share `metadata_dropout` of the samples loses all its metadata, so that a network learns to do without.
     `transform_factory` makes one transform for each thread. Raises what reading raises, at the batch concerned.
     """
     own = threading.local()
@@ -81,7 +87,11 @@ def load(
         return np.ascontiguousarray(image_HWC.transpose(2, 0, 1))
 
     def assemble(index_N: Indices, images: list[NDArray[np.uint8]]) -> Batch:
-        return Batch(index_N, np.stack(images), dataset.metadata_SM[index_N], dataset.targets_SK[index_N])
+        metadata_NM = dataset.metadata_SM[index_N]
+        if metadata_dropout:
+            draws_N = [np.random.default_rng(np.random.SeedSequence([*key, index, 1])).random() for index in index_N]
+            metadata_NM[np.array(draws_N) < metadata_dropout] = dataset.nothing_M
+        return Batch(index_N, np.stack(images), metadata_NM, dataset.targets_SK[index_N])
 
     if num_workers == 0:
         for index_N in batches:

@@ -1,4 +1,4 @@
-"""Table: the rows of a data set, no pixels. One entry a sample in every column; the order is the CSV's and stays so."""
+"""Table: the rows of a data set, no pixels. One entry a sample in every column; their order is the source's own."""
 
 # S samples
 
@@ -15,45 +15,54 @@ from numpy.typing import NDArray
 
 from lesion.data.images import Pixels
 from lesion.data.metadata import Row
-from lesion.errors import UserError
+
+USUAL_METADATA = ("sex", "age_approx", "anatom_site_general_challenge")  # of the SIIM-ISIC challenge
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column holds what. None where a table has no such thing: a test set has no target."""
+    """Which columns are wanted of a data set, and which of them it must have."""
 
-    image: str | None
-    metadata: tuple[str, ...]
-    target: str | None = None
+    image: str | None = None  # None: the first of the usual names that is there
+    metadata: tuple[str, ...] | None = None  # None: those of USUAL_METADATA that are there
+    targets: tuple[str, ...] = ()
+    are_targets_needed: bool = False  # else taken where they are there: a test set may have none
     class_name: str | None = None
     group: str | None = None
+    is_group_needed: bool = False
     fold: str | None = None
 
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Columns of S rows: names (unique), targets (float32, 0 or 1), groups and folds as text, metadata as written."""
+    """Columns of S rows: names (unique), targets, groups, folds and metadata, all as text as they were written."""
 
     name_S: NDArray[np.str_]
-    metadata: pd.DataFrame  # text, missing as NA; one column for each of Columns.metadata, in that order
-    target_S: NDArray[np.float32] | None = None
+    metadata: pd.DataFrame  # missing cells as NA; one column for each of Columns.metadata, in that order
+    targets: pd.DataFrame | None = None  # no cell missing; one column, or one for each label
+    class_name_S: NDArray[np.str_] | None = None  # what the class of a row is called, "" where that is not said
     group_S: NDArray[np.str_] | None = None
     fold_S: NDArray[np.str_] | None = None
     is_held_S: NDArray[np.bool_] | None = None  # True on the rows of a validation channel
-    class_names: tuple[str, str] = ("0", "1")
     image_column: str = "image_name"
+    where: str = "the table"  # what an error calls it
 
     def __len__(self) -> int:
         return len(self.name_S)
 
     def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> SampleTable:
         """The rows that a mask or a list of positions picks, in its order."""
+        index = np.arange(len(self))[keep]
+        arrays = ("class_name_S", "group_S", "fold_S", "is_held_S")
         picked: dict[str, Any] = {
-            column: None if (values := getattr(self, column)) is None else values[keep]
-            for column in ("target_S", "group_S", "fold_S", "is_held_S")
+            name: None if (values := getattr(self, name)) is None else values[index] for name in arrays
         }
         return replace(
-            self, name_S=self.name_S[keep], metadata=self.metadata.iloc[np.arange(len(self))[keep]], **picked
+            self,
+            name_S=self.name_S[index],
+            metadata=self.metadata.iloc[index],
+            targets=None if self.targets is None else self.targets.iloc[index],
+            **picked,
         )
 
     def metadata_rows(self) -> list[Row]:
@@ -61,14 +70,38 @@ class SampleTable:
         cells = self.metadata.astype(object).where(self.metadata.notna(), None)
         return [dict(zip(self.metadata.columns, row, strict=True)) for row in cells.itertuples(index=False, name=None)]
 
+    @property
+    def unit_S(self) -> NDArray[np.str_]:
+        """What is independent of what: each row's group, or where there are none the row itself."""
+        return self.name_S if self.group_S is None else self.group_S
+
     def fingerprint(self) -> str:
         """A digest of names, targets, groups and metadata: the same rows in the same order give the same one."""
         digest = hashlib.sha256()
-        for column in (self.name_S, self.target_S, self.group_S, self.fold_S):
+        for column in (self.name_S, self.group_S, self.fold_S):
             digest.update(b"none" if column is None else "\x1f".join(map(str, column.tolist())).encode())
             digest.update(b"\x1e")
-        digest.update(self.metadata.to_csv(index=False).encode())
+        for frame in (self.targets, self.metadata):
+            digest.update(b"none" if frame is None else frame.to_csv(index=False).encode())
         return digest.hexdigest()
+
+
+PICTURE_COUNT = "pictures_of_group"
+
+
+class Counted:
+    """A source with one more metadata column: how many of its pictures are of the row's group."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.read = source.read
+
+    def table(self) -> SampleTable:
+        table = self._source.table()
+        if table.group_S is None:
+            return table
+        counts = pd.Series(table.group_S).map(pd.Series(table.group_S).value_counts()).astype("string")
+        return replace(table, metadata=table.metadata.assign(**{PICTURE_COUNT: counts.to_numpy()}))
 
 
 class Readable(Protocol):
@@ -91,27 +124,21 @@ class Joined:
     def __init__(self, training: Source, validation: Source) -> None:
         self._parts: Sequence[Source] = (training, validation)
         self._tables = [part.table() for part in self._parts]
-        names = [table.class_names for table in self._tables]
-        if names[0] != names[1] and "0" not in names[0] + names[1]:  # digits name nothing, so they contradict nothing
-            raise UserError(
-                f"the training targets are {' and '.join(names[0])}, the validation targets {' and '.join(names[1])}",
-                do="Use the same two words in both tables.",
-            )
         self._starts = np.cumsum([0] + [len(table) for table in self._tables])
 
     def table(self) -> SampleTable:
         def joined(column: str) -> Any:
             values = [getattr(table, column) for table in self._tables]
-            return None if any(value is None for value in values) else np.concatenate(values)
+            if any(value is None for value in values):
+                return None
+            return pd.concat(values, ignore_index=True) if column in {"metadata", "targets"} else np.concatenate(values)
 
+        columns = ("name_S", "metadata", "targets", "class_name_S", "group_S")
         return SampleTable(
-            name_S=joined("name_S"),
-            metadata=pd.concat([table.metadata for table in self._tables], ignore_index=True),
-            target_S=joined("target_S"),
-            group_S=joined("group_S"),
+            **{column: joined(column) for column in columns},
             is_held_S=np.repeat([False, True], [len(table) for table in self._tables]),
-            class_names=self._tables[0].class_names,
             image_column=self._tables[0].image_column,
+            where=" and ".join(table.where for table in self._tables),
         )
 
     def read(self, index: int) -> Pixels:

@@ -18,7 +18,7 @@ from lesion.data.loader import Batch
 from lesion.data.transforms import view
 from lesion.errors import UserError
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # logits [N, K], targets [N, K] → one value each [N, K]
+Loss = Callable[[Tensor, Tensor], Tensor]  # logits [N, K], targets [N, K] → one value a sample [N]
 
 
 @dataclass
@@ -50,11 +50,11 @@ def train_one_epoch(
     sums.loss = sums.loss.to(device)
     for batch in batches:
         images_NCHW, metadata_NM, targets_NK = to_device(batch, device)
-        loss_NK = loss(network(images_NCHW, metadata_NM), targets_NK)
+        loss_N = loss(network(images_NCHW, metadata_NM), targets_NK)
         optimizer.zero_grad(set_to_none=True)
-        loss_NK.mean().backward()  # type: ignore[no-untyped-call]
+        loss_N.mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        sums.loss += loss_NK.detach().mean(dim=1).sum()
+        sums.loss += loss_N.detach().sum()
         sums.num_samples += len(batch.index_N)
         sums.num_steps += 1
         after_step()

@@ -1,11 +1,12 @@
 """Figure: out-of-fold predictions as one picture: examples of both classes, ROC curve, spread of probabilities."""
 
-# H, W pixels · S samples
+# H, W pixels · S samples · K outputs · Q outputs that are judged
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,64 +14,137 @@ from numpy.typing import NDArray
 
 from lesion.data.images import Pixels
 from lesion.metrics import roc_auc
+from lesion.targets import Target
 
-COLORS = ("#1b6ca8", "#c0392b")  # class 0, class 1
+COLORS = ("#1b6ca8", "#c0392b")  # no, yes
 NUM_EXAMPLES = 6  # of each class
+MAX_ROWS = 6  # of examples: more classes than these are drawn as curves and in the matrix only
 
 
 def draw_report(
-    target_S: NDArray[np.float32],
-    prob_S: NDArray[np.float32],
+    target: Target,
+    targets_SK: NDArray[np.float32],
+    probs_SK: NDArray[np.float32],
+    overall: Mapping[str, Any],
     *,
-    interval: tuple[float, float],
-    threshold: float,
-    class_names: tuple[str, str],
     read: Callable[[int], Pixels],
 ) -> bytes:
-    """A PNG of about 1,000 × 800 px.
-
-    `interval` is the 95 % interval of the ROC AUC, `threshold` the stored decision point, `read` gives the picture of
-    a row as the network sees it.
-    """
+    """A PNG about 1,000 px wide. `overall` are the metrics of these rows, `read` gives the picture of a row as the
+    network sees it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 8), layout="constrained")
+    outcomes = _outcomes(target, target.asked(targets_SK), target.asked(probs_SK))
+    num_rows = min(len(outcomes), MAX_ROWS)
+    figure = Figure(figsize=(10, 4.5 + 1.75 * num_rows), layout="constrained")
     FigureCanvasAgg(figure)
-    halves: Any = figure.subfigures(2, 1, height_ratios=[3.5, 4.5])
-    _draw_examples(halves[0], target_S, prob_S, class_names, read)
-    curve, histogram = halves[1].subplots(1, 2)
-    _draw_roc(curve, target_S, prob_S, interval, threshold)
-    _draw_histogram(histogram, target_S, prob_S, threshold, class_names)
+    halves: Any = figure.subfigures(2, 1, height_ratios=[1.75 * num_rows, 4.5])
+    _draw_examples(halves[0], outcomes[:num_rows], read)
+    left, right = halves[1].subplots(1, 2)
+    if target.is_yes_no:
+        yes = outcomes[1]
+        interval = overall["interval_95"].get("roc_auc", (np.nan, np.nan))
+        _draw_roc(left, yes.is_S, yes.prob_S, interval, overall["thresholds"][0])
+        _draw_histogram(right, yes.is_S, yes.prob_S, overall["thresholds"][0], target.answer_names)
+    else:
+        _draw_curves(left, outcomes, overall)
+        if target.is_one_of:
+            _draw_confusion(right, target.class_names, targets_SK.argmax(axis=1), probs_SK.argmax(axis=1))
+        else:
+            _draw_label_counts(right, outcomes)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=100)
     return png.getvalue()
 
 
-def _draw_examples(
-    figure: Any,
-    target_S: NDArray[np.float32],
-    prob_S: NDArray[np.float32],
-    class_names: tuple[str, str],
-    read: Callable[[int], Pixels],
-) -> None:
+@dataclass(frozen=True)
+class _Outcome:
+    """One thing that can be true of a picture: its name, of which rows it is, and the probability each was given."""
+
+    name: str
+    is_S: NDArray[np.bool_]
+    prob_S: NDArray[np.float32]
+
+
+def _outcomes(target: Target, asked_SQ: NDArray[np.float32], prob_SQ: NDArray[np.float32]) -> list[_Outcome]:
+    """No and yes, each with the probability of yes; or each class with its own."""
+    if target.is_yes_no:
+        pairs = enumerate(target.answer_names)
+        return [_Outcome(name, asked_SQ[:, 0] == value, prob_SQ[:, 0]) for value, name in pairs]
+    return [_Outcome(n, asked_SQ[:, q] == 1, prob_SQ[:, q]) for q, n in enumerate(target.class_names)]
+
+
+def _draw_examples(figure: Any, outcomes: Sequence[_Outcome], read: Callable[[int], Pixels]) -> None:
     """A row of pictures for each class, from least to most probable, at even steps of rank: none is picked by eye."""
-    figure.suptitle(f"Held-out pictures and their predicted probability of {class_names[1]}", fontsize=11)
-    axes = figure.subplots(2, NUM_EXAMPLES, squeeze=False)
+    what = outcomes[1].name if len(outcomes) == 2 else "their class"
+    figure.suptitle(f"Held-out pictures and their predicted probability of {what}", fontsize=11)
+    axes = figure.subplots(len(outcomes), NUM_EXAMPLES, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for value in (0, 1):
-        rows = np.flatnonzero(target_S == value)
-        ranked = rows[np.argsort(prob_S[rows], kind="stable")]
+    for number, (outcome, row_of_axes) in enumerate(zip(outcomes, axes, strict=True)):
+        rows = np.flatnonzero(outcome.is_S)
+        if not len(rows):
+            continue
+        ranked = rows[np.argsort(outcome.prob_S[rows], kind="stable")]
         chosen = ranked[np.unique(np.linspace(0, len(ranked) - 1, NUM_EXAMPLES).round().astype(int))]
-        for axis, row in zip(axes[value], chosen.tolist(), strict=False):
+        color = COLORS[number] if len(outcomes) == 2 else COLORS[0]
+        for axis, row in zip(row_of_axes, chosen.tolist(), strict=False):
             axis.imshow(read(row))
-            axis.set_title(f"{class_names[value]} · {prob_S[row]:.2f}", color=COLORS[value], fontsize=9)
+            axis.set_title(f"{outcome.name[:18]} · {outcome.prob_S[row]:.2f}", color=color, fontsize=9)
+
+
+def _draw_curves(axis: Any, outcomes: Sequence[_Outcome], overall: Mapping[str, Any]) -> None:
+    """The ROC curve of each class against the rest."""
+    from sklearn.metrics import roc_curve
+
+    for outcome in outcomes:
+        if outcome.is_S.any() and not outcome.is_S.all():
+            false_rate, true_rate, _ = roc_curve(outcome.is_S, outcome.prob_S)
+            area = roc_auc(outcome.is_S.astype(np.float32), outcome.prob_S)
+            axis.plot(false_rate, true_rate, linewidth=1.5, label=f"{outcome.name[:24]}: {area:.3f}")
+    axis.plot([0, 1], [0, 1], color="#999999", linestyle=":")
+    mean = overall["metrics"].get("roc_auc", float("nan"))
+    low, high = overall["interval_95"].get("roc_auc", (float("nan"), float("nan")))
+    title = f"ROC, out of fold: mean AUC {mean:.3f} (95 % {low:.3f} to {high:.3f})"
+    axis.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.01))
+    axis.set_title(title, fontsize=10)
+    if len(outcomes) <= 12:
+        axis.legend(loc="lower right", fontsize=8)
+
+
+def _draw_confusion(axis: Any, names: Sequence[str], true_S: NDArray[np.intp], answered_S: NDArray[np.intp]) -> None:
+    """How often each class was taken for which: counts, coloured by the share of the true class."""
+    from sklearn.metrics import confusion_matrix
+
+    counts = confusion_matrix(true_S, answered_S, labels=range(len(names)))
+    axis.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    if len(names) <= 12:
+        for (row, column), count in np.ndenumerate(counts):
+            is_dark = count > 0.5 * counts[row].sum()
+            axis.text(
+                column, row, f"{count:,}", ha="center", va="center", color="white" if is_dark else "black", size=8
+            )
+        short = [name[:16] for name in names]
+        axis.set_xticks(range(len(names)), short, rotation=45, ha="right", fontsize=8)
+        axis.set_yticks(range(len(names)), short, fontsize=8)
+    right = np.mean(true_S == answered_S)
+    axis.set(xlabel="answer", ylabel="truth", title=f"Accuracy, out of fold: {right:.3f}")
+
+
+def _draw_label_counts(axis: Any, outcomes: Sequence[_Outcome]) -> None:
+    """How many pictures have each label, beside how many the probabilities add up to."""
+    places = np.arange(len(outcomes))
+    axis.barh(places - 0.2, [outcome.is_S.sum() for outcome in outcomes], 0.4, color=COLORS[0], label="true")
+    axis.barh(places + 0.2, [outcome.prob_S.sum() for outcome in outcomes], 0.4, color=COLORS[1], label="predicted")
+    axis.set_yticks(places, [outcome.name[:24] for outcome in outcomes], fontsize=8)
+    axis.invert_yaxis()
+    axis.set(xlabel="pictures with the label", title="Labels, out of fold")
+    axis.legend()
 
 
 def _draw_roc(
     axis: Any,
-    target_S: NDArray[np.float32],
+    target_S: NDArray[np.bool_],
     prob_S: NDArray[np.float32],
     interval: tuple[float, float],
     threshold: float,
@@ -85,7 +159,7 @@ def _draw_roc(
     axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="chance")
     label = f"threshold {threshold:.3f}: sensitivity {sensitivity:.2f}, specificity {specificity:.2f}"
     axis.plot(1 - specificity, sensitivity, "o", color=COLORS[1], label=label)
-    auc = f"AUC {roc_auc(target_S, prob_S):.3f} (95 % {interval[0]:.3f} to {interval[1]:.3f})"
+    auc = f"AUC {roc_auc(target_S.astype(np.float32), prob_S):.3f} (95 % {interval[0]:.3f} to {interval[1]:.3f})"
     axis.set(
         xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.01), title=f"ROC, out of fold: {auc}"
     )
@@ -94,7 +168,7 @@ def _draw_roc(
 
 def _draw_histogram(
     axis: Any,
-    target_S: NDArray[np.float32],
+    target_S: NDArray[np.bool_],
     prob_S: NDArray[np.float32],
     threshold: float,
     class_names: tuple[str, str],

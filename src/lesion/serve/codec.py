@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.artifact import Manifest
-from lesion.data import images
+from lesion.data import dicom, images
 from lesion.data.images import Pixels
 from lesion.data.metadata import Row
 from lesion.errors import UserError
@@ -54,7 +54,7 @@ def decode(body: bytes, content_type: str) -> Samples:
 
 
 def _decode_picture(body: bytes) -> Samples:
-    return Samples([images.decode(body, name="request body")], [{}], encode_predictions)
+    return Samples([images.decode(body, name="request body")], [images.header(body)], encode_predictions)
 
 
 def _decode_json(body: bytes) -> Samples:
@@ -72,7 +72,8 @@ def _decode_json(body: bytes) -> Samples:
         metadata = _json_object(metadata or "{}", "json_data")
     if not isinstance(metadata, dict):
         raise _bad_request("field 'json_data' is not a JSON object", 'Send {"sex": …, "age_approx": …}.')
-    return Samples([images.decode(content, name="field 'image'")], [row_of(metadata)], encode_probability)
+    picture = images.decode(content, name="field 'image'")
+    return Samples([picture], [{**images.header(content), **row_of(metadata)}], encode_probability)
 
 
 def row_of(fields: Mapping[str, Any]) -> Row:
@@ -86,21 +87,36 @@ def row_of(fields: Mapping[str, Any]) -> Row:
     return {**{ALIASES[name]: value for name, value in fields.items() if name in ALIASES}, **fields}
 
 
-def encode_probability(probs_NK: NDArray[np.float32], _manifest: Manifest) -> bytes:
-    """The bare probability of class 1, as the brief's clients read it: `float(response)`."""
-    return json.dumps(_exact(probs_NK[0, 0])).encode()
+def encode_probability(probs_NK: NDArray[np.float32], manifest: Manifest) -> bytes:
+    """The bare probability of yes, as the brief's clients read it: `float(response)`; of several classes the answer of
+    `encode_predictions` for the one picture."""
+    if manifest.question.is_yes_no:
+        return json.dumps(_exact(manifest.question.asked(probs_NK)[0, 0])).encode()
+    return json.dumps(_prediction(probs_NK[0], manifest)).encode()
 
 
 def encode_predictions(probs_NK: NDArray[np.float32], manifest: Manifest) -> bytes:
-    """{"predictions": [{"probability": of class 1, "label": by the artifact's threshold}]}."""
-    predictions = [{"probability": _exact(prob), "label": manifest.label(float(prob))} for prob in probs_NK[:, 0]]
-    return json.dumps({"predictions": predictions}).encode()
+    """{"predictions": [one object a picture, as `_prediction` makes it]}."""
+    return json.dumps({"predictions": [_prediction(probs_K, manifest) for probs_K in probs_NK]}).encode()
+
+
+def _prediction(probs_K: NDArray[np.float32], manifest: Manifest) -> dict[str, Any]:
+    """What is asked first: "probability" of yes where that is the question, "probabilities" by class where there are
+    several, and the "label", or the "labels" where any number can be true."""
+    target, labels = manifest.question, manifest.labels(probs_K)
+    answer: dict[str, Any] = {}
+    if target.is_yes_no:
+        answer["probability"] = _exact(target.asked(probs_K[None])[0, 0])
+    if target.kind != "binary":
+        answer["probabilities"] = dict(zip(target.class_names, map(_exact, probs_K), strict=True))
+    return {**answer, "labels": labels} if target.kind == "multilabel" else {**answer, "label": labels[0]}
 
 
 DECODERS: dict[str, Callable[[bytes], Samples]] = {
     "application/json": _decode_json,
     "image/jpeg": _decode_picture,
     "image/png": _decode_picture,
+    dicom.CONTENT_TYPE: _decode_picture,
     "application/x-image": _decode_picture,
     "application/octet-stream": _decode_picture,
 }

@@ -13,7 +13,7 @@ from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.table import Columns
 from lesion.errors import UserError
 
-COLUMNS = Columns("image_name", ("sex",), target="target", group="patient_id")
+COLUMNS = Columns("image_name", ("sex",), targets=("target",), group="patient_id")
 BROKEN = [1, 2, 4, 6, 7, 9, 10]
 
 
@@ -44,7 +44,7 @@ def test_drop_leaves_their_rows_out_and_names_each(channel, caplog):
         kept = check_pictures(source, policy="drop", num_workers=2, what="training")
     rows = [row for row in range(12) if row not in BROKEN]
     assert kept.table().name_S.tolist() == source.table().name_S[rows].tolist()
-    assert kept.table().target_S.tolist() == source.table().target_S[rows].tolist()
+    assert kept.table().targets["target"].tolist() == source.table().targets["target"][rows].tolist()
     for new, old in enumerate(rows):
         np.testing.assert_array_equal(kept.read(new), source.read(old))
     assert all(any(source.table().name_S[row] in line for line in caplog.messages) for row in BROKEN)

@@ -8,9 +8,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import model_selection
 
-from lesion.data.folds import NEVER, SPLITS, assign_folds, check_folds, each_fold, folds_from_column
+from lesion.data.folds import SPLITS, assign_folds, check_folds, folds_from_column
 from lesion.errors import UserError
 
+DEALT = tuple(split for split in SPLITS if split != "leave_one_group_out")
 many_rows = st.lists(st.tuples(st.integers(0, 15), st.booleans()), min_size=5, max_size=60)
 GROUPED = ("group_kfold", "stratified_group_kfold")
 
@@ -18,45 +19,48 @@ GROUPED = ("group_kfold", "stratified_group_kfold")
 def columns(rows: list[tuple[int, bool]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Groups, targets and unique names."""
     group_S, target_S = (np.array(column) for column in zip(*rows, strict=True))
-    return group_S.astype(str), target_S.astype(np.float32), np.array([f"{row:03d}" for row in range(len(rows))])
+    return group_S.astype(str), target_S.astype(int), np.array([f"{row:03d}" for row in range(len(rows))])
 
 
 def can_be_split(group_S: np.ndarray, target_S: np.ndarray, num_folds: int) -> bool:
     return len(np.unique(group_S)) >= num_folds and np.bincount(target_S.astype(int), minlength=2).min() >= num_folds
 
 
-@given(rows=many_rows, num_folds=st.integers(2, 5), split=st.sampled_from(GROUPED))
-def test_a_patient_stays_in_one_fold(rows, num_folds, split):
+@given(rows=many_rows, num_folds=st.integers(2, 5), split=st.sampled_from(GROUPED), repeats=st.integers(1, 3))
+def test_a_patient_stays_in_one_fold(rows, num_folds, split, repeats):
     group_S, target_S, _ = columns(rows)
     assume(can_be_split(group_S, target_S, num_folds))
-    fold_S = assign_folds(group_S, target_S, num_folds, seed=0, split=split)
-    assert all(len(np.unique(fold_S[group_S == patient])) == 1 for patient in group_S)
-    assert set(fold_S) <= set(range(num_folds))
+    held_FS = assign_folds(group_S, target_S, num_folds, seed=0, split=split, repeats=repeats)
+    assert held_FS.shape == (num_folds * repeats, len(rows))
+    assert all(len(np.unique(held_FS[:, group_S == patient], axis=1).T) == 1 for patient in group_S)
+    assert (held_FS.reshape(repeats, num_folds, -1).sum(axis=1) == 1).all()  # each time once
 
 
-@given(rows=many_rows, num_folds=st.integers(2, 5), split=st.sampled_from(SPLITS), shuffle=st.integers(0, 99))
+@given(rows=many_rows, num_folds=st.integers(2, 5), split=st.sampled_from(DEALT), shuffle=st.integers(0, 99))
 def test_a_shuffled_table_has_the_same_folds(rows, num_folds, split, shuffle):
     group_S, target_S, name_S = columns(rows)
     assume(can_be_split(group_S, target_S, num_folds))
     order = np.random.default_rng(shuffle).permutation(len(rows))
-    fold_S = assign_folds(group_S, target_S, num_folds, seed=3, split=split, name_S=name_S)
-    again = assign_folds(group_S[order], target_S[order], num_folds, seed=3, split=split, name_S=name_S[order])
-    np.testing.assert_array_equal(again, fold_S[order])
+    held_FS = assign_folds(group_S, target_S, num_folds, seed=3, split=split, repeats=2, name_S=name_S)
+    again_FS = assign_folds(
+        group_S[order], target_S[order], num_folds, seed=3, split=split, repeats=2, name_S=name_S[order]
+    )
+    np.testing.assert_array_equal(again_FS, held_FS[:, order])
 
 
 @given(rows=many_rows, num_folds=st.integers(2, 5), split=st.sampled_from(["kfold", "stratified_kfold", "group_kfold"]))
 def test_every_fold_holds_rows(rows, num_folds, split):
     group_S, target_S, name_S = columns(rows)
     assume(can_be_split(group_S, target_S, num_folds))
-    fold_S = assign_folds(group_S, target_S, num_folds, seed=0, split=split, name_S=name_S)
-    assert set(fold_S) == set(range(num_folds))
+    held_FS = assign_folds(group_S, target_S, num_folds, seed=0, split=split, name_S=name_S)
+    assert held_FS.any(axis=1).all()
 
 
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", DEALT)
 def test_folds_are_those_of_scikit_learn_called_directly(split):
     rng = np.random.default_rng(5)
     group_S = np.sort(np.array([f"P{patient:02d}" for patient in rng.integers(0, 20, 90)]))
-    target_S = (rng.random(90) < 0.3).astype(np.float32)
+    target_S = (rng.random(90) < 0.3).astype(int)
     name_S = np.array([f"{row:03d}" for row in range(90)])
     splitter = {
         "group_kfold": model_selection.GroupKFold(4),
@@ -64,10 +68,10 @@ def test_folds_are_those_of_scikit_learn_called_directly(split):
         "kfold": model_selection.KFold(4, shuffle=True, random_state=7),
         "stratified_kfold": model_selection.StratifiedKFold(4, shuffle=True, random_state=7),
     }[split]
-    fold_S = assign_folds(group_S, target_S, 4, seed=7, split=split, name_S=name_S)
+    held_FS = assign_folds(group_S, target_S, 4, seed=7, split=split, name_S=name_S)
     groups = group_S if split in GROUPED else None
     for fold, (_, held) in enumerate(splitter.split(name_S, target_S.astype(int), groups)):
-        np.testing.assert_array_equal(np.flatnonzero(fold_S == fold), held)
+        np.testing.assert_array_equal(np.flatnonzero(held_FS[fold]), held)
 
 
 def test_another_seed_deals_other_folds_where_the_split_takes_one():
@@ -78,17 +82,17 @@ def test_another_seed_deals_other_folds_where_the_split_takes_one():
 
 def test_too_few_patients_are_refused_in_words():
     with pytest.raises(UserError, match=r"5 folds cannot be made from 3 groups.*folds to at most 3"):
-        assign_folds(np.array(["a", "b", "c", "c", "c", "c"]), np.zeros(6, np.float32), 5, seed=0)
+        assign_folds(np.array(["a", "b", "c", "c", "c", "c"]), np.zeros(6, int), 5, seed=0)
 
 
 def test_too_few_rows_are_refused_in_words():
     with pytest.raises(UserError, match="5 folds cannot be made from 3 rows"):
-        assign_folds(None, np.zeros(3, np.float32), 5, seed=0, split="kfold", name_S=np.array(["a", "b", "c"]))
+        assign_folds(None, np.zeros(3, int), 5, seed=0, split="kfold", name_S=np.array(["a", "b", "c"]))
 
 
 @pytest.mark.parametrize("split", ["stratified_kfold", "stratified_group_kfold"])
 def test_too_few_rows_of_a_class_are_refused_in_words(split):
-    target_S = np.array([1, 1, 0, 0, 0, 0, 0, 0], np.float32)
+    target_S = np.array([1, 1, 0, 0, 0, 0, 0, 0])
     with pytest.raises(UserError, match="3 rows of each class, and one class has 2"):
         assign_folds(np.arange(8).astype(str), target_S, 3, seed=0, split=split, name_S=np.arange(8).astype(str))
 
@@ -103,37 +107,71 @@ def test_too_few_rows_of_a_class_are_refused_in_words(split):
     ],
 )
 def test_a_column_numbers_the_folds_in_its_own_order(column, expected):
-    assert folds_from_column(np.array(column)).tolist() == expected
+    held_FS = folds_from_column(np.array(column))
+    assert held_FS.argmax(axis=0).tolist() == expected and (held_FS.sum(axis=0) == 1).all()
 
 
 def test_a_column_with_one_value_is_no_split():
-    with pytest.raises(UserError, match="one value only, 4"):
+    with pytest.raises(UserError, match="1 different values, such as 4"):
         folds_from_column(np.array(["4", "4"]))
 
 
+def test_repeats_are_dealt_otherwise_each_time_and_begin_with_the_unrepeated():
+    group_S, target_S = np.array([f"P{row:02d}" for row in range(30)]), np.zeros(30, int)
+    once = assign_folds(group_S, target_S, 3, seed=5)
+    thrice = assign_folds(group_S, target_S, 3, seed=5, repeats=3).reshape(3, 3, 30)
+    np.testing.assert_array_equal(thrice[0], once)
+    assert (thrice[0] != thrice[1]).any() and (thrice[1] != thrice[2]).any()
+
+
+def test_leaving_one_group_out_makes_a_fold_a_group():
+    group_S = np.array(["b", "a", "b", "c"])
+    held_FS = assign_folds(group_S, np.zeros(4, int), 9, seed=0, split="leave_one_group_out")
+    assert [set(group_S[held_S]) for held_S in held_FS] == [{"a"}, {"b"}, {"c"}]
+
+
+@pytest.mark.parametrize(
+    ("num_groups", "options", "message"),
+    [
+        (101, {"split": "leave_one_group_out"}, "would train 101 networks.*Set split=group_kfold"),
+        (1, {"split": "leave_one_group_out"}, "would train 1 networks"),
+        (9, {"split": "leave_one_group_out", "repeats": 2}, "the same each time"),
+        (40, {"repeats": 4}, "4 times 30 folds are 120 networks"),
+    ],
+)
+def test_what_cannot_be_dealt_is_refused_with_the_remedy(num_groups, options, message):
+    group_S = np.array([f"P{row:03d}" for row in range(num_groups)])
+    with pytest.raises(UserError, match=message):
+        assign_folds(group_S, np.zeros(num_groups, int), 30, seed=0, **options)
+
+
+HELD = np.array([[True, True, False, False], [False, False, True, True]])
+ALIKE = {"no": np.array([True, False, True, False]), "yes": np.array([False, True, False, True])}
+APART = {"no": np.array([False, False, True, True]), "yes": np.array([True, True, False, False])}
+
+
 def test_a_fold_without_a_class_is_named_on_either_side():
-    fold_S, target_S = np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0], np.float32)
-    with pytest.raises(UserError) as caught:
-        check_folds(fold_S, target_S, None)
+    with pytest.raises(UserError, match=r"stratified_group_kfold or metric=log_loss") as caught:
+        check_folds(HELD, APART, APART, None)
     for sentence in (
-        "fold 0 has no held-out row of class 0",
-        "fold 0 has no training row of class 1",
-        "fold 1 has no held-out row of class 1",
-        "fold 1 has no training row of class 0",
+        "fold 0 has no held-out row of class no",
+        "fold 0 has no training row of class yes",
+        "fold 1 has no held-out row of class yes",
+        "fold 1 has no training row of class no",
     ):
         assert sentence in str(caught.value)
 
 
+def test_a_held_out_row_of_each_class_is_asked_for_only_where_the_metric_needs_it():
+    check_folds(np.array([[True, False, False, False]]), ALIKE, {}, None)
+    with pytest.raises(UserError, match="fold 0 has no held-out row of class yes"):
+        check_folds(np.array([[True, False, False, False]]), ALIKE, ALIKE, None)
+
+
 def test_a_patient_in_two_folds_is_named():
     with pytest.raises(UserError, match="fold 0 shares 1 groups with other rows, such as P1"):
-        check_folds(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1], np.float32), np.array(["P0", "P1", "P1", "P2"]))
+        check_folds(HELD, ALIKE, ALIKE, np.array(["P0", "P1", "P1", "P2"]))
 
 
 def test_good_folds_pass():
-    check_folds(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1], np.float32), np.array(["P0", "P0", "P1", "P2"]))
-
-
-def test_rows_that_are_never_held_out_are_in_no_fold():
-    folds = list(each_fold(np.array([NEVER, 0, NEVER, 0])))
-    assert [fold for fold, _ in folds] == [0]
-    assert folds[0][1].tolist() == [False, True, False, True]
+    check_folds(HELD, ALIKE, ALIKE, np.array(["P0", "P0", "P1", "P2"]))

@@ -216,3 +216,93 @@ def test_damaged_exif_is_refused_and_no_crash():
     make, width = b"\x01\x0f\x00\x02", b"\x01\x00\x00\x02"  # tag 0x010F or 0x0100, of type 2, text; big-endian
     assert camera_jpeg().count(make) == 1
     refused(camera_jpeg().replace(make, width))
+
+
+# Colour profiles
+
+# Colours of the primaries seen under D50, as ICC profiles hold them: Adobe RGB (1998), and sRGB (IEC 61966-2-1).
+ADOBE_RGB = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
+SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
+
+
+def profile_of(primaries: np.ndarray, gamma: float, name: bytes = b"wide") -> bytes:
+    """A matrix profile of ICC version 2, by hand (ICC.1:2001-04): header, table of tags, tags."""
+
+    def fixed(value: float) -> bytes:
+        return struct.pack(">i", round(value * 65536))
+
+    def xyz(values: np.ndarray) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(map(fixed, values))
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    words = name + b"\0"
+    description = b"desc\0\0\0\0" + struct.pack(">I", len(words)) + words + b"\0" * 78
+    tags = {b"desc": description, b"wtpt": xyz(np.array([0.9642, 1.0, 0.8249])), b"cprt": b"text\0\0\0\0none\0"}
+    tags |= {key: xyz(column) for key, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries.T, strict=True)}
+    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for key, tag in tags.items():
+        table += key + struct.pack(">II", start + len(body), len(tag))
+        body += tag + b"\0" * (-len(tag) % 4)
+    header = struct.pack(">I4xI4s4s4s", start + len(body), 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    header += struct.pack(">6H", 2001, 1, 1, 0, 0, 0) + b"acsp" + b"\0" * 28
+    header += fixed(0.9642) + fixed(1.0) + fixed(0.8249)
+    return header.ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+def test_colours_of_another_space_are_brought_to_srgb(kind):
+    """Adobe RGB by its matrix and gamma 563/256 to XYZ, from there by sRGB's own, in float64."""
+    pixels = (
+        np.array([[[100, 150, 60], [150, 120, 100], [90, 90, 160], [128, 128, 128]]], np.uint8)
+        .repeat(8, 0)
+        .repeat(8, 1)
+    )
+    linear = np.linalg.inv(SRGB) @ (ADOBE_RGB @ ((pixels / 255.0) ** (563 / 256))[..., None])
+    linear = np.clip(linear[..., 0], 0, 1)
+    expected = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    found = images.decode(encode(pixels, kind, icc_profile=profile_of(ADOBE_RGB, 563 / 256), **options))
+    np.testing.assert_allclose(found, expected, atol=3)
+    assert np.abs(expected - pixels).max() > 15  # the profile matters here
+
+
+@pytest.mark.parametrize("profile", [b"broken", b"", profile_of(SRGB, 2.2, b"sRGB built-in")])
+def test_a_broken_profile_and_srgbs_own_change_nothing(profile):
+    np.testing.assert_array_equal(images.decode(encode(QUARTERS, "PNG", icc_profile=profile)), QUARTERS)
+
+
+def test_a_profile_of_another_colour_model_changes_nothing():
+    grey = Image.fromarray(QUARTERS).convert("L")
+    content = encode(grey, "PNG", icc_profile=profile_of(ADOBE_RGB, 2.2))
+    np.testing.assert_array_equal(images.decode(content)[:, :, 0], np.asarray(grey))
+
+
+# Whole families of files
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bit_colour_keeps_its_upper_byte(tmp_path, order):
+    import tifffile
+
+    levels = np.random.default_rng(1).integers(0, 2**16, (20, 30, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", levels, photometric="rgb", byteorder=order)
+    np.testing.assert_array_equal(images.read(tmp_path / "a.tif"), levels >> 8)
+
+
+@pytest.mark.parametrize("kind", ["LZW", "tiff_deflate", "packbits", "raw"])
+def test_tiff_is_read_however_it_is_packed(kind):
+    np.testing.assert_array_equal(images.decode(encode(QUARTERS, "TIFF", compression=kind)), QUARTERS)
+
+
+def test_tiles_of_a_tiff_and_its_first_page_make_the_picture(tmp_path):
+    import tifffile
+
+    pages = np.random.default_rng(2).integers(0, 256, (3, 100, 70, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="rgb", tile=(32, 32))
+    np.testing.assert_array_equal(images.read(tmp_path / "a.tif"), pages[0])
+
+
+def test_floating_point_pixels_are_refused_in_words():
+    assert "no stated range" in refused(encode(Image.new("F", (4, 4)), "TIFF"))

@@ -20,7 +20,7 @@ from lesion.data.transforms import Augment, Preprocess
 from lesion.errors import UserError
 
 HALF = (0.5, 0.5, 0.5)
-COLUMNS = Columns("image_name", (), target="target", group="patient_id")
+COLUMNS = Columns("image_name", (), targets=("target",), group="patient_id")
 
 
 class Numbered:
@@ -38,7 +38,7 @@ class Numbered:
 
 def numbered(num_rows: int) -> Dataset:
     rows_S1 = np.arange(num_rows, dtype=np.float32).reshape(-1, 1)
-    return Dataset(Numbered(num_rows), rows_S1 + 1000, rows_S1 + 2000)
+    return Dataset(Numbered(num_rows), rows_S1 + 1000, rows_S1 + 2000, np.array([-1], np.float32))
 
 
 def fixed() -> Preprocess:
@@ -52,7 +52,8 @@ def folder(tmp_path_factory) -> CsvFolder:
 
 def dataset_of(source: CsvFolder) -> Dataset:
     num_rows = len(source.table())
-    return Dataset(source, np.zeros((num_rows, 0), np.float32), source.table().target_S.reshape(-1, 1))
+    targets_SK = np.arange(num_rows, dtype=np.float32).reshape(-1, 1)
+    return Dataset(source, np.zeros((num_rows, 0), np.float32), targets_SK, np.zeros(0, np.float32))
 
 
 @given(num_rows=st.integers(1, 300), batch_size=st.integers(4, 64), epoch=st.integers(0, 5))
@@ -132,7 +133,8 @@ def test_red_is_red_and_channels_come_first():
         def read(self, index: int) -> Pixels:  # noqa: ARG002
             return np.full((9, 9, 3), (255, 0, 0), np.uint8)
 
-    (batch,) = load(Dataset(Red(1), np.zeros((1, 0)), np.zeros((1, 1))), [np.array([0])], fixed, num_workers=1)
+    dataset = Dataset(Red(1), np.zeros((1, 0)), np.zeros((1, 1)), np.zeros(0))
+    (batch,) = load(dataset, [np.array([0])], fixed, num_workers=1)
     assert batch.images_NCHW[0, 0].min() == 255 and batch.images_NCHW[0, 1:].max() == 0
 
 
@@ -166,7 +168,7 @@ def test_no_more_than_a_few_batches_are_read_ahead():
             seen.append(index)
             return super().read(index)
 
-    dataset = Dataset(Watched(1000), np.zeros((1000, 0)), np.zeros((1000, 1)))
+    dataset = Dataset(Watched(1000), np.zeros((1000, 0)), np.zeros((1000, 1)), np.zeros(0))
     batches = load(dataset, ordered_batches(np.arange(1000), 10), fixed, num_workers=3)
     next(batches)
     batches.close()
@@ -175,3 +177,25 @@ def test_no_more_than_a_few_batches_are_read_ahead():
 
 def loader_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+
+
+@pytest.mark.parametrize("num_workers", [0, 3])
+def test_metadata_is_withheld_from_a_share_of_the_samples_by_their_own_streams(num_workers):
+    def features(batch_size: int, epoch: int) -> dict[int, float]:
+        batches = ordered_batches(np.arange(250), batch_size)
+        loaded = load(numbered(250), batches, fixed, num_workers=num_workers, key=(0, 0, epoch), metadata_dropout=0.25)
+        return {
+            int(index): float(value)
+            for batch in loaded
+            for index, value in zip(batch.index_N, batch.metadata_NM[:, 0], strict=True)
+        }
+
+    first = features(7, 0)
+    withheld = {index for index, value in first.items() if value == -1}
+    assert 40 < len(withheld) < 90 and all(first[index] == index + 1000 for index in set(first) - withheld)
+    assert features(64, 0) == first and features(7, 1) != first
+
+
+def test_no_metadata_is_withheld_unless_asked_for():
+    (batch,) = load(numbered(250), [np.arange(250)], fixed, num_workers=0)
+    assert (batch.metadata_NM[:, 0] == np.arange(250) + 1000).all()

@@ -124,3 +124,40 @@ def test_a_column_is_a_number_where_every_cell_is_one_or_missing():
     rows = [{"age": "30", "site": "torso", "empty": ""}, {"age": "NA", "site": "3", "empty": None}]
     assert column_kinds(rows, ["age", "site", "empty"]) == {"age": "number", "site": "category", "empty": "number"}
     assert column_kinds([{"x": "inf"}, {"x": "1"}], ["x"]) == {"x": "category"}
+
+
+BOOLEANS = [{"prior": "Yes"}, {"prior": "no"}, {"prior": None}]
+
+
+def test_words_of_yes_and_no_are_one_column_with_a_flag_for_missing():
+    assert column_kinds(BOOLEANS, ["prior"]) == {"prior": "boolean"}
+    encoder = MetadataEncoder.fit(BOOLEANS, {"prior": "boolean"})
+    assert encoder.encode(BOOLEANS).tolist() == [[1, 0], [-1, 0], [0, 1]] and encoder.num_features == 2
+
+
+@pytest.mark.parametrize("cell", [True, "true", "TRUE", "y", 1, "1", 1.0])
+def test_a_yes_may_come_as_boolean_number_or_word(cell):
+    assert MetadataEncoder.fit(BOOLEANS, {"prior": "boolean"}).encode([{"prior": cell}]).tolist() == [[1, 0]]
+
+
+def test_what_is_neither_yes_nor_no_is_refused_by_its_field():
+    encoder = MetadataEncoder.fit(BOOLEANS, {"prior": "boolean"})
+    with pytest.raises(UserError, match=r"'maybe' is neither yes nor no .*field prior"):
+        encoder.encode([{"prior": "maybe"}])
+
+
+def test_zeros_and_ones_stay_numbers_and_other_words_categories():
+    assert column_kinds([{"a": "0", "b": "yes"}, {"a": "1", "b": "unknown"}], "ab") == {"a": "number", "b": "category"}
+
+
+def test_a_logarithm_is_taken_before_mean_and_deviation():
+    rows = [{"size": str(math.e - 1)}, {"size": str(math.e**3 - 1)}]  # logarithms 1 and 3: mean 2, deviation 1
+    encoder = MetadataEncoder.fit(rows, {"size": "number"}, logs=["size"])
+    np.testing.assert_allclose(encoder.encode([*rows, {"size": 0}]), [[-1, 0], [1, 0], [-2, 0]], atol=1e-6)
+    assert TypeAdapter(MetadataEncoder).validate_json(TypeAdapter(MetadataEncoder).dump_json(encoder)) == encoder
+
+
+def test_a_number_below_zero_has_no_logarithm():
+    encoder = MetadataEncoder.fit([{"size": 1}], {"size": "number"}, logs=["size"])
+    with pytest.raises(UserError, match="'-1' is below 0"):
+        encoder.encode([{"size": -1}])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lesion.data.images import Pixels
-from lesion.data.table import Joined, Picked, SampleTable
+from lesion.data.table import PICTURE_COUNT, Counted, Joined, Picked, SampleTable
 
 
 class Levels:
@@ -22,9 +22,9 @@ class Levels:
         return SampleTable(
             name_S=np.array([f"p{level}" for level in self.levels]),
             metadata=pd.DataFrame({"age": pd.array([str(level) for level in self.levels], dtype="string")}),
-            target_S=np.array([level % 2 for level in self.levels], np.float32),
+            targets=pd.DataFrame({"target": [str(level % 2) for level in self.levels]}),
+            class_name_S=np.array([f"C{level}" for level in self.levels]),
             group_S=np.array([f"G{level}" for level in self.levels]),
-            class_names=("no", "yes"),
             image_column="image_id",
         )
 
@@ -37,11 +37,12 @@ def assert_rows_are(source: Joined | Picked, levels: list[int]) -> None:
     table = source.table()
     assert len(table) == len(levels)
     assert table.name_S.tolist() == [f"p{level}" for level in levels]
-    assert table.target_S.tolist() == [level % 2 for level in levels]
+    assert table.targets["target"].tolist() == [str(level % 2) for level in levels]
+    assert table.class_name_S.tolist() == [f"C{level}" for level in levels]
     assert table.group_S.tolist() == [f"G{level}" for level in levels]
     assert [row["age"] for row in table.metadata_rows()] == [str(level) for level in levels]
     assert [int(source.read(row)[0, 0, 0]) for row in range(len(levels))] == levels
-    assert table.class_names == ("no", "yes") and table.image_column == "image_id"
+    assert table.image_column == "image_id"
 
 
 def test_joined_sources_stand_behind_one_another():
@@ -88,8 +89,9 @@ def test_the_same_rows_have_the_same_fingerprint():
     [
         {"name_S": np.array(["p1", "other"])},
         {"name_S": np.array(["p2", "p1"])},
-        {"target_S": np.array([1, 1], np.float32)},
-        {"target_S": None},
+        {"targets": pd.DataFrame({"target": ["1", "1"]})},
+        {"targets": pd.DataFrame({"other": ["1", "0"]})},
+        {"targets": None},
         {"group_S": np.array(["G1", "G1"])},
         {"group_S": None},
         {"fold_S": np.array(["0", "1"])},
@@ -100,3 +102,17 @@ def test_the_same_rows_have_the_same_fingerprint():
 def test_a_fingerprint_changes_with_whatever_a_row_says(change):
     table = Levels(1, 2).table()
     assert replace(table, **change).fingerprint() != table.fingerprint()
+
+
+def test_the_count_of_a_groups_pictures_is_one_more_column():
+    class Grouped(Levels):
+        def table(self) -> SampleTable:
+            return replace(super().table(), group_S=np.array(["a", "b", "a"]))
+
+    rows = Counted(Grouped(5, 6, 7)).table().metadata_rows()
+    assert rows == [
+        {"age": "5", PICTURE_COUNT: "2"},
+        {"age": "6", PICTURE_COUNT: "1"},
+        {"age": "7", PICTURE_COUNT: "2"},
+    ]
+    assert Counted(Grouped(5, 6, 7)).read(1)[0, 0, 0] == 6

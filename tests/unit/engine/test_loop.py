@@ -20,7 +20,7 @@ from lesion.targets import Target
 
 CPU = torch.device("cpu")
 PREPROCESS = Preprocess(32, (0.5,) * 3, (0.5,) * 3)
-plain_loss = partial(Target("binary", ("no", "yes")).loss, positive_weight=1.0)
+plain_loss = partial(Target("binary", ("no", "yes")).loss, weights_K=np.ones(1, np.float32))
 
 
 def network_of(seed: int = 0) -> FusionNet:

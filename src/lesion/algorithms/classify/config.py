@@ -37,22 +37,53 @@ class ClassifyConfig(Hyperparameters):
     image_std: tuple[Positive, ...] | None = tunable(
         None, doc="Standard deviation per RGB channel that is divided by; none takes what timm states for the model."
     )
-    output_size: int = tunable(1, ge=1, le=1, doc="Outputs of the network: 1 for a yes-or-no target.")
+    output_size: Annotated[int, Field(ge=1, le=1000)] | None = tunable(
+        None,
+        doc="Outputs of the network: 1 for yes or no, else one a class; none takes what the target columns ask. A "
+        "number that they contradict is refused.",
+    )
 
+    # data
+    source: Literal["auto", "csv_folder", "class_folder", "pcam_hdf5", "lst", "augmented_manifest", "webdataset"] = (
+        tunable("auto", doc="Format of the data set (docs/sources.md); auto recognises it, and says by what.")
+    )
     # columns
     image_column: str | None = tunable(
         None, doc="Column with the picture's name; none takes `image_name` or `image_id`."
     )
-    target_column: str = tunable(
-        "target", doc="Column to predict: 0 and 1, or two words, of which the later in the alphabet is 1."
+    target_column: Annotated[tuple[str, ...], Field(min_length=1)] = tunable(
+        ("target",),
+        doc="Column to predict: 0 and 1 or two words (the later in the alphabet is yes) ask yes or no, more words ask "
+        "which; several columns of 0 and 1 ask each for itself.",
+    )
+    target_of_interest: str | None = tunable(
+        None,
+        doc="Class that is asked about: all classes of the target are learned, and this one against the rest is judged "
+        "and answered. For a fine diagnosis beside a yes-or-no question.",
     )
     class_name_column: str | None = tunable(
-        "benign_malignant", doc="Column whose words name the classes 0 and 1 in answers; unused where it is absent."
+        "benign_malignant", doc="Column whose words name classes that are numbers; unused where it is absent."
     )
     group_column: str = tunable("patient_id", doc="Column with the patient or slide: its rows are kept in one fold.")
-    metadata_columns: tuple[str, ...] = tunable(
-        ("sex", "age_approx", "anatom_site_general_challenge"),
-        doc="Columns fed to the network beside the picture; an empty list uses pictures only.",
+    metadata_columns: tuple[str, ...] | None = tunable(
+        None,
+        doc="Columns fed to the network beside the picture; an empty list uses pictures only, none takes those of "
+        "`sex`, `age_approx` and `anatom_site_general_challenge` that are there.",
+    )
+    log_columns: tuple[str, ...] = tunable(
+        (), doc="Of the metadata columns those whose numbers are taken as log(1 + x): counts, sizes, long tails."
+    )
+    use_picture_count: bool = tunable(
+        False,
+        doc="Feed the number of the patient's pictures in the table as metadata. In the SIIM-ISIC data it gives the "
+        "target away (doubtful patients were photographed more), which no clinic's next picture will.",
+    )
+    metadata_dropout: float = tunable(
+        0.0,
+        ge=0,
+        lt=1,
+        tune=(0, 0.5),
+        doc="Share of the training pictures whose metadata is withheld, so that a request without is answered well.",
     )
 
     # folds
@@ -61,8 +92,11 @@ class ClassifyConfig(Hyperparameters):
     )
     split: str = tunable(
         "group_kfold",
-        doc="How rows are dealt to folds: group_kfold, stratified_group_kfold, kfold, stratified_kfold, or the name of "
-        "a column that holds each row's fold.",
+        doc="How rows are dealt to folds: group_kfold, stratified_group_kfold, kfold, stratified_kfold, "
+        "leave_one_group_out (then `folds` is unused), or the name of a column that holds each row's fold.",
+    )
+    repeats: int = tunable(
+        1, ge=1, le=20, doc="Times the cross-validation is done, each with other folds; a row's answers are averaged."
     )
 
     # training
@@ -89,7 +123,9 @@ class ClassifyConfig(Hyperparameters):
         0.0, ge=0, le=1, doc="Adam's L2 penalty; raise it if training beats validation by far."
     )
     class_weight: Literal["none", "balanced"] | Positive = tunable(
-        "none", doc="Weight of class 1 in the loss: none is 1, balanced is negatives ÷ positives, or a number."
+        "none",
+        doc="Weight of a yes in the loss: none is 1, balanced is negatives ÷ positives, or a number; of several "
+        "classes, balanced lets each count alike.",
     )
     metric: Literal[tuple(METRICS)] = tunable(  # type: ignore[valid-type]
         "roc_auc", doc="Validation metric that picks the best epoch, lowers the learning rate and stops early."

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.predict import mean_probs
+from lesion.algorithms.classify.results import judge
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
@@ -34,11 +35,11 @@ from lesion.engine.optim import create_optimizer, create_scheduler, learning_rat
 from lesion.engine.stopping import BestEpoch
 from lesion.engine.training import Training, set_random_state
 from lesion.errors import UserError
-from lesion.metrics import METRICS, REPORTED, score_all
+from lesion.metrics import METRICS, REPORTED
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.weights import load_weights
 from lesion.stop import Stop
-from lesion.targets import Target
+from lesion.targets import Target, Weights
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +75,15 @@ def run_fold(
         return FoldResult.of_state(state)
     config, target = shared.config, shared.target
     training_S, validation_S = np.flatnonzero(~held_S), np.flatnonzero(held_S)
-    encoder = MetadataEncoder.fit([shared.metadata_rows[row] for row in training_S.tolist()], shared.metadata_kinds)
-    dataset = Dataset(shared.source, encoder.encode(shared.metadata_rows), shared.targets_SK)
+    training_rows = [shared.metadata_rows[row] for row in training_S.tolist()]
+    encoder = MetadataEncoder.fit(training_rows, shared.metadata_kinds, logs=config.log_columns)
+    features_SM, nothing_M = encoder.encode(shared.metadata_rows), encoder.encode([{}])[0]
+    dataset = Dataset(shared.source, features_SM, shared.targets_SK, nothing_M)
     held_batches = ordered_batches(validation_S, config.batch_size_validation)
     held = partial(load, dataset, held_batches, lambda: shared.preprocess, num_workers=shared.num_workers)
 
     network = fresh_network(shared, encoder)
-    positive_weight = class_weight(config, shared.targets_SK[training_S])
+    weights_K = class_weights(config, target, shared.targets_SK[training_S])
     optimizer = create_optimizer(
         network.parameters(), learning_rate=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -98,13 +101,20 @@ def run_fold(
         key = (config.seed, fold, epoch)
         order = training_batches(training_S, config.batch_size_train, seed=config.seed, fold=fold, epoch=epoch)
         rest, num_done = order[training.sums.num_steps :], training.sums.num_samples
-        batches = load(dataset, rest, lambda: Augment(config.image_size), num_workers=shared.num_workers, key=key)
+        batches = load(
+            dataset,
+            rest,
+            lambda: Augment(config.image_size),
+            num_workers=shared.num_workers,
+            key=key,
+            metadata_dropout=config.metadata_dropout,
+        )
         with stop.held(), dropout_stream(key, shared.device):
             set_random_state(training.random_state)
             train_loss = train_one_epoch(
                 network,
                 counted(batches, bar),
-                partial(target.loss, positive_weight=positive_weight),
+                partial(target.loss, weights_K=weights_K),
                 optimizer,
                 shared.device,
                 sums=training.sums,
@@ -146,11 +156,18 @@ def fresh_network(shared: Shared, encoder: MetadataEncoder) -> FusionNet:
     return network.to(shared.device)
 
 
-def class_weight(config: ClassifyConfig, targets_SK: NDArray[np.float32]) -> float:
-    """The weight of class 1 in the loss, from a fold's training rows."""
+def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np.float32]) -> Weights:
+    """The weights [K] in the loss, from a fold's training rows."""
     if config.class_weight == "balanced":
-        return float((targets_SK == 0).sum() / (targets_SK == 1).sum())
-    return 1.0 if config.class_weight == "none" else float(config.class_weight)
+        return target.balanced(targets_SK)
+    if target.kind == "multiclass" and config.class_weight != "none":
+        raise UserError(
+            f"class_weight={config.class_weight} weighs a yes, and this target has {target.num_outputs} classes",
+            do="Set class_weight to none or balanced.",
+            kind="hyperparameters",
+        )
+    weight = 1.0 if config.class_weight == "none" else float(config.class_weight)
+    return np.full(target.num_outputs, weight, dtype=np.float32)
 
 
 def score(
@@ -161,7 +178,7 @@ def score(
     probs_SK = mean_probs(shared.target, logits_VSK)
     if not np.isfinite(probs_SK).all():
         raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
-    return index_S, probs_SK, score_all(shared.targets_SK[index_S, 0], probs_SK[:, 0])
+    return index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class ClassifyPredictor:
 
     def __init__(self, manifest: Manifest, folds: Sequence[FoldModel], device: torch.device) -> None:
         self.manifest = manifest
-        self._target = Target(manifest.target.kind, manifest.target.class_names)
+        self._target = manifest.question
         self._preprocess = manifest.preprocessing
         self._folds = list(folds)
         self._device = device
@@ -107,7 +107,7 @@ def predict_source(
             for index, picture in zip(indices, pictures, strict=True):  # one bad row among them: each alone
                 answer([index], [picture])
 
-    found = np.full((len(rows), 1), np.nan, dtype=np.float32)
+    found = np.full((len(rows), predictor.manifest.question.num_outputs), np.nan, dtype=np.float32)
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:
         for batch in ordered_batches(np.arange(len(rows)), batch_size):
             good: dict[int, Pixels] = {}
@@ -138,7 +138,6 @@ def load(model_dir: Path, device: torch.device, *, fold: int | None = None) -> C
     if not records:
         known = ", ".join(str(record.fold) for record in manifest.folds)
         raise UserError(f"the artifact has no fold {fold}", where=model_dir, do=f"Choose among {known}.")
-    target = Target(manifest.target.kind, manifest.target.class_names)
     folds = []
     for record in records:
         encoder = MetadataEncoder(record.metadata)
@@ -147,7 +146,7 @@ def load(model_dir: Path, device: torch.device, *, fold: int | None = None) -> C
             manifest.model_args,
             manifest.preprocessing,
             num_metadata=encoder.num_features,
-            num_outputs=target.num_outputs,
+            num_outputs=manifest.question.num_outputs,
             seed=0,
         )
         try:

@@ -11,11 +11,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from lesion.algorithms.classify.predict import load, predict_source
-from lesion.algorithms.classify.results import write_csv
+from lesion.algorithms.classify.results import answer_columns, write_csv
 from lesion.artifact import Manifest
-from lesion.data import images
+from lesion.data import dicom, images
 from lesion.data.metadata import Row
-from lesion.data.sources.csv_folder import CsvFolder, read_csv, walk_files
+from lesion.data.sources.csv_folder import CsvFolder
+from lesion.data.sources.place import walk_files
+from lesion.data.sources.rows import read_csv
 from lesion.data.table import Columns, Readable
 from lesion.engine.device import limit_threads, pick_device
 from lesion.errors import UserError
@@ -54,11 +56,10 @@ def predict_files(
         )
 
     labels = [
-        "" if error else manifest.label(prob) for prob, error in zip(probs_SK[:, 0].tolist(), errors, strict=True)
+        "" if error else "|".join(manifest.labels(probs_K)) for probs_K, error in zip(probs_SK, errors, strict=True)
     ]
-    frame = pd.DataFrame(
-        {manifest.image_column: names, "probability": probs_SK[:, 0], "label": labels, "error": errors}
-    )
+    answers = answer_columns(manifest.question, probs_SK)
+    frame = pd.DataFrame({manifest.image_column: names, **answers, "label": labels, "error": errors})
     output.parent.mkdir(parents=True, exist_ok=True)
     write_csv(output, frame)
     num_failed = sum(map(bool, errors))
@@ -76,6 +77,14 @@ class _Files:
         return images.read(self._paths[index])
 
 
+def _header(path: Path) -> Row:
+    """A file's own metadata; none where it cannot be read, which is told when the picture is."""
+    try:
+        return images.header(path.read_bytes()) if path.suffix.lower() in dicom.SUFFIXES else {}
+    except (OSError, ValueError):
+        return {}
+
+
 def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Readable]:
     """Names, metadata and pictures of what `path` holds."""
     if path.is_dir():
@@ -84,7 +93,7 @@ def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Rea
             raise UserError(
                 "no pictures in this folder", where=path, do=f"Looked for {', '.join(sorted(images.SUFFIXES))}."
             )
-        return [found.relative_to(path).as_posix() for found in paths], [{}] * len(paths), _Files(paths)
+        return [found.relative_to(path).as_posix() for found in paths], list(map(_header, paths)), _Files(paths)
     header = read_csv(path).columns
     columns = Columns(
         image=manifest.image_column if manifest.image_column in header else None,

@@ -14,96 +14,149 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.data.folds import Folds
 from lesion.data.images import Pixels
+from lesion.data.labels import Labelled
 from lesion.data.table import SampleTable
 from lesion.files import write_atomic
-from lesion.metrics import bootstrap_interval, roc_auc, score_all, youden_threshold
+from lesion.metrics import bootstrap_intervals, score_all, youden_threshold
+from lesion.targets import Target
 
 Summary = dict[str, Any]
 
 
-def summarise(results: Sequence[FoldResult], table: SampleTable, fold_S: Folds) -> tuple[Summary, NDArray[np.float32]]:
-    """Counts and metrics, overall and of each fold, and the probability of each row (NaN: never held out).
+def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
+    """Every metric of what is asked that these rows define."""
+    return score_all(target.asked(targets_SK), target.asked(probs_SK), is_one_of=target.is_one_of)
 
-    The overall metrics pool all rows. The interval resamples patients; it does not say how another training run would
+
+def mean_of_held_out(results: Sequence[FoldResult], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The probabilities [S, K] of each row, averaged over the folds that held it out; NaN where none did."""
+    sums_SK, times_S = np.zeros(shape), np.zeros(shape[0])
+    for result in results:
+        np.add.at(sums_SK, result.index_S, result.probs_SK)  # by position, so no batch can land on other rows
+        np.add.at(times_S, result.index_S, 1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums_SK / times_S[:, None], dtype=np.float32)
+
+
+def summarise(results: Sequence[FoldResult], labelled: Labelled) -> tuple[Summary, NDArray[np.float32]]:
+    """Counts and metrics, overall and of each fold, and the probabilities [S, K] of each row (NaN: never held out).
+
+    The overall metrics pool all rows. The intervals resample patients; they do not say how another training run would
     differ.
     """
-    assert table.target_S is not None
-    prob_S = np.full(len(table), np.nan, dtype=np.float32)
-    for result in results:
-        prob_S[result.index_S] = result.probs_SK[:, 0]  # by position, so no batch can land on other rows
-    held_S = ~np.isnan(prob_S)
-    target_S = table.target_S[held_S]
-    group_S = (table.name_S if table.group_S is None else table.group_S)[held_S]
-    low, high = bootstrap_interval(roc_auc, target_S, prob_S[held_S], group_S)
+    target, targets_SK = labelled.target, labelled.targets_SK
+    probs_SK = mean_of_held_out(results, targets_SK.shape)
+    held_S = ~np.isnan(probs_SK[:, 0])
+    targets, probs = targets_SK[held_S], probs_SK[held_S]
+    asked, answers = target.asked(targets), target.asked(probs)
+    thresholds = (
+        [] if target.is_one_of else [youden_threshold(asked[:, q], answers[:, q]) for q in range(asked.shape[1])]
+    )
     summary = {
         "overall": {
-            **_counts(table, held_S),
-            "metrics": score_all(target_S, prob_S[held_S]),
-            "roc_auc_interval_95": [low, high],
-            "threshold": youden_threshold(target_S, prob_S[held_S]),
+            **labelled.counts(held_S),
+            "metrics": judge(target, targets, probs),
+            "interval_95": bootstrap_intervals(
+                asked, answers, labelled.table.unit_S[held_S], is_one_of=target.is_one_of
+            ),
+            "thresholds": thresholds,
         },
         "folds": [
-            {"fold": r.fold, **_counts(table, fold_S == r.fold), "best_epoch": r.best_epoch, "metrics": r.metrics}
+            {"fold": r.fold, **labelled.counts(r.index_S), "best_epoch": r.best_epoch, "metrics": r.metrics}
             for r in results
         ],
-        "mean_of_folds": {name: float(np.mean([r.metrics[name] for r in results])) for name in results[0].metrics},
+        "mean_of_folds": {
+            name: float(np.mean([r.metrics[name] for r in results]))
+            for name in results[0].metrics
+            if all(name in r.metrics for r in results)
+        },
     }
-    return summary, prob_S
+    return summary, probs_SK
+
+
+def judge_test(labelled: Labelled, probs_SK: NDArray[np.float32]) -> Summary:
+    """Counts, metrics and intervals of a test set by the whole ensemble, none of whose networks saw it."""
+    target, asked = labelled.target, labelled.target.asked(labelled.targets_SK)
+    return {
+        **labelled.counts(np.arange(len(labelled.table))),
+        "metrics": judge(target, labelled.targets_SK, probs_SK),
+        "interval_95": bootstrap_intervals(
+            asked, target.asked(probs_SK), labelled.table.unit_S, is_one_of=target.is_one_of
+        ),
+    }
 
 
 def write_results(
     output_dir: Path,
-    *,
-    table: SampleTable,
-    fold_S: Folds,
-    prob_S: NDArray[np.float32],
+    labelled: Labelled,
     results: Sequence[FoldResult],
+    *,
+    probs_SK: NDArray[np.float32],
     summary: Summary,
     read: Callable[[int], Pixels],
 ) -> None:
-    """oof.csv in the order of the training CSV, metrics.json, history.csv, and report.png with pictures from `read`."""
+    """oof.csv in the order of the table, metrics.json, history.csv, and report.png with pictures from `read`."""
     from lesion.report.figure import draw_report
 
     output_dir.mkdir(parents=True, exist_ok=True)
-    held_S = ~np.isnan(prob_S)
-    assert table.target_S is not None
+    table, target = labelled.table, labelled.target
+    index_S = np.concatenate([result.index_S for result in results])
+    fold_S = np.repeat([result.fold for result in results], [len(result.index_S) for result in results])
+    in_order = np.lexsort((fold_S, index_S))
+    rows = index_S[in_order]
+    answers = answer_columns(target, np.concatenate([result.probs_SK for result in results])[in_order])
     frame = pd.DataFrame(
         {
-            table.image_column: table.name_S,
-            "group": table.name_S if table.group_S is None else table.group_S,
-            "fold": fold_S,
-            "target": table.target_S.astype(int),
-            "probability": prob_S,
+            table.image_column: table.name_S[rows],
+            "group": table.unit_S[rows],
+            "fold": fold_S[in_order],
+            **target_columns(target, labelled.targets_SK[rows]),
+            **answers,
         }
-    )[held_S]
+    )
     write_csv(output_dir / "oof.csv", frame)
     write_csv(output_dir / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
     write_atomic(output_dir / "metrics.json", (json.dumps(summary, indent=2) + "\n").encode())
-    held_rows = np.flatnonzero(held_S)
+    held_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
     png = draw_report(
-        table.target_S[held_S],
-        prob_S[held_S],
-        interval=summary["overall"]["roc_auc_interval_95"],
-        threshold=summary["overall"]["threshold"],
-        class_names=table.class_names,
+        target,
+        labelled.targets_SK[held_rows],
+        probs_SK[held_rows],
+        summary["overall"],
         read=lambda row: read(int(held_rows[row])),
     )
     write_atomic(output_dir / "report.png", png)
 
 
-def write_submission(path: Path, table: SampleTable, probs_SK: NDArray[np.float32], target_column: str) -> None:
-    """The test set's probabilities, one row a picture in the order of test.csv, as the challenge wants them."""
-    write_csv(path, pd.DataFrame({table.image_column: table.name_S, target_column: probs_SK[:, 0]}))
+def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """The targets as oof.csv holds them: 0 or 1, the class's name, or for multilabel a column of 0 and 1 a class."""
+    if target.is_yes_no:
+        return {"target": target.asked(targets_SK)[:, 0].astype(int)}
+    if target.is_one_of:
+        return {"target": np.array(target.class_names)[targets_SK.argmax(axis=1)]}
+    return {f"target_{name}": targets_SK[:, k].astype(int) for k, name in enumerate(target.class_names)}
+
+
+def answer_columns(target: Target, probs_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """The probabilities as tables hold them: of yes, where that is asked, and one a class of several."""
+    columns = {"probability": target.asked(probs_SK)[:, 0]} if target.is_yes_no else {}
+    if target.kind != "binary":
+        columns |= {f"probability_{name}": probs_SK[:, k] for k, name in enumerate(target.class_names)}
+    return columns
+
+
+def write_submission(
+    path: Path, table: SampleTable, probs_SK: NDArray[np.float32], target: Target, target_names: Sequence[str]
+) -> None:
+    """The test set's probabilities, one row a picture in its table's order, as challenges want them: a column named as
+    the target column for yes or no, else one named as each class."""
+    names = target_names if target.is_yes_no else target.class_names
+    answers = target.asked(probs_SK)
+    columns = {name: answers[:, q] for q, name in enumerate(names)}
+    write_csv(path, pd.DataFrame({table.image_column: table.name_S, **columns}))
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """Nine digits bring a float32 back unchanged."""
     write_atomic(path, frame.to_csv(index=False, float_format="%.9g").encode())
-
-
-def _counts(table: SampleTable, rows_S: NDArray[np.bool_]) -> dict[str, int]:
-    assert table.target_S is not None
-    counts = {"num_rows": int(rows_S.sum()), "num_positives": int(table.target_S[rows_S].sum())}
-    return counts if table.group_S is None else {**counts, "num_groups": len(np.unique(table.group_S[rows_S]))}

@@ -8,75 +8,74 @@ from pathlib import Path
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.folds import SPLITS
-from lesion.data.sources.csv_folder import CsvFolder, find_csv, read_csv, walk_files
-from lesion.data.table import Columns, Joined, Source
+from lesion.data.sources.formats import open_source, recognised
+from lesion.data.sources.place import Place
+from lesion.data.table import Columns, Counted, Joined, Source
 from lesion.errors import UserError
 
 TRAINING_CHANNELS = ("training", "train")
-VALIDATION_CSVS = ("validation.csv", "train.csv")
 
 
 def open_sources(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[Source, Source | None]:
+    """The job's training and test set, with the count of each group's pictures as metadata where it is asked for."""
+    training, test = _open(config, channels)
+    if not config.use_picture_count:
+        return training, test
+    if training.table().group_S is None:
+        raise UserError(
+            "use_picture_count=true, and nothing says which pictures are of one patient",
+            where=training.table().where,
+            do="Set group_column, or use_picture_count=false.",
+            kind="hyperparameters",
+        )
+    return Counted(training), None if test is None else Counted(test)
+
+
+def _open(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[Source, Source | None]:
     """All labelled rows, a validation channel's among them and marked as held out, and the test set if there is one.
 
     Raises UserError for a channel, file or column that is missing, naming what there is.
     """
-    training_dir = _training_channel(channels)
-    training_csv = _required_csv(training_dir, ("train.csv",), "training")
-    columns = labelled_columns(config, training_csv)
-    training: Source = CsvFolder(training_csv, columns)
-    if (validation_dir := channels.get("validation")) is not None:
-        validation = CsvFolder(
-            _required_csv(validation_dir, VALIDATION_CSVS, "validation"), replace(columns, fold=None)
-        )
-        training = Joined(training, validation)
-    test_csv = find_csv(channels.get("test", training_dir), ("test.csv",))
-    test = None if test_csv is None else CsvFolder(test_csv, Columns(columns.image, columns.metadata))
-    return training, test
+    training_channel = _training_channel(channels)
+    columns = wanted_columns(config)
+    lists = channels.get("train_lst")
+    training = open_source(Place(channels[training_channel], "train", lists=lists), columns, source=config.source)
+    if (folder := channels.get("validation")) is not None:
+        lists = channels.get("validation_lst")
+        place = Place(folder, "validation", lists=lists)
+        training = Joined(training, open_source(place, replace(columns, fold=None), source=config.source))
+    unlabelled = replace(columns, are_targets_needed=False, is_group_needed=False, fold=None)
+    if "test" in channels:
+        return training, open_source(Place(channels["test"], "test"), unlabelled, source=config.source)
+    place = Place(channels[training_channel], "test", is_own=False)
+    has_test = recognised(place, source=config.source)
+    return training, open_source(place, unlabelled, source=config.source) if has_test else None
 
 
-def labelled_columns(config: ClassifyConfig, csv_path: Path) -> Columns:
-    """Which columns a labelled CSV must have.
+def wanted_columns(config: ClassifyConfig) -> Columns:
+    """Which columns a labelled set must have.
 
     Groups are asked for where the split keeps them, and taken where they are there.
     """
-    is_column = config.split not in SPLITS
-    header = list(read_csv(csv_path).columns)
-    if is_column and config.split not in header:
-        raise UserError(
-            f"split={config.split} is neither a way to split ({', '.join(SPLITS)}) nor a column",
-            where=f"{csv_path}: {header}",
-            do="Choose one of them, or the column that holds each row's fold.",
-        )
     return Columns(
         image=config.image_column,
-        target=config.target_column,
-        class_name=config.class_name_column,
-        group=config.group_column if "group" in config.split or config.group_column in header else None,
-        fold=config.split if is_column else None,
         metadata=config.metadata_columns,
+        targets=config.target_column,
+        are_targets_needed=True,
+        class_name=config.class_name_column,
+        group=config.group_column,
+        is_group_needed="group" in config.split,
+        fold=None if config.split in SPLITS else config.split,
     )
 
 
-def _training_channel(channels: Mapping[str, Path]) -> Path:
+def _training_channel(channels: Mapping[str, Path]) -> str:
     for name in TRAINING_CHANNELS:
         if name in channels:
-            return channels[name]
+            return name
     present = ", ".join(sorted(channels)) or "none"
     raise UserError(
         "channel 'training' is missing",
         where=f"channels present: {present}",
-        do="Give it the folder with train.csv and its pictures.",
+        do="Give it the folder with the pictures and their table.",
     )
-
-
-def _required_csv(folder: Path, names: tuple[str, ...], channel: str) -> Path:
-    csv_path = find_csv(folder, names)
-    if csv_path is None:
-        present = ", ".join(path.relative_to(folder).as_posix() for path in walk_files(folder)[:5]) or "no files"
-        raise UserError(
-            f"channel '{channel}' holds no {' or '.join(names)}",
-            where=f"{folder}: {present}",
-            do="Put the table beside its pictures.",
-        )
-    return csv_path

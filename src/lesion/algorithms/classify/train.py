@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -22,23 +21,23 @@ from lesion.algorithms.base import Job
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold import Shared, run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.predict import predict_source
+from lesion.algorithms.classify.predict import ClassifyPredictor, predict_source
 from lesion.algorithms.classify.record import save_artifact
-from lesion.algorithms.classify.results import summarise, write_results, write_submission
+from lesion.algorithms.classify.results import judge_test, summarise, write_results, write_submission
 from lesion.algorithms.classify.sources import open_sources
 from lesion.data.check import check_pictures
-from lesion.data.folds import NEVER, Folds, assign_folds, check_folds, each_fold, folds_from_column
-from lesion.data.metadata import MetadataEncoder, column_kinds
+from lesion.data.folds import Folds, assign_folds, check_folds, folds_from_column
+from lesion.data.labels import Labelled, Labels, read_labels
+from lesion.data.metadata import Kind, MetadataEncoder, column_kinds
 from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.device import limit_threads, pick_device
 from lesion.engine.peers import Peers, join_peers
 from lesion.errors import UserError
-from lesion.metrics import REPORTED
+from lesion.metrics import METRICS, REPORTED
 from lesion.models.backbone import create_backbone, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
-from lesion.targets import Target
 
 log = logging.getLogger(__name__)
 
@@ -68,27 +67,31 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
     if test is not None:
         test = check_pictures(test, policy=config.on_bad_image, num_workers=num_workers, what="test")
     table = training.table()
-    fold_S = choose_folds(table, config)
-    log_start(table, fold_S, device, num_workers)
+    labels = read_labels(table, output_size=config.output_size, of_interest=config.target_of_interest)
+    labelled = Labelled(table, labels.target, labels.encode(table))
+    held_FS = choose_folds(labelled, config)
+    log_start(labelled, held_FS, device, num_workers)
 
     rows = table.metadata_rows()
-    kinds = column_kinds(rows, config.metadata_columns)
+    kinds = checked_kinds(table, config)
     if test is not None:  # a test row that cannot be encoded is told now, not when all folds are trained
-        MetadataEncoder.fit(rows, kinds).encode(test.table().metadata_rows())
+        MetadataEncoder.fit(rows, kinds, logs=config.log_columns).encode(test.table().metadata_rows())
+        if test.table().targets is not None:
+            labels.encode(test.table())
     shared = Shared(
         config=config,
         source=training,
-        targets_SK=targets_of(table),
+        targets_SK=labelled.targets_SK,
         metadata_rows=rows,
         metadata_kinds=kinds,
         preprocess=preprocess_for(config),
-        target=Target("binary", table.class_names),
+        target=labels.target,
         weights=weights,
         device=device,
         num_workers=num_workers,
     )
-    checkpoints = Checkpoints(job.checkpoint_dir, fingerprint(config, table, fold_S), job.stop)
-    folds = peers.share(list(each_fold(fold_S)))
+    checkpoints = Checkpoints(job.checkpoint_dir, fingerprint(config, table, held_FS), job.stop)
+    folds = peers.share(list(enumerate(held_FS)))
     results: list[FoldResult] = []
     try:
         with tqdm(total=config.epochs * len(table) * len(folds), unit="picture", disable=not job.show_progress) as bar:
@@ -98,50 +101,63 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
         results = sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if peers.is_leader else []
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         if results and peers.is_leader:
-            save_artifact(job.model_dir, shared, table, results, summarise(results, table, fold_S)[0])
+            save_artifact(job.model_dir, shared, table, results, summarise(results, labelled)[0])
             log.info("stopped: the artifact holds %d of the folds; the same job would go on from here", len(results))
         raise
     if peers.is_leader:
-        write_all(job, shared, results, table=table, fold_S=fold_S, test=test)
+        write_all(job, shared, results, labelled=labelled, labels=labels, test=test)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     peers.finish()
     checkpoints.clear()
 
 
 def write_all(
-    job: Job, shared: Shared, results: Sequence[FoldResult], *, table: SampleTable, fold_S: Folds, test: Source | None
+    job: Job, shared: Shared, results: Sequence[FoldResult], *, labelled: Labelled, labels: Labels, test: Source | None
 ) -> None:
     """The artifact, read back before anyone believes it; then the results, and last the lines that a tuner reads."""
-    summary, prob_S = summarise(results, table, fold_S)
-    predictor = save_artifact(job.model_dir, shared, table, results, summary)
+    summary, probs_SK = summarise(results, labelled)
+    predictor = save_artifact(job.model_dir, shared, labelled.table, results, summary)
+    if test is not None:
+        summary["test"] = predict_test(job, shared, predictor, test, labels)
     write_results(
         job.output_dir,
-        table=table,
-        fold_S=fold_S,
-        prob_S=prob_S,
-        results=results,
+        labelled,
+        results,
+        probs_SK=probs_SK,
         summary=summary,
         read=lambda row: shared.preprocess(shared.source.read(row)),
     )
-    if test is not None:
-        probs_SK = predict_source(
-            predictor,
-            test,
-            test.table().metadata_rows(),
-            batch_size=shared.config.batch_size_test,
-            num_workers=shared.num_workers,
-            on_error=fail,
-        )
-        write_submission(job.output_dir / "submission.csv", test.table(), probs_SK, shared.config.target_column)
     for name, value in summary["overall"]["metrics"].items():
         log.info(REPORTED[f"validation:{name}"].line(value))
 
 
-def fingerprint(config: ClassifyConfig, table: SampleTable, fold_S: Folds) -> dict[str, Any]:
+def predict_test(
+    job: Job, shared: Shared, predictor: ClassifyPredictor, test: Source, labels: Labels
+) -> dict[str, Any] | None:
+    """Writes submission.csv; the metrics of the whole ensemble where the test set says what is true."""
+    table, config = test.table(), shared.config
+    probs_SK = predict_source(
+        predictor,
+        test,
+        table.metadata_rows(),
+        batch_size=config.batch_size_test,
+        num_workers=shared.num_workers,
+        on_error=fail,
+    )
+    write_submission(job.output_dir / "submission.csv", table, probs_SK, labels.target, config.target_column)
+    if table.targets is None:
+        return None
+    judged = judge_test(Labelled(table, labels.target, labels.encode(table)), probs_SK)
+    for name, value in judged["metrics"].items():
+        log.info(REPORTED[f"test:{name}"].line(value))
+    return judged
+
+
+def fingerprint(config: ClassifyConfig, table: SampleTable, held_FS: Folds) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
     settings = {name: value for name, value in config.as_json().items() if name not in {"device", "num_workers"}}
     versions = {package: importlib.metadata.version(package) for package in ("lesion", "torch", "timm")}
-    rows = hashlib.sha256(table.fingerprint().encode() + fold_S.astype(np.int64).tobytes()).hexdigest()
+    rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
     return {**settings, **versions, "data": rows}
 
 
@@ -159,21 +175,41 @@ def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str
     return weights
 
 
-def choose_folds(table: SampleTable, config: ClassifyConfig) -> Folds:
-    """Each row's fold, by the user's splitter or column; a validation channel's rows are the one fold there is."""
-    assert table.target_S is not None
-    fold_S: Folds
+def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
+    """What each fold holds out, by the user's splitter or column; a validation channel's rows are the one fold there
+    is."""
+    table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
     if table.is_held_S is not None:
-        fold_S = np.where(table.is_held_S, 0, NEVER)
+        held_FS: Folds = table.is_held_S[None]
     elif table.fold_S is not None:
-        fold_S = folds_from_column(table.fold_S)
+        held_FS = folds_from_column(table.fold_S)
     else:
-        fold_S = assign_folds(
-            table.group_S, table.target_S, config.folds, seed=config.seed, split=config.split, name_S=table.name_S
+        held_FS = assign_folds(
+            table.group_S,
+            target.class_of(targets_SK),
+            config.folds,
+            seed=config.seed,
+            split=config.split,
+            repeats=config.repeats,
+            name_S=table.name_S,
         )
     are_groups_kept = config.split not in {"kfold", "stratified_kfold"}
-    check_folds(fold_S, table.target_S, table.group_S if are_groups_kept else None)
-    return fold_S
+    judged = target.judged(targets_SK) if METRICS[config.metric].needs_both else {}
+    check_folds(held_FS, target.classes(targets_SK), judged, table.group_S if are_groups_kept else None)
+    return held_FS
+
+
+def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, Kind]:
+    """What each metadata column holds. Raises UserError where a logarithm is asked of what holds no numbers."""
+    kinds = column_kinds(table.metadata_rows(), list(table.metadata.columns))
+    if wrong := [name for name in config.log_columns if kinds.get(name) != "number"]:
+        raise UserError(
+            f"log_columns={wrong[0]} is not a metadata column of numbers",
+            where=f"{table.where}: {kinds}",
+            do="Take it out, or add the column to metadata_columns.",
+            kind="hyperparameters",
+        )
+    return kinds
 
 
 def preprocess_for(config: ClassifyConfig) -> Preprocess:
@@ -184,20 +220,19 @@ def preprocess_for(config: ClassifyConfig) -> Preprocess:
     return Preprocess(config.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
-def targets_of(table: SampleTable) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    assert table.target_S is not None  # a training table without targets was refused when it was read
-    return table.target_S.reshape(-1, 1)
-
-
-def log_start(table: SampleTable, fold_S: Folds, device: torch.device, num_workers: int) -> None:
-    """What was chosen and why the folds can be trusted: device, workers, rows, groups and positives of each fold."""
-    assert table.target_S is not None
+def log_start(labelled: Labelled, held_FS: Folds, device: torch.device, num_workers: int) -> None:
+    """What was chosen and why the folds can be trusted: the question, device, workers, and what each fold holds."""
+    target = labelled.target
+    asked = "" if target.of_interest is None else f" of_interest={target.of_interest}"
+    log.info("task=%s outputs=%d classes=%s%s", target.kind, target.num_outputs, "|".join(target.class_names), asked)
     log.info(
         "device=%s torch=%s workers=%d threads=%d", device, torch.__version__, num_workers, torch.get_num_threads()
     )
-    for fold, held_S in each_fold(fold_S):
-        groups = "" if table.group_S is None else f" groups={len(np.unique(table.group_S[held_S]))}"
-        log.info("fold=%d rows=%d positives=%d%s", fold, held_S.sum(), int(table.target_S[held_S].sum()), groups)
+    for fold, held_S in enumerate(held_FS):
+        counts = labelled.counts(held_S)
+        groups = f" groups={counts['num_groups']}" if "num_groups" in counts else ""
+        classes = " ".join(f"{name}={count}" for name, count in counts["classes"].items())
+        log.info("fold=%d rows=%d%s %s", fold, counts["num_rows"], groups, classes)
 
 
 def fail(index: int, error: UserError) -> None:  # noqa: ARG001

@@ -9,12 +9,19 @@ import pandas as pd
 import pytest
 
 from factories import draw_picture, sample_frame, write_channel
-from lesion.data.sources.csv_folder import CsvFolder, find_csv, pick_image_column, read_csv, walk_files
+from lesion.data.sources.csv_folder import CsvFolder, find_csv, walk_files
+from lesion.data.sources.rows import pick_image_column, read_csv
 from lesion.data.table import Columns
 from lesion.errors import UserError
 
 COLUMNS = Columns(
-    "image_name", ("sex", "age_approx"), target="target", class_name="benign_malignant", group="patient_id"
+    "image_name",
+    ("sex", "age_approx"),
+    targets=("target",),
+    are_targets_needed=True,
+    class_name="benign_malignant",
+    group="patient_id",
+    is_group_needed=True,
 )
 
 
@@ -35,9 +42,10 @@ def test_a_table_has_the_columns_asked_for(tmp_path):
     source = CsvFolder(write_channel(tmp_path, sample_frame(4, 1)), COLUMNS)
     table = source.table()
     assert table.name_S.tolist() == ["IMG_000_0", "IMG_001_0", "IMG_002_0", "IMG_003_0"]
-    assert table.target_S.tolist() == [1, 0, 0, 0] and table.target_S.dtype == np.float32
+    assert table.targets["target"].tolist() == ["1", "0", "0", "0"]
     assert table.group_S.tolist() == ["P000", "P001", "P002", "P003"]
-    assert table.class_names == ("benign", "malignant") and table.image_column == "image_name"
+    assert table.class_name_S.tolist() == ["malignant", "benign", "benign", "benign"]
+    assert table.image_column == "image_name" and "train.csv" in table.where
     assert table.fold_S is None
     rows = table.metadata_rows()
     assert [list(row) for row in rows] == [["sex", "age_approx"]] * 4
@@ -99,9 +107,8 @@ def test_each_row_reads_its_own_picture(tmp_path):
 
 def test_missing_columns_are_told_together_with_their_hyperparameters(tmp_path):
     with pytest.raises(UserError) as caught:
-        table_of(
-            tmp_path, "image_name,sex\na,male\n", Columns("image_name", ("sex", "age"), "label", None, "slide", "f")
-        )
+        wrong = Columns("image_name", ("sex", "age"), ("label",), True, None, "slide", True, "f")
+        table_of(tmp_path, "image_name,sex\na,male\n", wrong)
     message = str(caught.value)
     for part in ("'label' (target_column)", "'slide' (group_column)", "'age' (metadata_columns)", "'f' (split)"):
         assert part in message
@@ -118,7 +125,7 @@ def test_a_missing_image_column_is_told_with_what_was_looked_for(tmp_path):
 def test_image_id_is_taken_where_there_is_no_image_name(tmp_path):
     assert table_of(tmp_path, "image_id\na\n", Columns(None, ())).table().image_column == "image_id"
     frame = pd.DataFrame({"image_id": ["a"], "image_name": ["b"]})
-    assert pick_image_column(frame, None, tmp_path) == "image_name"
+    assert pick_image_column(frame, None, "here") == "image_name"
 
 
 @pytest.mark.parametrize("column", ["image_name", "patient_id", "target"])
@@ -136,51 +143,28 @@ def test_a_picture_in_two_rows_is_named(tmp_path):
         table_of(tmp_path, frame.to_csv(index=False))
 
 
-def test_words_are_targets_the_later_in_the_alphabet_is_one(tmp_path):
-    text = "image_name,target,patient_id\na,yes,1\nb,no,2\nc,yes,3\n"
-    table = table_of(tmp_path, text, Columns("image_name", (), target="target")).table()
-    assert table.target_S.tolist() == [1, 0, 1] and table.class_names == ("no", "yes")
+def test_usual_metadata_is_taken_where_none_is_named(tmp_path):
+    table = table_of(tmp_path, "image_name,age_approx,other\na,5,6\n", Columns("image_name")).table()
+    assert list(table.metadata.columns) == ["age_approx"]
 
 
-@pytest.mark.parametrize("numbers", [("0", "1"), ("0.0", "1.0"), ("0", "1.0")])
-def test_numbers_are_targets(tmp_path, numbers):
-    text = "image_name,target\na,{}\nb,{}\n".format(*numbers)
-    table = table_of(tmp_path, text, Columns("image_name", (), target="target")).table()
-    assert table.target_S.tolist() == [0, 1] and table.class_names == ("0", "1")
-
-
-@pytest.mark.parametrize("values", [("0", "2"), ("a", "b", "c"), ("0", "1", "yes"), ("0.5", "1"), ("-1", "1")])
-def test_what_is_no_yes_or_no_is_refused(tmp_path, values):
-    text = "image_name,target\n" + "".join(f"p{row},{value}\n" for row, value in enumerate(values))
-    with pytest.raises(UserError, match=f"'target' is not a yes-or-no target: {len(values)} different values"):
-        table_of(tmp_path, text, Columns("image_name", (), target="target"))
-
-
-@pytest.mark.parametrize(
-    ("words", "names"),
-    [
-        (("good", "bad", "good"), ("good", "bad")),
-        (("good", "bad", "fine"), ("0", "1")),  # two words for class 0
-        (("same", "same", "same"), ("0", "1")),
-        (("good", "", "good"), ("0", "1")),
-    ],
-)
-def test_class_names_come_from_the_column_that_names_each_class_once(tmp_path, words, names):
-    rows = zip("abc", (0, 1, 0), words, strict=True)
-    text = "image_name,target,benign_malignant\n" + "".join(f"{a},{t},{w}\n" for a, t, w in rows)
-    columns = Columns("image_name", (), target="target", class_name="benign_malignant")
-    assert table_of(tmp_path, text, columns).table().class_names == names
+def test_what_is_not_needed_is_taken_where_it_is_there(tmp_path):
+    wanted = Columns("image_name", (), targets=("target",), group="patient_id")
+    bare = table_of(tmp_path, "image_name\na\n", wanted).table()
+    assert bare.targets is None and bare.group_S is None
+    full = table_of(tmp_path, "image_name,target,patient_id\na,1,p\n", wanted).table()
+    assert full.targets["target"].tolist() == ["1"] and full.group_S.tolist() == ["p"]
 
 
 def test_the_class_name_column_may_be_absent(tmp_path):
-    columns = Columns("image_name", (), target="target", class_name="benign_malignant")
-    assert table_of(tmp_path, "image_name,target\na,0\nb,1\n", columns).table().class_names == ("0", "1")
+    columns = Columns("image_name", (), targets=("target",), class_name="benign_malignant")
+    assert table_of(tmp_path, "image_name,target\na,0\nb,1\n", columns).table().class_name_S is None
 
 
 def test_excels_byte_order_mark_and_spaces_after_commas_are_no_part_of_the_table(tmp_path):
     (tmp_path / "train.csv").write_bytes(b"\xef\xbb\xbfimage_name, target\r\na, 0\r\nb, 1\r\n")
-    table = CsvFolder(tmp_path / "train.csv", Columns("image_name", (), target="target")).table()
-    assert table.name_S.tolist() == ["a", "b"] and table.target_S.tolist() == [0, 1]
+    table = CsvFolder(tmp_path / "train.csv", Columns("image_name", (), targets=("target",))).table()
+    assert table.name_S.tolist() == ["a", "b"] and table.targets["target"].tolist() == ["0", "1"]
 
 
 def test_cells_stay_as_they_were_written(tmp_path):

@@ -1,0 +1,165 @@
+"""Augmented manifest: a JSON object a line with a picture's reference and labels, as SageMaker Ground Truth writes it.
+
+Read from a File channel that holds the manifest and the pictures (dg/augmented-manifest).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+import pandas as pd
+
+from lesion.data import images
+from lesion.data.sources.csv_folder import find_pictures, missing_picture
+from lesion.data.sources.place import Place, walk_files
+from lesion.data.sources.rows import table_of
+from lesion.data.table import Columns, SampleTable
+from lesion.errors import UserError
+
+REFERENCE = "source-ref"
+SUFFIXES = {".manifest", ".jsonl"}
+CLASS_NAME = "class-name"
+
+
+class AugmentedManifest:
+    """Lines whose `source-ref` is found among the channel's pictures: by its path below what all have in common."""
+
+    name = "augmented_manifest"
+    layout = "train.manifest with source-ref and a label in each line, beside the pictures"
+
+    def __init__(self, manifest_path: Path, folder: Path, columns: Columns) -> None:
+        """Raises UserError for a line that is none, by its number, and for labels that are no classes."""
+        lines = parse(manifest_path)
+        label = label_attribute(lines, columns, manifest_path)
+        frame = pd.DataFrame([_scalars(line) for line in lines], dtype="string")
+        frame[columns.image or "image_name"] = relative_references([line[REFERENCE] for line in lines])
+        if label is not None:
+            labels = _labels(lines, label, columns.targets[0], manifest_path)
+            frame[list(labels.columns)] = labels
+            targets = tuple(name for name in labels.columns if name != CLASS_NAME)
+            columns = replace(columns, targets=targets, class_name=CLASS_NAME)
+        self._table = table_of(frame, columns, str(manifest_path))
+        self._folder, self._paths = folder, find_pictures(folder, self._table.name_S, by_file_name=True)
+
+    @classmethod
+    def recognise(cls, place: Place) -> str | None:
+        found = _manifests(place)
+        return f"it holds {found[0].name}" if found else None
+
+    @classmethod
+    def open(cls, place: Place, columns: Columns) -> Self:
+        found = _manifests(place)
+        if len(found) != 1:
+            names = ", ".join(path.name for path in found[:3]) or "none"
+            raise UserError(
+                f"{len(found)} manifests for the {place.split} set: {names}", where=place.folder, do="Leave one."
+            )
+        return cls(found[0], place.folder, columns)
+
+    def table(self) -> SampleTable:
+        return self._table
+
+    def read(self, index: int) -> images.Pixels:
+        path = self._paths[index]
+        if path is None:
+            raise missing_picture(self._table.name_S[index], self._folder)
+        return images.read(path)
+
+
+def parse(manifest_path: Path) -> list[dict[str, Any]]:
+    """The lines as objects, empty ones left out. Raises UserError for the first that is none or lacks source-ref."""
+    lines = []
+    try:
+        texts = manifest_path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read: {error}", where=manifest_path, do="Save it as UTF-8 text.") from error
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            continue
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            line = None
+        if not isinstance(line, dict) or not isinstance(line.get(REFERENCE), str) or not line[REFERENCE].strip():
+            raise UserError(
+                f"line {number} is not a JSON object with {REFERENCE}: '{text.strip()[:80]}'",
+                where=manifest_path,
+                do="Write one object a line.",
+            )
+        lines.append(line)
+    if not lines:
+        raise UserError("the manifest has no lines", where=manifest_path, do="Add one for each picture.")
+    return lines
+
+
+def label_attribute(lines: Sequence[Mapping[str, Any]], columns: Columns, where: Path) -> str | None:
+    """The key of the label: the target column, or the one that has metadata beside it, or the only other there is."""
+    if not columns.targets:
+        return None
+    keys = dict.fromkeys(key for line in lines for key in line)
+    if columns.targets[0] in keys:
+        return columns.targets[0]
+    described = [key for key in keys if f"{key}-metadata" in keys]
+    others = [key for key in keys if key != REFERENCE and not key.endswith(("-metadata", "-ref"))]
+    for candidates in (described, others):
+        if len(candidates) == 1:
+            return candidates[0]
+    if not columns.are_targets_needed:
+        return None
+    raise UserError(
+        f"which key is the label is in doubt: {', '.join(others) or 'there is none'}",
+        where=where,
+        do="Set target_column to one of them.",
+    )
+
+
+def relative_references(references: Sequence[str]) -> list[str]:
+    """Each reference below the folder that all have in common: s3://b/set/x/1.jpg and s3://b/set/y/2.jpg as x/1.jpg."""
+    paths = [PurePosixPath(reference.strip().partition("://")[2] or reference.strip()) for reference in references]
+    common = PurePosixPath(os.path.commonpath([path.parent for path in paths]))
+    return [path.relative_to(common).as_posix() for path in paths]
+
+
+def _manifests(place: Place) -> list[Path]:
+    return place.pick([path for path in walk_files(place.folder) if path.suffix in SUFFIXES])
+
+
+def _scalars(line: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in line.items() if isinstance(value, str | int | float)}
+
+
+def _labels(lines: Sequence[Mapping[str, Any]], label: str, column: str, where: Path) -> pd.DataFrame:
+    """The label as `column` with the class's name beside it, or for lists a column of 0 and 1 for each class."""
+    values = [_value(line, label, number, where) for number, line in enumerate(lines, start=1)]
+    described = [line.get(f"{label}-metadata") for line in lines]
+    details: list[Mapping[str, Any]] = [item if isinstance(item, dict) else {} for item in described]
+    if not any(isinstance(value, list) for value in values):
+        names = [str(detail.get(CLASS_NAME, "")) for detail in details]
+        return pd.DataFrame({column: [str(value) for value in values], CLASS_NAME: names}, dtype="string")
+    lists = [[str(item) for item in (value if isinstance(value, list) else [value])] for value in values]
+    class_map = {str(key): str(name) for detail in details for key, name in (detail.get("class-map") or {}).items()}
+    numbers = sorted({item for items in lists for item in items} | set(class_map), key=lambda text: (len(text), text))
+    is_in = {class_map.get(number, number): [str(int(number in items)) for items in lists] for number in numbers}
+    return pd.DataFrame(is_in, dtype="string")
+
+
+def _value(line: Mapping[str, Any], label: str, number: int, where: Path) -> Any:
+    value = line.get(label)
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str | int | float) and not isinstance(item, bool) for item in items):
+        raise UserError(
+            f"line {number} has no class in '{label}': {json.dumps(line.get(label))[:80]}",
+            where=where,
+            do="Give a number, a word, or a list of them.",
+        )
+    return value

@@ -1,0 +1,41 @@
+"""Headers: what DICOM files say of their patients, for the columns that a table was asked for and does not have."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lesion.data import dicom
+from lesion.data.table import USUAL_METADATA, Columns
+from lesion.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def with_headers(frame: pd.DataFrame, paths: Sequence[Path | None], columns: Columns) -> pd.DataFrame:
+    """The frame with those of dicom.COLUMNS added that are wanted and absent, where its pictures are DICOM files.
+
+    Says in one log line which. Raises UserError for a file that is called DICOM and is none.
+    """
+    wanted = {columns.group, *(USUAL_METADATA if columns.metadata is None else columns.metadata)}
+    absent = [name for name in dicom.COLUMNS if name in wanted and name not in frame]
+    if not absent or not any(path is not None and path.suffix.lower() in dicom.SUFFIXES for path in paths):
+        return frame
+    headers = [_header(path) for path in paths]
+    found = [name for name in absent if any(name in header for header in headers)]
+    log.info("from DICOM headers: %s", ", ".join(found) or "nothing")
+    return frame.assign(**{name: pd.array([header.get(name) for header in headers], dtype="string") for name in found})
+
+
+def _header(path: Path | None) -> dict[str, str]:
+    if path is None or path.suffix.lower() not in dicom.SUFFIXES:
+        return {}
+    try:
+        return {name: str(value) for name, value in dicom.metadata(path.read_bytes()).items()}
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"not a readable DICOM file: {error}", where=path, do="Copy it again.", kind="unreadable_image"
+        ) from error

@@ -1,0 +1,120 @@
+""".lst: tab-separated lists of pictures and class numbers, as SageMaker's built-in image classification takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from lesion.data import images
+from lesion.data.sources.csv_folder import find_pictures, missing_picture
+from lesion.data.sources.place import Place, walk_files
+from lesion.data.sources.rows import refuse_groups, table_of
+from lesion.data.table import Columns, SampleTable
+from lesion.errors import UserError
+
+
+class Lst:
+    """Lines of number, label or labels, and path below the channel's folder. A sample's name is its path."""
+
+    name = "lst"
+    layout = "train.lst, in the channel or in channel train_lst, beside the pictures"
+
+    def __init__(self, lst_path: Path, folder: Path, columns: Columns) -> None:
+        """Raises UserError for a line that is none, by its number."""
+        refuse_groups(columns, ".lst files", lst_path)
+        rows = parse(lst_path)
+        labels = [row[:-1] for row in rows]
+        names = columns.targets if len(columns.targets) == len(labels[0]) else _numbered(len(labels[0]))
+        frame = pd.DataFrame(labels, columns=list(names), dtype="string")
+        frame[columns.image or "image_name"] = [row[-1] for row in rows]
+        self._table = table_of(frame, replace(columns, targets=tuple(names)), str(lst_path))
+        self._folder, self._paths = folder, find_pictures(folder, self._table.name_S)
+
+    @classmethod
+    def recognise(cls, place: Place) -> str | None:
+        found = _lists(place) or _packed(place)
+        return f"it holds {found[0].name}" if found else None
+
+    @classmethod
+    def open(cls, place: Place, columns: Columns) -> Self:
+        found = _lists(place)
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found[:3])
+            raise UserError(
+                f"{len(found)} lists for the {place.split} set: {names}", where=place.folder, do="Leave one."
+            )
+        if not found and _packed(place):
+            raise UserError(
+                "RecordIO is not read",
+                where=_packed(place)[0],
+                do="Give the .lst and the pictures that im2rec packed, or unpack it with mxnet.recordio.",
+            )
+        if not found:
+            raise UserError(
+                f"no .lst for the {place.split} set", where=place.folder, do="Add it, or channel train_lst."
+            )
+        return cls(found[0], place.folder, columns)
+
+    def table(self) -> SampleTable:
+        return self._table
+
+    def read(self, index: int) -> images.Pixels:
+        path = self._paths[index]
+        if path is None:
+            raise missing_picture(self._table.name_S[index], self._folder)
+        return images.read(path)
+
+
+def parse(lst_path: Path) -> list[list[str]]:
+    """Each line's labels as text and its path; lines without content are left out.
+
+    Raises UserError naming the first line that is not number, labels and path, or has another count of labels.
+    """
+    try:
+        lines = lst_path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the list cannot be read: {error}", where=lst_path, do="Save it as UTF-8 text.") from error
+    rows: list[list[str]] = []
+    for number, line in enumerate(lines, start=1):
+        cells = [cell.strip() for cell in line.split("\t")]
+        if not any(cells):
+            continue
+        is_whole = len(cells) >= 3 and cells[-1] and all(_is_number(cell) for cell in cells[:-1])
+        if not is_whole or (rows and len(cells) - 1 != len(rows[0])):
+            raise UserError(
+                f"line {number} is not number, label or labels, path: '{line[:80]}'",
+                where=lst_path,
+                do="Separate them by tabs, with as many labels in each line.",
+            )
+        rows.append(cells[1:])
+    if not rows:
+        raise UserError("the list has no lines", where=lst_path, do="Add one for each picture.")
+    return rows
+
+
+def _numbered(count: int) -> Sequence[str]:
+    return [f"label_{number}" for number in range(count)]
+
+
+def _lists(place: Place) -> list[Path]:
+    folders = [folder for folder in (place.lists, place.folder) if folder is not None]
+    for folder in folders:
+        if found := place.pick([path for path in walk_files(folder) if path.suffix == ".lst"]):
+            return found
+    return []
+
+
+def _packed(place: Place) -> list[Path]:
+    return place.pick([path for path in walk_files(place.folder) if path.suffix == ".rec"])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False

@@ -1,0 +1,125 @@
+"""PatchCamelyon: pictures and targets as arrays in HDF5 files, their slides in a CSV (Veeling et al. 2018)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from lesion.data.images import Pixels
+from lesion.data.sources.place import Place, walk_files
+from lesion.data.sources.rows import one_target, read_csv, table_of
+from lesion.data.table import Columns, SampleTable
+from lesion.errors import UserError
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = {".h5", ".hdf5"}
+SLIDE = "wsi"  # PatchCamelyon's column for the slide
+CACHE_BYTES = 64 * 2**20  # of unpacked chunks: rows are read in any order
+
+
+class PcamHdf5:
+    """Rows of `x` (uint8 [S, H, W, 3]) with the targets of `y` and the columns of a meta CSV, where they are there."""
+
+    name = "pcam_hdf5"
+    layout = "*_x.h5 with *_y.h5 and *_meta.csv"
+
+    def __init__(self, x_path: Path, y_path: Path | None, meta_path: Path | None, columns: Columns) -> None:
+        """Reads targets and slides, and of the pictures their shape. Raises UserError where the three do not agree."""
+        self._path = x_path
+        self._lock = threading.Lock()
+        self._open: dict[int, Any] = {}  # the pictures' dataset, by process: HDF5's handles do not survive a fork
+        shape = self._pictures().shape
+        if len(shape) != 4 or shape[3] != 3 or self._pictures().dtype != "uint8":
+            raise UserError(
+                f"x is {self._pictures().dtype} {shape}", where=x_path, do="Write it as uint8 [rows, height, width, 3]."
+            )
+        frame = pd.DataFrame(index=range(shape[0])) if meta_path is None else read_csv(meta_path)
+        if len(frame) != shape[0]:
+            raise UserError(f"{len(frame)} rows for {shape[0]} pictures", where=meta_path, do="Give one row a picture.")
+        image_column = columns.image or "image_name"
+        if image_column not in frame:
+            frame[image_column] = [f"{x_path.stem}_{row:06d}" for row in range(shape[0])]
+        if y_path is not None and columns.targets:
+            if len(columns.targets) > 1:
+                raise one_target(columns, y_path)
+            frame[columns.targets[0]] = _targets(y_path, shape[0])
+        if columns.group and columns.group not in frame and SLIDE in frame:
+            log.info("group_column=%s, since there is no %s", SLIDE, columns.group)
+            frame[columns.group] = frame[SLIDE]
+        self._table = table_of(frame.astype("string"), columns, str(x_path))
+
+    @classmethod
+    def recognise(cls, place: Place) -> str | None:
+        found = place.pick(_ending_in(place.folder, "x"))
+        return f"it holds {found[0].name}" if found else None
+
+    @classmethod
+    def open(cls, place: Place, columns: Columns) -> Self:
+        x_path = _only(place, _ending_in(place.folder, "x"), "x")
+        if x_path is None:
+            raise UserError(f"no *_x.h5 for the {place.split} set", where=place.folder, do="Add it, unpacked.")
+        y_path = _only(place, _ending_in(place.folder, "y"), "y")
+        if y_path is None and columns.are_targets_needed:
+            raise UserError(f"no *_y.h5 for the {place.split} set", where=place.folder, do="Add it, unpacked.")
+        metas = [path for path in walk_files(place.folder) if path.suffix == ".csv" and "meta" in path.stem]
+        return cls(x_path, y_path, _only(place, metas, "meta"), columns)
+
+    def table(self) -> SampleTable:
+        return self._table
+
+    def read(self, index: int) -> Pixels:
+        try:
+            row: Pixels = self._pictures()[index]
+        except OSError as error:
+            raise UserError(
+                f"row {index} cannot be read: {error}", where=self._path, do="Copy it again.", kind="unreadable_image"
+            ) from error
+        return row
+
+    def _pictures(self) -> Any:
+        """The dataset x of this process. h5py lets one thread at a time into the library."""
+        process = os.getpid()
+        with self._lock:
+            if process not in self._open:
+                self._open[process] = _dataset(self._path, "x")
+            return self._open[process]
+
+
+def _ending_in(folder: Path, letter: str) -> list[Path]:
+    paths = [path for path in walk_files(folder) if path.suffix.lower() in SUFFIXES]
+    return [path for path in paths if path.stem.lower().endswith(letter)]
+
+
+def _only(place: Place, paths: list[Path], what: str) -> Path | None:
+    found = place.pick(paths)
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found[:3])
+        raise UserError(
+            f"{len(found)} {what} files for the {place.split} set: {names}", where=place.folder, do="Leave one."
+        )
+    return found[0] if found else None
+
+
+def _dataset(path: Path, name: str) -> Any:
+    import h5py
+
+    try:
+        file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
+    except OSError as error:
+        raise UserError(f"not a whole HDF5 file: {error}", where=path, do="Copy it again, unpacked.") from error
+    if name not in file:
+        raise UserError(f"no dataset called {name}", where=f"{path}: {sorted(file)}", do=f"Call it {name}.")
+    return file[name]
+
+
+def _targets(y_path: Path, num_rows: int) -> list[str]:
+    values = _dataset(y_path, "y")[...].reshape(-1)
+    if len(values) != num_rows:
+        raise UserError(f"{len(values)} targets for {num_rows} pictures", where=y_path, do="Give one a picture.")
+    return [str(value) for value in values.tolist()]

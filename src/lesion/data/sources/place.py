@@ -1,0 +1,65 @@
+"""Place: where one set of a job's pictures lies, as a source is shown it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, Self
+
+from lesion.data.table import Columns, Source
+
+Split = Literal["train", "validation", "test"]
+
+WORDS: dict[Split, tuple[str, ...]] = {"train": ("train",), "validation": ("valid", "val"), "test": ("test",)}
+WORD = re.compile(r"(?<![a-z])(train|valid|val|test)")
+NOT_DATA = ("__MACOSX", ".ipynb_checkpoints")  # folders that other programs leave
+
+
+@dataclass(frozen=True)
+class Place:
+    """A channel's folder, and which set is looked for in it."""
+
+    folder: Path
+    split: Split
+    is_own: bool = True  # False where a test set is looked for in the training channel: only a part of it can be it
+    lists: Path | None = None  # the channel with .lst files: train_lst, validation_lst
+
+    def pick(self, paths: Sequence[Path]) -> list[Path]:
+        """Of files that are sets or parts of them those of this one: by the words train, valid and test in their names.
+
+        In a folder of its own, files whose names say nothing are this set's, and any are where there are no others.
+        """
+        found = {path: WORD.findall(path.stem.lower()) for path in paths}
+        named = [path for path, words in found.items() if set(words) & set(WORDS[self.split])]
+        if named or not self.is_own:
+            return named
+        return [path for path, words in found.items() if not words] or (list(paths) if self.split != "train" else [])
+
+
+class Format(Source, Protocol):
+    """A data set's format: recognised by what lies there, opened without decoding a picture."""
+
+    name: str  # what the hyperparameter `source` calls it
+    layout: str  # what it looks like, in a sentence's part
+
+    @classmethod
+    def recognise(cls, place: Place) -> str | None:
+        """What says that the set lies there in this format, in words that follow "because"; else None. Never raises."""
+        ...
+
+    @classmethod
+    def open(cls, place: Place, columns: Columns) -> Self:
+        """The set as a source. Raises UserError where it is not there, or lacks what `columns` needs."""
+        ...
+
+
+def walk_files(folder: Path) -> list[Path]:
+    """All files below `folder`, links followed, sorted; without what macOS, notebooks and SageMaker leave there."""
+    found = []
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name not in NOT_DATA]
+        found += [Path(where) / name for name in names]
+    return sorted(path for path in found if not path.name.startswith(".") and ".sagemaker-" not in path.name)

@@ -1,0 +1,180 @@
+"""Sources: what every format owes, over the registry. A format without a writer in tests/sources.py fails here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.data.labels import read_labels
+from lesion.data.sources.formats import FORMATS, open_source, recognised
+from lesion.data.sources.place import Place
+from lesion.data.table import Columns, Source
+from lesion.errors import UserError
+from sources import WRITERS, Written
+
+WANTED = Columns(targets=("target",), are_targets_needed=True, group="patient_id")
+
+
+@pytest.fixture(params=FORMATS)
+def written(request, tmp_path) -> Written:
+    return WRITERS[request.param](tmp_path / "channel")
+
+
+@pytest.fixture
+def name(request, written) -> str:
+    return str(request.node.callspec.params["written"])
+
+
+def opened(written: Written, columns: Columns = WANTED, *, source: str = "auto") -> Source:
+    return open_source(Place(written.folder, "train"), columns, source=source)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def read_only(written) -> Iterator[dict[str, tuple[int, int]]]:
+    before = snapshot(written.folder)
+    paths = [written.folder, *written.folder.rglob("*")]
+    for path in paths:
+        path.chmod(0o555)
+    yield before
+    for path in paths:
+        path.chmod(0o755)
+
+
+def test_every_format_has_a_writer_and_a_name_in_the_hyperparameter():
+    assert list(WRITERS) == list(FORMATS)
+    assert get_args(ClassifyConfig.model_fields["source"].annotation) == ("auto", *FORMATS)
+
+
+def test_a_format_is_recognised_by_itself_alone(written, name):
+    assert list(recognised(Place(written.folder, "train"), source="auto")) == [name]
+
+
+def test_each_row_has_its_own_class_group_and_picture(written):
+    source = opened(written)
+    table = source.table()
+    labels = read_labels(table, output_size=None, of_interest=None)
+    classes = np.array(labels.target.class_names)[labels.encode(table).argmax(axis=1)]
+    assert dict(zip(table.name_S.tolist(), classes.tolist(), strict=True)) == written.classes
+    for row, picture_name in enumerate(table.name_S.tolist()):
+        assert tuple(source.read(row)[3, 5].tolist()) == written.colours[picture_name]
+    if written.groups:
+        assert dict(zip(table.name_S.tolist(), table.group_S.tolist(), strict=True)) == written.groups
+    else:
+        assert table.group_S is None
+
+
+def test_metadata_comes_along_where_the_format_has_any(written):
+    table = opened(written).table()
+    if written.groups:
+        assert list(table.metadata.columns) == ["age_approx"]
+        ages = [int(row["age_approx"]) for row in table.metadata_rows()]
+        assert sorted(ages) == list(range(20, 32))
+    else:
+        assert table.metadata.shape == (12, 0)
+
+
+def test_pictures_are_the_same_for_many_threads(written):
+    source = opened(written)
+    rows = [row for _ in range(20) for row in range(12)]
+    with ThreadPoolExecutor(8) as pool:
+        pictures = list(pool.map(source.read, rows))
+    assert all((picture == pictures[row]).all() for row, picture in zip(rows, pictures, strict=True))
+
+
+def test_a_source_survives_a_fork(written):
+    source = opened(written)
+    expected = source.read(7)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if (source.read(7) == expected).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_rows_do_not_depend_on_the_order_in_which_files_were_made(written, tmp_path):
+    copy = tmp_path / "copy"
+    for path in sorted(written.folder.rglob("*"), reverse=True):
+        if path.is_file():
+            target = copy / path.relative_to(written.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    again = open_source(Place(copy, "train"), WANTED, source="auto").table()
+    assert again.name_S.tolist() == opened(written).table().name_S.tolist()
+
+
+def test_nothing_is_written_beside_the_data(written, read_only):
+    source = opened(written)
+    assert len({source.read(row).tobytes() for row in range(12)}) == 12
+    assert snapshot(written.folder) == read_only
+
+
+def test_what_other_programs_leave_is_no_data(written, name):
+    (written.folder / "._train.csv").write_text("macOS")
+    (written.folder / ".DS_Store").write_bytes(b"\0")
+    (written.folder / "__MACOSX").mkdir()
+    (written.folder / "__MACOSX" / "train.csv").write_text("x")
+    (written.folder / ".ipynb_checkpoints").mkdir()
+    (written.folder / ".ipynb_checkpoints" / "train.lst").write_text("x")
+    (written.folder / "train.tar.sagemaker-uploaded").write_text("")
+    assert list(recognised(Place(written.folder, "train"), source="auto")) == [name]
+    assert len(opened(written).table()) == 12
+
+
+def test_a_format_may_be_forced_and_a_wrong_one_says_what_is_missing(written, name):
+    assert len(opened(written, source=name).table()) == 12
+    for other in FORMATS:
+        if other not in (name, "class_folder"):
+            with pytest.raises(UserError, match=r"no .* here|no .* set|0 manifests"):
+                opened(written, source=other)
+
+
+def test_two_formats_in_one_folder_are_in_doubt(written, name):
+    other = "lst" if name != "lst" else "webdataset"
+    WRITERS[other](written.folder)
+    if name == "class_folder":  # folders without a table are seen only where there is no table
+        assert list(recognised(Place(written.folder, "train"), source="auto")) == [other]
+    else:
+        with pytest.raises(UserError, match=r"in doubt: .*because.*because.*Set source"):
+            opened(written)
+
+
+def test_a_test_set_in_the_training_channel_is_found_beside_it(written, name):
+    writer = WRITERS[name]
+    assert not recognised(Place(written.folder, "test", is_own=False), source="auto")
+    test = writer(written.folder, 6, "test")
+    wanted = replace(WANTED, are_targets_needed=False)
+    table = open_source(Place(written.folder, "test", is_own=False), wanted, source="auto").table()
+    assert sorted(table.name_S.tolist()) == sorted(test.classes)
+    assert sorted(opened(written).table().name_S.tolist()) == sorted(written.classes)
+
+
+def test_a_split_that_keeps_groups_needs_them(written):
+    needed = replace(WANTED, is_group_needed=True)
+    if written.groups:
+        assert opened(written, needed).table().group_S is not None
+    else:
+        with pytest.raises(UserError, match="split=stratified_kfold"):
+            opened(written, needed)
+
+
+def test_a_metadata_column_that_is_absent_is_named(written):
+    with pytest.raises(UserError, match=r"'blood_group' \(metadata_columns\)"):
+        opened(written, replace(WANTED, metadata=("blood_group",)))
+
+
+def test_an_empty_channel_is_told_with_every_layout(tmp_path):
+    with pytest.raises(UserError, match="no train set found") as caught:
+        open_source(Place(tmp_path, "train"), WANTED, source="auto")
+    assert all(format_name in str(caught.value) for format_name in FORMATS)

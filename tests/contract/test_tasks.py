@@ -1,0 +1,167 @@
+"""Tasks: several classes, several labels, a class of interest; trained, served and tabled from the same numbers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from jobs import Trained, run, small_frame, small_job
+from sklearn.metrics import roc_auc_score
+
+from factories import write_channel
+from lesion.algorithms.classify.predict import load
+from lesion.algorithms.classify.predict_files import predict_files
+from lesion.data import images
+from lesion.errors import UserError
+from lesion.serve.app import create_app
+
+KINDS = ["keratosis", "melanoma", "nevus"]
+
+
+def frame_of(num_patients: int = 9) -> pd.DataFrame:
+    """Two pictures a patient, of different kinds; three columns of yes or no; three centres."""
+    frame, number = small_frame(num_patients), np.arange(2 * num_patients)
+    signs = {f"sign_{bit}": np.random.default_rng(bit).permutation(number) % 2 for bit in range(3)}
+    kinds = [KINDS[value] for value in (number + number // 6) % 3]
+    return frame.assign(kind=kinds, centre=[f"C{value}" for value in number // 6], **signs)
+
+
+SIGNS = "sign_0,sign_1,sign_2"
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Trained:
+    root = small_job(tmp_path_factory.mktemp("many"), frame=frame_of(), target_column="kind", repeats=2, epochs=2)
+    test = frame_of(3).assign(image_name=lambda frame: "TEST_" + frame["image_name"], patient_id="T")
+    write_channel(root / "input/data/training", test, csv_name="test.csv", image_dir="test_jpg")
+    return run(root)
+
+
+@pytest.fixture(scope="module")
+def signs(tmp_path_factory) -> Trained:
+    return run(small_job(tmp_path_factory.mktemp("signs"), frame=frame_of(), target_column=SIGNS))
+
+
+@pytest.fixture(scope="module")
+def of_interest(tmp_path_factory) -> Trained:
+    changes = {"target_column": "kind", "target_of_interest": "melanoma"}
+    return run(small_job(tmp_path_factory.mktemp("interest"), frame=frame_of(), has_test=True, **changes))
+
+
+def results(trained: Trained) -> Path:
+    return trained.root / "output" / "data"
+
+
+def picture(trained: Trained) -> Path:
+    return sorted((trained.channel / "train_jpg").iterdir())[0]
+
+
+def answer(trained: Trained, body: bytes, content_type: str) -> dict:
+    app = create_app(load(trained.root / "model", torch.device("cpu")), max_payload_mib=6)
+    response = app.test_client().post("/invocations", data=body, content_type=content_type)
+    assert response.status_code == 200
+    return response.get_json()
+
+
+def test_several_classes_have_a_probability_each_that_add_up_to_one(many):
+    probs = many.oof[[f"probability_{kind}" for kind in KINDS]].to_numpy()
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
+    truth = pd.read_csv(many.channel / "train.csv").set_index("image_name")["kind"]
+    assert (many.oof["target"] == truth.loc[many.oof["image_name"]].to_numpy()).all()
+
+
+def test_repeated_folds_hold_each_row_out_each_time_and_average_its_answers(many):
+    assert many.oof["image_name"].value_counts().tolist() == [2] * 18 and set(many.oof["fold"]) == {0, 1, 2, 3}
+    means = many.oof.groupby("image_name")[[f"probability_{kind}" for kind in KINDS]].mean()
+    truth = pd.read_csv(many.channel / "train.csv").set_index("image_name").loc[means.index, "kind"]
+    overall = json.loads((results(many) / "metrics.json").read_text())["overall"]
+    expected = roc_auc_score(truth, means.to_numpy(), multi_class="ovr", labels=KINDS)
+    assert overall["metrics"]["roc_auc"] == pytest.approx(expected, abs=1e-6)
+    right = np.array(KINDS)[means.to_numpy().argmax(axis=1)] == truth
+    assert overall["metrics"]["accuracy"] == pytest.approx(right.mean())
+    assert overall["classes"] == dict.fromkeys(KINDS, 6) and overall["thresholds"] == []
+
+
+def test_a_labelled_test_set_is_judged_by_the_whole_ensemble(many):
+    judged = json.loads((results(many) / "metrics.json").read_text())["test"]
+    submission = pd.read_csv(results(many) / "submission.csv")
+    assert list(submission.columns) == ["image_name", *KINDS] and len(submission) == judged["num_rows"] == 6
+    truth = pd.read_csv(many.channel / "test.csv")["kind"]
+    expected = -np.log([submission.loc[row, kind] for row, kind in enumerate(truth)]).mean()
+    assert judged["metrics"]["log_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_several_classes_are_answered_by_name(many):
+    (said,) = answer(many, picture(many).read_bytes(), "image/jpeg")["predictions"]
+    probs = load(many.root / "model", torch.device("cpu")).predict([images.read(picture(many))], [{}])[0]
+    assert said["probabilities"] == pytest.approx(dict(zip(KINDS, probs.tolist(), strict=True)))
+    assert said["label"] == KINDS[int(probs.argmax())] and "probability" not in said
+
+
+def test_several_labels_are_asked_each_for_itself(signs):
+    probs = signs.oof[[f"probability_sign_{bit}" for bit in range(3)]].to_numpy()
+    truth = signs.oof[[f"target_sign_{bit}" for bit in range(3)]].to_numpy()
+    assert (truth == frame_of()[[f"sign_{bit}" for bit in range(3)]].to_numpy()).all()
+    overall = signs.manifest["metrics"]["overall"]
+    assert overall["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(truth, probs, average="macro"), abs=1e-6)
+    assert len(overall["thresholds"]) == 3
+    (said,) = answer(signs, picture(signs).read_bytes(), "image/jpeg")["predictions"]
+    reached = zip(said["probabilities"].items(), overall["thresholds"], strict=True)
+    assert said["labels"] == [name for (name, prob), threshold in reached if prob >= threshold]
+
+
+def test_a_class_of_interest_is_judged_and_answered_against_the_rest(of_interest):
+    oof = of_interest.oof
+    assert oof["target"].tolist() == (frame_of()["kind"] == "melanoma").astype(int).tolist()
+    np.testing.assert_allclose(oof["probability"], oof["probability_melanoma"], atol=1e-9)
+    overall = of_interest.manifest["metrics"]["overall"]
+    assert overall["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(oof["target"], oof["probability"]), abs=1e-6)
+    body = json.dumps({"image": base64.b64encode(picture(of_interest).read_bytes()).decode()}).encode()
+    bare = answer(of_interest, body, "application/json")
+    (said,) = answer(of_interest, picture(of_interest).read_bytes(), "image/jpeg")["predictions"]
+    assert bare == said["probability"] == said["probabilities"]["melanoma"]
+    expected = "melanoma" if bare >= overall["thresholds"][0] else "not melanoma"
+    assert said["label"] == expected
+    assert list(pd.read_csv(results(of_interest) / "submission.csv").columns) == ["image_name", "kind"]
+
+
+@pytest.mark.parametrize("trained", ["many", "signs", "of_interest"])
+def test_a_folder_of_pictures_is_tabled_with_a_column_a_class(request, trained, tmp_path):
+    job = request.getfixturevalue(trained)
+    output = tmp_path / "out.csv"
+    options = {"device": "cpu", "fold": None, "num_cores": 1, "show_progress": False}
+    assert predict_files(job.channel / "train_jpg", model_dir=job.root / "model", output=output, **options) == 0
+    table = pd.read_csv(output)
+    names = job.manifest["target"]["class_names"]
+    assert [f"probability_{name}" for name in names] == [c for c in table.columns if c.startswith("probability_")]
+    assert ("probability" in table.columns) == (trained == "of_interest") and len(table) == 18
+
+
+@pytest.mark.parametrize("trained", ["many", "signs", "of_interest"])
+def test_the_report_is_a_picture_for_every_task(request, trained):
+    from PIL import Image
+
+    job = request.getfixturevalue(trained)
+    with Image.open(results(job) / "report.png") as image:
+        assert image.width == 1000 and image.height > 600
+
+
+def test_leaving_a_centre_out_with_one_class_wants_a_metric_that_bears_it(tmp_path):
+    frame = frame_of().assign(target=[0] * 6 + [0, 1] * 6)
+    changes = {"frame": frame, "split": "leave_one_group_out", "group_column": "centre"}
+    with pytest.raises(UserError, match=r"fold 0 has no held-out row of class 1.*metric=log_loss"):
+        run(small_job(tmp_path / "ranked", **changes))
+    trained = run(small_job(tmp_path / "likely", metric="log_loss", **changes))
+    assert trained.oof.groupby("fold")["group"].unique().tolist() == [["C0"], ["C1"], ["C2"]]
+    assert "roc_auc" not in trained.manifest["folds"][0]["metrics"]
+    assert "roc_auc" in trained.manifest["metrics"]["overall"]["metrics"]
+
+
+def test_a_number_as_class_weight_is_refused_where_there_are_several_classes(tmp_path):
+    with pytest.raises(UserError, match=r"class_weight=3.* weighs a yes, and this target has 3 classes"):
+        run(small_job(tmp_path, frame=frame_of(), target_column="kind", class_weight=3))
