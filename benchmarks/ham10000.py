@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     "batch_size_train": 32,
     "learning_rate": 3e-4,
     "tta": 8,
+    "on_leak": "merge_groups",  # ISIC_0034228 and ISIC_0034248 are one lesion under two names
 }
 
 
@@ -53,43 +54,60 @@ def main() -> None:
     settings = SETTINGS | dict(pair.split("=", 1) for pair in args.set)
     root = args.root.with_name(args.root.name + "_multi") if args.multi else args.root
 
-    channel = lay_out(root, *SETS[args.multi], settings)
+    csv_name, image_dir = SETS[args.multi]
+    files = {"train.csv": f"ham10000/{csv_name}", "train_jpg": f"ham10000/{image_dir}"}
+    channel = lay_out(root, files, settings)
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "lesion.cli", "train", "--root", str(root), "--no-progress"], check=True)
     minutes = (time.monotonic() - started) / 60
-    metrics = json.loads((root / "output" / "data" / "metrics.json").read_text())
-    probe_auc = linear_probe(channel, pd.read_csv(root / "output" / "data" / "oof.csv"), settings)
-
-    auc = metrics["overall"]["metrics"]["roc_auc"]
+    oof = pd.read_csv(root / "output" / "data" / "oof.csv")
     result = {
         "benchmark": "ham10000_multi" if args.multi else "ham10000",
-        "date": datetime.date.today().isoformat(),
-        "commit": subprocess.run(
-            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True, cwd=PROJECT
-        ).stdout.strip(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, no GPU",
-        "settings": settings | {"pretrained": Path(settings["pretrained"]).name},
-        "num_rows": metrics["overall"]["num_rows"],
-        "num_groups": metrics["overall"]["num_groups"],
-        "classes": metrics["overall"]["classes"],
-        "roc_auc": round(auc, 4),
-        "roc_auc_interval_95": [round(end, 4) for end in metrics["overall"]["interval_95"]["roc_auc"]],
-        "roc_auc_of_folds": [round(fold["metrics"]["roc_auc"], 4) for fold in metrics["folds"]],
-        "best_epochs": [fold["best_epoch"] for fold in metrics["folds"]],
+        **describe_run(root, settings, minutes),
         "roc_auc_last_epoch_one_view": round(last_epoch_auc(root), 4),
-        "probe_roc_auc_pictures": round(probe_auc, 4),
-        "minutes": round(minutes, 1),
+        "probe_roc_auc_pictures": round(linear_probe(channel, oof, settings), 4),
     }
     print(json.dumps(result))
 
 
-def lay_out(root: Path, csv_name: str, image_dir: str, settings: dict[str, Any]) -> Path:
-    """A job under `root` whose training channel links to the real data."""
+def describe_run(root: Path, settings: dict[str, Any], minutes: float) -> dict[str, Any]:
+    """What a finished job under `root` found out of fold, with where and how."""
+    metrics = json.loads((root / "output" / "data" / "metrics.json").read_text())
+    overall = metrics["overall"]
+    return {
+        **where_and_when(),
+        "settings": settings | {"pretrained": Path(settings["pretrained"]).name},
+        "num_rows": overall["num_rows"],
+        "num_groups": overall.get("num_groups"),
+        "classes": overall["classes"],
+        "metrics": {name: round(value, 4) for name, value in overall["metrics"].items()},
+        "interval_95": {name: [round(end, 4) for end in ends] for name, ends in overall["interval_95"].items()},
+        "roc_auc_of_folds": [round(fold["metrics"]["roc_auc"], 4) for fold in metrics["folds"]],
+        "best_epochs": [fold["best_epoch"] for fold in metrics["folds"]],
+        "minutes": round(minutes, 1),
+    }
+
+
+def where_and_when() -> dict[str, str]:
+    """What a result must say to be compared with another."""
+    command = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PROJECT).stdout.strip()
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, no GPU"
+    return {"date": datetime.date.today().isoformat(), "commit": commit, "machine": machine}
+
+
+def lay_out(root: Path, files: dict[str, str], settings: dict[str, Any]) -> Path:
+    """A job under `root` whose training channel links to the real data: name in the channel → path in shared/data.
+
+    An empty name makes the whole channel a link.
+    """
     shutil.rmtree(root, ignore_errors=True)
     channel = root / "input" / "data" / "training"
-    channel.mkdir(parents=True)
-    (channel / "train.csv").symlink_to(SHARED / "ham10000" / csv_name)
-    (channel / "train_jpg").symlink_to(SHARED / "ham10000" / image_dir)
+    channel.parent.mkdir(parents=True)
+    if "" not in files:
+        channel.mkdir()
+    for name, target in files.items():
+        (channel / name if name else channel).symlink_to(SHARED / target)
     config = root / "input" / "config" / "hyperparameters.json"
     config.parent.mkdir()
     config.write_text(

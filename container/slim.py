@@ -31,7 +31,22 @@ LEFT_OUT = {
         "codecs and TLS under FFmpeg and libavif, which stand_ins.py stands in for": [
             f"opencv_python_headless.libs/lib{name}-*" for name in ("aom", "vpx", "ssl", "crypto")
         ],
-        "sample data": ["matplotlib/mpl-data/sample_data", "cv2/data"],
+        "sample data": [
+            "matplotlib/mpl-data/sample_data",
+            "cv2/data",
+            "sklearn/datasets/data",
+            "sklearn/datasets/images",
+            "pydicom/data/test_files",
+            "pydicom/data/charset_files",
+        ],
+        "fonts, and what embeds them, in PDF and PostScript; figures are PNG": [
+            "matplotlib/mpl-data/fonts/afm",
+            "matplotlib/mpl-data/fonts/pdfcorefonts",
+            "fontTools/[!m]*/",
+            "fontTools/merge",
+            "fontTools/mtiLib",
+        ],
+        "names of ImageNet's classes": ["timm/data/_info"],
     },
     "serve-cpu": {
         "tests": ["**/tests"],

@@ -12,23 +12,36 @@ import flask  # noqa: F401
 import gunicorn.app.base
 import gunicorn.arbiter
 import gunicorn.workers.gthread  # noqa: F401
+import h5py  # noqa: F401
 import huggingface_hub  # noqa: F401
+import jinja2
 import matplotlib.figure
 import numpy as np
+import openslide  # noqa: F401
 import pandas as pd
 import pydantic.dataclasses  # noqa: F401
+import pydicom.pixels.decoders  # noqa: F401
 import safetensors.torch
+import scipy.sparse.csgraph
 import scipy.stats  # noqa: F401
+import sklearn.linear_model
 import sklearn.metrics
-import sklearn.model_selection  # noqa: F401
+import sklearn.model_selection
+import sklearn.pipeline
+import sklearn.preprocessing
 import timm
 import torch
 import torchvision  # noqa: F401
 import tqdm  # noqa: F401
-from PIL import Image
+from PIL import Image, ImageCms
 
 Image.init()  # every format's plugin
+ImageCms.createProfile("sRGB")
 pd.DataFrame({"a": [1]}).to_csv()
+jinja2.Environment(autoescape=True).from_string("{{ a }}").render(a=1)
+sklearn.pipeline.make_pipeline(sklearn.preprocessing.StandardScaler(), sklearn.linear_model.LogisticRegression()).fit(
+    [[0.0], [1.0]], [0, 1]
+)
 albumentations.Compose([albumentations.HorizontalFlip()])(image=np.zeros((8, 8, 3), np.uint8))
 matplotlib.figure.Figure().savefig("/dev/null", format="png")
 with warnings.catch_warnings():

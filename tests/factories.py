@@ -62,7 +62,8 @@ def write_channel(
     """The CSV and a JPEG for each row, in the SIIM-ISIC layout. Returns the CSV's path."""
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_csv(folder / csv_name, index=False)
-    for seed, row in enumerate(frame.to_dict("records")):
+    first = {"train.csv": 0, "validation.csv": 10_000, "test.csv": 20_000}.get(csv_name, 30_000)  # no copies
+    for seed, row in enumerate(frame.to_dict("records"), first):
         draw_picture(
             folder / image_dir / f"{row['image_name']}.jpg", is_positive=bool(row.get("target", seed % 2)), seed=seed
         )

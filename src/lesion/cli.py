@@ -1,4 +1,4 @@
-"""CLI: `lesion train | serve | predict | describe | sample-data`.
+"""CLI: `lesion train | serve | predict | check | describe | sample-data | prepare`.
 
 The one place on the command line that catches errors.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lesion import launch, sagemaker
-from lesion.errors import LesionError
+from lesion.errors import LesionError, UserError
 
 log = logging.getLogger("lesion")
 
@@ -107,6 +107,38 @@ def _predict(args: argparse.Namespace) -> int:
     return 2 if num_failed else 0
 
 
+def _check(args: argparse.Namespace) -> int:
+    from lesion.algorithms.classify.config import ClassifyConfig
+
+    channels, hyperparameters = {"training": args.data}, {}
+    if (args.data / "input" / "data").is_dir():  # a whole job, as `train --root` takes it
+        job = sagemaker.read_job(args.data)
+        channels, hyperparameters = dict(job.channels), dict(job.hyperparameters)
+    for name in ("validation", "test"):
+        if getattr(args, name) is not None:
+            channels[name] = getattr(args, name)
+    config = ClassifyConfig.parse({**hyperparameters, **dict(args.set)})  # before torch and pandas are imported
+    from lesion.algorithms.classify.check import check_channels
+
+    report = check_channels(
+        config,
+        channels,
+        output=args.output,
+        num_workers=sagemaker.usable_cores(),
+        show_progress=not args.no_progress and sys.stderr.isatty(),
+    )
+    print(report.as_text())  # noqa: T201
+    print(f"with pictures: {args.output / 'check.html'}")  # noqa: T201
+    return UserError.exit_code if report.num("error") else 0
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")
+    return name, value
+
+
 def _describe(args: argparse.Namespace) -> int:
     if args.what == "hyperparameters":
         from lesion.algorithms.classify.config import ClassifyConfig
@@ -125,6 +157,28 @@ def _sample_data(args: argparse.Namespace) -> int:
 
     draw_dataset(args.directory, num_images=args.num_images, seed=args.seed)
     print(f"{args.num_images} drawn pictures in {args.directory}")  # noqa: T201
+    return 0
+
+
+def _prepare_tiles(args: argparse.Namespace) -> int:
+    from lesion.prepare.marks import Marking
+    from lesion.prepare.slides import Resolution
+    from lesion.prepare.tiles import Labels, Tiling, prepare_tiles
+
+    resolution = Resolution("level_0") if args.level_0 else None
+    if args.magnification is not None:
+        resolution = Resolution("magnification", args.magnification)
+    if args.mpp is not None:
+        resolution = Resolution("mpp", args.mpp)
+    marking = Marking(args.label_from, args.min_overlap, tuple(args.positive), tuple(args.exclude))
+    prepare_tiles(
+        args.input,
+        output=args.output,
+        tiling=Tiling(args.size, args.overlap, args.min_tissue, resolution, args.format),
+        labels=Labels(args.labels, args.target_column, args.annotations, marking),
+        num_workers=args.workers or sagemaker.usable_cores(),
+        show_progress=not args.no_progress and sys.stderr.isatty(),
+    )
     return 0
 
 
@@ -167,6 +221,28 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--no-progress", action="store_true", help="no progress bar")
     _add_model_options(predict)
 
+    check = command(
+        "check",
+        _check,
+        "Say what is wrong with a data set before anything is trained.",
+        "lesion check data --set group_column=lesion_id --output build/check",
+    )
+    check.add_argument("data", type=Path, help="a training channel's folder, or a whole job as `train --root` takes it")
+    check.add_argument("--validation", type=Path, help="a validation channel's folder")
+    check.add_argument("--test", type=Path, help="a test channel's folder")
+    check.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter of the training; may be repeated",
+    )
+    check.add_argument(
+        "--output", type=Path, default=Path("check"), help="where to write check.json and check.html (default: check)"
+    )
+    check.add_argument("--no-progress", action="store_true", help="no progress bar")
+
     describe = command(
         "describe", _describe, "Print what can be set, or what can be scraped.", "lesion describe hyperparameters"
     )
@@ -183,7 +259,60 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("directory", type=Path, help="where to write train.csv, train_jpg/, test.csv and test_jpg/")
     draw.add_argument("--num-images", type=int, default=300, help="training pictures (default: %(default)s)")
     draw.add_argument("--seed", type=int, default=0, help="same seed, same pictures (default: %(default)s)")
+
+    summary = "Make a data set that `lesion train` takes."
+    prepare = commands.add_parser("prepare", help=summary, description=summary)
+    _add_tiles(prepare.add_subparsers(required=True, metavar="WHAT"))
     return parser
+
+
+def _add_tiles(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tiles = kinds.add_parser(
+        "tiles",
+        help="Cut slides into tiles.",
+        description="Cut whole slides and large pictures into tiles, with train.csv beside them.",
+        epilog="example: lesion prepare tiles slides --output build/tiles --labels slides.csv",
+    )
+    tiles.set_defaults(run=_prepare_tiles)
+    tiles.add_argument("input", type=Path, help="a slide or picture, or a folder of them")
+    tiles.add_argument("--output", type=Path, required=True, help="a new folder, or one of the same command to finish")
+    tiles.add_argument("--size", type=int, default=256, help="a tile's side in pixels (default: %(default)s)")
+    resolution = tiles.add_mutually_exclusive_group()
+    resolution.add_argument(
+        "--magnification", type=float, help="of the tiles (default: 20, and --level-0 where no slide states its own)"
+    )
+    resolution.add_argument("--mpp", type=float, help="of the tiles, in µm a pixel: 0.5 is 20×")
+    resolution.add_argument("--level-0", action="store_true", help="cut the pixels as they are, whatever they measure")
+    tiles.add_argument(
+        "--overlap", type=int, default=0, help="of neighbours, in pixels of the tile (default: %(default)s)"
+    )
+    tiles.add_argument(
+        "--min-tissue", type=float, default=0.5, help="the share of a tile that must be tissue (default: %(default)s)"
+    )
+    tiles.add_argument("--labels", type=Path, help="a CSV with file and target of each slide; other columns come along")
+    tiles.add_argument("--target-column", help="of --labels (default: target, or label)")
+    tiles.add_argument("--annotations", type=Path, help="a folder of GeoJSON (QuPath) or XML (ASAP), called as slides")
+    tiles.add_argument(
+        "--positive", action="append", default=[], help="a class of annotations; may be repeated (default: any)"
+    )
+    tiles.add_argument(
+        "--exclude", action="append", default=[], help="a class cut out of the positive ones; may be repeated"
+    )
+    tiles.add_argument(
+        "--label-from",
+        choices=["centre", "area"],
+        default="centre",
+        help="look for annotations in a tile's middle third or in all of it (default: %(default)s)",
+    )
+    tiles.add_argument(
+        "--min-overlap",
+        type=float,
+        default=0.5,
+        help="the share of that which makes a tile positive; 0: any pixel (default: %(default)s)",
+    )
+    tiles.add_argument("--format", choices=["jpg", "png"], default="jpg", help="of the tiles (default: %(default)s)")
+    tiles.add_argument("--workers", type=int, help="threads (default: one a core)")
+    tiles.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
 def _add_root(parser: argparse.ArgumentParser) -> None:

@@ -164,6 +164,9 @@ ELSEWHERE = {
     "num_workers": "test_the_number_of_workers_changes_nothing",
     "device": "test_device_is_used",
     "on_bad_image": "test_train_contract.py",
+    "on_leak": "test_check.py",
+    "slide_score": "test_slide_scores.py",
+    "slide_top_k": "test_slide_scores.py",
 }
 
 

@@ -239,7 +239,7 @@ def test_a_patient_in_training_and_validation_is_refused_by_name(tmp_path):
     frame = pd.read_csv(csv_path)
     frame.loc[frame["patient_id"] == "P002", "patient_id"] = "P004"
     frame.to_csv(csv_path, index=False)
-    assert "P004" in refused(root, "shares 1 groups")
+    assert "P004" in refused(root, "1 group in training and validation")
 
 
 # Unreadable pictures

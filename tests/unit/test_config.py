@@ -60,6 +60,9 @@ VALID = {
     "device": st.sampled_from(["auto", "cpu", "cuda"]),
     "num_workers": st.one_of(st.just("auto"), st.integers(0, 64)),
     "on_bad_image": st.sampled_from(["error", "drop"]),
+    "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),
+    "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "noisy_or"]),
+    "slide_top_k": st.integers(1, 1000),
     "seed": st.integers(0, 2**32 - 1),
 }
 

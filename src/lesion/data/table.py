@@ -44,6 +44,8 @@ class SampleTable:
     group_S: NDArray[np.str_] | None = None
     fold_S: NDArray[np.str_] | None = None
     is_held_S: NDArray[np.bool_] | None = None  # True on the rows of a validation channel
+    others: pd.DataFrame | None = None  # the columns that nothing asked for, as text
+    strays: tuple[str, ...] = ()  # pictures that lie there and that no row names
     image_column: str = "image_name"
     where: str = "the table"  # what an error calls it
 
@@ -62,6 +64,7 @@ class SampleTable:
             name_S=self.name_S[index],
             metadata=self.metadata.iloc[index],
             targets=None if self.targets is None else self.targets.iloc[index],
+            others=None if self.others is None else self.others.iloc[index],
             **picked,
         )
 
@@ -89,19 +92,12 @@ class SampleTable:
 PICTURE_COUNT = "pictures_of_group"
 
 
-class Counted:
-    """A source with one more metadata column: how many of its pictures are of the row's group."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.read = source.read
-
-    def table(self) -> SampleTable:
-        table = self._source.table()
-        if table.group_S is None:
-            return table
-        counts = pd.Series(table.group_S).map(pd.Series(table.group_S).value_counts()).astype("string")
-        return replace(table, metadata=table.metadata.assign(**{PICTURE_COUNT: counts.to_numpy()}))
+def with_picture_count(table: SampleTable) -> SampleTable:
+    """The table with one more metadata column: how many of its pictures are of the row's group."""
+    if table.group_S is None:
+        return table
+    counts = pd.Series(table.group_S).map(pd.Series(table.group_S).value_counts()).astype("string")
+    return replace(table, metadata=table.metadata.assign(**{PICTURE_COUNT: counts.to_numpy()}))
 
 
 class Readable(Protocol):
@@ -131,11 +127,13 @@ class Joined:
             values = [getattr(table, column) for table in self._tables]
             if any(value is None for value in values):
                 return None
-            return pd.concat(values, ignore_index=True) if column in {"metadata", "targets"} else np.concatenate(values)
+            is_frame = column in {"metadata", "targets", "others"}
+            return pd.concat(values, ignore_index=True) if is_frame else np.concatenate(values)
 
-        columns = ("name_S", "metadata", "targets", "class_name_S", "group_S")
+        columns = ("name_S", "metadata", "targets", "class_name_S", "group_S", "others")
         return SampleTable(
             **{column: joined(column) for column in columns},
+            strays=tuple(stray for table in self._tables for stray in table.strays),
             is_held_S=np.repeat([False, True], [len(table) for table in self._tables]),
             image_column=self._tables[0].image_column,
             where=" and ".join(table.where for table in self._tables),
@@ -146,8 +144,19 @@ class Joined:
         return self._parts[part].read(index - int(self._starts[part]))
 
 
+class Retold:
+    """The same pictures with another table, row by row: groups that were merged, a column more or less."""
+
+    def __init__(self, source: Source, table: SampleTable) -> None:
+        self._table = table
+        self.read = source.read
+
+    def table(self) -> SampleTable:
+        return self._table
+
+
 class Picked:
-    """Some rows of a source, in the order asked for: what is left when unreadable pictures are dropped."""
+    """Some rows of a source, in the order asked for: what is left when others are dropped."""
 
     def __init__(self, source: Source, index_S: NDArray[np.intp]) -> None:
         self._source, self._index_S = source, index_S

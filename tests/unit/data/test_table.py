@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lesion.data.images import Pixels
-from lesion.data.table import PICTURE_COUNT, Counted, Joined, Picked, SampleTable
+from lesion.data.table import PICTURE_COUNT, Joined, Picked, Retold, SampleTable, with_picture_count
 
 
 class Levels:
@@ -109,10 +109,12 @@ def test_the_count_of_a_groups_pictures_is_one_more_column():
         def table(self) -> SampleTable:
             return replace(super().table(), group_S=np.array(["a", "b", "a"]))
 
-    rows = Counted(Grouped(5, 6, 7)).table().metadata_rows()
+    source = Grouped(5, 6, 7)
+    counted = Retold(source, with_picture_count(source.table()))
+    rows = counted.table().metadata_rows()
     assert rows == [
         {"age": "5", PICTURE_COUNT: "2"},
         {"age": "6", PICTURE_COUNT: "1"},
         {"age": "7", PICTURE_COUNT: "2"},
     ]
-    assert Counted(Grouped(5, 6, 7)).read(1)[0, 0, 0] == 6
+    assert counted.read(1)[0, 0, 0] == 6

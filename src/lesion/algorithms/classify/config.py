@@ -95,6 +95,12 @@ class ClassifyConfig(Hyperparameters):
         doc="How rows are dealt to folds: group_kfold, stratified_group_kfold, kfold, stratified_kfold, "
         "leave_one_group_out (then `folds` is unused), or the name of a column that holds each row's fold.",
     )
+    slide_score: Literal["none", "max", "mean", "top_k", "noisy_or"] = tunable(
+        "none",
+        doc="How the probabilities of a group's tiles become one score for the slide, which is judged too: top_k is "
+        "the mean of the `slide_top_k` largest, noisy_or the chance that one tile at least is positive.",
+    )
+    slide_top_k: int = tunable(10, ge=1, doc="Tiles that `slide_score=top_k` takes the mean of.")
     repeats: int = tunable(
         1, ge=1, le=20, doc="Times the cross-validation is done, each with other folds; a row's answers are averaged."
     )
@@ -143,7 +149,17 @@ class ClassifyConfig(Hyperparameters):
         "error",
         doc="When pictures are missing or unreadable: stop and name them, or leave their rows out and name them.",
     )
+    on_leak: Literal["error", "drop", "warn", "merge_groups"] = tunable(
+        "error",
+        doc="When training rows share a patient or a copy of a picture with rows that judge them: stop and name them, "
+        "leave training rows out, go on, or keep groups that share a picture in one fold.",
+    )
     seed: int = tunable(0, ge=0, lt=2**32, doc="Same seed, data and settings: same result.")
+
+    @property
+    def keeps_groups(self) -> bool:
+        """Whether the split promises that no group lies on both sides of a fold."""
+        return self.split not in {"kfold", "stratified_kfold"}
 
     @field_validator("image_mean", "image_std")
     @classmethod

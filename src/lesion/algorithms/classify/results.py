@@ -1,6 +1,6 @@
 """Results: what a job leaves in output/data: out-of-fold and test predictions, metrics, history, a picture."""
 
-# K outputs · S samples
+# K outputs · S samples · G groups, here slides
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.data.images import Pixels
 from lesion.data.labels import Labelled
+from lesion.data.slide_scores import slide_scores
 from lesion.data.table import SampleTable
 from lesion.files import write_atomic
 from lesion.metrics import bootstrap_intervals, score_all, youden_threshold
@@ -73,6 +75,34 @@ def summarise(results: Sequence[FoldResult], labelled: Labelled) -> tuple[Summar
         },
     }
     return summary, probs_SK
+
+
+def judge_slides(
+    labelled: Labelled, probs_SK: NDArray[np.float32], config: ClassifyConfig
+) -> tuple[Summary, pd.DataFrame]:
+    """Metrics of one score a slide, and a row for each: a slide is positive where one of its tiles is.
+
+    The slides are the table's groups. Rows that no fold held out (NaN) are left out.
+    """
+    assert config.slide_score != "none"
+    held_S = ~np.isnan(probs_SK[:, 0])
+    target, group_S = labelled.target, labelled.table.unit_S[held_S]
+    prob_S, is_yes_S = target.asked(probs_SK[held_S])[:, 0], target.asked(labelled.targets_SK[held_S])[:, 0]
+    groups_G, scores_G = slide_scores(prob_S, group_S, config.slide_score, config.slide_top_k)
+    _, targets_G = slide_scores(is_yes_S, group_S, "max")
+    counts = np.unique(group_S, return_counts=True)[1]
+    frame = pd.DataFrame({"slide": groups_G, "tiles": counts, "target": targets_G.astype(int), "score": scores_G})
+    targets_G1, scores_G1 = targets_G[:, None], scores_G[:, None]
+    summary = {
+        "score": config.slide_score,
+        "num_slides": len(groups_G),
+        "classes": dict(
+            zip(target.answer_names, np.bincount(targets_G.astype(int), minlength=2).tolist(), strict=True)
+        ),
+        "metrics": score_all(targets_G1, scores_G1, is_one_of=False),
+        "interval_95": bootstrap_intervals(targets_G1, scores_G1, groups_G, is_one_of=False),
+    }
+    return summary, frame
 
 
 def judge_test(labelled: Labelled, probs_SK: NDArray[np.float32]) -> Summary:

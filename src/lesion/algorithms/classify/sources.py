@@ -10,7 +10,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.folds import SPLITS
 from lesion.data.sources.formats import open_source, recognised
 from lesion.data.sources.place import Place
-from lesion.data.table import Columns, Counted, Joined, Source
+from lesion.data.table import Columns, Joined, Retold, Source, with_picture_count
 from lesion.errors import UserError
 
 TRAINING_CHANNELS = ("training", "train")
@@ -28,7 +28,11 @@ def open_sources(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[
             do="Set group_column, or use_picture_count=false.",
             kind="hyperparameters",
         )
-    return Counted(training), None if test is None else Counted(test)
+    return _counted(training), None if test is None else _counted(test)
+
+
+def _counted(source: Source) -> Source:
+    return Retold(source, with_picture_count(source.table()))
 
 
 def _open(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[Source, Source | None]:

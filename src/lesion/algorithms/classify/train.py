@@ -18,24 +18,31 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lesion.algorithms.base import Job
+from lesion.algorithms.classify.check import check_before_training
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold import Shared, run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.predict import ClassifyPredictor, predict_source
 from lesion.algorithms.classify.record import save_artifact
-from lesion.algorithms.classify.results import judge_test, summarise, write_results, write_submission
+from lesion.algorithms.classify.results import (
+    judge_slides,
+    judge_test,
+    summarise,
+    write_csv,
+    write_results,
+    write_submission,
+)
+from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
-from lesion.data.check import check_pictures
-from lesion.data.folds import Folds, assign_folds, check_folds, folds_from_column
-from lesion.data.labels import Labelled, Labels, read_labels
-from lesion.data.metadata import Kind, MetadataEncoder, column_kinds
+from lesion.data.folds import Folds
+from lesion.data.labels import Labelled, Labels
 from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.device import limit_threads, pick_device
 from lesion.engine.peers import Peers, join_peers
 from lesion.errors import UserError
-from lesion.metrics import METRICS, REPORTED
+from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
 
@@ -63,29 +70,26 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
 
     training, test = open_sources(config, job.channels)
     weights = checked_weights(config, job.channels.get("pretrained"))
-    training = check_pictures(training, policy=config.on_bad_image, num_workers=num_workers, what="training")
-    if test is not None:
-        test = check_pictures(test, policy=config.on_bad_image, num_workers=num_workers, what="test")
-    table = training.table()
-    labels = read_labels(table, output_size=config.output_size, of_interest=config.target_of_interest)
-    labelled = Labelled(table, labels.target, labels.encode(table))
-    held_FS = choose_folds(labelled, config)
+    checked = check_before_training(
+        config,
+        training,
+        test,
+        output=job.output_dir if peers.is_leader else None,
+        num_workers=num_workers,
+        show_progress=job.show_progress,
+    )
+    labelled, held_FS = checked.labelled, checked.held_FS
+    table = labelled.table
     log_start(labelled, held_FS, device, num_workers)
 
-    rows = table.metadata_rows()
-    kinds = checked_kinds(table, config)
-    if test is not None:  # a test row that cannot be encoded is told now, not when all folds are trained
-        MetadataEncoder.fit(rows, kinds, logs=config.log_columns).encode(test.table().metadata_rows())
-        if test.table().targets is not None:
-            labels.encode(test.table())
     shared = Shared(
         config=config,
-        source=training,
+        source=checked.training,
         targets_SK=labelled.targets_SK,
-        metadata_rows=rows,
-        metadata_kinds=kinds,
+        metadata_rows=table.metadata_rows(),
+        metadata_kinds=checked.kinds,
         preprocess=preprocess_for(config),
-        target=labels.target,
+        target=labelled.target,
         weights=weights,
         device=device,
         num_workers=num_workers,
@@ -105,20 +109,24 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
             log.info("stopped: the artifact holds %d of the folds; the same job would go on from here", len(results))
         raise
     if peers.is_leader:
-        write_all(job, shared, results, labelled=labelled, labels=labels, test=test)
+        write_all(job, shared, results, checked)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     peers.finish()
     checkpoints.clear()
 
 
-def write_all(
-    job: Job, shared: Shared, results: Sequence[FoldResult], *, labelled: Labelled, labels: Labels, test: Source | None
-) -> None:
+def write_all(job: Job, shared: Shared, results: Sequence[FoldResult], checked: Checked) -> None:
     """The artifact, read back before anyone believes it; then the results, and last the lines that a tuner reads."""
+    labelled = checked.labelled
     summary, probs_SK = summarise(results, labelled)
     predictor = save_artifact(job.model_dir, shared, labelled.table, results, summary)
-    if test is not None:
-        summary["test"] = predict_test(job, shared, predictor, test, labels)
+    summary["shortcuts"] = {"roc_auc": checked.shortcuts}
+    if shared.config.slide_score != "none":
+        summary["slides"], slides = judge_slides(labelled, probs_SK, shared.config)
+        write_csv(job.output_dir / "slides.csv", slides)
+        log.info("slides=%d score=%s %s", len(slides), shared.config.slide_score, summary["slides"]["metrics"])
+    if checked.test is not None:
+        summary["test"] = predict_test(job, shared, predictor, checked.test, checked.labels)
     write_results(
         job.output_dir,
         labelled,
@@ -127,6 +135,12 @@ def write_all(
         summary=summary,
         read=lambda row: shared.preprocess(shared.source.read(row)),
     )
+    if "all" in checked.shortcuts and "roc_auc" in summary["overall"]["metrics"]:
+        log.info(
+            "shortcuts: size, border and mean colour alone reach a ROC AUC of %.4f, the network %.4f",
+            checked.shortcuts["all"],
+            summary["overall"]["metrics"]["roc_auc"],
+        )
     for name, value in summary["overall"]["metrics"].items():
         log.info(REPORTED[f"validation:{name}"].line(value))
 
@@ -147,7 +161,11 @@ def predict_test(
     write_submission(job.output_dir / "submission.csv", table, probs_SK, labels.target, config.target_column)
     if table.targets is None:
         return None
-    judged = judge_test(Labelled(table, labels.target, labels.encode(table)), probs_SK)
+    labelled = Labelled(table, labels.target, labels.encode(table))
+    judged = judge_test(labelled, probs_SK)
+    if config.slide_score != "none" and table.group_S is not None:
+        judged["slides"], slides = judge_slides(labelled, probs_SK, config)
+        write_csv(job.output_dir / "slides_test.csv", slides)
     for name, value in judged["metrics"].items():
         log.info(REPORTED[f"test:{name}"].line(value))
     return judged
@@ -173,43 +191,6 @@ def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str
             where=config.pretrained if config.pretrained is not True else "pretrained weights",
         )
     return weights
-
-
-def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
-    """What each fold holds out, by the user's splitter or column; a validation channel's rows are the one fold there
-    is."""
-    table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
-    if table.is_held_S is not None:
-        held_FS: Folds = table.is_held_S[None]
-    elif table.fold_S is not None:
-        held_FS = folds_from_column(table.fold_S)
-    else:
-        held_FS = assign_folds(
-            table.group_S,
-            target.class_of(targets_SK),
-            config.folds,
-            seed=config.seed,
-            split=config.split,
-            repeats=config.repeats,
-            name_S=table.name_S,
-        )
-    are_groups_kept = config.split not in {"kfold", "stratified_kfold"}
-    judged = target.judged(targets_SK) if METRICS[config.metric].needs_both else {}
-    check_folds(held_FS, target.classes(targets_SK), judged, table.group_S if are_groups_kept else None)
-    return held_FS
-
-
-def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, Kind]:
-    """What each metadata column holds. Raises UserError where a logarithm is asked of what holds no numbers."""
-    kinds = column_kinds(table.metadata_rows(), list(table.metadata.columns))
-    if wrong := [name for name in config.log_columns if kinds.get(name) != "number"]:
-        raise UserError(
-            f"log_columns={wrong[0]} is not a metadata column of numbers",
-            where=f"{table.where}: {kinds}",
-            do="Take it out, or add the column to metadata_columns.",
-            kind="hyperparameters",
-        )
-    return kinds
 
 
 def preprocess_for(config: ClassifyConfig) -> Preprocess:

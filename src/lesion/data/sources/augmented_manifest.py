@@ -15,7 +15,7 @@ from typing import Any, Self
 import pandas as pd
 
 from lesion.data import images
-from lesion.data.sources.csv_folder import find_pictures, missing_picture
+from lesion.data.sources.csv_folder import find_pictures, missing_picture, picture_files
 from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import table_of
 from lesion.data.table import Columns, SampleTable
@@ -44,7 +44,8 @@ class AugmentedManifest:
             targets = tuple(name for name in labels.columns if name != CLASS_NAME)
             columns = replace(columns, targets=targets, class_name=CLASS_NAME)
         self._table = table_of(frame, columns, str(manifest_path))
-        self._folder, self._paths = folder, find_pictures(folder, self._table.name_S, by_file_name=True)
+        self._folder = folder
+        self._paths = find_pictures(folder, picture_files(folder), self._table.name_S, by_file_name=True)
 
     @classmethod
     def recognise(cls, place: Place) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -29,10 +31,11 @@ class CsvFolder:
     def __init__(self, csv_path: Path, columns: Columns) -> None:
         """Reads the CSV and lists the pictures, decoding none. Raises UserError for a missing column, cell or row."""
         self.csv_path = csv_path
-        frame = read_csv(csv_path)
-        name_S = names_of(frame, columns, str(csv_path))
-        self._paths = find_pictures(picture_folder(csv_path), name_S)
-        self._table = table_of(with_headers(frame, self._paths, columns), columns, str(csv_path))
+        frame, folder = read_csv(csv_path), picture_folder(csv_path)
+        name_S, files = names_of(frame, columns, str(csv_path)), picture_files(folder)
+        self._paths = find_pictures(folder, files, name_S)
+        table = table_of(with_headers(frame, self._paths, columns), columns, str(csv_path))
+        self._table = replace(table, strays=_strays(csv_path, files, self._paths, columns))
 
     @classmethod
     def recognise(cls, place: Place) -> str | None:
@@ -93,20 +96,26 @@ def missing_picture(name: str, folder: Path) -> UserError:
     )
 
 
-def find_pictures(folder: Path, name_S: NDArray[np.str_], *, by_file_name: bool = False) -> list[Path | None]:
-    """The file of each name below `folder`, None if absent.
+def picture_files(folder: Path) -> list[Path]:
+    """All pictures below `folder`, by their endings."""
+    return [path for path in walk_files(folder) if path.suffix.lower() in images.SUFFIXES]
+
+
+def find_pictures(
+    folder: Path, files: Sequence[Path], name_S: NDArray[np.str_], *, by_file_name: bool = False
+) -> list[Path | None]:
+    """Of the pictures below `folder`, `files`, that of each name, None if absent.
 
     A name is a relative path or a file name, with the ending or without; `by_file_name` also looks for a path that is
     not there by its last part. Raises UserError when a name fits two files, since which one is meant would be a guess.
     """
     by_path: dict[str, Path] = {}
     by_name: dict[str, set[Path]] = defaultdict(set)
-    for path in walk_files(folder):
-        if path.suffix.lower() in images.SUFFIXES:
-            relative = path.relative_to(folder)
-            by_path[relative.as_posix()] = path
-            for key in {path.name, path.stem, relative.with_suffix("").as_posix()}:
-                by_name[key].add(path)
+    for path in files:
+        relative = path.relative_to(folder)
+        by_path[relative.as_posix()] = path
+        for key in {path.name, path.stem, relative.with_suffix("").as_posix()}:
+            by_name[key].add(path)
     found: list[Path | None] = []
     for name in name_S.tolist():
         # A whole path is never in doubt, also where its file name is there again in another folder.
@@ -120,3 +129,14 @@ def find_pictures(folder: Path, name_S: NDArray[np.str_], *, by_file_name: bool 
             )
         found.append(paths[0] if paths else None)
     return found
+
+
+def _strays(csv_path: Path, files: Sequence[Path], paths: Sequence[Path | None], columns: Columns) -> tuple[str, ...]:
+    """The pictures that no row names, nor a row of another set's table where both share a folder."""
+    strays = set(files) - set(paths)
+    folder = picture_folder(csv_path)
+    others = {path for names in CSV_NAMES.values() for name in names if (path := csv_path.with_name(name)).is_file()}
+    for other in sorted(others - {csv_path}) if strays else []:
+        if picture_folder(other) == folder:
+            strays -= set(find_pictures(folder, files, names_of(read_csv(other), columns, str(other))))
+    return tuple(sorted(map(str, strays)))

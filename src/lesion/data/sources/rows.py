@@ -50,6 +50,8 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
             do="Rename them, or set the hyperparameter in brackets.",
         )
     has_names = columns.class_name in frame.columns
+    image_column = pick_image_column(frame, columns.image, where)
+    used = {image_column, columns.class_name, columns.group, columns.fold, *metadata, *columns.targets}
     return SampleTable(
         name_S=name_S,
         metadata=frame[list(metadata)].reset_index(drop=True),
@@ -59,7 +61,8 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
         class_name_S=frame[columns.class_name].fillna("").to_numpy(dtype=np.str_) if has_names else None,
         group_S=_filled(frame, columns.group, where) if columns.group and has_group else None,
         fold_S=_filled(frame, columns.fold, where) if columns.fold else None,
-        image_column=pick_image_column(frame, columns.image, where),
+        others=frame[[column for column in frame.columns if column not in used]].reset_index(drop=True),
+        image_column=image_column,
         where=where,
     )
 

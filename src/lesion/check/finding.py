@@ -1,0 +1,78 @@
+"""Finding: one thing that is wrong with a data set, or worth knowing: what, where, which rows, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lesion.errors import UserError
+
+Level = Literal["error", "warning", "note"]  # training refuses; think about it; good to know
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+Part = Literal["training", "test"]  # a validation channel's rows are among the training rows
+NUM_NAMED = 5  # rows in a message; check.json names them all
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the checked tables, as they were opened."""
+
+    part: Part
+    index: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding. `rows` are those concerned, in pairs where `is_paired`; `name` is what programs know it by."""
+
+    level: Level
+    name: str
+    what: str
+    do: str = ""
+    where: str | None = None
+    rows: tuple[Row, ...] = ()
+    is_paired: bool = False
+
+    @classmethod
+    def of_error(cls, error: UserError, rows: tuple[Row, ...] = ()) -> Finding:
+        where = None if error.where is None else str(error.where)
+        return cls("error", error.kind, error.what, error.do, where, rows)
+
+    @property
+    def named(self) -> str:
+        """The first rows' names, for a message."""
+        step = 2 if self.is_paired else 1
+        shown = [" = ".join(row.name for row in self.rows[at : at + step]) for at in range(0, len(self.rows), step)]
+        more = f" and {len(shown) - NUM_NAMED} more" if len(shown) > NUM_NAMED else ""
+        return ", ".join(shown[:NUM_NAMED]) + more
+
+    def as_error(self) -> UserError:
+        return UserError(self.what, where=self.where or self.named or None, do=self.do, kind=self.name)
+
+    def as_json(self) -> dict[str, Any]:
+        rows = [{"set": row.part, "name": row.name} for row in self.rows]
+        return {
+            "level": self.level,
+            "name": self.name,
+            "what": self.what,
+            "where": self.where,
+            "do": self.do,
+            "rows": [rows[at : at + 2] for at in range(0, len(rows), 2)] if self.is_paired else rows,
+        }
+
+
+def number_of(count: int, word: str) -> str:
+    """ "1 row", "2 rows"."""
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
+def raise_errors(findings: Sequence[Finding]) -> None:
+    """Raises the errors among the findings as one UserError, each with its own remedy."""
+    errors = [finding.as_error() for finding in findings if finding.level == "error"]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        words = " ".join(f"{number}) {error}" for number, error in enumerate(errors, 1))
+        raise UserError(f"{len(errors)} things are wrong with the data: {words}", do="", kind=errors[0].kind)

@@ -1,0 +1,81 @@
+"""Pictures: which cannot be read, are blank, or of odd size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lesion.check.finding import Finding, Part, Row
+from lesion.data.survey import Look
+from lesion.data.table import SampleTable
+from lesion.errors import UserError
+
+MIN_SIDE_PX = 32
+MAX_ASPECT = 4.0  # longer side ÷ shorter
+MAX_RATIO = 8.0  # of a picture's side to the set's median
+NUM_SAID = 5  # errors in a message
+
+
+def unreadable(table: SampleTable, looks: Sequence[Look | UserError], *, part: Part, is_dropped: bool) -> list[Finding]:
+    """One finding for the pictures that are not there or cannot be decoded; an error unless their rows are dropped.
+
+    An error too where none is left.
+    """
+    bad = [(index, look) for index, look in enumerate(looks) if isinstance(look, UserError)]
+    if not bad:
+        return []
+    rows = tuple(Row(part, index, str(table.name_S[index])) for index, _ in bad)
+    said = [f"{error.what} ({error.where})" for _, error in bad]
+    is_error = not is_dropped or len(bad) == len(table)
+    return [
+        Finding(
+            "error" if is_error else "warning",
+            "unreadable_image",
+            f"{len(bad)} of {len(table)} {part} pictures cannot be read; the first: {'; '.join(said[:NUM_SAID])}",
+            "Replace them, or set on_bad_image=drop to leave their rows out."
+            if is_error
+            else "Their rows are left out.",
+            where=table.where,
+            rows=rows,
+        )
+    ]
+
+
+def picture_findings(
+    table: SampleTable, looks: Sequence[Look | UserError], *, part: Part, image_size: int
+) -> list[Finding]:
+    """Blank pictures, odd sizes, and how many are smaller than what the network sees."""
+    seen = [(index, look) for index, look in enumerate(looks) if isinstance(look, Look)]
+    if not seen:
+        return []
+    median_px = float(np.median([max(look.width_px, look.height_px) for _, look in seen]))
+
+    def is_odd(look: Look) -> bool:
+        short, long = sorted((look.width_px, look.height_px))
+        is_far = not 1 / MAX_RATIO <= long / median_px <= MAX_RATIO
+        return short < MIN_SIDE_PX or long / short > MAX_ASPECT or is_far
+
+    findings = []
+
+    def add(level: str, name: str, is_meant: Callable[[Look], bool], what: str, do: str = "") -> None:
+        rows = tuple(Row(part, index, str(table.name_S[index])) for index, look in seen if is_meant(look))
+        if rows:
+            findings.append(Finding(level, name, f"{len(rows)} of {len(table)} {part} pictures {what}", do, rows=rows))  # type: ignore[arg-type]
+
+    add("warning", "blank_pictures", lambda look: look.is_blank, "are blank", "Replace them or take their rows out.")
+    add(
+        "warning",
+        "odd_sizes",
+        is_odd,
+        f"are of odd size: a side below {MIN_SIDE_PX} px, more than {MAX_ASPECT:g} times as long as wide, or "
+        f"{MAX_RATIO:g} times larger or smaller than most ({median_px:g} px)",
+        "Look at them: thumbnails, screenshots and strips are not what will be asked about.",
+    )
+    add(
+        "note",
+        "small_pictures",
+        lambda look: min(look.width_px, look.height_px) < image_size,
+        f"are smaller than image_size={image_size} and are enlarged",
+    )
+    return findings

@@ -1,0 +1,125 @@
+"""Report: what was found out about a data set: text for a terminal, check.json for programs, check.html for people."""
+
+from __future__ import annotations
+
+import base64
+import json
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pandas as pd
+
+from lesion.check.finding import LEVELS, Finding, Row
+from lesion.data.images import Pixels
+from lesion.errors import UserError
+from lesion.files import make_folder, write_atomic
+
+THUMBNAIL_PX = 128
+NUM_SHOWN = 8  # pictures of a finding, and of a class
+NUM_LISTED = 200  # names of a finding on the page; check.json has them all
+WIDTH = 110  # of the text
+
+
+@dataclass
+class Report:
+    """What is known so far; it grows while the check goes on."""
+
+    title: str
+    findings: list[Finding] = field(default_factory=list)
+    sets: dict[str, dict[str, Any]] = field(default_factory=dict)  # counts of each set
+    folds: pd.DataFrame | None = None  # a row a fold
+    crosstabs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by column: a row a value, a column a class
+    shortcuts: dict[str, float] = field(default_factory=dict)  # ROC AUC by what it is reached with
+    examples: dict[str, list[Row]] = field(default_factory=dict)  # some rows of each class
+
+    def sorted_findings(self) -> list[Finding]:
+        """The gravest first."""
+        return sorted(self.findings, key=lambda finding: LEVELS.index(finding.level))
+
+    def num(self, level: str) -> int:
+        return sum(finding.level == level for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        errors, warnings = self.num("error"), self.num("warning")
+        if errors:
+            return f"Training would refuse this: {errors} error{'s' * (errors > 1)}, {warnings} to think about."
+        return f"Training would begin: no error, {warnings} to think about."
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "sets": self.sets,
+            "folds": [] if self.folds is None else json.loads(self.folds.reset_index().to_json(orient="records")),
+            "counts": {name: json.loads(frame.to_json(orient="index")) for name, frame in self.crosstabs.items()},
+            "shortcuts": self.shortcuts,
+            "findings": [finding.as_json() for finding in self.sorted_findings()],
+        }
+
+    def as_text(self) -> str:
+        """The sets, the folds, and each finding with the first rows concerned, for a terminal."""
+        lines = [self.title]
+        for name, counts in self.sets.items():
+            groups = f", {counts['num_groups']} groups" if "num_groups" in counts else ""
+            classes = ", ".join(f"{label} {count}" for label, count in counts.get("classes", {}).items())
+            lines.append(f"{name}: {counts['num_rows']} rows{groups}{': ' * bool(classes)}{classes}")
+        if self.folds is not None:
+            lines += ["", "What each fold holds out:", self.folds.to_string()]
+        for name, frame in self.crosstabs.items():
+            lines += ["", frame.rename_axis(name).to_string()]
+        lines.append("")
+        for finding in self.sorted_findings():
+            head = f"{finding.level:<8}"
+            lines.append(textwrap.fill(finding.what, WIDTH, initial_indent=head, subsequent_indent=" " * 8))
+            rest = [finding.named and f"rows: {finding.named}", finding.do and f"→ {finding.do}"]
+            lines += [
+                textwrap.fill(text, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10) for text in rest if text
+            ]
+        return "\n".join([*lines, "", self.verdict])
+
+    def write(self, folder: Path, read: Callable[[Row], Pixels]) -> None:
+        """check.json and check.html in `folder`. `read` gives a row's picture, or raises UserError."""
+        make_folder(folder)
+        write_atomic(folder / "check.json", (json.dumps(self.as_json(), indent=1) + "\n").encode())
+        write_atomic(folder / "check.html", self._page(read).encode())
+
+    def _page(self, read: Callable[[Row], Pixels]) -> str:
+        from jinja2 import Environment, PackageLoader
+
+        thumbnails: dict[Row, str | None] = {}
+
+        def thumbnail(row: Row) -> str | None:
+            if row not in thumbnails:
+                thumbnails[row] = _data_uri(row, read)
+            return thumbnails[row]
+
+        environment = Environment(loader=PackageLoader("lesion.check", "."), autoescape=True, trim_blocks=True)
+        return environment.get_template("page.html.jinja").render(
+            report=self, thumbnail=thumbnail, num_shown=NUM_SHOWN, num_listed=NUM_LISTED, bars=_bars
+        )
+
+
+def _bars(frame: pd.DataFrame) -> list[tuple[str, Mapping[str, int], float]]:
+    """Rows for the page: the value, the counts, and the share of the largest row."""
+    totals = frame.sum(axis=1)
+    return [
+        (str(value), {str(name): int(count) for name, count in counts.items()}, total / totals.max())
+        for (value, counts), total in zip(frame.to_dict("index").items(), totals.tolist(), strict=True)
+    ]
+
+
+def _data_uri(row: Row, read: Callable[[Row], Pixels]) -> str | None:
+    """A small picture for the page, None where it cannot be read."""
+    try:
+        image_HWC = read(row)
+    except UserError:
+        return None
+    scale = THUMBNAIL_PX / max(image_HWC.shape[:2])
+    size = (max(1, round(image_HWC.shape[1] * scale)), max(1, round(image_HWC.shape[0] * scale)))
+    small_HWC = cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA)
+    _, content = cv2.imencode(".jpg", small_HWC[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()

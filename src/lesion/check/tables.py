@@ -1,0 +1,179 @@
+"""Tables: what the rows of a set say before any picture is opened: gaps, impossible values, columns without use."""
+
+# S samples
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lesion.check.finding import Finding, Part, Row, number_of
+from lesion.data.metadata import MISSING
+from lesion.data.table import USUAL_METADATA, Columns, SampleTable
+
+AGE = (0.0, 120.0)  # years
+MOSTLY = 0.8  # of a column's words are numbers: then the others are slips
+FAR = 20.0  # times the distance of the quartiles: 1 in 10⁴⁰ of a bell curve, 1 in 10¹⁰ of an exponential one
+RARE = 0.05  # of the groups contradict themselves: then the column is said once a group, and these are slips
+
+
+def table_findings(table: SampleTable, columns: Columns, *, part: Part) -> list[Finding]:
+    """Findings about each column, and about columns that are there for nothing or are looked for in vain."""
+    findings = list(_columns(table, columns, part))
+    for name in map(str, table.metadata.columns):
+        findings += _column(table, name, part)
+    if table.strays:
+        first = ", ".join(stray.rpartition("/")[2] for stray in table.strays[:5])
+        findings.append(
+            Finding(
+                "warning",
+                "pictures_without_row",
+                f"{number_of(len(table.strays), 'picture')} of the {part} set that no row names, such as {first}",
+                "Add their rows, or leave them where they are: they are not used.",
+            )
+        )
+    return findings
+
+
+def _columns(table: SampleTable, columns: Columns, part: Part) -> Iterator[Finding]:
+    if table.others is not None and len(table.others.columns):
+        names = ", ".join(map(str, table.others.columns))
+        yield Finding(
+            "note", "unused_columns", f"columns of the {part} set that nothing uses: {names}", where=table.where
+        )
+    present = {*table.metadata.columns, *(() if table.others is None else table.others.columns)}
+    absent = [name for name in USUAL_METADATA if columns.metadata is None and name not in present]
+    absent += [columns.class_name] if columns.class_name and table.class_name_S is None else []
+    absent += [columns.group] if columns.group and table.group_S is None else []
+    if absent:
+        yield Finding(
+            "note",
+            "absent_columns",
+            f"columns that the {part} set does not have: {', '.join(absent)}",
+            where=table.where,
+        )
+    if columns.group and table.group_S is None and part == "training":
+        yield Finding(
+            "warning",
+            "no_groups",
+            "nothing says which pictures are of one patient, so one patient's may lie on both sides of a fold",
+            "Give a group column, and split=group_kfold.",
+            where=table.where,
+        )
+
+
+def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
+    text_S = table.metadata[name].fillna("").str.strip().to_numpy(dtype=np.str_)
+    is_missing_S = np.array([text.lower() in MISSING for text in text_S.tolist()])
+    called = f"column '{name}' of the {part} set"
+    if is_missing_S.any():
+        share = is_missing_S.mean()
+        yield Finding(
+            "warning" if share > 0.5 else "note",
+            "missing_values",
+            f"{called} is empty in {is_missing_S.sum()} of {len(text_S)} rows ({share:.0%})",
+            rows=_rows(table, is_missing_S, part),
+        )
+    if is_missing_S.all():
+        return
+    number_S = pd.to_numeric(pd.Series(text_S), errors="coerce").to_numpy(dtype=np.float64)
+    is_number_S = np.isfinite(number_S)
+    is_word_S = ~is_number_S & ~is_missing_S
+    if (num_words := int(is_word_S.sum())) and is_number_S.sum() >= MOSTLY * (~is_missing_S).sum():
+        yield Finding(
+            "warning",
+            "words_among_numbers",
+            f"{called} holds numbers, and in {number_of(num_words, 'row')} other words: {_listed(text_S[is_word_S])}",
+            "Correct or empty them, else every number counts as a word of its own.",
+            rows=_rows(table, is_word_S, part),
+        )
+    if not is_word_S.any():
+        yield from _numbers(table, name, number_S, called, part)
+    elif not is_number_S.any():
+        yield from _words(table, text_S, is_missing_S, called, part)
+    if table.group_S is not None:
+        yield from _contradictions(table, text_S, is_missing_S, called, part)
+
+
+def _numbers(
+    table: SampleTable, name: str, number_S: NDArray[np.float64], called: str, part: Part
+) -> Iterator[Finding]:
+    if "age" in name.lower().split("_"):
+        is_impossible_S = (number_S < AGE[0]) | (number_S > AGE[1])
+        if is_impossible_S.any():
+            listed = _listed(number_S[is_impossible_S].astype(str))
+            yield Finding(
+                "warning",
+                "impossible_values",
+                f"{called} is no age in {number_of(int(is_impossible_S.sum()), 'row')}: {listed}",
+                "Correct or empty them.",
+                rows=_rows(table, is_impossible_S, part),
+            )
+        return
+    known = number_S[np.isfinite(number_S)]
+    low, middle, high = np.quantile(known, [0.25, 0.5, 0.75])
+    is_far_S = np.abs(number_S - middle) > FAR * (high - low)
+    if high > low and is_far_S.any():
+        yield Finding(
+            "warning",
+            "impossible_values",
+            f"{called} lies mostly within {low:g} to {high:g}, and in {number_of(int(is_far_S.sum()), 'row')} far off: "
+            f"{_listed(number_S[is_far_S].astype(str))}",
+            "Correct or empty them; if they are right, name the column in log_columns.",
+            rows=_rows(table, is_far_S, part),
+        )
+
+
+def _words(
+    table: SampleTable, text_S: NDArray[np.str_], is_missing_S: NDArray[np.bool_], called: str, part: Part
+) -> Iterator[Finding]:
+    spellings: dict[str, set[str]] = {}
+    for text in set(text_S[~is_missing_S].tolist()):
+        spellings.setdefault(" ".join(text.lower().split()), set()).add(text)
+    several = [words for words in spellings.values() if len(words) > 1]
+    if several:
+        is_concerned_S = np.isin(text_S, sorted(set().union(*several)))
+        listed = "; ".join(_listed(np.array(sorted(words))) for words in several[:5])
+        yield Finding(
+            "warning",
+            "spellings",
+            f"{called} has words that differ by capitals or spaces only: {listed}",
+            "Write each in one way, else they count as different.",
+            rows=_rows(table, is_concerned_S, part),
+        )
+    num_words, num_rows = len(spellings), int((~is_missing_S).sum())
+    if num_rows >= 20 and num_words > num_rows / 2:
+        yield Finding(
+            "warning",
+            "identifier",
+            f"{called} has {num_words} different words in {num_rows} rows: a name, not a property",
+            "Take it out of metadata_columns.",
+        )
+
+
+def _contradictions(
+    table: SampleTable, text_S: NDArray[np.str_], is_missing_S: NDArray[np.bool_], called: str, part: Part
+) -> Iterator[Finding]:
+    known = pd.DataFrame({"group": table.unit_S, "text": text_S})[~is_missing_S]
+    groups = known.groupby("group")["text"].agg(["nunique", "size"])
+    changing = groups.index[groups["nunique"] > 1].to_numpy(dtype=np.str_)
+    if 0 < len(changing) <= RARE * (groups["size"] > 1).sum():
+        yield Finding(
+            "warning",
+            "contradictions",
+            f"{called} says two things of one group in {number_of(len(changing), 'group')}: {_listed(changing)}",
+            "Correct the column, or the groups.",
+            rows=_rows(table, np.isin(table.unit_S, changing) & ~is_missing_S, part),
+        )
+
+
+def _rows(table: SampleTable, is_row_S: NDArray[np.bool_], part: Part) -> tuple[Row, ...]:
+    return tuple(Row(part, index, str(table.name_S[index])) for index in np.flatnonzero(is_row_S).tolist())
+
+
+def _listed(words: NDArray[np.str_]) -> str:
+    different = list(dict.fromkeys(words.tolist()))
+    return ", ".join(different[:5]) + (f" and {len(different) - 5} more" if len(different) > 5 else "")

@@ -1,0 +1,55 @@
+"""Claim: tiles.json, which says what a folder's tiles were made with, so that no others come to lie beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from lesion.errors import UserError
+from lesion.files import make_folder, write_atomic
+
+NAME = "tiles.json"
+VERSION = 1
+HEAD_BYTES = 2**20
+
+
+def claim(output: Path, made_with: Mapping[str, object]) -> None:
+    """Takes an empty folder by writing down `made_with`, or goes on with one that was taken with the same words.
+
+    Raises UserError for a folder of other tiles, saying what differs, and for one that holds something else.
+    """
+    make_folder(output)
+    path = output / NAME
+    words = json.loads(json.dumps({"version": VERSION, **made_with}))
+    if path.exists():
+        before = _read(path)
+        if differing := [name for name in words | before if words.get(name) != before.get(name)]:
+            raise UserError(
+                f"the folder holds tiles that were made with another {', '.join(differing)}",
+                where=path,
+                do="Choose another --output, or remove this folder.",
+            )
+    elif any(output.iterdir()):
+        raise UserError("the folder holds something else", where=output, do="Choose an empty or a new --output.")
+    else:
+        write_atomic(path, json.dumps(words, indent=1).encode())
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """A digest of files: of the size and first MiB of each, since reading slides of gigabytes would take minutes."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(f"{path.stat().st_size}\0".encode() + file.read(HEAD_BYTES))
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"not what `lesion prepare` writes: {error}", where=path, do="Choose another --output."
+        ) from error

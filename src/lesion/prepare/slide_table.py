@@ -1,0 +1,81 @@
+"""Slide table: what a CSV says of each slide: its target, its group, and whatever else its tiles are to carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesion.data.sources.rows import read_csv
+from lesion.errors import UserError
+from lesion.prepare.slides import SlideFile, pick_slide
+
+SLIDE_COLUMNS = ("file", "image_name", "slide", "slide_id")  # the first of them that is there says which slide it is
+TARGET_COLUMNS = ("target", "label")
+OURS = ("image_name", "target", "x", "y", "tissue")  # columns that every tile gets
+
+
+@dataclass(frozen=True)
+class SlideTable:
+    """One row a slide, by the slide's name. Cells are text as it was written, "" where missing."""
+
+    targets: Mapping[str, str] | None
+    carried: Mapping[str, Mapping[str, str]]  # further columns, the same for every slide
+
+
+def read_slide_table(
+    path: Path, slides: Sequence[SlideFile], *, target_column: str | None, is_target_needed: bool, is_whole: bool
+) -> SlideTable:
+    """The table of these slides, each of which must have one row, and with `is_whole` each row its slide.
+
+    The target column is `target_column`, or the first of TARGET_COLUMNS. Where it is not needed, since annotations
+    give a tile's target, it is carried as `slide_target`. Raises UserError that names what is missing or said twice.
+    """
+    frame = read_csv(path).fillna("")
+    columns = list(frame.columns)
+    slide_column = next((column for column in SLIDE_COLUMNS if column in columns), None)
+    wanted = [target_column] if target_column else TARGET_COLUMNS
+    target = next((column for column in wanted if column in columns), None)
+    if slide_column is None:
+        raise _no_column("slide", SLIDE_COLUMNS, path, columns, "Rename one.")
+    if target is None and (is_target_needed or target_column):
+        raise _no_column("target", wanted, path, columns, "Rename one, or give --target-column.")
+    kept = [column for column in columns if column not in {slide_column, target}]
+    if clash := [column for column in kept if column in OURS]:
+        raise UserError(f"columns {clash} would stand twice in the tiles' table", where=path, do="Rename them.")
+    names = _names(frame[slide_column].str.strip().tolist(), path, slides, is_whole=is_whole)
+    rows = dict(zip(names, frame.to_dict("records"), strict=True))
+    if target is None:
+        return SlideTable(None, {slide.name: {name: rows[slide.name][name] for name in kept} for slide in slides})
+    targets = {slide.name: str(rows[slide.name][target]).strip() for slide in slides}
+    if empty := [name for name, word in targets.items() if not word]:
+        raise UserError(f"column '{target}' is empty for {_listed(empty)}", where=path, do="Fill it in.")
+    carried = {slide.name: {name: rows[slide.name][name] for name in kept} for slide in slides}
+    if is_target_needed:
+        return SlideTable(targets, carried)
+    return SlideTable(None, {name: {**row, "slide_target": targets[name]} for name, row in carried.items()})
+
+
+def _names(written: Sequence[str], path: Path, slides: Sequence[SlideFile], *, is_whole: bool) -> list[str | None]:
+    """The slide of each row, None for a row without one."""
+    found = [pick_slide(slides, text, where=path) for text in written]
+    names = [None if slide is None else slide.name for slide in found]
+    strangers = [text for text, name in zip(written, names, strict=True) if name is None]
+    if strangers and is_whole:
+        raise UserError(
+            f"{len(strangers)} rows without a slide: {_listed(strangers)}", where=path, do="Add it, or drop the row."
+        )
+    if absent := [slide.name for slide in slides if slide.name not in names]:
+        raise UserError(f"{len(absent)} slides without a row: {_listed(absent)}", where=path, do="Add their rows.")
+    if twice := sorted({name for name in names if name is not None and names.count(name) > 1}):
+        raise UserError(f"more than one row for {_listed(twice)}", where=path, do="Keep one row a slide.")
+    return names
+
+
+def _no_column(what: str, wanted: Sequence[str], path: Path, columns: list[str], do: str) -> UserError:
+    names = " or ".join(f"'{name}'" for name in wanted)
+    return UserError(f"no {what} column {names}", where=f"{path}: {columns}", do=do)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,66 @@
+"""Slide scores: the tiles of a group become one score, judged slide by slide, in training and on a test set."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from factories import run_job, sample_frame, write_channel
+from jobs import small_frame, small_job
+from lesion.errors import UserError
+
+
+def frame(num_slides: int = 8) -> pd.DataFrame:
+    """Slides of four tiles; every second pair of slides has one positive tile each."""
+    rows = sample_frame(num_slides, 4)
+    number = np.arange(len(rows))
+    return rows.assign(target=((number // 8 % 2 == 1) & (number % 4 == 2)).astype(int)).drop(
+        columns=["diagnosis", "benign_malignant"]
+    )
+
+
+BY_HAND = {
+    ("max", 10): lambda probs: probs.max(),
+    ("top_k", 2): lambda probs: np.sort(probs)[-2:].mean(),
+    ("noisy_or", 10): lambda probs: 1 - np.prod(1 - probs),
+}
+
+
+@pytest.mark.parametrize(("how", "k"), BY_HAND)
+def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, how, k):
+    root = small_job(tmp_path, frame=frame(), slide_score=how, slide_top_k=k)
+    test = frame(5).assign(
+        image_name=lambda rows: "T" + rows["image_name"], patient_id=lambda rows: "T" + rows["patient_id"]
+    )
+    write_channel(root / "input/data/test", test, csv_name="test.csv", image_dir="test_jpg")
+    run_job(root)
+    output = root / "output" / "data"
+    tiles = pd.read_csv(output / "oof.csv").groupby("group")
+    slides = pd.read_csv(output / "slides.csv").set_index("slide")
+    expected = tiles["probability"].apply(lambda probs: BY_HAND[how, k](probs.to_numpy()))
+    np.testing.assert_allclose(slides["score"], expected, rtol=1e-5)
+    assert slides["target"].tolist() == [0, 0, 1, 1] * 2 and slides["tiles"].eq(4).all()
+    found = json.loads((output / "metrics.json").read_text())
+    assert found["slides"]["num_slides"] == 8 and found["slides"]["score"] == how
+    assert found["slides"]["classes"] == {"0": 4, "1": 4}
+    assert found["slides"]["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(slides["target"], slides["score"]))
+    low, high = found["slides"]["interval_95"]["roc_auc"]
+    assert 0 <= low <= high <= 1
+    assert found["test"]["slides"]["num_slides"] == 5 == len(pd.read_csv(output / "slides_test.csv"))
+
+
+def test_a_slide_score_of_what_is_no_yes_or_no_is_refused(tmp_path):
+    rows = small_frame(9)
+    root = small_job(
+        tmp_path,
+        frame=rows.assign(diagnosis=["a", "b", "c"] * 6),
+        slide_score="max",
+        target_column="diagnosis",
+        metadata_columns="[]",
+    )
+    with pytest.raises(UserError, match="slide_score=max needs groups, and a target of yes or no"):
+        run_job(root)

@@ -1,0 +1,54 @@
+"""Counts: every row is counted once in every table, and the folds' table says what each holds out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lesion.check.counts import crosstabs, fold_counts
+from lesion.data.labels import Labelled
+from lesion.data.table import SampleTable
+from lesion.targets import Target
+
+
+@pytest.fixture
+def labelled() -> Labelled:
+    rng = np.random.default_rng(0)
+    metadata = pd.DataFrame(
+        {
+            "sex": rng.choice(["male", "female", None], 60),
+            "age_approx": [None, "0", "99", *rng.integers(1, 90, 57).astype(str)],
+            "thickness": (rng.gamma(1, 2, 60)).round(3).astype(str),
+        }
+    ).astype("string")
+    table = SampleTable(
+        name_S=np.array([f"p{row}" for row in range(60)]),
+        metadata=metadata,
+        group_S=np.array([f"g{row // 2}" for row in range(60)]),
+        others=pd.DataFrame({"anatom_site_general_challenge": ["torso", "arm"] * 30, "note": "x"}, dtype="string"),
+    )
+    return Labelled(table, Target("binary", ("benign", "malignant")), (rng.random((60, 1)) < 0.3).astype(np.float32))
+
+
+def test_each_table_counts_every_row_once_by_class(labelled):
+    found = crosstabs(labelled)
+    assert set(found) == {"sex", "age_approx", "thickness", "anatom_site_general_challenge"}
+    num_yes = int(labelled.targets_SK.sum())
+    for name, frame in found.items():
+        assert frame.sum().to_dict() == {"benign": 60 - num_yes, "malignant": num_yes}, name
+
+
+def test_ages_are_counted_by_decades_in_their_order(labelled):
+    index = crosstabs(labelled)["age_approx"].index.tolist()
+    assert index[0] == "0 to 9" and index[-2:] == ["90 to 99", "missing"]
+    ages = pd.to_numeric(labelled.table.metadata["age_approx"])
+    assert crosstabs(labelled)["age_approx"].loc["30 to 39"].sum() == ages.between(30, 39).sum()
+
+
+def test_a_fold_is_a_row(labelled):
+    held_FS = np.array([[True] * 20 + [False] * 40, [False] * 20 + [True] * 40])
+    frame = fold_counts(labelled, held_FS)
+    yes = int(labelled.targets_SK[:20].sum())
+    assert frame.loc[0].to_dict() == {"rows": 20, "groups": 10, "benign": 20 - yes, "malignant": yes}
+    assert frame["rows"].tolist() == [20, 40]

@@ -1,0 +1,104 @@
+"""Leaks: what the policy leaves shares nothing with what judges it, and no more is taken away than that needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lesion.check.leaks import Rules, copy_leaks, group_leaks
+from lesion.data.duplicates import Pair
+from lesion.data.table import SampleTable
+
+
+def table(groups: list[str] | None, targets: list[str] | None = None, *, num: int = 0) -> SampleTable:
+    num = num or len(groups or [])
+    return SampleTable(
+        name_S=np.array([f"row{index}" for index in range(num)]),
+        metadata=pd.DataFrame(index=range(num)),
+        targets=None if targets is None else pd.DataFrame({"target": targets}),
+        group_S=None if groups is None else np.array(groups),
+    )
+
+
+def near(*pairs: tuple[int, int]) -> list[Pair]:
+    return [Pair(a, b, "near", 0.9) for a, b in pairs]
+
+
+def test_the_groups_of_copies_are_merged_under_the_first_name_also_in_a_chain():
+    resolved = copy_leaks(table(["d", "c", "b", "a", "e"]), None, near((0, 1), (1, 2)), Rules("merge_groups", True))
+    assert resolved.group_S is not None and resolved.group_S.tolist() == ["b", "b", "b", "a", "e"]
+    assert resolved.keep_S.all()
+
+
+def test_of_copies_in_a_fold_column_the_last_folds_stays():
+    folds = np.array([[True, False, False, True], [False, True, False, False], [False, False, True, False]])
+    rules = Rules("drop", True, folds)
+    resolved = copy_leaks(table(["a", "b", "c", "d"]), None, near((0, 1), (0, 2)), rules)
+    assert resolved.keep_S.tolist() == [False, False, True, True]
+
+
+def test_a_training_row_whose_copy_is_in_the_test_set_goes_with_its_own_copies():
+    resolved = copy_leaks(table(["a", "a", "b"]), table(["t"]), near((0, 1), (0, 3)), Rules("drop", True))
+    assert resolved.keep_S.tolist() == [False, False, True]
+
+
+def test_a_pair_within_the_test_set_is_no_matter():
+    resolved = copy_leaks(table(["a"]), table(["t", "u"]), near((1, 2)), Rules("error", True))
+    assert resolved.findings == []
+
+
+def test_copies_of_one_target_do_not_contradict_each_other():
+    pairs = near((0, 1), (1, 2))
+    resolved = copy_leaks(table(["a", "a", "a"], ["0", "0", "1"]), None, pairs, Rules("warn", True))
+    [finding] = [finding for finding in resolved.findings if finding.name == "contradicting_copies"]
+    assert [row.name for row in finding.rows] == ["row1", "row2"]
+
+
+@given(data=st.data(), num=st.integers(2, 12), has_groups=st.booleans(), has_folds=st.booleans())
+def test_after_dropping_no_copies_are_apart_and_of_each_picture_something_is_left(data, num, has_groups, has_folds):
+    # Pictures are numbers; equal numbers are copies, paired with the first of them as the search does.
+    picture_S = data.draw(st.lists(st.integers(0, 5), min_size=num, max_size=num))
+    groups = data.draw(st.lists(st.sampled_from("abc"), min_size=num, max_size=num)) if has_groups else None
+    fold_S = np.array(data.draw(st.lists(st.integers(0, 2), min_size=num, max_size=num)))
+    folds = np.array([fold_S == fold for fold in range(3)]) if has_folds else None
+    pairs = near(
+        *((picture_S.index(picture), b) for b, picture in enumerate(picture_S) if picture_S.index(picture) < b)
+    )
+    resolved = copy_leaks(table(groups, num=num), None, pairs, Rules("drop", True, folds))
+    apart_S = fold_S if has_folds else groups if groups is not None else range(num)
+    left = [index for index in range(num) if resolved.keep_S[index]]
+    for a in left:
+        for b in left:
+            assert picture_S[a] != picture_S[b] or apart_S[a] == apart_S[b]
+    assert {picture_S[index] for index in left} == set(picture_S)
+    is_leaking = len(left) < num
+    assert is_leaking == any(finding.name == "copies_across_folds" for finding in resolved.findings)
+
+
+@given(
+    group_S=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=15),
+    held_S=st.lists(st.booleans(), min_size=15, max_size=15),
+    test_groups=st.lists(st.sampled_from("abcdef"), max_size=3),
+)
+def test_after_dropping_no_group_is_on_two_sides(group_S, held_S, test_groups):
+    held_FS = np.array([held_S[: len(group_S)]])
+    test = table(test_groups) if test_groups else None
+    keep_S = group_leaks(table(group_S), test, Rules("drop", True, held_FS)).keep_S
+    sides = [{group for group, held, keep in zip(group_S, held_FS[0], keep_S, strict=True) if keep and held == side}
+             for side in (True, False)]  # fmt: skip
+    assert not sides[0] & sides[1] and not (sides[0] | sides[1]) & set(test_groups)
+    stays = {group for group in group_S if group not in test_groups}
+    assert sides[0] | sides[1] == stays
+
+
+def test_the_rows_that_a_validation_channel_holds_out_stay():
+    held_FS = np.array([[False, False, True, True]])
+    resolved = group_leaks(table(["a", "b", "b", "c"]), None, Rules("drop", True, held_FS))
+    assert resolved.keep_S.tolist() == [True, False, True, True]
+
+
+def test_a_split_that_keeps_no_groups_is_not_asked_about_them():
+    held_FS = np.array([[False, True]])
+    assert group_leaks(table(["a", "a"]), None, Rules("error", False, held_FS)).findings == []
