@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from jobs import small_frame, small_job
 from sklearn.metrics import roc_auc_score
 
 from factories import run_job, sample_frame, write_channel
-from jobs import small_frame, small_job
 from lesion.errors import UserError
 
 

@@ -17,9 +17,10 @@ CELLS_A_TILE = 16  # cells on a tile's side: its share of tissue is known to 1 i
 MAX_CELLS = 4096  # on the slide's longer side: 16 million cells are 50 MB of thumbnail
 BLOCK_PX = 2048  # on a side, of what is read of a slide at a time
 # Otsu's threshold parts tissue from glass where both are there. Where all is glass it parts noise from noise, where all
-# is tissue strong stain from pale. On the 40 pictures of UCSB's breast set it lay between 46 and 86 and left 1,751 tiles
-# of 96 px (min_tissue 0.4), where the set's own rule, at most 60 % white, leaves 2,129. Glass has a saturation of 29 at
-# the most there (99 of 100 cells), tissue of 26 at the least (95 of 100): with 28 as the upper bound 2,113 are left.
+# is tissue strong stain from pale. On the 40 pictures of UCSB's breast set it lay between 46 and 86 and left 1,751
+# tiles of 96 px (min_tissue 0.4), where the set's own rule, at most 60 % white, leaves 2,129. Glass has a saturation
+# of 29 at the most there (99 of 100 cells), tissue of 26 at the least (95 of 100): with 28 as the upper bound 2,113 are
+# left.
 MIN_SATURATION, MAX_SATURATION = 13, 28
 MIN_VALUE = 30  # below it saturation is noise: the black of pen and of what was not scanned
 
