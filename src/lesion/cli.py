@@ -182,6 +182,28 @@ def _prepare_tiles(args: argparse.Namespace) -> int:
     return 0
 
 
+def _prepare_shards(args: argparse.Namespace) -> int:
+    from lesion.algorithms.classify.config import ClassifyConfig
+
+    config = ClassifyConfig.parse(dict(args.set))
+    from lesion.algorithms.classify.sources import any_columns
+    from lesion.prepare.shard import Sharding
+    from lesion.prepare.shards import Share, prepare_shards
+
+    prepare_shards(
+        args.input,
+        output=args.output,
+        columns=any_columns(config),
+        source=config.source,
+        sharding=Sharding(args.size, args.quality, args.rows, args.seed, config.on_bad_image == "drop"),
+        engine=args.engine,
+        num_workers=args.workers or sagemaker.usable_cores(),
+        share=Share(*sagemaker.processing_share(args.root)),
+        show_progress=not args.no_progress and sys.stderr.isatty(),
+    )
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lesion", description="Train and serve classifiers of medical pictures.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -262,7 +284,9 @@ def _parser() -> argparse.ArgumentParser:
 
     summary = "Make a data set that `lesion train` takes."
     prepare = commands.add_parser("prepare", help=summary, description=summary)
-    _add_tiles(prepare.add_subparsers(required=True, metavar="WHAT"))
+    kinds = prepare.add_subparsers(required=True, metavar="WHAT")
+    _add_tiles(kinds)
+    _add_shards(kinds)
     return parser
 
 
@@ -313,6 +337,41 @@ def _add_tiles(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     tiles.add_argument("--format", choices=["jpg", "png"], default="jpg", help="of the tiles (default: %(default)s)")
     tiles.add_argument("--workers", type=int, help="threads (default: one a core)")
     tiles.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def _add_shards(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    shards = kinds.add_parser(
+        "shards",
+        help="Check and resize pictures into WebDataset shards.",
+        description="Check and resize the pictures of a data set into WebDataset shards, with a data card.",
+        epilog="example: lesion prepare shards data --output build/shards --size 512",
+    )
+    shards.set_defaults(run=_prepare_shards)
+    shards.add_argument("input", type=Path, help="a data set in any format that training takes")
+    shards.add_argument("--output", type=Path, required=True, help="a new folder, or one of the same command to finish")
+    shards.add_argument(
+        "--size", type=int, default=512, help="pixels of the shorter side; never enlarged (default: %(default)s)"
+    )
+    shards.add_argument("--quality", type=int, default=95, help="of JPEG (default: %(default)s)")
+    shards.add_argument("--rows", type=int, default=1000, help="pictures a shard (default: %(default)s)")
+    shards.add_argument("--seed", type=int, default=0, help="of the order of rows (default: %(default)s)")
+    shards.add_argument(
+        "--engine",
+        choices=["processes", "ray"],
+        default="processes",
+        help="who does it: this machine, or the Ray cluster of RAY_ADDRESS (default: %(default)s)",
+    )
+    shards.add_argument("--workers", type=int, help="processes (default: one a core)")
+    shards.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter that names columns, the source or on_bad_image; may be repeated",
+    )
+    shards.add_argument("--no-progress", action="store_true", help="no progress bar")
+    _add_root(shards)
 
 
 def _add_root(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class LesionError(Exception):
     """An error worded for the person who reads it, without a traceback.
@@ -14,6 +17,10 @@ class LesionError(Exception):
     def __init__(self, what: str, *, where: object = None, do: str, kind: str = "bad_input") -> None:
         super().__init__(what, where, do)
         self.what, self.where, self.do, self.kind = what, where, do, kind
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors come back from other processes as they were."""
+        return partial(type(self), where=self.where, do=self.do, kind=self.kind), (self.what,)
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where is not None else ""

@@ -103,6 +103,15 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
     )
 
 
+def processing_share(root: Path) -> tuple[int, int]:
+    """This instance's number in a SageMaker Processing job, and how many there are; (0, 1) anywhere else.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
+    """
+    hosts, rank = _hosts(root / "config")
+    return rank, len(hosts)
+
+
 def prepare_libraries() -> None:
     """Settings that libraries read when they are imported, so call it before that. What the user set stays."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # jobs may have no network; nobody asks it for news

@@ -1,4 +1,4 @@
-"""Claim: tiles.json, which says what a folder's tiles were made with, so that no others come to lie beside them."""
+"""Claim: prepared.json, which says what a folder was made from, so that nothing else comes to lie beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic
 
-NAME = "tiles.json"
+NAME = "prepared.json"
 VERSION = 1
 HEAD_BYTES = 2**20
 
@@ -18,7 +18,7 @@ HEAD_BYTES = 2**20
 def claim(output: Path, made_with: Mapping[str, object]) -> None:
     """Takes an empty folder by writing down `made_with`, or goes on with one that was taken with the same words.
 
-    Raises UserError for a folder of other tiles, saying what differs, and for one that holds something else.
+    Raises UserError for a folder that was made from something else, saying what differs, and for one of other things.
     """
     make_folder(output)
     path = output / NAME
@@ -27,7 +27,7 @@ def claim(output: Path, made_with: Mapping[str, object]) -> None:
         before = _read(path)
         if differing := [name for name in words | before if words.get(name) != before.get(name)]:
             raise UserError(
-                f"the folder holds tiles that were made with another {', '.join(differing)}",
+                f"the folder holds what was made with another {', '.join(differing)}",
                 where=path,
                 do="Choose another --output, or remove this folder.",
             )

@@ -1,7 +1,7 @@
 """Tiles: slides to a data set that `lesion train` takes: train.csv, and a folder of tiles for each slide.
 
 A slide's tiles are written first and their rows last, so that a second run knows which slides are finished. What the
-tiles were made with stands in tiles.json: a folder never holds tiles of two kinds.
+tiles were made with stands in prepared.json: a folder never holds tiles of two kinds.
 """
 
 # T tiles
@@ -236,6 +236,7 @@ def _made_with(
 ) -> dict[str, object]:
     """What decides how the tiles look and what is said of them."""
     return {
+        "made": "tiles",
         **asdict(tiling),
         "resolution": asdict(resolution),
         "slides": {slide.name: fingerprint([slide.path]) for slide in slides},

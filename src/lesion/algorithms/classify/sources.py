@@ -48,7 +48,7 @@ def _open(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[Source,
         lists = channels.get("validation_lst")
         place = Place(folder, "validation", lists=lists)
         training = Joined(training, open_source(place, replace(columns, fold=None), source=config.source))
-    unlabelled = replace(columns, are_targets_needed=False, is_group_needed=False, fold=None)
+    unlabelled = any_columns(config)
     if "test" in channels:
         return training, open_source(Place(channels["test"], "test"), unlabelled, source=config.source)
     place = Place(channels[training_channel], "test", is_own=False)
@@ -71,6 +71,11 @@ def wanted_columns(config: ClassifyConfig) -> Columns:
         is_group_needed="group" in config.split,
         fold=None if config.split in SPLITS else config.split,
     )
+
+
+def any_columns(config: ClassifyConfig) -> Columns:
+    """The same columns where they are there; none is needed."""
+    return replace(wanted_columns(config), are_targets_needed=False, is_group_needed=False, fold=None)
 
 
 def _training_channel(channels: Mapping[str, Path]) -> str:

@@ -39,16 +39,16 @@ class CsvFolder:
 
     @classmethod
     def recognise(cls, place: Place) -> str | None:
-        names = CSV_NAMES[place.split]
+        names = _csv_names(place)
         found = [path for path in walk_files(place.folder) if path.name in names]
         return f"it holds {found[0].relative_to(place.folder)}" if found else None
 
     @classmethod
     def open(cls, place: Place, columns: Columns) -> Self:
-        csv_path = find_csv(place.folder, CSV_NAMES[place.split])
+        csv_path = find_csv(place.folder, _csv_names(place))
         if csv_path is None:
             raise UserError(
-                f"no {' or '.join(CSV_NAMES[place.split])} here", where=place.folder, do="Put it beside its pictures."
+                f"no {' or '.join(_csv_names(place))} here", where=place.folder, do="Put it beside its pictures."
             )
         return cls(csv_path, columns)
 
@@ -60,6 +60,11 @@ class CsvFolder:
         if path is None:
             raise missing_picture(self._table.name_S[index], picture_folder(self.csv_path))
         return images.read(path)
+
+
+def _csv_names(place: Place) -> tuple[str, ...]:
+    """A validation channel's own table may be called train.csv; beside a training set only validation.csv is it."""
+    return CSV_NAMES[place.split] if place.is_own else CSV_NAMES[place.split][:1]
 
 
 def find_csv(folder: Path, names: tuple[str, ...]) -> Path | None:

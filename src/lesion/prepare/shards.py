@@ -1,0 +1,117 @@
+"""Shards: a data set of any format to WebDataset shards that `lesion train` takes, with a card that says what is in.
+
+The table is planned here; the pictures are done shard by shard, by whoever is at hand. What is finished is not done
+again: a second run goes on where the first was killed, and any number of workers and machines makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lesion.data.sources.formats import open_source, recognised
+from lesion.data.sources.place import Place, Split
+from lesion.data.table import Columns, SampleTable
+from lesion.errors import UserError
+from lesion.files import make_folder
+from lesion.prepare.card import write_card
+from lesion.prepare.claim import claim
+from lesion.prepare.engines import Engine, run_all
+from lesion.prepare.shard import Plan, Sharding, ShardReport, write_shard
+
+log = logging.getLogger(__name__)
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of several machines this one is: it does every `of`-th shard, beginning with its own number."""
+
+    number: int = 0
+    of: int = 1
+
+
+def prepare_shards(
+    folder: Path,
+    *,
+    output: Path,
+    columns: Columns,
+    source: str,
+    sharding: Sharding,
+    engine: Engine,
+    num_workers: int,
+    share: Share,
+    show_progress: bool,
+) -> int:
+    """Writes this machine's share of the shards into `output`, and returns how many shards lie there now.
+
+    Takes the training set in `folder`, and the validation and test set that lie there too. The card is written where
+    all shards are. Raises UserError for settings out of range, a data set that cannot be opened, a folder that holds
+    something else, and pictures that cannot be read.
+    """
+    _check(sharding)
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise UserError("the output lies below the input", where=output, do="Choose a folder beside it.")
+    tables = _tables(folder, columns, source)
+    plans = [
+        Plan(folder.resolve(), split, columns, source, sharding, output.resolve(), len(table), _digest(table, sharding))
+        for split, table in tables.items()
+    ]
+    make_folder(output)
+    claim(output, {"made": "shards", **asdict(sharding), "tables": {plan.split: plan.fingerprint for plan in plans}})
+    shards = [(plan, number) for plan in plans for number in range(plan.num_shards)]
+    mine = shards[share.number :: share.of]
+    pending = [(plan, number) for plan, number in mine if plan.report(number) is None]
+    with tqdm(total=len(mine), initial=len(mine) - len(pending), unit="shard", disable=not show_progress) as bar:
+        for _ in run_all(write_shard, pending, engine=engine, num_workers=num_workers):
+            bar.update()
+    return _finish(output, shards, tables)
+
+
+def _finish(output: Path, shards: Sequence[tuple[Plan, int]], tables: Mapping[Split, SampleTable]) -> int:
+    """Writes the card if every shard is here."""
+    found = {(plan, number): plan.report(number) for plan, number in shards}
+    reports: dict[str, ShardReport] = {
+        plan.path(number).name: report for (plan, number), report in found.items() if report is not None
+    }
+    dropped = sum(len(report.dropped) for report in reports.values())
+    log.info("shards=%d of=%d rows=%d dropped=%d output=%s", len(reports), len(shards),
+             sum(report.num_rows for report in reports.values()), dropped, output)  # fmt: skip
+    if len(reports) == len(shards):
+        write_card(output, tables, reports, shards[0][0].sharding)
+    else:
+        log.info("the card is written by the same command where all shards lie in one folder")
+    return len(reports)
+
+
+def _tables(folder: Path, columns: Columns, source: str) -> dict[Split, SampleTable]:
+    tables: dict[Split, SampleTable] = {}
+    for split in SPLITS:
+        place = Place(folder, split, is_own=split == "train")
+        if split == "train" or recognised(place, source=source):
+            tables[split] = open_source(place, columns, source=source).table()
+    return tables
+
+
+def _digest(table: SampleTable, sharding: Sharding) -> str:
+    """The same for the same rows in any order."""
+    by_name = table.rows(table.name_S.argsort(kind="stable"))
+    others = "" if by_name.others is None else by_name.others.to_csv(index=False)
+    return hashlib.sha256(f"{by_name.fingerprint()} {asdict(sharding)} {others}".encode()).hexdigest()
+
+
+def _check(sharding: Sharding) -> None:
+    wrong = {
+        f"--size {sharding.size_px}: 16 px or more": sharding.size_px < 16,
+        f"--quality {sharding.quality}: 1 to 100": not 1 <= sharding.quality <= 100,
+        f"--rows {sharding.rows_per_shard}: 1 or more": sharding.rows_per_shard < 1,
+        f"--seed {sharding.seed}: 0 or more": sharding.seed < 0,
+    }
+    if found := [words for words, is_wrong in wrong.items() if is_wrong]:
+        raise UserError("settings out of range", where="; ".join(found), do="Correct them.")
