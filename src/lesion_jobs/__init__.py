@@ -1,4 +1,4 @@
-"""Jobs: Lesion on SageMaker, or in its local mode, from Python: train, deploy, predict, transform.
+"""Jobs: Lesion on SageMaker, or in its local mode, from Python: prepare shards, train, deploy, predict, transform.
 
 Thin functions over the SageMaker SDK 2 that set what people forget, refuse what would fail before it is paid for, and
 say first what a job costs at most and where its logs are. Imports no torch, and the SDK only when a job starts.
@@ -15,6 +15,7 @@ from lesion_jobs.batch import TransformRun, fetch_predictions, transform
 from lesion_jobs.endpoint import Endpoint, delete_endpoint, deploy
 from lesion_jobs.place import Place
 from lesion_jobs.prediction import Prediction, predict
+from lesion_jobs.processing import ShardsRun, prepare_shards
 from lesion_jobs.storage import upload
 from lesion_jobs.training import TrainingRun, fetch_results, train
 
@@ -22,6 +23,7 @@ __all__ = [
     "Endpoint",
     "Place",
     "Prediction",
+    "ShardsRun",
     "TrainingRun",
     "TransformRun",
     "delete_endpoint",
@@ -29,6 +31,7 @@ __all__ = [
     "fetch_predictions",
     "fetch_results",
     "predict",
+    "prepare_shards",
     "train",
     "transform",
     "upload",

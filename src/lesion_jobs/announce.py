@@ -21,6 +21,7 @@ class Kind:
 
 
 TRAINING = Kind("training job", "Training", "/aws/sagemaker/TrainingJobs")
+PROCESSING = Kind("processing job", "Processing", "/aws/sagemaker/ProcessingJobs")
 ENDPOINT = Kind("endpoint", "Hosting", "/aws/sagemaker/Endpoints/{name}", "delete_endpoint(endpoint)")
 TRANSFORM = Kind("batch transform", "BatchTransform", "/aws/sagemaker/TransformJobs", "the last picture is predicted")
 

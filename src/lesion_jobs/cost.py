@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 PRICE_LIST_REGION = "us-east-1"  # one of the few where the Price List answers, for all others
-BilledAs = Literal["Training", "Hosting", "BatchTransform"]  # the price list's `platoinstancetype`
+BilledAs = Literal["Training", "Hosting", "BatchTransform", "Processing"]  # the price list's `platoinstancetype`
 
 
 @dataclass(frozen=True)

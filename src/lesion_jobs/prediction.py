@@ -1,11 +1,11 @@
-"""Prediction: one picture to an endpoint, one probability back. The bytes are built and read by pure functions."""
+"""Prediction: one picture to an endpoint, its answer back. The bytes are built and read by pure functions."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lesion.errors import UserError
@@ -18,10 +18,12 @@ MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png"}
 
 @dataclass(frozen=True)
 class Prediction:
-    """The probability of class 1, and the class name by the artifact's threshold."""
+    """What an endpoint says of a picture, as its question has it: yes or no, which of several, or which ones."""
 
-    probability: float
-    label: str | None  # none where metadata was sent: the server answers that with a bare probability
+    probability: float | None  # of yes; none where several classes are asked about
+    label: str | None  # none where metadata was sent, which is answered with a bare probability, and where `labels` are
+    probabilities: Mapping[str, float] = field(default_factory=dict)  # of each of several classes
+    labels: tuple[str, ...] = ()  # where any number can be true: those that are
 
 
 def predict(
@@ -86,7 +88,14 @@ def decode_answer(body: bytes, *, where: object) -> Prediction:
     if isinstance(answer, int | float) and not isinstance(answer, bool):
         return Prediction(float(answer), None)
     match answer:
-        case {"predictions": [{"probability": float() | int() as probability, "label": str() as label}]}:
+        case {"predictions": [one]}:
+            answer = one
+    match answer:
+        case {"probabilities": dict() as probabilities, "labels": list() as labels}:
+            return Prediction(None, None, probabilities, tuple(labels))
+        case {"probabilities": dict() as probabilities, "label": str() as label}:
+            return Prediction(answer.get("probability"), label, probabilities)
+        case {"probability": float() | int() as probability, "label": str() as label}:
             return Prediction(float(probability), label)
         case {"error": str() as kind, "message": str() as message}:
             raise UserError("the endpoint refused", where=where, do=message, kind=kind)

@@ -43,6 +43,7 @@ ANSWERS: dict[str, tuple[int, Any]] = {
         {"EndpointConfigArn": "arn:aws:sagemaker:eu-central-1:1:endpoint-config/x"},
     ),
     "sagemaker.CreateEndpoint": (200, {"EndpointArn": "arn:aws:sagemaker:eu-central-1:1:endpoint/x"}),
+    "sagemaker.CreateProcessingJob": (200, {"ProcessingJobArn": "arn:aws:sagemaker:eu-central-1:1:processing-job/x"}),
     "sagemaker.CreateTransformJob": (200, {"TransformJobArn": "arn:aws:sagemaker:eu-central-1:1:transform-job/x"}),
     "sagemaker-runtime.InvokeEndpoint": (200, {"predictions": [{"probability": 0.25, "label": "benign"}]}),
 }
@@ -132,6 +133,10 @@ def everything_set(aws: Aws, folder: Path) -> Any:
     picture.write_bytes(b"\xff\xd8\xff and so on")
     answer = lesion_jobs.predict(endpoint, picture)
     batch = lesion_jobs.transform(where, run, "s3://bucket/new", name="everything", num_instances=3, wait=False)
+    options = {"size": 384, "set": {"group_column": "lesion_id"}}
+    lesion_jobs.prepare_shards(
+        where, "s3://bucket/raw", options=options, name="everything", num_instances=4, max_hours=2, wait=False
+    )
     return {
         "requests": aws.requests,
         "run": run.model,

@@ -94,6 +94,27 @@ def test_a_batch_sends_one_picture_a_request_from_exactly_the_folder_that_was_na
     assert found["everything_set"]["answer"] == [0.25, "benign"]
 
 
+def test_a_processing_job_deals_shards_to_its_instances_and_is_isolated_and_encrypted(found):
+    job = body(found, "everything_set", "CreateProcessingJob")
+    assert job["AppSpecification"] == {
+        "ImageUri": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/lesion:0.1.0",
+        "ContainerEntrypoint": [
+            *("lesion", "prepare", "shards", "/opt/ml/processing/input"),
+            *("--output", "/opt/ml/processing/output", "--no-progress"),
+        ],
+        "ContainerArguments": ["--size", "384", "--set", "group_column=lesion_id"],
+    }
+    (read,) = job["ProcessingInputs"]
+    assert read["S3Input"]["S3Uri"] == "s3://bucket/raw"
+    assert read["S3Input"]["S3DataDistributionType"] == "FullyReplicated"  # each instance plans from the whole table
+    written = job["ProcessingOutputConfig"]
+    assert written["Outputs"][0]["S3Output"]["S3Uri"] == "s3://bucket/lesion/everything" and written["KmsKeyId"] == KEY
+    assert job["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 4
+    assert job["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == KEY
+    assert job["NetworkConfig"]["EnableNetworkIsolation"] and job["NetworkConfig"]["VpcConfig"] == VPC
+    assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 7200} and job["Tags"] == TAGS
+
+
 def test_what_is_not_asked_for_and_what_has_no_gpu_is_left_out(found):
     job = body(found, "little_set", "CreateTrainingJob")
     assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 24 * 3600}
@@ -111,6 +132,7 @@ def test_cost_and_logs_are_said_before_each_request(found):
         "Training",
         "Hosting",
         "BatchTransform",
+        "Processing",
     ]
     # 1.50 USD an hour is what the stand-in for the price list says.
     assert "cost: at most 3.00 USD (1 × ml.p3.2xlarge × 1.5 USD an hour × 2 h)" in found["printed"]

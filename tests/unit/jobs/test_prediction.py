@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from factories import draw_picture
 from lesion.errors import UserError
 from lesion.serve import codec
+from lesion.targets import Target
 from lesion_jobs.prediction import Prediction, decode_answer, encode_request, read_picture
 
 
@@ -40,6 +42,29 @@ def test_both_shapes_of_answer_are_read():
     assert decode_answer(b"0.0698", where="p.jpg") == Prediction(0.0698, None)
     listed = json.dumps({"predictions": [{"probability": 0.0731, "label": "benign"}]}).encode()
     assert decode_answer(listed, where="p.jpg") == Prediction(0.0731, "benign")
+
+
+TARGETS = {
+    "yes or no": (Target("binary", ("benign", "malignant")), [0.75], ("malignant", ())),
+    "which": (Target("multiclass", ("a", "b", "c")), [0.125, 0.75, 0.125], ("b", ())),
+    "one of many": (Target("multiclass", ("a", "b", "c"), "b"), [0.125, 0.75, 0.125], ("b", ())),
+    "which ones": (Target("multilabel", ("a", "b")), [0.75, 0.25], (None, ("a",))),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_what_the_server_says_of_every_kind_of_target_is_read(kind: str):
+    target, probs, (label, labels) = TARGETS[kind]
+    manifest = SimpleNamespace(
+        question=target, labels=lambda probs_K: target.label(probs_K, (0.5,) * len(target.class_names))
+    )
+    probs_NK = np.array([probs], np.float32)
+    read = decode_answer(codec.encode_predictions(probs_NK, manifest), where="p.jpg")
+    assert (read.label, read.labels) == (label, labels)
+    assert read.probability == (0.75 if target.is_yes_no else None)
+    assert read.probabilities == ({} if target.kind == "binary" else dict(zip(target.class_names, probs, strict=True)))
+    if not target.is_yes_no:  # with metadata the same object comes by itself
+        assert decode_answer(codec.encode_probability(probs_NK, manifest), where="p.jpg") == read
 
 
 def test_an_errors_body_is_raised_since_local_mode_hands_it_over_as_an_answer():
