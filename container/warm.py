@@ -37,7 +37,8 @@ from PIL import Image, ImageCms
 
 Image.init()  # every format's plugin
 ImageCms.createProfile("sRGB")
-pd.DataFrame({"a": [1]}).to_csv()
+frame = pd.DataFrame({"a": [1]})
+frame.to_csv(), frame.to_dict(), frame.to_json(), frame.to_string()
 jinja2.Environment(autoescape=True).from_string("{{ a }}").render(a=1)
 sklearn.pipeline.make_pipeline(sklearn.preprocessing.StandardScaler(), sklearn.linear_model.LogisticRegression()).fit(
     [[0.0], [1.0]], [0, 1]

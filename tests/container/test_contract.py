@@ -15,8 +15,9 @@ import pytest
 import requests
 from containers import Docker, mount
 
-from factories import write_hyperparameters, write_job
+from factories import sample_frame, write_channel, write_hyperparameters, write_job
 from lesion.metrics import REPORTED
+from slides import APERIO, draw_slide, pyramid, write_slide
 
 SETTINGS: dict[str, object] = {"num_workers": 4, "epochs": 3}
 NO_NETWORK = ("--network", "none")
@@ -28,7 +29,10 @@ def trained(docker: Docker, image: str, tmp_path_factory: pytest.TempPathFactory
 
     Its channel was read-only, as FastFile is. Python may write bytecode, which shows what the image lacks of it.
     """
-    root = write_job(tmp_path_factory.mktemp("trained"), **SETTINGS)
+    root = write_job(tmp_path_factory.mktemp("trained"), has_test=False, **SETTINGS)
+    test = sample_frame(5, seed=1)
+    test = test.assign(image_name="T" + test["image_name"], patient_id="T" + test["patient_id"])
+    write_channel(root / "input" / "data" / "test", test, csv_name="test.csv", image_dir="test_jpg")
     data = f"{root}/input/data/training"
     options = (*NO_NETWORK, "--cap-drop", "ALL", *mount(root), "--volume", f"{data}:/opt/ml/input/data/training:ro")
     with docker.start(image, "train", options=(*options, "--env", "PYTHONDONTWRITEBYTECODE=")) as container:
@@ -241,6 +245,24 @@ def test_a_server_without_a_model_ends_with_one_clear_line(docker, image, tmp_pa
 )
 def test_every_verb_is_a_command_of_the_image(docker, image, words, printed):
     assert printed in docker.run(image, *words, options=NO_NETWORK)
+
+
+def test_a_data_set_is_prepared_and_checked_in_the_image(docker, image, tmp_path):
+    """Slides to tiles, tiles to shards, and what there is to say of them: OpenSlide, DICOM, HDF5 are in."""
+    image_HWC = draw_slide(1024, 768, [(300, 300, 260)])
+    for number in range(2):
+        write_slide(tmp_path / "slides" / f"slide{number}.svs", pyramid(image_HWC), aperio=APERIO.format(20, 0.5))
+    (tmp_path / "slides.csv").write_text("file,target\nslide0,0\nslide1,1\n")
+    options = (*NO_NETWORK, "--volume", f"{tmp_path}:/data")
+    words = ("/data/slides", "--output", "/data/tiles", "--labels", "/data/slides.csv", "--size", 64)
+    docker.run(image, "prepare", "tiles", *words, options=options)
+    docker.run(image, "prepare", "shards", "/data/tiles", "--output", "/data/shards", "--rows", 20, options=options)
+    settings = ("--set", "group_column=slide_id", "--set", "folds=2", "--output", "/data/check")
+    said = docker.run(image, "check", "/data/shards", *settings, options=options, may_fail=True)
+    assert "copies of one picture in different groups" in said  # both slides are one drawing
+    assert (tmp_path / "check" / "check.html").stat().st_size > 10_000
+    docker.run(image, "sample-data", "/data/drawn", "--num-images", 24, options=options)
+    docker.python(image, "import h5py, pydicom.pixels; pydicom.pixels.get_decoder('1.2.840.10008.1.2.5')")
 
 
 @pytest.mark.parametrize("program", ["train", "serve", "lesion"])

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pandas as pd
 
 from lesion.check.finding import LEVELS, Finding, Row
+from lesion.data import images
 from lesion.data.images import Pixels
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic
@@ -121,5 +123,5 @@ def _data_uri(row: Row, read: Callable[[Row], Pixels]) -> str | None:
     scale = THUMBNAIL_PX / max(image_HWC.shape[:2])
     size = (max(1, round(image_HWC.shape[1] * scale)), max(1, round(image_HWC.shape[0] * scale)))
     small_HWC = cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA)
-    _, content = cv2.imencode(".jpg", small_HWC[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()
+    content = images.encode(np.asarray(small_HWC, dtype=np.uint8), "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode()

@@ -8,6 +8,7 @@ import io
 import struct
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,16 @@ def read(path: Path) -> Pixels:
 def header(content: bytes) -> dict[str, str | float]:
     """The metadata that a picture carries itself, by column name: a DICOM file's; of any other none."""
     return dicom.metadata(content) if dicom.is_dicom(content) else {}
+
+
+def encode(image_HWC: Pixels, kind: Literal["JPEG", "PNG"], *, quality: int = 90) -> bytes:
+    """The picture as a file; `quality` is JPEG's, 1 to 100.
+
+    By Pillow and not OpenCV, whose encoders ask libavif who they are, and that is left out of the image.
+    """
+    file = io.BytesIO()
+    Image.fromarray(image_HWC).save(file, kind, **({"quality": quality} if kind == "JPEG" else {}))
+    return file.getvalue()
 
 
 def _to_rgb(image: Image.Image) -> Pixels:

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
+from lesion.data import images
 from lesion.errors import UserError
 
 # S samples · G patients · H, W pixels of a picture · h, w pixels of the fields it is made from, half its size
@@ -70,9 +71,8 @@ def draw_split(directory: Path, split: str, num_images: int, seed: SeedSequence)
     def write(name: str, patient_id: str, target: int, picture_seed: SeedSequence) -> None:
         rng = default_rng(picture_seed)
         image_HWC = draw_picture(target == 1, default_rng(patient_seed[patient_id]), rng)
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 96))]
-        jpeg = cv2.imencode(".jpg", image_HWC[..., ::-1], quality)[1]  # OpenCV's order is blue, green, red
-        (folder / f"{name}.jpg").write_bytes(jpeg.tobytes())
+        content = images.encode(image_HWC, "JPEG", quality=int(rng.integers(70, 96)))
+        (folder / f"{name}.jpg").write_bytes(content)
 
     with ThreadPoolExecutor() as threads:
         columns = table["image_name"], table["patient_id"], table["target"], seed.spawn(num_images)

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.data import images
 from lesion.data.images import Pixels
 from lesion.data.sources.formats import open_source
 from lesion.data.sources.place import Place, Split
@@ -162,8 +163,7 @@ def _encoded(image_HWC: Pixels, sharding: Sharding) -> bytes:
     if scale < 1:
         size = (max(1, round(image_HWC.shape[1] * scale)), max(1, round(image_HWC.shape[0] * scale)))
         image_HWC = np.asarray(cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    _, content = cv2.imencode(".jpg", image_HWC[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sharding.quality])
-    return content.tobytes()
+    return images.encode(image_HWC, "JPEG", quality=sharding.quality)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lesion.data import images
 from lesion.data.sources.place import walk_files
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic
@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 ROWS = "tiles.csv"  # in each slide's folder; where it is, the slide is finished
 FOLDERS = {"jpg": "train_jpg", "png": "train_images"}  # beside train.csv, where sources/csv_folder looks
+KINDS: dict[str, Literal["JPEG", "PNG"]] = {"jpg": "JPEG", "png": "PNG"}
 JPEG_QUALITY = 90  # scanners write 70 to 90
 
 
@@ -136,9 +137,7 @@ def _cut(job: _Job, tiling: Tiling, marking: Marking, pool: Executor, bar: tqdm[
                 x_px = int(corners_T2[index, 0])
                 pixels_HWC = slide.read(x_px, y_px, tiling.size_px, tiling.size_px, downsample=job.downsample)
                 path = job.folder / f"x{x_px}_y{y_px}.{tiling.suffix}"
-                quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if tiling.suffix == "jpg" else []
-                _, content = cv2.imencode(path.suffix, pixels_HWC[:, :, ::-1], quality)
-                path.write_bytes(content.tobytes())
+                path.write_bytes(images.encode(pixels_HWC, KINDS[tiling.suffix], quality=JPEG_QUALITY))
                 target: object = job.target
                 if job.marks is not None:
                     mask_HW = job.marks.draw(x_px, y_px, extent_px, size_px=tiling.size_px)
