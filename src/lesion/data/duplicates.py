@@ -34,7 +34,14 @@ NUM_TRIED = 3  # of the ways in which two pictures look alike, the likeliest
 MIN_MATCH = 0.4  # of their texture, moved by whole pixels: below it aligning them with care is in vain
 REACH_PX = 4  # how far it is moved
 MIN_SIMILARITY = 0.72  # correlation of the aligned pictures, and of their texture, from which on they are copies
-MIN_CONTRAST = 2.0  # grey levels of deviation; below it a picture is blank, and blank pictures are all alike
+# Different pictures may agree along their strongest edges, of a lens or a lesion; copies agree everywhere. So the
+# texture of each tile is correlated by itself, and a quarter of the tiles at the most may be below this. Nearly all of 3,700
+# copies of photographs, JPEG 30 and crops among them, have 0.4 there and more; of 5,200 pairs of drawn discs that all
+# else took for copies 99 in 100 have less.
+TILE_PX, MIN_TILE_SIMILARITY = 8, 0.25
+# The share of a thumbnail that differs by more than 0.7 grey levels from its nearest surroundings. Smooth shapes have
+# less and are all alike; of photographs 1 in 100 has less than 0.41, or 0.34 once they are compressed.
+MIN_DETAIL = 0.3
 PRIOR = 200  # how many pictures' worth of say a usual picture has in what is common to the set
 BLOCK = 512  # rows of hashes: a block of likenesses stays in the cache while it is looked through
 Field = NDArray[np.float32]
@@ -100,9 +107,8 @@ def find_duplicates(fingerprints: Sequence[Fingerprint], *, num_workers: int = 1
         first = first_of.setdefault(print_.digest, index)
         if first != index:
             pairs.append(Pair(first, index, "exact", 1.0))
-    kept = np.array(sorted(first_of.values()), dtype=np.intp)
+    kept = np.array([index for index in sorted(first_of.values()) if _has_detail(fingerprints[index])], dtype=np.intp)
     thumbnails_NTT = np.array([fingerprints[index].thumbnail_TT for index in kept.tolist()], dtype=np.float32)
-    kept, thumbnails_NTT = _not_blank(kept, thumbnails_NTT)
     if len(kept) > 1:
         # Threads each with their own product, and not one product by all of them: the search for what is alike in it
         # takes as long.
@@ -117,9 +123,10 @@ def find_duplicates(fingerprints: Sequence[Fingerprint], *, num_workers: int = 1
     return sorted(pairs, key=lambda pair: (pair.first, pair.second))
 
 
-def _not_blank(kept: NDArray[np.intp], thumbnails_NTT: Field) -> tuple[NDArray[np.intp], Field]:
-    has_contrast = thumbnails_NTT.std(axis=(1, 2)) >= MIN_CONTRAST if len(kept) else np.zeros(0, dtype=bool)
-    return kept[has_contrast], thumbnails_NTT[has_contrast]
+def _has_detail(print_: Fingerprint) -> bool:
+    """Whether a picture can be told from others that are like it at all."""
+    thumbnail_TT = print_.thumbnail_TT.astype(np.float32)
+    return bool((np.abs(thumbnail_TT - cv2.GaussianBlur(thumbnail_TT, (0, 0), 1.0)) > 0.7).mean() >= MIN_DETAIL)
 
 
 def _candidates(thumbnails_NTT: Field, pool: Executor) -> dict[tuple[int, int], list[Candidate]]:
@@ -225,10 +232,10 @@ def _flat(waves_NDD: Field) -> Field:
 
 def _texture(thumbnail_TT: Field) -> Field:
     """Fine detail, as strong everywhere: the edge of a lens or a lesion, which many pictures have alike, counts no more
-    than the skin. Two grey levels, noise, are not made strong."""
+    than the skin. One grey level, noise, is not made strong."""
     fine_TT = thumbnail_TT - cv2.GaussianBlur(thumbnail_TT, (0, 0), 2.0)
     strength_TT = np.sqrt(cv2.GaussianBlur(fine_TT**2, (0, 0), 4.0))
-    return np.asarray(fine_TT / (strength_TT + 2.0), dtype=np.float32)
+    return np.asarray(fine_TT / (strength_TT + 1.2), dtype=np.float32)
 
 
 def _similarity(thumbnails_NTT: Field, ways: Sequence[Candidate]) -> float:
@@ -256,12 +263,27 @@ def _aligned(a_TT: Field, b_TT: Field, warp: Field) -> float:
         _, warp = cv2.findTransformECC(b_texture, a_texture, warp, cv2.MOTION_AFFINE, stop, None, 3)
     except cv2.error:  # it did not converge
         return 0.0
-    is_crop = np.abs([warp[0, 1], warp[1, 0]]).max() < 0.1 and 0.7 < warp[0, 0] < 1.2 and 0.7 < warp[1, 1] < 1.2
+    is_crop = np.abs([warp[0, 1], warp[1, 0]]).max() < 0.1 and 0.7 < warp[0, 0] < 1.1 and 0.7 < warp[1, 1] < 1.1
     inside_TT = _fitted(np.ones_like(a_TT), warp) > 0.99
-    if not is_crop or inside_TT.mean() < 0.6:
+    if not is_crop or inside_TT.mean() < 0.9:
         return 0.0
-    pairs = ((_fitted(a_TT, warp), b_TT), (_fitted(a_texture, warp), b_texture))
+    a_TT, a_texture = _fitted(a_TT, warp), _fitted(a_texture, warp)
+    if np.quantile(_tile_similarities(a_texture, b_texture), 0.25) < MIN_TILE_SIMILARITY:
+        return 0.0
+    pairs = ((a_TT, b_TT), (a_texture, b_texture))
     return float(min(np.corrcoef(a[inside_TT], b[inside_TT])[0, 1] for a, b in pairs))
+
+
+def _tile_similarities(a_TT: Field, b_TT: Field) -> Field:
+    """The correlation in each tile; 0 where one of the two has none of the detail that it could agree in."""
+    side = SIDE_PX // TILE_PX
+    tiles = [
+        field_TT.reshape(side, TILE_PX, side, TILE_PX).transpose(0, 2, 1, 3).reshape(side**2, -1)
+        for field_TT in (a_TT, b_TT)
+    ]
+    a_NT, b_NT = (tile_NT - tile_NT.mean(axis=1, keepdims=True) for tile_NT in tiles)
+    scale_N = np.sqrt((a_NT**2).sum(axis=1) * (b_NT**2).sum(axis=1))
+    return np.asarray((a_NT * b_NT).sum(axis=1) / np.maximum(scale_N, 1e-2), dtype=np.float32)
 
 
 def _placed(thumbnail_TT: Field, window: Window, orientation: int) -> tuple[Field, Field]:

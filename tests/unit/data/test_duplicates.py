@@ -124,3 +124,29 @@ def test_pictures_of_any_shape_have_a_fingerprint(prints, shape):
 def test_few_pictures_are_compared_too(pictures, prints, count):
     copies = [fingerprint(np.ascontiguousarray(pictures[0][::-1]))] * (count // 2)
     assert len(find_duplicates([*prints[: count - count // 2], *copies])) == count // 2
+
+
+def disc(rng: np.random.Generator, side_px: int) -> np.ndarray:
+    picture = np.full((side_px, side_px, 3), rng.integers(120, 240, 3), np.float32)
+    middle = rng.integers(side_px // 4, side_px * 3 // 4, 2).tolist()
+    axes = rng.integers(side_px // 10, side_px // 4, 2).tolist()
+    cv2.ellipse(picture, middle, axes, int(rng.integers(0, 180)), 0, 360, rng.integers(20, 120, 3).tolist(), -1)
+    return picture
+
+
+@pytest.mark.parametrize("side_px", [64, 256, 512])
+@pytest.mark.parametrize("noise", [0, 3, 7, 10, 20])
+def test_plain_shapes_on_a_plain_ground_are_not_crops_of_one_another(side_px, noise):
+    rng = default_rng(noise)
+    pictures = [disc(rng, side_px) for _ in range(40)]
+    noisy = [np.clip(picture + rng.normal(0, noise, picture.shape), 0, 255).astype(np.uint8) for picture in pictures]
+    assert find_duplicates(list(map(fingerprint, noisy))) == []
+
+
+def test_different_skins_behind_one_lens_are_no_copies():
+    """The round black edge of a dermoscope is alike in all of them, and stronger than anything inside."""
+    rng = default_rng(0)
+    y, x = np.mgrid[-1:1:256j, -1:1:256j]
+    is_seen = (np.hypot(x, y) < 0.95)[..., None]
+    skins = [is_seen * (np.array([190, 140, 120]) + rng.normal(0, 8, (256, 256, 3))) for _ in range(40)]
+    assert find_duplicates([fingerprint(np.clip(skin, 0, 255).astype(np.uint8)) for skin in skins]) == []

@@ -174,7 +174,11 @@ def _copies(looks: Mapping[Part, Sequence[Look | UserError]], keep_S: Mask, *, n
     """The pairs of copies among the training rows that are kept and the test rows, numbered one after the other."""
     everything = [*looks["training"], *looks.get("test", [])]
     is_asked = np.concatenate([keep_S, np.ones(len(everything) - len(keep_S), dtype=bool)])
-    asked = {index: look for index, look in enumerate(everything) if isinstance(look, Look) and is_asked[index]}
+    asked = {
+        index: look
+        for index, look in enumerate(everything)
+        if isinstance(look, Look) and is_asked[index] and not look.is_blank  # blank pictures are told by themselves
+    }
     started = time.monotonic()
     pairs = find_duplicates([look.print_ for look in asked.values()], num_workers=num_workers)
     log.info("copies=%d pictures=%d seconds=%.1f", len(pairs), len(asked), time.monotonic() - started)
