@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,9 @@ SUFFIXES = {".dcm", ".dicom"}
 CONTENT_TYPE = "application/dicom"
 MAGIC = b"DICM"  # after a preamble of 128 bytes
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # the one transfer syntax whose length nothing bounds: a bomb of zeros
+RLE = "1.2.840.10008.1.2.5"  # run lengths: what it unpacks to is bounded by the header
+JPEG_2000 = b"\xff\x4f\xff\x51"  # start of a codestream, and of the segment with its size
+JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # markers of segments with a size: SOF0 to 15, JPEG-LS
 SEXES = {"M": "male", "F": "female", "O": "other"}
 YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 # What a table may lack and a header say, under the names of the SIIM-ISIC challenge.
@@ -49,6 +53,7 @@ def pixels(content: bytes, *, max_pixels: int) -> Pixels:
             raise Unreadable("a DICOM file without pixels")
         if rows * columns > max_pixels:
             raise Unreadable(f"{columns}×{rows} px is more than {max_pixels:,} pixels")
+        _check_frame(dataset, rows, columns)
         return _to_rgb(dataset)
 
 
@@ -86,6 +91,38 @@ def _read(content: bytes, *, with_pixels: bool) -> Any:
     if DEFLATED in content[:4096]:
         raise Unreadable("DICOM of deflated transfer syntax: its size is not known before it is unpacked")
     return pydicom.dcmread(io.BytesIO(content), force=True, stop_before_pixels=not with_pixels)
+
+
+def _check_frame(dataset: Any, rows: int, columns: int) -> None:
+    """Raises Unreadable for a compressed frame that no decoder here unpacks, or that is of another size than its header
+    says: decoders make room for what the frame says, and a frame of a kilobyte can ask for all memory there is."""
+    from pydicom.encaps import get_frame
+    from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
+
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None or not syntax.is_encapsulated or syntax == RLE:
+        return
+    if not get_decoder(syntax).is_available:
+        raise Unreadable(f"DICOM in {syntax.name}, which is not unpacked here: convert it, with dcmdjpeg or gdcmconv")
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+    width, height = _frame_size(frame)
+    if (width, height) != (columns, rows):
+        raise Unreadable(f"the header says {columns}×{rows} px and the frame {width}×{height}")
+
+
+def _frame_size(frame: bytes) -> tuple[int, int]:
+    """Width and height that a frame of the JPEG family states itself. Raises Unreadable where it states none."""
+    if (at := frame.find(JPEG_2000)) >= 0:  # ITU-T T.800, A.5.1: the end of the grid, then its beginning
+        right, bottom, left, top = struct.unpack_from(">4I", frame, at + 8)
+        return right - left, bottom - top
+    at = 2
+    while frame[at : at + 1] == b"\xff":  # ITU-T T.81, B.1.1.2, and T.87, C.1.1: segments, each with its length
+        marker = frame[at + 1]
+        if marker in JPEG_FRAMES:
+            height, width = struct.unpack_from(">2H", frame, at + 5)
+            return width, height
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(frame[at + 2 : at + 4], "big")  # 0xFF fills
+    raise Unreadable("a compressed frame that does not state its size")
 
 
 def _to_rgb(dataset: Any) -> Pixels:

@@ -35,9 +35,9 @@ MIN_MATCH = 0.4  # of their texture, moved by whole pixels: below it aligning th
 REACH_PX = 4  # how far it is moved
 MIN_SIMILARITY = 0.72  # correlation of the aligned pictures, and of their texture, from which on they are copies
 # Different pictures may agree along their strongest edges, of a lens or a lesion; copies agree everywhere. So the
-# texture of each tile is correlated by itself, and a quarter of the tiles at the most may be below this. Nearly all of 3,700
-# copies of photographs, JPEG 30 and crops among them, have 0.4 there and more; of 5,200 pairs of drawn discs that all
-# else took for copies 99 in 100 have less.
+# texture of each tile is correlated by itself, and a quarter of the tiles at the most may be below this. Nearly all of
+# 3,700 copies of photographs, JPEG 30 and crops among them, have 0.4 there and more; of 5,200 pairs of drawn discs that
+# all else took for copies 99 in 100 have less.
 TILE_PX, MIN_TILE_SIMILARITY = 8, 0.25
 # The share of a thumbnail that differs by more than 0.7 grey levels from its nearest surroundings. Smooth shapes have
 # less and are all alike; of photographs 1 in 100 has less than 0.41, or 0.34 once they are compressed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -20,6 +21,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLosslessSV1,
+    JPEGLSLossless,
     RLELossless,
 )
 
@@ -191,9 +193,53 @@ def test_jpeg_2000_is_read():
     np.testing.assert_array_equal(found, grey(RAMP))
 
 
-def test_a_syntax_without_a_decoder_is_named():
+def test_jpeg_ls_is_read():
+    """By CharLS's encoder: the pixels must come back as they were."""
+    import jpeg_ls
+
+    wide = np.random.default_rng(1).integers(0, 2**12, (30, 41), np.uint16)
+    wide[0, :2] = 0, 4095  # the ends that the frame is stretched between
+    found = shown(compressed(dataset_of(wide, bits=12), JPEGLSLossless, bytes(jpeg_ls.encode_array(wide))))
+    np.testing.assert_allclose(found[..., 0], wide / 4095 * 255, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("JPEG 2000", "J2K_pixelrep_mismatch.dcm"),
+        ("JPEG-LS", "MR_small_jpeg_ls_lossless.dcm"),
+        ("RLE", "SC_rgb_rle_16bit.dcm"),
+        ("JPEG", "SC_rgb_jpeg_dcmtk.dcm"),
+    ],
+)
+def test_files_of_other_programs_are_read(name, file):
+    """pydicom's own test files, written by DCMTK, GDCM and scanners."""
+    path = Path(pydicom.__file__).parent / "data" / "test_files" / file
+    dataset = pydicom.dcmread(path)
+    assert name in dataset.file_meta.TransferSyntaxUID.name
+    image_HWC = images.read(path)
+    assert image_HWC.shape == (dataset.Rows, dataset.Columns, 3) and image_HWC.std() > 5
+
+
+def test_a_syntax_without_a_decoder_is_named_with_the_way_out():
     message = refused(bytes_of(compressed(dataset_of(RAMP), JPEGLosslessSV1, b"\xff\xd8\xff\xc3\x00\x00")))
-    assert "JPEG Lossless" in message
+    assert "JPEG Lossless" in message and "dcmdjpeg" in message
+
+
+LARGE = np.zeros((900, 1100), np.uint8)
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEG2000Lossless, JPEGLSLossless])
+def test_a_frame_that_is_larger_than_its_header_says_is_refused_before_it_is_unpacked(syntax):
+    import jpeg_ls
+
+    frames = {
+        JPEGBaseline8Bit: encoded(LARGE, "JPEG"),
+        JPEG2000Lossless: encoded(LARGE, "JPEG2000"),
+        JPEGLSLossless: bytes(jpeg_ls.encode_array(LARGE)),
+    }
+    message = refused(bytes_of(compressed(dataset_of(RAMP), syntax, frames[syntax])))
+    assert "the header says 16×16 px and the frame 1100×900" in message
 
 
 def test_a_file_without_preamble_is_read():
