@@ -82,11 +82,11 @@ def encode(image_HWC: Pixels, kind: Literal["JPEG", "PNG"], *, quality: int = 90
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
-    if image.mode.startswith("I;16") or image.mode == "I":  # Pillow's own conversion would clip at 255, not scale
-        grey_HW = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+    if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255, not scale
+        grey_HW = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey_HW[:, :, None], 3, axis=2)
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no stated range")
+    if image.mode in {"I", "F"}:
+        raise ValueError("pixels of 32 bits, signed or floating-point ones have no stated range")
     if image.has_transparency_data:
         clear = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear)

@@ -304,5 +304,10 @@ def test_tiles_of_a_tiff_and_its_first_page_make_the_picture(tmp_path):
     np.testing.assert_array_equal(images.read(tmp_path / "a.tif"), pages[0])
 
 
-def test_floating_point_pixels_are_refused_in_words():
-    assert "no stated range" in refused(encode(Image.new("F", (4, 4)), "TIFF"))
+@pytest.mark.parametrize("kind", [np.float32, np.uint32, np.int32, np.int16])
+def test_numbers_of_no_stated_range_are_refused_in_words(kind):
+    import tifffile
+
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.arange(400).reshape(20, 20).astype(kind))
+    assert "no stated range" in refused(file.getvalue())
