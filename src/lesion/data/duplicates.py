@@ -6,7 +6,7 @@ our own, since it is looked up under 8 orientations and 21 crops, and whitened b
 picture at a time would take 168 calls a picture, and call all dermoscopy alike.
 """
 
-# N pictures · T pixels of a side of a thumbnail · D numbers of a hash · W windows
+# N pictures · T pixels of a side of a thumbnail · D numbers of a hash · C cells · M members of a cell
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NUM_WAVES = 8  # the hash holds frequencies of up to 7 half waves across the pic
 # 0.72 in 300, which a small set, by which the whitening is less sure, affords for the sake of the last copies.
 MIN_LIKENESS, MIN_LIKENESS_OF_FEW, FEW = 0.86, 0.72, 1000
 NUM_TRIED = 3  # of the ways in which two pictures look alike, the likeliest
-MIN_MATCH = 0.4  # of their texture, moved by whole pixels: below it aligning them with care is in vain
+MIN_MATCH = 0.6  # of their texture, moved by whole pixels: copies have 0.67 and more, others rarely 0.5
 REACH_PX = 4  # how far it is moved
 MIN_SIMILARITY = 0.72  # correlation of the aligned pictures, and of their texture, from which on they are copies
 # Different pictures may agree along their strongest edges, of a lens or a lesion; copies agree everywhere. So the
@@ -43,6 +43,9 @@ TILE_PX, MIN_TILE_SIMILARITY = 8, 0.25
 # less and are all alike; of photographs 1 in 100 has less than 0.41, or 0.34 once they are compressed.
 MIN_DETAIL = 0.3
 PRIOR = 200  # how many pictures' worth of say a usual picture has in what is common to the set
+# From a few thousand pictures on, hashes are sorted into cells of about as many, and what is alike is looked for in the
+# nearest cells only: a copy is so near that it is in one of them.
+CELL_SIZE, NUM_CELLS = 500, 8
 BLOCK = 512  # rows of hashes: a block of likenesses stays in the cache while it is looked through
 Field = NDArray[np.float32]
 Window = tuple[float, float, float, float]  # top, left, height, width of what a crop leaves, as shares
@@ -99,7 +102,7 @@ def find_duplicates(fingerprints: Sequence[Fingerprint], *, num_workers: int = 1
     """The pairs of copies, sorted, first < second.
 
     Of pictures whose pixels are equal each is paired with the first of them, and the first stands for all in the search
-    for near copies. Takes time with the square of the number: see benchmarks/duplicates.py.
+    for near copies. Up to 4,000 pictures each is compared with each; above, with the likeliest of them.
     """
     first_of: dict[bytes, int] = {}
     pairs = []
@@ -134,33 +137,62 @@ def _candidates(thumbnails_NTT: Field, pool: Executor) -> dict[tuple[int, int], 
     whitening_DD = _whitening(_waves(thumbnails_NTT, WINDOWS[0]))
     min_likeness = MIN_LIKENESS if len(thumbnails_NTT) > FEW else MIN_LIKENESS_OF_FEW
     whole_ND = next(_hashes(thumbnails_NTT, WINDOWS[0], whitening_DD))
+    cells = _cells(whole_ND)
     found: dict[tuple[int, int], list[Candidate]] = defaultdict(list)
     for window in WINDOWS:
         for orientation, part_ND in enumerate(_hashes(thumbnails_NTT, window, whitening_DD)):
-            # A whole picture is like another as the other is like it: one half is enough.
-            search = partial(_alike, part_ND, whole_ND, min_likeness, is_half=window == WINDOWS[0])
-            for hits in pool.map(search, range(0, len(part_ND), BLOCK)):
+            search = partial(_alike, part_ND, whole_ND, min_likeness)
+            for hits in pool.map(search, cells.rows_near(part_ND), cells.members):
                 for a, b, likeness in hits:
-                    ways = found[min(a, b), max(a, b)]
-                    ways.append(Candidate(a, b, window, orientation, likeness))
-                    ways.sort(key=lambda way: -way.likeness)
-                    del ways[NUM_TRIED:]
+                    # A whole picture is like another as the other is like it: once is enough.
+                    if a < b or (a > b and window != WINDOWS[0]):
+                        ways = found[min(a, b), max(a, b)]
+                        ways.append(Candidate(a, b, window, orientation, likeness))
+                        ways.sort(key=lambda way: -way.likeness)
+                        del ways[NUM_TRIED:]
     return found
 
 
+@dataclass(frozen=True)
+class Cells:
+    """Hashes [N, D] sorted into cells [C] by what they are like: what is alike is looked for in a few of them."""
+
+    centres_CD: Field
+    members: Sequence[NDArray[np.intp]]  # of each cell: the rows that are in it
+
+    def rows_near(self, part_ND: Field) -> list[NDArray[np.intp]]:
+        """For each cell the rows of `part_ND` that may be like a member: it is one of the NUM_CELLS nearest to them."""
+        num_cells = len(self.members)
+        if num_cells <= NUM_CELLS:
+            return [np.arange(len(part_ND))] * num_cells
+        nearest_NC = np.argpartition(-(part_ND @ self.centres_CD.T), NUM_CELLS, axis=1)[:, :NUM_CELLS]
+        row_M, cell_M = np.repeat(np.arange(len(part_ND)), NUM_CELLS), nearest_NC.reshape(-1)
+        order_M = np.argsort(cell_M, kind="stable")
+        return np.split(row_M[order_M], np.cumsum(np.bincount(cell_M, minlength=num_cells))[:-1])
+
+
+def _cells(whole_ND: Field) -> Cells:
+    from sklearn.cluster import MiniBatchKMeans
+
+    num_cells = max(1, len(whole_ND) // CELL_SIZE)
+    if num_cells == 1:
+        return Cells(whole_ND[:1], [np.arange(len(whole_ND))])
+    means = MiniBatchKMeans(num_cells, random_state=0, n_init=1, batch_size=10 * CELL_SIZE).fit(whole_ND)
+    return Cells(means.cluster_centers_, [np.flatnonzero(means.labels_ == cell) for cell in range(num_cells)])
+
+
 def _alike(
-    part_ND: Field, whole_ND: Field, min_likeness: float, start: int, *, is_half: bool
+    part_ND: Field, whole_ND: Field, min_likeness: float, rows: NDArray[np.intp], members: NDArray[np.intp]
 ) -> list[tuple[int, int, float]]:
-    """Rows a of a block of `part_ND` and rows b of `whole_ND` that are alike, and how much."""
+    """Which of these rows of `part_ND` are like which of these `members` of `whole_ND`, and how much."""
     hits = []
-    block = part_ND[start : start + BLOCK]
-    for start_b in range(start if is_half else 0, len(whole_ND), BLOCK):
-        likeness = block @ whole_ND[start_b : start_b + BLOCK].T
-        if likeness.max() < min_likeness:
-            continue
-        for a, b in zip(*np.nonzero(likeness >= min_likeness), strict=True):
-            if start + a != start_b + b:
-                hits.append((int(start + a), int(start_b + b), float(likeness[a, b])))
+    whole_MD = whole_ND[members]
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        likeness = part_ND[block] @ whole_MD.T
+        if likeness.size and likeness.max() >= min_likeness:
+            for a, b in zip(*np.nonzero(likeness >= min_likeness), strict=True):
+                hits.append((int(block[a]), int(members[b]), float(likeness[a, b])))
     return hits
 
 
