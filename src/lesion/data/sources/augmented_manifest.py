@@ -15,7 +15,7 @@ from typing import Any, Self
 import pandas as pd
 
 from lesion.data import images
-from lesion.data.sources.csv_folder import find_pictures, missing_picture, picture_files
+from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import table_of
 from lesion.data.table import Columns, SampleTable
@@ -44,8 +44,7 @@ class AugmentedManifest:
             targets = tuple(name for name in labels.columns if name != CLASS_NAME)
             columns = replace(columns, targets=targets, class_name=CLASS_NAME)
         self._table = table_of(frame, columns, str(manifest_path))
-        self._folder = folder
-        self._paths = find_pictures(folder, picture_files(folder), self._table.name_S, by_file_name=True)
+        self._pictures = NamedPictures(folder, self._table.name_S, by_file_name=True)
 
     @classmethod
     def recognise(cls, place: Place) -> str | None:
@@ -66,10 +65,7 @@ class AugmentedManifest:
         return self._table
 
     def read(self, index: int) -> images.Pixels:
-        path = self._paths[index]
-        if path is None:
-            raise missing_picture(self._table.name_S[index], self._folder)
-        return images.read(path)
+        return self._pictures.read(index)
 
 
 def parse(manifest_path: Path) -> list[dict[str, Any]]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lesion.data import images
 from lesion.data.sources.headers import with_headers
+from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import names_of, read_csv, table_of
 from lesion.data.table import Columns, SampleTable
@@ -32,10 +28,9 @@ class CsvFolder:
         """Reads the CSV and lists the pictures, decoding none. Raises UserError for a missing column, cell or row."""
         self.csv_path = csv_path
         frame, folder = read_csv(csv_path), picture_folder(csv_path)
-        name_S, files = names_of(frame, columns, str(csv_path)), picture_files(folder)
-        self._paths = find_pictures(folder, files, name_S)
-        table = table_of(with_headers(frame, self._paths, columns), columns, str(csv_path))
-        self._table = replace(table, strays=_strays(csv_path, files, self._paths, columns))
+        self._pictures = NamedPictures(folder, names_of(frame, columns, str(csv_path)))
+        table = table_of(with_headers(frame, self._pictures.paths, columns), columns, str(csv_path))
+        self._table = replace(table, strays=_strays(csv_path, self._pictures, columns))
 
     @classmethod
     def recognise(cls, place: Place) -> str | None:
@@ -56,10 +51,7 @@ class CsvFolder:
         return self._table
 
     def read(self, index: int) -> images.Pixels:
-        path = self._paths[index]
-        if path is None:
-            raise missing_picture(self._table.name_S[index], picture_folder(self.csv_path))
-        return images.read(path)
+        return self._pictures.read(index)
 
 
 def _csv_names(place: Place) -> tuple[str, ...]:
@@ -92,56 +84,11 @@ def picture_folder(csv_path: Path) -> Path:
     return csv_path.parent
 
 
-def missing_picture(name: str, folder: Path) -> UserError:
-    return UserError(
-        "picture not found",
-        where=f"{name} below {folder}",
-        do="Add the file, or remove the row.",
-        kind="unreadable_image",
-    )
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """All pictures below `folder`, by their endings."""
-    return [path for path in walk_files(folder) if path.suffix.lower() in images.SUFFIXES]
-
-
-def find_pictures(
-    folder: Path, files: Sequence[Path], name_S: NDArray[np.str_], *, by_file_name: bool = False
-) -> list[Path | None]:
-    """Of the pictures below `folder`, `files`, that of each name, None if absent.
-
-    A name is a relative path or a file name, with the ending or without; `by_file_name` also looks for a path that is
-    not there by its last part. Raises UserError when a name fits two files, since which one is meant would be a guess.
-    """
-    by_path: dict[str, Path] = {}
-    by_name: dict[str, set[Path]] = defaultdict(set)
-    for path in files:
-        relative = path.relative_to(folder)
-        by_path[relative.as_posix()] = path
-        for key in {path.name, path.stem, relative.with_suffix("").as_posix()}:
-            by_name[key].add(path)
-    found: list[Path | None] = []
-    for name in name_S.tolist():
-        # A whole path is never in doubt, also where its file name is there again in another folder.
-        known = by_name.get(name) or (by_name.get(name.rpartition("/")[2]) if by_file_name else None)
-        paths = [by_path[name]] if name in by_path else sorted(known or ())
-        if len(paths) > 1:
-            raise UserError(
-                f"'{name}' fits {len(paths)} files",
-                where=", ".join(map(str, paths[:3])),
-                do="Give the path or the ending in the CSV.",
-            )
-        found.append(paths[0] if paths else None)
-    return found
-
-
-def _strays(csv_path: Path, files: Sequence[Path], paths: Sequence[Path | None], columns: Columns) -> tuple[str, ...]:
+def _strays(csv_path: Path, pictures: NamedPictures, columns: Columns) -> tuple[str, ...]:
     """The pictures that no row names, nor a row of another set's table where both share a folder."""
-    strays = set(files) - set(paths)
-    folder = picture_folder(csv_path)
+    strays = set(pictures.files) - set(pictures.paths)
     others = {path for names in CSV_NAMES.values() for name in names if (path := csv_path.with_name(name)).is_file()}
     for other in sorted(others - {csv_path}) if strays else []:
-        if picture_folder(other) == folder:
-            strays -= set(find_pictures(folder, files, names_of(read_csv(other), columns, str(other))))
+        if picture_folder(other) == pictures.folder:
+            strays -= set(NamedPictures(pictures.folder, names_of(read_csv(other), columns, str(other))).paths)
     return tuple(sorted(map(str, strays)))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lesion.data import images
-from lesion.data.sources.csv_folder import find_pictures, missing_picture, picture_files
+from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import refuse_groups, table_of
 from lesion.data.table import Columns, SampleTable
@@ -33,7 +33,7 @@ class Lst:
         frame = pd.DataFrame(labels, columns=list(names), dtype="string")
         frame[columns.image or "image_name"] = [row[-1] for row in rows]
         self._table = table_of(frame, replace(columns, targets=tuple(names)), str(lst_path))
-        self._folder, self._paths = folder, find_pictures(folder, picture_files(folder), self._table.name_S)
+        self._pictures = NamedPictures(folder, self._table.name_S)
 
     @classmethod
     def recognise(cls, place: Place) -> str | None:
@@ -64,10 +64,7 @@ class Lst:
         return self._table
 
     def read(self, index: int) -> images.Pixels:
-        path = self._paths[index]
-        if path is None:
-            raise missing_picture(self._table.name_S[index], self._folder)
-        return images.read(path)
+        return self._pictures.read(index)
 
 
 def parse(lst_path: Path) -> list[list[str]]:
