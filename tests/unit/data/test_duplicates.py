@@ -11,6 +11,7 @@ import pytest
 from numpy.random import default_rng
 from PIL import Image
 
+from lesion.data import duplicates
 from lesion.data.duplicates import Fingerprint, find_duplicates, fingerprint
 from lesion.data.images import Pixels
 from lesion.data.sample_data import draw_picture
@@ -81,6 +82,14 @@ def test_a_copy_is_found_and_paired_with_its_original_alone(pictures, prints, ki
     expected = [(index, NUM_PICTURES + index) for index in range(NUM_PICTURES)]
     assert [(pair.first, pair.second) for pair in pairs] == expected
     assert all(pair.kind == "near" and 0.68 <= pair.similarity <= 1 for pair in pairs)
+
+
+def test_copies_are_found_in_a_set_so_large_that_it_is_sorted_into_cells(pictures, prints, monkeypatch):
+    monkeypatch.setattr(duplicates, "CELL_SIZE", 4)  # 60 pictures in 15 cells, of which 8 are looked through for each
+    copies = [fingerprint(np.ascontiguousarray(COPIES["turned, cropped and packed"](picture))) for picture in pictures]
+    pairs = [(pair.first, pair.second) for pair in find_duplicates([*prints, *copies])]
+    assert set(pairs) <= {(index, NUM_PICTURES + index) for index in range(NUM_PICTURES)}
+    assert len(pairs) >= 0.95 * NUM_PICTURES
 
 
 def test_different_pictures_of_one_patient_are_no_copies(prints):
