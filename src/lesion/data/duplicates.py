@@ -43,7 +43,7 @@ TILE_PX, MIN_TILE_SIMILARITY = 8, 0.25
 # less and are all alike; of photographs 1 in 100 has less than 0.41, or 0.34 once they are compressed.
 MIN_DETAIL = 0.3
 PRIOR = 200  # how many pictures' worth of say a usual picture has in what is common to the set
-# From a few thousand pictures on, hashes are sorted into cells of about as many, and what is alike is looked for in the
+# From 4,500 pictures on hashes are sorted into cells of about 500, and what is alike is looked for in the
 # nearest cells only: a copy is so near that it is in one of them.
 CELL_SIZE, NUM_CELLS = 500, 8
 BLOCK = 512  # rows of hashes: a block of likenesses stays in the cache while it is looked through
