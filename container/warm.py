@@ -22,6 +22,7 @@ import pandas as pd
 import pydantic.dataclasses  # noqa: F401
 import pydicom.pixels.decoders  # noqa: F401
 import safetensors.torch
+import scipy.cluster.vq
 import scipy.sparse.csgraph
 import scipy.stats  # noqa: F401
 import sklearn.linear_model

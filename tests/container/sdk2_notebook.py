@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-CELL_LIMIT_S = 240
+CELL_LIMIT_S = 600  # a cell that hangs, and not one that a busy machine keeps waiting
 
 
 def main(image: str, path: Path, folder: Path) -> None:

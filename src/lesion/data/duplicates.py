@@ -163,8 +163,8 @@ class Cells:
     def rows_near(self, part_ND: Field) -> list[NDArray[np.intp]]:
         """For each cell the rows of `part_ND` that may be like a member: it is one of the NUM_CELLS nearest to them."""
         num_cells = len(self.members)
-        if num_cells <= NUM_CELLS:
-            return [np.arange(len(part_ND))] * num_cells
+        if num_cells == 1:
+            return [np.arange(len(part_ND))]
         nearest_NC = np.argpartition(-(part_ND @ self.centres_CD.T), NUM_CELLS, axis=1)[:, :NUM_CELLS]
         row_M, cell_M = np.repeat(np.arange(len(part_ND)), NUM_CELLS), nearest_NC.reshape(-1)
         order_M = np.argsort(cell_M, kind="stable")
@@ -172,13 +172,13 @@ class Cells:
 
 
 def _cells(whole_ND: Field) -> Cells:
-    from sklearn.cluster import MiniBatchKMeans
-
-    num_cells = max(1, len(whole_ND) // CELL_SIZE)
-    if num_cells == 1:
+    num_cells = len(whole_ND) // CELL_SIZE
+    if num_cells <= NUM_CELLS:  # all of them would be looked through
         return Cells(whole_ND[:1], [np.arange(len(whole_ND))])
-    means = MiniBatchKMeans(num_cells, random_state=0, n_init=1, batch_size=10 * CELL_SIZE).fit(whole_ND)
-    return Cells(means.cluster_centers_, [np.flatnonzero(means.labels_ == cell) for cell in range(num_cells)])
+    from scipy.cluster.vq import kmeans2  # type: ignore[import-untyped]
+
+    centres_CD, cell_N = kmeans2(whole_ND, num_cells, iter=10, minit="points", rng=0)
+    return Cells(centres_CD, [np.flatnonzero(cell_N == cell) for cell in range(num_cells)])
 
 
 def _alike(
