@@ -22,6 +22,7 @@ CONTENT_TYPE = "application/dicom"
 MAGIC = b"DICM"  # after a preamble of 128 bytes
 DEFLATED = b"1.2.840.10008.1.2.1.99"  # the one transfer syntax whose length nothing bounds: a bomb of zeros
 RLE = "1.2.840.10008.1.2.5"  # run lengths: what it unpacks to is bounded by the header
+JPEG = b"\xff\xd8"  # start of a frame; by chance, what follows may hold the next four bytes
 JPEG_2000 = b"\xff\x4f\xff\x51"  # start of a codestream, and of the segment with its size
 JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # markers of segments with a size: SOF0 to 15, JPEG-LS
 SEXES = {"M": "male", "F": "female", "O": "other"}
@@ -112,10 +113,10 @@ def _check_frame(dataset: Any, rows: int, columns: int) -> None:
 
 def _frame_size(frame: bytes) -> tuple[int, int]:
     """Width and height that a frame of the JPEG family states itself. Raises Unreadable where it states none."""
-    if (at := frame.find(JPEG_2000)) >= 0:  # ITU-T T.800, A.5.1: the end of the grid, then its beginning
+    at = 2
+    if frame[:at] != JPEG and (at := frame.find(JPEG_2000)) >= 0:  # ITU-T T.800, A.5.1: the grid's end, its beginning
         right, bottom, left, top = struct.unpack_from(">4I", frame, at + 8)
         return right - left, bottom - top
-    at = 2
     while frame[at : at + 1] == b"\xff":  # ITU-T T.81, B.1.1.2, and T.87, C.1.1: segments, each with its length
         marker = frame[at + 1]
         if marker in JPEG_FRAMES:

@@ -31,7 +31,7 @@ NUM_WAVES = 8  # the hash holds frequencies of up to 7 half waves across the pic
 # 0.72 in 300, which a small set, by which the whitening is less sure, affords for the sake of the last copies.
 MIN_LIKENESS, MIN_LIKENESS_OF_FEW, FEW = 0.86, 0.72, 1000
 NUM_TRIED = 3  # of the ways in which two pictures look alike, the likeliest
-MIN_MATCH = 0.6  # of their texture, moved by whole pixels: copies have 0.67 and more, others rarely 0.5
+MIN_MATCH = 0.6  # of their texture, moved by whole pixels: copies have 0.67 and more, nine in ten others less
 REACH_PX = 4  # how far it is moved
 MIN_SIMILARITY = 0.72  # correlation of the aligned pictures, and of their texture, from which on they are copies
 # Different pictures may agree along their strongest edges, of a lens or a lesion; copies agree everywhere. So the
@@ -102,7 +102,7 @@ def find_duplicates(fingerprints: Sequence[Fingerprint], *, num_workers: int = 1
     """The pairs of copies, sorted, first < second.
 
     Of pictures whose pixels are equal each is paired with the first of them, and the first stands for all in the search
-    for near copies. Up to 4,000 pictures each is compared with each; above, with the likeliest of them.
+    for near copies. Below 4,500 pictures each is compared with each; from there on with the likeliest of them.
     """
     first_of: dict[bytes, int] = {}
     pairs = []
@@ -163,8 +163,8 @@ class Cells:
     def rows_near(self, part_ND: Field) -> list[NDArray[np.intp]]:
         """For each cell the rows of `part_ND` that may be like a member: it is one of the NUM_CELLS nearest to them."""
         num_cells = len(self.members)
-        if num_cells == 1:
-            return [np.arange(len(part_ND))]
+        if num_cells <= NUM_CELLS:
+            return [np.arange(len(part_ND))] * num_cells
         nearest_NC = np.argpartition(-(part_ND @ self.centres_CD.T), NUM_CELLS, axis=1)[:, :NUM_CELLS]
         row_M, cell_M = np.repeat(np.arange(len(part_ND)), NUM_CELLS), nearest_NC.reshape(-1)
         order_M = np.argsort(cell_M, kind="stable")
@@ -172,9 +172,11 @@ class Cells:
 
 
 def _cells(whole_ND: Field) -> Cells:
-    num_cells = len(whole_ND) // CELL_SIZE
-    if num_cells <= NUM_CELLS:  # all of them would be looked through
-        return Cells(whole_ND[:1], [np.arange(len(whole_ND))])
+    num_cells = max(1, len(whole_ND) // CELL_SIZE)
+    if (
+        num_cells <= NUM_CELLS
+    ):  # all are looked through, so it does not matter what is in which: a share for each thread
+        return Cells(whole_ND[:0], np.array_split(np.arange(len(whole_ND)), num_cells))
     from scipy.cluster.vq import kmeans2  # type: ignore[import-untyped]
 
     centres_CD, cell_N = kmeans2(whole_ND, num_cells, iter=10, minit="points", rng=0)
