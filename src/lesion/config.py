@@ -142,8 +142,10 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _one_line(problem: Any, raw: Mapping[str, object]) -> str:
-    name = str(problem["loc"][0])
     message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:  # of several values that do not go together, which the message names
+        return str(message)
+    name = str(problem["loc"][0])
     return f"{name}={_short(raw.get(name))}: {message[:1].lower()}{message[1:]}"
 
 

@@ -111,14 +111,17 @@ class Target:
         """Probabilities in [0, 1] of logits of any shape that ends in K."""
         return logits_NK.softmax(dim=-1) if self.kind == "multiclass" else logits_NK.sigmoid()
 
-    def loss(self, logits_NK: Tensor, targets_NK: Tensor, *, weights_K: Weights) -> Tensor:
+    def loss(self, logits_NK: Tensor, targets_NK: Tensor, *, weights_K: Weights, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of each sample [N]: of the softmax, or the mean over the sigmoids.
 
-        A softmax's classes, and a sigmoid's yes, count `weights_K`. Weights of one change nothing.
+        A softmax's classes, and a sigmoid's yes, count `weights_K`. Weights of one change nothing. `smoothing` draws
+        targets to the middle: (1 − s) t + s ÷ K, with two for K of a sigmoid (Szegedy et al. 2016, section 7).
         """
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         weights = logits_NK.new_tensor(weights_K)
+        num_choices = self.num_outputs if self.kind == "multiclass" else 2
+        targets_NK = (1 - smoothing) * targets_NK + smoothing / num_choices
         if self.kind == "multiclass":
             return -(weights * targets_NK * logits_NK.log_softmax(dim=1)).sum(dim=1)
         loss_NK = binary_cross_entropy_with_logits(logits_NK, targets_NK, pos_weight=weights, reduction="none")

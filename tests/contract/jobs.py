@@ -20,6 +20,7 @@ SMALL: dict[str, object] = {
     "lr_patience": 10,
     "num_workers": 0,
     "tta": 1,
+    "precision": "fp32",  # the same on every machine
 }
 
 

@@ -156,6 +156,26 @@ PLATEAU_CHANGES: dict[str, tuple[object, Outcome]] = {
     "lr_patience": (0, lambda trained: trained.history["lr"].tolist()),
     "lr_factor": (0.5, lambda trained: trained.history["lr"].tolist()),
 }
+# What needs starting weights, or more than one step, to act.
+TRANSFER: dict[str, object] = {"epochs": 2, "image_size": 48, "pretrained": "PATH"}
+TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
+    "head_start": ("probe", weights),
+    "freeze_epochs": (1, weights),
+    "batch_norm": ("frozen", weights),
+    "batch_parts": (2, weights),
+    "precision": ("bf16", weights),
+    "optimizer": ("adamw", weights),
+    "head_lr_factor": (10, weights),
+    "layer_decay": (0.5, weights),
+    "schedule": ("cosine", weights),
+    "warmup_epochs": (0.5, weights),
+    "clip_norm": (0.01, weights),
+    "ema_decay": (0.9, weights),
+    "label_smoothing": (0.1, weights),
+    "mixup": (0.4, weights),
+    "cutmix": (1.0, weights),
+    "image_size_start": (32, weights),
+}
 ELSEWHERE = {
     "source": "test_sources.py",
     "batch_size_validation": "test_the_last_partial_batch_is_written_to_its_own_rows",
@@ -171,7 +191,7 @@ ELSEWHERE = {
 
 
 def test_every_hyperparameter_has_a_test_that_it_is_used():
-    assert set(ClassifyConfig.model_fields) == {*CHANGES, *PLATEAU_CHANGES, *ELSEWHERE}
+    assert set(ClassifyConfig.model_fields) == {*CHANGES, *PLATEAU_CHANGES, *TRANSFER_CHANGES, *ELSEWHERE}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -186,6 +206,30 @@ def test_a_hyperparameter_changes_the_config_and_what_it_says(baseline, tmp_path
     changed = run(root)
     assert changed.manifest["config"][name] != baseline.manifest["config"][name]
     assert outcome(changed) != outcome(baseline)
+
+
+@pytest.fixture(scope="module")
+def transfer(tmp_path_factory) -> Trained:
+    """Two epochs from given weights, decayed a little so that the kinds of optimiser differ."""
+    return run(transfer_job(tmp_path_factory.mktemp("transfer")))
+
+
+def transfer_job(root: Path, **changes: object) -> Path:
+    root.mkdir(exist_ok=True)
+    given = root / "given.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        save_file(create_backbone("test_resnet", {}).state_dict(), given)
+    settings = {**TRANSFER, "weight_decay": 0.1, "precision": "fp32", **changes, "pretrained": str(given)}
+    return small_job(root / "job", **settings)
+
+
+@pytest.mark.parametrize("name", TRANSFER_CHANGES)
+def test_a_hyperparameter_of_transfer_learning_changes_the_weights(transfer, tmp_path, name):
+    value, outcome = TRANSFER_CHANGES[name]
+    changed = run(transfer_job(tmp_path, **{name: value}))
+    assert changed.manifest["config"][name] != transfer.manifest["config"][name]
+    assert outcome(changed) != outcome(transfer)
 
 
 @pytest.mark.parametrize("name", PLATEAU_CHANGES)

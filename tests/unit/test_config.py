@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lesion.algorithms.classify.config import ClassifyConfig
@@ -45,15 +45,31 @@ VALID = {
     "folds": st.integers(2, 100),
     "split": words,
     "repeats": st.integers(1, 20),
+    "head_start": st.sampled_from(["noise", "probe"]),
+    "freeze_epochs": st.integers(0, 99),
+    "batch_norm": st.sampled_from(["train", "frozen"]),
     "epochs": st.integers(1, 10_000),
     "patience": st.integers(1, 99),
     "batch_size_train": st.integers(4, 999),
+    "batch_parts": st.integers(1, 2),
     "batch_size_validation": st.integers(1, 999),
     "batch_size_test": st.integers(1, 999),
+    "precision": st.sampled_from(["auto", "fp32", "bf16"]),
+    "optimizer": st.sampled_from(["adam", "adamw"]),
     "learning_rate": st.floats(0, 1, exclude_min=True),
+    "head_lr_factor": st.floats(0.001, 1000),
+    "layer_decay": st.floats(0, 1, exclude_min=True),
+    "schedule": st.sampled_from(["plateau", "cosine"]),
+    "warmup_epochs": st.floats(0, 99),
     "lr_factor": st.floats(0, 1, exclude_min=True, exclude_max=True),
     "lr_patience": st.integers(0, 99),
     "weight_decay": st.floats(0, 1),
+    "clip_norm": st.floats(0, 99),
+    "ema_decay": st.floats(0, 1, exclude_max=True),
+    "label_smoothing": st.floats(0, 1, exclude_max=True),
+    "mixup": st.floats(0, 9),
+    "cutmix": st.floats(0, 9),
+    "image_size_start": st.one_of(st.none(), st.integers(32, 2048)),
     "class_weight": st.one_of(st.sampled_from(["none", "balanced"]), st.floats(0.001, 1000)),
     "metric": st.sampled_from(sorted(METRICS)),
     "tta": st.integers(1, 8),
@@ -80,6 +96,8 @@ def test_the_property_below_knows_every_hyperparameter():
 
 @given(values=st.fixed_dictionaries({}, optional=VALID))
 def test_the_three_dialects_say_the_same(values):
+    asks_weights = values.get("head_start") == "probe" or values.get("freeze_epochs", 0) > 0
+    assume(not (asks_weights and values.get("pretrained") is False))
     configs = [
         ClassifyConfig.parse({name: write(value) for name, value in values.items()}) for write in DIALECTS.values()
     ]
@@ -107,6 +125,19 @@ def test_defaults_are_those_of_the_brief():
     }
     config = ClassifyConfig.parse({})
     assert {name: getattr(config, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({"epochs": "0"}, "epochs=0 trains nothing: set head_start=probe"),
+        ({"head_start": "probe", "pretrained": "false"}, "head_start=probe asks what the starting weights know"),
+        ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes noise"),
+        ({"batch_parts": "40"}, "batch_parts=40 leaves less than two pictures a part"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(raw, says):
+    assert says in refused(raw)
 
 
 @pytest.mark.parametrize("text", ["8", "8.0", '"8"', '"8.0"', " 8 ", "8e0"])
@@ -183,16 +214,23 @@ def test_an_unknown_name_unlike_any_other_gets_no_suggestion():
 
 def test_all_that_is_wrong_is_said_at_once():
     message = refused(
-        {"epochs": "0", "lr_factor": "2", "mini_batch_size": "8", "image_mean": "[1, 2]", "device": "tpu", "x9": "y"}
+        {"epochs": "-1", "lr_factor": "2", "mini_batch_size": "8", "image_mean": "[1, 2]", "device": "tpu", "x9": "y"}
     )
-    for name in ("epochs='0'", "lr_factor='2'", "mini_batch_size='8'", "image_mean='[1, 2]'", "device='tpu'", "x9='y'"):
+    for name in (
+        "epochs='-1'",
+        "lr_factor='2'",
+        "mini_batch_size='8'",
+        "image_mean='[1, 2]'",
+        "device='tpu'",
+        "x9='y'",
+    ):
         assert name in message
 
 
 @pytest.mark.parametrize(
     ("name", "text", "bound"),
     [
-        ("epochs", "0", "greater than or equal to 1"),
+        ("epochs", "-1", "greater than or equal to 0"),
         ("folds", "101", "less than or equal to 100"),
         ("learning_rate", "0", "greater than 0"),
         ("lr_factor", "1", "less than 1"),

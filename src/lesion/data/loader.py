@@ -46,13 +46,13 @@ class Dataset:
     nothing_M: NDArray[np.float32]
 
 
-def training_batches(rows_S: Indices, batch_size: int, *, seed: int, fold: int, epoch: int) -> list[Indices]:
-    """Every row once, in an order that depends on (seed, fold, epoch) alone, in batches of nearly one size.
+def training_batches(rows_S: Indices, batch_size: int, *, key: tuple[int, ...]) -> list[Indices]:
+    """Every row once, in an order that depends on the key (seed, fold, epoch) alone, in batches of nearly one size.
 
     Nearly: 130 rows in batches of 64 give 44, 43 and 43, so that no ragged last batch of one row meets BatchNorm, and
     none is dropped.
     """
-    order = np.random.default_rng(np.random.SeedSequence([seed, fold, epoch])).permutation(rows_S)
+    order = np.random.default_rng(np.random.SeedSequence(key)).permutation(rows_S)
     return np.array_split(order, -(-len(order) // batch_size))
 
 

@@ -1,6 +1,6 @@
 """Loop: one epoch of training, and prediction. Batches come in; sums over counts and logits go out. Knows no files."""
 
-# N batch · C channels · H, W pixels · K outputs · M metadata features · S samples · V views
+# N batch · C channels · D features of a picture · H, W pixels · K outputs · M metadata features · S samples · V views
 
 from __future__ import annotations
 
@@ -12,49 +12,67 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lesion.data.loader import Batch
 from lesion.data.transforms import view
+from lesion.engine.mixing import Mixing
+from lesion.engine.precision import Precision, autocast
+from lesion.engine.training import Training
 from lesion.errors import UserError
+from lesion.models.fusion import FusionNet
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits [N, K], targets [N, K] → one value a sample [N]
 
 
-@dataclass
-class EpochSums:
-    """How far an epoch has come: steps, samples, and the sum of their losses, which stays on the device."""
+@dataclass(frozen=True)
+class Rules:
+    """How every step is done. `prepare` puts the network into the state in which it learns."""
 
-    num_steps: int = 0
-    num_samples: int = 0
-    loss: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    loss: Loss
+    device: torch.device
+    precision: Precision = "fp32"
+    num_parts: int = 1
+    clip_norm: float = 0.0
+    mixing: Mixing = field(default_factory=Mixing)
+    prepare: Callable[[nn.Module], object] = nn.Module.train
 
 
 def train_one_epoch(
-    network: nn.Module,
+    training: Training,
     batches: Iterable[Batch],
-    loss: Loss,
-    optimizer: Optimizer,
-    device: torch.device,
+    rules: Rules,
     *,
-    sums: EpochSums | None = None,
+    num_steps: int,
+    key: tuple[int, ...] = (0,),
     after_step: Callable[[], None] = lambda: None,
 ) -> float:
     """One step a batch; the mean training loss per sample. Raises UserError when the loss is no longer a number.
 
-    `sums` is what the epoch's earlier batches came to, if there were any, and is counted on; `after_step` may end the
-    epoch by raising.
+    `training.sums` is what the epoch's earlier batches came to, if there were any, and is counted on to the epoch's
+    `num_steps`. All randomness of a step (dropout, mixing) comes from (*key, its number), so an epoch that goes on in
+    its middle goes on alike. `after_step` may end the epoch by raising.
     """
-    network.train()
-    sums = EpochSums() if sums is None else sums
+    network, sums, device = training.network, training.sums, rules.device
+    rules.prepare(network)
     sums.loss = sums.loss.to(device)
     for batch in batches:
-        images_NCHW, metadata_NM, targets_NK = to_device(batch, device)
-        loss_N = loss(network(images_NCHW, metadata_NM), targets_NK)
-        optimizer.zero_grad(set_to_none=True)
-        loss_N.mean().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        sums.loss += loss_N.detach().sum()
+        number = sums.num_steps
+        torch.manual_seed(_seed(*key, number))
+        training.schedule.before_step(len(training.history) + number / num_steps)
+        stream = np.random.SeedSequence([*key, number, 2])
+        images_NCHW, metadata_NM, targets_NK = rules.mixing(*to_device(batch, device), stream)
+        training.optimizer.zero_grad(set_to_none=True)
+        parts = (tensor.tensor_split(rules.num_parts) for tensor in (images_NCHW, metadata_NM, targets_NK))
+        for part_NCHW, part_NM, part_NK in zip(*parts, strict=True):
+            with autocast(rules.precision, device):
+                logits_NK = network(part_NCHW, part_NM)
+            loss_N = rules.loss(logits_NK.float(), part_NK)
+            (loss_N.sum() / len(images_NCHW)).backward()  # type: ignore[no-untyped-call]
+            sums.loss += loss_N.detach().sum()
+        if rules.clip_norm:
+            nn.utils.clip_grad_norm_(network.parameters(), rules.clip_norm)
+        training.optimizer.step()
+        training.after_step()
         sums.num_samples += len(batch.index_N)
         sums.num_steps += 1
         after_step()
@@ -66,16 +84,38 @@ def train_one_epoch(
 
 @torch.inference_mode()
 def predict(
-    network: nn.Module, batches: Iterable[Batch], device: torch.device, *, num_views: int
+    network: nn.Module,
+    batches: Iterable[Batch],
+    device: torch.device,
+    *,
+    num_views: int,
+    precision: Precision = "fp32",
 ) -> tuple[NDArray[np.intp], Tensor]:
     """Where each sample stands in the table [S], and its logits [V, S, K], float32 on the CPU, in batch order."""
     network.eval()
     index_S, logits_VSK = [], []
     for batch in batches:
         images_NCHW, metadata_NM, _ = to_device(batch, device)
-        logits_VSK.append(predict_views(network, images_NCHW, metadata_NM, num_views=num_views).cpu())
+        with autocast(precision, device):
+            logits_VNK = predict_views(network, images_NCHW, metadata_NM, num_views=num_views)
+        logits_VSK.append(logits_VNK.cpu())
         index_S.append(batch.index_N)
     return np.concatenate(index_S), torch.cat(logits_VSK, dim=1)
+
+
+@torch.inference_mode()
+def features(
+    network: FusionNet, batches: Iterable[Batch], device: torch.device, *, num_views: int, precision: Precision
+) -> NDArray[np.float32]:
+    """What the backbone makes of each picture and view [V, S, D], in batch order."""
+    network.eval()
+    features_VSD = []
+    for batch in batches:
+        images_NCHW = to_device(batch, device)[0]
+        with autocast(precision, device):
+            features_VND = torch.stack([network.features(view(images_NCHW, number)) for number in range(num_views)])
+        features_VSD.append(features_VND.float().cpu())
+    return np.asarray(torch.cat(features_VSD, dim=1).numpy())
 
 
 def predict_views(network: nn.Module, images_NCHW: Tensor, metadata_NM: Tensor, *, num_views: int) -> Tensor:
@@ -89,3 +129,7 @@ def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tenso
     arrays = (batch.images_NCHW, batch.metadata_NM, batch.targets_NK)
     images_NCHW, metadata_NM, targets_NK = (torch.from_numpy(array).to(device) for array in arrays)
     return images_NCHW, metadata_NM, targets_NK
+
+
+def _seed(*key: int) -> int:
+    return int(np.random.SeedSequence([*key, 1]).generate_state(1)[0])

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lesion.engine.checkpoint import State
-from lesion.engine.loop import EpochSums
+from lesion.engine.schedule import Schedule
 from lesion.engine.stopping import BestEpoch
+
+
+@dataclass
+class EpochSums:
+    """How far an epoch has come: steps, samples, and the sum of their losses, which stays on the device."""
+
+    num_steps: int = 0
+    num_samples: int = 0
+    loss: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
 
 
 @dataclass
@@ -22,28 +30,41 @@ class Training:
 
     network: nn.Module
     optimizer: Optimizer
-    scheduler: ReduceLROnPlateau
+    schedule: Schedule
     best: BestEpoch
+    ema: ModelEmaV3 | None = None
+    num_updates: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     sums: EpochSums = field(default_factory=EpochSums)
-    random_state: dict[str, Tensor] = field(default_factory=dict)  # of torch in the middle of an epoch, by device
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is judged and kept: the average of the weights, where one is held."""
+        return self.network if self.ema is None else self.ema.module
+
+    def after_step(self) -> None:
+        """Counts the step, and takes it into the average."""
+        self.num_updates += 1
+        if self.ema is not None:
+            self.ema.update(self.network, step=self.num_updates)
 
     def state(self) -> State:
         """What `restore` makes the same training of, bit for bit."""
         optimizer = self.optimizer.state_dict()
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if self.ema is not None:
+            tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.module.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.weights.items()}
         for number, moments in optimizer["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
-        if self.sums.num_steps:
-            tensors |= {f"random.{device}": state for device, state in random_state().items()}
         tensors["loss_sum"] = self.sums.loss
         values = {
             "history": self.history,
+            "num_updates": self.num_updates,
             "num_steps": self.sums.num_steps,
             "num_samples": self.sums.num_samples,
             "param_groups": optimizer["param_groups"],
-            "scheduler": self.scheduler.state_dict(),  # type: ignore[no-untyped-call]
+            "schedule": self.schedule.state_dict(),
             "best": {"epoch": self.best.epoch, "value": self.best.value, "epochs_since": self.best.epochs_since},
         }
         return State(tensors, values)
@@ -58,25 +79,14 @@ class Training:
             like = parameters[int(number)] if tensor.shape == parameters[int(number)].shape else tensor
             moments.setdefault(int(number), {})[moment] = torch.empty_like(like).copy_(tensor)
         self.network.load_state_dict(state.below("network"))
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state.below("ema"))
         self.optimizer.load_state_dict({"state": moments, "param_groups": state.values["param_groups"]})
-        self.scheduler.load_state_dict(state.values["scheduler"])  # type: ignore[no-untyped-call]
+        self.schedule.load_state_dict(state.values["schedule"])
         self.best.epoch = state.values["best"]["epoch"]
         self.best.value = state.values["best"]["value"]
         self.best.epochs_since = state.values["best"]["epochs_since"]
         self.best.weights = state.below("best")
         self.history = state.values["history"]
+        self.num_updates = state.values["num_updates"]
         self.sums = EpochSums(state.values["num_steps"], state.values["num_samples"], state.tensors["loss_sum"])
-        self.random_state = state.below("random")
-
-
-def random_state() -> dict[str, Tensor]:
-    """Where torch's own streams of random numbers (dropout) are now."""
-    state = {"cpu": torch.get_rng_state()}
-    return state | {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else state
-
-
-def set_random_state(state: Mapping[str, Tensor]) -> None:
-    if "cpu" in state:
-        torch.set_rng_state(state["cpu"])
-    if "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"])

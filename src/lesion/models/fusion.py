@@ -3,7 +3,7 @@
 Normalises the pixels itself, so that uint8 goes in everywhere.
 """
 
-# N batch · C channels · H, W pixels · K outputs · M metadata features
+# N batch · C channels · D features of a picture · H, W pixels · K outputs · M metadata features
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lesion.data.transforms import Preprocess
 from lesion.models.backbone import create_backbone
+from lesion.models.probe import LinearHead
 
 HIDDEN = 250  # width of both layers of the metadata branch, the project's brief
 DROPOUT = 0.2
@@ -38,13 +39,33 @@ class FusionNet(nn.Module):
         self.metadata = nn.Sequential(*_layer(num_metadata), *hidden) if num_metadata else None
 
     def forward(self, images_NCHW: Tensor, metadata_NM: Tensor) -> Tensor:
-        """Pixels as uint8 and features as float32 to logits [N, K]."""
-        pixels_NCHW = (images_NCHW.float() - self.mean) / self.std
-        features = self.backbone(pixels_NCHW.contiguous(memory_format=torch.channels_last))
+        """Pixels as uint8, or as float32 in 0 to 255, and features as float32 to logits [N, K]."""
+        features_ND = self.features(images_NCHW)
         if self.metadata is not None:
-            features = torch.cat([features, self.metadata(metadata_NM)], dim=1)
-        logits_NK: Tensor = self.head(features)
+            features_ND = torch.cat([features_ND, self.metadata(metadata_NM)], dim=1)
+        logits_NK: Tensor = self.head(features_ND)
         return logits_NK
+
+    def features(self, images_NCHW: Tensor) -> Tensor:
+        """What the backbone makes of the pictures [N, D]."""
+        pixels_NCHW = (images_NCHW.float() - self.mean) / self.std
+        features_ND: Tensor = self.backbone(pixels_NCHW.contiguous(memory_format=torch.channels_last))
+        return features_ND
+
+    def learn(self, *, backbone: bool, statistics: bool) -> None:
+        """Training mode. The backbone learns or stands still; its BatchNorm follows the batches or stays as it is."""
+        self.train()
+        self.backbone.requires_grad_(backbone)
+        for module in self.backbone.modules():
+            if not backbone or (not statistics and isinstance(module, nn.modules.batchnorm._BatchNorm)):
+                module.eval()
+
+    def start_head(self, head: LinearHead) -> None:
+        """The last layer answers as `head` does from the picture's features alone; metadata says nothing yet."""
+        with torch.no_grad():
+            self.head.weight.zero_()
+            self.head.weight[:, : head.weight_KD.shape[1]] = torch.from_numpy(head.weight_KD)
+            self.head.bias.copy_(torch.from_numpy(head.bias_K))
 
 
 def create_network(

@@ -59,7 +59,7 @@ def dataset_of(source: CsvFolder) -> Dataset:
 @given(num_rows=st.integers(1, 300), batch_size=st.integers(4, 64), epoch=st.integers(0, 5))
 def test_training_takes_every_row_once_in_batches_of_nearly_one_size(num_rows, batch_size, epoch):
     rows_S = np.arange(num_rows) * 3
-    batches = training_batches(rows_S, batch_size, seed=0, fold=1, epoch=epoch)
+    batches = training_batches(rows_S, batch_size, key=(0, 1, epoch))
     sizes = [len(batch) for batch in batches]
     assert sorted(np.concatenate(batches).tolist()) == rows_S.tolist()
     assert max(sizes) - min(sizes) <= 1 and max(sizes) <= batch_size
@@ -68,12 +68,12 @@ def test_training_takes_every_row_once_in_batches_of_nearly_one_size(num_rows, b
 
 def test_training_order_differs_by_seed_fold_and_epoch_and_by_nothing_else():
     orders = {
-        key: np.concatenate(training_batches(np.arange(50), 8, seed=key[0], fold=key[1], epoch=key[2])).tobytes()
+        key: np.concatenate(training_batches(np.arange(50), 8, key=key)).tobytes()
         for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     }
     assert len(set(orders.values())) == 4
     np.random.default_rng(9).random(3)
-    again = np.concatenate(training_batches(np.arange(50), 8, seed=0, fold=0, epoch=0))
+    again = np.concatenate(training_batches(np.arange(50), 8, key=(0, 0, 0)))
     assert again.tobytes() == orders[(0, 0, 0)]
 
 
@@ -86,7 +86,7 @@ def test_ordered_batches_keep_the_order(rows, batch_size):
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
 def test_every_sample_stands_at_its_place_also_in_a_ragged_last_batch(num_workers):
-    order = training_batches(np.arange(23), 5, seed=0, fold=0, epoch=0)
+    order = training_batches(np.arange(23), 5, key=(0, 0, 0))
     order.append(np.array([7]))
     batches = list(load(numbered(23), order, fixed, num_workers=num_workers))
     assert [len(batch.index_N) for batch in batches] == [5, 5, 5, 4, 4, 1]
@@ -99,7 +99,7 @@ def test_every_sample_stands_at_its_place_also_in_a_ragged_last_batch(num_worker
 
 
 def test_any_number_of_workers_gives_the_same_augmented_bits(folder):
-    order = training_batches(np.arange(12), 5, seed=0, fold=2, epoch=1)
+    order = training_batches(np.arange(12), 5, key=(0, 2, 1))
 
     def run(num_workers: int, key: tuple[int, ...] = (0, 2, 1)) -> list[Batch]:
         return list(load(dataset_of(folder), order, partial(Augment, 24), num_workers=num_workers, key=key))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from lesion.config import Hyperparameters, tunable
 from lesion.metrics import METRICS
@@ -105,28 +105,88 @@ class ClassifyConfig(Hyperparameters):
         1, ge=1, le=20, doc="Times the cross-validation is done, each with other folds; a row's answers are averaged."
     )
 
+    # start
+    head_start: Literal["noise", "probe"] = tunable(
+        "noise",
+        doc="Where the last layer starts: noise, or probe: logistic regression on the features that the starting "
+        "weights give, fitted in seconds; with epochs=0 that is the whole training.",
+    )
+    freeze_epochs: int = tunable(
+        0, ge=0, doc="First epochs in which only the last layers learn; the backbone stands still, statistics too."
+    )
+    batch_norm: Literal["train", "frozen"] = tunable(
+        "train",
+        doc="BatchNorm of the backbone in training: statistics of the batch, or frozen at the starting weights', "
+        "which a few hundred steps cannot better and small batches harm.",
+    )
+
     # training
     epochs: int = tunable(
-        15, ge=1, le=10_000, tune=(5, 40), doc="Passes over the training rows at most; early stopping may end before."
+        15, ge=0, le=10_000, tune=(5, 40), doc="Passes over the training rows at most; early stopping may end before."
     )
     patience: int = tunable(3, ge=1, doc="Epochs without a better `metric` after which a fold stops.")
     batch_size_train: int = tunable(64, ge=4, tune=(16, 128), doc="Pictures a training step; less needs less memory.")
+    batch_parts: int = tunable(
+        1, ge=1, doc="Parts that a step's pictures are computed in, one after another; more needs less memory."
+    )
     batch_size_validation: int = tunable(32, ge=1, doc="Pictures a step when the held-out rows are predicted.")
     batch_size_test: int = tunable(16, ge=1, doc="Pictures a step when the test set is predicted.")
+    precision: Literal["auto", "fp32", "bf16"] = tunable(
+        "auto",
+        doc="Numbers that training computes in: bf16 is up to twice as fast where processor or GPU has it, and auto "
+        "takes it there. Out-of-fold, test and served predictions are fp32.",
+    )
+    optimizer: Literal["adam", "adamw"] = tunable(
+        "adam", doc="adamw takes `weight_decay` from the weights themselves, adam as an L2 penalty."
+    )
     learning_rate: float = tunable(
         5e-4,
         gt=0,
         le=1,
         tune=(1e-5, 1e-2),
         scale="Logarithmic",
-        doc="Adam's first step size; halve it if the loss climbs.",
+        doc="First step size; halve it if the loss climbs.",
     )
+    head_lr_factor: float = tunable(
+        1.0, gt=0, le=1000, doc="What the learning rate of all that lies behind the backbone is multiplied by."
+    )
+    layer_decay: float = tunable(
+        1.0,
+        gt=0,
+        le=1,
+        doc="What the learning rate is multiplied by from each of the backbone's layers to the one before it.",
+    )
+    schedule: Literal["plateau", "cosine"] = tunable(
+        "plateau", doc="How the learning rate falls: when `metric` rises no more, or along half a cosine to nothing."
+    )
+    warmup_epochs: float = tunable(0.0, ge=0, doc="Epochs, or a part of one, over which the learning rate rises first.")
     lr_factor: float = tunable(
         0.4, gt=0, lt=1, tune=(0.1, 0.8), doc="What the learning rate is multiplied by on a plateau."
     )
     lr_patience: int = tunable(1, ge=0, doc="Epochs without a better `metric` before the learning rate falls.")
     weight_decay: float = tunable(
-        0.0, ge=0, le=1, doc="Adam's L2 penalty; raise it if training beats validation by far."
+        0.0, ge=0, le=1, doc="Pull of the weights towards nothing; raise it if training beats validation by far."
+    )
+    clip_norm: float = tunable(0.0, ge=0, doc="Longest gradient that a step may follow; 0 sets no limit.")
+    ema_decay: float = tunable(
+        0.0,
+        ge=0,
+        lt=1,
+        doc="Judge and keep a moving average of the weights, of which each step leaves this share; 0 does without.",
+    )
+    label_smoothing: float = tunable(
+        0.0, ge=0, lt=1, doc="How far targets are drawn from 0 and 1 to the middle, so that no answer is quite sure."
+    )
+    mixup: float = tunable(
+        0.0, ge=0, doc="Blend pictures in pairs, with shares drawn from Beta(mixup, mixup); 0 does not. 0.2 is usual."
+    )
+    cutmix: float = tunable(
+        0.0, ge=0, doc="Paste a box of one picture into another, its area drawn from Beta(cutmix, cutmix); 0 does not."
+    )
+    image_size_start: Annotated[int, Field(ge=32, le=2048)] | None = tunable(
+        None,
+        doc="Side in pixels in the first epoch, from which it grows to `image_size` in the last; none is full size "
+        "throughout.",
     )
     class_weight: Literal["none", "balanced"] | Positive = tunable(
         "none",
@@ -167,3 +227,15 @@ class ClassifyConfig(Hyperparameters):
         if value is not None and len(value) != 3:
             raise ValueError(f"three numbers are needed, for red, green and blue, not {len(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.epochs == 0 and self.head_start != "probe":
+            raise ValueError("epochs=0 trains nothing: set head_start=probe for a head from logistic regression")
+        if self.head_start == "probe" and self.pretrained is False:
+            raise ValueError("head_start=probe asks what the starting weights know, and pretrained=false has none")
+        if self.batch_parts > self.batch_size_train // 2:
+            raise ValueError(f"batch_parts={self.batch_parts} leaves less than two pictures a part")
+        if self.freeze_epochs > 0 and self.pretrained is False:
+            raise ValueError("freeze_epochs freezes noise where pretrained=false")
+        return self

@@ -3,14 +3,13 @@
 Nothing is carried from one fold to the next.
 """
 
-# K outputs · M metadata features · S samples
+# D features of a picture · K outputs · S samples · V views
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,175 +17,187 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.predict import mean_probs
 from lesion.algorithms.classify.results import judge
+from lesion.algorithms.classify.start import (
+    Shared,
+    class_weights,
+    probe_head,
+    rules_of,
+    size_of_epoch,
+    start_training,
+)
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
-from lesion.data.metadata import Kind, MetadataEncoder, Row
-from lesion.data.table import Source
-from lesion.data.transforms import Augment, Preprocess
+from lesion.data.metadata import MetadataEncoder
+from lesion.data.transforms import Augment
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.loop import EpochSums, predict, train_one_epoch
-from lesion.engine.optim import create_optimizer, create_scheduler, learning_rate
-from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import Training, set_random_state
+from lesion.engine.loop import predict, train_one_epoch
+from lesion.engine.precision import Precision
+from lesion.engine.training import EpochSums, Training
 from lesion.errors import UserError
-from lesion.metrics import METRICS, REPORTED
-from lesion.models.fusion import FusionNet, create_network
-from lesion.models.weights import load_weights
+from lesion.metrics import REPORTED
 from lesion.stop import Stop
-from lesion.targets import Target, Weights
+from lesion.targets import Weights
 
 log = logging.getLogger(__name__)
 
+START = -1  # the number of the epoch before the first
+
 
 @dataclass(frozen=True)
-class Shared:
-    """What all folds start from, the same for each."""
+class FoldRows:
+    """One fold's rows: which are learned from and which are held out, what is fed of them, how much a class counts."""
 
-    config: ClassifyConfig
-    source: Source
-    targets_SK: NDArray[np.float32]
-    metadata_rows: Sequence[Row]
-    metadata_kinds: Mapping[str, Kind]
-    preprocess: Preprocess
-    target: Target
-    weights: Mapping[str, Tensor] | None
-    device: torch.device
-    num_workers: int
+    fold: int
+    training_S: NDArray[np.intp]
+    held_S: NDArray[np.intp]
+    dataset: Dataset
+    encoder: MetadataEncoder
+    weights_K: Weights
+
+    def __len__(self) -> int:
+        return len(self.training_S) + len(self.held_S)
 
 
 def run_fold(
-    fold: int, held_S: NDArray[np.bool_], shared: Shared, checkpoints: Checkpoints, *, stop: Stop, bar: tqdm[Any]
+    fold: int,
+    held_S: NDArray[np.bool_],
+    shared: Shared,
+    features_VSD: NDArray[np.float32] | None,
+    checkpoints: Checkpoints,
+    *,
+    stop: Stop,
+    bar: tqdm[Any],
 ) -> FoldResult:
     """Trains until the epochs are over or the metric stops rising, keeps the best epoch, predicts what was held out.
 
     A fold that was finished before the job was killed is taken from its checkpoint, and one that was not goes on after
-    the last step that was saved.
+    the last step that was saved. With `features_VSD` the last layer starts from them, and that start is the first that
+    is judged.
     """
     finished, unfinished = f"fold_{fold}", f"fold_{fold}.step"
+    config = shared.config
     if state := checkpoints.load(finished):
         log.info("fold=%d was finished before this job was stopped", fold)
-        bar.update(shared.config.epochs * len(held_S))
+        bar.update(config.epochs * len(held_S))
         return FoldResult.of_state(state)
-    config, target = shared.config, shared.target
-    training_S, validation_S = np.flatnonzero(~held_S), np.flatnonzero(held_S)
-    training_rows = [shared.metadata_rows[row] for row in training_S.tolist()]
-    encoder = MetadataEncoder.fit(training_rows, shared.metadata_kinds, logs=config.log_columns)
-    features_SM, nothing_M = encoder.encode(shared.metadata_rows), encoder.encode([{}])[0]
-    dataset = Dataset(shared.source, features_SM, shared.targets_SK, nothing_M)
-    held_batches = ordered_batches(validation_S, config.batch_size_validation)
-    held = partial(load, dataset, held_batches, lambda: shared.preprocess, num_workers=shared.num_workers)
-
-    network = fresh_network(shared, encoder)
-    weights_K = class_weights(config, target, shared.targets_SK[training_S])
-    optimizer = create_optimizer(
-        network.parameters(), learning_rate=config.learning_rate, weight_decay=config.weight_decay
-    )
-    better = METRICS[config.metric].better
-    scheduler = create_scheduler(optimizer, better=better, factor=config.lr_factor, patience=config.lr_patience)
-    best = BestEpoch(better, config.patience)
-    training = Training(network, optimizer, scheduler, best)
+    rows = rows_of(fold, held_S, shared)
+    head = None if features_VSD is None else probe_head(features_VSD, rows.training_S, shared, rows.weights_K)
+    training = start_training(shared, rows.encoder, head)
+    start = None
+    if head is not None and features_VSD is not None:
+        start = judged(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), shared)
+        training.best.update(START, start.scores[config.metric], training.network)
+        log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.scores[config.metric])
     if state := checkpoints.load(unfinished):
         training.restore(state)
         log.info("fold=%d goes on in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
-        bar.update(len(training.history) * len(held_S) + training.sums.num_samples)
-    while len(training.history) < config.epochs and not best.should_stop:
-        started = time.monotonic()
-        epoch = len(training.history)
-        key = (config.seed, fold, epoch)
-        order = training_batches(training_S, config.batch_size_train, seed=config.seed, fold=fold, epoch=epoch)
-        rest, num_done = order[training.sums.num_steps :], training.sums.num_samples
-        batches = load(
-            dataset,
-            rest,
-            lambda: Augment(config.image_size),
-            num_workers=shared.num_workers,
-            key=key,
-            metadata_dropout=config.metadata_dropout,
-        )
-        with stop.held(), dropout_stream(key, shared.device):
-            set_random_state(training.random_state)
-            train_loss = train_one_epoch(
-                network,
-                counted(batches, bar),
-                partial(target.loss, weights_K=weights_K),
-                optimizer,
-                shared.device,
-                sums=training.sums,
-                after_step=partial(checkpoints.after_step, unfinished, training.state),
-            )
-        training.sums, training.random_state = EpochSums(), {}
-        scores = score(network, counted(held(), bar), shared, num_views=1)[2]
-        best.update(epoch, scores[config.metric], network)
-        row = {"fold": fold, "epoch": epoch, "lr": learning_rate(optimizer), "train_loss": train_loss, **scores}
-        training.history.append(row)
-        scheduler.step(scores[config.metric])
+        bar.update(len(training.history) * len(rows) + training.sums.num_samples)
+    while len(training.history) < config.epochs and not training.best.should_stop:
+        save = partial(checkpoints.after_step, unfinished, training.state)
+        with stop.held():
+            run_epoch(training, rows, shared, after_step=save, bar=bar)
         checkpoints.save(unfinished, training.state())
-        report_epoch(row, num_pictures=len(held_S) - num_done, seconds=time.monotonic() - started)
-    bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(held_S)
+    bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
 
-    network.load_state_dict(best.weights)
-    index_S, probs_SK, scores = score(network, held(), shared, num_views=config.tta)
-    log.info("fold=%d best_epoch=%d rows=%d", fold, best.epoch, len(index_S))
-    for name, value in scores.items():
+    best = training.best
+    training.network.load_state_dict(best.weights)
+    if config.epochs == 0 and start is not None:  # the same network's answers, from features at hand
+        final = start
+    else:
+        final = score(training.network, held_batches(rows, shared), shared, num_views=config.tta, precision="fp32")
+    log.info("fold=%d best_epoch=%d rows=%d", fold, best.epoch, len(final.index_S))
+    for name, value in final.scores.items():
         log.info(REPORTED[f"fold:{name}"].line(value))
-    result = FoldResult(fold, best.weights, encoder, index_S, probs_SK, best.epoch, scores, training.history)
+    result = FoldResult(
+        fold, best.weights, rows.encoder, final.index_S, final.probs_SK, best.epoch, final.scores, training.history
+    )
     checkpoints.save(finished, result.state())
     checkpoints.remove(unfinished)
     return result
 
 
-def fresh_network(shared: Shared, encoder: MetadataEncoder) -> FusionNet:
-    """The network as every fold finds it: initial weights from the seed, the backbone's from the starting weights."""
-    network = create_network(
-        shared.config.model,
-        shared.config.model_args,
-        shared.preprocess,
-        num_metadata=encoder.num_features,
-        num_outputs=shared.target.num_outputs,
-        seed=shared.config.seed,
+def rows_of(fold: int, held_S: NDArray[np.bool_], shared: Shared) -> FoldRows:
+    """The fold's rows; what is fitted to rows is fitted to those that are learned from."""
+    training_S = np.flatnonzero(~held_S)
+    training_rows = [shared.metadata_rows[row] for row in training_S.tolist()]
+    encoder = MetadataEncoder.fit(training_rows, shared.metadata_kinds, logs=shared.config.log_columns)
+    features_SM, nothing_M = encoder.encode(shared.metadata_rows), encoder.encode([{}])[0]
+    dataset = Dataset(shared.source, features_SM, shared.targets_SK, nothing_M)
+    weights_K = class_weights(shared.config, shared.target, shared.targets_SK[training_S])
+    return FoldRows(fold, training_S, np.flatnonzero(held_S), dataset, encoder, weights_K)
+
+
+def run_epoch(
+    training: Training, rows: FoldRows, shared: Shared, *, after_step: Callable[[], None], bar: tqdm[Any]
+) -> None:
+    """What is left of the epoch in work, the judgement of the held rows after it, and what follows for the next."""
+    config, started = shared.config, time.monotonic()
+    epoch = len(training.history)
+    key = (config.seed, rows.fold, epoch)
+    order = training_batches(rows.training_S, config.batch_size_train, key=key)
+    num_done = training.sums.num_samples
+    batches = load(
+        rows.dataset,
+        order[training.sums.num_steps :],
+        partial(Augment, size_of_epoch(config, epoch)),
+        num_workers=shared.num_workers,
+        key=key,
+        metadata_dropout=config.metadata_dropout,
     )
-    if shared.weights is not None:
-        load_weights(network.backbone, shared.config.model, shared.weights, where="pretrained weights")
-    return network.to(shared.device)
-
-
-def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np.float32]) -> Weights:
-    """The weights [K] in the loss, from a fold's training rows."""
-    if config.class_weight == "balanced":
-        return target.balanced(targets_SK)
-    if target.kind == "multiclass" and config.class_weight != "none":
-        raise UserError(
-            f"class_weight={config.class_weight} weighs a yes, and this target has {target.num_outputs} classes",
-            do="Set class_weight to none or balanced.",
-            kind="hyperparameters",
+    with torch.random.fork_rng():
+        train_loss = train_one_epoch(
+            training,
+            counted(batches, bar),
+            rules_of(shared, rows.weights_K, epoch=epoch),
+            num_steps=len(order),
+            key=key,
+            after_step=after_step,
         )
-    weight = 1.0 if config.class_weight == "none" else float(config.class_weight)
-    return np.full(target.num_outputs, weight, dtype=np.float32)
+    training.sums = EpochSums()
+    held = counted(held_batches(rows, shared), bar)
+    scores = score(training.judged, held, shared, num_views=1, precision=shared.precision).scores
+    value = scores[config.metric]
+    training.best.update(epoch, value, training.judged)
+    row = {"fold": rows.fold, "epoch": epoch, "lr": training.schedule.learning_rate, "train_loss": train_loss, **scores}
+    training.history.append(row)
+    training.schedule.after_epoch(value)
+    report_epoch(row, num_pictures=len(rows) - num_done, seconds=time.monotonic() - started)
+
+
+def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
+    """The held-out rows, as prediction prepares them."""
+    batches = ordered_batches(rows.held_S, shared.config.batch_size_validation)
+    return load(rows.dataset, batches, lambda: shared.preprocess, num_workers=shared.num_workers)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows by where they stand in the table, their probabilities, and what they are worth."""
+
+    index_S: NDArray[np.intp]
+    probs_SK: NDArray[np.float32]
+    scores: dict[str, float]
 
 
 def score(
-    network: FusionNet, batches: Iterable[Batch], shared: Shared, *, num_views: int
-) -> tuple[NDArray[np.intp], NDArray[np.float32], dict[str, float]]:
-    """Positions [S], probabilities [S, K] and metrics of the batches' rows."""
-    index_S, logits_VSK = predict(network, batches, shared.device, num_views=num_views)
+    network: nn.Module, batches: Iterable[Batch], shared: Shared, *, num_views: int, precision: Precision
+) -> Judged:
+    """What the network makes of the batches' rows."""
+    index_S, logits_VSK = predict(network, batches, shared.device, num_views=num_views, precision=precision)
+    return judged(index_S, logits_VSK, shared)
+
+
+def judged(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> Judged:
+    """The views' mean probabilities of some rows, judged."""
     probs_SK = mean_probs(shared.target, logits_VSK)
     if not np.isfinite(probs_SK).all():
         raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
-    return index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK)
-
-
-@contextmanager
-def dropout_stream(key: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Inside, torch's own randomness (dropout) follows from `key`; afterwards the global state is as it was."""
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence([*key, 1]).generate_state(1)[0]))
-        yield
+    return Judged(index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))
 
 
 def counted(batches: Iterable[Batch], bar: tqdm[Any]) -> Iterator[Batch]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from lesion import artifact
-from lesion.algorithms.classify.fold import Shared
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.predict import ClassifyPredictor, load
+from lesion.algorithms.classify.start import Shared
 from lesion.artifact import FoldRecord, Manifest, TargetRecord
 from lesion.data.table import SampleTable
 from lesion.errors import PlatformError

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from lesion.algorithms.base import Job
 from lesion.algorithms.classify.check import check_before_training
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.fold import Shared, run_fold
+from lesion.algorithms.classify.fold import run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.predict import ClassifyPredictor, predict_source
 from lesion.algorithms.classify.record import save_artifact
@@ -34,6 +34,7 @@ from lesion.algorithms.classify.results import (
 )
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
+from lesion.algorithms.classify.start import Shared, backbone_features
 from lesion.data.folds import Folds
 from lesion.data.labels import Labelled, Labels
 from lesion.data.table import SampleTable, Source
@@ -41,6 +42,7 @@ from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.device import limit_threads, pick_device
 from lesion.engine.peers import Peers, join_peers
+from lesion.engine.precision import Precision, pick_precision
 from lesion.errors import UserError
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, pretrained_config
@@ -65,6 +67,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     started = time.monotonic()
     device = pick_device(config.device)
+    precision = pick_precision(config.precision, device)
     limit_threads(job.num_cores)
     num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
 
@@ -80,7 +83,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
     )
     labelled, held_FS = checked.labelled, checked.held_FS
     table = labelled.table
-    log_start(labelled, held_FS, device, num_workers)
+    log_start(labelled, held_FS, device, precision, num_workers)
 
     shared = Shared(
         config=config,
@@ -92,15 +95,17 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
         target=labelled.target,
         weights=weights,
         device=device,
+        precision=precision,
         num_workers=num_workers,
     )
-    checkpoints = Checkpoints(job.checkpoint_dir, fingerprint(config, table, held_FS), job.stop)
+    checkpoints = Checkpoints(job.checkpoint_dir, fingerprint(config, precision, table, held_FS), job.stop)
+    features_VSD = backbone_features(shared)
     folds = peers.share(list(enumerate(held_FS)))
     results: list[FoldResult] = []
     try:
         with tqdm(total=config.epochs * len(table) * len(folds), unit="picture", disable=not job.show_progress) as bar:
             for fold, held_S in folds:
-                results.append(run_fold(fold, held_S, shared, checkpoints, stop=job.stop, bar=bar))
+                results.append(run_fold(fold, held_S, shared, features_VSD, checkpoints, stop=job.stop, bar=bar))
         contents = peers.gather([result.state().to_bytes() for result in results])
         results = sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if peers.is_leader else []
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
@@ -171,12 +176,12 @@ def predict_test(
     return judged
 
 
-def fingerprint(config: ClassifyConfig, table: SampleTable, held_FS: Folds) -> dict[str, Any]:
+def fingerprint(config: ClassifyConfig, precision: Precision, table: SampleTable, held_FS: Folds) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
     settings = {name: value for name, value in config.as_json().items() if name not in {"device", "num_workers"}}
     versions = {package: importlib.metadata.version(package) for package in ("lesion", "torch", "timm")}
     rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
-    return {**settings, **versions, "data": rows}
+    return {**settings, **versions, "precision": precision, "data": rows}
 
 
 def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
@@ -201,13 +206,18 @@ def preprocess_for(config: ClassifyConfig) -> Preprocess:
     return Preprocess(config.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
-def log_start(labelled: Labelled, held_FS: Folds, device: torch.device, num_workers: int) -> None:
+def log_start(labelled: Labelled, held_FS: Folds, device: torch.device, precision: Precision, num_workers: int) -> None:
     """What was chosen and why the folds can be trusted: the question, device, workers, and what each fold holds."""
     target = labelled.target
     asked = "" if target.of_interest is None else f" of_interest={target.of_interest}"
     log.info("task=%s outputs=%d classes=%s%s", target.kind, target.num_outputs, "|".join(target.class_names), asked)
     log.info(
-        "device=%s torch=%s workers=%d threads=%d", device, torch.__version__, num_workers, torch.get_num_threads()
+        "device=%s precision=%s torch=%s workers=%d threads=%d",
+        device,
+        precision,
+        torch.__version__,
+        num_workers,
+        torch.get_num_threads(),
     )
     for fold, held_S in enumerate(held_FS):
         counts = labelled.counts(held_S)

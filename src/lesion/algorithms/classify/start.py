@@ -1,0 +1,162 @@
+"""Start: what every fold starts from, the same for each, and the training of one fold before its first step."""
+
+# D features of a picture · K outputs · M metadata features · S samples · V views
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.utils import ModelEmaV3
+from torch import Tensor
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.data.loader import Dataset, load, ordered_batches
+from lesion.data.metadata import Kind, MetadataEncoder, Row
+from lesion.data.table import Source
+from lesion.data.transforms import Preprocess
+from lesion.engine.loop import Rules, features
+from lesion.engine.mixing import Mixing
+from lesion.engine.optim import create_optimizer
+from lesion.engine.precision import Precision
+from lesion.engine.schedule import Schedule
+from lesion.engine.stopping import BestEpoch
+from lesion.engine.training import Training
+from lesion.errors import UserError
+from lesion.metrics import METRICS
+from lesion.models.fusion import FusionNet, create_network
+from lesion.models.probe import LinearHead, fit_head
+from lesion.models.weights import load_weights
+from lesion.targets import Target, Weights
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all folds start from."""
+
+    config: ClassifyConfig
+    source: Source
+    targets_SK: NDArray[np.float32]
+    metadata_rows: Sequence[Row]
+    metadata_kinds: Mapping[str, Kind]
+    preprocess: Preprocess
+    target: Target
+    weights: Mapping[str, Tensor] | None
+    device: torch.device
+    precision: Precision
+    num_workers: int
+
+
+def backbone_features(shared: Shared) -> NDArray[np.float32] | None:
+    """What the starting weights make of every picture [V, S, D], once for the heads of all folds; None if none starts
+    there.
+
+    Where nothing is trained after it, these are the features of the served network: its views, in fp32.
+    """
+    config = shared.config
+    if config.head_start != "probe":
+        return None
+    is_all = config.epochs == 0
+    rows_S = np.arange(len(shared.targets_SK))
+    nothing_SM = np.zeros((len(rows_S), 0), dtype=np.float32)
+    dataset = Dataset(shared.source, nothing_SM, shared.targets_SK, nothing_SM[0])
+    batches = ordered_batches(rows_S, config.batch_size_validation)
+    return features(
+        fresh_network(shared, num_metadata=0),
+        load(dataset, batches, lambda: shared.preprocess, num_workers=shared.num_workers),
+        shared.device,
+        num_views=config.tta if is_all else 1,
+        precision="fp32" if is_all else shared.precision,
+    )
+
+
+def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | None) -> Training:
+    """A fold's training before its first step: the network with its starting weights, and all that will change it."""
+    config = shared.config
+    network = fresh_network(shared, num_metadata=encoder.num_features)
+    if head is not None:
+        network.start_head(head)
+    better = METRICS[config.metric].better
+    optimizer = create_optimizer(
+        config.optimizer,
+        network.backbone,
+        [parameter for name, parameter in network.named_parameters() if not name.startswith("backbone.")],
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        rest_factor=config.head_lr_factor,
+        layer_decay=config.layer_decay,
+    )
+    schedule = Schedule(
+        optimizer,
+        kind=config.schedule,
+        num_epochs=config.epochs,
+        warmup_epochs=config.warmup_epochs,
+        better=better,
+        factor=config.lr_factor,
+        patience=config.lr_patience,
+    )
+    ema = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
+    return Training(network, optimizer, schedule, BestEpoch(better, config.patience), ema)
+
+
+def rules_of(shared: Shared, weights_K: Weights, *, epoch: int) -> Rules:
+    """How the steps of an epoch are done."""
+    config = shared.config
+    return Rules(
+        loss=partial(shared.target.loss, weights_K=weights_K, smoothing=config.label_smoothing),
+        device=shared.device,
+        precision=shared.precision,
+        num_parts=config.batch_parts,
+        clip_norm=config.clip_norm,
+        mixing=Mixing(config.mixup, config.cutmix),
+        prepare=partial(
+            FusionNet.learn, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
+        ),
+    )
+
+
+def fresh_network(shared: Shared, *, num_metadata: int) -> FusionNet:
+    """The network as every fold finds it: initial weights from the seed, the backbone's from the starting weights."""
+    network = create_network(
+        shared.config.model,
+        shared.config.model_args,
+        shared.preprocess,
+        num_metadata=num_metadata,
+        num_outputs=shared.target.num_outputs,
+        seed=shared.config.seed,
+    )
+    if shared.weights is not None:
+        load_weights(network.backbone, shared.config.model, shared.weights, where="pretrained weights")
+    return network.to(shared.device)
+
+
+def probe_head(
+    features_VSD: NDArray[np.float32], rows_S: NDArray[np.intp], shared: Shared, weights_K: Weights
+) -> LinearHead:
+    """The head that a fold starts from, of its training rows."""
+    return fit_head(features_VSD[:, rows_S], shared.targets_SK[rows_S], kind=shared.target.kind, weights_K=weights_K)
+
+
+def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np.float32]) -> Weights:
+    """The weights [K] in the loss, from a fold's training rows."""
+    if config.class_weight == "balanced":
+        return target.balanced(targets_SK)
+    if target.kind == "multiclass" and config.class_weight != "none":
+        raise UserError(
+            f"class_weight={config.class_weight} weighs a yes, and this target has {target.num_outputs} classes",
+            do="Set class_weight to none or balanced.",
+            kind="hyperparameters",
+        )
+    weight = 1.0 if config.class_weight == "none" else float(config.class_weight)
+    return np.full(target.num_outputs, weight, dtype=np.float32)
+
+
+def size_of_epoch(config: ClassifyConfig, epoch: int) -> int:
+    """Side in pixels of an epoch's training pictures: `image_size`, or on the way up to it in steps of 16."""
+    start, end = config.image_size_start or config.image_size, config.image_size
+    progress = 1.0 if config.epochs <= 1 else epoch / (config.epochs - 1)
+    return end if progress == 1 else round((start + (end - start) * progress) / 16) * 16
