@@ -25,10 +25,12 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.predict import mean_probs
 from lesion.algorithms.classify.results import judge
+from lesion.data.augment import Augment
+from lesion.data.cache import Pictures
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
-from lesion.data.transforms import Augment, Preprocess
+from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.loop import EpochSums, predict, train_one_epoch
 from lesion.engine.optim import create_optimizer, create_scheduler, learning_rate
@@ -50,6 +52,7 @@ class Shared:
 
     config: ClassifyConfig
     source: Source
+    pictures: Pictures  # the same rows, as squares
     targets_SK: NDArray[np.float32]
     metadata_rows: Sequence[Row]
     metadata_kinds: Mapping[str, Kind]
@@ -78,9 +81,9 @@ def run_fold(
     training_rows = [shared.metadata_rows[row] for row in training_S.tolist()]
     encoder = MetadataEncoder.fit(training_rows, shared.metadata_kinds, logs=config.log_columns)
     features_SM, nothing_M = encoder.encode(shared.metadata_rows), encoder.encode([{}])[0]
-    dataset = Dataset(shared.source, features_SM, shared.targets_SK, nothing_M)
+    dataset = Dataset(shared.pictures, features_SM, shared.targets_SK, nothing_M)
     held_batches = ordered_batches(validation_S, config.batch_size_validation)
-    held = partial(load, dataset, held_batches, lambda: shared.preprocess, num_workers=shared.num_workers)
+    held = partial(load, dataset, held_batches, num_workers=shared.num_workers)
 
     network = fresh_network(shared, encoder)
     weights_K = class_weights(config, target, shared.targets_SK[training_S])
@@ -104,7 +107,7 @@ def run_fold(
         batches = load(
             dataset,
             rest,
-            lambda: Augment(config.image_size),
+            Augment(config.image_size),
             num_workers=shared.num_workers,
             key=key,
             metadata_dropout=config.metadata_dropout,
