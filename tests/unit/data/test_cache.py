@@ -1,4 +1,4 @@
-"""Cache: what is read from it is what decoding gives, bit by bit; without room it is done without; it leaves nothing."""
+"""Cache: what is read from it is what decoding gives, bit by bit; without room nothing is kept; nothing is left."""
 
 from __future__ import annotations
 
