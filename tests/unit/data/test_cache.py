@@ -218,7 +218,7 @@ from lesion.data.transforms import Preprocess
 with Cache(Path({str(tmp_path)!r})) as cache:
     cache.reserve(5, Preprocess(32, (0.5,) * 3, (0.5,) * 3))
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(20)
     """
     (tmp_path / "notes.txt").write_text("of the user")
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
