@@ -38,6 +38,7 @@ def read_job(root: Path, *, show_progress: bool = False) -> Job:
         model_dir=root / "model",
         output_dir=root / "output" / "data",
         checkpoint_dir=Path(_read_json(config_dir / "checkpointconfig.json").get("LocalPath", root / "checkpoints")),
+        cache_dir=_cache_dir(root),
         num_cores=usable_cores(),
         hosts=hosts,
         rank=rank,
@@ -148,6 +149,15 @@ def usable_cores() -> int:
     except (OSError, ValueError):  # cgroup v1, or none
         return cores
     return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
+
+
+def _cache_dir(root: Path) -> Path:
+    """The disk that a warm pool keeps, where the platform mounts one, else a folder under `root`.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/train-warm-pools.html
+    """
+    warm = root / "sagemaker" / "warmpoolcache"
+    return warm if warm.is_dir() else root / "cache"
 
 
 def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -182,6 +183,7 @@ ELSEWHERE = {
     "batch_size_test": "test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities",
     "metric": "test_the_best_epoch_is_that_of_the_metric_asked_for",
     "num_workers": "test_the_number_of_workers_changes_nothing",
+    "cache": "test_the_cache_changes_nothing",
     "device": "test_device_is_used",
     "on_bad_image": "test_train_contract.py",
     "on_leak": "test_check.py",
@@ -519,3 +521,20 @@ def test_the_number_of_workers_changes_nothing(baseline, tmp_path, num_workers):
     again = run(small_job(tmp_path, num_workers=num_workers))
     assert again.digests == baseline.digests
     pd.testing.assert_frame_equal(again.oof, baseline.oof, check_exact=True)
+
+
+# Decoded pictures that are kept, and are another row's
+
+
+def test_the_cache_changes_nothing(tmp_path, caplog):
+    """Also where a row was dropped, after which all others stand elsewhere than in the table."""
+    caplog.set_level(logging.INFO)
+    trained = []
+    for cache in ("auto", "off"):
+        root = small_job(tmp_path / cache, cache=cache, on_bad_image="drop")
+        (root / "input/data/training/train_jpg/IMG_001_0.jpg").write_bytes(b"broken")
+        trained.append(run(root))
+    assert "cache=on mib=0 pictures=12" in caplog.text and 'cache=off why="the hyperparameter says so"' in caplog.text
+    assert trained[0].digests == trained[1].digests
+    pd.testing.assert_frame_equal(trained[0].oof, trained[1].oof, check_exact=True)
+    assert list((trained[0].root / "cache").iterdir()) == [] and not (trained[1].root / "cache").exists()

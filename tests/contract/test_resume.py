@@ -169,6 +169,12 @@ def test_marks_of_the_copier_and_strangers_are_left_alone(half_done, whole):
     assert sorted(folder.iterdir()) == sorted(strangers)
 
 
+def test_the_pictures_that_a_killed_job_had_decoded_are_removed(half_done, whole):
+    assert len(list((half_done / "cache").iterdir())) == 1
+    finish(half_done)
+    assert list((half_done / "cache").iterdir()) == []
+
+
 def test_a_finished_job_leaves_no_states(whole):
     assert states(whole.root) == []
 
@@ -180,13 +186,18 @@ def test_the_folder_of_states_is_bounded(half_done):
 
 def test_states_of_other_settings_are_refused_by_name(half_done):
     hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
-    write_hyperparameters(half_done, {**hyperparameters, "epochs": 9, "num_workers": 1})
+    write_hyperparameters(half_done, {**hyperparameters, "epochs": 9, "num_workers": 1, "cache": "off"})
     ended = subprocess.run(
         [*LESION, "train", "--root", str(half_done)], capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.returncode == 2
     failure = (half_done / "output" / "failure").read_text()
-    assert "epochs was 3 and is 9" in failure and "empty the folder" in failure and "num_workers" not in failure
+    assert (
+        "epochs was 3 and is 9" in failure
+        and "empty the folder" in failure
+        and "num_workers" not in failure
+        and "cache" not in failure
+    )
 
 
 def test_states_of_other_data_are_refused(half_done):

@@ -75,6 +75,7 @@ VALID = {
     "tta": st.integers(1, 8),
     "device": st.sampled_from(["auto", "cpu", "cuda"]),
     "num_workers": st.one_of(st.just("auto"), st.integers(0, 64)),
+    "cache": st.sampled_from(["auto", "off"]),
     "on_bad_image": st.sampled_from(["error", "drop"]),
     "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),
     "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "noisy_or"]),

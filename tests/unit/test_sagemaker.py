@@ -158,6 +158,12 @@ def test_checkpoints_lie_under_the_root_unless_the_platform_says_otherwise(root,
     assert read_job(root).checkpoint_dir == tmp_path / "elsewhere"
 
 
+def test_decoded_pictures_lie_on_the_warm_pools_disk_if_there_is_one_and_are_made_by_nobody_yet(root):
+    assert read_job(root).cache_dir == root / "cache" and not (root / "cache").exists()
+    (root / "sagemaker" / "warmpoolcache").mkdir(parents=True)
+    assert read_job(root).cache_dir == root / "sagemaker" / "warmpoolcache"
+
+
 def test_peers_are_reached_by_the_interface_that_the_platform_names_if_it_is_there(root):
     configure(root, "resourceconfig", {"network_interface_name": "lo"})
     assert training_environment(root)["GLOO_SOCKET_IFNAME"] == training_environment(root)["NCCL_SOCKET_IFNAME"] == "lo"

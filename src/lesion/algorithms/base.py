@@ -29,6 +29,7 @@ class Job:
     model_dir: Path
     output_dir: Path
     checkpoint_dir: Path
+    cache_dir: Path  # for pictures that were decoded; made when it is needed, and never uploaded
     num_cores: int
     hosts: Sequence[str] = ("localhost",)  # of the whole job, sorted: the first leads
     rank: int = 0  # this host's place among them

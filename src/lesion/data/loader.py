@@ -1,4 +1,4 @@
-"""Loader: samples to batches, read and transformed by threads.
+"""Loader: samples to batches, read and augmented by threads.
 
 Which thread does a sample never changes what comes out.
 """
@@ -8,17 +8,20 @@ Which thread does a sample never changes what comes out.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.table import Source
-from lesion.data.transforms import Transform
+from lesion.data.cache import Pictures
+from lesion.data.images import Pixels
+
+if TYPE_CHECKING:  # albumentations is slow to import, and prediction, which needs a Batch, does without
+    from lesion.data.augment import Augment
 
 Indices = NDArray[np.intp]
 
@@ -28,19 +31,19 @@ class Batch:
     """N samples: where they stand in the table, pixels as uint8, features and targets as float32."""
 
     index_N: Indices
-    images_NCHW: NDArray[np.uint8]
+    images_NHWC: NDArray[np.uint8]
     metadata_NM: NDArray[np.float32]
     targets_NK: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source's pictures with the features and targets of all its rows; what one fold's loaders share.
+    """Pictures with the features and targets of all their rows; what one fold's loaders share.
 
     `nothing_M` are the features of a row that says nothing.
     """
 
-    source: Source
+    pictures: Pictures
     metadata_SM: NDArray[np.float32]
     targets_SK: NDArray[np.float32]
     nothing_M: NDArray[np.float32]
@@ -64,7 +67,7 @@ def ordered_batches(rows_S: Indices, batch_size: int) -> list[Indices]:
 def load(
     dataset: Dataset,
     batches: list[Indices],
-    transform_factory: Callable[[], Transform],
+    augment: Augment | None = None,
     *,
     num_workers: int,
     key: tuple[int, ...] = (0,),
@@ -72,42 +75,54 @@ def load(
 ) -> Iterator[Batch]:
     """The batches one after another, `num_workers` threads reading ahead; 0 reads in the caller's thread.
 
-    Threads and not processes: Pillow, OpenCV and albumentations' kernels let go of the interpreter's lock, and
-    /dev/shm, 64 MiB on SageMaker, is not needed. Each sample's randomness comes from (*key, its row), with
-    key = (seed, fold, epoch) in training.
+    With `augment` the training squares, augmented; without the squares that prediction sees.
+    Threads and not processes: Pillow, OpenCV and reading let go of the interpreter's lock, and /dev/shm, 64 MiB on
+    SageMaker, is not needed. Each sample's randomness comes from (*key, its row), with key = (seed, fold, epoch) in
+    training.
     A share `metadata_dropout` of the samples loses all its metadata, so that a network learns to do without.
-    `transform_factory` makes one transform for each thread. Raises what reading raises, at the batch concerned.
+    Raises what reading raises, at the batch concerned.
     """
-    own = threading.local()
+    pictures = dataset.pictures
+    side_px = pictures.image_size if augment is None else augment.image_size
 
-    def sample(index: int) -> NDArray[np.uint8]:
-        if not hasattr(own, "transform"):
-            own.transform = transform_factory()
-        image_HWC = own.transform(dataset.source.read(index), np.random.SeedSequence([*key, index]))
-        return np.ascontiguousarray(image_HWC.transpose(2, 0, 1))
+    def fill(index: int, out_HWC: Pixels) -> None:
+        if augment is None:
+            pictures.square(index, out_HWC)
+        else:
+            out_HWC[:] = augment(pictures.training(index), np.random.SeedSequence([*key, index]))
 
-    def assemble(index_N: Indices, images: list[NDArray[np.uint8]]) -> Batch:
+    def empty(index_N: Indices) -> NDArray[np.uint8]:
+        return np.empty((len(index_N), side_px, side_px, 3), np.uint8)
+
+    def batch_of(index_N: Indices, images_NHWC: NDArray[np.uint8]) -> Batch:
         metadata_NM = dataset.metadata_SM[index_N]
         if metadata_dropout:
             draws_N = [np.random.default_rng(np.random.SeedSequence([*key, index, 1])).random() for index in index_N]
             metadata_NM[np.array(draws_N) < metadata_dropout] = dataset.nothing_M
-        return Batch(index_N, np.stack(images), metadata_NM, dataset.targets_SK[index_N])
+        return Batch(index_N, images_NHWC, metadata_NM, dataset.targets_SK[index_N])
 
     if num_workers == 0:
         for index_N in batches:
-            yield assemble(index_N, [sample(int(index)) for index in index_N])
+            images_NHWC = empty(index_N)
+            for index, out_HWC in zip(index_N.tolist(), images_NHWC, strict=True):
+                fill(index, out_HWC)
+            yield batch_of(index_N, images_NHWC)
         return
 
     with ThreadPoolExecutor(num_workers, thread_name_prefix="loader") as pool:
-        waiting: deque[tuple[Indices, list[Future[NDArray[np.uint8]]]]] = deque()
+        waiting: deque[tuple[Indices, NDArray[np.uint8], list[Future[None]]]] = deque()
         upcoming = iter(batches)
         try:
             while True:
                 for index_N in itertools.islice(upcoming, 3 - len(waiting)):  # one in use, two ahead
-                    waiting.append((index_N, [pool.submit(sample, int(index)) for index in index_N]))
+                    images_NHWC = empty(index_N)
+                    futures = [pool.submit(fill, *each) for each in zip(index_N.tolist(), images_NHWC, strict=True)]
+                    waiting.append((index_N, images_NHWC, futures))
                 if not waiting:
                     return
-                index_N, futures = waiting.popleft()
-                yield assemble(index_N, [future.result() for future in futures])
+                index_N, images_NHWC, futures = waiting.popleft()
+                for future in futures:
+                    future.result()
+                yield batch_of(index_N, images_NHWC)
         finally:  # also when the consumer stops early or a picture fails: do not decode what nobody will take
             pool.shutdown(wait=True, cancel_futures=True)

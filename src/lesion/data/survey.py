@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -56,14 +56,22 @@ def look(image_HWC: Pixels) -> Look:
     )
 
 
-def survey(source: Source, *, num_workers: int, bar: tqdm[Any]) -> list[Look | UserError]:
-    """A look at each picture in the order of the table, or the error that says why it cannot be read."""
+def survey(
+    source: Source, *, num_workers: int, bar: tqdm[Any], keep: Callable[[int, Pixels], None] | None = None
+) -> list[Look | UserError]:
+    """A look at each picture in the order of the table, or the error that says why it cannot be read.
+
+    `keep` is given each picture that could be read and its row, by several threads at once: a picture is decoded once.
+    """
 
     def look_at(index: int) -> Look | UserError:
         try:
-            return look(source.read(index))
+            image_HWC = source.read(index)
         except UserError as error:
             return error
+        if keep is not None:
+            keep(index, image_HWC)
+        return look(image_HWC)
 
     looks = []
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:

@@ -1,22 +1,16 @@
-"""Transforms: a picture of any size to the square that the network sees. Fixed for prediction, random for training."""
+"""Transforms: a picture of any size to the square that the network sees, and that square's eight views."""
 
 # H, W pixels · V views
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
 from lesion.data.images import Pixels
-
-
-class Transform(Protocol):
-    """Pixels of any size and the sample's own random stream to pixels [image_size, image_size, 3]."""
-
-    def __call__(self, image_HWC: Pixels, stream: np.random.SeedSequence) -> Pixels: ...
 
 
 @dataclass(frozen=True)
@@ -30,47 +24,28 @@ class Preprocess:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def __call__(self, image_HWC: Pixels, stream: np.random.SeedSequence | None = None) -> Pixels:  # noqa: ARG002
-        """uint8 RGB [H, W, 3] to uint8 RGB [image_size, image_size, 3].
+    def __call__(self, image_HWC: Pixels) -> Pixels:
+        """uint8 RGB [H, W, 3] to uint8 RGB [image_size, image_size, 3]."""
+        return middle_square(image_HWC, self.image_size)
 
-        The stream is not used: nothing here is random.
-        """
-        height, width = image_HWC.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        square = image_HWC[top : top + side, left : left + side]  # cropped first: fewer pixels to resize
-        return resize(square, self.image_size)
+
+def training_px(image_size: int) -> int:
+    """Side of the square that training crops from: an eighth is left for the crop to wander in."""
+    return round(image_size * 8 / 7)
+
+
+def middle_square(image_HWC: Pixels, side_px: int) -> Pixels:
+    """The middle square of a picture of any size, resized to `side_px`."""
+    height, width = image_HWC.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return resize(image_HWC[top : top + side, left : left + side], side_px)  # cropped first: fewer pixels to resize
 
 
 def resize(image_HWC: Pixels, side_px: int) -> Pixels:
     """To a square of `side_px`: by area when shrinking, which does not alias, by linear interpolation when growing."""
     method = cv2.INTER_AREA if min(image_HWC.shape[:2]) > side_px else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image_HWC, (side_px, side_px), interpolation=method), dtype=np.uint8)
-
-
-class Augment:
-    """Random training pictures by albumentations: a crop, a flip or turn of the square, light and colour.
-
-    Holds no state that a sample could change: the pipeline is seeded afresh for each use of each sample, so any thread
-    may do any sample. One instance belongs to one thread, since albumentations' pipelines do not bear sharing.
-    """
-
-    def __init__(self, image_size: int) -> None:
-        import albumentations as A  # here, since importing it is slow and prediction never needs it
-
-        self._pipeline = A.Compose(
-            [
-                A.RandomResizedCrop(
-                    (image_size, image_size), scale=(0.6, 1.0), ratio=(0.9, 1.1), interpolation=cv2.INTER_AREA, p=1.0
-                ),
-                A.D4(p=1.0),
-                A.ColorJitter(brightness=0.15, contrast=0.15, saturation=0.15, hue=0.02, p=0.7),
-            ]
-        )
-
-    def __call__(self, image_HWC: Pixels, stream: np.random.SeedSequence) -> Pixels:
-        self._pipeline.set_random_seed(int(stream.generate_state(1)[0]))
-        return np.asarray(self._pipeline(image=image_HWC)["image"], dtype=np.uint8)
 
 
 MAX_VIEWS = 8

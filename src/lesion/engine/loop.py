@@ -125,10 +125,16 @@ def predict_views(network: nn.Module, images_NCHW: Tensor, metadata_NM: Tensor, 
 
 
 def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures (uint8, a quarter of the bytes of floats), features and targets on the device."""
-    arrays = (batch.images_NCHW, batch.metadata_NM, batch.targets_NK)
-    images_NCHW, metadata_NM, targets_NK = (torch.from_numpy(array).to(device) for array in arrays)
-    return images_NCHW, metadata_NM, targets_NK
+    """Pictures (uint8, a quarter of the bytes of floats), features and targets on the device.
+
+    NHWC seen as NCHW is torch's channels-last layout: nothing is moved.
+    """
+    arrays = (batch.images_NHWC, batch.metadata_NM, batch.targets_NK)
+    tensors = [torch.from_numpy(array) for array in arrays]
+    if device.type == "cuda":  # from pinned memory the copy goes on while the next lines run
+        tensors = [tensor.pin_memory() for tensor in tensors]
+    images_NHWC, metadata_NM, targets_NK = (tensor.to(device, non_blocking=True) for tensor in tensors)
+    return images_NHWC.permute(0, 3, 1, 2), metadata_NM, targets_NK
 
 
 def _seed(*key: int) -> int:

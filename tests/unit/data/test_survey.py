@@ -36,8 +36,9 @@ def test_broken_and_missing_pictures_are_told_in_their_places(tmp_path, num_work
     pictures[1].unlink()
     pictures[4].write_bytes(pictures[4].read_bytes()[:300])
     source = CsvFolder(csv_path, Columns("image_name", ("sex",), targets=("target",), group="patient_id"))
+    kept: dict[int, np.ndarray] = {}
     with tqdm(disable=True) as bar:
-        looks = survey(source, num_workers=num_workers, bar=bar)
+        looks = survey(source, num_workers=num_workers, bar=bar, keep=kept.__setitem__)
     assert [index for index, found in enumerate(looks) if isinstance(found, UserError)] == [1, 4]
     whole = [found for found in looks if isinstance(found, Look)]
     assert [found.width_px for found in whole] == [80] * 4
@@ -46,3 +47,5 @@ def test_broken_and_missing_pictures_are_told_in_their_places(tmp_path, num_work
         "border": (4, 3),
         "mean colour": (4, 3),
     }
+    assert sorted(kept) == [0, 2, 3, 5]
+    assert all((image_HWC == source.read(index)).all() for index, image_HWC in kept.items())

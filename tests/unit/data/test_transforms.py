@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.data.transforms import MAX_VIEWS, Augment, Preprocess, view
+from lesion.data.transforms import MAX_VIEWS, Preprocess, middle_square, training_px, view
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -56,32 +56,14 @@ def test_shrinking_takes_the_mean_of_each_area():
 
 
 def test_red_stays_red():
-    image_HWC = np.full((20, 33, 3), (255, 0, 0), np.uint8)
-    for transform in (Preprocess(16, HALF, HALF), Augment(16)):
-        red, green, blue = transform(image_HWC, np.random.SeedSequence(0)).reshape(-1, 3).mean(axis=0)
-        assert red > 180 and green < 40 and blue < 40
+    square_HWC = preprocess(np.full((20, 33, 3), (255, 0, 0), np.uint8), 16)
+    assert (square_HWC == (255, 0, 0)).all()
 
 
-def test_nothing_of_the_fixed_preprocessing_is_random():
-    image_HWC = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
-    squares = [Preprocess(16, HALF, HALF)(image_HWC, np.random.SeedSequence(seed)) for seed in range(5)]
-    assert all((square == squares[0]).all() for square in squares)
-
-
-def test_augmentation_follows_from_the_stream_alone():
-    image_HWC = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    augment = Augment(32)
-    first = [augment(image_HWC, np.random.SeedSequence([0, row])) for row in range(6)]
-    np.random.default_rng(1).random()
-    again = [Augment(32)(image_HWC, np.random.SeedSequence([0, row])) for row in reversed(range(6))][::-1]
-    np.testing.assert_array_equal(first, again)
-    assert len({square.tobytes() for square in first}) == 6
-    assert all(square.shape == (32, 32, 3) and square.dtype == np.uint8 for square in first)
-
-
-def test_augmentation_takes_any_size():
-    for shape in [(1, 1, 3), (1, 400, 3), (300, 2, 3), (33, 32, 3)]:
-        assert Augment(32)(np.zeros(shape, np.uint8), np.random.SeedSequence(0)).shape == (32, 32, 3)
+def test_the_square_to_crop_from_is_an_eighth_larger():
+    assert [training_px(side_px) for side_px in (224, 32, 260, 48)] == [256, 37, 297, 55]
+    image_HWC = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    np.testing.assert_array_equal(middle_square(image_HWC, 37), preprocess(image_HWC[:, 15:75], 37))
 
 
 def test_the_eight_views_are_those_of_numpy():

@@ -37,10 +37,10 @@ def batches_of(*sizes: int, seed: int = 0) -> list[Batch]:
     batches, start = [], 0
     for size in sizes:
         targets_NK = rng.integers(0, 2, (size, 1)).astype(np.float32)
-        noise = rng.integers(0, 100, (size, 3, 32, 32))
-        images_NCHW = (noise + 150 * targets_NK[:, :, None, None]).astype(np.uint8)
+        noise = rng.integers(0, 100, (size, 3, 32, 32)).transpose(0, 2, 3, 1)
+        images_NHWC = np.ascontiguousarray(noise + 150 * targets_NK[:, :, None, None], dtype=np.uint8)
         metadata_NM = rng.random((size, 2), np.float32)
-        batches.append(Batch(np.arange(start, start + size), images_NCHW, metadata_NM, targets_NK))
+        batches.append(Batch(np.arange(start, start + size), images_NHWC, metadata_NM, targets_NK))
         start += size
     return batches
 
@@ -74,7 +74,9 @@ def test_an_epoch_is_the_ten_line_loop_step_by_step():
         for step, batch in enumerate(batches):
             yield batch
             torch.manual_seed(int(np.random.SeedSequence([7, step, 1]).generate_state(1)[0]))  # dropout's, of the key
-            logits_NK = plain(torch.from_numpy(batch.images_NCHW), torch.from_numpy(batch.metadata_NM))
+            logits_NK = plain(
+                torch.from_numpy(batch.images_NHWC).permute(0, 3, 1, 2), torch.from_numpy(batch.metadata_NM)
+            )
             targets_NK = torch.from_numpy(batch.targets_NK)
             loss_NK = -(targets_NK * F.logsigmoid(logits_NK) + (1 - targets_NK) * F.logsigmoid(-logits_NK))
             weights = list(plain.parameters())
@@ -181,7 +183,7 @@ def test_predictions_come_in_the_batches_order_with_a_row_a_view():
     batches = [
         Batch(
             index_N,
-            np.stack([np.broadcast_to(corners + index, (3, 2, 2)) for index in index_N]).astype(np.uint8),
+            np.stack([np.broadcast_to((corners + index)[:, :, None], (2, 2, 3)) for index in index_N]).astype(np.uint8),
             index_N[:, None].astype(np.float32),
             np.zeros((len(index_N), 1), np.float32),
         )
@@ -205,7 +207,7 @@ def test_a_rows_prediction_does_not_depend_on_its_batch():
     network = network_of()
     (whole,) = batches_of(7)
     parts = [
-        Batch(whole.index_N[part], whole.images_NCHW[part], whole.metadata_NM[part], whole.targets_NK[part])
+        Batch(whole.index_N[part], whole.images_NHWC[part], whole.metadata_NM[part], whole.targets_NK[part])
         for part in (slice(0, 4), slice(4, 7))
     ]
     torch.testing.assert_close(

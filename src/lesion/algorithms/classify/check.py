@@ -38,6 +38,7 @@ from lesion.errors import UserError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Keep = Callable[[int, Pixels], None]
 Mask = NDArray[np.bool_]
 
 
@@ -63,10 +64,12 @@ def check_before_training(
     output: Path | None,
     num_workers: int,
     show_progress: bool,
+    keep: Keep | None = None,
 ) -> Checked:
     """What training starts from. Raises one UserError for all that is wrong, the cheapest questions first.
 
-    Either way check.json and check.html lie in `output` afterwards, unless that is None.
+    Either way check.json and check.html lie in `output` afterwards, unless that is None. `keep` is given each training
+    picture that can be read, and its row in `training`.
     """
     report = Report("Lesion: check before training")
     try:
@@ -77,6 +80,7 @@ def check_before_training(
             report=report,
             num_workers=num_workers,
             show_progress=show_progress,
+            keep=keep,
             stops_early=True,
         )
         assert checked is not None  # else something was wrong, and raised
@@ -105,6 +109,7 @@ def examine(
     report: Report,
     num_workers: int,
     show_progress: bool,
+    keep: Keep | None = None,
     stops_early: bool = False,
 ) -> Checked | None:
     """Asks all questions in their order and fills the report; None where something is wrong that nobody asked to mend.
@@ -127,7 +132,7 @@ def examine(
         raise_errors(findings)
         settle(config, Picked(training, np.flatnonzero(keep_S)), test)
 
-    looks = _look_at(training, test, num_workers=num_workers, show_progress=show_progress)
+    looks = _look_at(training, test, num_workers=num_workers, show_progress=show_progress, keep=keep)
     for part, one in tables.items():
         findings += unreadable(one, looks[part], part=part, is_dropped=config.on_bad_image == "drop")
         findings += picture_findings(one, looks[part], part=part, image_size=config.image_size)
@@ -152,18 +157,21 @@ def examine(
     report.shortcuts = shortcuts(plain_features(seen), asked_SQ, checked.held_FS)
     findings += shortcut_findings(report.shortcuts)
     _describe(report, checked, np.flatnonzero(keep_S))
-    return replace(checked, shortcuts=report.shortcuts)
+    return replace(checked, opened_S=np.flatnonzero(keep_S), shortcuts=report.shortcuts)
 
 
 def _look_at(
-    training: Source, test: Source | None, *, num_workers: int, show_progress: bool
+    training: Source, test: Source | None, *, num_workers: int, show_progress: bool, keep: Keep | None
 ) -> dict[Part, list[Look | UserError]]:
     sources: dict[Part, Source] = {"training": training}
     if test is not None:
         sources["test"] = test
     total = sum(len(source.table()) for source in sources.values())
     with tqdm(total=total, unit="picture", desc="check", disable=not show_progress) as bar:
-        return {part: survey(source, num_workers=num_workers, bar=bar) for part, source in sources.items()}
+        return {
+            part: survey(source, num_workers=num_workers, bar=bar, keep=keep if part == "training" else None)
+            for part, source in sources.items()
+        }
 
 
 def _are_readable(looks: Sequence[Look | UserError]) -> Mask:

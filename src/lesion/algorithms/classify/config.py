@@ -205,6 +205,11 @@ class ClassifyConfig(Hyperparameters):
     num_workers: Literal["auto"] | Annotated[int, Field(ge=0)] = tunable(
         "auto", doc="Threads that read and augment pictures; auto is one a core. Never changes the result."
     )
+    cache: Literal["auto", "off"] = tunable(
+        "auto",
+        doc="Keep the decoded pictures on the disk while the job runs: auto does where there is room, off decodes them "
+        "for every epoch. Never changes the result.",
+    )
     on_bad_image: Literal["error", "drop"] = tunable(
         "error",
         doc="When pictures are missing or unreadable: stop and name them, or leave their rows out and name them.",

@@ -31,9 +31,9 @@ from lesion.algorithms.classify.start import (
     size_of_epoch,
     start_training,
 )
+from lesion.data.augment import Augment
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import MetadataEncoder
-from lesion.data.transforms import Augment
 from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.loop import predict, train_one_epoch
 from lesion.engine.precision import Precision
@@ -127,7 +127,7 @@ def rows_of(fold: int, held_S: NDArray[np.bool_], shared: Shared) -> FoldRows:
     training_rows = [shared.metadata_rows[row] for row in training_S.tolist()]
     encoder = MetadataEncoder.fit(training_rows, shared.metadata_kinds, logs=shared.config.log_columns)
     features_SM, nothing_M = encoder.encode(shared.metadata_rows), encoder.encode([{}])[0]
-    dataset = Dataset(shared.source, features_SM, shared.targets_SK, nothing_M)
+    dataset = Dataset(shared.pictures, features_SM, shared.targets_SK, nothing_M)
     weights_K = class_weights(shared.config, shared.target, shared.targets_SK[training_S])
     return FoldRows(fold, training_S, np.flatnonzero(held_S), dataset, encoder, weights_K)
 
@@ -144,7 +144,7 @@ def run_epoch(
     batches = load(
         rows.dataset,
         order[training.sums.num_steps :],
-        partial(Augment, size_of_epoch(config, epoch)),
+        Augment(size_of_epoch(config, epoch)),
         num_workers=shared.num_workers,
         key=key,
         metadata_dropout=config.metadata_dropout,
@@ -172,7 +172,7 @@ def run_epoch(
 def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
     """The held-out rows, as prediction prepares them."""
     batches = ordered_batches(rows.held_S, shared.config.batch_size_validation)
-    return load(rows.dataset, batches, lambda: shared.preprocess, num_workers=shared.num_workers)
+    return load(rows.dataset, batches, num_workers=shared.num_workers)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.check.shortcuts import columns_that_give_away, refuse_answers
 from lesion.data.folds import Folds, assign_folds, check_folds, folds_from_column
@@ -17,10 +20,14 @@ from lesion.metrics import METRICS
 
 @dataclass(frozen=True)
 class Checked:
-    """A data set that can be trained on: the sets as they were mended, the question, and the folds."""
+    """A data set that can be trained on: the sets as they were mended, the question, and the folds.
+
+    `opened_S` says where the training rows stood before any was dropped.
+    """
 
     training: Source
     test: Source | None
+    opened_S: NDArray[np.intp]
     labels: Labels
     labelled: Labelled
     held_FS: Folds
@@ -53,7 +60,7 @@ def settle(config: ClassifyConfig, training: Source, test: Source | None) -> Che
     if config.on_leak != "warn":
         asked_SQ = labels.target.asked(labelled.targets_SK)
         refuse_answers(columns_that_give_away(rows, kinds, asked_SQ, held_FS), where=table.where)
-    return Checked(training, test, labels, labelled, held_FS, kinds, shortcuts={})
+    return Checked(training, test, np.arange(len(table)), labels, labelled, held_FS, kinds, shortcuts={})
 
 
 def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:

@@ -15,6 +15,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.data.cache import Pictures
 from lesion.data.loader import Dataset, load, ordered_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
@@ -40,6 +41,7 @@ class Shared:
 
     config: ClassifyConfig
     source: Source
+    pictures: Pictures  # the same rows, as squares
     targets_SK: NDArray[np.float32]
     metadata_rows: Sequence[Row]
     metadata_kinds: Mapping[str, Kind]
@@ -63,11 +65,11 @@ def backbone_features(shared: Shared) -> NDArray[np.float32] | None:
     is_all = config.epochs == 0
     rows_S = np.arange(len(shared.targets_SK))
     nothing_SM = np.zeros((len(rows_S), 0), dtype=np.float32)
-    dataset = Dataset(shared.source, nothing_SM, shared.targets_SK, nothing_SM[0])
+    dataset = Dataset(shared.pictures, nothing_SM, shared.targets_SK, nothing_SM[0])
     batches = ordered_batches(rows_S, config.batch_size_validation)
     return features(
         fresh_network(shared, num_metadata=0),
-        load(dataset, batches, lambda: shared.preprocess, num_workers=shared.num_workers),
+        load(dataset, batches, num_workers=shared.num_workers),
         shared.device,
         num_views=config.tta if is_all else 1,
         precision="fp32" if is_all else shared.precision,

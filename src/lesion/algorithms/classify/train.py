@@ -35,6 +35,7 @@ from lesion.algorithms.classify.results import (
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
 from lesion.algorithms.classify.start import Shared, backbone_features
+from lesion.data.cache import Cache
 from lesion.data.folds import Folds
 from lesion.data.labels import Labelled, Labels
 from lesion.data.table import SampleTable, Source
@@ -58,11 +59,14 @@ def train(job: Job, config: ClassifyConfig) -> None:
     `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for all that can
     be known by then.
     """
-    with join_peers(job.hosts, job.rank, job.stop) as peers:
-        cross_validate(job, config, peers)
+    with (
+        join_peers(job.hosts, job.rank, job.stop) as peers,
+        Cache(job.cache_dir, is_wanted=config.cache == "auto") as cache,
+    ):
+        cross_validate(job, config, peers, cache)
 
 
-def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
+def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache) -> None:
     """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     started = time.monotonic()
@@ -73,6 +77,8 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
 
     training, test = open_sources(config, job.channels)
     weights = checked_weights(config, job.channels.get("pretrained"))
+    preprocess = preprocess_for(config)
+    cache.reserve(len(training.table()), preprocess)
     checked = check_before_training(
         config,
         training,
@@ -80,6 +86,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
         output=job.output_dir if peers.is_leader else None,
         num_workers=num_workers,
         show_progress=job.show_progress,
+        keep=cache.keep,
     )
     labelled, held_FS = checked.labelled, checked.held_FS
     table = labelled.table
@@ -88,10 +95,11 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
     shared = Shared(
         config=config,
         source=checked.training,
+        pictures=cache.pictures(checked.training, checked.opened_S),
         targets_SK=labelled.targets_SK,
         metadata_rows=table.metadata_rows(),
         metadata_kinds=checked.kinds,
-        preprocess=preprocess_for(config),
+        preprocess=preprocess,
         target=labelled.target,
         weights=weights,
         device=device,
@@ -178,7 +186,9 @@ def predict_test(
 
 def fingerprint(config: ClassifyConfig, precision: Precision, table: SampleTable, held_FS: Folds) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    settings = {name: value for name, value in config.as_json().items() if name not in {"device", "num_workers"}}
+    settings = {
+        name: value for name, value in config.as_json().items() if name not in {"device", "num_workers", "cache"}
+    }
     versions = {package: importlib.metadata.version(package) for package in ("lesion", "torch", "timm")}
     rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
     return {**settings, **versions, "precision": precision, "data": rows}
