@@ -5,11 +5,12 @@ from __future__ import annotations
 import resource
 import shutil
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 import lesion
 from lesion.engine.checkpoint import Checkpoints, State, code_digest
@@ -50,14 +51,14 @@ def large() -> State:
 
 
 def test_a_state_is_kept_as_it_was_when_it_was_saved(tmp_path):
-    """Of a size that the next steps are quicker than the disk."""
-    weight, history = torch.zeros(2_000_000), [{"loss": 1.0}]
+    """Of a size and order in memory that make writing slower than the next steps."""
+    weight, history = torch.zeros(3000, 2000).T, [{"loss": 1.0}]
     kept = checkpoints(tmp_path)
     kept.save("fold_0", State({"weight": weight}, {"history": history}))
-    for step in range(20):
-        weight += step + 1
     history[0]["loss"] = 2.0
     history.append({"loss": 3.0})
+    for step in range(20):
+        weight += step + 1
     found = kept.load("fold_0")
     assert found.tensors["weight"].count_nonzero() == 0
     assert found.values["history"] == [{"loss": 1.0}]
@@ -195,8 +196,6 @@ def test_files_of_others_are_neither_read_nor_taken_away(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"no state at all", b"\x02\0\0\0\0\0\0\0{}"])
 @pytest.mark.parametrize("fits", [True, False], ids=["digest fits", "digest does not fit"])
 def test_a_file_with_a_states_name_and_no_state_in_it_is_passed_over(tmp_path, content, fits, caplog):
-    from hashlib import sha256
-
     with checkpoints(tmp_path) as kept:
         kept.save("fold_0", state(1))
     digest = sha256(content).hexdigest()[:16] if fits else "0" * 16
@@ -208,7 +207,8 @@ def test_a_file_with_a_states_name_and_no_state_in_it_is_passed_over(tmp_path, c
 def test_tensors_of_others_under_a_states_name_are_passed_over(tmp_path):
     with checkpoints(tmp_path) as kept:
         kept.save("fold_0", state(1))
-    save_file({"weight": torch.ones(3)}, tmp_path / "fold_0.000009.0123456789abcdef.safetensors")
+    content = to_bytes({"weight": torch.ones(3)})
+    (tmp_path / f"fold_0.000009.{sha256(content).hexdigest()[:16]}.safetensors").write_bytes(content)
     assert number_of(checkpoints(tmp_path).load("fold_0")) == 1
 
 
