@@ -4,8 +4,9 @@
     python benchmarks/kills.py --jobs 3 --seed 1 --set epochs=2
 
 Each job is killed one to three times, by SIGKILL (as when the machine goes: all processes at once) or by SIGTERM (as
-when it is taken back), then runs to its end; the fold's weights and oof.csv are compared by sha256. The pictures are
-drawn. Prints one JSON line; ends with 1 if any job differs. Dated copies lie in benchmarks/results/.
+when it is taken back), then runs to its end; the folds' weights and oof.csv are compared by sha256. Four of five
+instants lie in the time of training, the others before. The pictures are drawn. Prints one JSON line; ends with 1 if any
+job differs. Dated copies lie in benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ SETTINGS: dict[str, Any] = {
     "tta": 1,
     "checkpoint_interval_s": 0,  # a state as often as the disk takes them, so that kills fall beside and into writing
 }
+BEGINS = "fold=0 rows="  # training does, with the log's next line
 GOES_ON = re.compile(r"fold=\d+ (?:goes on in epoch=\d+ after step=\d+|was finished before)")
 
 
@@ -57,17 +59,22 @@ def main() -> None:
         [*LESION, "sample-data", str(data), "--num-images", str(args.num_images)], stdout=sys.stderr, check=True
     )
 
-    started = time.monotonic()
     whole = lay_out(args.root / "whole", data, settings)
-    run(whole, None)
-    seconds, expected = time.monotonic() - started, digests(whole)
+    seconds = [time.monotonic()]
+    process = start(whole)
+    wait_for_training(process, whole, 0)
+    seconds.append(time.monotonic())
+    end(process, whole)
+    seconds.append(time.monotonic())
+    spans = {"start": seconds[1] - seconds[0], "training": seconds[2] - seconds[1]}
+    expected = digests(whole)
     rng, jobs = random.Random(args.seed), []
     for number in range(1, args.jobs + 1):
         kills: list[dict[str, Any]] = []
         while not kills:  # an instant may come after the end
             shutil.rmtree(args.root / "job", ignore_errors=True)
             root = lay_out(args.root / "job", data, settings)
-            kills = kill_and_finish(root, rng, seconds)
+            kills = kill_and_finish(root, rng, spans)
         went_on = GOES_ON.findall((root / "log").read_text())
         jobs.append({"kills": kills, "went_on": went_on, "is_equal": digests(root) == expected})
         print(number, json.dumps(jobs[-1]), file=sys.stderr, flush=True)
@@ -78,8 +85,9 @@ def main() -> None:
         "torch": torch.__version__,
         "settings": settings,
         "seed": args.seed,
-        "unbroken_s": round(seconds, 1),
+        "unbroken_s": {name: round(span, 1) for name, span in spans.items()},
         "kills": sum(len(job["kills"]) for job in jobs),
+        "states_gone_on_from": sum(len(job["went_on"]) for job in jobs),
         "jobs": len(jobs),
         "equal": num_equal,
         "of_each": jobs,
@@ -99,39 +107,53 @@ def lay_out(root: Path, data: Path, settings: dict[str, Any]) -> Path:
     return root
 
 
-def kill_and_finish(root: Path, rng: random.Random, seconds: float) -> list[dict[str, Any]]:
+def kill_and_finish(root: Path, rng: random.Random, spans: dict[str, float]) -> list[dict[str, Any]]:
     """Starts the job until it has been killed often enough, then lets it end; how it was killed."""
     kills = []
     for _ in range(rng.choice([1, 1, 2, 3])):
         number = rng.choice([signal.SIGKILL, signal.SIGTERM])
-        instant_s = round(rng.uniform(0.0, seconds), 3)
-        if not run(root, (number, instant_s)):
+        since = rng.choice(["start", *["training"] * 4])
+        after_s = round(rng.uniform(0.0, spans[since]), 3)
+        log_size = (root / "log").stat().st_size if (root / "log").exists() else 0
+        process = start(root)
+        if since == "training":
+            wait_for_training(process, root, log_size)
+        if not kill(process, number, after_s):
+            end(process, root)
             return kills
-        kills.append({"signal": number.name, "after_s": instant_s})
-    run(root, None)
+        kills.append({"signal": number.name, "since": since, "after_s": after_s})
+    end(start(root), root)
     return kills
 
 
-def run(root: Path, kill: tuple[signal.Signals, float] | None) -> bool:
-    """Runs the job to its end or its kill (signal, seconds after its start); whether it was killed."""
+def start(root: Path) -> subprocess.Popen[bytes]:
+    """The job, in a session of its own."""
     with (root / "log").open("a") as log:
-        process = subprocess.Popen(
-            [*LESION, "train", "--root", str(root), "--no-progress"], stdout=log, stderr=log, start_new_session=True
-        )
-    is_killed = False
-    if kill is not None:
-        number, instant_s = kill
-        try:
-            process.wait(instant_s)
-        except subprocess.TimeoutExpired:
-            if number == signal.SIGKILL:
-                os.killpg(process.pid, number)  # its own session: the parent and the training process at once
-            else:
-                process.send_signal(number)
-            is_killed = process.wait() in {-number, 128 + number}  # the first before Python has its handlers
-    if process.wait() != 0 and not is_killed:
+        command = [*LESION, "train", "--root", str(root), "--no-progress"]
+        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+
+def wait_for_training(process: subprocess.Popen[bytes], root: Path, log_size: int) -> None:
+    """Returns when the job's log says, behind the first `log_size` bytes, that training begins."""
+    while process.poll() is None and BEGINS not in (root / "log").read_bytes()[log_size:].decode():
+        time.sleep(0.01)
+
+
+def kill(process: subprocess.Popen[bytes], number: signal.Signals, after_s: float) -> bool:
+    """Whether the job was still there after so long, and ended by the signal."""
+    try:
+        process.wait(after_s)
+    except subprocess.TimeoutExpired:
+        if number == signal.SIGKILL:
+            os.killpg(process.pid, number)  # the parent and the training process at once
+        else:
+            process.send_signal(number)
+    return process.wait() in {-number, 128 + number}  # the first before Python has its handlers
+
+
+def end(process: subprocess.Popen[bytes], root: Path) -> None:
+    if process.wait() != 0:
         sys.exit(f"the job under {root} ended with {process.returncode}:\n{(root / 'log').read_text()[-4000:]}")
-    return is_killed
 
 
 def digests(root: Path) -> dict[str, str]:
