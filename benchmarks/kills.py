@@ -5,8 +5,8 @@
 
 Each job is killed one to three times, by SIGKILL (as when the machine goes: all processes at once) or by SIGTERM (as
 when it is taken back), then runs to its end; the folds' weights and oof.csv are compared by sha256. Four of five
-instants lie in the time of training, the others before. The pictures are drawn. Prints one JSON line; ends with 1 if any
-job differs. Dated copies lie in benchmarks/results/.
+instants lie in the time of training, the others before. The pictures are drawn. Prints one JSON line; ends with 1 if
+any job differs. Dated copies lie in benchmarks/results/.
 """
 
 from __future__ import annotations
