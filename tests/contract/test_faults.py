@@ -187,6 +187,8 @@ ELSEWHERE = {
     "device": "test_device_is_used",
     "on_bad_image": "test_train_contract.py",
     "on_leak": "test_check.py",
+    "checkpoint_interval_s": "test_resume.py",
+    "on_foreign_checkpoint": "test_resume.py",
     "slide_score": "test_slide_scores.py",
     "slide_top_k": "test_slide_scores.py",
 }

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lesion.algorithms.classify.train import train
 from lesion.engine.checkpoint import State
 from lesion.sagemaker import read_job
 from lesion.stop import Stop
-from processes import LESION, children, wait_for_text
+from processes import LESION, children, lesion, wait_for_text, wait_until
 
 SETTINGS = {"epochs": 3}
 
@@ -34,7 +35,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of the same job, killed in the middle of its second fold. To be copied, not to be written to."""
     root = small_job(tmp_path_factory.mktemp("stopped"), **SETTINGS)
-    assert stop(root, "fold=1 epoch=1", signal.SIGKILL) == 137
+    assert stop(root, "fold=1 epoch=1", signal.SIGKILL, has_states=("fold_1.step", 2)) == 137
     return root
 
 
@@ -44,12 +45,13 @@ def half_done(stopped: Path, tmp_path: Path) -> Path:
     return tmp_path / "job"
 
 
-def stop(root: Path, text: str, number: signal.Signals) -> int:
-    """Runs the job and signals it as soon as its log holds `text`; the exit code."""
-    log = root / "log"
+def stop(root: Path, text: str, number: signal.Signals, *, has_states: tuple[str, int] = ("", 0)) -> int:
+    """Runs the job and signals it as soon as its log holds `text`, and its folder states of a name; the exit code."""
+    log, (name, num_states) = root / "log", has_states
     with log.open("w") as output:
         parent = subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
     wait_for_text(log, text)
+    wait_until(lambda: len(states(root, name)) >= num_states, f"no {num_states} states of {name}", log.read_text)
     if number == signal.SIGKILL:  # as when the machine goes: both at once, nothing can be tidied up
         for process in (*children(parent.pid), parent.pid):
             subprocess.run(["kill", "-KILL", str(process)], check=True)
@@ -67,8 +69,8 @@ def finish(root: Path) -> str:
     return ended.stdout
 
 
-def states(root: Path) -> list[Path]:
-    return sorted((root / "checkpoints").glob("*.safetensors"))
+def states(root: Path, name: str = "") -> list[Path]:
+    return sorted(read_job(root).checkpoint_dir.glob(f"{name}*.safetensors"))
 
 
 def assert_equal(resumed: Trained, whole: Trained) -> None:
@@ -214,5 +216,75 @@ def test_states_lie_where_the_platform_says(tmp_path):
     root = small_job(tmp_path / "job", **SETTINGS)
     folder = tmp_path / "elsewhere"
     (root / "input" / "config" / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(folder)}))
-    stop(root, "fold=0 epoch=0", signal.SIGKILL)
+    stop(root, "fold=0 epoch=0", signal.SIGKILL, has_states=("fold_0.step", 1))
     assert list(folder.glob("fold_0.step.*.safetensors"))
+
+
+def test_states_of_another_job_are_set_aside_where_that_is_asked_for(half_done, whole):
+    hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
+    names = [path.name for path in states(half_done)]
+    changes = {"weight_decay": 0.1, "on_foreign_checkpoint": "set_aside"}
+    write_hyperparameters(half_done, {**hyperparameters, **changes})
+    said = finish(half_done)
+    assert "another job: weight_decay was 0.0 and is 0.1; 3 files go to" in said
+    assert "goes on" not in said and "was finished before" not in said
+    assert sorted(path.name for path in (half_done / "checkpoints" / "set_aside").iterdir()) == names
+    assert Trained(half_done).digests != whole.digests
+
+
+class KilledAtOnce(Stop):
+    """Ends a job after its first step without having been asked to stop, so that nothing is saved for that."""
+
+    def check(self) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("interval_s", "num_steps"), [(0, [1]), (300, [])])
+def test_the_interval_says_how_often_a_state_is_kept_within_an_epoch(tmp_path, interval_s, num_steps):
+    root = small_job(tmp_path, batch_size_train=4, checkpoint_interval_s=interval_s)
+    job = replace(read_job(root), stop=KilledAtOnce())
+    with pytest.raises(KeyboardInterrupt):
+        train(job, ClassifyConfig.parse(job.hyperparameters))
+    assert [State.from_bytes(path.read_bytes()).values["num_steps"] for path in states(root)] == num_steps
+
+
+def test_what_never_changes_the_result_may_change_between_two_runs(half_done, whole):
+    hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
+    changes = {"num_workers": 1, "checkpoint_interval_s": 0, "on_foreign_checkpoint": "set_aside"}
+    write_hyperparameters(half_done, {**hyperparameters, **changes})
+    assert "fold=1 goes on in epoch=2 after step=0" in finish(half_done)
+    assert_equal(Trained(half_done), whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 1 MiB; a test may give it more room."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a full disk needs the right to mount one: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_job_in_words_and_with_room_again_it_goes_on(tmp_path, whole, stopped, small_disk):
+    """There is room for two states and a half: the second epoch's end is kept, the third's is not."""
+    size = states(stopped)[-1].stat().st_size
+
+    def resize(num_states: float) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={int(num_states * size)}", str(small_disk)], check=True)
+
+    root = small_job(tmp_path / "job", **SETTINGS)
+    (root / "input" / "config" / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(small_disk)}))
+    resize(2.5)
+    ended = lesion("train", "--root", root)
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    failure = (root / "output" / "failure").read_text()
+    assert "checkpoint could not be written: No space left on device" in failure and "Free disk space" in failure
+    assert [path.name.split(".0")[0] for path in small_disk.iterdir()] == ["fold_0.step"] * 2  # and no half a file
+    resize(10)
+    assert "fold=0 goes on in epoch=2 after step=0" in finish(root)
+    assert_equal(Trained(root), whole)

@@ -1,24 +1,30 @@
 """Checkpoint: what a job that was killed goes on from. One file a state, complete or absent, its digest in its name.
 
 A state is tensors and JSON in one safetensors file: nothing is unpickled, a torn file is known by its digest, and a
-file of another job by the fingerprint inside.
+file of another job by the fingerprint inside. Whoever trains waits for a copy in memory; a thread of our own writes it.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
+from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Literal, Self
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+import lesion
 from lesion.errors import PlatformError, UserError
 from lesion.files import PART, make_folder, write_atomic
 from lesion.stop import Stop
@@ -27,7 +33,10 @@ log = logging.getLogger(__name__)
 
 GENERATIONS = 2  # states kept of one name: the last, and the one before for the case that the last is torn
 DIGEST_CHARACTERS = 16
-INTERVAL_S = 300  # what a machine that goes without a word may cost, at most, within an epoch
+STATE_FILE = re.compile(
+    rf"(?P<name>.+)\.(?P<generation>[0-9]{{6,}})\.(?P<digest>[0-9a-f]{{{DIGEST_CHARACTERS}}})\.safetensors"
+)
+SET_ASIDE = "set_aside"  # the folder in the folder for states of another job
 UPLOADING = ".sagemaker-uploading"  # the mark beside a file that SageMaker is copying
 
 
@@ -46,6 +55,11 @@ class State:
             if name.startswith(f"{prefix}.")
         }
 
+    def copied(self) -> State:
+        """The same in memory of its own: what is trained on may change at once."""
+        tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.tensors.items()}
+        return State(tensors, copy.deepcopy(dict(self.values)))
+
     def to_bytes(self) -> bytes:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
         return tensors_to_bytes(tensors, {"values": json.dumps(self.values)})
@@ -57,84 +71,172 @@ class State:
 
 
 class Checkpoints:
-    """The states of one job, by name, under one folder. `fingerprint` tells this job from others: JSON by name."""
+    """The states of one job, by name, under one folder. `fingerprint` tells this job from others: JSON by name.
 
-    def __init__(self, folder: Path, fingerprint: Mapping[str, Any], stop: Stop) -> None:
-        self._folder, self._stop = folder, stop
+    One state at most is being written; why it could not be comes up with the next call that would wait for it. As a
+    context, what was saved is on disk when it is left, however it is left.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        fingerprint: Mapping[str, Any],
+        stop: Stop,
+        *,
+        interval_s: float,
+        on_foreign: Literal["error", "set_aside"] = "error",
+    ) -> None:
+        """Raises UserError when states of another job lie there, unless they are to be set aside."""
+        self._folder, self._stop, self._interval_s = folder, stop, interval_s
         self._saved_at = time.monotonic()
-        self._fingerprint = json.loads(json.dumps(fingerprint))  # as it will come back
+        self._writer = futures.ThreadPoolExecutor(1, "checkpoint")
+        self._writing: futures.Future[None] | None = None
+        code = code_digest(Path(lesion.__file__).parent)
+        self._fingerprint = json.loads(json.dumps({**fingerprint, "code": code}))  # as it will come back
         make_folder(folder)
         for part in folder.glob(f"*.safetensors{PART}"):  # a write that was killed
             part.unlink(missing_ok=True)
+        self._treat_foreign(on_foreign)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.wait()
+        except PlatformError as failed:
+            if not isinstance(error, Exception):  # a job that is stopped hears that it cannot go on from here
+                raise
+            log.error("%s", failed)  # the job has failed already, and says why
 
     def save(self, name: str, state: State) -> None:
-        """Keeps `state` as the newest of `name`. Raises PlatformError when the disk refuses."""
-        content = State(state.tensors, {"fingerprint": self._fingerprint, **state.values}).to_bytes()
-        newest = max((generation for generation, _ in self._files(name)), default=-1) + 1
-        digest = hashlib.sha256(content).hexdigest()[:DIGEST_CHARACTERS]
-        try:
-            write_atomic(self._folder / f"{name}.{newest:06d}.{digest}.safetensors", content)
-        except OSError as error:
-            raise PlatformError(
-                f"the checkpoint could not be written: {error.strerror}", where=self._folder, do="Free disk space."
-            ) from error
-        self._forget(name, keep=GENERATIONS)
+        """Keeps `state`, as it is now, as the newest of `name`. Raises PlatformError when the disk refused the last."""
+        self.wait()  # so that one copy at most is in memory
+        state = State(state.tensors, {"fingerprint": self._fingerprint, **state.values}).copied()
+        self._writing = self._writer.submit(self._write, name, state)
         self._saved_at = time.monotonic()
 
     def after_step(self, name: str, state: Callable[[], State]) -> None:
         """Saves now and then, and when the job is to stop; then it stops, by a KeyboardInterrupt."""
-        if self._stop.is_requested or time.monotonic() - self._saved_at > INTERVAL_S:
+        is_stopping = self._stop.is_requested
+        is_free = self._writing is None or self._writing.done()
+        if is_stopping or (is_free and time.monotonic() - self._saved_at >= self._interval_s):
             self.save(name, state())
+        if is_stopping:
+            self.wait()
         self._stop.check()
 
+    def wait(self) -> None:
+        """Returns when what was saved is on disk. Raises PlatformError when the disk refuses."""
+        if self._writing is not None:
+            futures.wait([self._writing])
+            writing, self._writing = self._writing, None  # an error is told once
+            writing.result()
+
     def load(self, name: str) -> State | None:
-        """The newest whole state of `name`; None if there is none. Raises UserError for one of another job."""
-        for _, path in self._files(name):
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest()[:DIGEST_CHARACTERS] != path.name.split(".")[-2]:
-                log.warning("checkpoint=%s torn, so the one before is taken", path.name)
-                continue
-            state = State.from_bytes(content)
-            self._check(state.values["fingerprint"])
-            return state
-        return None
+        """The newest whole state of `name`; None if there is none."""
+        self.wait()
+        whole = (state for _, path in self._files(name) if (state := _read(path)) is not None)
+        return next(whole, None)
 
     def remove(self, name: str) -> None:
-        """Takes away all states of `name`."""
+        """Takes away all states of `name`, once what was saved before is on disk."""
+        self.wait()
         self._forget(name, keep=0)
 
     def clear(self) -> None:
         """Takes away the states of all names: the job is done, and the next one in this folder is another."""
-        for path in self._folder.glob(f"*.{'?' * 6}.{'?' * DIGEST_CHARACTERS}.safetensors"):
+        self.wait()
+        for _, path in self._files():
             path.unlink(missing_ok=True)
 
-    def _files(self, name: str) -> list[tuple[int, Path]]:
-        """Generation and file of each state of `name`, newest first; marks and strangers are no states."""
-        files = [
-            (int(generation), path)
-            for path in self._folder.glob(f"{name}.*.safetensors")
-            if (generation := path.name.removeprefix(f"{name}.").split(".")[0]).isdecimal()
-        ]
-        return sorted(files, reverse=True)
+    def _write(self, name: str, state: State) -> None:
+        content = state.to_bytes()
+        try:
+            newest = max((generation for generation, _ in self._files(name)), default=-1) + 1
+            write_atomic(self._folder / f"{name}.{newest:06d}.{_digest(content)}.safetensors", content)
+            self._forget(name, keep=GENERATIONS)
+        except OSError as error:
+            raise PlatformError(
+                f"the checkpoint could not be written: {error.strerror}", where=self._folder, do="Free disk space."
+            ) from error
+
+    def _files(self, name: str | None = None) -> list[tuple[int, Path]]:
+        """Generation and file of each state of `name`, or of all, newest first; marks and strangers are no states."""
+        return sorted(
+            (
+                (int(match["generation"]), path)
+                for path in self._folder.iterdir()
+                if (match := STATE_FILE.fullmatch(path.name)) and name in {None, match["name"]} and path.is_file()
+            ),
+            reverse=True,
+        )
 
     def _forget(self, name: str, *, keep: int) -> None:
         for _, path in self._files(name)[keep:]:
             if not path.with_name(path.name + UPLOADING).exists():  # the copier fails when its file goes
                 path.unlink(missing_ok=True)
 
-    def _check(self, other: Mapping[str, Any]) -> None:
+    def _treat_foreign(self, policy: Literal["error", "set_aside"]) -> None:
+        foreign = {path: difference for _, path in self._files() if (difference := self._difference(path))}
+        if not foreign:
+            return
+        reason = f"the checkpoints are of another job: {next(iter(foreign.values()))}"
+        if policy == "error":
+            raise UserError(
+                reason,
+                where=self._folder,
+                do="Give this job another checkpoint_s3_uri, or empty the folder or set "
+                "on_foreign_checkpoint=set_aside to start afresh.",
+                kind="checkpoint",
+            )
+        aside = self._folder / SET_ASIDE
+        log.warning("%s; %d files go to %s, and what lay there goes", reason, len(foreign), aside)
+        make_folder(aside)
+        for path in aside.iterdir():
+            if STATE_FILE.fullmatch(path.name):
+                path.unlink()
+        for path in foreign:
+            path.replace(aside / path.name)
+
+    def _difference(self, path: Path) -> str:
+        """What tells a state's job from this one, in words; nothing of ours, or of a file that says nothing whole."""
+        try:
+            with safe_open(path, "pt") as file:
+                other = json.loads(file.metadata()["values"])["fingerprint"]
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return ""
         changed = [
             f"{name} was {_short(other.get(name))} and is {_short(value)}"
             for name, value in self._fingerprint.items()
             if other.get(name) != value
         ]
-        if changed:
-            raise UserError(
-                f"the checkpoints are of another job: {'; '.join(changed)}",
-                where=self._folder,
-                do="Give this job another checkpoint_s3_uri, or empty the folder to start afresh.",
-                kind="checkpoint",
-            )
+        return "; ".join(changed) if changed and _read(path) is not None else ""
+
+
+def code_digest(package: Path) -> str:
+    """The code itself: a version's number stays while the code is worked on."""
+    sources = sorted(package.rglob("*.py"))
+    named = (f"{path.relative_to(package)}\n".encode() + path.read_bytes() for path in sources)
+    return _digest(b"".join(named))
+
+
+def _read(path: Path) -> State | None:
+    """The state in a file; None where it is torn or cannot be read."""
+    try:
+        content = path.read_bytes()
+        if _digest(content) == path.name.split(".")[-2]:
+            return State.from_bytes(content)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        log.warning("checkpoint=%s no state that can be read: %s", path.name, error)
+    log.warning("checkpoint=%s torn, so the one before is taken", path.name)
+    return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def _metadata(content: bytes) -> dict[str, str]:

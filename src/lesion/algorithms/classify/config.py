@@ -219,6 +219,17 @@ class ClassifyConfig(Hyperparameters):
         doc="When training rows share a patient or a copy of a picture with rows that judge them: stop and name them, "
         "leave training rows out, go on, or keep groups that share a picture in one fold.",
     )
+    checkpoint_interval_s: float = tunable(
+        300,
+        ge=0,
+        doc="Seconds of training between two saves within an epoch, whose end is saved too: what a machine that goes "
+        "without a word costs. Never changes the result.",
+    )
+    on_foreign_checkpoint: Literal["error", "set_aside"] = tunable(
+        "error",
+        doc="When the checkpoint folder holds another job's states (other data, settings, versions): stop and say what "
+        "differs, or move them into its `set_aside` folder and start afresh.",
+    )
     seed: int = tunable(0, ge=0, lt=2**32, doc="Same seed, data and settings: same result.")
 
     @property

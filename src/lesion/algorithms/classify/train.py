@@ -106,12 +106,19 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         precision=precision,
         num_workers=num_workers,
     )
-    checkpoints = Checkpoints(job.checkpoint_dir, fingerprint(config, precision, table, held_FS), job.stop)
+    checkpoints = Checkpoints(
+        job.checkpoint_dir,
+        fingerprint(config, precision, table, held_FS),
+        job.stop,
+        interval_s=config.checkpoint_interval_s,
+        on_foreign=config.on_foreign_checkpoint,
+    )
     features_VSD = backbone_features(shared)
     folds = peers.share(list(enumerate(held_FS)))
     results: list[FoldResult] = []
     try:
-        with tqdm(total=config.epochs * len(table) * len(folds), unit="picture", disable=not job.show_progress) as bar:
+        num_pictures = config.epochs * len(table) * len(folds)
+        with checkpoints, tqdm(total=num_pictures, unit="picture", disable=not job.show_progress) as bar:
             for fold, held_S in folds:
                 results.append(run_fold(fold, held_S, shared, features_VSD, checkpoints, stop=job.stop, bar=bar))
         contents = peers.gather([result.state().to_bytes() for result in results])
@@ -186,10 +193,10 @@ def predict_test(
 
 def fingerprint(config: ClassifyConfig, precision: Precision, table: SampleTable, held_FS: Folds) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    settings = {
-        name: value for name, value in config.as_json().items() if name not in {"device", "num_workers", "cache"}
-    }
-    versions = {package: importlib.metadata.version(package) for package in ("lesion", "torch", "timm")}
+    without_effect = {"cache", "device", "num_workers", "checkpoint_interval_s", "on_foreign_checkpoint"}
+    settings = {name: value for name, value in config.as_json().items() if name not in without_effect}
+    packages = ("lesion", "torch", "timm", "numpy", "albumentations", "opencv-python-headless")
+    versions = {package: importlib.metadata.version(package) for package in packages}
     rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
     return {**settings, **versions, "precision": precision, "data": rows}
 
