@@ -48,6 +48,29 @@ def wait_for_text(path: Path, text: str) -> None:
     wait_until(lambda: text in path.read_text(), f"'{text}' did not come", path.read_text)
 
 
+def stop(root: Path, text: str, number: signal.Signals) -> int:
+    """Runs the job and signals it as soon as its log holds `text`; the exit code."""
+    log = root / "log"
+    with log.open("w") as output:
+        parent = subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
+    wait_for_text(log, text)
+    if number == signal.SIGKILL:  # as when the machine goes: both at once, nothing can be tidied up
+        for process in (*children(parent.pid), parent.pid):
+            subprocess.run(["kill", "-KILL", str(process)], check=True)
+    else:
+        parent.send_signal(number)
+    return parent.wait(60) % 256 if number != signal.SIGKILL else 128 - parent.wait(60)
+
+
+def finish(root: Path) -> str:
+    """Runs the job to its end; what it said."""
+    ended = subprocess.run(
+        [*LESION, "train", "--root", str(root)], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -29,6 +29,7 @@ class Job:
     model_dir: Path
     output_dir: Path
     checkpoint_dir: Path
+    tensorboard_dir: Path
     num_cores: int
     hosts: Sequence[str] = ("localhost",)  # of the whole job, sorted: the first leads
     rank: int = 0  # this host's place among them

@@ -8,7 +8,6 @@ Nothing is carried from one fold to the next.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,9 +34,10 @@ from lesion.engine.optim import create_optimizer, create_scheduler, learning_rat
 from lesion.engine.stopping import BestEpoch
 from lesion.engine.training import Training, set_random_state
 from lesion.errors import UserError
-from lesion.metrics import METRICS, REPORTED
+from lesion.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.weights import load_weights
+from lesion.report.watch import Watch
 from lesion.stop import Stop
 from lesion.targets import Target, Weights
 
@@ -61,7 +61,14 @@ class Shared:
 
 
 def run_fold(
-    fold: int, held_S: NDArray[np.bool_], shared: Shared, checkpoints: Checkpoints, *, stop: Stop, bar: tqdm[Any]
+    fold: int,
+    held_S: NDArray[np.bool_],
+    shared: Shared,
+    checkpoints: Checkpoints,
+    *,
+    stop: Stop,
+    bar: tqdm[Any],
+    watch: Watch,
 ) -> FoldResult:
     """Trains until the epochs are over or the metric stops rising, keeps the best epoch, predicts what was held out.
 
@@ -95,8 +102,8 @@ def run_fold(
         training.restore(state)
         log.info("fold=%d goes on in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
         bar.update(len(training.history) * len(held_S) + training.sums.num_samples)
+    watch.begin(fold, training.history)
     while len(training.history) < config.epochs and not best.should_stop:
-        started = time.monotonic()
         epoch = len(training.history)
         key = (config.seed, fold, epoch)
         order = training_batches(training_S, config.batch_size_train, seed=config.seed, fold=fold, epoch=epoch)
@@ -113,7 +120,7 @@ def run_fold(
             set_random_state(training.random_state)
             train_loss = train_one_epoch(
                 network,
-                counted(batches, bar),
+                watch.training(counted(batches, bar), epoch),
                 partial(target.loss, weights_K=weights_K),
                 optimizer,
                 shared.device,
@@ -123,18 +130,20 @@ def run_fold(
         training.sums, training.random_state = EpochSums(), {}
         scores = score(network, counted(held(), bar), shared, num_views=1)[2]
         best.update(epoch, scores[config.metric], network)
-        row = {"fold": fold, "epoch": epoch, "lr": learning_rate(optimizer), "train_loss": train_loss, **scores}
+        row = {
+            **{"fold": fold, "epoch": epoch, "lr": learning_rate(optimizer), "train_loss": train_loss, **scores},
+            **watch.speed(len(held_S) - num_done),
+        }
         training.history.append(row)
         scheduler.step(scores[config.metric])
         checkpoints.save(unfinished, training.state())
-        report_epoch(row, num_pictures=len(held_S) - num_done, seconds=time.monotonic() - started)
+        watch.epoch(row, num_pictures=len(held_S), is_last=best.should_stop)
     bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(held_S)
 
     network.load_state_dict(best.weights)
     index_S, probs_SK, scores = score(network, held(), shared, num_views=config.tta)
     log.info("fold=%d best_epoch=%d rows=%d", fold, best.epoch, len(index_S))
-    for name, value in scores.items():
-        log.info(REPORTED[f"fold:{name}"].line(value))
+    watch.end(target, shared.targets_SK[index_S], probs_SK, scores)
     result = FoldResult(fold, best.weights, encoder, index_S, probs_SK, best.epoch, scores, training.history)
     checkpoints.save(finished, result.state())
     checkpoints.remove(unfinished)
@@ -194,11 +203,3 @@ def counted(batches: Iterable[Batch], bar: tqdm[Any]) -> Iterator[Batch]:
     for batch in batches:
         yield batch
         bar.update(len(batch.index_N))
-
-
-def report_epoch(row: Mapping[str, Any], *, num_pictures: int, seconds: float) -> None:
-    """One line for people, then one a metric for SageMaker."""
-    log.info("fold=%d epoch=%d lr=%.1e images_per_s=%.0f", row["fold"], row["epoch"], row["lr"], num_pictures / seconds)
-    for name, value in row.items():
-        if f"epoch:{name}" in REPORTED:
-            log.info(REPORTED[f"epoch:{name}"].line(value))
