@@ -98,7 +98,8 @@ def test_a_fold_that_goes_on_has_every_epoch_once(tmp_path, machine):
     finish(root)
     seen, resumed = runs(root), Trained(root)
     assert_is_history(seen["fold_1"], resumed.history.query("fold == 1"))
-    assert [event.step for event in seen["fold_1"].Images("training pictures")] == [2]
+    [pictures] = seen["fold_1"].Images("training pictures")
+    assert pictures.step in {1, 2}  # the epoch it went on in; whether the one before was saved is chance
     assert list(points(seen["fold_1"], "fold").index) == [0]
     if machine == "the same machine":
         assert len(list((root / "output" / "tensorboard" / "fold_0").iterdir())) == 1  # it is not told again
