@@ -30,6 +30,8 @@ import sklearn.metrics
 import sklearn.model_selection
 import sklearn.pipeline
 import sklearn.preprocessing
+import tensorboardX.event_file_writer
+import tensorboardX.summary
 import timm
 import torch
 import torchvision  # noqa: F401
@@ -46,6 +48,7 @@ sklearn.pipeline.make_pipeline(sklearn.preprocessing.StandardScaler(), sklearn.l
 )
 albumentations.Compose([albumentations.HorizontalFlip()])(image=np.zeros((8, 8, 3), np.uint8))
 matplotlib.figure.Figure().savefig("/dev/null", format="png")
+tensorboardX.summary.pr_curve("a", np.ones(1, bool), np.ones(1)).SerializeToString()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     network = timm.create_model("test_resnet", pretrained=False)

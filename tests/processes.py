@@ -15,6 +15,8 @@ from pathlib import Path
 
 import requests
 
+from lesion.sagemaker import read_job
+
 LESION = [sys.executable, "-m", "lesion.cli"]
 LIMIT_S = 120  # no test waits longer for anything
 
@@ -46,6 +48,35 @@ def wait_until(is_so: Callable[[], bool], otherwise: str, log: Callable[[], str]
 def wait_for_text(path: Path, text: str) -> None:
     """Returns when a growing log holds `text`."""
     wait_until(lambda: text in path.read_text(), f"'{text}' did not come", path.read_text)
+
+
+def stop(root: Path, text: str, number: signal.Signals, *, has_states: tuple[str, int] = ("", 0)) -> int:
+    """Runs the job and signals it as soon as its log holds `text`, and its folder states of a name; the exit code."""
+    log, (name, num_states) = root / "log", has_states
+    with log.open("w") as output:
+        parent = subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
+    wait_for_text(log, text)
+    wait_until(lambda: len(states(root, name)) >= num_states, f"no {num_states} states of {name}", log.read_text)
+    if number == signal.SIGKILL:  # as when the machine goes: both at once, nothing can be tidied up
+        for process in (*children(parent.pid), parent.pid):
+            subprocess.run(["kill", "-KILL", str(process)], check=True)
+    else:
+        parent.send_signal(number)
+    return parent.wait(60) % 256 if number != signal.SIGKILL else 128 - parent.wait(60)
+
+
+def states(root: Path, name: str = "") -> list[Path]:
+    """The job's checkpoints of that name, or all."""
+    return sorted(read_job(root).checkpoint_dir.glob(f"{name}*.safetensors"))
+
+
+def finish(root: Path) -> str:
+    """Runs the job to its end; what it said."""
+    ended = subprocess.run(
+        [*LESION, "train", "--root", str(root)], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
 
 
 def free_port() -> int:

@@ -122,10 +122,11 @@ class Metric:
     """One number that SageMaker scrapes from the log: its name, its line, and the regex that finds the line."""
 
     name: str
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower"] | None  # None: neither
+    num_decimals: int = 6
 
     def line(self, value: float) -> str:
-        return f"metric {self.name}={value:.6f}"
+        return f"metric {self.name}={value:.{self.num_decimals}f}"
 
     @property
     def regex(self) -> str:
@@ -139,6 +140,9 @@ REPORTED: dict[str, Metric] = {
     for metric in (
         Metric("epoch:train_loss", "lower"),
         *(Metric(f"epoch:{name}", score.better) for name, score in METRICS.items()),
+        Metric("epoch:lr", None, num_decimals=9),
+        Metric("epoch:images_per_s", "higher"),
+        Metric("epoch:wait_share", "lower"),  # of the training loop's time, in 0 to 1
         *(Metric(f"fold:{name}", score.better) for name, score in METRICS.items()),
         *(Metric(f"validation:{name}", score.better) for name, score in METRICS.items()),
         *(Metric(f"test:{name}", score.better) for name, score in METRICS.items()),

@@ -10,6 +10,7 @@ import math
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def read_job(root: Path, *, show_progress: bool = False) -> Job:
         output_dir=root / "output" / "data",
         checkpoint_dir=Path(_read_json(config_dir / "checkpointconfig.json").get("LocalPath", root / "checkpoints")),
         cache_dir=_cache_dir(root),
+        tensorboard_dir=_tensorboard_dir(root),
         num_cores=usable_cores(),
         hosts=hosts,
         rank=rank,
@@ -184,6 +186,19 @@ def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
                 kind="channel",
             )
     return {name: data / name for name in names}
+
+
+def _tensorboard_dir(root: Path) -> Path:
+    """TensorBoardOutputConfig's LocalPath, which SageMaker keeps in step with S3; its default where nobody says.
+
+    The file is not in SageMaker's documents, so nothing about it is refused. AWS's own debugger library reads it:
+    DEFAULT_SAGEMAKER_TENSORBOARD_PATH in github.com/awslabs/sagemaker-debugger, smdebug/core/config_constants.py.
+    """
+    with suppress(UserError):
+        path = _read_json(root / "input" / "config" / "tensorboardoutputconfig.json").get("LocalPath")
+        if isinstance(path, str) and path:
+            return Path(path)
+    return root / "output" / "tensorboard"
 
 
 def _told_resources(root: Path) -> dict[str, Any]:

@@ -189,10 +189,17 @@ def _failure(run: TrainingRun) -> str:
 
 
 def _files_of(archive: Path) -> dict[str, bytes]:
-    """Name → content of an archive's files, whichever folder they are packed in (local mode has data/, S3 none)."""
+    """Name → content of an archive's files, whichever folder they are packed in (local mode has data/, S3 none).
+
+    Local mode packs what is for TensorBoard too, whose files say nothing without the folders they lie in.
+    """
     try:
         with tarfile.open(archive) as tar:
-            members = [(Path(member.name).name, tar.extractfile(member)) for member in tar if member.isfile()]
+            members = [
+                (Path(member.name).name, tar.extractfile(member))
+                for member in tar
+                if member.isfile() and "tensorboard" not in Path(member.name).parts
+            ]
             return {name: file.read() for name, file in members if file is not None}
     except (OSError, tarfile.TarError) as error:
         raise UserError(

@@ -48,6 +48,11 @@ class Trained:
         return pd.read_csv(self.root / "output" / "data" / "history.csv")
 
     @property
+    def learned(self) -> pd.DataFrame:
+        """The history without what depends on how busy the machine was."""
+        return self.history.drop(columns=["images_per_s", "wait_share"])
+
+    @property
     def channel(self) -> Path:
         return self.root / "input" / "data" / "training"
 

@@ -48,7 +48,7 @@ def test_two_hosts_make_the_artifact_of_one_and_only_the_first_writes_it(roots, 
     ).read_text()
     together = Trained(roots[0])
     assert together.digests == alone.digests
-    assert together.oof.equals(alone.oof) and together.history.equals(alone.history)
+    assert together.oof.equals(alone.oof) and together.learned.equals(alone.learned)
     assert list((roots[1] / "model").iterdir()) == [] and list((roots[1] / "output" / "data").iterdir()) == []
     logs = [(root / "log").read_text() for root in roots]
     assert "fold=0 epoch=1" in logs[0] and "fold=1 epoch=1" not in logs[0] and "fold=1 epoch=1" in logs[1]

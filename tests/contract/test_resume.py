@@ -20,7 +20,7 @@ from lesion.algorithms.classify.train import train
 from lesion.engine.checkpoint import State
 from lesion.sagemaker import read_job
 from lesion.stop import Stop
-from processes import LESION, children, lesion, wait_for_text, wait_until
+from processes import LESION, finish, lesion, states, stop
 
 SETTINGS = {"epochs": 3}
 
@@ -45,38 +45,10 @@ def half_done(stopped: Path, tmp_path: Path) -> Path:
     return tmp_path / "job"
 
 
-def stop(root: Path, text: str, number: signal.Signals, *, has_states: tuple[str, int] = ("", 0)) -> int:
-    """Runs the job and signals it as soon as its log holds `text`, and its folder states of a name; the exit code."""
-    log, (name, num_states) = root / "log", has_states
-    with log.open("w") as output:
-        parent = subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
-    wait_for_text(log, text)
-    wait_until(lambda: len(states(root, name)) >= num_states, f"no {num_states} states of {name}", log.read_text)
-    if number == signal.SIGKILL:  # as when the machine goes: both at once, nothing can be tidied up
-        for process in (*children(parent.pid), parent.pid):
-            subprocess.run(["kill", "-KILL", str(process)], check=True)
-    else:
-        parent.send_signal(number)
-    return parent.wait(60) % 256 if number != signal.SIGKILL else 128 - parent.wait(60)
-
-
-def finish(root: Path) -> str:
-    """Runs the job to its end; what it said."""
-    ended = subprocess.run(
-        [*LESION, "train", "--root", str(root)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
-
-
-def states(root: Path, name: str = "") -> list[Path]:
-    return sorted(read_job(root).checkpoint_dir.glob(f"{name}*.safetensors"))
-
-
 def assert_equal(resumed: Trained, whole: Trained) -> None:
     assert resumed.digests == whole.digests
     assert resumed.oof.equals(whole.oof)
-    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
+    pd.testing.assert_frame_equal(resumed.learned, whole.learned, check_exact=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

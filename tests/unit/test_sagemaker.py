@@ -164,6 +164,18 @@ def test_decoded_pictures_lie_on_the_warm_pools_disk_if_there_is_one_and_are_mad
     assert read_job(root).cache_dir == root / "sagemaker" / "warmpoolcache"
 
 
+def test_what_tensorboard_reads_lies_where_the_platform_looks(root, tmp_path):
+    assert read_job(root).tensorboard_dir == root / "output" / "tensorboard"
+    configure(root, "tensorboardoutputconfig", {"S3OutputPath": "s3://b/p", "LocalPath": str(tmp_path / "elsewhere")})
+    assert read_job(root).tensorboard_dir == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize("content", ["null", "{", "{}", '{"LocalPath": null}', '{"LocalPath": 3}'])
+def test_a_word_about_tensorboard_that_says_nothing_ends_no_job(root, content):
+    configure(root, "tensorboardoutputconfig", content)
+    assert read_job(root).tensorboard_dir == root / "output" / "tensorboard"
+
+
 def test_peers_are_reached_by_the_interface_that_the_platform_names_if_it_is_there(root):
     configure(root, "resourceconfig", {"network_interface_name": "lo"})
     assert training_environment(root)["GLOO_SOCKET_IFNAME"] == training_environment(root)["NCCL_SOCKET_IFNAME"] == "lo"

@@ -30,6 +30,7 @@ class Job:
     output_dir: Path
     checkpoint_dir: Path
     cache_dir: Path  # for pictures that were decoded; made when it is needed, and never uploaded
+    tensorboard_dir: Path
     num_cores: int
     hosts: Sequence[str] = ("localhost",)  # of the whole job, sorted: the first leads
     rank: int = 0  # this host's place among them

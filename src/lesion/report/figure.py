@@ -1,4 +1,4 @@
-"""Figure: out-of-fold predictions as one picture: examples of both classes, ROC curve, spread of probabilities."""
+"""Figure: predictions as pictures: of all out-of-fold ones examples, ROC curve and spread; of any rows ROC curves."""
 
 # H, W pixels · S samples · K outputs · Q outputs that are judged
 
@@ -57,6 +57,20 @@ def draw_report(
     return png.getvalue()
 
 
+def draw_roc(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> Pixels:
+    """The ROC curve of yes, or of each class against the rest, as uint8 RGB [600, 600, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    outcomes = _outcomes(target, target.asked(targets_SK), target.asked(probs_SK))
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    _draw_roc_lines(figure.subplots(), outcomes[1:] if target.is_yes_no else outcomes)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    rgba_HWC = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return np.ascontiguousarray(rgba_HWC[:, :, :3])
+
+
 @dataclass(frozen=True)
 class _Outcome:
     """One thing that can be true of a picture: its name, of which rows it is, and the probability each was given."""
@@ -95,6 +109,15 @@ def _draw_examples(figure: Any, outcomes: Sequence[_Outcome], read: Callable[[in
 
 def _draw_curves(axis: Any, outcomes: Sequence[_Outcome], overall: Mapping[str, Any]) -> None:
     """The ROC curve of each class against the rest."""
+    _draw_roc_lines(axis, outcomes)
+    mean = overall["metrics"].get("roc_auc", float("nan"))
+    low, high = overall["interval_95"].get("roc_auc", (float("nan"), float("nan")))
+    title = f"ROC, out of fold: mean AUC {mean:.3f} (95 % {low:.3f} to {high:.3f})"
+    axis.set_title(title, fontsize=10)
+
+
+def _draw_roc_lines(axis: Any, outcomes: Sequence[_Outcome]) -> None:
+    """A curve for each outcome that some rows are and some are not, with its area."""
     from sklearn.metrics import roc_curve
 
     for outcome in outcomes:
@@ -103,12 +126,8 @@ def _draw_curves(axis: Any, outcomes: Sequence[_Outcome], overall: Mapping[str, 
             area = roc_auc(outcome.is_S.astype(np.float32), outcome.prob_S)
             axis.plot(false_rate, true_rate, linewidth=1.5, label=f"{outcome.name[:24]}: {area:.3f}")
     axis.plot([0, 1], [0, 1], color="#999999", linestyle=":")
-    mean = overall["metrics"].get("roc_auc", float("nan"))
-    low, high = overall["interval_95"].get("roc_auc", (float("nan"), float("nan")))
-    title = f"ROC, out of fold: mean AUC {mean:.3f} (95 % {low:.3f} to {high:.3f})"
     axis.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.01))
-    axis.set_title(title, fontsize=10)
-    if len(outcomes) <= 12:
+    if len(outcomes) <= 12 and axis.get_legend_handles_labels()[1]:  # no curve, no legend
         axis.legend(loc="lower right", fontsize=8)
 
 

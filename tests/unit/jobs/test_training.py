@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.errors import UserError
+from lesion.sagemaker import ROOT, read_job
 from lesion_jobs import Place, train
-from lesion_jobs.training import as_text, describe_run, estimator_arguments
+from lesion_jobs.training import TENSORBOARD_DIR, as_text, describe_run, estimator_arguments, fetch_results
 
 SAGEMAKER = Place("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion/", "arn:aws:iam::123456789012:role/lesion")
 DATA = "s3://bucket/data"
@@ -59,6 +62,23 @@ def test_checkpoints_of_an_earlier_run_are_taken_up():
     old = describe_run(SAGEMAKER, "old").checkpoints
     assert old == "s3://bucket/lesion/old/checkpoints"
     assert estimator_arguments(describe_run(SAGEMAKER, "new", old), {})["checkpoint_s3_uri"] == old
+
+
+def test_results_of_local_mode_come_without_what_is_for_tensorboard(tmp_path: Path):
+    """Local mode packs all of /opt/ml/output, each fold's event file under the same name."""
+    run = describe_run(Place("i", "local", tmp_path), "name")
+    archive = Path(run.results.removeprefix("file://"))
+    archive.parent.mkdir(parents=True)
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in ("data/oof.csv", "tensorboard/fold_0/events.out.tfevents.1.algo-1"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"text"))
+    assert [path.name for path in fetch_results(run, tmp_path / "here").iterdir()] == ["oof.csv"]
+
+
+def test_event_files_are_written_where_sagemaker_is_told_to_look(tmp_path: Path):
+    assert read_job(tmp_path).tensorboard_dir.relative_to(tmp_path) == Path(TENSORBOARD_DIR).relative_to(ROOT)
 
 
 @pytest.mark.parametrize(

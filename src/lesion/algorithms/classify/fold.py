@@ -8,8 +8,7 @@ Nothing is carried from one fold to the next.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -39,7 +38,7 @@ from lesion.engine.loop import predict, train_one_epoch
 from lesion.engine.precision import Precision
 from lesion.engine.training import EpochSums, Training
 from lesion.errors import UserError
-from lesion.metrics import REPORTED
+from lesion.report.watch import Watch
 from lesion.stop import Stop
 from lesion.targets import Weights
 
@@ -72,6 +71,7 @@ def run_fold(
     *,
     stop: Stop,
     bar: tqdm[Any],
+    watch: Watch,
 ) -> FoldResult:
     """Trains until the epochs are over or the metric stops rising, keeps the best epoch, predicts what was held out.
 
@@ -97,11 +97,13 @@ def run_fold(
         training.restore(state)
         log.info("fold=%d goes on in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
         bar.update(len(training.history) * len(rows) + training.sums.num_samples)
+    watch.begin(fold, training.history)
     while len(training.history) < config.epochs and not training.best.should_stop:
         save = partial(checkpoints.after_step, unfinished, training.state)
         with stop.held():
-            run_epoch(training, rows, shared, after_step=save, bar=bar)
+            run_epoch(training, rows, shared, after_step=save, bar=bar, watch=watch)
         checkpoints.save(unfinished, training.state())
+        watch.epoch(training.history[-1], num_pictures=len(rows), is_last=training.best.should_stop)
     bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
 
     best = training.best
@@ -111,8 +113,7 @@ def run_fold(
     else:
         final = score(training.network, held_batches(rows, shared), shared, num_views=config.tta, precision="fp32")
     log.info("fold=%d best_epoch=%d rows=%d", fold, best.epoch, len(final.index_S))
-    for name, value in final.scores.items():
-        log.info(REPORTED[f"fold:{name}"].line(value))
+    watch.end(shared.target, shared.targets_SK[final.index_S], final.probs_SK, final.scores)
     result = FoldResult(
         fold, best.weights, rows.encoder, final.index_S, final.probs_SK, best.epoch, final.scores, training.history
     )
@@ -133,10 +134,10 @@ def rows_of(fold: int, held_S: NDArray[np.bool_], shared: Shared) -> FoldRows:
 
 
 def run_epoch(
-    training: Training, rows: FoldRows, shared: Shared, *, after_step: Callable[[], None], bar: tqdm[Any]
+    training: Training, rows: FoldRows, shared: Shared, *, after_step: Callable[[], None], bar: tqdm[Any], watch: Watch
 ) -> None:
     """What is left of the epoch in work, the judgement of the held rows after it, and what follows for the next."""
-    config, started = shared.config, time.monotonic()
+    config = shared.config
     epoch = len(training.history)
     key = (config.seed, rows.fold, epoch)
     order = training_batches(rows.training_S, config.batch_size_train, key=key)
@@ -152,7 +153,7 @@ def run_epoch(
     with torch.random.fork_rng():
         train_loss = train_one_epoch(
             training,
-            counted(batches, bar),
+            watch.training(counted(batches, bar), epoch),
             rules_of(shared, rows.weights_K, epoch=epoch),
             num_steps=len(order),
             key=key,
@@ -164,9 +165,8 @@ def run_epoch(
     value = scores[config.metric]
     training.best.update(epoch, value, training.judged)
     row = {"fold": rows.fold, "epoch": epoch, "lr": training.schedule.learning_rate, "train_loss": train_loss, **scores}
-    training.history.append(row)
+    training.history.append({**row, **watch.speed(len(rows) - num_done)})
     training.schedule.after_epoch(value)
-    report_epoch(row, num_pictures=len(rows) - num_done, seconds=time.monotonic() - started)
 
 
 def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
@@ -205,11 +205,3 @@ def counted(batches: Iterable[Batch], bar: tqdm[Any]) -> Iterator[Batch]:
     for batch in batches:
         yield batch
         bar.update(len(batch.index_N))
-
-
-def report_epoch(row: Mapping[str, Any], *, num_pictures: int, seconds: float) -> None:
-    """One line for people, then one a metric for SageMaker."""
-    log.info("fold=%d epoch=%d lr=%.1e images_per_s=%.0f", row["fold"], row["epoch"], row["lr"], num_pictures / seconds)
-    for name, value in row.items():
-        if f"epoch:{name}" in REPORTED:
-            log.info(REPORTED[f"epoch:{name}"].line(value))

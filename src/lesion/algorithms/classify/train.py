@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -48,6 +49,7 @@ from lesion.errors import UserError
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
+from lesion.report.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -115,12 +117,22 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
     )
     features_VSD = backbone_features(shared)
     folds = peers.share(list(enumerate(held_FS)))
+    watch = Watch(
+        job.tensorboard_dir,
+        folds=[fold for fold, _ in folds],
+        num_epochs=config.epochs,
+        num_workers=num_workers,
+        num_cores=job.num_cores,
+        device=device,
+    )
     results: list[FoldResult] = []
     try:
         num_pictures = config.epochs * len(table) * len(folds)
         with checkpoints, tqdm(total=num_pictures, unit="picture", disable=not job.show_progress) as bar:
             for fold, held_S in folds:
-                results.append(run_fold(fold, held_S, shared, features_VSD, checkpoints, stop=job.stop, bar=bar))
+                results.append(
+                    run_fold(fold, held_S, shared, features_VSD, checkpoints, stop=job.stop, bar=bar, watch=watch)
+                )
         contents = peers.gather([result.state().to_bytes() for result in results])
         results = sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if peers.is_leader else []
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
@@ -129,13 +141,13 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
             log.info("stopped: the artifact holds %d of the folds; the same job would go on from here", len(results))
         raise
     if peers.is_leader:
-        write_all(job, shared, results, checked)
+        write_all(job, shared, results, checked, watch)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     peers.finish()
     checkpoints.clear()
 
 
-def write_all(job: Job, shared: Shared, results: Sequence[FoldResult], checked: Checked) -> None:
+def write_all(job: Job, shared: Shared, results: Sequence[FoldResult], checked: Checked, watch: Watch) -> None:
     """The artifact, read back before anyone believes it; then the results, and last the lines that a tuner reads."""
     labelled = checked.labelled
     summary, probs_SK = summarise(results, labelled)
@@ -161,8 +173,8 @@ def write_all(job: Job, shared: Shared, results: Sequence[FoldResult], checked: 
             checked.shortcuts["all"],
             summary["overall"]["metrics"]["roc_auc"],
         )
-    for name, value in summary["overall"]["metrics"].items():
-        log.info(REPORTED[f"validation:{name}"].line(value))
+    held_S = ~np.isnan(probs_SK[:, 0])
+    watch.whole(labelled.target, labelled.targets_SK[held_S], probs_SK[held_S], summary["overall"]["metrics"])
 
 
 def predict_test(
