@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dermoscopy import describe, lay_out_pictures
 from ham10000 import where_and_when
-from pictures import describe, lay_out_pictures
 from train import BUILD, PEERS, PEERS_PYTHON, Terms, machine, run_lesion, run_peer, versions
 
 PEERS["frozen"] = ["frozen.py"]

@@ -12,7 +12,6 @@ import argparse
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,47 +27,53 @@ if TYPE_CHECKING:
 
 class LesionParts:
     def __init__(self, root: Path, num_timed: int) -> None:
-        from lesion.data.cache import Cache
-
-        from lesion.algorithms.classify.fold import class_weights
         from lesion.algorithms.classify.sources import open_sources
+        from lesion.algorithms.classify.start import Shared, class_weights, rules_of, start_training
         from lesion.algorithms.classify.train import checked_weights, preprocess_for
+        from lesion.data.cache import Cache
         from lesion.data.labels import read_labels
         from lesion.data.loader import Dataset
+        from lesion.data.metadata import MetadataEncoder
         from lesion.engine.device import limit_threads, pick_device
-        from lesion.engine.optim import create_optimizer
-        from lesion.models.fusion import create_network
-        from lesion.models.weights import load_weights
+        from lesion.engine.precision import pick_precision
 
         job = sagemaker.read_job(root)
         self.config = config = ClassifyConfig.parse(job.hyperparameters)
-        self.device, self.num_timed, self.num_epochs = pick_device(config.device), num_timed, 0
+        device, self.num_timed, self.num_epochs = pick_device(config.device), num_timed, 0
         limit_threads(job.num_cores)
         self.num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
 
         self.source, _ = open_sources(config, job.channels)
         table = self.source.table()
-        labels = read_labels(table, output_size=config.output_size, of_interest=None)
-        targets_SK, none_SM = labels.encode(table), np.zeros((len(table), 0), np.float32)
+        labels = read_labels(table, output_size=config.output_size, of_interest=config.target_of_interest)
+        targets_SK = labels.encode(table)
         self.every_S = np.arange(len(table))
-
         preprocess = preprocess_for(config)
-        self.cache = Cache(job.cache_dir)
+        self.cache = Cache(job.cache_dir, is_wanted=config.cache == "auto")
         self.cache.reserve(len(table), preprocess)
         self.fill_images_per_s = rate_of_pass(self.fill)
-        pictures = self.cache.pictures(self.source, self.every_S)
-        self.dataset = Dataset(pictures, none_SM, targets_SK, none_SM[0])
 
-        network = create_network(
-            config.model, config.model_args, preprocess, num_metadata=0, num_outputs=labels.target.num_outputs, seed=0
+        shared = Shared(
+            config=config,
+            source=self.source,
+            pictures=self.cache.pictures(self.source, self.every_S),
+            targets_SK=targets_SK,
+            metadata_rows=[{}] * len(table),
+            metadata_kinds={},
+            preprocess=preprocess,
+            target=labels.target,
+            weights=checked_weights(config, job.channels.get("pretrained")),
+            device=device,
+            precision=pick_precision(config.precision, device),
+            num_workers=self.num_workers,
         )
-        if (weights := checked_weights(config, job.channels.get("pretrained"))) is not None:
-            load_weights(network.backbone, config.model, weights, where="pretrained weights")
-        self.network = network.to(self.device)
-        self.optimizer = create_optimizer(
-            self.network.parameters(), learning_rate=config.learning_rate, weight_decay=config.weight_decay
-        )
-        self.loss = partial(labels.target.loss, weights_K=class_weights(config, labels.target, targets_SK))
+        none = MetadataEncoder.fit(shared.metadata_rows, shared.metadata_kinds, logs=())
+        features_SM = none.encode(shared.metadata_rows)
+        self.dataset = Dataset(shared.pictures, features_SM, targets_SK, features_SM[0])
+        self.training = start_training(shared, none, None)
+        # The last epoch's rules, when all that will learn does.
+        weights_K = class_weights(config, labels.target, targets_SK)
+        self.rules = rules_of(shared, weights_K, epoch=max(config.epochs - 1, 0))
 
     def fill(self, on_batch: OnBatch) -> None:
         """The one pass in which pictures are decoded and kept."""
@@ -89,7 +94,6 @@ class LesionParts:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         from lesion.data.augment import Augment
-
         from lesion.data.loader import load, training_batches
 
         order = training_batches(self.every_S, self.config.batch_size_train, seed=0, fold=0, epoch=number)
@@ -114,16 +118,18 @@ class LesionParts:
     def train(self, batches: Iterator[Batch], on_batch: OnBatch) -> None:
         """Lesion's own loop over as many of the batches as are wanted."""
         from lesion.engine.loop import train_one_epoch
+        from lesion.engine.training import EpochSums
 
-        sizes = []
+        num_steps, sizes = NUM_WARM + self.num_timed, []
 
         def wanted() -> Iterator[Batch]:
-            for batch in itertools.islice(batches, NUM_WARM + self.num_timed):
+            for batch in itertools.islice(batches, num_steps):
                 sizes.append(len(batch.index_N))
                 yield batch
 
+        self.training.sums = EpochSums()
         train_one_epoch(
-            self.network, wanted(), self.loss, self.optimizer, self.device, after_step=lambda: on_batch(sizes[-1])
+            self.training, wanted(), self.rules, num_steps=num_steps, after_step=lambda: on_batch(sizes[-1])
         )
 
 

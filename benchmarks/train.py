@@ -24,9 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dermoscopy import describe, lay_out_pictures
 from ham10000 import PROJECT, WEIGHTS, where_and_when
 from peers.job import NUM_AHEAD, NUM_WARM
-from pictures import describe, lay_out_pictures
 
 HERE = Path(__file__).parent
 BUILD = PROJECT / "build" / "train_bench"

@@ -4,7 +4,8 @@ from noise. The last epoch is taken, where its one cycle ends.
 
 from __future__ import annotations
 
-from job import NUM_WARM, Indices, Job, OnBatch, Phases, rate_of_pass, rate_of_steps, read_job, run  # isort: skip  # first: its clock
+# First, since its clock counts the import of the others.
+from job import NUM_WARM, Indices, Job, OnBatch, Phases, rate_of_pass, rate_of_steps, read_job, run  # isort: skip
 
 from collections.abc import Callable
 from typing import Any

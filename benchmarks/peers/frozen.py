@@ -5,7 +5,8 @@ The plain way to a first number. `--epochs` means nothing here.
 
 from __future__ import annotations
 
-from job import Job, Phases, read_job, run  # isort: skip  # first: its clock
+# First, since its clock counts the import of the others.
+from job import Job, Phases, read_job, run  # isort: skip
 
 from collections.abc import Callable
 

@@ -4,9 +4,9 @@ learning rate falling where the AUC stands still. The network is kept at its bes
 
 from __future__ import annotations
 
-from job import NUM_WARM, Indices, Job, OnBatch, Phases, rate_of_pass, rate_of_steps, read_job, run  # isort: skip  # first: its clock
+# First, since its clock counts the import of the others.
+from job import NUM_WARM, Indices, Job, OnBatch, Phases, rate_of_pass, rate_of_steps, read_job, run  # isort: skip
 
-import copy
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +54,7 @@ class Notebook:
                 network, optimizer = self.network()
                 scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=0.4, patience=1)
                 training, held = self.training_loader(training_S), self.held_loader(held_S)
-            best_auc, best_S = -1.0, np.zeros(0)
+            best_auc = -1.0
             for epoch in range(job.epochs):
                 with phases("training", len(training_S)):
                     network.train()
@@ -66,9 +66,8 @@ class Notebook:
                 scheduler.step(auc)
                 print(f"fold={fold} epoch={epoch} roc_auc={auc:.4f}")
                 if auc > best_auc:
-                    best_auc, best_S, best_weights = auc, held_prob_S, copy.deepcopy(network.state_dict())
-            torch.save(best_weights, job.csv.parent / f"notebook_fold_{fold}.pth")
-            prob_S[held_S] = best_S
+                    best_auc, prob_S[held_S] = auc, held_prob_S
+                    torch.save(network.state_dict(), job.csv.parent / f"notebook_fold_{fold}.pth")
         return prob_S
 
     def step(self, network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, targets: Tensor) -> None:

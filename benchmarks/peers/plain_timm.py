@@ -6,9 +6,9 @@ timm's own training script does. `--bf16` adds what a user who knows the machine
 
 from __future__ import annotations
 
-from job import NUM_WARM, Indices, Job, OnBatch, Phases, rate_of_pass, rate_of_steps, read_job, run  # isort: skip  # first: its clock
+# First, since its clock counts the import of the others.
+from job import NUM_WARM, Indices, Job, OnBatch, Phases, rate_of_pass, rate_of_steps, read_job, run  # isort: skip
 
-import copy
 import itertools
 import shutil
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class PlainTimm:
                 training, held = self.loader(root, network, "train"), self.loader(root, network, "val")
                 optimizer = torch.optim.AdamW(network.parameters(), lr=job.learning_rate, weight_decay=0.05)
                 scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, job.epochs * max(len(training), 1))
-            best_auc, best = -1.0, {}
+            best_auc = -1.0
             for epoch in range(job.epochs):
                 with phases("training", len(training_S)):
                     network.train()
@@ -50,13 +50,12 @@ class PlainTimm:
                         self.step(network, optimizer, images, targets)
                         scheduler.step()
                 with phases("validation", len(held_S)):
-                    auc = roc_auc_score(self.table["target"].to_numpy()[held_S], self.predict(network, held)[held_S])
+                    held_prob_S = self.predict(network, held)[held_S]
+                    auc = roc_auc_score(self.table["target"].to_numpy()[held_S], held_prob_S)
                 print(f"fold={fold} epoch={epoch} roc_auc={auc:.4f}")
                 if auc > best_auc:
-                    best_auc, best = auc, copy.deepcopy(network.state_dict())
-            network.load_state_dict(best)
-            with phases("validation", len(held_S)):
-                prob_S[held_S] = self.predict(network, held)[held_S]
+                    best_auc, prob_S[held_S] = auc, held_prob_S
+                    torch.save(network.state_dict(), root / "best.pth")
         return prob_S
 
     def step(self, network: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, targets: Tensor) -> None:

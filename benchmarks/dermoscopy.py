@@ -1,4 +1,4 @@
-"""Pictures: the data set that a comparison is run on. Real dermoscopy, small as it is or enlarged, in five folds.
+"""Dermoscopy: the data set that a comparison is run on. Real pictures, small as they are or enlarged, in five folds.
 
 `table.csv` (path, target, fold) is what the peers read; `channel/` (train.csv and links) is the same for Lesion.
 """
@@ -29,13 +29,14 @@ def lay_out_pictures(root: Path, *, size: str, num_pictures: int | None, num_fol
     if not HAM.is_dir():
         raise SystemExit(f"the real pictures are not here: {HAM}")
     frame = pd.read_csv(HAM / "train.csv")
+    lesion_of = frame.set_index("image_name")["patient_id"]
+    frame["patient_id"] = lesion_of[frame["image_name"].replace(ONE_LESION)].to_numpy()
     if num_pictures is not None and num_pictures < len(frame):
         frame = picked(frame, num_pictures, num_folds)
         splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0)
     else:
         splitter = GroupKFold(num_folds)
-    names, targets = frame["image_name"], frame["target"].to_numpy()
-    groups = names.replace(ONE_LESION).map(dict(zip(names, frame["patient_id"], strict=True))).to_numpy()
+    names, targets, groups = frame["image_name"], frame["target"].to_numpy(), frame["patient_id"].to_numpy()
     order = np.argsort(groups, kind="stable")
     fold_S = np.zeros(len(frame), dtype=int)
     for fold, (_, held) in enumerate(splitter.split(order, targets[order], groups[order])):
@@ -47,7 +48,7 @@ def lay_out_pictures(root: Path, *, size: str, num_pictures: int | None, num_fol
     (channel / "train_jpg").mkdir(parents=True)
     for name in names:
         (channel / "train_jpg" / f"{name}.jpg").symlink_to((folder / f"{name}.jpg").resolve())
-    frame = frame.assign(patient_id=groups, fold=fold_S)
+    frame = frame.assign(fold=fold_S)
     frame[["image_name", "patient_id", "target", "fold"]].to_csv(channel / "train.csv", index=False)
     table = pd.DataFrame({"path": [str((folder / f"{name}.jpg").resolve()) for name in names]})
     table = table.assign(target=targets, fold=fold_S, image_name=names.to_numpy())
