@@ -122,11 +122,11 @@ def test_a_folds_first_pictures_are_shown_also_where_it_goes_on(tmp_path, clock)
 @pytest.mark.parametrize("num_pictures, height, width", [(1, 32, 32), (2, 32, 64), (5, 64, 96), (16, 128, 128)])
 def test_pictures_are_laid_out_in_a_grid(num_pictures, height, width):
     values = 100 + np.arange(num_pictures, dtype=np.uint8)
-    shown_HWC = grid(np.broadcast_to(values[:, None, None, None], (num_pictures, 3, 32, 32)))
+    shown_HWC = grid(np.broadcast_to(values[:, None, None, None], (num_pictures, 32, 32, 3)))
     assert shown_HWC.shape == (height, width, 3)
     corners = shown_HWC[::32, ::32, 0].ravel().tolist()
     assert corners == values.tolist() + [0] * (len(corners) - num_pictures)
 
 
 def test_large_pictures_are_made_smaller_for_the_grid():
-    assert grid(np.zeros((4, 3, 600, 600), np.uint8)).shape == (512, 512, 3)
+    assert grid(np.zeros((4, 600, 600, 3), np.uint8)).shape == (512, 512, 3)
