@@ -64,8 +64,6 @@ class Checkpoints:
         self._saved_at = time.monotonic()
         self._fingerprint = json.loads(json.dumps(fingerprint))  # as it will come back
         make_folder(folder)
-        for part in folder.glob(f"*.safetensors{PART}"):  # a write that was killed
-            part.unlink(missing_ok=True)
 
     def save(self, name: str, state: State) -> None:
         """Keeps `state` as the newest of `name`. Raises PlatformError when the disk refuses."""
@@ -89,6 +87,8 @@ class Checkpoints:
 
     def load(self, name: str) -> State | None:
         """The newest whole state of `name`; None if there is none. Raises UserError for one of another job."""
+        for part in self._folder.glob(f"{name}.*.safetensors{PART}"):  # a write that was killed
+            part.unlink(missing_ok=True)  # of this name only: others may be written by another process just now
         for _, path in self._files(name):
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest()[:DIGEST_CHARACTERS] != path.name.split(".")[-2]:

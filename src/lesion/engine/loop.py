@@ -16,8 +16,10 @@ from torch.optim import Optimizer
 
 from lesion.data.loader import Batch
 from lesion.data.transforms import view
+from lesion.engine.ranks import Ranks
 from lesion.errors import UserError
 
+ALONE = Ranks()
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits [N, K], targets [N, K] → one value a sample [N]
 
 
@@ -38,12 +40,13 @@ def train_one_epoch(
     device: torch.device,
     *,
     sums: EpochSums | None = None,
+    ranks: Ranks = ALONE,
     after_step: Callable[[], None] = lambda: None,
 ) -> float:
     """One step a batch; the mean training loss per sample. Raises UserError when the loss is no longer a number.
 
     `sums` is what the epoch's earlier batches came to, if there were any, and is counted on; `after_step` may end the
-    epoch by raising.
+    epoch by raising. Of several ranks each is given its slices of the batches.
     """
     network.train()
     sums = EpochSums() if sums is None else sums
@@ -52,10 +55,12 @@ def train_one_epoch(
         images_NCHW, metadata_NM, targets_NK = to_device(batch, device)
         loss_N = loss(network(images_NCHW, metadata_NM), targets_NK)
         optimizer.zero_grad(set_to_none=True)
-        loss_N.mean().backward()  # type: ignore[no-untyped-call]
+        num_samples = ranks.total(len(batch.index_N))
+        (loss_N.sum() / num_samples).backward()  # type: ignore[no-untyped-call]
+        loss_sum = ranks.sum_gradients(network.parameters(), loss_N.detach().sum())
         optimizer.step()
-        sums.loss += loss_N.detach().sum()
-        sums.num_samples += len(batch.index_N)
+        sums.loss += loss_sum
+        sums.num_samples += num_samples
         sums.num_steps += 1
         after_step()
     mean = float(sums.loss) / sums.num_samples
@@ -75,6 +80,8 @@ def predict(
         images_NCHW, metadata_NM, _ = to_device(batch, device)
         logits_VSK.append(predict_views(network, images_NCHW, metadata_NM, num_views=num_views).cpu())
         index_S.append(batch.index_N)
+    if not index_S:  # of few rows some ranks get none
+        return np.zeros(0, dtype=np.intp), torch.zeros(num_views, 0, 0)
     return np.concatenate(index_S), torch.cat(logits_VSK, dim=1)
 
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -32,8 +32,9 @@ from lesion.data.transforms import Augment, Preprocess
 from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.loop import EpochSums, predict, train_one_epoch
 from lesion.engine.optim import create_optimizer, create_scheduler, learning_rate
+from lesion.engine.ranks import Ranks
 from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import Training, set_random_state
+from lesion.engine.training import Training
 from lesion.errors import UserError
 from lesion.metrics import METRICS, REPORTED
 from lesion.models.fusion import FusionNet, create_network
@@ -58,6 +59,7 @@ class Shared:
     weights: Mapping[str, Tensor] | None
     device: torch.device
     num_workers: int
+    ranks: Ranks = field(default_factory=Ranks)  # those that train each fold together
 
 
 def run_fold(
@@ -73,13 +75,13 @@ def run_fold(
         log.info("fold=%d was finished before this job was stopped", fold)
         bar.update(shared.config.epochs * len(held_S))
         return FoldResult.of_state(state)
-    config, target = shared.config, shared.target
+    config, target, ranks = shared.config, shared.target, shared.ranks
     training_S, validation_S = np.flatnonzero(~held_S), np.flatnonzero(held_S)
     training_rows = [shared.metadata_rows[row] for row in training_S.tolist()]
     encoder = MetadataEncoder.fit(training_rows, shared.metadata_kinds, logs=config.log_columns)
     features_SM, nothing_M = encoder.encode(shared.metadata_rows), encoder.encode([{}])[0]
     dataset = Dataset(shared.source, features_SM, shared.targets_SK, nothing_M)
-    held_batches = ordered_batches(validation_S, config.batch_size_validation)
+    held_batches = ordered_batches(ranks.slice(validation_S), config.batch_size_validation)
     held = partial(load, dataset, held_batches, lambda: shared.preprocess, num_workers=shared.num_workers)
 
     network = fresh_network(shared, encoder)
@@ -100,28 +102,29 @@ def run_fold(
         epoch = len(training.history)
         key = (config.seed, fold, epoch)
         order = training_batches(training_S, config.batch_size_train, seed=config.seed, fold=fold, epoch=epoch)
-        rest, num_done = order[training.sums.num_steps :], training.sums.num_samples
+        num_steps, num_done = training.sums.num_steps, training.sums.num_samples
         batches = load(
             dataset,
-            rest,
+            [ranks.slice(rows_N) for rows_N in order[num_steps:]],
             lambda: Augment(config.image_size),
             num_workers=shared.num_workers,
             key=key,
             metadata_dropout=config.metadata_dropout,
         )
-        with stop.held(), dropout_stream(key, shared.device):
-            set_random_state(training.random_state)
+        with stop.held(), own_stream(shared.device):
             train_loss = train_one_epoch(
                 network,
-                counted(batches, bar),
+                drawn(counted(batches, bar, ranks), key, num_steps, ranks),
                 partial(target.loss, weights_K=weights_K),
                 optimizer,
                 shared.device,
                 sums=training.sums,
+                ranks=ranks,
                 after_step=partial(checkpoints.after_step, unfinished, training.state),
             )
-        training.sums, training.random_state = EpochSums(), {}
-        scores = score(network, counted(held(), bar), shared, num_views=1)[2]
+        training.sums = EpochSums()
+        ranks.share_statistics(network)
+        scores = score(network, counted(held(), bar, ranks), shared, num_views=1)[2]
         best.update(epoch, scores[config.metric], network)
         row = {"fold": fold, "epoch": epoch, "lr": learning_rate(optimizer), "train_loss": train_loss, **scores}
         training.history.append(row)
@@ -173,8 +176,8 @@ def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np
 def score(
     network: FusionNet, batches: Iterable[Batch], shared: Shared, *, num_views: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float32], dict[str, float]]:
-    """Positions [S], probabilities [S, K] and metrics of the batches' rows."""
-    index_S, logits_VSK = predict(network, batches, shared.device, num_views=num_views)
+    """Positions [S], probabilities [S, K] and metrics of the rows of all ranks' batches."""
+    index_S, logits_VSK = shared.ranks.gather(*predict(network, batches, shared.device, num_views=num_views))
     probs_SK = mean_probs(shared.target, logits_VSK)
     if not np.isfinite(probs_SK).all():
         raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
@@ -182,18 +185,24 @@ def score(
 
 
 @contextmanager
-def dropout_stream(key: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Inside, torch's own randomness (dropout) follows from `key`; afterwards the global state is as it was."""
+def own_stream(device: torch.device) -> Iterator[None]:
+    """What is drawn from torch's own randomness inside leaves its global state as it was."""
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence([*key, 1]).generate_state(1)[0]))
         yield
 
 
-def counted(batches: Iterable[Batch], bar: tqdm[Any]) -> Iterator[Batch]:
+def drawn(batches: Iterable[Batch], key: tuple[int, ...], num_steps: int, ranks: Ranks) -> Iterator[Batch]:
+    """The same batches; what torch draws (dropout) while one is used follows from key, step and rank."""
+    for step, batch in enumerate(batches, num_steps):
+        torch.manual_seed(int(np.random.SeedSequence(key, spawn_key=(step, ranks.rank)).generate_state(1)[0]))
+        yield batch
+
+
+def counted(batches: Iterable[Batch], bar: tqdm[Any], ranks: Ranks) -> Iterator[Batch]:
     """The same batches; the progress bar moves on as each is done."""
     for batch in batches:
         yield batch
-        bar.update(len(batch.index_N))
+        bar.update(len(batch.index_N) * ranks.size)  # nearly what all have done
 
 
 def report_epoch(row: Mapping[str, Any], *, num_pictures: int, seconds: float) -> None:

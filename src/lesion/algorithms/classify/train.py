@@ -18,10 +18,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lesion.algorithms.base import Job
-from lesion.algorithms.classify.check import check_before_training
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.deal import deal
 from lesion.algorithms.classify.fold import Shared, run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
+from lesion.algorithms.classify.once import check_once
 from lesion.algorithms.classify.predict import ClassifyPredictor, predict_source
 from lesion.algorithms.classify.record import save_artifact
 from lesion.algorithms.classify.results import (
@@ -38,9 +39,9 @@ from lesion.data.folds import Folds
 from lesion.data.labels import Labelled, Labels
 from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess
-from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.device import limit_threads, pick_device
 from lesion.engine.peers import Peers, join_peers
+from lesion.engine.ranks import RankCheckpoints
 from lesion.errors import UserError
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, pretrained_config
@@ -52,11 +53,12 @@ log = logging.getLogger(__name__)
 def train(job: Job, config: ClassifyConfig) -> None:
     """Cross-validates, and leaves the artifact in `job.model_dir` and the results in `job.output_dir`.
 
-    Each host trains its share of the folds; the first gathers and writes. A job that was killed goes on from
-    `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for all that can
-    be known by then.
+    Each process trains its share of the folds, or of each batch; the first gathers and writes. A job that was killed
+    goes on from `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for
+    all that can be known by then.
     """
-    with join_peers(job.hosts, job.rank, job.stop) as peers:
+    shared_dir = job.shared_dir if len(job.hosts) == 1 else None
+    with join_peers(job.peers, job.peer, job.stop, address=job.hosts[0], shared_dir=shared_dir) as peers:
         cross_validate(job, config, peers)
 
 
@@ -64,23 +66,17 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
     """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     started = time.monotonic()
-    device = pick_device(config.device)
+    device = pick_device(config.device, process=job.process)
     limit_threads(job.num_cores)
     num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
 
     training, test = open_sources(config, job.channels)
     weights = checked_weights(config, job.channels.get("pretrained"))
-    checked = check_before_training(
-        config,
-        training,
-        test,
-        output=job.output_dir if peers.is_leader else None,
-        num_workers=num_workers,
-        show_progress=job.show_progress,
-    )
+    checked = check_once(config, training, test, job, is_leader=peers.is_leader, num_workers=num_workers)
     labelled, held_FS = checked.labelled, checked.held_FS
     table = labelled.table
     log_start(labelled, held_FS, device, num_workers)
+    ranks, folds = deal(config, held_FS, job, peers, device)
 
     shared = Shared(
         config=config,
@@ -93,15 +89,15 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers) -> None:
         weights=weights,
         device=device,
         num_workers=num_workers,
+        ranks=ranks,
     )
-    checkpoints = Checkpoints(job.checkpoint_dir, fingerprint(config, table, held_FS), job.stop)
-    folds = peers.share(list(enumerate(held_FS)))
+    checkpoints = RankCheckpoints(job.checkpoint_dir, fingerprint(config, table, held_FS), job.stop, ranks)
     results: list[FoldResult] = []
     try:
         with tqdm(total=config.epochs * len(table) * len(folds), unit="picture", disable=not job.show_progress) as bar:
             for fold, held_S in folds:
                 results.append(run_fold(fold, held_S, shared, checkpoints, stop=job.stop, bar=bar))
-        contents = peers.gather([result.state().to_bytes() for result in results])
+        contents = peers.gather([result.state().to_bytes() for result in results] if ranks.is_first else [])
         results = sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if peers.is_leader else []
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         if results and peers.is_leader:
@@ -173,7 +169,8 @@ def predict_test(
 
 def fingerprint(config: ClassifyConfig, table: SampleTable, held_FS: Folds) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    settings = {name: value for name, value in config.as_json().items() if name not in {"device", "num_workers"}}
+    harmless = {"device", "num_workers", "processes", "parallel"}
+    settings = {name: value for name, value in config.as_json().items() if name not in harmless}
     versions = {package: importlib.metadata.version(package) for package in ("lesion", "torch", "timm")}
     rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
     return {**settings, **versions, "data": rows}
