@@ -54,7 +54,8 @@ def test_every_batch_cut_among_two_gives_the_weights_of_one(tmp_path):
     both = finish(small_job(tmp_path / "both", **settings, processes=2, parallel="data"))
     for fold in range(2):
         one, other = (load_file(job.root / "model" / f"fold_{fold}.safetensors") for job in (alone, both))
-        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)  # sums in another order; seen: 1e-7
+        # Sums in another order, and Adam makes steps of one size of gradients of any: a tenth of its step is allowed.
+        torch.testing.assert_close(other, one, rtol=0, atol=5e-5)
     pd.testing.assert_frame_equal(both.history, alone.history, rtol=1e-4)
     log = (both.root / "log").read_text()
     assert "parallel=data processes=2" in log and log.count("fold=1 epoch=2") == 1

@@ -8,12 +8,11 @@ the first rank's statistics and states are everyone's. Every rank must call each
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +24,6 @@ from lesion.engine.checkpoint import Checkpoints, State
 from lesion.errors import PlatformError
 from lesion.stop import Stop
 
-log = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
 Indices = NDArray[np.intp]
 
 STEP_LIMIT = timedelta(minutes=10)  # NCCL's wait for a rank that has begun the same step
