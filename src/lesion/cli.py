@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Sequence
@@ -18,11 +20,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lesion import launch, sagemaker
-from lesion.errors import LesionError, UserError
+from lesion.errors import LesionError, PlatformError, UserError
 
 log = logging.getLogger("lesion")
 
 EXIT_BUG = 1
+PEER_LOST = "peer_lost"  # the file among a host's processes with the word of one that another was lost
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,30 +40,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = error.exit_code
     except KeyboardInterrupt:
         status = launch.INTERRUPTED
+    if args.run is _train_process:
+        # At once: Python's tidying up would end the threads that wait for peers within gloo's own frames, and abort.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)
 
 
 def _train(args: argparse.Namespace) -> int:
-    """The parent: starts the training process, and writes the failure file if that could not."""
+    """The parent: starts the training processes, and writes the failure file if they could not."""
     root: Path = args.root
     sagemaker.clear_failure(root)
+    asked = sagemaker.asked_processes(root)
+    processes = max(launch.num_gpus(), 1) if asked is None else asked
     progress = [] if args.no_progress else ["--progress"] * sys.stderr.isatty()
-    command = [sys.executable, "-m", "lesion.cli", "train-process", "--root", str(root), *progress]
-    status = launch.run_child(command, sagemaker.training_environment(root))
-    if status and not launch.was_stopped(status) and not sagemaker.has_failure(root):
-        reason = (
-            launch.describe_death(status) or f"the training process ended with exit code {status}; the log says why"
-        )
+    command = [sys.executable, "-m", "lesion.cli", "train-process", "--root", str(root)]
+    with tempfile.TemporaryDirectory(prefix="lesion-") as shared:
+        places = [["--process", str(number), "--processes", str(processes)] for number in range(processes)]
+        commands = [[*command, "--shared", shared, *place] for place in places]
+        commands[0] += progress
+        environment = sagemaker.training_environment(root, processes=processes)
+        ending = launch.run_children(commands, environment)
+        told = [path.read_text() for path in Path(shared).glob(PEER_LOST)]
+    status = PlatformError.exit_code if ending.status == launch.PEER_LOST else ending.status
+    if status and not ending.was_stopped and not sagemaker.has_failure(root):
+        ended = f"a training process ended with exit code {status}; the log says why"
+        reason = next(iter([*filter(None, [ending.describe_death()]), *told, ended]))
         print(f"error: {reason}", file=sys.stderr)  # noqa: T201
         sagemaker.write_failure(root, reason)
     return status if status >= 0 else 128 - status
 
 
 def _train_process(args: argparse.Namespace) -> int:
-    """The child: trains, and turns whatever goes wrong into a failure file and an exit code."""
+    """A child: trains, and turns whatever goes wrong into a failure file and an exit code."""
     try:
-        job = sagemaker.read_job(args.root, show_progress=args.progress)
+        job = sagemaker.read_job(
+            args.root,
+            show_progress=args.progress,
+            processes=args.processes,
+            process=args.process,
+            shared_dir=args.shared,
+        )
         signal.signal(signal.SIGTERM, job.stop)  # before this line nothing is lost by ending at once
+        if job.processes > 1:
+            _log_as(job.peers[job.peer], is_first=job.process == 0)
         from lesion.algorithms.classify.config import ClassifyConfig
 
         config = ClassifyConfig.parse(job.hyperparameters)  # a misspelt name is told before torch is imported
@@ -68,6 +92,9 @@ def _train_process(args: argparse.Namespace) -> int:
 
         train(job, config)
     except LesionError as error:
+        if error.kind == "peer_lost":  # no cause: that is told by the parent, of this host or of another
+            (args.shared / PEER_LOST).write_text(str(error))
+            return launch.PEER_LOST
         sagemaker.write_failure(args.root, str(error))
         raise
     except MemoryError:
@@ -223,6 +250,9 @@ def _parser() -> argparse.ArgumentParser:
     process.set_defaults(run=_train_process)
     _add_root(process)
     process.add_argument("--progress", action="store_true")
+    process.add_argument("--process", type=int, default=0)
+    process.add_argument("--processes", type=int, default=1)
+    process.add_argument("--shared", type=Path, required=True)
 
     serve = command("serve", _serve, "Answer /ping and /invocations from the model.", "lesion serve --root build/demo")
     _add_root(serve)
@@ -400,11 +430,25 @@ class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 def _log_to_stdout() -> None:
     handler = _LineHandler(sys.stdout)
-    formatter = logging.Formatter("%(asctime)sZ %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+    handler.setFormatter(_formatter("%(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+
+
+def _log_as(name: str, *, is_first: bool) -> None:
+    """Lines that say which process they are of. What all would say alike only the first of a host says."""
+    for handler in log.handlers:
+        handler.setFormatter(_formatter(f"process={name} %(message)s"))
+    if not is_first:
+        log.setLevel(logging.ERROR)
+        for own in ("lesion.algorithms.classify.fold", "lesion.engine.peers", "lesion.engine.checkpoint"):
+            logging.getLogger(own).setLevel(logging.INFO)
+
+
+def _formatter(message: str) -> logging.Formatter:
+    formatter = logging.Formatter(f"%(asctime)sZ {message}", datefmt="%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    return formatter
 
 
 if __name__ == "__main__":

@@ -1,50 +1,122 @@
-"""Launch: a light parent that starts the training process, hands signals on, and knows how it ended.
+"""Launch: a light parent that starts the training processes, hands signals on, and knows how they ended.
 
 The parent is what SageMaker starts as process 1. It imports nothing heavy, so it is ready for SIGTERM at once, and it
-is still there to say why when the child is killed for memory.
+is still there to say why when a child is killed for memory.
 """
 
 from __future__ import annotations
 
+import os
+import queue
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 130  # how a child says that it ended because it was told to
+PEER_LOST = 4  # and because another process of the job ended: that one has the cause
+GRACE_S = 30  # what the others get to end by themselves once one has failed
 
 
-def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Runs `command` to its end, handing SIGTERM and SIGINT on. Its exit status, negative for a death by signal."""
+@dataclass(frozen=True)
+class Ending:
+    """How the children ended: by the status of the one that decided, negative for a death by signal, and its number."""
+
+    status: int
+    process: int
+    num_processes: int
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether somebody asked the job to stop."""
+        return self.status in {128 + signal.SIGTERM, 128 + signal.SIGINT}
+
+    def describe_death(self) -> str | None:
+        """What a death by signal says, for the failure file; None for an ordinary end."""
+        if self.status >= 0:
+            return None
+        name = signal.Signals(-self.status).name
+        several = self.num_processes > 1
+        cause = (
+            f"most likely for want of memory: lower {'processes, ' if several else ''}batch_size_train or image_size, "
+            "or choose a larger instance"
+        )
+        who = f"process {self.process} of {self.num_processes}" if several else "the training process"
+        return f"{who} was killed by {name}, " + (
+            cause if name == "SIGKILL" else "a crash in native code: see the end of the log"
+        )
+
+
+def run_children(commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> Ending:
+    """Runs all to their ends, handing SIGTERM and SIGINT on. Where one fails the others end too, `GRACE_S` later.
+
+    The one that failed first decides, unless it only says that another did.
+    """
     stop_signal: list[int] = []
-    child: subprocess.Popen[bytes] | None = None
+    children: list[subprocess.Popen[bytes]] = []
+    told: list[subprocess.Popen[bytes]] = []
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
         stop_signal.append(number)
-        if child is not None:
+        for child in children:
+            told.append(child)
             child.send_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, hand_on)  # before the child starts: a signal to process 1 without a handler is lost
-    child = subprocess.Popen(command, env=environment)
-    if stop_signal:  # it came between the two lines above
-        child.send_signal(stop_signal[0])
-    status = child.wait()
+    for wish in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(wish, hand_on)  # before a child starts: a signal to process 1 without a handler is lost
+    for command in commands:
+        children.append(subprocess.Popen(command, env=environment))
+    for child in children:
+        if stop_signal and child not in told:  # it came while they were started
+            child.send_signal(stop_signal[0])
+
+    order = _wait(children, stop_signal)
+    statuses = [child.wait() for child in children]
+    failed = [number for number in order if statuses[number] not in {0, PEER_LOST}]
+    number = (failed or [number for number in order if statuses[number]] or order)[0]
+    status = statuses[number]
     # An end by the signal that we handed on is a stop that was asked for, and no failure: the shell's word for it.
-    return 128 + stop_signal[0] if stop_signal and (status < 0 or status == INTERRUPTED) else status
+    is_stop = stop_signal and (status < 0 or status == INTERRUPTED)
+    return Ending(128 + stop_signal[0] if is_stop else status, number, len(children))
 
 
-def was_stopped(status: int) -> bool:
-    """Whether a status of `run_child` says that somebody asked the job to stop."""
-    return status in {128 + signal.SIGTERM, 128 + signal.SIGINT}
+def num_gpus() -> int:
+    """How many GPUs the children will see, found out without torch."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        names = [name.strip() for name in visible.split(",")]
+        # As CUDA reads it: what comes behind a name that is none is not seen.
+        return next((number for number, name in enumerate(names) if name in {"", "-1"}), len(names))
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True).stdout
+        return sum(line.startswith("GPU ") for line in listed.splitlines())
+    except (OSError, subprocess.SubprocessError):
+        return sum(1 for _ in Path("/proc/driver/nvidia/gpus").glob("*"))
 
 
-def describe_death(status: int) -> str | None:
-    """What a negative exit status says, for the failure file; None for an ordinary one."""
-    if status >= 0:
-        return None
-    name = signal.Signals(-status).name
-    cause = "most likely for want of memory: lower batch_size_train or image_size, or choose a larger instance"
-    return f"the training process was killed by {name}, " + (
-        cause if name == "SIGKILL" else "a crash in native code: see the end of the log"
-    )
+def _wait(children: Sequence[subprocess.Popen[bytes]], stop_signal: Sequence[int]) -> list[int]:
+    """Waits for all, and ends those that are left too long when one has failed. Who ended by itself, first to last."""
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def announce(number: int) -> None:
+        children[number].wait()
+        ended.put(number)
+
+    for number in range(len(children)):
+        threading.Thread(target=announce, args=(number,), daemon=True).start()
+    order: list[int] = []
+    too_late = float("inf")
+    while len(order) < len(children):
+        left_s = too_late - time.monotonic()
+        try:
+            order.append(ended.get(timeout=None if left_s == float("inf") else max(left_s, 0)))
+        except queue.Empty:
+            for child in children:
+                child.kill()
+            break
+        if children[order[-1]].returncode and not stop_signal:  # when all are to stop, the platform's limit holds
+            too_late = min(too_late, time.monotonic() + GRACE_S)
+    return order

@@ -24,8 +24,20 @@ FAILURE_CHARACTERS = 1024  # what SageMaker keeps of the failure file as Failure
 DEFAULT_PAYLOAD_MIB = 100
 
 
-def read_job(root: Path, *, show_progress: bool = False) -> Job:
+MAX_PROCESSES = 64  # on a host
+
+
+def read_job(
+    root: Path,
+    *,
+    show_progress: bool = False,
+    processes: int = 1,
+    process: int = 0,
+    shared_dir: Path | None = None,
+) -> Job:
     """The training job that lies under `root`, its result folders made. Each of the three JSON files may be absent.
+
+    It is the view of the host's process number `process` of `processes`, which share the cores and `shared_dir`.
 
     Raises UserError for a file that is not what it should be and for what this version cannot do (Pipe mode, parts of
     the data on each host, hosts of several kinds), PlatformError where folders cannot be made.
@@ -41,14 +53,33 @@ def read_job(root: Path, *, show_progress: bool = False) -> Job:
         checkpoint_dir=Path(_read_json(config_dir / "checkpointconfig.json").get("LocalPath", root / "checkpoints")),
         cache_dir=_cache_dir(root),
         tensorboard_dir=_tensorboard_dir(root),
-        num_cores=usable_cores(),
+        num_cores=max(usable_cores() // processes, 1),
         hosts=hosts,
         rank=rank,
+        processes=processes,
+        process=process,
+        shared_dir=shared_dir,
         show_progress=show_progress,
     )
     for folder in (job.model_dir, job.output_dir):
         make_folder(folder)
     return job
+
+
+def asked_processes(root: Path) -> int | None:
+    """How many processes a host the user asks for; None is one a GPU.
+
+    Read without the rest of the hyperparameters, which are slow to import: what is no number of processes is 1, and
+    that process refuses it.
+    """
+    try:
+        values = _read_json(root / "input" / "config" / "hyperparameters.json")
+        device, text = (str(values.get(name, "auto")).strip(' "') for name in ("device", "processes"))
+        if text == "auto":
+            return 1 if device == "cpu" else None
+        return min(max(int(float(text)), 1), MAX_PROCESSES)
+    except (UserError, ValueError, OverflowError):
+        return 1
 
 
 def write_failure(root: Path, reason: str) -> None:
@@ -64,7 +95,9 @@ def write_failure(root: Path, reason: str) -> None:
         hosts = resources.get("hosts")
         if isinstance(hosts, list) and len(hosts) > 1:
             reason = f"{resources.get('current_host')}: {reason}"
-        (root / "output" / "failure").write_text(reason[:FAILURE_CHARACTERS], encoding="utf-8", errors="replace")
+        path = root / "output" / "failure"
+        with suppress(FileExistsError), path.open("x", encoding="utf-8", errors="replace") as file:  # another was first
+            file.write(reason[:FAILURE_CHARACTERS])
     except OSError as error:
         print(f"the failure file could not be written: {error}", flush=True)  # noqa: T201
 
@@ -124,8 +157,8 @@ def prepare_libraries() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-def training_environment(root: Path) -> dict[str, str]:
-    """Our environment, and what glibc must read before the training process starts. What the user set stays.
+def training_environment(root: Path, *, processes: int = 1) -> dict[str, str]:
+    """Our environment, and what glibc must read before a training process starts. What the user set stays.
 
     Left to itself glibc gives every large tensor back to the kernel and faults it in again at the next step. Keeping
     the memory, in huge pages, took mobilenetv2_100 on 2 cores from 16 to 31 images/s at 224 px.
@@ -137,7 +170,11 @@ def training_environment(root: Path) -> dict[str, str]:
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     }
     # The network that peers are reached by. Local mode names an interface that is not there.
-    interface = _told_resources(root).get("network_interface_name")
+    resources = _told_resources(root)
+    hosts = resources.get("hosts")
+    interface = resources.get("network_interface_name")
+    if processes > 1 and not (isinstance(hosts, list) and len(hosts) > 1):
+        interface = "lo"  # gloo would look for the host's own name, which need not resolve
     if interface in [name for _, name in socket.if_nameindex()]:
         kept |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
     return {**kept, **os.environ}

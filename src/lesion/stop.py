@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class Stop:
@@ -26,6 +27,13 @@ class Stop:
         """Raises KeyboardInterrupt if the job is to end."""
         if self.is_requested:
             raise KeyboardInterrupt
+
+    def wait(self, seconds: float) -> None:
+        """Returns when the job is asked to end, and after `seconds` at the latest."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends and not self.is_requested:
+            with suppress(KeyboardInterrupt):  # our own, or another thread's word
+                time.sleep(0.1)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import Trained, run, small_job
+import torch
+from jobs import Trained, run, small_frame, small_job
+from safetensors.torch import load_file
 
 from processes import LESION, children, wait_for_text
 
@@ -76,10 +78,25 @@ def test_the_cause_is_told_by_the_host_that_has_it(roots):
 
 
 def test_a_host_that_gets_no_fold_waits_for_the_others(tmp_path):
-    roots = write_roots(tmp_path, 3, folds=2)
+    roots = write_roots(tmp_path, 3, folds=2, parallel="folds")
     processes = [start(root) for root in roots]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
     assert len(Trained(roots[0]).digests) == 2 and "epoch=" not in (roots[2] / "log").read_text()
+
+
+def test_hosts_with_several_processes_cut_every_batch_among_all(tmp_path):
+    """Two hosts of two: the weights of one process alone, with a network without BatchNorm and dropout."""
+    plain = {"model": "test_convnext", "metadata_columns": [], "frame": small_frame(8), "batch_size_train": 8}
+    alone = run(small_job(tmp_path / "alone", **SETTINGS, **plain))
+    roots = write_roots(tmp_path, 2, **plain, processes=2)
+    processes = [start(root) for root in roots]
+    assert [process.wait(120) for process in processes] == [0, 0], (roots[0] / "log").read_text()
+    for fold in range(2):
+        one, other = (load_file(root / "model" / f"fold_{fold}.safetensors") for root in (alone.root, roots[0]))
+        torch.testing.assert_close(other, one, rtol=0, atol=5e-5)  # as in test_processes
+    assert list((roots[1] / "model").iterdir()) == []
+    logs = [(root / "log").read_text() for root in roots]
+    assert logs[0].count("metric epoch:roc_auc=") == 4 and "fold=0 epoch=" not in logs[1]
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["the leader first", "the other first"])

@@ -11,6 +11,7 @@ import pytest
 from lesion import sagemaker
 from lesion.errors import PlatformError, UserError
 from lesion.sagemaker import (
+    asked_processes,
     clear_failure,
     has_failure,
     read_job,
@@ -181,6 +182,40 @@ def test_peers_are_reached_by_the_interface_that_the_platform_names_if_it_is_the
     assert training_environment(root)["GLOO_SOCKET_IFNAME"] == training_environment(root)["NCCL_SOCKET_IFNAME"] == "lo"
     configure(root, "resourceconfig", {"network_interface_name": "ethwe"})
     assert "GLOO_SOCKET_IFNAME" not in training_environment(root)
+
+
+def test_processes_of_one_host_meet_on_the_loopback_interface(root):
+    assert training_environment(root, processes=2)["GLOO_SOCKET_IFNAME"] == "lo"
+    configure(root, "resourceconfig", TWO_HOSTS)
+    assert "GLOO_SOCKET_IFNAME" not in training_environment(root, processes=2)
+
+
+@pytest.mark.parametrize(
+    ("values", "number"),
+    [
+        ({}, None),
+        ({"processes": "auto"}, None),
+        ({"processes": '"auto"', "device": "cpu"}, 1),
+        ({"processes": "3"}, 3),
+        ({"processes": '"3"'}, 3),
+        ({"processes": 3, "device": "cpu"}, 3),
+        ({"processes": "many"}, 1),
+        ({"processes": "0"}, 1),
+        ({"processes": "1e9"}, 64),
+    ],
+)
+def test_the_number_of_processes_is_read_as_the_sdks_write_it(root, values, number):
+    """What is refused is refused by the one process that is started."""
+    configure(root, "hyperparameters", values)
+    assert asked_processes(root) == number
+
+
+def test_processes_of_a_host_share_its_cores_and_have_a_name_each(root):
+    configure(root, "resourceconfig", TWO_HOSTS)
+    job = read_job(root, processes=2, process=1)
+    assert job.peers == ["algo-1/0", "algo-1/1", "algo-2/0", "algo-2/1"] and job.peer == 1
+    assert job.num_cores == max(usable_cores() // 2, 1)
+    assert (read_job(root).peers, read_job(root).peer) == (["algo-1", "algo-2"], 0)
 
 
 def test_a_host_of_several_says_which_it_is(root):

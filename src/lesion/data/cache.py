@@ -108,11 +108,13 @@ class Cached:
 class Cache:
     """A job's cache. Enter it, `reserve`, `keep` each picture once, then take `pictures`; leaving removes the file.
 
+    Another process of the same host takes `pictures_of` the `path` that it is told.
+
     The file has a name and a lock that dies with the process, so that what a killed job left is known as such.
     """
 
-    def __init__(self, folder: Path, *, is_wanted: bool = True) -> None:
-        self._folder, self._is_wanted = folder, is_wanted
+    def __init__(self, folder: Path, preprocess: Preprocess, *, is_wanted: bool = True) -> None:
+        self._folder, self._preprocess, self._is_wanted = folder, preprocess, is_wanted
         self._path: Path | None = None
         self._file: int | None = None
         self._write_error = ""
@@ -127,9 +129,13 @@ class Cache:
             os.close(self._file)
         self._path = self._file = None
 
-    def reserve(self, num_pictures: int, preprocess: Preprocess) -> None:
+    @property
+    def path(self) -> Path | None:
+        """Where the pictures lie; None where they are decoded as they are needed."""
+        return self._path
+
+    def reserve(self, num_pictures: int) -> None:
         """Takes the room of all pictures at once, so that the disk cannot run full later; or says why it does not."""
-        self._preprocess = preprocess
         self._is_kept_S = np.zeros(num_pictures, dtype=bool)
         self._started = self._ended = time.monotonic()
         try:
@@ -168,6 +174,16 @@ class Cache:
             return Decoded(source, self._preprocess)
         mib, seconds = self._num_bytes / MIB, self._ended - self._started
         log.info("cache=on mib=%.0f pictures=%d seconds=%.1f", mib, len(self._is_kept_S), seconds)
+        return Cached(self._file, place_S, self._preprocess.image_size)
+
+    def pictures_of(self, path: Path | None, source: Readable, place_S: NDArray[np.intp]) -> Pictures:
+        """The pictures of `source` in the file of another process's cache, which stays that one's to remove."""
+        if path is None:
+            return Decoded(source, self._preprocess)
+        try:
+            self._file = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise _broken(error.strerror or str(error)) from error
         return Cached(self._file, place_S, self._preprocess.image_size)
 
     @property

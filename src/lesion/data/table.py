@@ -159,10 +159,10 @@ class Picked:
     """Some rows of a source, in the order asked for: what is left when others are dropped."""
 
     def __init__(self, source: Source, index_S: NDArray[np.intp]) -> None:
-        self._source, self._index_S = source, index_S
+        self._source, self.index_S = source, index_S
 
     def table(self) -> SampleTable:
-        return self._source.table().rows(self._index_S)
+        return self._source.table().rows(self.index_S)
 
     def read(self, index: int) -> Pixels:
-        return self._source.read(int(self._index_S[index]))
+        return self._source.read(int(self.index_S[index]))

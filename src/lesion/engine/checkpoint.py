@@ -85,8 +85,12 @@ class Checkpoints:
         *,
         interval_s: float,
         on_foreign: Literal["error", "set_aside"] = "error",
+        is_alone: bool = True,
     ) -> None:
-        """Raises UserError when states of another job lie there, unless they are to be set aside."""
+        """Raises UserError when states of another job lie there, unless they are to be set aside.
+
+        Of several processes that share the folder one sets aside: for the others `is_alone` is False.
+        """
         self._folder, self._stop, self._interval_s = folder, stop, interval_s
         self._saved_at = time.monotonic()
         self._writer = futures.ThreadPoolExecutor(1, "checkpoint")
@@ -94,9 +98,8 @@ class Checkpoints:
         code = code_digest(Path(lesion.__file__).parent)
         self._fingerprint = json.loads(json.dumps({**fingerprint, "code": code}))  # as it will come back
         make_folder(folder)
-        for part in folder.glob(f"*.safetensors{PART}"):  # a write that was killed
-            part.unlink(missing_ok=True)
-        self._treat_foreign(on_foreign)
+        if is_alone or on_foreign == "error":
+            self._treat_foreign(on_foreign)
 
     def __enter__(self) -> Self:
         return self
@@ -138,8 +141,10 @@ class Checkpoints:
     def load(self, name: str) -> State | None:
         """The newest whole state of `name`; None if there is none."""
         self.wait()
+        for part in self._folder.glob(f"{name}.*.safetensors{PART}"):  # a write that was killed
+            part.unlink(missing_ok=True)  # of this name only: others may be written by another process just now
         whole = (state for _, path in self._files(name) if (state := _read(path)) is not None)
-        return next(whole, None)
+        return next((state for state in whole if state.values["fingerprint"] == self._fingerprint), None)
 
     def remove(self, name: str) -> None:
         """Takes away all states of `name`, once what was saved before is on disk."""

@@ -14,8 +14,10 @@ from lesion.errors import UserError
 log = logging.getLogger(__name__)
 
 
-def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+def pick_device(name: Literal["auto", "cpu", "cuda"], *, process: int = 0) -> torch.device:
     """The device of that name; auto is the GPU if there is one, else the CPU, with a warning that says why.
+
+    The host's process number `process` takes the GPU of that number; more processes than GPUs share them.
 
     Raises UserError for cuda without a GPU.
     """
@@ -25,8 +27,10 @@ def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
         warnings.simplefilter("always")
         has_gpu = torch.cuda.is_available()
     if has_gpu:
+        device = torch.device("cuda", process % torch.cuda.device_count())
+        torch.cuda.set_device(device)
         log.info("gpu=%s cuda=%s", torch.cuda.get_device_name(), torch.version.cuda)
-        return torch.device("cuda")
+        return device
     why = str(said[0].message).splitlines()[0] if said else "no driver, or no device"
     where = f"torch {torch.__version__}: {why}"
     if name == "cuda":

@@ -17,6 +17,7 @@ from lesion.data.loader import Batch
 from lesion.data.transforms import view
 from lesion.engine.mixing import Mixing
 from lesion.engine.precision import Precision, autocast
+from lesion.engine.ranks import Ranks
 from lesion.engine.training import Training
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet
@@ -26,7 +27,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # logits [N, K], targets [N, K] → o
 
 @dataclass(frozen=True)
 class Rules:
-    """How every step is done. `prepare` puts the network into the state in which it learns."""
+    """How every step is done, and by whom. `prepare` puts the network into the state in which it learns."""
 
     loss: Loss
     device: torch.device
@@ -35,6 +36,7 @@ class Rules:
     clip_norm: float = 0.0
     mixing: Mixing = field(default_factory=Mixing)
     prepare: Callable[[nn.Module], object] = nn.Module.train
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 def train_one_epoch(
@@ -50,30 +52,33 @@ def train_one_epoch(
 
     `training.sums` is what the epoch's earlier batches came to, if there were any, and is counted on to the epoch's
     `num_steps`. All randomness of a step (dropout, mixing) comes from (*key, its number), so an epoch that goes on in
-    its middle goes on alike. `after_step` may end the epoch by raising.
+    its middle goes on alike. `after_step` may end the epoch by raising. Of several ranks each is given its slices of
+    the batches.
     """
-    network, sums, device = training.network, training.sums, rules.device
+    network, sums, device, ranks = training.network, training.sums, rules.device, rules.ranks
     rules.prepare(network)
     sums.loss = sums.loss.to(device)
     for batch in batches:
         number = sums.num_steps
-        torch.manual_seed(_seed(*key, number))
+        torch.manual_seed(_seed(*key, number, ranks.rank))
         training.schedule.before_step(len(training.history) + number / num_steps)
-        stream = np.random.SeedSequence([*key, number, 2])
+        stream = np.random.SeedSequence([*key, number, ranks.rank, 2])
         images_NCHW, metadata_NM, targets_NK = rules.mixing(*to_device(batch, device), stream)
         training.optimizer.zero_grad(set_to_none=True)
+        num_samples, loss_sum = ranks.total(len(batch.index_N)), torch.zeros((), device=device)
         parts = (tensor.tensor_split(rules.num_parts) for tensor in (images_NCHW, metadata_NM, targets_NK))
         for part_NCHW, part_NM, part_NK in zip(*parts, strict=True):
             with autocast(rules.precision, device):
                 logits_NK = network(part_NCHW, part_NM)
             loss_N = rules.loss(logits_NK.float(), part_NK)
-            (loss_N.sum() / len(images_NCHW)).backward()  # type: ignore[no-untyped-call]
-            sums.loss += loss_N.detach().sum()
+            (loss_N.sum() / num_samples).backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss_N.detach().sum()
+        sums.loss += ranks.sum_gradients(network.parameters(), loss_sum)
         if rules.clip_norm:
             nn.utils.clip_grad_norm_(network.parameters(), rules.clip_norm)
         training.optimizer.step()
         training.after_step()
-        sums.num_samples += len(batch.index_N)
+        sums.num_samples += num_samples
         sums.num_steps += 1
         after_step()
     mean = float(sums.loss) / sums.num_samples
@@ -100,14 +105,16 @@ def predict(
             logits_VNK = predict_views(network, images_NCHW, metadata_NM, num_views=num_views)
         logits_VSK.append(logits_VNK.cpu())
         index_S.append(batch.index_N)
+    if not index_S:  # of few rows some ranks get none
+        return np.zeros(0, dtype=np.intp), torch.zeros(num_views, 0, 0)
     return np.concatenate(index_S), torch.cat(logits_VSK, dim=1)
 
 
 @torch.inference_mode()
 def features(
     network: FusionNet, batches: Iterable[Batch], device: torch.device, *, num_views: int, precision: Precision
-) -> NDArray[np.float32]:
-    """What the backbone makes of each picture and view [V, S, D], in batch order."""
+) -> Tensor:
+    """What the backbone makes of each picture and view [V, S, D], float32 on the CPU, in batch order."""
     network.eval()
     features_VSD = []
     for batch in batches:
@@ -115,7 +122,7 @@ def features(
         with autocast(precision, device):
             features_VND = torch.stack([network.features(view(images_NCHW, number)) for number in range(num_views)])
         features_VSD.append(features_VND.float().cpu())
-    return np.asarray(torch.cat(features_VSD, dim=1).numpy())
+    return torch.cat(features_VSD, dim=1)
 
 
 def predict_views(network: nn.Module, images_NCHW: Tensor, metadata_NM: Tensor, *, num_views: int) -> Tensor:

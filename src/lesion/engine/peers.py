@@ -1,6 +1,6 @@
-"""Peers: the hosts of one job. Each trains its share; the leader gathers; one that is lost ends the others.
+"""Peers: the processes of one job, on one host or several. The leader gathers; one that is lost ends the others.
 
-Over torch.distributed's gloo. With one host nothing is opened and nothing waits.
+Over torch.distributed's gloo. With one process nothing is opened and nothing waits.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import _thread
 import logging
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -33,33 +33,34 @@ LEADER = 0
 
 
 class Peers:
-    """One host's view of the others. `hosts` are all names in the same order everywhere; the first is the leader."""
+    """One process's view of the others. `names` are all in the same order everywhere; the first is the leader."""
 
-    def __init__(self, hosts: Sequence[str], rank: int) -> None:
-        self._hosts, self._rank = list(hosts), rank
+    def __init__(self, names: Sequence[str], rank: int, stop: Stop) -> None:
+        self.names, self.rank, self._stop = list(names), rank, stop
         # What each peer sends, once: to the leader its results, from the leader the word that the job is done. A thread
         # waits for each, so that a peer's death is noticed in the middle of training too.
-        others = [LEADER] if rank else range(1, len(hosts))
-        self._from: dict[int, Future[list[bytes]]] = {peer: Future() for peer in others if len(hosts) > 1}
+        others = [LEADER] if rank else range(1, len(names))
+        self._from: dict[int, Future[list[bytes]]] = {peer: Future() for peer in others if len(names) > 1}
         self._lost: list[int] = []
+        self.group: dist.ProcessGroup | None = None  # for those who train together: here threads wait all the time
 
     @property
     def is_leader(self) -> bool:
-        return self._rank == LEADER
+        return self.rank == LEADER
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """This host's part of the work, dealt in turn."""
-        return list(items[self._rank :: len(self._hosts)])
+        """This process's part of the work, dealt in turn."""
+        return list(items[self.rank :: len(self.names)])
 
     def gather(self, contents: Sequence[bytes]) -> list[bytes]:
-        """On the leader everybody's `contents`, in the hosts' order, once all have called this; elsewhere nothing."""
+        """On the leader everybody's `contents`, in their order, once all have called this; elsewhere nothing."""
         if self.is_leader:
             return [*contents, *(content for future in self._from.values() for content in future.result())]
         self._send(contents, LEADER)
         return []
 
     def finish(self) -> None:
-        """Returns once the leader has called this: no host ends before the job's results are written."""
+        """Returns once the leader has called this: nobody ends before the job's results are written."""
         for peer, future in self._from.items():
             if self.is_leader:
                 self._send([], peer)
@@ -74,8 +75,9 @@ class Peers:
         """The error of a peer that ended too early, if one did."""
         if not self._lost:
             return None
-        name = self._hosts[self._lost[0]]
-        return PlatformError(f"host {name} ended before the job was done", do="Its log says why.", kind="peer_lost")
+        name = self.names[self._lost[0]]
+        kind = "process" if "/" in name else "host"
+        return PlatformError(f"{kind} {name} ended before the job was done", do="Its log says why.", kind="peer_lost")
 
     def _send(self, contents: Sequence[bytes], peer: int) -> None:
         try:
@@ -93,7 +95,8 @@ class Peers:
         except RuntimeError as error:
             self._lost.append(peer)
             self._from[peer].set_exception(error)
-            _thread.interrupt_main()
+            if not self._stop.is_requested:  # then it was asked too, and we may be keeping what there is
+                _thread.interrupt_main()
         else:
             self._from[peer].set_result(contents)
 
@@ -111,35 +114,43 @@ def _receive_bytes(peer: int) -> bytes:
 
 
 @contextmanager
-def join_peers(hosts: Sequence[str], rank: int, stop: Stop) -> Iterator[Peers]:
-    """The job's hosts, found and connected. Raises PlatformError if they do not come or if one ends too early."""
-    peers = Peers(hosts, rank)
-    if len(hosts) == 1:
+def join_peers(
+    names: Sequence[str], rank: int, stop: Stop, *, address: str, shared_dir: Path | None = None
+) -> Iterator[Peers]:
+    """The job's processes, found and connected. Raises PlatformError if they do not come or if one ends too early.
+
+    They meet at the first host's `address`, or where all are on one host in a file below `shared_dir`: no port is
+    taken that another job on the machine might want.
+    """
+    peers = Peers(names, rank, stop)
+    if len(names) == 1:
         yield peers
         return
-    log.info("host=%s rank=%d hosts=%d: waiting for all", hosts[rank], rank, len(hosts))
+    log.info("peer=%s rank=%d peers=%d: waiting for all", names[rank], rank, len(names))
     try:
-        store = dist.TCPStore(  # type: ignore[attr-defined]
-            hosts[LEADER], PORT, len(hosts), is_master=peers.is_leader, timeout=JOIN_LIMIT
+        store = (
+            dist.TCPStore(  # type: ignore[attr-defined]
+                address, PORT, len(names), is_master=peers.is_leader, timeout=JOIN_LIMIT
+            )
+            if shared_dir is None
+            else dist.FileStore(str(shared_dir / "peers"), len(names))  # type: ignore[attr-defined]
         )
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=len(hosts), timeout=LONGEST_JOB)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=len(names), timeout=LONGEST_JOB)
     except RuntimeError as error:
         raise PlatformError(
-            f"the {len(hosts)} hosts did not find each other: {str(error).splitlines()[0]}",
-            where=f"{hosts[LEADER]}:{PORT}",
+            f"the {len(names)} processes of the job did not find each other: {str(error).splitlines()[0]}",
+            where=address,
             do="See the other hosts' logs; their security group must let them reach each other.",
         ) from error
+    peers.group = dist.new_group(backend="gloo", timeout=LONGEST_JOB)
     peers.start()
     try:
         yield peers
-    except (KeyboardInterrupt, RuntimeError) as error:
-        lost = peers.lost()
-        if lost is None:
+    except (KeyboardInterrupt, RuntimeError, PlatformError) as error:
+        is_secondary = error.kind == "peer_lost" if isinstance(error, PlatformError) else peers.lost() is not None
+        if not is_secondary:
             raise
-        ends = time.monotonic() + STOP_SPREAD_S
-        while time.monotonic() < ends and not stop.is_requested:
-            with suppress(KeyboardInterrupt):  # our own, or the word of this very loss from another thread
-                time.sleep(0.1)
+        stop.wait(STOP_SPREAD_S)
         stop.check()
-        raise lost from error
+        raise (peers.lost() or error) from error
     dist.destroy_process_group()

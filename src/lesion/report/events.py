@@ -16,26 +16,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.images import Pixels, encode
 
 log = logging.getLogger(__name__)
 
-JPEG_QUALITY = 90
-
 
 class EventFile:
-    """A new event file in `folder`. What was written is on the disk after each call."""
+    """A new event file in `folder`, or nothing at all. What was written is on the disk after each call."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         # Not its SummaryWriter, whose thread may still hold what was given to it when the machine goes.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import SessionLog
 
         self._writer: EventsWriter | None = None
+        if folder is None:
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._writer = EventsWriter(str(folder / "events"))
@@ -54,8 +53,7 @@ class EventFile:
         """uint8 RGB, kept as a JPEG: a PNG of noisy pictures is ten times the bytes."""
         from tensorboardX.proto.summary_pb2 import Summary
 
-        image_BGR = cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR)
-        jpeg = cv2.imencode(".jpg", image_BGR, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+        jpeg = encode(image_HWC, "JPEG")
         height, width = image_HWC.shape[:2]
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=jpeg)
         self._write(step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))

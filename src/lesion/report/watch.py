@@ -37,11 +37,14 @@ MAX_CURVES = 24  # precision and recall of so many classes; the picture of ROC c
 
 
 class Watch:
-    """One host's training, watched. `folds` are those it trains, in their order, `num_epochs` the most of each."""
+    """One process's training, watched. `folds` are those it trains, in their order, `num_epochs` the most of each.
+
+    Without a `folder` only the log is told.
+    """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         *,
         folds: Sequence[int],
         num_epochs: int,
@@ -54,7 +57,7 @@ class Watch:
 
     def begin(self, fold: int, history: Sequence[Mapping[str, Any]]) -> None:
         """A fold starts, or goes on after the epochs of `history`."""
-        self._events = EventFile(self._folder / f"fold_{fold}")
+        self._events = EventFile(self._folder and self._folder / f"fold_{fold}")
         self._has_pictures = self._has_said_slow = False
         for row in history:
             self._events.numbers(_reported("epoch", row), row["epoch"])
@@ -116,7 +119,7 @@ class Watch:
         scores: Mapping[str, float],
     ) -> None:
         """All folds of all hosts are finished: the same of every row that was held out."""
-        events = EventFile(self._folder / OUT_OF_FOLD)
+        events = EventFile(self._folder and self._folder / OUT_OF_FOLD)
         _log("validation", scores)
         events.numbers(_reported("validation", scores), 0)
         _show_curves(events, target, targets_SK, probs_SK)

@@ -59,7 +59,7 @@ def files_of_all_kinds() -> Files:
 
 
 def filled(cache: Cache, files: Files) -> None:
-    cache.reserve(len(files.contents), PREPROCESS)
+    cache.reserve(len(files.contents))
     for index in range(len(files.contents)):
         cache.keep(index, files.read(index))
 
@@ -67,7 +67,7 @@ def filled(cache: Cache, files: Files) -> None:
 def test_both_squares_are_what_decoding_gives(tmp_path):
     files = files_of_all_kinds()
     rows_S = np.arange(len(files.contents))
-    with Cache(tmp_path) as cache:
+    with Cache(tmp_path, PREPROCESS) as cache:
         filled(cache, files)
         cached, decoded = cache.pictures(files, rows_S), Decoded(files, PREPROCESS)
         assert isinstance(cached, Cached) and cached.image_size == decoded.image_size == 32
@@ -82,7 +82,7 @@ def test_both_squares_are_what_decoding_gives(tmp_path):
 def test_a_square_is_written_where_it_is_asked_to_be_and_nowhere_else(tmp_path, has_cache):
     files = files_of_all_kinds()
     images_NHWC = np.full((3, 32, 32, 3), 7, np.uint8)
-    with Cache(tmp_path, is_wanted=has_cache) as cache:
+    with Cache(tmp_path, PREPROCESS, is_wanted=has_cache) as cache:
         filled(cache, files)
         cache.pictures(files, np.arange(8)).square(4, images_NHWC[1])
     np.testing.assert_array_equal(images_NHWC[1], PREPROCESS(files.read(4)))
@@ -91,8 +91,8 @@ def test_a_square_is_written_where_it_is_asked_to_be_and_nowhere_else(tmp_path, 
 
 def test_rows_that_were_dropped_do_not_shift_the_others(tmp_path):
     files = files_of_all_kinds()
-    with Cache(tmp_path) as cache:
-        cache.reserve(8, PREPROCESS)
+    with Cache(tmp_path, PREPROCESS) as cache:
+        cache.reserve(8)
         for index in (7, 0, 3, 5):  # the others could not be read
             cache.keep(index, files.read(index))
         pictures = cache.pictures(files, np.array([0, 3, 7]))
@@ -103,8 +103,8 @@ def test_rows_that_were_dropped_do_not_shift_the_others(tmp_path):
 
 def test_a_picture_that_was_not_kept_is_never_taken_for_a_black_one(tmp_path):
     files = files_of_all_kinds()
-    with Cache(tmp_path) as cache:
-        cache.reserve(8, PREPROCESS)
+    with Cache(tmp_path, PREPROCESS) as cache:
+        cache.reserve(8)
         cache.keep(0, files.read(0))
         assert isinstance(cache.pictures(files, np.array([0, 1])), Decoded)
 
@@ -112,8 +112,8 @@ def test_a_picture_that_was_not_kept_is_never_taken_for_a_black_one(tmp_path):
 def test_eight_threads_fill_it_and_read_it(tmp_path):
     rng = np.random.default_rng(0)
     images_NHWC = rng.integers(0, 256, (200, 40, 50, 3), np.uint8)
-    with Cache(tmp_path) as cache, ThreadPoolExecutor(8) as pool:
-        cache.reserve(200, PREPROCESS)
+    with Cache(tmp_path, PREPROCESS) as cache, ThreadPoolExecutor(8) as pool:
+        cache.reserve(200)
         list(pool.map(cache.keep, range(200), images_NHWC))
         pictures = cache.pictures(Files(), np.arange(200))
         order = rng.permutation(np.repeat(np.arange(200), 3)).tolist()
@@ -123,8 +123,8 @@ def test_eight_threads_fill_it_and_read_it(tmp_path):
 
 def test_the_room_is_taken_before_anything_is_written_and_given_back(tmp_path):
     folder = tmp_path / "not" / "there"
-    with Cache(folder) as cache:
-        cache.reserve(100, PREPROCESS)
+    with Cache(folder, PREPROCESS) as cache:
+        cache.reserve(100)
         (path,) = folder.iterdir()
         assert path.stat().st_size == 100 * RECORD == 100 * (37**2 + 32**2) * 3
         assert path.stat().st_blocks * 512 >= 100 * RECORD  # not a hole
@@ -133,8 +133,8 @@ def test_the_room_is_taken_before_anything_is_written_and_given_back(tmp_path):
 
 def test_the_log_says_how_much_was_kept(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    with Cache(tmp_path) as cache:
-        cache.reserve(1000, PREPROCESS)
+    with Cache(tmp_path, PREPROCESS) as cache:
+        cache.reserve(1000)
         for index in range(1000):
             cache.keep(index, np.zeros((1, 1, 3), np.uint8))
         cache.pictures(Files(), np.arange(1000))
@@ -144,7 +144,7 @@ def test_the_log_says_how_much_was_kept(tmp_path, caplog):
 def test_it_is_off_when_that_is_asked_and_touches_no_disk(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     files = files_of_all_kinds()
-    with Cache(tmp_path / "cache", is_wanted=False) as cache:
+    with Cache(tmp_path / "cache", PREPROCESS, is_wanted=False) as cache:
         filled(cache, files)
         pictures = cache.pictures(files, np.arange(8))
     assert isinstance(pictures, Decoded) and not (tmp_path / "cache").exists()
@@ -155,8 +155,8 @@ def test_it_is_off_where_the_disk_has_too_little_room(tmp_path, caplog):
     """Nearly all of what is free is too much: a rest must be left for the results."""
     caplog.set_level(logging.INFO)
     free = shutil.disk_usage(tmp_path).free
-    with Cache(tmp_path) as cache:
-        cache.reserve((free - 500_000_000) // RECORD, PREPROCESS)
+    with Cache(tmp_path, PREPROCESS) as cache:
+        cache.reserve((free - 500_000_000) // RECORD)
         assert list(tmp_path.iterdir()) == []
         cache.keep(0, np.zeros((1, 1, 3), np.uint8))
         assert isinstance(cache.pictures(Files(), np.array([0])), Decoded)
@@ -173,8 +173,8 @@ from lesion.data.cache import Cache, Decoded
 from lesion.data.transforms import Preprocess
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({RECORD} * 10, {RECORD} * 10))
-with Cache(Path({str(tmp_path)!r})) as cache:
-    cache.reserve(11, Preprocess(32, (0.5,) * 3, (0.5,) * 3))
+with Cache(Path({str(tmp_path)!r}), Preprocess(32, (0.5,) * 3, (0.5,) * 3)) as cache:
+    cache.reserve(11)
     assert not list(Path({str(tmp_path)!r}).iterdir())
     cache.keep(10, np.zeros((1, 1, 3), np.uint8))
     assert isinstance(cache.pictures(None, np.array([10])), Decoded)
@@ -187,8 +187,8 @@ with Cache(Path({str(tmp_path)!r})) as cache:
 def test_it_is_off_where_nothing_can_be_written(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (tmp_path / "file").write_text("")
-    with Cache(tmp_path / "file" / "cache") as cache:
-        cache.reserve(1, PREPROCESS)
+    with Cache(tmp_path / "file" / "cache", PREPROCESS) as cache:
+        cache.reserve(1)
         assert isinstance(cache.pictures(Files(), np.array([], dtype=np.intp)), Decoded)
     assert 'cache=off why="Not a directory"' in caplog.text
 
@@ -200,8 +200,8 @@ def test_a_disk_that_is_full_after_all_is_noticed_and_given_back(tmp_path, caplo
         pytest.skip("this container may not mount")
     monkeypatch.setattr(cache_module, "MARGIN_BYTES", -(1 << 30))  # as if there had been room when it was asked for
     try:
-        with Cache(tmp_path) as cache:
-            cache.reserve(2 * (1 << 20) // RECORD, PREPROCESS)
+        with Cache(tmp_path, PREPROCESS) as cache:
+            cache.reserve(2 * (1 << 20) // RECORD)
             assert list(tmp_path.iterdir()) == [] and shutil.disk_usage(tmp_path).free == 1 << 20
             assert isinstance(cache.pictures(Files(), np.array([0])), Decoded)
     finally:
@@ -215,8 +215,8 @@ import time
 from pathlib import Path
 from lesion.data.cache import Cache
 from lesion.data.transforms import Preprocess
-with Cache(Path({str(tmp_path)!r})) as cache:
-    cache.reserve(5, Preprocess(32, (0.5,) * 3, (0.5,) * 3))
+with Cache(Path({str(tmp_path)!r}), Preprocess(32, (0.5,) * 3, (0.5,) * 3)) as cache:
+    cache.reserve(5)
     print("ready", flush=True)
     time.sleep(20)
     """
@@ -224,27 +224,27 @@ with Cache(Path({str(tmp_path)!r})) as cache:
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         (theirs,) = tmp_path.glob("lesion-*")
-        with Cache(tmp_path) as cache:
-            cache.reserve(1, PREPROCESS)
+        with Cache(tmp_path, PREPROCESS) as cache:
+            cache.reserve(1)
             assert theirs.exists() and len(list(tmp_path.glob("lesion-*"))) == 2
         process.kill()
     assert theirs.exists()
-    with Cache(tmp_path) as cache:
-        cache.reserve(1, PREPROCESS)
+    with Cache(tmp_path, PREPROCESS) as cache:
+        cache.reserve(1)
         assert not theirs.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_the_file_is_gone_when_the_job_fails(tmp_path):
-    with pytest.raises(KeyboardInterrupt), Cache(tmp_path) as cache:
-        cache.reserve(5, PREPROCESS)
+    with pytest.raises(KeyboardInterrupt), Cache(tmp_path, PREPROCESS) as cache:
+        cache.reserve(5)
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_was_cut_is_an_error_and_no_wrong_picture(tmp_path):
     files = files_of_all_kinds()
-    with Cache(tmp_path) as cache:
+    with Cache(tmp_path, PREPROCESS) as cache:
         filled(cache, files)
         pictures = cache.pictures(files, np.arange(8))
         (path,) = tmp_path.iterdir()

@@ -116,14 +116,14 @@ def test_any_number_of_workers_gives_the_same_augmented_bits(folder):
 @pytest.mark.parametrize("num_workers", [0, 3])
 @pytest.mark.parametrize("augment", [None, Augment(8)])
 def test_the_cache_changes_no_bit_of_a_batch(folder, tmp_path, num_workers, augment):
-    order = training_batches(np.arange(12), 5, seed=0, fold=0, epoch=0)
+    order = training_batches(np.arange(12), 5, key=(0, 0, 0))
 
     def run(pictures: Pictures, num_workers: int) -> list[Batch]:
         dataset = dataset_of(folder, pictures)
         return list(load(dataset, order, augment, num_workers=num_workers, key=(0, 0, 0)))
 
-    with Cache(tmp_path) as cache:
-        cache.reserve(12, FIXED)
+    with Cache(tmp_path, FIXED) as cache:
+        cache.reserve(12)
         for row in range(12):
             cache.keep(row, folder.read(row))
         cached = run(cache.pictures(folder, np.arange(12)), num_workers)

@@ -60,7 +60,7 @@ def one_epoch(watch: Watch, clock: Clock, fold: int, epoch: int, *, wait_s: floa
     def batches():
         for number in range(10):
             clock.now_s += wait_s
-            pictures = np.full((4, 3, 8, 8), 10 * number + epoch, np.uint8)
+            pictures = np.full((4, 8, 8, 3), 10 * number + epoch, np.uint8)
             yield Batch(np.arange(4), pictures, np.zeros((4, 1), np.float32), np.zeros((4, 1), np.float32))
 
     for _ in watch.training(batches(), epoch):

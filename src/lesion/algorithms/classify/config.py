@@ -210,6 +210,15 @@ class ClassifyConfig(Hyperparameters):
         doc="Keep the decoded pictures on the disk while the job runs: auto does where there is room, off decodes them "
         "for every epoch. Never changes the result.",
     )
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = tunable(
+        "auto",
+        doc="Training processes on each host, which share its cores; auto is one a GPU, and one on a CPU.",
+    )
+    parallel: Literal["auto", "folds", "data"] = tunable(
+        "auto",
+        doc="How several processes share the work: folds trains a fold each, data all of them one fold at a time, "
+        "every batch cut among them; auto is folds where there is one for each process, else data.",
+    )
     on_bad_image: Literal["error", "drop"] = tunable(
         "error",
         doc="When pictures are missing or unreadable: stop and name them, or leave their rows out and name them.",

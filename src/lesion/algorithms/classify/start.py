@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -24,6 +24,7 @@ from lesion.engine.loop import Rules, features
 from lesion.engine.mixing import Mixing
 from lesion.engine.optim import create_optimizer
 from lesion.engine.precision import Precision
+from lesion.engine.ranks import Ranks
 from lesion.engine.schedule import Schedule
 from lesion.engine.stopping import BestEpoch
 from lesion.engine.training import Training
@@ -51,6 +52,7 @@ class Shared:
     device: torch.device
     precision: Precision
     num_workers: int
+    ranks: Ranks = field(default_factory=Ranks)  # those that train each fold together
 
 
 def backbone_features(shared: Shared) -> NDArray[np.float32] | None:
@@ -63,17 +65,18 @@ def backbone_features(shared: Shared) -> NDArray[np.float32] | None:
     if config.head_start != "probe":
         return None
     is_all = config.epochs == 0
-    rows_S = np.arange(len(shared.targets_SK))
-    nothing_SM = np.zeros((len(rows_S), 0), dtype=np.float32)
+    rows_S = shared.ranks.slice(np.arange(len(shared.targets_SK)))
+    nothing_SM = np.zeros((len(shared.targets_SK), 0), dtype=np.float32)
     dataset = Dataset(shared.pictures, nothing_SM, shared.targets_SK, nothing_SM[0])
     batches = ordered_batches(rows_S, config.batch_size_validation)
-    return features(
+    features_VSD = features(
         fresh_network(shared, num_metadata=0),
         load(dataset, batches, num_workers=shared.num_workers),
         shared.device,
         num_views=config.tta if is_all else 1,
         precision="fp32" if is_all else shared.precision,
     )
+    return np.asarray(shared.ranks.gather(rows_S, features_VSD)[1].numpy())
 
 
 def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | None) -> Training:
@@ -118,6 +121,7 @@ def rules_of(shared: Shared, weights_K: Weights, *, epoch: int) -> Rules:
         prepare=partial(
             FusionNet.learn, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
         ),
+        ranks=shared.ranks,
     )
 
 

@@ -19,10 +19,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lesion.algorithms.base import Job
-from lesion.algorithms.classify.check import check_before_training
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.deal import deal
 from lesion.algorithms.classify.fold import run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
+from lesion.algorithms.classify.once import check_once
 from lesion.algorithms.classify.predict import ClassifyPredictor, predict_source
 from lesion.algorithms.classify.record import save_artifact
 from lesion.algorithms.classify.results import (
@@ -41,10 +42,10 @@ from lesion.data.folds import Folds
 from lesion.data.labels import Labelled, Labels
 from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess
-from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.device import limit_threads, pick_device
 from lesion.engine.peers import Peers, join_peers
 from lesion.engine.precision import Precision, pick_precision
+from lesion.engine.ranks import RankCheckpoints
 from lesion.errors import UserError
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, pretrained_config
@@ -57,13 +58,14 @@ log = logging.getLogger(__name__)
 def train(job: Job, config: ClassifyConfig) -> None:
     """Cross-validates, and leaves the artifact in `job.model_dir` and the results in `job.output_dir`.
 
-    Each host trains its share of the folds; the first gathers and writes. A job that was killed goes on from
-    `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for all that can
-    be known by then.
+    Each process trains its share of the folds, or of each batch; the first gathers and writes. A job that was killed
+    goes on from `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for
+    all that can be known by then.
     """
+    shared_dir = job.shared_dir if len(job.hosts) == 1 else None
     with (
-        join_peers(job.hosts, job.rank, job.stop) as peers,
-        Cache(job.cache_dir, is_wanted=config.cache == "auto") as cache,
+        join_peers(job.peers, job.peer, job.stop, address=job.hosts[0], shared_dir=shared_dir) as peers,
+        Cache(job.cache_dir, preprocess_for(config), is_wanted=config.cache == "auto") as cache,
     ):
         cross_validate(job, config, peers, cache)
 
@@ -72,53 +74,48 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
     """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     started = time.monotonic()
-    device = pick_device(config.device)
+    device = pick_device(config.device, process=job.process)
     precision = pick_precision(config.precision, device)
     limit_threads(job.num_cores)
     num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
 
     training, test = open_sources(config, job.channels)
     weights = checked_weights(config, job.channels.get("pretrained"))
-    preprocess = preprocess_for(config)
-    cache.reserve(len(training.table()), preprocess)
-    checked = check_before_training(
-        config,
-        training,
-        test,
-        output=job.output_dir if peers.is_leader else None,
-        num_workers=num_workers,
-        show_progress=job.show_progress,
-        keep=cache.keep,
+    checked, pictures = check_once(
+        config, training, test, job, cache, is_leader=peers.is_leader, num_workers=num_workers
     )
     labelled, held_FS = checked.labelled, checked.held_FS
     table = labelled.table
     log_start(labelled, held_FS, device, precision, num_workers)
+    ranks, folds = deal(config, held_FS, job, peers, device)
 
     shared = Shared(
         config=config,
         source=checked.training,
-        pictures=cache.pictures(checked.training, checked.opened_S),
+        pictures=pictures,
         targets_SK=labelled.targets_SK,
         metadata_rows=table.metadata_rows(),
         metadata_kinds=checked.kinds,
-        preprocess=preprocess,
+        preprocess=preprocess_for(config),
         target=labelled.target,
         weights=weights,
         device=device,
         precision=precision,
         num_workers=num_workers,
+        ranks=ranks,
     )
-    checkpoints = Checkpoints(
+    checkpoints = RankCheckpoints(
         job.checkpoint_dir,
         fingerprint(config, precision, table, held_FS),
         job.stop,
         interval_s=config.checkpoint_interval_s,
         on_foreign=config.on_foreign_checkpoint,
+        ranks=ranks,
+        is_alone=job.process == 0,
     )
     features_VSD = backbone_features(shared)
-    folds = peers.share(list(enumerate(held_FS)))
     watch = Watch(
-        job.tensorboard_dir,
+        job.tensorboard_dir if ranks.is_first else None,
         folds=[fold for fold, _ in folds],
         num_epochs=config.epochs,
         num_workers=num_workers,
@@ -133,7 +130,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
                 results.append(
                     run_fold(fold, held_S, shared, features_VSD, checkpoints, stop=job.stop, bar=bar, watch=watch)
                 )
-        contents = peers.gather([result.state().to_bytes() for result in results])
+        contents = peers.gather([result.state().to_bytes() for result in results] if ranks.is_first else [])
         results = sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if peers.is_leader else []
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         if results and peers.is_leader:
@@ -205,7 +202,10 @@ def predict_test(
 
 def fingerprint(config: ClassifyConfig, precision: Precision, table: SampleTable, held_FS: Folds) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    without_effect = {"cache", "device", "num_workers", "checkpoint_interval_s", "on_foreign_checkpoint"}
+    without_effect = {
+        *("cache", "device", "num_workers", "processes", "parallel"),
+        *("checkpoint_interval_s", "on_foreign_checkpoint"),
+    }
     settings = {name: value for name, value in config.as_json().items() if name not in without_effect}
     packages = ("lesion", "torch", "timm", "numpy", "albumentations", "opencv-python-headless")
     versions = {package: importlib.metadata.version(package) for package in packages}

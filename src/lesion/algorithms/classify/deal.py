@@ -1,0 +1,57 @@
+"""Deal: which process trains what: a fold each, or all of them one fold at a time."""
+
+# S samples
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lesion.algorithms.base import Job
+from lesion.algorithms.classify import fold
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.data.folds import Folds
+from lesion.engine.peers import Peers
+from lesion.engine.ranks import Ranks, join_ranks
+from lesion.errors import UserError
+from lesion.report import watch
+
+log = logging.getLogger(__name__)
+
+SMALLEST_SLICE = 2  # pictures: with one BatchNorm has no variance to go by
+
+
+def deal(
+    config: ClassifyConfig, held_FS: Folds, job: Job, peers: Peers, device: torch.device
+) -> tuple[Ranks, list[tuple[int, NDArray[np.bool_]]]]:
+    """The ranks that this process trains with, and the folds, numbered, that it takes part in."""
+    numbered, size = list(enumerate(held_FS)), len(peers.names)
+    if size == 1 or not are_batches_cut(config, held_FS, size):
+        return Ranks(), peers.share(numbered)
+    log.info("parallel=data processes=%d: every batch is cut among them, BatchNorm sees a slice", size)
+    if not peers.is_leader:  # it would say what the leader says
+        for module in (fold, watch):
+            logging.getLogger(module.__name__).setLevel(logging.WARNING)
+    return join_ranks(peers.rank, size, peers.group, device, per_host=job.processes), numbered
+
+
+def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
+    """Whether `size` processes train each fold together. Raises UserError where that is asked and cannot be."""
+    if config.parallel == "folds" or (config.parallel == "auto" and len(held_FS) >= size):
+        return False
+    num_rows = [int((~held_S).sum()) for held_S in held_FS]
+    slices = [rows // math.ceil(rows / config.batch_size_train) // size for rows in num_rows]
+    if min(slices) >= SMALLEST_SLICE:
+        return True
+    if config.parallel == "auto":
+        return False
+    raise UserError(
+        f"batches of {config.batch_size_train} come to slices of {min(slices)} among {size} processes, and "
+        f"{SMALLEST_SLICE} pictures are needed",
+        do="Raise batch_size_train, lower processes, or set parallel=folds.",
+        kind="hyperparameters",
+    )

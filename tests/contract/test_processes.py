@@ -1,0 +1,124 @@
+"""Processes: several that train one job on one host, a fold each or every batch cut among them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from jobs import Trained, small_frame, small_job
+from safetensors.torch import load_file
+
+from processes import LESION, LIMIT_S, children, wait_for_text
+
+PLAIN = {"model": "test_convnext", "metadata_columns": []}  # neither BatchNorm nor dropout
+ENDLESS = {"epochs": 10_000, "patience": 10_000}
+
+
+def start(root: Path, *, num_cores: int = 2) -> subprocess.Popen[bytes]:
+    """The job on that many cores, so that its processes have as many threads on any machine."""
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:num_cores]))
+    with (root / "log").open("w") as output:
+        return subprocess.Popen(
+            ["taskset", "--cpu-list", cores, *LESION, "train", "--root", str(root)], stdout=output, stderr=output
+        )
+
+
+def finish(root: Path, *, num_cores: int = 2) -> Trained:
+    assert start(root, num_cores=num_cores).wait(LIMIT_S) == 0, (root / "log").read_text()
+    return Trained(root)
+
+
+def failure(root: Path) -> str:
+    return (root / "output" / "failure").read_text()
+
+
+def test_a_fold_each_gives_what_one_process_gives_with_as_many_threads(tmp_path):
+    alone = finish(small_job(tmp_path / "alone", epochs=2), num_cores=1)
+    both = finish(small_job(tmp_path / "both", epochs=2, processes=2))
+    assert both.digests == alone.digests
+    assert both.oof.equals(alone.oof) and both.learned.equals(alone.learned)
+    log = (both.root / "log").read_text()
+    assert "/0 fold=0 epoch=1" in log and "/1 fold=1 epoch=1" in log
+    assert log.count(" copies=") == log.count(" config ") == log.count("metric validation:roc_auc=") == 1
+
+
+def test_every_batch_cut_among_two_gives_the_weights_of_one(tmp_path):
+    """Ten training rows in batches of five, so slices of three and two."""
+    settings = {**PLAIN, "frame": small_frame(10), "epochs": 3, "batch_size_train": 5}
+    alone = finish(small_job(tmp_path / "alone", **settings))
+    both = finish(small_job(tmp_path / "both", **settings, processes=2, parallel="data"))
+    for fold in range(2):
+        one, other = (load_file(job.root / "model" / f"fold_{fold}.safetensors") for job in (alone, both))
+        # Sums in another order, and Adam makes steps of one size of gradients of any: a tenth of its step is allowed.
+        torch.testing.assert_close(other, one, rtol=0, atol=5e-5)
+    pd.testing.assert_frame_equal(both.learned, alone.learned, rtol=1e-4)
+    log = (both.root / "log").read_text()
+    assert "parallel=data processes=2" in log and log.count("fold=1 epoch=2") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_that_are_stopped_go_on_together(tmp_path, number):
+    """With BatchNorm and dropout, and at whatever step the signal finds them."""
+    settings = {"frame": small_frame(12), "epochs": 3, "batch_size_train": 4, "processes": 2, "parallel": "data"}
+    whole = finish(small_job(tmp_path / "whole", **settings))
+    root = small_job(tmp_path / "stopped", **settings)
+    parent = start(root)
+    wait_for_text(root / "log", "fold=1 epoch=0")
+    if number == signal.SIGKILL:
+        for pid in (*children(parent.pid), parent.pid):
+            subprocess.run(["kill", "-KILL", str(pid)], check=True)
+        parent.wait(LIMIT_S)
+    else:
+        parent.send_signal(number)
+        assert parent.wait(LIMIT_S) == 143 and not (root / "output" / "failure").exists()
+    again = finish(root)
+    assert "fold=0 was finished before" in (root / "log").read_text()
+    assert again.digests == whole.digests
+    pd.testing.assert_frame_equal(again.learned, whole.learned, check_exact=True)
+
+
+@pytest.mark.parametrize("parallel", ["folds", "data"])
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_process_that_is_killed_ends_the_job_with_its_name(tmp_path, parallel, lost):
+    root = small_job(tmp_path, frame=small_frame(8), batch_size_train=4, processes=2, parallel=parallel, **ENDLESS)
+    parent = start(root)
+    wait_for_text(root / "log", "epoch=1")
+    subprocess.run(["kill", "-KILL", str(children(parent.pid)[lost])], check=True)
+    assert parent.wait(LIMIT_S) == 137
+    assert failure(root).startswith(f"process {lost} of 2 was killed by SIGKILL, most likely for want of memory")
+
+
+def test_the_error_of_one_process_is_the_jobs(tmp_path):
+    """A picture that was good when the check read it is in one slice of each epoch."""
+    settings = {"frame": small_frame(8), "batch_size_train": 4, "processes": 2, "parallel": "data", **ENDLESS}
+    root = small_job(tmp_path, **settings)
+    parent = start(root)
+    wait_for_text(root / "log", "epoch=1")
+    picture = root / "input" / "data" / "training" / "train_jpg" / "IMG_003_0.jpg"
+    picture.write_bytes(b"no picture")
+    assert parent.wait(LIMIT_S) == 2
+    assert picture.name in failure(root)
+
+
+def test_slices_too_small_for_batchnorm_are_refused(tmp_path):
+    root = small_job(tmp_path, processes=2, parallel="data", batch_size_train=4)  # six rows: batches of three
+    assert start(root).wait(LIMIT_S) == 2
+    assert failure(root).startswith("batches of 4 come to slices of 1 among 2 processes, and 2 pictures are needed")
+
+
+def test_what_the_first_process_dropped_and_merged_the_others_drop_and_merge(tmp_path):
+    """A broken picture and two that are copies: else the processes would not agree on the folds."""
+    settings = {"frame": small_frame(10), "on_bad_image": "drop", "on_leak": "merge_groups"}
+    root = small_job(tmp_path / "both", **settings, processes=2)
+    pictures = root / "input" / "data" / "training" / "train_jpg"
+    (pictures / "IMG_000_0.jpg").write_bytes(b"no picture")
+    (pictures / "IMG_002_0.jpg").write_bytes((pictures / "IMG_004_0.jpg").read_bytes())
+    both = finish(root)
+    assert len(both.oof) == 19 and sorted(both.oof["fold"].unique()) == [0, 1]
+    groups = both.oof.set_index("image_name")["group"]
+    assert groups["IMG_002_0"] == groups["IMG_004_0"]
