@@ -172,6 +172,10 @@ def _describe(args: argparse.Namespace) -> int:
         from lesion.config import describe
 
         print(describe(ClassifyConfig))  # noqa: T201
+    elif args.what == "recipes":
+        from lesion.algorithms.classify import recipes
+
+        print(recipes.describe())  # noqa: T201
     else:
         from lesion.metrics import REPORTED
 
@@ -299,7 +303,9 @@ def _parser() -> argparse.ArgumentParser:
         "describe", _describe, "Print what can be set, or what can be scraped.", "lesion describe hyperparameters"
     )
     describe.add_argument(
-        "what", choices=["hyperparameters", "metrics"], help="a Markdown table, or SageMaker's MetricDefinitions"
+        "what",
+        choices=["hyperparameters", "recipes", "metrics"],
+        help="a Markdown table, or SageMaker's MetricDefinitions",
     )
 
     draw = command(
@@ -441,8 +447,9 @@ def _log_as(name: str, *, is_first: bool) -> None:
         handler.setFormatter(_formatter(f"process={name} %(message)s"))
     if not is_first:
         log.setLevel(logging.ERROR)
-        for own in ("lesion.algorithms.classify.fold", "lesion.engine.peers", "lesion.engine.checkpoint"):
-            logging.getLogger(own).setLevel(logging.INFO)
+        of_its_own = ("algorithms.classify.fold", "report.watch", "engine.peers", "engine.checkpoint")
+        for own in of_its_own:
+            logging.getLogger(f"lesion.{own}").setLevel(logging.INFO)
 
 
 def _formatter(message: str) -> logging.Formatter:

@@ -185,6 +185,7 @@ ELSEWHERE = {
     "num_workers": "test_the_number_of_workers_changes_nothing",
     "cache": "test_the_cache_changes_nothing",
     "device": "test_device_is_used",
+    "recipe": "test_recipes.py",
     "on_bad_image": "test_train_contract.py",
     "on_leak": "test_check.py",
     "checkpoint_interval_s": "test_resume.py",

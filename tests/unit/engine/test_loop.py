@@ -73,7 +73,7 @@ def test_an_epoch_is_the_ten_line_loop_step_by_step():
         """Hands out a batch once what the last one did has been compared with the plain loop's step."""
         for step, batch in enumerate(batches):
             yield batch
-            torch.manual_seed(int(np.random.SeedSequence([7, step, 0, 1]).generate_state(1)[0]))  # dropout's, of the key
+            torch.manual_seed(int(np.random.SeedSequence([7, step, 0, 1]).generate_state(1)[0]))  # dropout
             logits_NK = plain(
                 torch.from_numpy(batch.images_NHWC).permute(0, 3, 1, 2), torch.from_numpy(batch.metadata_NM)
             )

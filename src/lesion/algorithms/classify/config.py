@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from lesion.algorithms.classify.recipes import RECIPES, with_recipe
 from lesion.config import Hyperparameters, tunable
 from lesion.metrics import METRICS
 
@@ -14,6 +15,10 @@ Positive = Annotated[float, Field(gt=0)]
 
 class ClassifyConfig(Hyperparameters):
     """Everything a user can set. Names that name columns are the columns of `train.csv` and `test.csv`."""
+
+    recipe: Literal[("none", *RECIPES)] = tunable(  # type: ignore[valid-type]
+        "none", doc="Named settings (`lesion describe recipes`) for all that is not set beside it."
+    )
 
     # network
     model: str = tunable("efficientnet_b2", doc="Backbone: any timm model name.")
@@ -252,6 +257,11 @@ class ClassifyConfig(Hyperparameters):
         if value is not None and len(value) != 3:
             raise ValueError(f"three numbers are needed, for red, green and blue, not {len(value)}")
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_recipe(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return with_recipe(values)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -1,0 +1,100 @@
+"""Recipes: named settings, each with the result and the time to expect. What the user sets beside one stays as set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyperparameters by name; what they are for, and what came of them where (benchmarks/results/)."""
+
+    says: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+RECIPES: dict[str, Recipe] = {
+    "probe": Recipe(
+        "A first honest number: logistic regression on what the starting weights make of each picture, pictures only. "
+        "Trains nothing else.",
+        {
+            "model": "mobilenetv2_100",
+            "image_size": 224,
+            "head_start": "probe",
+            "epochs": 0,
+            "tta": 1,
+            "metadata_columns": [],
+        },
+    ),
+    "fast": Recipe(
+        "For a CPU and ten minutes: from the probe's head, two epochs at low rates, BatchNorm as it was.",
+        {
+            "model": "mobilenetv2_100",
+            "image_size": 160,
+            "head_start": "probe",
+            "batch_norm": "frozen",
+            "epochs": 2,
+            "batch_size_train": 32,
+            "optimizer": "adamw",
+            "learning_rate": 1e-4,
+            "head_lr_factor": 10,
+            "schedule": "cosine",
+            "warmup_epochs": 0.2,
+            "tta": 4,
+        },
+    ),
+    "good": Recipe(
+        "For as long as it takes: from the probe's head, a cosine over ten epochs, weights averaged.",
+        {
+            "head_start": "probe",
+            "batch_norm": "frozen",
+            "epochs": 10,
+            "patience": 10,
+            "batch_size_train": 32,
+            "optimizer": "adamw",
+            "weight_decay": 0.01,
+            "learning_rate": 2e-4,
+            "head_lr_factor": 5,
+            "schedule": "cosine",
+            "warmup_epochs": 0.5,
+            "ema_decay": 0.99,
+            "tta": 8,
+        },
+    ),
+    "brief": Recipe(
+        "The project's brief, which is what the defaults are: efficientnet_b2 at 260 px, six folds, the rate falls on "
+        "plateaus.",
+        {"model": "efficientnet_b2", "image_size": 260, "folds": 6, "epochs": 15, "learning_rate": 5e-4},
+    ),
+    "histology": Recipe(
+        "Tiles of tissue, in two stages: the last layer of an Xception alone, then all of it at a lower rate.",
+        {
+            "model": "legacy_xception",
+            "image_size": 96,
+            "freeze_epochs": 2,
+            "epochs": 10,
+            "batch_size_train": 64,
+            "learning_rate": 1e-4,
+            "head_lr_factor": 10,
+            "metadata_columns": [],
+            "tta": 8,
+        },
+    ),
+}
+
+
+def with_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values and, where they name a recipe, its settings for all that they leave out."""
+    recipe = RECIPES.get(str(values.get("recipe", "")))
+    return {**(recipe.settings if recipe else {}), **values}
+
+
+def describe() -> str:
+    """The Markdown table of every recipe: its name, what it is for, what it sets."""
+    rows = ["| recipe | what it is | sets |", "|---|---|---|"]
+    for name, recipe in RECIPES.items():
+        settings = ", ".join(f"`{key}={value}`" for key, value in recipe.settings.items())
+        rows.append(f"| `{name}` | {recipe.says} | {settings} |")
+    return "\n".join(rows)

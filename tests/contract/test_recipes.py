@@ -1,0 +1,72 @@
+"""Recipes: each is a whole configuration that trains; what is set beside it stays as set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jobs import run, small_frame
+from safetensors.torch import load_file, save_file
+
+from factories import write_channel, write_hyperparameters
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.recipes import RECIPES
+from lesion.models.backbone import create_backbone
+
+SMALL = {"model": "test_resnet", "image_size": 32, "precision": "fp32", "num_workers": 0}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_a_recipe_sets_is_set_unless_the_user_sets_it(name):
+    settings = RECIPES[name].settings
+    config = ClassifyConfig.parse({"recipe": name, "folds": "3"}).as_json()
+    assert {key: config[key] for key in settings if key != "folds"} == {
+        key: value for key, value in settings.items() if key != "folds"
+    }
+    assert config["folds"] == 3 and config["recipe"] == name
+    assert ClassifyConfig.parse({"recipe": name, "epochs": "7"}).epochs == 7
+
+
+def test_the_brief_is_what_the_defaults_are():
+    brief, plain = (ClassifyConfig.parse(raw).as_json() for raw in ({"recipe": "brief"}, {}))
+    assert {**brief, "recipe": "none"} == plain
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("weights") / "given.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        save_file(create_backbone("test_resnet", {}).state_dict(), path)
+    return str(path)
+
+
+def job_of(root: Path, settings: dict[str, object]) -> Path:
+    """A job with nothing set but `settings`."""
+    write_channel(root / "input" / "data" / "training", small_frame(8))
+    write_hyperparameters(root, settings)
+    return root
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_trains_and_its_artifact_answers_as_it_did_out_of_fold(tmp_path, weights, name):
+    """On a network of a hundredth of the size; the artifact is asked before the job ends."""
+    settings = {"recipe": name, "pretrained": weights, **SMALL, "folds": 2}
+    settings |= {"epochs": 3} if RECIPES[name].settings["epochs"] else {}
+    trained = run(job_of(tmp_path, settings))
+    assert np.isfinite(trained.oof["probability"]).all()
+    assert trained.manifest["config"]["recipe"] == name
+    assert trained.manifest["num_views"] == RECIPES[name].settings.get("tta", 3)
+
+
+def test_a_probe_trains_nothing_but_the_head(tmp_path, weights):
+    trained = run(job_of(tmp_path, {"recipe": "probe", "pretrained": weights, **SMALL, "folds": 2}))
+    given = load_file(weights)
+    for record in trained.manifest["folds"]:
+        kept = load_file(trained.root / "model" / record["file"])
+        assert all(torch.equal(kept[f"backbone.{key}"], value) for key, value in given.items())
+        assert record["best_epoch"] == -1
+    heads = [load_file(trained.root / "model" / record["file"])["head.weight"] for record in trained.manifest["folds"]]
+    assert not torch.equal(*heads)
