@@ -9,7 +9,7 @@ demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
 
 test: .venv/.dev
-	$(bin)/pytest
+	$(bin)/pytest -n 2 --dist loadgroup
 
 lint: .venv/.dev
 	$(bin)/ruff check .

@@ -20,6 +20,15 @@ prepare_libraries()
 settings.register_profile("lesion", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("lesion")
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several workers (`pytest -n`) each takes whole files, whose tests share what they are given; one takes all
+    that use the Docker engine, and so builds the image once."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("container" if "container" in item.path.parts else str(item.path)))
+
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -51,7 +51,7 @@ VALID = {
     "batch_norm": st.sampled_from(["train", "frozen"]),
     "epochs": st.integers(1, 10_000),
     "patience": st.integers(1, 99),
-    "batch_size_train": st.integers(4, 999),
+    "batch_size_train": st.one_of(st.just("auto"), st.integers(4, 999)),
     "batch_parts": st.integers(1, 2),
     "batch_size_validation": st.integers(1, 999),
     "batch_size_test": st.integers(1, 999),

@@ -130,7 +130,12 @@ class ClassifyConfig(Hyperparameters):
         15, ge=0, le=10_000, tune=(5, 40), doc="Passes over the training rows at most; early stopping may end before."
     )
     patience: int = tunable(3, ge=1, doc="Epochs without a better `metric` after which a fold stops.")
-    batch_size_train: int = tunable(64, ge=4, tune=(16, 128), doc="Pictures a training step; less needs less memory.")
+    batch_size_train: Literal["auto"] | Annotated[int, Field(ge=4)] = tunable(
+        64,
+        tune=(16, 128),
+        doc="Pictures a training step; less needs less memory. auto takes what the GPU's memory holds, up to 1,024, and "
+        "64 on a CPU; the learning rate stays.",
+    )
     batch_parts: int = tunable(
         1, ge=1, doc="Parts that a step's pictures are computed in, one after another; more needs less memory."
     )
@@ -247,6 +252,12 @@ class ClassifyConfig(Hyperparameters):
     seed: int = tunable(0, ge=0, lt=2**32, doc="Same seed, data and settings: same result.")
 
     @property
+    def batch_size(self) -> int:
+        """`batch_size_train`, once it is settled."""
+        assert self.batch_size_train != "auto"  # batch_size.py comes first
+        return self.batch_size_train
+
+    @property
     def keeps_groups(self) -> bool:
         """Whether the split promises that no group lies on both sides of a fold."""
         return self.split not in {"kfold", "stratified_kfold"}
@@ -269,7 +280,7 @@ class ClassifyConfig(Hyperparameters):
             raise ValueError("epochs=0 trains nothing: set head_start=probe for a head from logistic regression")
         if self.head_start == "probe" and self.pretrained is False:
             raise ValueError("head_start=probe asks what the starting weights know, and pretrained=false has none")
-        if self.batch_parts > self.batch_size_train // 2:
+        if self.batch_size_train != "auto" and self.batch_parts > self.batch_size_train // 2:
             raise ValueError(f"batch_parts={self.batch_parts} leaves less than two pictures a part")
         if self.freeze_epochs > 0 and self.pretrained is False:
             raise ValueError("freeze_epochs freezes noise where pretrained=false")

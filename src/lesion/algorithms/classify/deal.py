@@ -44,13 +44,13 @@ def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
     if config.parallel == "folds" or (config.parallel == "auto" and len(held_FS) >= size):
         return False
     num_rows = [int((~held_S).sum()) for held_S in held_FS]
-    slices = [rows // math.ceil(rows / config.batch_size_train) // size for rows in num_rows]
+    slices = [rows // math.ceil(rows / config.batch_size) // size for rows in num_rows]
     if min(slices) >= SMALLEST_SLICE:
         return True
     if config.parallel == "auto":
         return False
     raise UserError(
-        f"batches of {config.batch_size_train} come to slices of {min(slices)} among {size} processes, and "
+        f"batches of {config.batch_size} come to slices of {min(slices)} among {size} processes, and "
         f"{SMALLEST_SLICE} pictures are needed",
         do="Raise batch_size_train, lower processes, or set parallel=folds.",
         kind="hyperparameters",

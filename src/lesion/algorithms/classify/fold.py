@@ -141,7 +141,7 @@ def run_epoch(
     config = shared.config
     epoch = len(training.history)
     key = (config.seed, rows.fold, epoch)
-    order = training_batches(rows.training_S, config.batch_size_train, key=key)
+    order = training_batches(rows.training_S, config.batch_size, key=key)
     num_done = training.sums.num_samples
     batches = load(
         rows.dataset,

@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lesion.algorithms.base import Job
+from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import deal
 from lesion.algorithms.classify.fold import run_fold
@@ -87,6 +88,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
     labelled, held_FS = checked.labelled, checked.held_FS
     table = labelled.table
     log_start(labelled, held_FS, device, precision, num_workers)
+    config = with_batch_size(config, labelled.target, preprocess_for(config), device, precision)
     ranks, folds = deal(config, held_FS, job, peers, device)
 
     shared = Shared(
