@@ -40,7 +40,7 @@ def with_batch_size(
         optimizer = create_optimizer(
             config.optimizer, network, [], learning_rate=0.0, weight_decay=0.0, rest_factor=1.0, layer_decay=1.0
         )
-        side_px, num_outputs = preprocess.image_size, target.num_outputs
+        side_px = preprocess.image_size
 
         def try_step(num_pictures: int) -> None:
             images_NCHW = torch.zeros(num_pictures, 3, side_px, side_px, dtype=torch.uint8, device=device)

@@ -133,8 +133,8 @@ class ClassifyConfig(Hyperparameters):
     batch_size_train: Literal["auto"] | Annotated[int, Field(ge=4)] = tunable(
         64,
         tune=(16, 128),
-        doc="Pictures a training step; less needs less memory. auto takes what the GPU's memory holds, up to 1,024, and "
-        "64 on a CPU; the learning rate stays.",
+        doc="Pictures a training step; less needs less memory. auto takes what the GPU's memory holds, up to 1,024, "
+        "and 64 on a CPU; the learning rate stays.",
     )
     batch_parts: int = tunable(
         1, ge=1, doc="Parts that a step's pictures are computed in, one after another; more needs less memory."
