@@ -151,7 +151,7 @@ def run_epoch(
         key=key,
         metadata_dropout=config.metadata_dropout,
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[shared.device] if shared.device.type == "cuda" else []):
         train_loss = train_one_epoch(
             training,
             watch.training(counted(batches, bar, shared.ranks), epoch),

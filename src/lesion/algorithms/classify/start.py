@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +36,8 @@ from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
 from lesion.models.weights import load_weights
 from lesion.targets import Target, Weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def backbone_features(shared: Shared) -> NDArray[np.float32] | None:
     rows_S = shared.ranks.slice(np.arange(len(shared.targets_SK)))
     nothing_SM = np.zeros((len(shared.targets_SK), 0), dtype=np.float32)
     dataset = Dataset(shared.pictures, nothing_SM, shared.targets_SK, nothing_SM[0])
-    batches = ordered_batches(rows_S, config.batch_size_validation)
+    batches, started = ordered_batches(rows_S, config.batch_size_validation), time.monotonic()
     features_VSD = features(
         fresh_network(shared, num_metadata=0),
         load(dataset, batches, num_workers=shared.num_workers),
@@ -76,7 +80,9 @@ def backbone_features(shared: Shared) -> NDArray[np.float32] | None:
         num_views=config.tta if is_all else 1,
         precision="fp32" if is_all else shared.precision,
     )
-    return np.asarray(shared.ranks.gather(rows_S, features_VSD)[1].numpy())
+    features_VSD = shared.ranks.gather(rows_S, features_VSD)[1]
+    log.info("features=%d views=%d seconds=%.1f", features_VSD.shape[2], len(features_VSD), time.monotonic() - started)
+    return np.asarray(features_VSD.numpy())
 
 
 def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | None) -> Training:
