@@ -43,3 +43,13 @@ def test_a_server_on_the_gpu_answers_as_one_on_the_cpu(trained, tmp_path):
         finally:
             server.stop()
     assert answers[0] == pytest.approx(answers[1], abs=2e-2)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_batch_of_the_memorys_size_trains_in_either_precision(gpu, tmp_path, precision):
+    """A graphics card holds more than 64 pictures of 64 px of a small network."""
+    settings = {"batch_size_train": "auto", "precision": precision, "device": "cuda", "model": "resnet18"}
+    done = lesion("train", "--root", write_job(tmp_path, image_size=64, **settings))
+    assert done.returncode == 0 and f"precision={precision}" in done.stdout, done.stdout + done.stderr
+    config = json.loads((tmp_path / "model" / "manifest.json").read_text())["config"]
+    assert config["batch_size_train"] > 64
