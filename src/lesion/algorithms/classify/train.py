@@ -68,7 +68,15 @@ def train(job: Job, config: ClassifyConfig) -> None:
         join_peers(job.peers, job.peer, job.stop, address=job.hosts[0], shared_dir=shared_dir) as peers,
         Cache(job.cache_dir, preprocess_for(config), is_wanted=config.cache == "auto") as cache,
     ):
-        cross_validate(job, config, peers, cache)
+        try:
+            cross_validate(job, config, peers, cache)
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"the GPU's memory does not hold a step: {str(error).split('. ')[0]}",
+                where=f"batch_size_train={config.batch_size_train} image_size={config.image_size}",
+                do="Lower one of them, raise batch_parts, or set batch_size_train=auto.",
+                kind="memory",
+            ) from error
 
 
 def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache) -> None:
