@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,13 +20,28 @@ PLAIN = {"model": "test_convnext", "metadata_columns": []}  # neither BatchNorm 
 ENDLESS = {"epochs": 10_000, "patience": 10_000}
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """A test that fails ends what it started: some of these jobs have no end of their own."""
+    yield
+    for parent in STARTED:
+        if parent.poll() is None:
+            for process in (*children(parent.pid), parent.pid):
+                os.kill(process, signal.SIGKILL)
+            parent.wait(LIMIT_S)
+    STARTED.clear()
+
+
 def start(root: Path, *, num_cores: int = 2) -> subprocess.Popen[bytes]:
     """The job on that many cores, so that its processes have as many threads on any machine."""
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:num_cores]))
     with (root / "log").open("w") as output:
-        return subprocess.Popen(
-            ["taskset", "--cpu-list", cores, *LESION, "train", "--root", str(root)], stdout=output, stderr=output
-        )
+        command = ["taskset", "--cpu-list", cores, *LESION, "train", "--root", str(root)]
+        STARTED.append(subprocess.Popen(command, stdout=output, stderr=output))
+    return STARTED[-1]
 
 
 def finish(root: Path, *, num_cores: int = 2) -> Trained:
@@ -96,7 +112,7 @@ def test_a_process_that_is_killed_ends_the_job_with_its_name(tmp_path, parallel,
 def test_the_error_of_one_process_is_the_jobs(tmp_path):
     """A picture that was good when the check read it is in one slice of each epoch."""
     settings = {"frame": small_frame(8), "batch_size_train": 4, "processes": 2, "parallel": "data", **ENDLESS}
-    root = small_job(tmp_path, **settings)
+    root = small_job(tmp_path, **settings, cache="off")
     parent = start(root)
     wait_for_text(root / "log", "epoch=1")
     picture = root / "input" / "data" / "training" / "train_jpg" / "IMG_003_0.jpg"
