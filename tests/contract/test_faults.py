@@ -186,6 +186,8 @@ ELSEWHERE = {
     "cache": "test_the_cache_changes_nothing",
     "device": "test_device_is_used",
     "recipe": "test_recipes.py",
+    "processes": "test_processes.py",
+    "parallel": "test_processes.py",
     "on_bad_image": "test_train_contract.py",
     "on_leak": "test_check.py",
     "checkpoint_interval_s": "test_resume.py",
