@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import timm
+import torch
 from torch import nn
 
 from lesion.errors import UserError
@@ -31,6 +32,27 @@ def create_backbone(name: str, model_args: Mapping[str, Any]) -> nn.Module:
             do="Correct model_args.",
             kind="hyperparameters",
         ) from error
+
+
+def num_features(backbone: nn.Module, image_size: int) -> int:
+    """How many features come out of pictures of that side.
+
+    Asked of the network itself: timm's `num_features` is not the answer for all of them. Raises UserError where it does
+    not take such pictures.
+    """
+    training = backbone.training
+    try:
+        with torch.inference_mode():
+            width = backbone.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"the network does not take pictures of {image_size} px: {str(error).splitlines()[0]}",
+            where="hyperparameters model, image_size, image_size_start",
+            do='Set the size it was made for, or model_args={"img_size": …}.',
+            kind="hyperparameters",
+        ) from error
+    backbone.train(training)
+    return int(width)
 
 
 def pretrained_config(name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lesion.data.transforms import Preprocess
-from lesion.models.backbone import create_backbone
+from lesion.models.backbone import create_backbone, num_features
 from lesion.models.probe import LinearHead
 
 HIDDEN = 250  # width of both layers of the metadata branch, the project's brief
@@ -31,8 +31,9 @@ class FusionNet(nn.Module):
         self.register_buffer("mean", 255.0 * torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255.0 * torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
         self.backbone = backbone
-        num_features: int = _num_features(backbone, preprocess.image_size)
-        self.head = nn.Linear(num_features + (HIDDEN if num_metadata else 0), num_outputs)
+        self.head = nn.Linear(
+            num_features(backbone, preprocess.image_size) + (HIDDEN if num_metadata else 0), num_outputs
+        )
         # Drawn last, and its input layer last of all: only that layer's shape can differ from fold to fold, so with the
         # same seed all else starts from the same numbers in every fold.
         hidden = _layer(HIDDEN)
@@ -87,15 +88,3 @@ def create_network(
 
 def _layer(num_inputs: int) -> tuple[nn.Module, ...]:
     return (nn.Linear(num_inputs, HIDDEN), nn.BatchNorm1d(HIDDEN), nn.ReLU(), nn.Dropout(DROPOUT))
-
-
-def _num_features(backbone: nn.Module, image_size: int) -> int:
-    """How many features come out.
-
-    Asked of the network itself: timm's `num_features` is not the answer for all of them.
-    """
-    training = backbone.training
-    with torch.inference_mode():
-        width = backbone.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
-    backbone.train(training)
-    return int(width)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
-from lesion.models.backbone import create_backbone, pretrained_config
+from lesion.models.backbone import create_backbone, num_features, pretrained_config
 from lesion.models.fusion import HIDDEN, FusionNet, create_network
 
 PREPROCESS = Preprocess(32, (0.2, 0.4, 0.6), (0.1, 0.3, 0.5))
@@ -100,6 +100,14 @@ def test_an_unknown_network_is_refused_with_the_nearest_names():
 def test_arguments_that_the_network_does_not_take_are_refused(model_args):
     with pytest.raises(UserError, match=r"'test_resnet' cannot be made.*Correct model_args"):
         create_backbone("test_resnet", model_args)
+
+
+def test_pictures_of_a_size_that_the_network_does_not_take_are_refused():
+    """A transformer with positions for 224 px says no to others unless it is made for them."""
+    with pytest.raises(UserError, match="does not take pictures of 96 px") as caught:
+        num_features(create_backbone("vit_tiny_patch16_224", {}), 96)
+    assert caught.value.kind == "hyperparameters" and "img_size" in str(caught.value)
+    assert num_features(create_backbone("vit_tiny_patch16_224", {"img_size": 96}), 96) == 192
 
 
 def test_a_network_has_no_classifier_of_its_own():

@@ -195,8 +195,8 @@ class ClassifyConfig(Hyperparameters):
     )
     image_size_start: Annotated[int, Field(ge=32, le=2048)] | None = tunable(
         None,
-        doc="Side in pixels in the first epoch, from which it grows to `image_size` in the last; none is full size "
-        "throughout.",
+        doc="Side in pixels in the first epoch, from which it grows to `image_size` in the last; none, or one "
+        "that is no smaller, is full size throughout.",
     )
     class_weight: Literal["none", "balanced"] | Positive = tunable(
         "none",

@@ -49,7 +49,7 @@ from lesion.engine.precision import Precision, pick_precision
 from lesion.engine.ranks import RankCheckpoints
 from lesion.errors import UserError
 from lesion.metrics import REPORTED
-from lesion.models.backbone import create_backbone, pretrained_config
+from lesion.models.backbone import create_backbone, num_features, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
 from lesion.report.watch import Watch
 
@@ -224,8 +224,10 @@ def fingerprint(config: ClassifyConfig, precision: Precision, table: SampleTable
 
 
 def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
-    """The starting weights, known to fit the network; None starts from noise."""
+    """The starting weights, known to fit the network, which takes pictures of these sizes; None starts from noise."""
     backbone = create_backbone(config.model, config.model_args)
+    for image_size in {config.image_size_start or config.image_size, config.image_size}:
+        num_features(backbone, image_size)
     weights = starting_weights(config.model, config.model_args, config.pretrained, channel)
     if weights is not None:
         load_weights(
