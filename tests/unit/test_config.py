@@ -61,7 +61,7 @@ VALID = {
     "head_lr_factor": st.floats(0.001, 1000),
     "layer_decay": st.floats(0, 1, exclude_min=True),
     "schedule": st.sampled_from(["plateau", "cosine"]),
-    "warmup_epochs": st.floats(0, 99),
+    "warmup_epochs": st.floats(0, 1, exclude_max=True),
     "lr_factor": st.floats(0, 1, exclude_min=True, exclude_max=True),
     "lr_patience": st.integers(0, 99),
     "weight_decay": st.floats(0, 1),
@@ -102,7 +102,12 @@ def test_the_property_below_knows_every_hyperparameter():
 
 @given(values=st.fixed_dictionaries({}, optional=VALID))
 def test_the_three_dialects_say_the_same(values):
-    asks_weights = values.get("head_start") == "probe" or values.get("freeze_epochs", 0) > 0
+    asks_weights = (
+        values.get("head_start") == "probe"
+        or values.get("batch_norm") == "frozen"
+        or values.get("freeze_epochs", 0) > 0
+        or values.get("recipe") == "good"
+    )
     assume(not (asks_weights and values.get("pretrained") is False))
     configs = [
         ClassifyConfig.parse({name: write(value) for name, value in values.items()}) for write in DIALECTS.values()
@@ -138,6 +143,8 @@ def test_defaults_are_those_of_the_brief():
     [
         ({"epochs": "0"}, "epochs=0 trains nothing: set head_start=probe"),
         ({"head_start": "probe", "pretrained": "false"}, "head_start=probe asks what the starting weights know"),
+        ({"batch_norm": "frozen", "pretrained": "false"}, "batch_norm=frozen keeps the statistics of noise"),
+        ({"warmup_epochs": "5", "epochs": "5"}, "warmup_epochs=5.0 leaves none of 5 epochs at the full rate"),
         ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes noise"),
         ({"batch_parts": "40"}, "batch_parts=40 leaves less than two pictures a part"),
     ],

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -204,7 +205,8 @@ class Checkpoints:
             if STATE_FILE.fullmatch(path.name):
                 path.unlink()
         for path in foreign:
-            path.replace(aside / path.name)
+            with suppress(FileNotFoundError):  # another process of the job has written newer ones
+                path.replace(aside / path.name)
 
     def _difference(self, path: Path) -> str:
         """What tells a state's job from this one, in words; nothing of ours, or of a file that says nothing whole."""

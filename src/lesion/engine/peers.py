@@ -59,6 +59,13 @@ class Peers:
         self._send(contents, LEADER)
         return []
 
+    def least(self, number: int) -> int:
+        """The smallest of everybody's numbers. All must ask."""
+        numbers = torch.tensor(number)
+        if self.group is not None:
+            dist.all_reduce(numbers, dist.ReduceOp.MIN, group=self.group)
+        return int(numbers)
+
     def finish(self) -> None:
         """Returns once the leader has called this: nobody ends before the job's results are written."""
         for peer, future in self._from.items():

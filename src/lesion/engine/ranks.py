@@ -8,6 +8,7 @@ the first rank's statistics and states are everyone's. Every rank must call each
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 from lesion.engine.checkpoint import Checkpoints, State
 from lesion.errors import PlatformError
 from lesion.stop import Stop
+
+log = logging.getLogger(__name__)
 
 Indices = NDArray[np.intp]
 
@@ -145,7 +148,10 @@ class RankCheckpoints(Checkpoints):
 
     def after_step(self, name: str, state: Callable[[], State]) -> None:
         self._agreed.ask()
-        super().after_step(name, state)
+        if self._ranks.is_first:
+            super().after_step(name, state)
+        else:
+            self._agreed.check()
 
     def load(self, name: str) -> State | None:
         if self._ranks.size == 1:
@@ -193,6 +199,7 @@ def _as_lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        log.error("a message among the processes was not answered: %s", str(error).splitlines()[0])
         raise PlatformError(
             "another process of the job ended before it was done", do="Its log says why.", kind="peer_lost"
         ) from error

@@ -23,7 +23,7 @@ class BestEpoch:
     def update(self, epoch: int, value: float, network: nn.Module) -> None:
         is_better = value > self.value if self.better == "higher" else value < self.value
         is_first_number = math.isnan(self.value) and not math.isnan(value)  # nothing compares with the NaN before it
-        if self.epoch < 0 or is_better or is_first_number:
+        if not self.weights or is_better or is_first_number:
             self.epoch, self.value, self.epochs_since = epoch, value, 0
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         else:

@@ -36,12 +36,15 @@ class LinearHead:
 def fit_head(
     features_VSD: NDArray[np.float32], targets_SK: NDArray[np.float32], *, kind: Kind, weights_K: Weights
 ) -> LinearHead:
-    """The head that answers `targets_SK` best, each view of a picture counting as a picture of its own.
+    """The head that answers `targets_SK` best; the views of a picture share its weight.
 
     Features are standardised for the fit, and that is folded into the head. Every class must have a row that is and
     one that is not. The weights of the loss count as they do in training (`Target.loss`).
     """
     num_views = len(features_VSD)
+    weights_K = (weights_K / num_views).astype(
+        np.float32
+    )  # else the penalty would count less, the more views there are
     features_SD = features_VSD.reshape(-1, features_VSD.shape[-1])
     targets_SK = np.tile(targets_SK, (num_views, 1))
     mean_D, std_D = features_SD.mean(axis=0, dtype=np.float64), features_SD.std(axis=0, dtype=np.float64)
@@ -55,7 +58,7 @@ def fit_head(
         assert len(weight_KD) == targets_SK.shape[1]
     else:
         rows = [
-            _fit(features_SD, is_yes_S, np.where(is_yes_S == 1, weight, 1.0))
+            _fit(features_SD, is_yes_S, np.where(is_yes_S == 1, weight, 1.0 / num_views))
             for is_yes_S, weight in zip(targets_SK.T, weights_K, strict=True)
         ]
         weight_KD, bias_K = (np.concatenate(parts) for parts in zip(*rows, strict=True))

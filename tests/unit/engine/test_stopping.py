@@ -22,6 +22,14 @@ def run(values: list[float], *, better: str = "higher", patience: int = 3) -> Be
     return best
 
 
+def test_a_start_that_no_epoch_betters_is_kept():
+    layer, best = nn.Linear(1, 1), BestEpoch("higher", 2)
+    for epoch, value in [(-1, 0.9), (0, 0.5), (1, 0.6)]:
+        layer.weight.data.fill_(epoch)
+        best.update(epoch, value, layer)
+    assert (best.epoch, best.value, best.should_stop) == (-1, 0.9, True) and best.weights["weight"].item() == -1
+
+
 @pytest.mark.parametrize(
     ("values", "better", "epoch"),
     [

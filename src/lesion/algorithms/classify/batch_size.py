@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import torch
 
@@ -22,9 +23,18 @@ CPU_BATCH = 64  # a CPU computes no faster with more, and its memory is no wall
 
 
 def with_batch_size(
-    config: ClassifyConfig, target: Target, preprocess: Preprocess, device: torch.device, precision: Precision
+    config: ClassifyConfig,
+    target: Target,
+    preprocess: Preprocess,
+    device: torch.device,
+    precision: Precision,
+    *,
+    agree: Callable[[int], int],
 ) -> ClassifyConfig:
-    """The same settings, `batch_size_train=auto` settled: on a GPU by trying steps of the network."""
+    """The same settings, `batch_size_train=auto` settled: on a GPU by trying steps of the network.
+
+    What each process finds is brought to one number by `agree`.
+    """
     if config.batch_size_train != "auto":
         return config
     size = CPU_BATCH
@@ -50,6 +60,6 @@ def with_batch_size(
             logits_NK.float().sum().backward()
             optimizer.step()
 
-        size = largest_batch(try_step)
+        size = agree(largest_batch(try_step))
     log.info("batch_size_train=%d", size)
     return config.model_copy(update={"batch_size_train": size})

@@ -282,6 +282,10 @@ class ClassifyConfig(Hyperparameters):
             raise ValueError("head_start=probe asks what the starting weights know, and pretrained=false has none")
         if self.batch_size_train != "auto" and self.batch_parts > self.batch_size_train // 2:
             raise ValueError(f"batch_parts={self.batch_parts} leaves less than two pictures a part")
+        if 0 < self.epochs <= self.warmup_epochs:
+            raise ValueError(f"warmup_epochs={self.warmup_epochs} leaves none of {self.epochs} epochs at the full rate")
+        if self.batch_norm == "frozen" and self.pretrained is False:
+            raise ValueError("batch_norm=frozen keeps the statistics of noise where pretrained=false")
         if self.freeze_epochs > 0 and self.pretrained is False:
             raise ValueError("freeze_epochs freezes noise where pretrained=false")
         return self

@@ -31,7 +31,9 @@ def deal(
     """The ranks that this process trains with, and the folds, numbered, that it takes part in."""
     numbered, size = list(enumerate(held_FS)), len(peers.names)
     if size == 1 or not are_batches_cut(config, held_FS, size):
+        refuse_small_parts(config, held_FS, 1)
         return Ranks(), peers.share(numbered)
+    refuse_small_parts(config, held_FS, size)
     log.info("parallel=data processes=%d: every batch is cut among them, BatchNorm sees a slice", size)
     if not peers.is_leader:  # it would say what the leader says
         for module in (fold, watch):
@@ -43,8 +45,7 @@ def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
     """Whether `size` processes train each fold together. Raises UserError where that is asked and cannot be."""
     if config.parallel == "folds" or (config.parallel == "auto" and len(held_FS) >= size):
         return False
-    num_rows = [int((~held_S).sum()) for held_S in held_FS]
-    slices = [rows // math.ceil(rows / config.batch_size) // size for rows in num_rows]
+    slices = [smallest_slice(config, held_S, size) for held_S in held_FS]
     if min(slices) >= SMALLEST_SLICE:
         return True
     if config.parallel == "auto":
@@ -55,3 +56,20 @@ def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
         do="Raise batch_size_train, lower processes, or set parallel=folds.",
         kind="hyperparameters",
     )
+
+
+def refuse_small_parts(config: ClassifyConfig, held_FS: Folds, size: int) -> None:
+    """Raises UserError where `batch_parts` would leave a part of a rank's slice with less than two pictures."""
+    smallest = min(smallest_slice(config, held_S, size) for held_S in held_FS)
+    if config.batch_parts > 1 and smallest // config.batch_parts < SMALLEST_SLICE:
+        raise UserError(
+            f"batch_parts={config.batch_parts} cuts batches of {smallest} pictures to less than {SMALLEST_SLICE}",
+            do="Lower batch_parts, or raise batch_size_train.",
+            kind="hyperparameters",
+        )
+
+
+def smallest_slice(config: ClassifyConfig, held_S: NDArray[np.bool_], size: int) -> int:
+    """What one of `size` ranks gets of the smallest batch at least."""
+    rows = int((~held_S).sum())
+    return rows // math.ceil(rows / config.batch_size) // size

@@ -103,8 +103,8 @@ def run_fold(
         save = partial(checkpoints.after_step, unfinished, training.state)
         with stop.held():
             run_epoch(training, rows, shared, after_step=save, bar=bar, watch=watch)
-        checkpoints.save(unfinished, training.state())
-        watch.epoch(training.history[-1], num_pictures=len(rows), is_last=training.best.should_stop)
+            checkpoints.save(unfinished, training.state())
+            watch.epoch(training.history[-1], num_pictures=len(rows), is_last=training.best.should_stop)
     bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
 
     best = training.best

@@ -25,7 +25,7 @@ from lesion.data.transforms import Preprocess
 from lesion.engine.loop import Rules, features
 from lesion.engine.mixing import Mixing
 from lesion.engine.optim import create_optimizer
-from lesion.engine.precision import Precision
+from lesion.engine.precision import Precision, prepare_network
 from lesion.engine.ranks import Ranks
 from lesion.engine.schedule import Schedule
 from lesion.engine.stopping import BestEpoch
@@ -89,6 +89,7 @@ def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | 
     """A fold's training before its first step: the network with its starting weights, and all that will change it."""
     config = shared.config
     network = fresh_network(shared, num_metadata=encoder.num_features)
+    prepare_network(network, shared.precision, shared.device)
     if head is not None:
         network.start_head(head)
     better = METRICS[config.metric].better
@@ -172,4 +173,4 @@ def size_of_epoch(config: ClassifyConfig, epoch: int) -> int:
     end = config.image_size
     start = min(config.image_size_start or end, end)
     progress = 1.0 if config.epochs <= 1 else epoch / (config.epochs - 1)
-    return end if progress == 1 else round((start + (end - start) * progress) / 16) * 16
+    return end if start == end or progress == 1 else round((start + (end - start) * progress) / 16) * 16

@@ -37,7 +37,7 @@ from lesion.algorithms.classify.results import (
 )
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
-from lesion.algorithms.classify.start import Shared, backbone_features
+from lesion.algorithms.classify.start import Shared, backbone_features, size_of_epoch
 from lesion.data.cache import Cache
 from lesion.data.folds import Folds
 from lesion.data.labels import Labelled, Labels
@@ -73,8 +73,9 @@ def train(job: Job, config: ClassifyConfig) -> None:
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"the GPU's memory does not hold a step: {str(error).split('. ')[0]}",
-                where=f"batch_size_train={config.batch_size_train} image_size={config.image_size}",
-                do="Lower one of them, raise batch_parts, or set batch_size_train=auto.",
+                where=f"image_size={config.image_size} batch_size_train={config.batch_size_train} "
+                f"batch_size_validation={config.batch_size_validation}",
+                do="Lower one of them, or raise batch_parts.",
                 kind="memory",
             ) from error
 
@@ -96,7 +97,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
     labelled, held_FS = checked.labelled, checked.held_FS
     table = labelled.table
     log_start(labelled, held_FS, device, precision, num_workers)
-    config = with_batch_size(config, labelled.target, preprocess_for(config), device, precision)
+    config = with_batch_size(config, labelled.target, preprocess_for(config), device, precision, agree=peers.least)
     ranks, folds = deal(config, held_FS, job, peers, device)
 
     shared = Shared(
@@ -116,7 +117,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
     )
     checkpoints = RankCheckpoints(
         job.checkpoint_dir,
-        fingerprint(config, precision, table, held_FS),
+        fingerprint(config, precision, table, held_FS, weights),
         job.stop,
         interval_s=config.checkpoint_interval_s,
         on_foreign=config.on_foreign_checkpoint,
@@ -210,23 +211,35 @@ def predict_test(
     return judged
 
 
-def fingerprint(config: ClassifyConfig, precision: Precision, table: SampleTable, held_FS: Folds) -> dict[str, Any]:
+def fingerprint(
+    config: ClassifyConfig,
+    precision: Precision,
+    table: SampleTable,
+    held_FS: Folds,
+    weights: Mapping[str, Tensor] | None,
+) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
     without_effect = {
         *("cache", "device", "num_workers", "processes", "parallel"),
         *("checkpoint_interval_s", "on_foreign_checkpoint"),
     }
     settings = {name: value for name, value in config.as_json().items() if name not in without_effect}
-    packages = ("lesion", "torch", "timm", "numpy", "albumentations", "opencv-python-headless")
+    packages = (
+        *("lesion", "torch", "timm", "numpy", "scipy", "scikit-learn"),
+        *("albumentations", "opencv-python-headless", "pillow"),
+    )
     versions = {package: importlib.metadata.version(package) for package in packages}
     rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
-    return {**settings, **versions, "precision": precision, "data": rows}
+    start = hashlib.sha256()
+    for name, tensor in sorted((weights or {}).items()):
+        start.update(name.encode() + tensor.numpy().tobytes())
+    return {**settings, **versions, "precision": precision, "data": rows, "weights": start.hexdigest()}
 
 
 def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
     """The starting weights, known to fit the network, which takes pictures of these sizes; None starts from noise."""
     backbone = create_backbone(config.model, config.model_args)
-    for image_size in {config.image_size_start or config.image_size, config.image_size}:
+    for image_size in {config.image_size, *(size_of_epoch(config, epoch) for epoch in range(config.epochs))}:
         num_features(backbone, image_size)
     weights = starting_weights(config.model, config.model_args, config.pretrained, channel)
     if weights is not None:
