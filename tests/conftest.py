@@ -21,12 +21,10 @@ settings.register_profile("lesion", deadline=None, derandomize=os.environ.get("C
 settings.load_profile("lesion")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Of several workers (`pytest -n`) each takes whole files, whose tests share what they are given; one takes all
     that use the Docker engine, and so builds the image once."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("container" if "container" in item.path.parts else str(item.path)))
+    item.add_marker(pytest.mark.xdist_group("container" if "container" in item.path.parts else item.path.stem))
 
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

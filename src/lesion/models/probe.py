@@ -42,9 +42,7 @@ def fit_head(
     one that is not. The weights of the loss count as they do in training (`Target.loss`).
     """
     num_views = len(features_VSD)
-    weights_K = (weights_K / num_views).astype(
-        np.float32
-    )  # else more views would count as less penalty
+    weights_K = (weights_K / num_views).astype(np.float32)  # else more views would count as less penalty
     features_SD = features_VSD.reshape(-1, features_VSD.shape[-1])
     targets_SK = np.tile(targets_SK, (num_views, 1))
     mean_D, std_D = features_SD.mean(axis=0, dtype=np.float64), features_SD.std(axis=0, dtype=np.float64)
