@@ -9,7 +9,8 @@ demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
 
 test: .venv/.dev
-	$(bin)/pytest -n 2 --dist loadgroup
+	$(bin)/pytest -n 2 --dist loadfile --ignore tests/container
+	$(bin)/pytest tests/container
 
 lint: .venv/.dev
 	$(bin)/ruff check .

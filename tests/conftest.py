@@ -20,13 +20,6 @@ prepare_libraries()
 settings.register_profile("lesion", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("lesion")
 
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Of several workers (`pytest -n`) each takes whole files, whose tests share what they are given; one takes all
-    that use the Docker engine, and so builds the image once."""
-    item.add_marker(pytest.mark.xdist_group("container" if "container" in item.path.parts else item.path.stem))
-
-
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
