@@ -32,8 +32,10 @@ import sklearn.pipeline
 import sklearn.preprocessing
 import tensorboardX.event_file_writer
 import tensorboardX.summary
-import timm
+import timm.optim
+import timm.utils
 import torch
+import torch.distributed
 import torchvision  # noqa: F401
 import tqdm  # noqa: F401
 from PIL import Image, ImageCms
