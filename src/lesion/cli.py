@@ -60,7 +60,8 @@ def _train(args: argparse.Namespace) -> int:
         places = [["--process", str(number), "--processes", str(processes)] for number in range(processes)]
         commands = [[*command, "--shared", shared, *place] for place in places]
         commands[0] += progress
-        environment = sagemaker.training_environment(root, processes=processes)
+        # Children end without Python's tidying up: what they leave in temporary folders goes with ours.
+        environment = {**sagemaker.training_environment(root, processes=processes), "TMPDIR": shared}
         ending = launch.run_children(commands, environment)
         told = [path.read_text() for path in Path(shared).glob(PEER_LOST)]
     status = PlatformError.exit_code if ending.status == launch.PEER_LOST else ending.status
