@@ -9,7 +9,7 @@ demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
 
 test: .venv/.dev
-	$(bin)/pytest -n 2 --dist loadfile --ignore tests/container
+	$(bin)/pytest -n 2 --dist loadfile tests/unit tests/golden tests/contract tests/real tests/gpu
 	$(bin)/pytest tests/container
 
 lint: .venv/.dev
