@@ -18,7 +18,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "probe": Recipe(
         "A first honest number: logistic regression on what the starting weights make of each picture, pictures only. "
-        "Trains nothing else.",
+        "Trains nothing else. HAM10000: AUC 0.871 in 1.4 minutes on 2 busy cores.",
         {
             "model": "mobilenetv2_100",
             "image_size": 224,
@@ -29,12 +29,11 @@ RECIPES: dict[str, Recipe] = {
         },
     ),
     "fast": Recipe(
-        "For a CPU and ten minutes: from the probe's head, two epochs at low rates, the first on smaller pictures, "
-        "BatchNorm as it was.",
+        "For a CPU and ten minutes: from the probe's head, two epochs at low rates, BatchNorm as it was. HAM10000, "
+        "pictures only: AUC 0.891 in 8.3 minutes on 2 cores.",
         {
             "model": "mobilenetv2_100",
             "image_size": 160,
-            "image_size_start": 128,
             "head_start": "probe",
             "batch_norm": "frozen",
             "epochs": 2,
@@ -48,7 +47,7 @@ RECIPES: dict[str, Recipe] = {
         },
     ),
     "good": Recipe(
-        "For as long as it takes: from the probe's head, a cosine over ten epochs, weights averaged.",
+        "For as long as it takes: from the probe's head, a cosine over ten epochs, weights averaged. Not measured yet.",
         {
             "head_start": "probe",
             "batch_norm": "frozen",
@@ -71,7 +70,8 @@ RECIPES: dict[str, Recipe] = {
         {"model": "efficientnet_b2", "image_size": 260, "folds": 6, "epochs": 15, "learning_rate": 5e-4},
     ),
     "histology": Recipe(
-        "Tiles of tissue, in two stages: the last layer of an Xception alone, then all of it at a lower rate.",
+        "Tiles of tissue, in two stages: the last layer of an Xception alone, then all of it at a lower rate. "
+        "Not measured yet.",
         {
             "model": "legacy_xception",
             "image_size": 96,
