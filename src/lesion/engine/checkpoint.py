@@ -86,11 +86,11 @@ class Checkpoints:
         *,
         interval_s: float,
         on_foreign: Literal["error", "set_aside"] = "error",
-        is_alone: bool = True,
+        sets_aside: bool = True,
     ) -> None:
         """Raises UserError when states of another job lie there, unless they are to be set aside.
 
-        Of several processes that share the folder one sets aside: for the others `is_alone` is False.
+        Of several processes that share the folder one sets aside: for the others `sets_aside` is False.
         """
         self._folder, self._stop, self._interval_s = folder, stop, interval_s
         self._saved_at = time.monotonic()
@@ -99,7 +99,7 @@ class Checkpoints:
         code = code_digest(Path(lesion.__file__).parent)
         self._fingerprint = json.loads(json.dumps({**fingerprint, "code": code}))  # as it will come back
         make_folder(folder)
-        if is_alone or on_foreign == "error":
+        if sets_aside or on_foreign == "error":
             self._treat_foreign(on_foreign)
 
     def __enter__(self) -> Self:

@@ -106,10 +106,7 @@ class Watch:
         scores: Mapping[str, float],
     ) -> None:
         """A fold is finished: `scores` and curves of the rows that it held out."""
-        _log("fold", scores)
-        self._events.numbers(_reported("fold", scores), 0)
-        _show_curves(self._events, target, targets_SK, probs_SK)
-        self._events.close()
+        _tell_end(self._events, "fold", target=target, targets_SK=targets_SK, probs_SK=probs_SK, scores=scores)
 
     def whole(
         self,
@@ -120,10 +117,23 @@ class Watch:
     ) -> None:
         """All folds of all hosts are finished: the same of every row that was held out."""
         events = EventFile(self._folder and self._folder / OUT_OF_FOLD)
-        _log("validation", scores)
-        events.numbers(_reported("validation", scores), 0)
-        _show_curves(events, target, targets_SK, probs_SK)
-        events.close()
+        _tell_end(events, "validation", target=target, targets_SK=targets_SK, probs_SK=probs_SK, scores=scores)
+
+
+def _tell_end(
+    events: EventFile,
+    word: str,
+    *,
+    target: Target,
+    targets_SK: NDArray[np.float32],
+    probs_SK: NDArray[np.float32],
+    scores: Mapping[str, float],
+) -> None:
+    """The last of a run: its scores under `word`, which also go to the log, and its curves."""
+    _log(word, scores)
+    events.numbers(_reported(word, scores), 0)
+    _show_curves(events, target, targets_SK, probs_SK)
+    events.close()
 
 
 def grid(images_NHWC: NDArray[np.uint8]) -> Pixels:

@@ -87,10 +87,11 @@ def run_fold(
         bar.update(config.epochs * len(held_S))
         return FoldResult.of_state(state)
     rows = rows_of(fold, held_S, shared)
-    head = None if features_VSD is None else probe_head(features_VSD, rows.training_S, shared, rows.weights_K)
-    training = start_training(shared, rows.encoder, head)
-    start = None
-    if head is not None and features_VSD is not None:
+    if features_VSD is None:
+        training, start = start_training(shared, rows.encoder, None), None
+    else:
+        head = probe_head(features_VSD, rows.training_S, shared, rows.weights_K)
+        training = start_training(shared, rows.encoder, head)
         start = judged(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), shared)
         training.best.update(START, start.scores[config.metric], training.network)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.scores[config.metric])

@@ -97,7 +97,8 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
     labelled, held_FS = checked.labelled, checked.held_FS
     table = labelled.table
     log_start(labelled, held_FS, device, precision, num_workers)
-    config = with_batch_size(config, labelled.target, preprocess_for(config), device, precision, agree=peers.least)
+    preprocess = preprocess_for(config)
+    config = with_batch_size(config, labelled.target, preprocess, device, precision, agree=peers.least)
     ranks, folds = deal(config, held_FS, job, peers, device)
 
     shared = Shared(
@@ -107,7 +108,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         targets_SK=labelled.targets_SK,
         metadata_rows=table.metadata_rows(),
         metadata_kinds=checked.kinds,
-        preprocess=preprocess_for(config),
+        preprocess=preprocess,
         target=labelled.target,
         weights=weights,
         device=device,
@@ -122,7 +123,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         interval_s=config.checkpoint_interval_s,
         on_foreign=config.on_foreign_checkpoint,
         ranks=ranks,
-        is_alone=job.process == 0,
+        sets_aside=job.process == 0,
     )
     features_VSD = backbone_features(shared)
     watch = Watch(
