@@ -26,10 +26,12 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.loop import train_one_epoch
-from lesion.engine.optim import create_optimizer, create_scheduler
+from lesion.engine.loop import Rules, train_one_epoch
+from lesion.engine.optim import create_optimizer
+from lesion.engine.precision import pick_precision, prepare_network
+from lesion.engine.schedule import Schedule
 from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import Training
+from lesion.engine.training import EpochSums, Training
 from lesion.models.fusion import create_network
 from lesion.stop import Stop
 
@@ -66,14 +68,26 @@ def measure(model: str, folder: Path, args: argparse.Namespace, interval_s: floa
     device = torch.device(args.device)
     preprocess = Preprocess(args.image_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = create_network(model, {}, preprocess, num_metadata=0, num_outputs=1, seed=0).to(device)
-    optimizer = create_optimizer(network.parameters(), learning_rate=1e-4, weight_decay=0.0)
-    scheduler = create_scheduler(optimizer, better="higher", factor=0.5, patience=1)
-    training = Training(network, optimizer, scheduler, BestEpoch("higher", 3))
+    precision = pick_precision("auto", device)
+    prepare_network(network, precision, device)
+    optimizer = create_optimizer(
+        "adam",
+        network.backbone,
+        list(network.head.parameters()),
+        learning_rate=1e-4,
+        weight_decay=0.0,
+        rest_factor=1.0,
+        layer_decay=1.0,
+    )
+    schedule = Schedule(
+        optimizer, kind="plateau", num_epochs=1, warmup_epochs=0, better="higher", factor=0.5, patience=1
+    )
+    training = Training(network, optimizer, schedule, BestEpoch("higher", 3))
     training.best.update(0, 0.5, network)
     rng = np.random.default_rng(0)
-    shape = (args.batch_size, 3, args.image_size, args.image_size)
+    shape = (args.batch_size, args.image_size, args.image_size, 3)
     batch = Batch(
-        images_NCHW=rng.integers(0, 256, shape, dtype=np.uint8),
+        images_NHWC=rng.integers(0, 256, shape, dtype=np.uint8),
         metadata_NM=np.zeros((args.batch_size, 0), np.float32),
         targets_NK=rng.integers(0, 2, (args.batch_size, 1)).astype(np.float32),
         index_N=np.arange(args.batch_size),
@@ -82,9 +96,12 @@ def measure(model: str, folder: Path, args: argparse.Namespace, interval_s: floa
     def loss(logits_NK: torch.Tensor, targets_NK: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.binary_cross_entropy_with_logits(logits_NK, targets_NK, reduction="none").mean(dim=1)
 
+    rules = Rules(loss, device, precision)
+
     def train() -> float:
+        training.sums = EpochSums()
         started = time.perf_counter()
-        train_one_epoch(network, [batch] * args.steps, loss, optimizer, device)  # its end waits for the device
+        train_one_epoch(training, [batch] * args.steps, rules, num_steps=args.steps)  # its end waits for the device
         return time.perf_counter() - started
 
     train()  # moments are made, memory is found

@@ -49,8 +49,8 @@ class LesionParts:
         targets_SK = labels.encode(table)
         self.every_S = np.arange(len(table))
         preprocess = preprocess_for(config)
-        self.cache = Cache(job.cache_dir, is_wanted=config.cache == "auto")
-        self.cache.reserve(len(table), preprocess)
+        self.cache = Cache(job.cache_dir, preprocess, is_wanted=config.cache == "auto")
+        self.cache.reserve(len(table))
         self.fill_images_per_s = rate_of_pass(self.fill)
 
         shared = Shared(
@@ -96,9 +96,9 @@ class LesionParts:
         from lesion.data.augment import Augment
         from lesion.data.loader import load, training_batches
 
-        order = training_batches(self.every_S, self.config.batch_size_train, seed=0, fold=0, epoch=number)
-        augment = Augment(self.config.image_size)
-        return load(self.dataset, order, augment, num_workers=self.num_workers, key=(0, 0, number))
+        key = (0, 0, number)
+        order = training_batches(self.every_S, self.config.batch_size, key=key)
+        return load(self.dataset, order, Augment(self.config.image_size), num_workers=self.num_workers, key=key)
 
     def pipeline(self, on_batch: OnBatch) -> None:
         on_batch(0)

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,9 +46,9 @@ PEERS: dict[str, list[str]] = {
     "fastai": ["fastai_learner.py"],
     "notebook": ["notebook.py"],
 }
-# Waiting threads that spin take the cores from those that work, most of all on a shared machine. Lesion sets this
-# itself; the peers' users seldom do, and are given it all the same.
-EVERYONES = {"OMP_WAIT_POLICY": "passive", "NO_ALBUMENTATIONS_UPDATE": "1"}
+# Waiting threads that spin for long take the cores from those that work, most of all on a shared machine. Lesion sets
+# this itself; the peers' users seldom do, and are given it all the same.
+EVERYONES = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "5000", "NO_ALBUMENTATIONS_UPDATE": "1"}
 
 
 def main() -> None:
@@ -88,11 +89,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--pictures", choices=["small", "large"], default="small", help="224 px, or 1024×768 made of it"
     )
-    parser.add_argument("--num-pictures", type=int, default=1024)
+    parser.add_argument("--num-pictures", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sides", nargs="+", choices=["lesion", *PEERS], default=["lesion", *PEERS])
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32)  # at 64 five sides do not fit into 24 GiB
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--epochs", type=int, default=2, help="of a whole job")
     parser.add_argument("--num-timed", type=int, default=8, help="training steps of a measurement of parts")
@@ -273,8 +274,9 @@ class Side:
 
     def measure(self) -> dict[str, float]:
         assert self.process.stdin is not None
-        self.process.stdin.write("measure\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has died, and `read` says how
+            self.process.stdin.write("measure\n")
+            self.process.stdin.flush()
         return self.read()
 
     def read(self) -> Any:
@@ -287,7 +289,8 @@ class Side:
     def end(self) -> None:
         """Its input ends, and so does it."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from lesion import sagemaker
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.deal import refuse_small_parts
+from lesion.algorithms.classify.deal import cores_of_fold, refuse_small_parts
 from lesion.algorithms.classify.start import size_of_epoch
 from lesion.errors import UserError
 
@@ -42,3 +45,14 @@ def test_parts_of_a_batch_have_two_pictures_at_least(num_rows, batch_size, size,
     else:
         with pytest.raises(UserError, match=f"batch_parts={parts} cuts batches of"):
             refuse_small_parts(config, held_FS, size)
+
+
+def test_the_folds_of_a_last_round_share_all_cores_of_their_host(tmp_path):
+    alone = replace(sagemaker.read_job(tmp_path), num_cores=4)
+    two = replace(alone, processes=2, num_cores=2)
+    three_on_each = [replace(alone, hosts=("a", "b"), rank=rank, processes=3, num_cores=2) for rank in (0, 1)]
+    assert [cores_of_fold(fold, 5, alone) for fold in range(5)] == [4, 4, 4, 4, 4]
+    assert [cores_of_fold(fold, 5, two) for fold in range(5)] == [2, 2, 2, 2, 4]
+    assert [cores_of_fold(fold, 2, two) for fold in range(2)] == [2, 2]
+    assert [cores_of_fold(fold, 8, three_on_each[0]) for fold in (0, 1, 2, 6, 7)] == [2, 2, 2, 3, 3]
+    assert [cores_of_fold(fold, 10, three_on_each[1]) for fold in (3, 4, 5, 9)] == [2, 2, 2, 6]

@@ -41,6 +41,18 @@ def deal(
     return join_ranks(peers.rank, size, peers.group, device, per_host=job.processes), numbered
 
 
+def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:
+    """How many of its host's cores a fold has that one process trains.
+
+    More than the process's share where it is of a last round with fewer folds than the host has processes: of 5 folds
+    among 2 the last has all. Depends on numbers alone, and not on who is ready when, since results depend on it.
+    """
+    size = len(job.peers)
+    in_round = min(size, num_folds - fold // size * size)
+    on_host = min(max(in_round - job.rank * job.processes, 1), job.processes)
+    return job.num_cores * job.processes // on_host
+
+
 def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
     """Whether `size` processes train each fold together. Raises UserError where that is asked and cannot be."""
     if config.parallel == "folds" or (config.parallel == "auto" and len(held_FS) >= size):

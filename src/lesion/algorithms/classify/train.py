@@ -21,7 +21,7 @@ from tqdm import tqdm
 from lesion.algorithms.base import Job
 from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.deal import deal
+from lesion.algorithms.classify.deal import cores_of_fold, deal
 from lesion.algorithms.classify.fold import run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.once import check_once
@@ -139,6 +139,8 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         num_pictures = config.epochs * len(table) * len(folds)
         with checkpoints, tqdm(total=num_pictures, unit="picture", disable=not job.show_progress) as bar:
             for fold, held_S in folds:
+                if ranks.size == 1:
+                    limit_threads(cores_of_fold(fold, len(held_FS), job))
                 results.append(
                     run_fold(fold, held_S, shared, features_VSD, checkpoints, stop=job.stop, bar=bar, watch=watch)
                 )
