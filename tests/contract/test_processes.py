@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import pandas as pd
 import pytest
 import torch
 from jobs import Trained, small_frame, small_job
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from lesion.models.backbone import create_backbone
 from processes import LESION, LIMIT_S, children, wait_for_text
 
 PLAIN = {"model": "test_convnext", "metadata_columns": []}  # neither BatchNorm nor dropout
@@ -61,6 +63,18 @@ def test_a_fold_each_gives_what_one_process_gives_with_as_many_threads(tmp_path)
     log = (both.root / "log").read_text()
     assert "/0 fold=0 epoch=1" in log and "/1 fold=1 epoch=1" in log
     assert log.count(" copies=") == log.count(" config ") == log.count("metric validation:roc_auc=") == 1
+
+
+def test_features_to_start_from_are_made_once_and_in_parts(tmp_path):
+    weights = tmp_path / "given.safetensors"
+    save_file(create_backbone("test_resnet", {}).state_dict(), weights)
+    settings = {"frame": small_frame(9), "model": "test_resnet", "pretrained": str(weights), "metadata_columns": []}
+    settings |= {"head_start": "probe", "epochs": 0}
+    alone = finish(small_job(tmp_path / "alone", **settings), num_cores=1)
+    both = finish(small_job(tmp_path / "both", **settings, processes=2))
+    pd.testing.assert_frame_equal(both.oof, alone.oof, rtol=1e-4)
+    rows = re.findall(r"features=\d+ views=1 rows=(\d+)", (both.root / "log").read_text())
+    assert [int(number) for number in rows] == [len(both.oof) // 2]  # the first process tells its part
 
 
 def test_every_batch_cut_among_two_gives_the_weights_of_one(tmp_path):

@@ -31,6 +31,8 @@ class FusionNet(nn.Module):
         self.register_buffer("mean", 255.0 * torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255.0 * torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
         self.backbone = backbone
+        # Some of timm's networks keep a part as it is drawn (the patches of MoCo v3): that never learns.
+        self._learned = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
         self.head = nn.Linear(
             num_features(backbone, preprocess.image_size) + (HIDDEN if num_metadata else 0), num_outputs
         )
@@ -56,7 +58,8 @@ class FusionNet(nn.Module):
     def learn(self, *, backbone: bool, statistics: bool) -> None:
         """Training mode. The backbone learns or stands still; its BatchNorm follows the batches or stays as it is."""
         self.train()
-        self.backbone.requires_grad_(backbone)
+        for parameter in self._learned:
+            parameter.requires_grad_(backbone)
         for module in self.backbone.modules():
             if not backbone or (not statistics and isinstance(module, nn.modules.batchnorm._BatchNorm)):
                 module.eval()

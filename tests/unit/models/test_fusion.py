@@ -88,6 +88,16 @@ def test_the_metadata_branch_is_the_briefs():
     assert network.head.in_features == network.backbone.num_features + 250
 
 
+def test_what_a_network_holds_still_never_learns():
+    backbone = create_backbone("test_resnet", {})
+    held, learned, *_ = backbone.parameters()
+    held.requires_grad_(False)
+    network = FusionNet(backbone, PREPROCESS, num_metadata=0, num_outputs=1)
+    for does_learn in (False, True):
+        network.learn(backbone=does_learn, statistics=True)
+        assert (held.requires_grad, learned.requires_grad) == (False, does_learn)
+
+
 def test_an_unknown_network_is_refused_with_the_nearest_names():
     with pytest.raises(UserError, match=r"no network is called 'resnet118'.*Did you mean .*resnet18") as caught:
         create_backbone("resnet118", {})

@@ -59,9 +59,9 @@ class Shared:
     ranks: Ranks = field(default_factory=Ranks)  # those that train each fold together
 
 
-def backbone_features(shared: Shared) -> NDArray[np.float32] | None:
-    """What the starting weights make of every picture [V, S, D], once for the heads of all folds; None if none starts
-    there.
+def backbone_features(shared: Shared, everyone: Ranks) -> NDArray[np.float32] | None:
+    """What the starting weights make of every picture [V, S, D], once for the heads of all folds, each process of the
+    job for a part of the pictures; None if no head starts there.
 
     Where nothing is trained after it, these are the features of the served network: its views, in fp32.
     """
@@ -69,7 +69,7 @@ def backbone_features(shared: Shared) -> NDArray[np.float32] | None:
     if config.head_start != "probe":
         return None
     is_all = config.epochs == 0
-    rows_S = shared.ranks.slice(np.arange(len(shared.targets_SK)))
+    rows_S = everyone.slice(np.arange(len(shared.targets_SK)))
     nothing_SM = np.zeros((len(shared.targets_SK), 0), dtype=np.float32)
     dataset = Dataset(shared.pictures, nothing_SM, shared.targets_SK, nothing_SM[0])
     batches, started = ordered_batches(rows_S, config.batch_size_validation), time.monotonic()
@@ -80,8 +80,9 @@ def backbone_features(shared: Shared) -> NDArray[np.float32] | None:
         num_views=config.tta if is_all else 1,
         precision="fp32" if is_all else shared.precision,
     )
-    features_VSD = shared.ranks.gather(rows_S, features_VSD)[1]
-    log.info("features=%d views=%d seconds=%.1f", features_VSD.shape[2], len(features_VSD), time.monotonic() - started)
+    num_views, num_rows, width = features_VSD.shape
+    log.info("features=%d views=%d rows=%d seconds=%.1f", width, num_views, num_rows, time.monotonic() - started)
+    features_VSD = everyone.gather(rows_S, features_VSD)[1]
     return np.asarray(features_VSD.numpy())
 
 

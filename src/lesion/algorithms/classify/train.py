@@ -46,7 +46,7 @@ from lesion.data.transforms import Preprocess
 from lesion.engine.device import limit_threads, pick_device
 from lesion.engine.peers import Peers, join_peers
 from lesion.engine.precision import Precision, pick_precision
-from lesion.engine.ranks import RankCheckpoints
+from lesion.engine.ranks import RankCheckpoints, Ranks
 from lesion.errors import UserError
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, num_features, pretrained_config
@@ -125,7 +125,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         ranks=ranks,
         sets_aside=job.process == 0,
     )
-    features_VSD = backbone_features(shared)
+    features_VSD = backbone_features(shared, Ranks(peers.rank, len(peers.names), peers.group))
     watch = Watch(
         job.tensorboard_dir if ranks.is_first else None,
         folds=[fold for fold, _ in folds],
