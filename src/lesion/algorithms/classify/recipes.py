@@ -18,7 +18,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "probe": Recipe(
         "A first honest number: logistic regression on what the starting weights make of each picture, pictures only. "
-        "Trains nothing else. HAM10000: AUC 0.871 in 1.4 minutes on 2 busy cores.",
+        "Trains nothing else. HAM10000: AUC 0.871 in 0.8 minutes on 2 cores.",
         {
             "model": "mobilenetv2_100",
             "image_size": 224,
@@ -30,7 +30,8 @@ RECIPES: dict[str, Recipe] = {
     ),
     "fast": Recipe(
         "For a CPU and ten minutes: from the probe's head, two epochs at low rates, BatchNorm as it was. HAM10000, "
-        "pictures only: AUC 0.891 in 8.3 minutes on 2 cores.",
+        "pictures only: AUC 0.884 and 0.891 in 6.9 and 8.3 minutes on 2 cores of two machines; processes=2 epochs=3: "
+        "0.895 in 8.4.",
         {
             "model": "mobilenetv2_100",
             "image_size": 160,
