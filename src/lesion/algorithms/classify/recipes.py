@@ -48,7 +48,8 @@ RECIPES: dict[str, Recipe] = {
         },
     ),
     "good": Recipe(
-        "For as long as it takes: from the probe's head, a cosine over ten epochs, weights averaged. Not measured yet.",
+        "For as long as it takes: from the probe's head, a cosine over ten epochs, weights averaged. HAM10000, "
+        "pictures only, mobilenetv2_100 at 192 px, epochs=4, processes=2: AUC 0.904 in 21 minutes on 2 cores.",
         {
             "head_start": "probe",
             "batch_norm": "frozen",
