@@ -57,16 +57,14 @@ def main() -> None:
 
 def auc_without_metadata(root: Path, channel: Path) -> float:
     """Out-of-fold AUC when each row's own fold is asked about the picture alone."""
-    import torch
-
-    from lesion.algorithms.classify.predict import load
+    from lesion.algorithms.classify.load import load
     from lesion.data import images
     from lesion.metrics import roc_auc
 
     oof = pd.read_csv(root / "output" / "data" / "oof.csv")
     prob_S = np.zeros(len(oof))
     for fold, rows in oof.groupby("fold"):
-        predictor = load(root / "model", torch.device("cpu"), fold=int(str(fold)))
+        predictor = load(root / "model", device="cpu", num_cores=2, fold=int(str(fold)))
         for part in np.array_split(rows.index.to_numpy(), max(len(rows) // 64, 1)):
             pictures = [images.read(channel / "train_jpg" / f"{name}.jpg") for name in oof.loc[part, "image_name"]]
             probs_NK = predictor.predict(pictures, [{}] * len(pictures))

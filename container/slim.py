@@ -11,6 +11,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+# One graph is made of a network that torch has traced, read back from OpenVINO's own format and computed on a CPU.
+OPENVINO = {
+    "what computes elsewhere than on this CPU": [
+        f"openvino/libs/{name}" for name in ("libopenvino_intel_[gn]pu_*", "libopenvino_*auto*_plugin.so", "cache.json")
+    ]
+    + ["openvino/libs/libopenvino_hetero_plugin.so"],
+    "readers of other formats": [
+        f"openvino/libs/libopenvino_{name}_frontend.so*"
+        for name in ("gguf", "jax", "onnx", "paddle", "tensorflow", "tensorflow_lite")
+    ],
+    "the converter's command, and what reports its use over the network": [
+        "openvino/tools/ovc",
+        "openvino_telemetry*",
+    ],
+    "the interface for C, and what compiles against it": [
+        "openvino/cmake",
+        "openvino/libs/libopenvino_c.so*",
+        "openvino/libs/*.pc",
+        "openvino/libs/libtbbmalloc_proxy*",
+    ],
+}
 LEFT_OUT = {
     "torch": {
         "C++ headers and CMake files: nothing is compiled here": ["torch/include", "torch/share", "nvidia/*/include"],
@@ -48,10 +69,13 @@ LEFT_OUT = {
             "fontTools/mtiLib",
         ],
         "names of ImageNet's classes": ["timm/data/_info"],
+        **OPENVINO,
     },
     "serve-cpu": {
         "tests": ["**/tests"],
-        "what C and C++ compile against": ["**/*.h", "**/*.pxd", "**/*.a", "openvino/include", "openvino/cmake"],
+        "what C and Cython compile against": ["**/*.h", "**/*.pxd", "**/*.a", "openvino/include"],
+        "the reader of networks that torch has traced": ["openvino/libs/libopenvino_pytorch_frontend.so*"],
+        **OPENVINO,
     },
 }
 
@@ -68,17 +92,20 @@ def main() -> None:
                 freed += size(path)
                 remove(path)
         print(f"{root.name}: {freed / 1e6:.1f} MB less: {reason}")
-    if root.name != "torch":
-        print(f"{root.name}: {strip_symbols(root) / 1e6:.1f} MB less: names that only debuggers read")
+    print(f"{root.name}: {strip_symbols(root) / 1e6:.1f} MB less: names that only debuggers read")
     print(f"{root.name}: {size(root) / 1e6:.0f} MB")
 
 
 def strip_symbols(root: Path) -> int:
-    """How many bytes the names of inner functions took in extension modules.
+    """How many bytes the names of inner functions took.
 
-    Not in NAME.libs: those files were patched when the wheel was made, in a way that `strip` does not bear.
+    Of torch's libraries only in those that a CPU can judge. Not in NAME.libs: those files were patched when the wheel
+    was made, in a way that `strip` does not bear.
     """
-    modules = [path for path in sorted(root.rglob("*.so")) if not path.parent.name.endswith(".libs")]
+    if root.name == "torch":
+        modules = [root / "torch" / "lib" / name for name in ("libtorch_cpu.so", "libtorch_python.so")]
+    else:
+        modules = [path for path in sorted(root.rglob("*.so")) if not path.parent.name.endswith(".libs")]
     before = sum(map(size, modules))
     subprocess.run(["strip", "--strip-unneeded", *modules], check=True)
     return before - sum(map(size, modules))

@@ -19,6 +19,7 @@ import matplotlib.figure
 import numpy as np
 import openslide  # noqa: F401
 import pandas as pd
+import prometheus_client  # noqa: F401
 import pydantic.dataclasses  # noqa: F401
 import pydicom.pixels.decoders  # noqa: F401
 import safetensors.torch

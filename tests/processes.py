@@ -37,6 +37,12 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def pss(pid: int) -> int:
+    """A process's memory in bytes, what it shares with others divided among them."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+
+
 def wait_until(is_so: Callable[[], bool], otherwise: str, log: Callable[[], str]) -> None:
     """Returns when `is_so`; if that takes too long, fails with the words of `otherwise` and the log."""
     ends = time.monotonic() + LIMIT_S
@@ -103,7 +109,12 @@ class Server:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*LESION, "serve", "--root", str(root), *options],
-                env={**os.environ, "SAGEMAKER_BIND_TO_PORT": str(port), **(environment or {})},
+                env={
+                    **os.environ,
+                    "SAGEMAKER_BIND_TO_PORT": str(port),
+                    "LESION_PRECISION": "fp32",
+                    **(environment or {}),
+                },
                 stdout=output,
                 stderr=output,
             )

@@ -1,4 +1,4 @@
-"""Artifact: all that prediction needs, in one folder: manifest.json and a safetensors file a fold.
+"""Artifact: all that prediction needs, in one folder: manifest.json, a safetensors file a fold, a graph for a CPU.
 
 What the manifest's fields mean, and what a reader may rely on, is written in docs/artifact.md.
 """
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)
 MANIFEST = "manifest.json"
+GRAPH, GRAPH_WEIGHTS = "graph.xml", "graph.bin"
 RECORDED_PACKAGES = (
     "lesion",
     "torch",
@@ -67,6 +68,23 @@ class FoldRecord(BaseModel):
     metrics: dict[str, float]
 
 
+class GraphRecord(BaseModel):
+    """All folds as one graph of OpenVINO, and how far its probabilities lay from torch's where it was made.
+
+    `differences` holds the largest by precision, fp32 and, where that machine could compute in it, bf16, over as many
+    pictures as `num_checked`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    sha256: str
+    weights_file: str
+    weights_sha256: str
+    num_checked: int
+    differences: dict[str, float]
+
+
 class Manifest(BaseModel):
     """What the weights are for and how pictures and metadata reach them."""
 
@@ -87,6 +105,12 @@ class Manifest(BaseModel):
     config: dict[str, Any]
     packages: dict[str, str]
     folds: list[FoldRecord]
+    graph: GraphRecord | None = None
+
+    @property
+    def version(self) -> str:
+        """What tells this artifact from any other: the beginning of a digest of all that the manifest says."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
     @property
     def question(self) -> Target:
@@ -113,14 +137,44 @@ def save(directory: Path, manifest: Manifest, weights: Mapping[int, Mapping[str,
             content = to_bytes(tensors)
             write_atomic(directory / record.file, content)
             records.append(record.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()}))
-        manifest = manifest.model_copy(update={"folds": records})
+    except OSError as error:
+        raise _unwritten(directory, error) from error
+    return _write_manifest(directory, manifest.model_copy(update={"folds": records}))
+
+
+def add_graph(
+    directory: Path,
+    manifest: Manifest,
+    graph: bytes,
+    weights: bytes,
+    *,
+    num_checked: int,
+    differences: dict[str, float],
+) -> Manifest:
+    """Writes a graph beside the weights, then the manifest that tells of it. Raises PlatformError as `save` does."""
+    record = GraphRecord(
+        file=GRAPH,
+        sha256=hashlib.sha256(graph).hexdigest(),
+        weights_file=GRAPH_WEIGHTS,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        num_checked=num_checked,
+        differences=differences,
+    )
+    try:
+        write_atomic(directory / GRAPH_WEIGHTS, weights)
+        write_atomic(directory / GRAPH, graph)
+    except OSError as error:
+        raise _unwritten(directory, error) from error
+    return _write_manifest(directory, manifest.model_copy(update={"graph": record}))
+
+
+def _write_manifest(directory: Path, manifest: Manifest) -> Manifest:
+    try:
         write_atomic(
             directory / MANIFEST, (json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n").encode()
         )
     except OSError as error:
-        raise PlatformError(
-            f"the artifact could not be written: {error.strerror}", where=directory, do="Free disk space."
-        ) from error
+        raise _unwritten(directory, error) from error
     return manifest
 
 
@@ -154,14 +208,25 @@ def load_weights(directory: Path, record: FoldRecord) -> dict[str, Tensor]:
     """One fold's tensors on the CPU. Raises UserError for a file that is absent or is not the one that was written."""
     from safetensors.torch import load as from_bytes
 
-    path = directory / Path(record.file).name  # the name only: a manifest may not reach outside its folder
+    return from_bytes(_checked(directory, record.file, record.sha256))
+
+
+def graph_files(directory: Path, graph: GraphRecord) -> tuple[Path, Path]:
+    """The graph and its weights. Raises UserError for a file that is absent or is not the one that was written."""
+    _checked(directory, graph.file, graph.sha256)
+    _checked(directory, graph.weights_file, graph.weights_sha256)
+    return directory / Path(graph.file).name, directory / Path(graph.weights_file).name
+
+
+def _checked(directory: Path, name: str, sha256: str) -> bytes:
+    path = directory / Path(name).name  # the name only: a manifest may not reach outside its folder
     try:
         content = path.read_bytes()
     except OSError as error:
         raise _unusable(f"weights cannot be read: {error.strerror}", path) from error
-    if hashlib.sha256(content).hexdigest() != record.sha256:
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise _unusable("weights are not those that the manifest was written with", path)
-    return from_bytes(content)
+    return content
 
 
 def _of_format_1(fields: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +240,10 @@ def _of_format_1(fields: dict[str, Any]) -> dict[str, Any]:
 def package_versions() -> dict[str, str]:
     """The versions of what made an artifact, to be kept in it."""
     return {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+
+
+def _unwritten(directory: Path, error: OSError) -> PlatformError:
+    return PlatformError(f"the artifact could not be written: {error.strerror}", where=directory, do="Free disk space.")
 
 
 def _unusable(what: str, where: object) -> UserError:

@@ -1,4 +1,4 @@
-"""CLI: `lesion train | serve | predict | check | describe | sample-data | prepare`.
+"""CLI: `lesion train | serve | predict | export | check | describe | sample-data | prepare`.
 
 The one place on the command line that catches errors.
 """
@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, cast
 
 from tqdm import tqdm
 
@@ -116,7 +117,23 @@ def _serve(args: argparse.Namespace) -> int:
     from lesion.serve.server import serve
 
     settings = sagemaker.read_server_settings()
-    return serve(args.root / "model", settings, port=args.port or settings.port, device=args.device, fold=args.fold)
+    return serve(
+        args.root / "model",
+        settings,
+        port=args.port or settings.port,
+        device=_device(args.device),
+        fold=args.fold,
+        precision=args.precision or settings.precision,
+        has_page=args.page,
+    )
+
+
+def _device(name: str) -> Literal["auto", "cpu", "cuda"]:
+    """The device of that name; auto where no GPU is to be seen is the CPU, which needs no torch."""
+    if name == "auto" and not launch.num_gpus():
+        log.info("no GPU is to be seen here: computing on the CPU")
+        return "cpu"
+    return cast(Literal["auto", "cpu", "cuda"], name)
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -127,12 +144,20 @@ def _predict(args: argparse.Namespace) -> int:
         args.input,
         model_dir=args.model,
         output=args.output,
-        device=args.device,
+        device=_device(args.device),
         fold=args.fold,
+        precision=args.precision or "auto",
         num_cores=sagemaker.usable_cores(),
         show_progress=show_progress,
     )
     return 2 if num_failed else 0
+
+
+def _export_onnx(args: argparse.Namespace) -> int:
+    from lesion.algorithms.classify.export_files import export_onnx
+
+    export_onnx(args.model, args.output, fold=args.fold)
+    return 0
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -261,6 +286,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = command("serve", _serve, "Answer /ping and /invocations from the model.", "lesion serve --root build/demo")
     _add_root(serve)
+    serve.add_argument("--no-page", dest="page", action="store_false", help="no page at / to try a picture by hand")
     serve.add_argument("--port", type=int, help="port to listen on (default: SAGEMAKER_BIND_TO_PORT, or 8080)")
     _add_model_options(serve)
 
@@ -319,12 +345,29 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("--num-images", type=int, default=300, help="training pictures (default: %(default)s)")
     draw.add_argument("--seed", type=int, default=0, help="same seed, same pictures (default: %(default)s)")
 
+    _add_export(commands)
     summary = "Make a data set that `lesion train` takes."
     prepare = commands.add_parser("prepare", help=summary, description=summary)
     kinds = prepare.add_subparsers(required=True, metavar="WHAT")
     _add_tiles(kinds)
     _add_shards(kinds)
     return parser
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    summary = "Write a model in a format that other programs read."
+    export = commands.add_parser("export", help=summary, description=summary)
+    formats = export.add_subparsers(required=True, metavar="FORMAT")
+    onnx = formats.add_parser(
+        "onnx",
+        help="Write the networks as one ONNX model.",
+        description="Write the networks as one ONNX model: RGB squares (and encoded metadata) to mean probabilities.",
+        epilog="example: lesion export onnx --model model --output model.onnx",
+    )
+    onnx.set_defaults(run=_export_onnx)
+    onnx.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
+    onnx.add_argument("--output", type=Path, required=True, help="the file to write")
+    onnx.add_argument("--fold", type=int, help="one fold's network instead of the mean of all")
 
 
 def _add_tiles(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -423,6 +466,11 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16"],
+        help="of the graph on a CPU (default: auto, bf16 where the CPU has it and the graph was found to answer alike)",
     )
     parser.add_argument("--fold", type=int, help="ask one fold's network instead of the mean of all")
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lesion.algorithms.base import Job
 from lesion.errors import UserError
@@ -113,29 +113,46 @@ def clear_failure(root: Path) -> None:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where to listen, how large a body may be, how many requests are read at once, and how long one may take."""
+    """Where to listen, what a request may hold, how many are under way at once, and what computes."""
 
     port: int
-    max_payload_mib: int
-    num_threads: int
+    max_payload_mib: int  # 0 sets no limit
+    max_pixels: int  # of one picture
+    max_requests: int  # under way at once, for each worker; more are refused with 503
+    max_wait_ms: int  # how long a GPU that is free may wait for pictures that are being decoded
+    num_workers: int  # processes, each with a model of its own
     num_cores: int
-    timeout_s: int
+    timeout_s: int  # after which a worker that hangs is replaced
+    precision: Literal["auto", "fp32", "bf16"]  # of the graph on a CPU
+    has_metrics: bool  # whether /metrics answers
 
 
 def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSettings:
-    """The server's settings from the platform's variables, else defaults.
+    """The server's settings from the platform's variables and our own, else defaults.
 
-    Raises UserError for one that is not a whole number.
+    Raises UserError for one that is not what it should be.
     """
     environ = os.environ if environ is None else environ
-    cores = usable_cores()
+    precision = environ.get("LESION_PRECISION", "").strip() or "auto"
+    if precision not in {"auto", "fp32", "bf16"}:
+        raise UserError(
+            f"LESION_PRECISION={precision} is none of auto, fp32, bf16", where="environment", do="Set one of them."
+        )
+    workers = (
+        "SAGEMAKER_MODEL_SERVER_WORKERS" if "SAGEMAKER_MODEL_SERVER_WORKERS" in environ else "MODEL_SERVER_WORKERS"
+    )
     return ServerSettings(
         port=_whole(environ, "SAGEMAKER_BIND_TO_PORT", 8080),
         # 0 is SageMaker's word for "no limit", which batch transform pairs with chunked bodies.
         max_payload_mib=_whole(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB", DEFAULT_PAYLOAD_MIB),
-        num_threads=max(4, 2 * cores),
-        num_cores=cores,
-        timeout_s=_whole(environ, "MODEL_SERVER_TIMEOUT", 120),
+        max_pixels=_whole(environ, "LESION_MAX_PIXELS", 100_000_000, at_least=1),
+        max_requests=_whole(environ, "LESION_MAX_REQUESTS", 64, at_least=1),
+        max_wait_ms=_whole(environ, "LESION_MAX_WAIT_MS", 5),
+        num_workers=_whole(environ, workers, 1, at_least=1),
+        num_cores=usable_cores(),
+        timeout_s=_whole(environ, "MODEL_SERVER_TIMEOUT", 120, at_least=1),
+        precision=precision,  # type: ignore[arg-type]  # looked at above
+        has_metrics=environ.get("LESION_METRICS", "").strip().lower() in {"1", "true", "yes"},
     )
 
 
@@ -302,12 +319,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+def _whole(environ: Mapping[str, str], name: str, default: int, *, at_least: int = 0) -> int:
     text = environ.get(name, "").strip()
     if not text:
         return default
-    if not text.isdecimal():
+    if not text.isdecimal() or int(text) < at_least:
         raise UserError(
-            f"{name}={text} is not a whole number", where="environment", do="Set a number, or leave it out."
+            f"{name}={text} is not a whole number from {at_least} on",
+            where="environment",
+            do="Set one, or leave it out.",
         )
     return int(text)

@@ -107,9 +107,14 @@ class Target:
             return np.asarray(len(targets_SK) / (len(positives_K) * positives_K), dtype=np.float32)
         return np.asarray((len(targets_SK) - positives_K) / positives_K, dtype=np.float32)
 
-    def activation(self, logits_NK: Tensor) -> Tensor:
-        """Probabilities in [0, 1] of logits of any shape that ends in K."""
-        return logits_NK.softmax(dim=-1) if self.kind == "multiclass" else logits_NK.sigmoid()
+    def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Probabilities in [0, 1] of logits of any shape that ends in K: softmax, or a sigmoid each."""
+        logits = logits.astype(np.float64)
+        if self.kind == "multiclass":
+            powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+            return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+        powers = np.exp(-np.abs(logits))  # never overflows
+        return np.asarray(np.where(logits >= 0, 1, powers) / (1 + powers))
 
     def loss(self, logits_NK: Tensor, targets_NK: Tensor, *, weights_K: Weights, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of each sample [N]: of the softmax, or the mean over the sigmoids.

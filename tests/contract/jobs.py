@@ -21,6 +21,7 @@ SMALL: dict[str, object] = {
     "num_workers": 0,
     "tta": 1,
     "precision": "fp32",  # the same on every machine
+    "export_graph": False,
 }
 
 

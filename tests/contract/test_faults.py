@@ -17,17 +17,23 @@ import pytest
 import torch
 from jobs import Trained, run, small_frame, small_job
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.predict import load
+from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.algorithms.classify.load import load, load_torch
 from lesion.algorithms.classify.predict_files import predict_files
+from lesion.artifact import load_manifest
 from lesion.data import images
 from lesion.metrics import METRICS, log_loss
 from lesion.models.backbone import create_backbone
 from lesion.models.fusion import FusionNet
 
-CPU = torch.device("cpu")
+
+def opened(model_dir: Path, *, fold: int | None = None) -> Ensemble:
+    return load(model_dir, device="cpu", num_cores=2, fold=fold, precision="fp32")
+
+
 METADATA = ["sex", "age_approx", "anatom_site_general_challenge"]
 
 
@@ -41,7 +47,7 @@ def metadata_of(trained: Trained, names: pd.Series) -> list[dict[str, object]]:
 
 
 def ask_fold(trained: Trained, fold: int, oof: pd.DataFrame) -> np.ndarray:
-    predictor = load(trained.root / "model", CPU, fold=fold)
+    predictor = opened(trained.root / "model", fold=fold)
     names = oof["image_name"]
     return predictor.predict(pictures_of(trained, names), metadata_of(trained, names))[:, 0]
 
@@ -96,7 +102,7 @@ def test_a_word_that_only_held_out_rows_use_is_not_in_the_folds_encoder(altered)
 
 def test_all_folds_start_from_the_same_weights(plateau):
     """Its learning rate leaves the weights within 4e-7 of where they started, which are 0.1 apart for other seeds."""
-    first, second = (load(plateau.root / "model", CPU, fold=fold)._folds[0].network.state_dict() for fold in (0, 1))
+    first, second = (load_file(plateau.root / f"model/fold_{fold}.safetensors") for fold in (0, 1))
     assert plateau.digests[0] != plateau.digests[1]  # they are not one file twice
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-6)
@@ -273,7 +279,7 @@ def test_what_is_served_comes_from_the_model_folder(server, other_server, traine
     picture = (trained_root / "input/data/training/train_jpg/IMG_000_0.jpg").read_bytes()
     answers = []
     for running, fold in ((server, None), (other_server, 1)):
-        predictor = load(running.root / "model", CPU, fold=fold)
+        predictor = opened(running.root / "model", fold=fold)
         answers.append(running.ask(picture).json()["predictions"][0]["probability"])
         assert answers[-1] == pytest.approx(predictor.predict([images.decode(picture)], [{}])[0, 0], abs=1e-6)
     assert answers[0] != answers[1]
@@ -323,8 +329,8 @@ def test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities(baseline,
 def test_folds_are_averaged_with_equal_weight(trained_root):
     trained = Trained(trained_root)
     pictures, rows = pictures_of(trained, trained.oof["image_name"]), metadata_of(trained, trained.oof["image_name"])
-    by_fold = [load(trained_root / "model", CPU, fold=fold).predict(pictures, rows) for fold in range(3)]
-    together = load(trained_root / "model", CPU).predict(pictures, rows)
+    by_fold = [opened(trained_root / "model", fold=fold).predict(pictures, rows) for fold in range(3)]
+    together = opened(trained_root / "model").predict(pictures, rows)
     assert np.abs(by_fold[0] - by_fold[2]).max() > 1e-4
     np.testing.assert_allclose(together, np.mean(by_fold, axis=0), atol=1e-6)
 
@@ -336,7 +342,7 @@ def test_views_are_averaged_with_equal_weight(trained_root, tmp_path):
     shutil.copytree(trained_root / "model", tmp_path / "model")
     (tmp_path / "model/manifest.json").write_text(json.dumps({**manifest, "num_views": 1}))
     square_HWC = images.read(trained_root / "input/data/training/train_jpg/IMG_000_0.jpg")[:48, :48]
-    one, three = load(tmp_path / "model", CPU), load(trained_root / "model", CPU)
+    one, three = opened(tmp_path / "model"), opened(trained_root / "model")
     flips = [square_HWC, square_HWC[:, ::-1], square_HWC[::-1]]
     manual = [one.predict([np.ascontiguousarray(image)], [{}])[0, 0] for image in flips]
     assert len(set(manual)) == 3
@@ -353,7 +359,9 @@ def red(path: Path) -> Path:
 
 def test_a_red_picture_is_red_when_it_reaches_the_network(trained_root, tmp_path):
     seen: list[torch.Tensor] = []
-    predictor = load(trained_root / "model", CPU)
+    model_dir = trained_root / "model"
+    manifest = load_manifest(model_dir)
+    predictor = load_torch(model_dir, manifest, manifest.folds, [torch.device("cpu")])
     with watching_networks(lambda _, images_NCHW: seen.append(images_NCHW)):
         as_red = predictor.predict([images.read(red(tmp_path / "red.png"))], [{}])
         as_blue = predictor.predict([images.read(tmp_path / "red.png")[:, :, ::-1].copy()], [{}])
@@ -364,7 +372,7 @@ def test_a_red_picture_is_red_when_it_reaches_the_network(trained_root, tmp_path
 def test_what_is_subtracted_and_divided_is_what_timm_states_for_red_green_and_blue(trained_root, tmp_path):
     """test_resnet's weights were trained with mean and deviation 0.5: pure red is +1, −1, −1."""
     inputs: list[torch.Tensor] = []
-    predictor = load(trained_root / "model", CPU, fold=0)
+    predictor = opened(trained_root / "model", fold=0)
     network = predictor._folds[0].network
     hook = network.backbone.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
     predictor.predict([images.read(red(tmp_path / "red.png"))], [{}])
@@ -412,7 +420,7 @@ def test_a_turned_picture_with_exif_gets_the_upright_ones_answer_by_every_door(s
     assert answers[0]["predictions"][0]["probability"] == pytest.approx(expected[0], abs=1e-6)
     with Image.open(turned) as image:  # without the word of EXIF the answer would be another
         stored_HWC = np.array(image)
-    assert load(trained_root / "model", CPU).predict([stored_HWC], [{}])[0, 0] != pytest.approx(expected[0], abs=1e-6)
+    assert opened(trained_root / "model").predict([stored_HWC], [{}])[0, 0] != pytest.approx(expected[0], abs=1e-6)
 
 
 def test_a_turned_picture_with_exif_is_trained_upright(baseline, tmp_path):
@@ -463,7 +471,7 @@ def test_missing_and_unknown_metadata_are_answered_as_missing(server, trained_ro
     fields = {"image": base64.b64encode(picture).decode(), **({} if given is None else {"json_data": given})}
     response = server.ask(json.dumps(fields), "application/json")
     assert response.status_code == 200, response.text
-    expected = load(trained_root / "model", CPU).predict([images.decode(picture)], [same_as])[0, 0]
+    expected = opened(trained_root / "model").predict([images.decode(picture)], [same_as])[0, 0]
     assert float(response.text) == pytest.approx(expected, abs=1e-6)
 
 

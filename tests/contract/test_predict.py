@@ -16,7 +16,7 @@ from processes import lesion
 
 
 def predict(source: Path, root: Path, output: Path, fold: int | None = None) -> tuple[int, pd.DataFrame]:
-    options = {"device": "cpu", "fold": fold, "num_cores": 2, "show_progress": False}
+    options = {"device": "cpu", "fold": fold, "precision": "fp32", "num_cores": 2, "show_progress": False}
     num_failed = predict_files(source, model_dir=root / "model", output=output, **options)
     return num_failed, pd.read_csv(output, keep_default_na=False, dtype={"probability": str})
 

@@ -40,7 +40,7 @@ def probability(response: requests.Response) -> float:
 
 
 def predicted(source: Path, model_dir: Path, output: Path, fold: int | None = None) -> pd.DataFrame:
-    options = {"device": "cpu", "fold": fold, "num_cores": 2, "show_progress": False}
+    options = {"device": "cpu", "fold": fold, "precision": "fp32", "num_cores": 2, "show_progress": False}
     predict_files(source, model_dir=model_dir, output=output, **options)
     return pd.read_csv(output)
 
@@ -180,7 +180,7 @@ def test_a_bad_request_is_refused_with_its_kind(server, picture, name):
     assert_refused(server.ask(body, content_type), status, kind)
 
 
-@pytest.mark.parametrize("accept", ["text/html", "text/csv", "image/*"])
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "image/*"])
 def test_an_answer_that_we_do_not_write_is_refused(server, picture, accept):
     assert_refused(server.ask(picture, Accept=accept), 406, "accept")
 
@@ -297,7 +297,7 @@ def test_a_folder_without_a_usable_artifact_ends_the_server_with_one_clear_line(
     for name, root in roots.items():
         if name == "damaged":
             shutil.copytree(trained_root / "model", root / "model")
-            with (root / "model" / "fold_1.safetensors").open("r+b") as file:
+            with (root / "model" / "graph.bin").open("r+b") as file:
                 file.seek(5000)
                 file.write(b"\xff\xff\xff\xff")
         else:
@@ -312,4 +312,4 @@ def test_a_folder_without_a_usable_artifact_ends_the_server_with_one_clear_line(
         assert "Traceback" not in said[name]
     assert "no manifest.json" in said["empty"] and "nothing" in said["empty"]
     assert "no manifest.json" in said["foreign"] and "model.pth" in said["foreign"]
-    assert "fold_1.safetensors" in said["damaged"] and "not those that the manifest" in said["damaged"]
+    assert "graph.bin" in said["damaged"] and "not those that the manifest" in said["damaged"]

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from jobs import Trained, run, small_frame, small_job
 from sklearn.metrics import roc_auc_score
 
 from factories import write_channel
-from lesion.algorithms.classify.predict import load
+from lesion.algorithms.classify.load import load
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.data import images
 from lesion.errors import UserError
@@ -62,7 +61,7 @@ def picture(trained: Trained) -> Path:
 
 
 def answer(trained: Trained, body: bytes, content_type: str) -> dict:
-    app = create_app(load(trained.root / "model", torch.device("cpu")), max_payload_mib=6)
+    app = create_app(load(trained.root / "model", device="cpu", num_cores=2))
     response = app.test_client().post("/invocations", data=body, content_type=content_type)
     assert response.status_code == 200
     return response.get_json()
@@ -98,7 +97,7 @@ def test_a_labelled_test_set_is_judged_by_the_whole_ensemble(many):
 
 def test_several_classes_are_answered_by_name(many):
     (said,) = answer(many, picture(many).read_bytes(), "image/jpeg")["predictions"]
-    probs = load(many.root / "model", torch.device("cpu")).predict([images.read(picture(many))], [{}])[0]
+    probs = load(many.root / "model", device="cpu", num_cores=2).predict([images.read(picture(many))], [{}])[0]
     assert said["probabilities"] == pytest.approx(dict(zip(KINDS, probs.tolist(), strict=True)))
     assert said["label"] == KINDS[int(probs.argmax())] and "probability" not in said
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from lesion import artifact
-from lesion.algorithms.classify.predict import load
+from lesion.algorithms.classify.load import load
 from lesion.data.images import read
 
 ARTIFACTS = sorted(Path(__file__).parent.glob("artifact_v*"))
@@ -23,7 +22,7 @@ def test_every_format_version_has_its_artifact():
 
 @pytest.mark.parametrize("path", ARTIFACTS, ids=lambda path: path.name)
 def test_an_old_artifact_answers_as_it_did(path):
-    predictor = load(path, torch.device("cpu"))
+    predictor = load(path, device="cpu", num_cores=2)
     expected = json.loads((path / "expected.json").read_text())
     picture = read(path / "picture.png")
     probs_NK = predictor.predict([picture] * len(expected), [row["metadata"] for row in expected])

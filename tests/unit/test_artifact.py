@@ -237,5 +237,6 @@ def test_the_label_is_class_one_from_the_threshold_on(prob):
 def test_a_trained_artifact_is_small_in_files(trained_root):
     """Only the artifact becomes model.tar.gz: no table, no picture, no checkpoint."""
     names = sorted(path.name for path in (trained_root / "model").iterdir())
-    assert names == ["fold_0.safetensors", "fold_1.safetensors", "fold_2.safetensors", "manifest.json"]
+    folds = ["fold_0.safetensors", "fold_1.safetensors", "fold_2.safetensors"]
+    assert names == [*folds, "graph.bin", "graph.xml", "manifest.json"]
     assert all(np.isfinite(list(fold.metrics.values())).all() for fold in load_manifest(trained_root / "model").folds)

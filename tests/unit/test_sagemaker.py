@@ -325,7 +325,8 @@ def test_server_settings_have_defaults():
     settings = read_server_settings({})
     assert (settings.port, settings.timeout_s) == (8080, 120)
     assert settings.max_payload_mib >= 100  # contract, H4
-    assert settings.num_threads >= 4 and settings.num_cores == usable_cores()
+    assert (settings.num_workers, settings.num_cores) == (1, usable_cores())  # a model a device: contract, H9
+    assert settings.max_requests >= 32 and settings.precision == "auto" and not settings.has_metrics
     assert read_server_settings() == settings  # of an empty environment
 
 
@@ -334,6 +335,17 @@ def test_server_settings_follow_the_platforms_variables():
         {"SAGEMAKER_BIND_TO_PORT": "9000", "SAGEMAKER_MAX_PAYLOAD_IN_MB": " 6 ", "MODEL_SERVER_TIMEOUT": "", "X": "y"}
     )
     assert (settings.port, settings.max_payload_mib, settings.timeout_s) == (9000, 6, 120)
+
+
+def test_server_settings_follow_our_own_variables():
+    settings = read_server_settings(
+        {"LESION_MAX_REQUESTS": "8", "LESION_MAX_PIXELS": "1000", "LESION_PRECISION": "bf16", "LESION_METRICS": "1"}
+    )
+    assert (settings.max_requests, settings.max_pixels, settings.precision) == (8, 1000, "bf16")
+    assert settings.has_metrics
+    for name, text in (("LESION_PRECISION", "int8"), ("LESION_MAX_REQUESTS", "0"), ("MODEL_SERVER_WORKERS", "0")):
+        with pytest.raises(UserError, match=f"{name}={text}"):
+            read_server_settings({name: text})
 
 
 @pytest.mark.parametrize("name", ["SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_MAX_PAYLOAD_IN_MB", "MODEL_SERVER_TIMEOUT"])

@@ -1,6 +1,6 @@
 """Base: what every algorithm is given and hands back: a job of paths and values comes in, a predictor goes out."""
 
-# N batch · K outputs
+# N batch · F folds · H, W pixels · K outputs · M metadata features
 
 from __future__ import annotations
 
@@ -56,10 +56,56 @@ class Job:
         return self.rank * self.processes + self.process
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """One picture as the networks take it: the square's uint8 RGB pixels, and the features that each fold makes of its
+    metadata.
+    """
+
+    pixels_HWC: Pixels
+    features_FM: Sequence[NDArray[np.float32]]
+    num_views: int  # flips and turns of it that are averaged
+
+
+class Lane(Protocol):
+    """Computes for one caller at a time: a GPU, or a share of the CPU's cores."""
+
+    def __call__(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
+        """Each fold's probabilities [N, F, K], averaged over the views."""
+        ...
+
+
 class Predictor(Protocol):
     """A loaded artifact. The one door of serving, `lesion predict` and the check at the end of training."""
 
-    manifest: Manifest
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def folds(self) -> Sequence[int]:
+        """Those that are asked."""
+        ...
+
+    @property
+    def backend(self) -> str:
+        """What computes, in words."""
+        ...
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """That may compute side by side."""
+        ...
+
+    @property
+    def max_batch(self) -> int:
+        """Pictures that a lane takes at once with profit."""
+        ...
+
+    def prepare(self, image: Pixels, row: Row, *, num_views: int | None = None) -> Prepared:
+        """A picture (uint8 RGB, any size) and its metadata by column name. Raises UserError for a value that is wrong.
+
+        `num_views` is the artifact's own unless given.
+        """
+        ...
 
     def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
         """Probabilities [N, K] of N pictures (uint8 RGB, any sizes) and their metadata by column name; thread-safe."""

@@ -24,19 +24,19 @@ FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
 MAX_PIXELS = 100_000_000  # 300 MB once decoded; the largest dermoscopy and histology cameras stay below 50 million
 
 
-def decode(content: bytes, *, name: object = "picture") -> Pixels:
+def decode(content: bytes, *, name: object = "picture", max_pixels: int = MAX_PIXELS) -> Pixels:
     """One picture as uint8 RGB [H, W, 3], turned upright as its EXIF says; the first frame of several.
 
     16 bits keep their upper byte, transparency is laid on black, colours are brought to sRGB by the profile that comes
     with them (docs/decisions/0010). DICOM is shown as `dicom.pixels` says. `name` is what an error calls it.
-    Raises UserError (kind `unreadable_image`) for anything truncated, foreign, or larger than MAX_PIXELS.
+    Raises UserError (kind `unreadable_image`) for anything truncated, foreign, or larger than `max_pixels`.
     """
     try:
         if dicom.is_dicom(content):
-            return dicom.pixels(content, max_pixels=MAX_PIXELS)
+            return dicom.pixels(content, max_pixels=max_pixels)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _unreadable(name, f"{image.width}×{image.height} px is more than {MAX_PIXELS:,} pixels")
+            if image.width * image.height > max_pixels:
+                raise _unreadable(name, f"{image.width}×{image.height} px is more than {max_pixels:,} pixels")
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     # Pillow's plugins raise many kinds on broken files; UserError is not among them.
@@ -54,7 +54,7 @@ def decode(content: bytes, *, name: object = "picture") -> Pixels:
     ) as error:
         raise _unreadable(name, str(error) or type(error).__name__) from error
     except Image.DecompressionBombError as error:
-        raise _unreadable(name, f"more than {MAX_PIXELS:,} pixels") from error
+        raise _unreadable(name, f"more than {max_pixels:,} pixels") from error
 
 
 def read(path: Path) -> Pixels:

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lesion.data.images import Pixels
 
@@ -52,12 +53,21 @@ MAX_VIEWS = 8
 
 
 def view(image_HW: Any, number: int) -> Any:
-    """One of the eight flips and quarter turns of a square whose last two dimensions are H, W; 0 is the picture itself.
+    """One of the eight flips and quarter turns of a square, an array or tensor whose last two dimensions are H, W; 0 is
+    the picture itself.
 
     The order puts the cheap flips first: 1 mirrors left and right, 2 up and down, 3 both; 4 to 7 are those of the
     transpose.
     """
     if number >= 4:
-        image_HW = image_HW.transpose(-1, -2)
-    dims = [dim for dim, bit in ((-1, 1), (-2, 2)) if number & bit]
-    return image_HW.flip(dims) if dims else image_HW
+        image_HW = image_HW.swapaxes(-1, -2)
+    dims = tuple(dim for dim, bit in ((-1, 1), (-2, 2)) if number & bit)
+    if not dims:
+        return image_HW
+    return np.flip(image_HW, dims) if isinstance(image_HW, np.ndarray) else image_HW.flip(dims)
+
+
+def views(square_HWC: Pixels, num_views: int) -> NDArray[np.uint8]:
+    """The first `num_views` of a square's views [V, H, W, 3]."""
+    square_CHW = square_HWC.transpose(2, 0, 1)
+    return np.stack([view(square_CHW, number).transpose(1, 2, 0) for number in range(num_views)])

@@ -1,64 +1,134 @@
-"""App: the HTTP face of one predictor, as SageMaker asks for it: GET /ping and POST /invocations."""
+"""App: the HTTP face of one predictor, as SageMaker asks for it: GET /ping and POST /invocations.
+
+GET /execution-parameters is for batch transform. What people and monitors look at is in pages.py.
+"""
 
 from __future__ import annotations
 
-import json
-import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from lesion.algorithms.base import Predictor
+from lesion.data.images import MAX_PIXELS
 from lesion.errors import UserError
-from lesion.serve import codec
+from lesion.serve.answers import About, Answer, choose_accept, encode
+from lesion.serve.attributes import read_options
+from lesion.serve.batcher import busy
+from lesion.serve.metering import Meter
+from lesion.serve.pages import add_pages
+from lesion.serve.pipeline import Pipeline, Times
+from lesion.serve.refusals import add_refusals
+from lesion.serve.requests import decode
+from lesion.serve.worker import is_connected
 
-log = logging.getLogger(__name__)
-
-STATUS = {"content_type": 415, "accept": 406, "too_large": 413}  # every other thing the client can mend is a 400
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 
 
-def create_app(predictor: Predictor, *, max_payload_mib: int) -> Flask:
-    """The HTTP face of one predictor. Reads no environment and loads nothing. `max_payload_mib` 0 sets no limit."""
-    app = Flask("lesion")
-    app.config["MAX_CONTENT_LENGTH"] = max_payload_mib * 2**20 or None
+@dataclass(frozen=True)
+class Limits:
+    """How much is taken on at once."""
+
+    max_payload_mib: int = 100  # 0 sets no limit
+    max_pixels: int = MAX_PIXELS  # of one picture
+    max_requests: int = 64  # that are under way; more are refused at once
+    max_wait_s: float = 0.005  # how long a lane that computes batches may wait for pictures that are being decoded
+    limit_s: float = 50.0  # how long a picture may wait for its turn: SageMaker gives up after 60
+    hung_s: float = 120.0  # how long a lane may compute before the server is called unhealthy
+
+
+def create_app(
+    predictor: Predictor,
+    *,
+    limits: Limits = Limits(),
+    num_cores: int = 1,
+    has_metrics: bool = False,
+    has_page: bool = False,
+) -> Flask:
+    """The HTTP face of one predictor. Reads no environment and loads nothing."""
+    app = Flask("lesion", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = limits.max_payload_mib * 2**20 or None
+    pipeline = Pipeline(
+        predictor,
+        num_cores=num_cores,
+        max_pixels=limits.max_pixels,
+        max_wait_s=limits.max_wait_s,
+        limit_s=limits.limit_s,
+    )
+    app.extensions["pipeline"] = pipeline
+    meter = Meter()
+    add_refusals(app, max_payload_mib=limits.max_payload_mib)
+    add_pages(app, predictor, meter if has_metrics else None, has_page=has_page)
+    places = threading.BoundedSemaphore(limits.max_requests)
+    manifest = predictor.manifest
+
+    @contextmanager
+    def a_place() -> Iterator[None]:
+        if not places.acquire(blocking=False):
+            raise busy()
+        try:
+            yield
+        finally:
+            places.release()
 
     @app.get("/ping")
     def ping() -> Response:
-        return Response(status=200, content_type="application/json")
+        return Response(status=200 if pipeline.is_well(hung_s=limits.hung_s) else 503, content_type="application/json")
 
     @app.post("/invocations")
     def invocations() -> Response:
-        if request.accept_mimetypes and not request.accept_mimetypes.accept_json:
-            raise UserError("only application/json is answered", do="Send Accept: application/json.", kind="accept")
-        samples = codec.decode(_body(app.config["MAX_CONTENT_LENGTH"]), request.content_type or "")
-        probs_NK = predictor.predict(samples.images, samples.metadata)
-        return Response(samples.encode(probs_NK, predictor.manifest), content_type="application/json")
+        with a_place():
+            options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
+            body = _body(app.config["MAX_CONTENT_LENGTH"])
+            question = decode(body, request.content_type or "", metadata_columns=manifest.metadata_columns)
+            del body
+            media_type = choose_accept(request.headers.get("Accept", ""), question.form)
+            answers = [
+                result if isinstance(result, UserError) else Answer(result.probs_FK)
+                for result in pipeline.answer(
+                    question.records, g.times, num_views=options.views, is_wanted=_is_wanted()
+                )
+            ]
+            if not question.is_many and isinstance(answers[0], UserError):
+                raise answers[0]
+            about = About(manifest.version, predictor.folds, g.request_id)
+            content = encode(answers, question, manifest, options, about, media_type=media_type)
+            return Response(content, content_type=media_type)
+
+    @app.get("/execution-parameters")
+    def execution_parameters() -> dict[str, int]:
+        # BatchStrategy is left out: local mode of the SDK does not know the service's own words for it.
+        num_at_once = min(2 * num_cores, 16)
+        largest_mib = min(limits.max_payload_mib or 100, 100 // num_at_once)
+        return {"MaxConcurrentTransforms": num_at_once, "MaxPayloadInMB": largest_mib}
+
+    @app.before_request
+    def begin() -> None:
+        g.started, g.times = time.monotonic(), Times()
+        g.request_id = request.headers.get(INFERENCE_ID) or uuid.uuid4().hex
 
     @app.after_request
-    def echo_attributes(response: Response) -> Response:
+    def end(response: Response) -> Response:
         if attributes := request.headers.get(CUSTOM_ATTRIBUTES):
             response.headers[CUSTOM_ATTRIBUTES] = attributes
+        if request.path == "/invocations":
+            meter.note(g.request_id, response.status_code, g.times, time.monotonic() - g.started)
         return response
 
-    @app.errorhandler(UserError)
-    def refuse(error: UserError) -> Response:
-        return _error(error.kind, str(error), STATUS.get(error.kind, 400))
-
-    @app.errorhandler(RequestEntityTooLarge)
-    def too_large(_: RequestEntityTooLarge) -> Response:
-        return _error("too_large", f"The body is larger than {max_payload_mib} MiB. Send a smaller picture.", 413)
-
-    @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> Response:
-        return _error(error.name.lower().replace(" ", "_"), error.description or error.name, error.code or 500)
-
-    @app.errorhandler(Exception)
-    def bug(error: Exception) -> Response:
-        log.error("a request failed", exc_info=error)  # the traceback stays here
-        return _error("internal", "The request could not be answered; the server's log says why.", 500)
-
     return app
+
+
+def _is_wanted() -> Callable[[], bool]:
+    """Whether the client of this request still waits for its answer; may be asked from any thread."""
+    client = request.environ.get("gunicorn.socket")
+    return lambda: is_connected(client)
 
 
 def _body(limit: int | None) -> bytes:
@@ -68,7 +138,3 @@ def _body(limit: int | None) -> bytes:
     if limit is not None and request.content_length is None and len(body) >= limit:
         raise RequestEntityTooLarge
     return body
-
-
-def _error(kind: str, message: str, status: int) -> Response:
-    return Response(json.dumps({"error": kind, "message": message}), status=status, content_type="application/json")

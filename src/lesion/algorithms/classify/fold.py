@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.predict import mean_probs
 from lesion.algorithms.classify.results import judge
 from lesion.algorithms.classify.start import (
     Shared,
@@ -197,7 +196,7 @@ def score(
 
 def judged(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> Judged:
     """The views' mean probabilities of some rows, judged."""
-    probs_SK = mean_probs(shared.target, logits_VSK)
+    probs_SK = shared.target.probabilities(logits_VSK.numpy()).mean(axis=0).astype(np.float32)
     if not np.isfinite(probs_SK).all():
         raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
     return Judged(index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))

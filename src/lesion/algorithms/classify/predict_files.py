@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from tqdm import tqdm
 
-from lesion.algorithms.classify.predict import load, predict_source
+from lesion.algorithms.classify.load import Device, Wanted, load
+from lesion.algorithms.classify.predict import predict_source
 from lesion.algorithms.classify.results import answer_columns, write_csv
 from lesion.artifact import Manifest
 from lesion.data import dicom, images
@@ -19,7 +19,6 @@ from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.place import walk_files
 from lesion.data.sources.rows import read_csv
 from lesion.data.table import Columns, Readable
-from lesion.engine.device import limit_threads, pick_device
 from lesion.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -32,8 +31,9 @@ def predict_files(
     *,
     model_dir: Path,
     output: Path,
-    device: Literal["auto", "cpu", "cuda"],
+    device: Device,
     fold: int | None,
+    precision: Wanted,
     num_cores: int,
     show_progress: bool,
 ) -> int:
@@ -41,8 +41,7 @@ def predict_files(
 
     Returns how many could not be answered; their rows hold the error and no probability, so that nothing else is lost.
     """
-    limit_threads(num_cores)
-    predictor = load(model_dir, pick_device(device), fold=fold)
+    predictor = load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
     manifest = predictor.manifest
     names, rows, source = _open(source_path, manifest)
     errors = [""] * len(names)

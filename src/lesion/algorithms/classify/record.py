@@ -1,6 +1,6 @@
 """Record: what training found out, as an artifact; read back and asked before anyone believes it."""
 
-# S samples · K outputs
+# N batch · F folds · K outputs · S samples
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from lesion import artifact
+from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.predict import ClassifyPredictor, load
+from lesion.algorithms.classify.load import load_torch
 from lesion.algorithms.classify.start import Shared
 from lesion.artifact import FoldRecord, Manifest, TargetRecord
 from lesion.data.table import SampleTable
@@ -21,17 +22,26 @@ from lesion.errors import PlatformError
 
 def save_artifact(
     model_dir: Path, shared: Shared, table: SampleTable, results: Sequence[FoldResult], summary: dict[str, Any]
-) -> ClassifyPredictor:
+) -> Ensemble:
     """Writes the artifact and returns the predictor that was loaded from it.
 
     Each fold, as it was written, is asked for one row that it held out. Raises PlatformError if the answer is another.
     """
-    artifact.save(
+    manifest = artifact.save(
         model_dir, manifest_of(shared, table, results, summary), {result.fold: result.weights for result in results}
     )
-    predictor = load(model_dir, shared.device)
-    for result in results:
-        check_fold(predictor.of_fold(result.fold), model_dir, shared, result)
+    predictor = load_torch(model_dir, manifest, manifest.folds, [shared.device])
+    rows = [int(result.index_S[0]) for result in results]
+    probs_NFK = predictor.ask([shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows])
+    for f, result in enumerate(results):
+        # Other batches take other kernels; on a GPU they differ by more.
+        if not np.allclose(probs_NFK[f, f], result.probs_SK[0], atol=1e-4 if shared.device.type == "cpu" else 1e-2):
+            raise PlatformError(
+                f"the artifact answers {probs_NFK[f, f]} where fold {result.fold} said {result.probs_SK[0]} before it "
+                "was written",
+                where=model_dir,
+                do="Check disk and memory of this machine, and run the job again.",
+            )
     return predictor
 
 
@@ -69,15 +79,3 @@ def manifest_of(shared: Shared, table: SampleTable, results: Sequence[FoldResult
             for result in results
         ],
     )
-
-
-def check_fold(predictor: ClassifyPredictor, model_dir: Path, shared: Shared, result: FoldResult) -> None:
-    row = int(result.index_S[0])
-    prob = predictor.predict([shared.source.read(row)], [shared.metadata_rows[row]])[0]
-    # A batch of one takes other kernels than a batch of many; on a GPU they differ by more.
-    if not np.allclose(prob, result.probs_SK[0], atol=1e-4 if shared.device.type == "cpu" else 1e-2):
-        raise PlatformError(
-            f"the artifact answers {prob} where fold {result.fold} said {result.probs_SK[0]} before it was written",
-            where=model_dir,
-            do="Check disk and memory of this machine, and run the job again.",
-        )

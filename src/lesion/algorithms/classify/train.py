@@ -18,15 +18,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lesion.algorithms.base import Job
+from lesion.algorithms.base import Job, Predictor
 from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import cores_of_fold, deal
 from lesion.algorithms.classify.fold import run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.once import check_once
-from lesion.algorithms.classify.predict import ClassifyPredictor, predict_source
+from lesion.algorithms.classify.predict import predict_source
 from lesion.algorithms.classify.record import save_artifact
+from lesion.algorithms.classify.record_graph import save_graph
 from lesion.algorithms.classify.results import (
     judge_slides,
     judge_test,
@@ -186,11 +187,11 @@ def write_all(job: Job, shared: Shared, results: Sequence[FoldResult], checked: 
         )
     held_S = ~np.isnan(probs_SK[:, 0])
     watch.whole(labelled.target, labelled.targets_SK[held_S], probs_SK[held_S], summary["overall"]["metrics"])
+    if shared.config.export_graph:
+        save_graph(job.model_dir, predictor.manifest, shared, results, num_cores=job.num_cores)
 
 
-def predict_test(
-    job: Job, shared: Shared, predictor: ClassifyPredictor, test: Source, labels: Labels
-) -> dict[str, Any] | None:
+def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, labels: Labels) -> dict[str, Any] | None:
     """Writes submission.csv; the metrics of the whole ensemble where the test set says what is true."""
     table, config = test.table(), shared.config
     probs_SK = predict_source(
@@ -224,7 +225,7 @@ def fingerprint(
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
     without_effect = {
         *("cache", "device", "num_workers", "processes", "parallel"),
-        *("checkpoint_interval_s", "on_foreign_checkpoint"),
+        *("checkpoint_interval_s", "on_foreign_checkpoint", "export_graph"),
     }
     settings = {name: value for name, value in config.as_json().items() if name not in without_effect}
     packages = (

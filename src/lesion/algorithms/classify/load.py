@@ -1,0 +1,92 @@
+"""Load: an artifact to its predictor, with what computes it best here: torch on a GPU, the graph on a CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lesion import artifact
+from lesion.algorithms.classify import graph
+from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.artifact import FoldRecord, Manifest
+from lesion.errors import UserError
+
+if TYPE_CHECKING:  # serving on a CPU starts without torch
+    import torch
+
+log = logging.getLogger(__name__)
+
+Device = Literal["auto", "cpu", "cuda"]
+Wanted = Literal["auto", "fp32", "bf16"]  # precision
+TORCH_BATCH = 32
+
+
+def load(
+    model_dir: Path,
+    *,
+    device: Device,
+    num_cores: int,
+    fold: int | None = None,
+    precision: Wanted = "auto",
+) -> Ensemble:
+    """The predictor of an artifact, of all its folds or of one. `precision` is the graph's.
+
+    `device` auto takes the GPUs if there are any; torch is imported to look, so whoever knows of none says cpu. On a
+    CPU the artifact's graph computes, and torch where it holds none. Raises UserError where it cannot be used.
+    """
+    manifest = artifact.load_manifest(model_dir)
+    folds = chosen_folds(manifest, fold, model_dir)
+    if device != "cpu":
+        from lesion.engine.device import pick_device
+
+        picked = pick_device(device)
+        if picked.type == "cuda":
+            import torch
+
+            gpus = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+            return load_torch(model_dir, manifest, folds, gpus)
+    if manifest.graph is not None and importlib.util.find_spec("openvino") is not None:
+        chosen = graph.pick_precision(precision, manifest.graph)
+        numbers = [record.fold for record in folds]
+        lanes = graph.load_graph(
+            model_dir, manifest.graph, numbers, manifest.question, precision=chosen, num_cores=num_cores
+        )
+        return Ensemble(manifest, folds, lanes, max_batch=1, backend=f"openvino cpu {chosen}")
+    if importlib.util.find_spec("torch") is None:
+        raise UserError(
+            "the artifact holds no graph for a CPU, and this image has no torch",
+            where=model_dir,
+            do="Serve it with the image that trained it.",
+            kind="artifact",
+        )
+    import torch
+
+    from lesion.engine.device import limit_threads
+
+    log.warning("the artifact holds no graph for a CPU: torch computes, slower")
+    limit_threads(num_cores)
+    return load_torch(model_dir, manifest, folds, [torch.device("cpu")])
+
+
+def load_torch(
+    model_dir: Path, manifest: Manifest, folds: Sequence[FoldRecord], devices: Sequence[torch.device]
+) -> Ensemble:
+    """The predictor that computes by torch, the whole ensemble on each of the devices."""
+    from lesion.algorithms.classify.networks import TorchLane, load_networks
+
+    lanes = [
+        TorchLane(load_networks(model_dir, manifest, folds, device), manifest.question, device) for device in devices
+    ]
+    return Ensemble(manifest, folds, lanes, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32")
+
+
+def chosen_folds(manifest: Manifest, fold: int | None, where: Path) -> list[FoldRecord]:
+    """The records of all folds, or of one. Raises UserError for a fold that the artifact has not."""
+    folds = [record for record in manifest.folds if fold is None or record.fold == fold]
+    if not folds:
+        known = ", ".join(str(record.fold) for record in manifest.folds)
+        raise UserError(f"the artifact has no fold {fold}", where=where, do=f"Choose among {known}.")
+    return folds

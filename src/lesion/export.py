@@ -1,0 +1,154 @@
+"""Export: networks to a graph that computes without torch and without this code: OpenVINO's for a CPU, or ONNX.
+
+Of OpenVINO's converter only the parts that read a traced network are called: its `convert_model` reports its use to its
+makers over the network.
+"""
+
+# N batch · F folds · H, W pixels · K outputs · M metadata features
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lesion.errors import UserError
+from lesion.files import write_atomic
+from lesion.models.fusion import FusionNet
+from lesion.targets import Kind
+
+if TYPE_CHECKING:
+    pass
+
+
+class Square(nn.Module):
+    """A network that takes its pictures as they lie in memory: uint8 RGB [N, H, W, 3]."""
+
+    def __init__(self, network: FusionNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images_NHWC: Tensor, metadata_NM: Tensor) -> Tensor:
+        logits_NK: Tensor = self.network(images_NHWC.permute(0, 3, 1, 2), metadata_NM)
+        return logits_NK
+
+
+def to_openvino(
+    networks: Mapping[int, FusionNet], nums_metadata: Mapping[int, int], image_size: int
+) -> tuple[bytes, bytes]:
+    """The folds' networks as one graph of OpenVINO: its XML and its weights, float32.
+
+    Inputs `image`, uint8 [1, H, W, 3] in RGB, shared by all, and `metadata_F`, float32 [1, M], of each fold that takes
+    some; outputs `logits_F`, float32 [1, K]. The networks must be on the CPU in eval mode. Raises whatever the
+    converter meets.
+    """
+    import openvino
+    from openvino import opset13
+
+    image = opset13.parameter([1, image_size, image_size, 3], openvino.Type.u8, name="image")
+    image.output(0).set_names({"image"})
+    parameters, results = [image], []
+    for fold, network in networks.items():
+        pictures, metadata, result = _convert(network, nums_metadata[fold], image_size)
+        pictures.output(0).replace(image.output(0))
+        if metadata is not None:
+            metadata.set_friendly_name(f"metadata_{fold}")
+            metadata.output(0).set_names({f"metadata_{fold}"})
+            parameters.append(metadata)
+        result.set_friendly_name(f"fold_{fold}")
+        result.input_value(0).get_tensor().set_names({f"logits_{fold}"})
+        results.append(result)
+    with tempfile.TemporaryDirectory(prefix="lesion-") as folder:
+        path = Path(folder, "graph.xml")
+        openvino.save_model(openvino.Model(results, parameters, "lesion"), path, compress_to_fp16=False)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+
+
+def _convert(network: FusionNet, num_metadata: int, image_size: int) -> tuple[Any, Any, Any]:
+    """One network's graph by its ends: the parameters of pictures and of metadata, if it takes any, and the result."""
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    example = (torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8), torch.zeros(1, num_metadata))
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a tracer, to whoever wrote the network
+        traced = torch.jit.trace(Square(network).eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.freeze(traced)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(traced)  # kept until its graph is converted
+    model = frontend.convert(frontend.load(decoder))
+    shapes = ((openvino.Type.u8, [1, image_size, image_size, 3]), (openvino.Type.f32, [1, num_metadata]))
+    pictures, *rest = model.get_parameters()
+    for parameter, (kind, shape) in zip((pictures, *rest), shapes, strict=False):
+        parameter.set_element_type(kind)
+        parameter.set_partial_shape(openvino.PartialShape(shape))
+    model.validate_nodes_and_infer_types()
+    return pictures, rest[0] if num_metadata else None, model.get_results()[0]
+
+
+class Mean(nn.Module):
+    """Several folds' networks as one: pictures, and the metadata of each fold that takes some, to probabilities."""
+
+    def __init__(self, networks: Mapping[int, FusionNet], nums_metadata: Mapping[int, int], kind: Kind) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(map(Square, networks.values()))
+        self._takes_metadata = [nums_metadata[fold] > 0 for fold in networks]
+        self._kind = kind
+
+    def forward(self, images_NHWC: Tensor, *metadata: Tensor) -> Tensor:
+        """Probabilities [N, K], averaged over the folds."""
+        given = iter(metadata)
+        none_N0 = images_NHWC.new_zeros((len(images_NHWC), 0), dtype=torch.float32)
+        logits_FNK = torch.stack(
+            [
+                network(images_NHWC, next(given) if takes else none_N0)
+                for network, takes in zip(self.networks, self._takes_metadata, strict=True)
+            ]
+        )
+        probs_FNK = logits_FNK.softmax(dim=-1) if self._kind == "multiclass" else logits_FNK.sigmoid()
+        return probs_FNK.mean(dim=0)
+
+
+def to_onnx(
+    networks: Mapping[int, FusionNet], nums_metadata: Mapping[int, int], image_size: int, kind: Kind, path: Path
+) -> None:
+    """Writes the folds' networks as one ONNX model: `image`, uint8 [N, H, W, 3] in RGB, and `metadata_F`, float32
+    [N, M], to `probabilities` [N, K], the folds' mean of one view. The networks must be on the CPU in eval mode.
+
+    Raises UserError where the package `onnx` is missing or the network cannot be written so.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise UserError("the package onnx is not installed", do="pip install 'lesion[onnx]', or onnx alone.")
+    takes = [fold for fold in networks if nums_metadata[fold]]
+    example = (
+        torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8),
+        *(torch.zeros(2, nums_metadata[fold]) for fold in takes),
+    )
+    names = ["image", *(f"metadata_{fold}" for fold in takes)]
+    try:
+        with tempfile.TemporaryDirectory(prefix="lesion-") as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            part = Path(folder, "model.onnx")
+            torch.onnx.export(
+                Mean(networks, nums_metadata, kind).eval(),
+                example,
+                part,
+                input_names=names,
+                output_names=["probabilities"],
+                dynamic_axes={name: {0: "batch"} for name in (*names, "probabilities")},
+                dynamo=False,
+            )
+            content = part.read_bytes()
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise UserError(
+            f"the network cannot be written as ONNX: {str(error).strip().splitlines()[0]}", do="Choose another one."
+        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content)

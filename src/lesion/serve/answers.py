@@ -1,0 +1,184 @@
+"""Answers: probabilities to the bytes that a client reads. Knows media types, no HTTP server."""
+
+# F folds · K outputs
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from lesion.artifact import Manifest
+from lesion.errors import UserError
+from lesion.serve.attributes import Options
+from lesion.serve.requests import Form, Question
+
+JSON, LINES, CSV = "application/json", "application/jsonlines", "text/csv"
+MEDIA_TYPES = {JSON: JSON, LINES: LINES, CSV: CSV, "application/x-jsonlines": LINES}
+# Lines in, lines out: batch transform puts the two together again.
+DEFAULTS: dict[Form, str] = {"lines": LINES, "csv": CSV}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Each fold's probabilities of one picture [F, K]."""
+
+    probs_FK: NDArray[np.float64]
+
+    @property
+    def probs_K(self) -> NDArray[np.float32]:
+        """Their mean."""
+        return np.asarray(self.probs_FK.mean(axis=0), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class About:
+    """What details tell of the server: the model's version, which folds it asks, the request's id."""
+
+    model: str
+    folds: Sequence[int]
+    request_id: str
+
+
+def choose_accept(accept: str, form: Form) -> str:
+    """The media type to answer with: what the client prefers, and where it leaves that open, what fits its request.
+
+    Raises UserError of kind `accept` (406) for one that we do not write.
+    """
+    default = DEFAULTS.get(form, JSON)
+    wanted = parse_accept_header(accept, MIMEAccept)
+    if not wanted:
+        return default
+    chosen = wanted.best_match([default, *MEDIA_TYPES])
+    if chosen is None:
+        raise UserError(
+            f"Accept '{accept[:80]}' asks for what is not answered here",
+            do=f"Send one of {', '.join(MEDIA_TYPES)}.",
+            kind="accept",
+        )
+    return MEDIA_TYPES[chosen]
+
+
+def encode(
+    answers: Sequence[Answer | UserError],
+    question: Question,
+    manifest: Manifest,
+    options: Options,
+    about: About,
+    *,
+    media_type: str,
+) -> bytes:
+    """The answer of that media type. No newline at its end: batch transform adds one after each answer."""
+    return ENCODERS[media_type](answers, question, manifest, options, about)
+
+
+def _as_json(
+    answers: Sequence[Answer | UserError], question: Question, manifest: Manifest, options: Options, about: About
+) -> bytes:
+    """{"predictions": [one object a picture]}; to the brief's payload its one object, or the bare probability of yes,
+    as the brief's clients read it: `float(response)`."""
+    if question.form == "payload" and not options.details and isinstance(answers[0], Answer):
+        if manifest.question.is_yes_no:
+            return json.dumps(_exact(_asked(answers[0].probs_K, manifest))).encode()
+        return json.dumps(_prediction(answers[0], manifest, options, about)).encode()
+    predictions = [_or_error(answer, lambda a: _prediction(a, manifest, options, about)) for answer in answers]
+    more = {"model": about.model, "request_id": about.request_id} if options.details else {}
+    return json.dumps({"predictions": predictions, **more}).encode()
+
+
+def _as_lines(
+    answers: Sequence[Answer | UserError], _: Question, manifest: Manifest, options: Options, about: About
+) -> bytes:
+    """{"prediction": [a probability a class]} on each line, as the built-in image classification answers."""
+
+    def line(answer: Answer) -> dict[str, Any]:
+        probs = [_exact(prob) for prob in answer.probs_K]
+        if manifest.question.kind == "binary":
+            probs = [_exact(1 - probs[0]), probs[0]]
+        if not options.details:
+            return {"prediction": probs}
+        rest = _prediction(answer, manifest, options, about)
+        return {"prediction": probs, **rest, "model": about.model, "request_id": about.request_id}
+
+    return "\n".join(json.dumps(_or_error(answer, line)) for answer in answers).encode()
+
+
+def _as_csv(answers: Sequence[Answer | UserError], _: Question, manifest: Manifest, __: Options, ___: About) -> bytes:
+    """A row a picture without a header: the probability of yes, or one a class, then the label or labels; for a picture
+    that could not be answered ERROR, as many columns, and the error's kind."""
+    num_answers = 1 if manifest.question.is_yes_no else manifest.question.num_outputs
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for answer in answers:
+        if isinstance(answer, UserError):
+            writer.writerow(["ERROR", *[""] * (num_answers - 1), answer.kind])
+        else:
+            probs = manifest.question.asked(answer.probs_K[None])[0]
+            writer.writerow([*map(_exact, probs), "|".join(manifest.labels(answer.probs_K))])
+    return text.getvalue().removesuffix("\n").encode()
+
+
+Encoder = Callable[[Sequence[Answer | UserError], Question, Manifest, Options, About], bytes]
+ENCODERS: dict[str, Encoder] = {JSON: _as_json, LINES: _as_lines, CSV: _as_csv}
+
+
+def _prediction(answer: Answer, manifest: Manifest, options: Options, about: About) -> dict[str, Any]:
+    """What is asked first: "probability" of yes where that is the question, "probabilities" by class where there are
+    several, and the "label", or the "labels" where any number can be true. Details: the same of each fold, and the
+    spread between the least and the most that a fold says of what is answered."""
+    target, labels = manifest.question, manifest.labels(answer.probs_K)
+    told = _probabilities(answer.probs_K, manifest)
+    if options.top_k is not None and "probabilities" in told:
+        likeliest = sorted(told["probabilities"].items(), key=lambda item: -item[1])
+        told["probabilities"] = dict(likeliest[: options.top_k])
+    told |= {"labels": labels} if target.kind == "multilabel" else {"label": labels[0]}
+    if options.details:
+        folds = [_fold(probs_K.astype(np.float32), manifest) for probs_K in answer.probs_FK]
+        spread_K = np.ptp(answer.probs_FK, axis=0)
+        if target.kind == "multilabel":
+            spread: Any = dict(zip(target.class_names, map(_exact, spread_K), strict=True))
+        elif target.is_yes_no:
+            spread = _exact(_asked(spread_K, manifest))
+        else:
+            spread = _exact(spread_K[answer.probs_K.argmax()])
+        told |= {"folds": {str(fold): of_fold for fold, of_fold in zip(about.folds, folds, strict=True)}}
+        told |= {"spread": spread}
+    return told
+
+
+def _probabilities(probs_K: NDArray[np.float32], manifest: Manifest) -> dict[str, Any]:
+    target = manifest.question
+    told: dict[str, Any] = {}
+    if target.is_yes_no:
+        told["probability"] = _exact(_asked(probs_K, manifest))
+    if target.kind != "binary":
+        told["probabilities"] = dict(zip(target.class_names, map(_exact, probs_K), strict=True))
+    return told
+
+
+def _fold(probs_K: NDArray[np.float32], manifest: Manifest) -> Any:
+    told = _probabilities(probs_K, manifest)
+    return told["probability"] if "probability" in told else told["probabilities"]
+
+
+def _or_error(answer: Answer | UserError, write: Callable[[Answer], dict[str, Any]]) -> dict[str, Any]:
+    if isinstance(answer, UserError):
+        return {"error": {"kind": answer.kind, "message": str(answer)}}
+    return write(answer)
+
+
+def _asked(values_K: NDArray[Any], manifest: Manifest) -> float:
+    return float(manifest.question.asked(values_K[None])[0, 0])
+
+
+def _exact(value: float | np.floating[Any]) -> float:
+    """A float32 in the digits that bring it back, not those of its double."""
+    return float(f"{float(value):.9g}")

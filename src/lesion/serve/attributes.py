@@ -1,0 +1,52 @@
+"""Attributes: what a client asks for in X-Amzn-SageMaker-Custom-Attributes, beside whatever else it puts there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lesion.data.transforms import MAX_VIEWS
+from lesion.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a request wants its pictures looked at and its answer to look."""
+
+    views: int | None = None  # flips and turns to average; the artifact's own number unless given
+    top_k: int | None = None  # of several classes only so many, the likeliest first
+    details: bool = False  # each fold's answer, the model's version, the request's id
+
+
+def read_options(attributes: str) -> Options:
+    """The options in `views=4, top_k=3; details=true`. Other names are for others, and ignored.
+
+    Raises UserError of kind `custom_attributes` for a value that is out of bounds.
+    """
+    found: dict[str, str] = {}
+    for part in re.split("[,;]", attributes):
+        name, separator, value = part.partition("=")
+        if separator:
+            found[name.strip().lower()] = value.strip().lower()
+    details = found.get("details", "false")
+    if details not in {"true", "false", "1", "0"}:
+        raise _refused("details", details, "true or false")
+    return Options(
+        _number(found, "views", MAX_VIEWS), _number(found, "top_k", 10_000), details=details in {"true", "1"}
+    )
+
+
+def _number(found: dict[str, str], name: str, largest: int) -> int | None:
+    if (text := found.get(name)) is None:
+        return None
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= largest:
+        raise _refused(name, text, f"a whole number from 1 to {largest}")
+    return int(text)
+
+
+def _refused(name: str, value: str, wanted: str) -> UserError:
+    return UserError(
+        f"custom attribute {name}='{value[:80]}' is not {wanted}",
+        do="Correct it, or leave it out.",
+        kind="custom_attributes",
+    )

@@ -1,0 +1,59 @@
+"""Describe: what a model takes and answers, for programs and people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lesion.artifact import Manifest
+from lesion.data.metadata import ColumnEncoder
+
+
+def describe(
+    manifest: Manifest, *, version: str, serving: Mapping[str, str], content_types: Sequence[str], max_views: int
+) -> dict[str, Any]:
+    """What /model answers: the manifest in the words of those who ask, none of its file names."""
+    target = manifest.question
+    if target.is_yes_no:
+        thresholds = {target.answer_names[1]: manifest.target.thresholds[0]}
+    else:
+        thresholds = dict(zip(target.class_names, manifest.target.thresholds, strict=False))
+    return {
+        "model": {
+            "version": version,
+            "network": manifest.model,
+            "algorithm": manifest.algorithm,
+            "format_version": manifest.format_version,
+        },
+        "question": {
+            "kind": target.kind,
+            "classes": list(target.class_names),
+            "of_interest": target.of_interest,
+            "answers": list(target.answer_names) if target.is_yes_no else list(target.class_names),
+            "thresholds": thresholds,
+        },
+        "inputs": {
+            "picture": {"content_types": list(content_types), "image_size": manifest.preprocessing.image_size},
+            "metadata": [_column(name, manifest) for name in manifest.metadata_columns],
+        },
+        "views": {"default": manifest.num_views, "most": max_views},
+        "metrics": manifest.metrics,
+        "folds": [
+            {"fold": record.fold, "best_epoch": record.best_epoch, "metrics": record.metrics}
+            for record in manifest.folds
+        ],
+        "serving": dict(serving),
+        "packages": manifest.packages,
+    }
+
+
+def _column(name: str, manifest: Manifest) -> dict[str, Any]:
+    """One metadata column: its kind, and for words those that any fold knows."""
+    encoders: list[ColumnEncoder] = [
+        column for record in manifest.folds for column in record.metadata if column.name == name
+    ]
+    kind = encoders[0].kind if encoders else None
+    column: dict[str, Any] = {"name": name, "kind": kind}
+    if kind == "category":
+        column["categories"] = sorted({word for encoder in encoders for word in encoder.categories})
+    return column

@@ -1,0 +1,60 @@
+"""Metering: what the server has done, as Prometheus reads it, and as one line a request in the log."""
+
+from __future__ import annotations
+
+import logging
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from lesion.serve.pipeline import Times
+
+log = logging.getLogger(__name__)
+
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+CONTENT_TYPE = "text/plain; version=0.0.4"
+
+
+class Meter:
+    """Counts requests by status, and times their stages."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter("lesion_requests", "Invocations by status", ["status"], registry=self._registry)
+        self._pictures = Counter("lesion_pictures", "Pictures answered", registry=self._registry)
+        self._seconds = Histogram(
+            "lesion_request_seconds",
+            "From the first byte of the body to the answer",
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._stages = Histogram(
+            "lesion_stage_seconds",
+            "Seconds of a request's pictures, by stage: decode, queue, model",
+            ["stage"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+
+    def note(self, request_id: str, status: int, times: Times, total_s: float) -> None:
+        """One invocation that was answered."""
+        self._requests.labels(status).inc()
+        self._pictures.inc(times.num_pictures)
+        self._seconds.observe(total_s)
+        if times.num_pictures:
+            for stage, seconds in (("decode", times.decode_s), ("queue", times.queue_s), ("model", times.model_s)):
+                self._stages.labels(stage).observe(seconds)
+        log.info(
+            "request id=%s status=%d pictures=%d decode_ms=%.1f queue_ms=%.1f model_ms=%.1f total_ms=%.1f batch=%d",
+            request_id,
+            status,
+            times.num_pictures,
+            1e3 * times.decode_s,
+            1e3 * times.queue_s,
+            1e3 * times.model_s,
+            1e3 * total_s,
+            times.batch_size,
+        )
+
+    def text(self) -> bytes:
+        """All of it in Prometheus's text format."""
+        return bytes(generate_latest(self._registry))

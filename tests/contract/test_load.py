@@ -1,0 +1,159 @@
+"""Load: thousands of requests at once, and each gets its own answer, whoever its neighbours are."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from lesion.algorithms.classify.load import load
+from lesion.data import images
+from lesion.serve.app import Limits, create_app
+from processes import Server, children, pss
+
+NUM_PICTURES = 500
+NUM_REQUESTS = 5_000
+NUM_CLIENTS = 32
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[bytes]:
+    """All different, of several sizes."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(NUM_PICTURES):
+        side_px = 40 + number % 30
+        colours_HWC = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(colours_HWC).resize((side_px, side_px)).save(file, "PNG")
+        made.append(file.getvalue())
+    return made
+
+
+@pytest.fixture(scope="module")
+def offline(trained_root: Path, pictures: list[bytes]) -> np.ndarray:
+    """What each picture is answered without a server."""
+    predictor = load(trained_root / "model", device="cpu", num_cores=2, precision="fp32")
+    probs_NK = predictor.predict([images.decode(picture) for picture in pictures], [{}] * NUM_PICTURES)
+    assert len(set(probs_NK[:, 0].tolist())) == NUM_PICTURES  # a wrong one would be seen
+    return probs_NK[:, 0]
+
+
+def test_each_of_five_thousand_requests_at_once_gets_its_own_answer(server, pictures, offline):
+    order = np.random.default_rng(1).integers(0, NUM_PICTURES, NUM_REQUESTS).tolist()
+    sessions = [requests.Session() for _ in range(NUM_CLIENTS)]
+
+    def ask(client: int) -> list[float]:
+        url, headers = server.url("/invocations"), {"Content-Type": "image/png"}
+        answers = []
+        for number in order[client::NUM_CLIENTS]:
+            response = sessions[client].post(url, data=pictures[number], headers=headers, timeout=60)
+            assert response.status_code == 200, response.text
+            answers.append(response.json()["predictions"][0]["probability"])
+        return answers
+
+    with ThreadPoolExecutor(NUM_CLIENTS) as pool:
+        answers = list(pool.map(ask, range(NUM_CLIENTS)))
+    for client, of_client in enumerate(answers):
+        np.testing.assert_allclose(of_client, offline[order[client::NUM_CLIENTS]], atol=1e-5)
+
+
+@pytest.mark.parametrize("num_lines", [1, 2, 40, 1000])
+def test_lines_of_any_number_are_answered_in_their_order(server, pictures, offline, num_lines):
+    numbers = np.random.default_rng(num_lines).integers(0, NUM_PICTURES, num_lines)
+    lines = [json.dumps({"image": base64.b64encode(pictures[number]).decode()}) for number in numbers]
+    response = server.ask("\n".join(lines), "application/jsonlines")
+    answers = [json.loads(line)["prediction"] for line in response.text.split("\n")]
+    np.testing.assert_allclose(np.array(answers)[:, 1], offline[numbers], atol=1e-5)
+    np.testing.assert_allclose(np.sum(answers, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("max_batch", [1, 2, 7, 64])
+def test_neighbours_in_a_batch_change_nothing(trained_root, pictures, offline, max_batch):
+    """By torch, which computes batches; the graph takes one picture at a time."""
+    import torch
+
+    from lesion.algorithms.classify.load import load_torch
+    from lesion.artifact import load_manifest
+
+    model_dir = trained_root / "model"
+    manifest = load_manifest(model_dir)
+    predictor = load_torch(model_dir, manifest, manifest.folds, [torch.device("cpu")])
+    predictor.max_batch = max_batch
+    app = create_app(predictor, num_cores=2, limits=Limits(max_wait_s=0.05))
+
+    def ask(number: int) -> float:
+        response = app.test_client().post("/invocations", data=pictures[number], content_type="image/png")
+        return float(response.get_json()["predictions"][0]["probability"])
+
+    with ThreadPoolExecutor(NUM_CLIENTS) as pool:
+        answers = list(pool.map(ask, range(200)))
+    app.extensions["pipeline"].stop()
+    np.testing.assert_allclose(answers, offline[:200], atol=1e-5)
+
+
+def test_ping_answers_within_two_seconds_whatever_the_load(server, pictures):
+    with ThreadPoolExecutor(NUM_CLIENTS) as pool:
+        asked = [pool.submit(server.ask, pictures[number % NUM_PICTURES]) for number in range(300)]
+        while not all(answer.done() for answer in asked):
+            assert server.ping() == 200
+        assert {answer.result().status_code for answer in asked} == {200}
+
+
+def test_a_crowd_beyond_the_limit_is_refused_at_once_and_nobody_waits_in_vain(trained_root, pictures, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "model").symlink_to(trained_root / "model")
+    small = Server.start(root, tmp_path / "log", environment={"LESION_MAX_REQUESTS": "2"}).wait_until_ready()
+    try:
+        with ThreadPoolExecutor(NUM_CLIENTS) as pool:
+            answers = list(pool.map(lambda number: small.ask(pictures[number]), range(200)))
+        statuses = {answer.status_code for answer in answers}
+        assert statuses == {200, 503}
+        assert {answer.headers.get("Retry-After") for answer in answers if answer.status_code == 503} == {"1"}
+        assert small.ask(pictures[0]).status_code == 200
+    finally:
+        small.stop()
+
+
+def test_a_client_that_has_gone_is_not_computed_for(server, pictures):
+    """Its log line tells: no picture was answered."""
+    body = "\n".join([json.dumps({"image": base64.b64encode(pictures[0]).decode()})] * 3000).encode()
+    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/jsonlines\r\n"
+    head += b"X-Amzn-SageMaker-Inference-Id: gone-away\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(head + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    ends = time.monotonic() + 60
+    while not (lines := [line for line in server.log.read_text().splitlines() if "id=gone-away" in line]):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    assert int(lines[0].partition("pictures=")[2].split()[0]) < 1000
+
+
+def test_a_server_on_a_cpu_loads_no_torch_and_stays_small(server):
+    [worker] = children(server.process.pid)
+    loaded = Path(f"/proc/{worker}/maps").read_text()
+    assert "openvino" in loaded
+    assert not any(name in loaded for name in ("libtorch", "/pandas/", "/sklearn/", "/scipy/"))
+    assert sum(map(pss, (worker, server.process.pid))) < 500e6
+
+
+def test_what_serving_on_a_cpu_imports_is_neither_torch_nor_pandas_nor_scikit_learn():
+    code = (
+        "import sys, lesion.cli, lesion.serve.server\n"
+        "heavy = {'torch', 'pandas', 'sklearn', 'scipy', 'timm', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(sorted(heavy) or 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

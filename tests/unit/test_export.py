@@ -1,0 +1,154 @@
+"""Export: a network answers in another program's hands as it does in torch's."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lesion import export
+from lesion.algorithms.base import Prepared
+from lesion.algorithms.classify import graph, record_graph
+from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.algorithms.classify.export_files import export_onnx
+from lesion.algorithms.classify.load import load, load_torch
+from lesion.algorithms.classify.networks import TorchLane
+from lesion.artifact import load_manifest
+from lesion.data.transforms import Preprocess
+from lesion.errors import UserError
+from lesion.models.fusion import create_network
+from lesion.targets import Target
+
+PREPROCESS = Preprocess(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+YES_NO = Target("binary", ("benign", "malignant"))
+ROWS = [{"sex": "female", "age_approx": 45}, {}, {"age_approx": 80}, {"sex": "male"}]
+
+
+def pictures(number: int = 4, side_px: int = 70) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (number, side_px, side_px, 3), dtype=np.uint8))
+
+
+def by_torch(model_dir: Path, fold: int | None = None) -> Ensemble:
+    manifest = load_manifest(model_dir)
+    folds = [record for record in manifest.folds if fold in {None, record.fold}]
+    return load_torch(model_dir, manifest, folds, [torch.device("cpu")])
+
+
+def by_graph(model_dir: Path, **options: object) -> Ensemble:
+    predictor = load(model_dir, **{"device": "cpu", "num_cores": 2, "precision": "fp32", **options})
+    assert predictor.backend.startswith("openvino")
+    return predictor
+
+
+# Convolutions with and without groups, attention, a network that keeps its shape to the end: what users ask timm for.
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
+def test_a_graph_answers_as_the_networks_do(name):
+    model_args = {"img_size": 64} if name == "test_vit" else {}
+    options = {"num_metadata": 5, "num_outputs": 1, "seed": 3}
+    networks = {
+        0: create_network(name, model_args, PREPROCESS, **options).eval(),
+        4: create_network(name, model_args, PREPROCESS, **{**options, "num_metadata": 0}).eval(),  # knows no metadata
+    }
+    xml, weights = export.to_openvino(networks, {0: 5, 4: 0}, 64)
+    [lane] = graph.compile_graph(xml, weights, [0, 4], YES_NO, precision="fp32", num_cores=2)
+    features_FM = [np.linspace(-1, 1, 5, dtype=np.float32), np.zeros(0, np.float32)]
+    batch = [Prepared(picture, features_FM, num_views) for num_views, picture in enumerate(pictures(4, 64), start=1)]
+    expected_NFK = TorchLane(list(networks.values()), YES_NO, torch.device("cpu"))(batch)
+    assert expected_NFK.shape == (4, 2, 1) and np.ptp(expected_NFK) > 1e-3
+    np.testing.assert_allclose(lane(batch), expected_NFK, atol=1e-5)
+
+
+def test_the_graph_of_an_artifact_answers_as_torch_does_with_all_folds_and_with_one(trained_root):
+    model_dir = trained_root / "model"
+    for fold in (None, 0, 2):
+        answers = by_graph(model_dir, fold=fold).predict(pictures(), ROWS)
+        np.testing.assert_allclose(answers, by_torch(model_dir, fold).predict(pictures(), ROWS), atol=1e-5)
+        assert len(set(answers[:, 0].tolist())) == 4
+
+
+def test_the_manifest_says_how_far_the_graph_lay_from_torch(trained_root):
+    record = load_manifest(trained_root / "model").graph
+    assert record is not None and record.num_checked == 16
+    assert 0 < record.differences["fp32"] < 1e-5
+    assert ("bf16" in record.differences) == graph.has_bf16()
+
+
+def test_the_graph_in_bf16_is_within_its_tolerance(trained_root):
+    if not graph.has_bf16():
+        pytest.skip("this CPU does not compute in bf16")
+    model_dir = trained_root / "model"
+    answers, expected = (by_graph(model_dir, precision=name).predict(pictures(), ROWS) for name in ("bf16", "fp32"))
+    assert 0 < np.abs(answers - expected).max() < graph.TOLERANCE["bf16"]
+
+
+@pytest.mark.parametrize("num_cores", [1, 2, 9])
+def test_any_number_of_cores_gives_the_same_answers(trained_root, num_cores):
+    predictor = by_graph(trained_root / "model", num_cores=num_cores)
+    assert len(predictor.lanes) == max(num_cores // graph.CORES_PER_LANE, 1)
+    expected = by_graph(trained_root / "model").predict(pictures(9), [{}] * 9)
+    np.testing.assert_allclose(predictor.predict(pictures(9), [{}] * 9), expected, atol=1e-6)
+
+
+def test_a_damaged_graph_is_refused_by_name(trained_root, tmp_path):
+    for name in ("graph.xml", "graph.bin"):
+        model_dir = shutil.copytree(trained_root / "model", tmp_path / name)
+        with (model_dir / name).open("r+b") as file:
+            file.seek(40)
+            file.write(b"\xff\xff")
+        with pytest.raises(UserError, match="not those that the manifest") as refusal:
+            by_graph(model_dir)
+        assert name in str(refusal.value)
+
+
+def test_without_a_graph_torch_computes_and_says_so(trained_root, tmp_path, caplog):
+    model_dir = shutil.copytree(trained_root / "model", tmp_path / "model")
+    manifest = load_manifest(model_dir)
+    (model_dir / "manifest.json").write_text(manifest.model_copy(update={"graph": None}).model_dump_json())
+    predictor = load(model_dir, device="cpu", num_cores=2)
+    assert predictor.backend.startswith("torch") and "no graph" in caplog.text
+
+
+class Refused(Exception):
+    """What a converter may raise."""
+
+
+def test_a_network_that_cannot_be_exported_fails_nothing(trained_root, tmp_path, caplog, monkeypatch):
+    """The converter is not ours; that a network is beyond it is played by one that raises as it is traced."""
+    model_dir = shutil.copytree(trained_root / "model", tmp_path / "model")
+    before = load_manifest(model_dir).model_copy(update={"graph": None})
+
+    def refuse(*_: object) -> None:
+        raise Refused("no such operation")
+
+    monkeypatch.setattr(export.Square, "forward", refuse)
+    caplog.set_level(logging.INFO, "lesion")
+    record_graph.save_graph(model_dir, before, None, [], num_cores=1)  # type: ignore[arg-type]  # it does not get so far
+    assert "torch will serve" in caplog.text and "no such operation" in caplog.text
+
+
+def test_an_onnx_model_answers_as_the_artifact_does_with_one_view(trained_root, tmp_path):
+    """Read by OpenVINO, whose reader of ONNX is not torch's writer."""
+    import openvino
+
+    model_dir = trained_root / "model"
+    predictor = by_torch(model_dir)
+    side_px = predictor.manifest.preprocessing.image_size
+    batch = [
+        predictor.prepare(picture, row, num_views=1) for picture, row in zip(pictures(4, side_px), ROWS, strict=True)
+    ]
+    export_onnx(model_dir, tmp_path / "new" / "model.onnx", fold=None)
+    compiled = openvino.Core().compile_model(
+        tmp_path / "new" / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    metadata = {
+        f"metadata_{fold}": np.stack([picture.features_FM[f] for picture in batch])
+        for f, fold in enumerate(predictor.folds)
+    }
+    answer = compiled.create_infer_request().infer(
+        {"image": np.stack([picture.pixels_HWC for picture in batch]), **metadata}
+    )
+    np.testing.assert_allclose(answer["probabilities"], predictor.lanes[0](batch).mean(axis=1), atol=1e-5)
