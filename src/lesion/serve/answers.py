@@ -54,7 +54,8 @@ def choose_accept(accept: str, form: Form) -> str:
     Raises UserError of kind `accept` (406) for one that we do not write.
     """
     default = DEFAULTS.get(form, JSON)
-    wanted = parse_accept_header(accept, MIMEAccept)
+    # Parameters such as a charset are not what is chosen by.
+    wanted = MIMEAccept([(kind.partition(";")[0], q) for kind, q in parse_accept_header(accept, MIMEAccept)])
     if not wanted:
         return default
     chosen = wanted.best_match([default, *MEDIA_TYPES])

@@ -1,0 +1,158 @@
+"""Answers: the same probabilities in each form, as those who read them expect it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lesion.artifact import Manifest, TargetRecord, load_manifest
+from lesion.errors import UserError
+from lesion.serve.answers import CSV, JSON, LINES, About, Answer, choose_accept, encode
+from lesion.serve.attributes import Options, read_options
+from lesion.serve.requests import Form, Question, Record
+
+BASE = load_manifest(Path(__file__).parents[2] / "golden" / "artifact_v2")
+ABOUT = About("abc123", [0, 1], "id-7")
+BAD = UserError("not a picture", do="Send one.", kind="unreadable_image")
+
+
+def manifest(
+    kind: str, names: tuple[str, ...], thresholds: tuple[float, ...], of_interest: str | None = None
+) -> Manifest:
+    target = TargetRecord(kind=kind, class_names=names, of_interest=of_interest, thresholds=thresholds)
+    return BASE.model_copy(update={"target": target})
+
+
+YES_NO = manifest("binary", ("benign", "malignant"), (0.25,))
+FLOWERS = manifest("multiclass", ("daisy", "rose", "tulip"), ())
+SIGNS = manifest("multilabel", ("a", "b"), (0.5, 0.5))
+OF_INTEREST = manifest("multiclass", ("mel", "nv", "bkl"), (0.3,), "mel")
+
+
+def tell(answers: list, of: Manifest, media_type: str, form: Form = "picture", options: Options = Options()) -> str:  # noqa: B008
+    records = [Record(b"", {}, "")] * len(answers)
+    return encode(answers, Question(records, form), of, options, ABOUT, media_type=media_type).decode()
+
+
+def answer(*folds: list[float]) -> Answer:
+    return Answer(np.array(folds, np.float64))
+
+
+def test_yes_or_no_in_each_form():
+    one = answer([0.5], [0.25])  # mean .375, in the digits of a float32
+    assert json.loads(tell([one], YES_NO, JSON)) == {"predictions": [{"probability": 0.375, "label": "malignant"}]}
+    assert tell([one], YES_NO, JSON, "payload") == "0.375"
+    assert tell([one], YES_NO, LINES) == '{"prediction": [0.625, 0.375]}'
+    assert tell([one], YES_NO, CSV) == "0.375,malignant"
+
+
+def test_several_classes_in_each_form():
+    one = answer([0.125, 0.625, 0.25], [0.125, 0.375, 0.5])
+    probabilities = {"daisy": 0.125, "rose": 0.5, "tulip": 0.375}
+    assert json.loads(tell([one], FLOWERS, JSON, "payload")) == {"probabilities": probabilities, "label": "rose"}
+    assert tell([one], FLOWERS, LINES) == '{"prediction": [0.125, 0.5, 0.375]}'
+    assert tell([one], FLOWERS, CSV) == "0.125,0.5,0.375,rose"
+    [told] = json.loads(tell([one], FLOWERS, JSON, options=Options(top_k=2)))["predictions"]
+    assert list(told["probabilities"].items()) == [("rose", 0.5), ("tulip", 0.375)]
+
+
+def test_labels_and_a_class_of_interest():
+    assert tell([answer([0.5, 0.75])], SIGNS, CSV) == "0.5,0.75,a|b"
+    assert json.loads(tell([answer([0.25, 0.75])], SIGNS, JSON))["predictions"][0]["labels"] == ["b"]
+    one = answer([0.25, 0.5, 0.25])
+    assert tell([one], OF_INTEREST, CSV) == "0.25,not mel"
+    assert tell([one], OF_INTEREST, JSON, "payload") == "0.25"
+    assert tell([one], OF_INTEREST, LINES) == '{"prediction": [0.25, 0.5, 0.25]}'
+
+
+def test_details_tell_each_fold_the_spread_the_model_and_the_request():
+    told = json.loads(tell([answer([0.5], [0.25])], YES_NO, JSON, "payload", Options(details=True)))
+    assert told["model"] == "abc123" and told["request_id"] == "id-7"
+    assert told["predictions"] == [
+        {"probability": 0.375, "label": "malignant", "folds": {"0": 0.5, "1": 0.25}, "spread": 0.25}
+    ]
+    several = answer([0.125, 0.625, 0.25], [0.125, 0.375, 0.5])
+    line = json.loads(tell([several], FLOWERS, LINES, options=Options(details=True)))
+    assert line["spread"] == 0.25 and line["folds"]["1"] == {"daisy": 0.125, "rose": 0.375, "tulip": 0.5}
+    assert line["prediction"] == [0.125, 0.5, 0.375] and line["request_id"] == "id-7"
+
+
+def test_a_bad_record_has_its_place_in_each_form():
+    answers = [answer([0.5]), BAD, answer([0.25])]
+    predictions = json.loads(tell(answers, YES_NO, JSON, "instances"))["predictions"]
+    assert predictions[1] == {"error": {"kind": "unreadable_image", "message": "not a picture. Send one."}}
+    lines = tell(answers, YES_NO, LINES, "lines").split("\n")
+    assert len(lines) == 3 and json.loads(lines[1]) == predictions[1]
+    assert tell(answers, YES_NO, CSV, "csv") == "0.5,malignant\nERROR,unreadable_image\n0.25,malignant"
+    assert tell([BAD], FLOWERS, CSV, "csv") == "ERROR,,,unreadable_image"  # as many columns as a good row
+
+
+@given(st.lists(st.sampled_from([BAD, answer([0.5], [0.125])]), min_size=1, max_size=20))
+def test_there_is_a_line_for_each_record_and_none_at_the_end(answers):
+    for media_type in (LINES, CSV):
+        text = tell(answers, YES_NO, media_type, "lines")
+        assert len(text.split("\n")) == len(answers) and not text.endswith("\n")
+
+
+@given(st.floats(0, 1, width=32))
+def test_a_float32_comes_back_bit_for_bit(prob):
+    for text in (tell([answer([prob])], YES_NO, JSON, "payload"), tell([answer([prob])], YES_NO, CSV).split(",")[0]):
+        assert np.float32(float(text)) == np.float32(prob)
+
+
+@pytest.mark.parametrize(
+    ("accept", "form", "chosen"),
+    [
+        ("", "picture", JSON),
+        ("", "lines", LINES),
+        ("", "csv", CSV),
+        ("*/*", "picture", JSON),
+        ("*/*", "lines", LINES),
+        ("application/json", "lines", JSON),
+        ("text/csv", "picture", CSV),
+        ("text/*", "picture", CSV),
+        ("application/x-jsonlines", "picture", LINES),
+        ("text/html, application/json;q=0.5", "picture", JSON),
+        ("text/csv;q=0.5, application/jsonlines;q=0.9", "picture", LINES),
+        ("application/*", "csv", JSON),
+        ("APPLICATION/JSON; charset=utf-8", "picture", JSON),
+    ],
+)
+def test_accept_chooses_the_form_of_the_answer(accept, form, chosen):
+    assert choose_accept(accept, form) == chosen
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/*", "application/xml", "application/json;q=0"])
+def test_an_answer_that_we_do_not_write_is_refused(accept):
+    with pytest.raises(UserError, match="application/jsonlines") as refusal:
+        choose_accept(accept, "picture")
+    assert refusal.value.kind == "accept"
+
+
+def test_options_are_read_among_what_others_put_there():
+    assert read_options("") == Options()
+    assert read_options("trace=7; who=me") == Options()
+    assert read_options("views=4, top_k=3; details=true; trace=a=b") == Options(4, 3, details=True)
+    assert read_options(" Views = 8 ,DETAILS=1") == Options(8, None, details=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["views=0", "views=9", "views=two", "views=", "top_k=-1", "top_k=1.5", "details=maybe", "views=²"]
+)
+def test_an_option_out_of_bounds_is_refused_by_name(text):
+    with pytest.raises(UserError, match=text.partition("=")[0]) as refusal:
+        read_options(text)
+    assert refusal.value.kind == "custom_attributes"
+
+
+@given(st.text(max_size=60))
+def test_any_attributes_are_options_or_refused_in_words(text):
+    try:
+        read_options(text)
+    except UserError as error:
+        assert error.kind == "custom_attributes"
