@@ -5,12 +5,14 @@
 
 One network of one fold, the same pictures of about 600×450, one server at a time on 127.0.0.1, interleaved over rounds;
 asked by wrk, which takes little of the cores. The peers are scripts of their own in peers/, with the Python of
---peers-python (README.md says how to make it). Needs the real data beside the project. Prints one JSON line; copies lie in results/.
+--peers-python (README.md says how to make it). Needs the real data beside the project.
+Prints one JSON line; copies lie in results/.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import shutil
@@ -36,14 +38,16 @@ PORT = 8177
 CORES = len(os.sched_getaffinity(0))
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 NUM_PICTURES, SIZE, QUALITY = 64, (600, 450), 95  # about 85 kB each, with a camera's grain
+HEALTH = {"bentoml": "/readyz"}  # where it is not /ping
+IN_JSON = {"litserve"}  # takes base64 in JSON, and no bare picture
 PEERS = {"flask": "serve_flask.py", "litserve": "serve_litserve.py", "bentoml": "serve_bentoml.py"}
 
 LUA = """
 local bodies, next = {}, 0
 for i = 0, %d do
-  local file = io.open(string.format("%s/%%02d.jpg", i), "rb"); bodies[i] = file:read("*a"); file:close()
+  local file = io.open(string.format("%s/%%02d.%s", i), "rb"); bodies[i] = file:read("*a"); file:close()
 end
-local headers = {["Content-Type"] = "image/jpeg"}
+local headers = {["Content-Type"] = "%s"}
 request = function()
   next = (next + 1) %% (#bodies + 1)
   return wrk.format("POST", "/invocations", headers, bodies[next])
@@ -84,7 +88,7 @@ def main() -> None:
     print(json.dumps({
         "benchmark": "serve", **where_and_when(), "machine": machine(), "load_before": round(load_before, 1),
         "network": args.network, "image_size": args.image_size, "rounds": args.rounds, "seconds": args.seconds,
-        "kilobytes_a_picture": round(sum(path.stat().st_size for path in pictures.iterdir()) / NUM_PICTURES / 1000),
+        "kilobytes_a_picture": round(sum(path.stat().st_size for path in pictures.glob("*.jpg")) / NUM_PICTURES / 1000),
         "limit": limits[0], "limit_rps": [round(one["limit_rps"], 1) for one in limits],
         "sides": {side: [condensed(run) for run in of_side] for side, of_side in runs.items()},
         **ratios(runs, limits, max(args.clients)),
@@ -101,7 +105,10 @@ def lay_out_pictures(folder: Path) -> Path:
         for number, path in enumerate(sorted((HAM / "train_jpg").iterdir())[:NUM_PICTURES]):
             image_HWC = cv2.resize(cv2.imread(str(path)), SIZE, interpolation=cv2.INTER_CUBIC)
             grainy_HWC = np.clip(image_HWC + rng.normal(0, 4, image_HWC.shape), 0, 255).astype(np.uint8)
-            cv2.imwrite(str(folder / f"{number:02d}.jpg"), grainy_HWC, [cv2.IMWRITE_JPEG_QUALITY, QUALITY - 7])
+            file = cv2.imencode(".jpg", grainy_HWC, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+            (folder / f"{number:02d}.jpg").write_bytes(file)
+            in_json = json.dumps({"image": base64.b64encode(file).decode()})
+            (folder / f"{number:02d}.json").write_text(in_json)
     return folder
 
 
@@ -120,6 +127,7 @@ def make_artifact(root: Path, network: str, image_size: int) -> None:
     settings = {
         **{"model": network, "image_size": image_size, "pretrained": False, "folds": 2, "epochs": 1, "tta": 1},
         **{"image_mean": MEAN, "image_std": STD, "batch_size_train": 4, "on_leak": "warn"},
+        "split": "stratified_group_kfold",
     }
     (root / "input" / "config").mkdir()
     written = {name: json.dumps(value) for name, value in settings.items()}
@@ -137,11 +145,12 @@ def limit(artifact: Path, pictures: Path) -> dict[str, Any]:
 def measure(side: str, root: Path, pictures: Path, args: argparse.Namespace) -> dict[str, Any]:
     """One server from its start to its end."""
     script = BUILD / "wrk.lua"
-    script.write_text(LUA % (NUM_PICTURES - 1, pictures))
+    suffix, content_type = ("json", "application/json") if side in IN_JSON else ("jpg", "image/jpeg")
+    script.write_text(LUA % (NUM_PICTURES - 1, pictures, suffix, content_type))
     with running(side, root, args) as (pid, started):
-        wait_for("/ping", started)
+        wait_for(HEALTH.get(side, "/ping"), started)
         to_ping = time.monotonic() - started
-        answer = ask((pictures / "00.jpg").read_bytes(), started)
+        answer = ask((pictures / f"00.{suffix}").read_bytes(), content_type, started)
         result: dict[str, Any] = {
             "side": side, "seconds_to_ping": to_ping, "seconds_to_answer": time.monotonic() - started, "answer": answer,
         }  # fmt: skip
@@ -195,9 +204,9 @@ def wait_for(path: str, started: float) -> None:
     raise SystemExit(f"no {path} after 180 s: see the logs in {BUILD}")
 
 
-def ask(picture: bytes, started: float) -> float:
+def ask(body: bytes, content_type: str, started: float) -> float:
     request = urllib.request.Request(
-        f"http://127.0.0.1:{PORT}/invocations", picture, {"Content-Type": "image/jpeg"}, method="POST"
+        f"http://127.0.0.1:{PORT}/invocations", body, {"Content-Type": content_type}, method="POST"
     )
     while time.monotonic() - started < 180:
         with suppress(OSError), urllib.request.urlopen(request, timeout=60) as response:

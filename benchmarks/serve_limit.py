@@ -41,7 +41,7 @@ def main() -> None:
     torch.set_num_threads(cores)
     cv2.setNumThreads(0)
     manifest = load_manifest(args.artifact)
-    files = [path.read_bytes() for path in sorted(args.pictures.iterdir())]
+    files = [path.read_bytes() for path in sorted(args.pictures.glob("*.jpg"))]
     squares = [manifest.preprocessing(images.decode(file)) for file in files]
     side_px = manifest.preprocessing.image_size
     decode = {

@@ -1,4 +1,4 @@
-"""BentoML: a worker a core with one thread each; adaptive batching of its own."""
+"""BentoML: a worker a core with one thread each. Its batching needs arrays of one shape, and on a CPU buys nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Classifier:
         self.model = load_model()
 
     @bentoml.api(route="/invocations")
-    def invocations(self, picture: Annotated[Path, ContentType("image/jpeg")]) -> dict:
+    def invocations(self, picture: Annotated[Path, ContentType("image/jpeg")], /) -> dict:
         return {"probability": predict(self.model, [read(picture.read_bytes())])[0]}
 
 

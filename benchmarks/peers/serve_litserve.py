@@ -1,12 +1,13 @@
-"""LitServe: a worker a core with one thread each, batches of up to 8 within 5 ms."""
+"""LitServe: a worker a core with one thread each, batches of up to 8 within 5 ms; pictures in JSON, as in its guide."""
 
 from __future__ import annotations
 
+import base64
 import sys
 
 import litserve
 import torch
-from fastapi import Request, Response
+from fastapi import Response
 from serve_model import CORES, load_model, predict, read
 
 
@@ -15,8 +16,8 @@ class Api(litserve.LitAPI):
         torch.set_num_threads(1)
         self.model = load_model()
 
-    async def decode_request(self, request: Request) -> object:
-        return read(await request.body())
+    def decode_request(self, request: dict) -> object:
+        return read(base64.b64decode(request["image"]))
 
     def batch(self, inputs: list[object]) -> object:
         return inputs

@@ -39,15 +39,15 @@ def docker(docker_environment: Mapping[str, str]) -> Docker:
 
 
 @pytest.fixture(scope="session")
-def image(docker_environment: Mapping[str, str]) -> str:
+def image(docker: Docker) -> str:
     """The image to train and serve, from the Dockerfile as it is."""
-    return build(IMAGE, docker_environment)
+    return docker.build(IMAGE, PROJECT)
 
 
 @pytest.fixture(scope="session")
-def serve_cpu_image(docker_environment: Mapping[str, str], image: str) -> str:
+def serve_cpu_image(docker: Docker, image: str) -> str:
     """The small serving image: a part of the same build."""
-    return build(SERVE_CPU, docker_environment, "--target", "serve-cpu")
+    return docker.build(SERVE_CPU, PROJECT, "--target", "serve-cpu")
 
 
 def answers(environment: Mapping[str, str]) -> bool:
@@ -56,19 +56,3 @@ def answers(environment: Mapping[str, str]) -> bool:
     except FileNotFoundError:
         return False
     return asked.returncode == 0
-
-
-def build(tag: str, environment: Mapping[str, str], *options: str) -> str:
-    command = ["docker", "build", "--network", "host", "--tag", tag, *options, "."]
-    built = subprocess.run(
-        command,
-        cwd=PROJECT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=1800,
-        check=False,
-    )
-    assert built.returncode == 0, built.stdout[-5000:]
-    return tag

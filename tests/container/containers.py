@@ -36,6 +36,21 @@ class Docker:
         assert may_fail or done.returncode == 0, done.stdout
         return done
 
+    def build(self, tag: str, folder: Path, *options: str) -> str:
+        """An image of the folder's Dockerfile, and its tag."""
+        built = subprocess.run(
+            ["docker", "build", "--network", "host", "--tag", tag, *options, "."],
+            cwd=folder,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=1800,
+            check=False,
+        )
+        assert built.returncode == 0, built.stdout[-5000:]
+        return tag
+
     def run(self, image: str, *words: object, options: tuple[object, ...] = (), may_fail: bool = False) -> str:
         """What a container prints that runs to its end."""
         with self.start(image, *words, options=options) as container:

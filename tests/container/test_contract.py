@@ -206,6 +206,25 @@ def test_a_server_of_another_user_that_may_write_nowhere_answers_as_predict_does
     assert answer.json()["predictions"][0]["probability"] == pytest.approx(predicted["probability"], abs=1e-5)
 
 
+def test_the_serving_image_answers_as_the_whole_image_does(docker, serve_cpu_image, server, trained):
+    """By the graph that training left: without torch, as another user, and nothing writable but /tmp."""
+    options = ("--user", "1000:1000", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--memory", "1g")
+    options += ("--publish", "127.0.0.1::8080", "--volume", f"{trained.root}/model:/opt/ml/model:ro")
+    picture = sorted((trained.root / "input" / "data" / "training" / "train_jpg").iterdir())[0].read_bytes()
+    with docker.start(serve_cpu_image, options=options) as container:
+        url = container.url(8080)
+        container.wait_until_ready(url)
+        assert "backend=openvino-cpu" in container.log
+        for headers in ({"Content-Type": "image/jpeg"}, {"Content-Type": "image/jpeg", "Accept": "text/csv"}):
+            answers = [requests.post(f"{at}/invocations", picture, headers=headers) for at in (url, server.url)]
+            assert [answer.status_code for answer in answers] == [200, 200]
+            assert answers[0].content == answers[1].content
+        assert requests.get(f"{url}/model").json()["serving"]["backend"].startswith("openvino cpu")
+        assert requests.get(f"{url}/").status_code == 404  # the page is for laptops
+        docker("stop", "--time", "10", container.name)
+        assert container.wait() == 0
+
+
 def test_a_server_logs_to_stdout_and_says_when_it_is_ready(server):
     assert "ready model=/opt/ml/model" in server.container.log
 

@@ -194,6 +194,12 @@ def test_the_image_lists_what_it_is_made_of(docker, request, name):
 # The small serving image, whose graph comes with the serving engine.
 
 
+@pytest.mark.parametrize("name", ["image", "serve_cpu_image"])
+def test_nothing_in_an_image_reports_to_the_makers_of_openvino(docker, request, name):
+    code = "import importlib.util, openvino; print(importlib.util.find_spec('openvino_telemetry'))"
+    assert docker.python(request.getfixturevalue(name), code).strip() == "None"
+
+
 def test_the_serving_image_has_the_commands(docker, serve_cpu_image):
     assert "Answer /ping" in docker.run(serve_cpu_image, "serve", "--help", options=("--network", "none"))
 
@@ -202,5 +208,5 @@ def test_the_serving_image_says_what_an_artifact_lacks(docker, serve_cpu_image, 
     shutil.copytree(GOLDEN, tmp_path / "model")
     with docker.start(serve_cpu_image, options=("--network", "none", *mount(tmp_path))) as container:
         assert container.wait() != 0
-        assert "this image has no torch, and the artifact holds no graph for it" in container.log
+        assert "the artifact holds no graph for a CPU, and this image has no torch" in container.log
         assert "Traceback" not in container.log

@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
+import torch
 from PIL import Image
 
-from lesion.algorithms.classify.load import load
+from lesion.algorithms.classify.load import load, load_torch
+from lesion.artifact import load_manifest
 from lesion.data import images
 from lesion.serve.app import Limits, create_app
 from processes import Server, children, pss
@@ -42,9 +46,27 @@ def pictures() -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def offline(trained_root: Path, pictures: list[bytes]) -> np.ndarray:
+def light(trained_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root whose artifact takes one view, so that thousands of requests are soon answered."""
+    root = tmp_path_factory.mktemp("light")
+    shutil.copytree(trained_root / "model", root / "model")
+    manifest = load_manifest(root / "model")
+    (root / "model" / "manifest.json").write_text(manifest.model_copy(update={"num_views": 1}).model_dump_json())
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(light: Path) -> Iterator[Server]:
+    """One fold of it."""
+    running = Server.start(light, light / "log", "--fold", "0").wait_until_ready()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def offline(light: Path, pictures: list[bytes]) -> np.ndarray:
     """What each picture is answered without a server."""
-    predictor = load(trained_root / "model", device="cpu", num_cores=2, precision="fp32")
+    predictor = load(light / "model", device="cpu", num_cores=2, fold=0, precision="fp32")
     probs_NK = predictor.predict([images.decode(picture) for picture in pictures], [{}] * NUM_PICTURES)
     assert len(set(probs_NK[:, 0].tolist())) == NUM_PICTURES  # a wrong one would be seen
     return probs_NK[:, 0]
@@ -82,9 +104,7 @@ def test_lines_of_any_number_are_answered_in_their_order(server, pictures, offli
 @pytest.mark.parametrize("max_batch", [1, 2, 7, 64])
 def test_neighbours_in_a_batch_change_nothing(trained_root, pictures, offline, max_batch):
     """By torch, which computes batches; the graph takes one picture at a time."""
-    import torch
 
-    from lesion.algorithms.classify.load import load_torch
     from lesion.artifact import load_manifest
 
     model_dir = trained_root / "model"
@@ -111,11 +131,8 @@ def test_ping_answers_within_two_seconds_whatever_the_load(server, pictures):
         assert {answer.result().status_code for answer in asked} == {200}
 
 
-def test_a_crowd_beyond_the_limit_is_refused_at_once_and_nobody_waits_in_vain(trained_root, pictures, tmp_path):
-    root = tmp_path / "root"
-    root.mkdir()
-    (root / "model").symlink_to(trained_root / "model")
-    small = Server.start(root, tmp_path / "log", environment={"LESION_MAX_REQUESTS": "2"}).wait_until_ready()
+def test_a_crowd_beyond_the_limit_is_refused_at_once_and_nobody_waits_in_vain(light, pictures, tmp_path):
+    small = Server.start(light, tmp_path / "log", environment={"LESION_MAX_REQUESTS": "2"}).wait_until_ready()
     try:
         with ThreadPoolExecutor(NUM_CLIENTS) as pool:
             answers = list(pool.map(lambda number: small.ask(pictures[number]), range(200)))
