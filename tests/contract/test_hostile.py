@@ -209,9 +209,8 @@ def send(server: Server, seeds: list[bytes], numbers: range) -> Counter[int]:
             connection.request("POST", "/invocations", body, headers)
             response = connection.getresponse()
             content = response.read()
-        except (ConnectionError, OSError):
-            connection.close()
-            raise
+        except OSError as error:
+            raise AssertionError(f"number {number}, {content_type[:60]}: {error!r}") from error
         what = f"number {number}, {content_type[:60]}: {response.status} {content[:300]!r}"
         assert response.status in {200, 503} | REFUSED, what
         assert not any(secret.encode() in content for secret in SECRETS), what
@@ -292,6 +291,20 @@ def test_two_hundred_silent_connections_keep_nobody_waiting(target, seeds):
             client.close()
 
 
+def test_clients_that_do_not_close_keep_nobody_waiting(target, seeds):
+    """Each has had its answer, was told that the connection ends, and leaves its own end open."""
+    request = b"GET /ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    left_open = [connect(target, request) for _ in range(10)]
+    try:
+        started = time.monotonic()
+        assert target.ping() == 200
+        assert target.ask(seeds[0]).status_code == 200
+        assert time.monotonic() - started < 4  # gunicorn's own worker stands still for 2 s for each of them
+    finally:
+        for client in left_open:
+            client.close()
+
+
 def test_slow_bodies_take_the_places_of_requests_and_no_more(target, seeds):
     """More are begun than are admitted: the rest is refused at once, and /ping goes on."""
     head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: 5000\r\n\r\n"
@@ -309,6 +322,18 @@ def test_slow_bodies_take_the_places_of_requests_and_no_more(target, seeds):
     while target.ask(seeds[0]).status_code != 200:
         assert time.monotonic() < ends
         time.sleep(0.1)
+
+
+def test_a_body_that_is_refused_unread_does_not_end_the_connection(target, seeds):
+    connection = HTTPConnection("127.0.0.1", target.port, timeout=60)
+    for _ in range(3):
+        attributes = {"X-Amzn-SageMaker-Custom-Attributes": "views=99"}
+        connection.request("POST", "/invocations", bytes(3_000_000), attributes)
+        response = connection.getresponse()
+        assert response.status == 400 and b"views" in response.read() and not response.will_close
+    connection.request("POST", "/invocations", seeds[0], {"Content-Type": "image/jpeg"})
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 @pytest.mark.parametrize(

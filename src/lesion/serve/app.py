@@ -26,7 +26,7 @@ from lesion.serve.pages import add_pages
 from lesion.serve.pipeline import Pipeline, Times
 from lesion.serve.refusals import add_refusals
 from lesion.serve.requests import decode
-from lesion.serve.worker import is_connected
+from lesion.serve.worker import BODY_ERRORS, is_connected
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
@@ -133,7 +133,11 @@ def _is_wanted() -> Callable[[], bool]:
 
 def _body(limit: int | None) -> bytes:
     """The request's whole body. A longer one than `limit` bytes is refused, also one that comes without its length."""
-    body = request.get_data(cache=False)
+    try:
+        body = request.get_data(cache=False)
+    except BODY_ERRORS as error:
+        what = "the body ended early, came too slowly, or is not in the form that its headers say"
+        raise UserError(what, do="Send it again.", kind="bad_request") from error
     # werkzeug refuses a stated length above the limit, but cuts a chunked body there and says nothing.
     if limit is not None and request.content_length is None and len(body) >= limit:
         raise RequestEntityTooLarge

@@ -14,10 +14,14 @@ from functools import partial
 from selectors import EVENT_READ
 from typing import Any, Protocol
 
+from gunicorn.http.errors import ParseException
+from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+BODY_ERRORS = (OSError, ParseException)  # what reading a body raises that ends early, or is not in the form it claims
 SPARE_THREADS = 16  # beside those of requests that are admitted: for /ping, and to refuse the others at once
 RECEIVE_S = 60  # the longest that a client may take over sending one request: the platform's own limit for an answer
+DRAIN_S, DRAIN_BYTES = 5, 2**27  # of a body that is refused unread
 
 
 class Settings(Protocol):
@@ -62,7 +66,8 @@ class PatientSocket(socket.socket):
 
     def setblocking(self, flag: bool) -> None:
         """Blocking means patient: nothing is waited for without an end."""
-        self.settimeout(RECEIVE_S if flag else 0)
+        if self.fileno() != -1:  # gunicorn asks it of closed ones too
+            self.settimeout(RECEIVE_S if flag else 0)
 
     def recv(self, *args: Any) -> bytes:
         """As a socket's; the client counts as gone when its time is over."""
@@ -98,7 +103,18 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def handle(self, connection: TConn) -> Any:
         """As gunicorn's, with a limit to the time that a request takes to arrive."""
         connection.sock.must_end = time.monotonic() + RECEIVE_S
-        return super().handle(connection)
+        is_kept = super().handle(connection)
+        if is_kept is False:
+            # Waits up to two seconds for the client to close too. gunicorn does so in the loop that all others need.
+            close_graceful(connection.sock)
+        return is_kept
+
+    def _keepalive_after(self, connection: TConn, keepalive: bool) -> bool:
+        """As gunicorn's, which gives up on a body that nobody read after 64 KiB, and closes a connection of which the
+        answer has said that it stays: a client that is refused at once would lose its next request.
+        """
+        ends = time.monotonic() + DRAIN_S
+        return keepalive and bool(connection.parser.finish_body(deadline=ends, max_bytes=DRAIN_BYTES))
 
 
 def is_connected(client: socket.socket | None) -> bool:
