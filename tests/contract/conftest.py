@@ -38,10 +38,11 @@ def server(trained_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session")
 def other_server(baseline: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`lesion serve --fold 1` of another artifact, which takes bodies up to 1 MiB."""
+    """`lesion serve --fold 1` of an artifact without a graph, by torch; takes bodies up to 1 MiB, tells metrics, has no
+    page."""
     log = tmp_path_factory.mktemp("other") / "log"
-    environment = {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "1"}
-    yield from _running(Server.start(baseline.root, log, "--fold", "1", environment=environment))
+    environment = {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "1", "LESION_METRICS": "1"}
+    yield from _running(Server.start(baseline.root, log, "--fold", "1", "--no-page", environment=environment))
 
 
 def _running(server: Server) -> Iterator[Server]:

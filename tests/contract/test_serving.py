@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import pytest
 import requests
 
 from lesion.algorithms.classify.predict_files import predict_files
+from lesion.data import images
 from processes import Server, children
 
 METADATA = {"sex": "female", "age_approx": 45, "anatom_site_general_challenge": "torso"}
@@ -136,6 +138,118 @@ def test_json_is_answered_to_a_client_that_says_nothing_of_it(server, picture):
         request = session.prepare_request(requests.Request("POST", server.url("/invocations"), data=picture))
         assert "Accept" not in request.headers
         assert session.send(request, timeout=60).status_code == 200
+
+
+# Many at once, and other forms
+
+
+def as_npy(picture: bytes) -> bytes:
+    np.save(file := io.BytesIO(), images.decode(picture))
+    return file.getvalue()
+
+
+FORMS = {
+    "instances": (lambda p: json.dumps({"instances": [{"image": b64(p)}, b64(p)]}), "application/json"),
+    "lines": (lambda p: json.dumps({"image": b64(p)}) + "\n" + json.dumps({"image": b64(p)}), "application/jsonlines"),
+    "CSV": (lambda p: f"image\n{b64(p)}\n{b64(p)}\n", "text/csv"),
+    "an array": (as_npy, "application/x-npy"),
+    "WebP's name": (lambda p: p, "image/webp"),
+}
+
+
+def b64(picture: bytes) -> str:
+    return base64.b64encode(picture).decode()
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("accept", ["application/json", "application/jsonlines", "text/csv"])
+def test_every_form_of_request_is_answered_in_every_form_by_the_same_number(server, picture, name, accept):
+    make, content_type = FORMS[name]
+    expected = probability(server.ask(picture))
+    response = server.ask(make(picture), content_type, Accept=accept)
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"] == accept
+    match accept:
+        case "application/json":
+            found = [prediction["probability"] for prediction in response.json()["predictions"]]
+        case "application/jsonlines":
+            found = [json.loads(line)["prediction"][1] for line in response.text.split("\n")]
+        case _:
+            found = [float(line.split(",")[0]) for line in response.text.split("\n")]
+    assert found == [expected] * (1 if name in {"an array", "WebP's name"} else 2)
+
+
+def test_a_form_with_metadata_is_answered_as_the_payload_is(server, picture):
+    body = {"sex": "female", "age_approx": "45", "anatom_site_general_challenge": "torso"}
+    response = requests.post(server.url("/invocations"), files={"image": picture}, data=body, timeout=60)
+    assert probability(response) == float(server.ask(payload(picture, METADATA), "application/json").text)
+
+
+@pytest.mark.parametrize(("form", "accept"), [("lines", "application/jsonlines"), ("CSV", "text/csv")])
+def test_one_bad_record_of_three_is_answered_in_its_place(server, picture, form, accept):
+    good = {"lines": json.dumps({"image": b64(picture)}), "CSV": b64(picture)}[form]
+    bad = {"lines": json.dumps({"image": b64(picture[:500])}), "CSV": b64(picture[:500])}[form]
+    response = server.ask("\n".join([good, bad, good]), FORMS[form][1])
+    assert response.status_code == 200 and response.headers["Content-Type"] == accept
+    lines = response.text.split("\n")
+    assert lines[0] == lines[2] and len(lines) == 3
+    assert "unreadable_image" in lines[1] and "error" in lines[1].lower()
+
+
+def test_attributes_choose_views_and_details(server, picture):
+    one, eight = (
+        probability(server.ask(picture, X_Amzn_SageMaker_Custom_Attributes=f"views={views}")) for views in (1, 8)
+    )
+    assert one != eight
+    told = server.ask(
+        picture, X_Amzn_SageMaker_Custom_Attributes="details=true", X_Amzn_SageMaker_Inference_Id="mine-7"
+    ).json()
+    [prediction] = told["predictions"]
+    assert told["request_id"] == "mine-7" and told["model"] in server.log_when_ready
+    assert np.mean(list(prediction["folds"].values())) == pytest.approx(prediction["probability"], abs=1e-6)
+    assert prediction["spread"] == pytest.approx(np.ptp(list(prediction["folds"].values())), abs=1e-6)
+    assert "id=mine-7 status=200 pictures=1" in server.log.read_text()
+
+
+# What people and monitors look at
+
+
+def test_the_model_describes_itself(server):
+    told = requests.get(server.url("/model"), timeout=5).json()
+    assert told["model"]["network"] == "test_resnet" and told["model"]["version"] in server.log_when_ready
+    assert {column["name"] for column in told["inputs"]["metadata"]} == set(METADATA)
+    [sex] = [column for column in told["inputs"]["metadata"] if column["name"] == "sex"]
+    assert sex == {"name": "sex", "kind": "category", "categories": ["female", "male"]}
+    assert told["question"]["classes"] == ["benign", "malignant"] and told["question"]["thresholds"].keys() == {
+        "malignant"
+    }
+    assert 0 <= told["metrics"]["overall"]["metrics"]["roc_auc"] <= 1
+    assert told["serving"]["backend"] == "openvino cpu fp32"
+
+
+def test_metrics_are_told_where_they_are_asked_for(server, other_server, picture):
+    other_server.ask(picture)
+    other_server.ask(b"")
+    text = requests.get(other_server.url("/metrics"), timeout=5).text
+    counts = {
+        name: float(value) for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+    }
+    assert counts['lesion_requests_total{status="200"}'] >= 1 and counts['lesion_requests_total{status="400"}'] >= 1
+    assert counts["lesion_pictures_total"] == counts['lesion_stage_seconds_count{stage="model"}'] >= 1
+    assert requests.get(server.url("/metrics"), timeout=5).status_code == 404
+
+
+def test_batch_transform_is_told_how_much_to_send(server):
+    told = requests.get(server.url("/execution-parameters"), timeout=5).json()
+    assert told.keys() == {"MaxConcurrentTransforms", "MaxPayloadInMB"}  # B1: no BatchStrategy
+    assert 1 <= told["MaxConcurrentTransforms"] * told["MaxPayloadInMB"] <= 100
+
+
+def test_there_is_a_page_unless_it_is_not_wanted(server, other_server):
+    page = requests.get(server.url("/"), timeout=5)
+    assert page.status_code == 200 and page.headers["Content-Type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert requests.get(other_server.url("/"), timeout=5).status_code == 404
 
 
 # Refusals
