@@ -12,7 +12,9 @@ import pytest
 
 from factories import draw_picture
 from lesion.errors import UserError
-from lesion.serve import codec
+from lesion.serve.answers import JSON, About, Answer, encode
+from lesion.serve.attributes import Options
+from lesion.serve.requests import Question, decode
 from lesion.targets import Target
 from lesion_jobs.prediction import Prediction, decode_answer, encode_request, read_picture
 
@@ -24,10 +26,12 @@ def picture(tmp_path: Path) -> bytes:
 
 
 def test_a_picture_and_its_metadata_reach_the_server_whole(picture: bytes):
-    bare = codec.decode(*encode_request(picture))
-    told = codec.decode(*encode_request(picture, {"sex": "male", "age_approx": 45.0, "anatom_site": None}))
-    np.testing.assert_array_equal(bare.images[0], told.images[0])
-    assert (bare.metadata, told.metadata) == ([{}], [{"sex": "male", "age_approx": 45.0, "anatom_site": None}])
+    bare, told = (
+        decode(*encode_request(picture, metadata), metadata_columns=[]).records[0]
+        for metadata in (None, {"sex": "male", "age_approx": 45.0, "anatom_site": None})
+    )
+    assert bare.picture == told.picture == picture
+    assert (bare.row, told.row) == ({}, {"sex": "male", "age_approx": 45.0, "anatom_site": None})
 
 
 @pytest.mark.parametrize(
@@ -58,13 +62,19 @@ def test_what_the_server_says_of_every_kind_of_target_is_read(kind: str):
     manifest = SimpleNamespace(
         question=target, labels=lambda probs_K: target.label(probs_K, (0.5,) * len(target.class_names))
     )
-    probs_NK = np.array([probs], np.float32)
-    read = decode_answer(codec.encode_predictions(probs_NK, manifest), where="p.jpg")
+
+    def answer(form: str) -> bytes:
+        """What the server writes to a request of that form."""
+        probs_FK = np.array([probs], np.float64)
+        question = Question([], form)
+        return encode([Answer(probs_FK)], question, manifest, Options(), About("", [0], ""), media_type=JSON)
+
+    read = decode_answer(answer("picture"), where="p.jpg")
     assert (read.label, read.labels) == (label, labels)
     assert read.probability == (0.75 if target.is_yes_no else None)
     assert read.probabilities == ({} if target.kind == "binary" else dict(zip(target.class_names, probs, strict=True)))
     if not target.is_yes_no:  # with metadata the same object comes by itself
-        assert decode_answer(codec.encode_probability(probs_NK, manifest), where="p.jpg") == read
+        assert decode_answer(answer("payload"), where="p.jpg") == read
 
 
 def test_an_errors_body_is_raised_since_local_mode_hands_it_over_as_an_answer():
