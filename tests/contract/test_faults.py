@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.load import load, load_torch
+from lesion.algorithms.classify.networks import TorchLane, load_networks
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.artifact import load_manifest
 from lesion.data import images
@@ -157,6 +158,7 @@ CHANGES: dict[str, tuple[object, Outcome]] = {
     "target_of_interest": ("benign", lambda trained: trained.oof["target"].tolist()),
     "repeats": (2, lambda trained: len(trained.digests)),
     "seed": (1, weights),
+    "export_graph": (True, lambda trained: trained.manifest["graph"] is None),
 }
 PLATEAU_CHANGES: dict[str, tuple[object, Outcome]] = {
     "patience": (1, lambda trained: trained.history["epoch"].max()),
@@ -372,11 +374,12 @@ def test_a_red_picture_is_red_when_it_reaches_the_network(trained_root, tmp_path
 def test_what_is_subtracted_and_divided_is_what_timm_states_for_red_green_and_blue(trained_root, tmp_path):
     """test_resnet's weights were trained with mean and deviation 0.5: pure red is +1, −1, −1."""
     inputs: list[torch.Tensor] = []
-    predictor = opened(trained_root / "model", fold=0)
-    network = predictor._folds[0].network
-    hook = network.backbone.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    manifest = load_manifest(trained_root / "model")
+    networks = load_networks(trained_root / "model", manifest, manifest.folds[:1], torch.device("cpu"))
+    networks[0].backbone.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    lane = TorchLane(networks, manifest.question, torch.device("cpu"))
+    predictor = Ensemble(manifest, manifest.folds[:1], [lane], max_batch=1, backend="")
     predictor.predict([images.read(red(tmp_path / "red.png"))], [{}])
-    hook.remove()
     torch.testing.assert_close(inputs[0][0, :, 20, 20], torch.tensor([1.0, -1.0, -1.0]))
 
 
@@ -411,7 +414,7 @@ def test_a_turned_picture_with_exif_gets_the_upright_ones_answer_by_every_door(s
     (tmp_path / "in").mkdir()
     upright, turned = tmp_path / "in/a.png", tmp_path / "in/b.png"
     save_upright_and_turned(trained_root / "input/data/training/train_jpg/IMG_000_1.jpg", upright, turned)
-    options = {"device": "cpu", "fold": None, "num_cores": 1, "show_progress": False}
+    options = {"device": "cpu", "fold": None, "precision": "fp32", "num_cores": 1, "show_progress": False}
     predict_files(tmp_path / "in", model_dir=trained_root / "model", output=tmp_path / "out.csv", **options)
     expected = pd.read_csv(tmp_path / "out.csv")["probability"].tolist()
     assert expected[0] == expected[1]
@@ -447,7 +450,7 @@ def test_metadata_in_another_order_is_the_same_metadata(server, trained_root, tm
     (tmp_path / "a").mkdir()
     (tmp_path / "a/train_jpg").symlink_to(channel / "train_jpg")
     frame[frame.columns[::-1]].to_csv(tmp_path / "a/train.csv", index=False)
-    options = {"device": "cpu", "fold": None, "num_cores": 1, "show_progress": False}
+    options = {"device": "cpu", "fold": None, "precision": "fp32", "num_cores": 1, "show_progress": False}
     for source, output in ((channel, "usual"), (tmp_path / "a", "turned")):
         predict_files(
             source / "train.csv", model_dir=trained_root / "model", output=tmp_path / f"{output}.csv", **options

@@ -133,7 +133,7 @@ def test_a_class_of_interest_is_judged_and_answered_against_the_rest(of_interest
 def test_a_folder_of_pictures_is_tabled_with_a_column_a_class(request, trained, tmp_path):
     job = request.getfixturevalue(trained)
     output = tmp_path / "out.csv"
-    options = {"device": "cpu", "fold": None, "num_cores": 1, "show_progress": False}
+    options = {"device": "cpu", "fold": None, "precision": "fp32", "num_cores": 1, "show_progress": False}
     assert predict_files(job.channel / "train_jpg", model_dir=job.root / "model", output=output, **options) == 0
     table = pd.read_csv(output)
     names = job.manifest["target"]["class_names"]

@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import copy
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -24,13 +21,13 @@ from lesion.data import dicom, images
 from lesion.data.images import Pixels
 from lesion.data.metadata import Row
 from lesion.errors import UserError
+from lesion.serve.arrays import pictures
+from lesion.serve.texts import bad_request, base64_bytes, json_object, json_value
 
 # What the brief's clients call the columns of the SIIM-ISIC challenge.
 ALIASES = {"age": "age_approx", "anatomy": "anatom_site_general_challenge"}
 MAX_FORM_FIELDS = 1000
 MAX_FORM_BYTES = 2**20  # of the fields that are not the picture
-# NumPy's header is Python's notation of a dictionary, and a broken one fails in as many ways.
-HEADER_ERRORS = (ValueError, TypeError, SyntaxError, EOFError, OverflowError, MemoryError, RecursionError, TokenError)
 
 Form = Literal["payload", "instances", "picture", "form", "lines", "csv", "array"]
 
@@ -53,8 +50,17 @@ class Record:
         return np.repeat(self.picture, 3, axis=2) if self.picture.shape[2] == 1 else self.picture
 
     def metadata(self) -> Row:
-        """What the picture's own header says, and over it what came with it."""
-        return {**images.header(self.picture), **self.row} if isinstance(self.picture, bytes) else self.row
+        """What the picture's own header says, and over it what came with it.
+
+        Raises UserError of kind `unreadable_image` for a header that cannot be read, whether the pixels can or not.
+        """
+        if not isinstance(self.picture, bytes):
+            return self.row
+        try:
+            return {**images.header(self.picture), **self.row}
+        except ValueError as error:
+            what, do = "the DICOM file's header cannot be read", "Replace it with a whole file."
+            raise UserError(what, where=self.name, do=do, kind="unreadable_image") from error
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,12 @@ def _picture(body: bytes) -> Question:
 
 def _json(body: bytes) -> Question:
     """The brief's payload, one picture; or `instances`, many."""
-    fields = _json_object(body, "body")
+    fields = json_object(body, "body")
     instances = fields.get("instances")
     if instances is None:
         return Question([_instance(fields, "")], "payload")
     if not isinstance(instances, list) or not instances:
-        raise _bad_request("field 'instances' is not a list of pictures", 'Send {"instances": [{"image": …}, …]}.')
+        raise bad_request("field 'instances' is not a list of pictures", 'Send {"instances": [{"image": …}, …]}.')
     return Question(_each(instances, lambda value, number: _instance(value, f"instance {number}: ")), "instances")
 
 
@@ -111,7 +117,7 @@ def _lines(body: bytes) -> Question:
     """An instance on each line."""
 
     def read(line: bytes, number: int) -> Record:
-        return _instance(_json_value(line, f"line {number}"), f"line {number}: ")
+        return _instance(json_value(line, f"line {number}"), f"line {number}: ")
 
     return Question(_each(_split_lines(body), read), "lines")
 
@@ -120,22 +126,23 @@ def _csv(body: bytes, metadata_columns: Sequence[str]) -> list[Record | UserErro
     """A row on each line; the names of a header, which is one that holds `image`, are the columns'."""
     csv.field_size_limit(2**31 - 1)  # csv's own default, 128 KiB, is less than a picture
     lines = _split_lines(body)
-    names = ["image", *metadata_columns]
-    first = _cells(lines[0], 1, strict=False)
-    if "image" in (header := [cell.strip() for cell in first]):
-        names, lines = header, lines[1:]
+    names, first = ["image", *metadata_columns], 1
+    if "image" in (header := [cell.strip() for cell in _cells(lines[0], 1, strict=False)]):
+        names, lines, first = header, lines[1:], 2
+        if len(set(names)) < len(names):
+            raise bad_request("the CSV's header names a column twice", "Name each column once.")
         if not lines:
-            raise _bad_request("the CSV has a header and no rows", "Send a row for each picture.")
+            raise bad_request("the CSV has a header and no rows", "Send a row for each picture.")
 
     def read(line: bytes, number: int) -> Record:
         cells = _cells(line, number)
         if len(cells) > len(names):
-            raise _bad_request(f"line {number} has {len(cells)} columns", f"Send at most {len(names)}, or a header.")
+            raise bad_request(f"line {number} has {len(cells)} columns", f"Send at most {len(names)}, or a header.")
         row = dict(zip(names, cells, strict=False))
-        content = _base64(row.pop("image", ""), f"line {number}: column 'image'")
+        content = base64_bytes(row.pop("image", ""), f"line {number}: column 'image'")
         return Record(content, row_of(row), f"line {number}")
 
-    return _each(lines, read)
+    return _each(lines, read, first=first)
 
 
 def _cells(line: bytes, number: int, *, strict: bool = True) -> list[str]:
@@ -144,7 +151,7 @@ def _cells(line: bytes, number: int, *, strict: bool = True) -> list[str]:
     except (csv.Error, UnicodeDecodeError) as error:
         if not strict:
             return []
-        raise _bad_request(f"line {number} is not a row of CSV", "Send UTF-8, with a quote at both ends.") from error
+        raise bad_request(f"line {number} is not a row of CSV", "Send UTF-8, with a quote at both ends.") from error
 
 
 def _form(body: bytes, kind: str, parameters: Mapping[str, str]) -> Record:
@@ -158,36 +165,20 @@ def _form(body: bytes, kind: str, parameters: Mapping[str, str]) -> Record:
     try:
         _, fields, files = parser.parse(io.BytesIO(body), kind, len(body), dict(parameters))
     except (ValueError, HTTPException) as error:
-        raise _bad_request("the form cannot be read", "Send multipart/form-data whole, with its boundary.") from error
+        raise bad_request("the form cannot be read", "Send multipart/form-data whole, with its boundary.") from error
     sent: list[FileStorage] = files.getlist("image") or list(files.values())
     if len(sent) != 1:
-        raise _bad_request(f"the form holds {len(sent)} pictures", "Send one, as the file 'image'.")
+        raise bad_request(f"the form holds {len(sent)} pictures", "Send one, as the file 'image'.")
     row: dict[str, Any] = {}
     for name, value in fields.items():
-        row |= _json_object(value or "{}", f"field '{name}'") if name in {"json_data", "metadata"} else {name: value}
+        row |= json_object(value or "{}", f"field '{name}'") if name in {"json_data", "metadata"} else {name: value}
     return Record(sent[0].read(), row_of(row), "file 'image'")
 
 
 def _array(body: bytes) -> Question:
-    """A NumPy file of uint8 [H, W], [H, W, 1 or 3] or [N, H, W, 1 or 3]. Nothing in it is run."""
-    file = io.BytesIO(body)
-    try:
-        major, _ = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-        shape, is_fortran, kind = read(file)
-        flat = np.frombuffer(body, np.uint8, offset=file.tell())
-        if kind != np.uint8:
-            raise ValueError
-        array = flat.reshape(shape, order="F" if is_fortran else "C")
-    except HEADER_ERRORS as error:
-        raise _bad_request("not a NumPy array of uint8 with all its bytes", "Send numpy.save's file.") from error
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim == 3:
-        array = array[None]
-    if array.ndim != 4 or array.shape[3] not in {1, 3} or not array.size:
-        raise _bad_request("an array of this shape holds no pictures", "Send [H, W, 3] or [N, H, W, 3].")
-    return Question([Record(picture, {}, f"picture {number}") for number, picture in enumerate(array)], "array")
+    """A NumPy file of one picture or many."""
+    records = [Record(picture, {}, f"picture {number}") for number, picture in enumerate(pictures(body), start=1)]
+    return Question(records, "array")
 
 
 DECODERS: dict[str, Callable[[bytes], Question]] = {
@@ -210,7 +201,7 @@ def row_of(fields: Mapping[str, Any]) -> Row:
     """
     for name, value in fields.items():
         if not isinstance(value, str | int | float | bool | None):
-            raise _bad_request(f"metadata field '{name[:80]}' is not text or a number", "Send one value a field.")
+            raise bad_request(f"metadata field '{name[:80]}' is not text or a number", "Send one value a field.")
     return {**{ALIASES[name]: value for name, value in fields.items() if name in ALIASES}, **fields}
 
 
@@ -218,62 +209,34 @@ def _instance(value: object, place: str) -> Record:
     """{"image": base64, "json_data" or "metadata": …}, or base64 alone."""
     fields = {"image": value} if isinstance(value, str) else value
     if not isinstance(fields, dict):
-        raise _bad_request(f"{place}neither a JSON object nor base64", 'Send {"image": base64, "metadata": {…}}.')
+        raise bad_request(f"{place}neither a JSON object nor base64", 'Send {"image": base64, "metadata": {…}}.')
     metadata = fields.get("json_data", fields.get("metadata", {}))
     if isinstance(metadata, str):
-        metadata = _json_object(metadata or "{}", f"{place}json_data")
+        metadata = json_object(metadata or "{}", f"{place}json_data")
     if not isinstance(metadata, dict):
-        raise _bad_request(f"{place}field 'json_data' is not a JSON object", 'Send {"sex": …, "age_approx": …}.')
+        raise bad_request(f"{place}field 'json_data' is not a JSON object", 'Send {"sex": …, "age_approx": …}.')
     encoded = fields.get("image")
     if isinstance(encoded, dict):
         encoded = encoded.get("b64")
     name = f"{place}field 'image'"
-    return Record(_base64(encoded, name), row_of(metadata), name)
-
-
-def _base64(encoded: object, name: str) -> bytes:
-    if not isinstance(encoded, str):
-        raise _bad_request(f"{name} is missing or not text", "Send the picture's file in base64.")
-    text = encoded.rpartition("base64,")[2]  # of a data: URL
-    try:  # line breaks, as the `base64` command makes them, are fine
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _bad_request(f"{name} is not base64", "Encode the picture's file in base64.") from error
+    return Record(base64_bytes(encoded, name), row_of(metadata), name)
 
 
 def _split_lines(body: bytes) -> list[bytes]:
     """The lines of a body, whose last may lack its end. A blank one among them stands for a record, a bad one."""
     lines = body.split(b"\n")
-    if not lines[-1].strip():
+    if not lines[-1]:
         lines.pop()
     if not any(line.strip() for line in lines):
-        raise _bad_request("the body is empty", "Send a record on each line.")
+        raise bad_request("the body is empty", "Send a record on each line.")
     return lines
 
 
-def _each(values: Iterable[Any], read: Callable[[Any, int], Record]) -> list[Record | UserError]:
+def _each(values: Iterable[Any], read: Callable[[Any, int], Record], *, first: int = 1) -> list[Record | UserError]:
     records: list[Record | UserError] = []
-    for number, value in enumerate(values, start=1):
+    for number, value in enumerate(values, start=first):
         try:
             records.append(read(value, number))
         except UserError as error:
-            records.append(error)
+            records.append(copy.copy(error))  # without the traceback, which would keep every copy of the line
     return records
-
-
-def _json_value(text: bytes | str, name: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _bad_request(f"{name} is not JSON", "Send a JSON object.") from error
-
-
-def _json_object(text: bytes | str, name: str) -> dict[str, Any]:
-    fields = _json_value(text, name)
-    if not isinstance(fields, dict):
-        raise _bad_request(f"{name} is not a JSON object", "Send a JSON object.")
-    return fields
-
-
-def _bad_request(what: str, do: str) -> UserError:
-    return UserError(what, do=do, kind="bad_request")

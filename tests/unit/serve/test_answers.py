@@ -121,6 +121,9 @@ def test_a_float32_comes_back_bit_for_bit(prob):
         ("text/csv;q=0.5, application/jsonlines;q=0.9", "picture", LINES),
         ("application/*", "csv", JSON),
         ("APPLICATION/JSON; charset=utf-8", "picture", JSON),
+        ("application/json;q=0, */*", "picture", LINES),
+        ("text/csv;q=0, */*", "csv", JSON),
+        ("text/csv, */*", "picture", CSV),  # what is named before what is not
     ],
 )
 def test_accept_chooses_the_form_of_the_answer(accept, form, chosen):
@@ -132,6 +135,22 @@ def test_an_answer_that_we_do_not_write_is_refused(accept):
     with pytest.raises(UserError, match="application/jsonlines") as refusal:
         choose_accept(accept, "picture")
     assert refusal.value.kind == "accept"
+
+
+@given(st.text(max_size=60))
+def test_any_accept_is_a_form_or_refused_in_words(accept):
+    try:
+        assert choose_accept(accept, "picture") in {JSON, LINES, CSV}
+    except UserError as error:
+        assert error.kind == "accept"
+
+
+@given(probs=st.permutations([0.5, 0.25, 0.125, 0.0625, 0.03125]), top_k=st.integers(1, 7))
+def test_top_k_are_the_likeliest_with_the_likeliest_first(probs, top_k):
+    several = manifest("multiclass", tuple("abcde"), ())
+    [told] = json.loads(tell([answer(probs)], several, JSON, options=Options(top_k=top_k)))["predictions"]
+    assert list(told["probabilities"].values()) == sorted(probs, reverse=True)[:top_k]
+    assert all(probs["abcde".index(name)] == prob for name, prob in told["probabilities"].items())
 
 
 def test_options_are_read_among_what_others_put_there():

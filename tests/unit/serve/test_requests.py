@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from werkzeug.test import EnvironBuilder
 
+from lesion.data.metadata import ColumnEncoder
 from lesion.errors import UserError
 from lesion.serve.requests import CONTENT_TYPES, Question, Record, decode
 
@@ -43,6 +46,18 @@ FORMS = {
         json.dumps({"instances": [{"image": {"b64": TEXT}, "json_data": ROW}]}),
         "application/json",
     ),
+    "payload with a BOM": (
+        b"\xef\xbb\xbf" + json.dumps({"image": TEXT, "json_data": ROW}).encode(),
+        "application/json",
+    ),
+    "payload with a data: URL": (
+        json.dumps({"image": f"data:image/png;base64,{TEXT}", "json_data": ROW}),
+        "application/json",
+    ),
+    "payload with line breaks": (
+        json.dumps({"image": base64.encodebytes(PICTURE).decode(), "json_data": ROW}),
+        "application/json",
+    ),
     "lines": (json.dumps({"image": TEXT, "metadata": ROW}) + "\n", "application/jsonlines"),
     "csv": (f"{TEXT},female,45\n", "text/csv"),
     "csv with a header": (f"age_approx,image,sex\r\n45,{TEXT},female\r\n", "text/csv; header=present"),
@@ -64,6 +79,40 @@ def test_every_form_comes_to_the_same_picture_and_metadata(name):
 def test_a_bare_file_is_one_picture_without_metadata(content_type):
     [record] = ask(PICTURE, content_type).records
     assert record == Record(PICTURE, {}, "request body")
+
+
+def dicom_file(**elements: str) -> bytes:
+    """A grey secondary capture, with what its header says of the patient by keyword."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    dataset.Rows = dataset.Columns = 4
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelData = 8, 8, 7, bytes(range(16))
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(file := io.BytesIO(), enforce_file_format=True)
+    return file.getvalue()
+
+
+def test_what_a_dicom_header_says_is_overridden_by_what_came_with_it():
+    content = dicom_file(PatientAge="045Y", PatientSex="F")
+    [alone] = ask(content, "application/dicom").records
+    assert alone.metadata() == {"age_approx": 45.0, "sex": "female"}
+    body = json.dumps({"image": base64.b64encode(content).decode(), "json_data": {"age": 50}})
+    [told] = ask(body, "application/json").records
+    assert {name: told.metadata()[name] for name in alone.metadata()} == {"age_approx": 50, "sex": "female"}
+
+
+def test_a_dicom_header_that_cannot_be_read_is_refused_though_its_pixels_can():
+    content = dicom_file(PatientAge="045Y").replace(b"\x10\0\x10\x10AS", b"\x10\0\x10\x10A\xff")  # no such type
+    [record] = ask(content, "application/dicom").records
+    assert record.pixels(max_pixels=16).shape == (4, 4, 3)
+    with pytest.raises(UserError, match="header") as refusal:
+        record.metadata()
+    assert refusal.value.kind == "unreadable_image"
 
 
 def test_a_payload_without_a_content_type_is_known_by_its_brace():
@@ -102,12 +151,37 @@ def test_an_array_that_holds_no_pictures_is_refused(name):
     assert refusal.value.kind == "bad_request"
 
 
-def test_an_array_that_claims_more_than_it_holds_is_refused():
-    np.save(file := io.BytesIO(), np.zeros((10, 10, 3), np.uint8))
-    claims = file.getvalue().replace(b"(10, 10, 3)", b"(99, 99, 3)")
-    for body in (claims, file.getvalue()[:-1], file.getvalue()[:20]):
-        with pytest.raises(UserError, match="not a NumPy array"):
-            ask(body, "application/x-npy")
+def as_file(shape: str, *, version: bytes = b"\1\0", num_bytes: int = 300) -> bytes:
+    """A NumPy file whose header says what it likes."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    width = 2 if version[0] == 1 else 4
+    return b"\x93NUMPY" + version + len(header).to_bytes(width, "little") + header + bytes(num_bytes)
+
+
+@pytest.mark.parametrize("version", [b"\1\0", b"\2\0", b"\3\0"])
+def test_an_array_is_read_in_every_version_of_numpys_format(version):
+    [record] = ask(as_file("(10, 10, 3)", version=version), "application/x-npy").records
+    assert record.pixels(max_pixels=100).shape == (10, 10, 3)
+
+
+BAD_FILES = {
+    "more than it holds": as_file("(99, 99, 3)"),
+    "more than there is": as_file("(9999999999999, 10, 3)"),
+    "less than it holds": as_file("(10, 9, 3)"),
+    "a number to be worked out": as_file("(-1, 10, 3)"),
+    "two numbers below zero": as_file("(-10, -10, 3)"),
+    "no shape": as_file("print('ran')"),
+    "an unknown version": as_file("(10, 10, 3)", version=b"\x09\0"),
+    "no magic": b"\x93NUMPX" + as_file("(10, 10, 3)")[6:],
+    "half a header": as_file("(10, 10, 3)")[:20],
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_an_array_that_is_not_what_it_claims_is_refused(name):
+    with pytest.raises(UserError, match="not a NumPy array") as refusal:
+        ask(BAD_FILES[name], "application/x-npy")
+    assert refusal.value.kind == "bad_request"
 
 
 @given(cells=st.lists(st.sampled_from([TEXT, "§", "", '"', "a,b,c,d,e"]), min_size=1, max_size=8), end=st.booleans())
@@ -123,15 +197,16 @@ def test_csv_has_a_record_for_each_line_good_or_bad(cells, end):
     lines=st.lists(
         st.one_of(
             st.just(json.dumps({"image": TEXT})),
-            st.sampled_from(["{", "5", "null", "", "[]", '"' + TEXT + '"', '{"image": 3}', '{"metadata": []}']),
+            st.sampled_from(["{", "5", "null", "", "  ", "[]", '"' + TEXT + '"', '{"image": 3}', '{"metadata": []}']),
         ),
         min_size=1,
         max_size=8,
     )
 )
 def test_json_lines_have_a_record_for_each_line_good_or_bad(lines):
-    if not any(line.strip() for line in lines) or not lines[-1].strip():
-        return  # nothing at all is refused as a whole, and a blank line at the end is an end
+    assume(
+        any(line.strip() for line in lines) and lines[-1]
+    )  # the body is not blank; nothing after a last \\n is no line
     question = ask("\n".join(lines), "application/jsonlines")
     assert len(question.records) == len(lines)
     for line, record in zip(lines, question.records, strict=True):
@@ -153,19 +228,134 @@ def test_any_bytes_are_a_question_or_refused_in_words(body, content_type):
         assert question.records
 
 
+ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs, too
+
+
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
+        lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT, inner),
         max_leaves=8,
     )
 )
 def test_any_json_is_a_question_or_refused_in_words(value):
     for fields in (value, {"image": value}, {"image": TEXT, "json_data": value}, {"instances": value}):
         try:
-            ask(json.dumps(fields), "application/json")
+            question = ask(json.dumps(fields), "application/json")
         except UserError as error:
             assert error.kind == "bad_request"
+            str(error).encode()  # can be answered and logged
+        else:
+            assert question.records
+
+
+@given(content_type=st.one_of(st.text(max_size=60), st.text(max_size=60).map("multipart/form-data; {}".format)))
+def test_any_content_type_is_read_or_refused_in_words(content_type):
+    try:
+        ask(PICTURE, content_type)
+    except UserError as error:
+        assert error.kind in {"bad_request", "content_type"}
+
+
+@given(start=st.integers(0, 400), length=st.integers(0, 400), instead=st.binary(max_size=20))
+def test_any_harm_done_to_a_form_leaves_a_picture_or_is_refused_in_words(start, length, instead):
+    body, content_type = FORMS["form"]
+    try:
+        [record] = ask(body[:start] + instead + body[start + length :], content_type).records
+    except UserError as error:
+        assert error.kind == "bad_request"
+    else:
+        assert isinstance(record, Record)
+
+
+TWO_WAYS = {
+    "NaN": '{"image": "%s", "json_data": {"age": NaN}}',
+    "a name twice": '{"image": "", "image": "%s"}',
+    "a name twice in metadata": '{"image": "%s", "json_data": {"age": 40, "age": 50}}',
+    "a name twice in a text": '{"image": "%s", "json_data": "{\\"age\\": 40, \\"age\\": 50}"}',
+    "half a surrogate pair as a name": '{"image": "%s", "json_data": {"\\ud800": 1}}',
+    "half a surrogate pair as a value": '{"image": "%s", "json_data": {"sex": "\\udfff"}}',
+    "too many digits": '{"image": "%s", "json_data": {"age": ' + "9" * 5000 + "}}",
+    "deep metadata": '{"image": "%s", "json_data": {"age": ' + "[" * 100_000 + "}}",
+    "half a surrogate pair in UTF-8": b'{"image": "%s", "json_data": {"sex": "\xed\xa0\x80"}}',
+    "Latin-1": '{"image": "%s", "json_data": {"sex": "\xe9"}}'.encode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("name", TWO_WAYS)
+def test_json_that_can_be_understood_in_two_ways_is_refused_alone_and_as_a_line(name):
+    form = TWO_WAYS[name]
+    bad = form % TEXT.encode() if isinstance(form, bytes) else (form % TEXT).encode()
+    with pytest.raises(UserError, match="is not JSON") as refusal:
+        ask(bad, "application/json")
+    assert refusal.value.kind == "bad_request"
+    good = json.dumps({"image": TEXT}).encode()
+    before, error, after = ask(b"\n".join([good, bad, good]), "application/jsonlines").records
+    assert isinstance(before, Record) and isinstance(after, Record)
+    assert isinstance(error, UserError) and error.kind == "bad_request" and "line 2" in str(error)
+
+
+def test_json_in_utf_16_is_refused():
+    with pytest.raises(UserError, match="UTF-8"):
+        ask(json.dumps({"image": TEXT}).encode("utf-16"), "application/json")
+
+
+def test_a_whole_surrogate_pair_is_the_character_that_it_stands_for():
+    [record] = ask(f'{{"image": "{TEXT}", "json_data": {{"note": "\\ud83d\\ude00"}}}}', "application/json").records
+    assert record.row == {"note": "😀"}
+
+
+@pytest.mark.parametrize("age", ["Infinity", "-Infinity", "1e999"])
+def test_a_number_without_end_is_refused_by_the_column_that_it_is_for(age):
+    [record] = ask(f'{{"image": "{TEXT}", "json_data": {{"age": {age}}}}}', "application/json").records
+    with pytest.raises(UserError, match="age_approx") as refusal:
+        ColumnEncoder("age_approx", "number").encode(record.metadata()["age_approx"])
+    assert refusal.value.kind == "bad_input"
+
+
+def test_a_csvs_errors_count_the_lines_of_its_file():
+    bare, headed = (ask(f"{head}{TEXT}\n§\n", "text/csv").records[1] for head in ("", "image,sex\n"))
+    assert "line 2" in str(bare) and "line 3" in str(headed)
+
+
+def test_a_quote_without_its_end_is_a_bad_record_and_no_shorter_one():
+    good, bad = ask(f'{TEXT},"male",45\n{TEXT},"male,45\n', "text/csv").records
+    assert isinstance(good, Record) and good.row == {"sex": "male", "age_approx": "45"}
+    assert isinstance(bad, UserError) and bad.kind == "bad_request"
+
+
+@pytest.mark.parametrize("text", ["AAA", "AA*A", "AA-_", "AA==AA==", "§AAA"])
+def test_base64_with_anything_else_in_it_is_refused(text):
+    with pytest.raises(UserError, match="is not base64") as refusal:
+        ask(json.dumps({"image": text}), "application/json")
+    assert refusal.value.kind == "bad_request"
+
+
+def test_a_blank_line_is_a_record_but_for_the_end_of_the_last():
+    for content_type, good in (("application/jsonlines", f'"{TEXT}"'), ("text/csv", TEXT)):
+        for end, num_records in (("", 3), ("\n", 3), ("\n\n", 4), ("\n  ", 4)):
+            assert len(ask(f"{good}\n\n{good}{end}", content_type).records) == num_records
+
+
+def test_an_error_among_many_does_not_keep_the_line_that_it_is_about():
+    for body in ('{"image": "§"}', "[" * 1000, '{"image": 5}'):
+        [error] = ask(body, "application/jsonlines").records
+        assert isinstance(error, UserError) and "line 1" in str(error)
+        assert error.__traceback__ is None and error.__cause__ is None and error.__context__ is None
+
+
+def test_an_error_holds_no_more_than_a_few_words_of_what_was_sent():
+    long = "x" * 10_000
+    for body, content_type in (
+        (json.dumps({"image": TEXT, "json_data": {long: []}}), "application/json"),
+        (json.dumps({"image": long + "§"}), "application/json"),
+        (long, "application/json"),
+        (long, long),
+        (long, f"multipart/form-data; boundary={long}"),
+    ):
+        with pytest.raises(UserError) as refusal:
+            ask(body, content_type)
+        assert "x" * 81 not in str(refusal.value)
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3))))
@@ -191,6 +381,7 @@ def test_metadata_comes_through_csv_as_it_was_written(row):
         ("", "application/jsonlines"),
         (" \n\n", "text/csv"),
         ("image,sex\n", "text/csv"),
+        (f"image,sex,sex\n{TEXT},male,female\n", "text/csv"),
         ('{"instances": []}', "application/json"),
         ('{"instances": {}}', "application/json"),
         ("[" * 100_000, "application/json"),
