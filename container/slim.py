@@ -18,8 +18,9 @@ OPENVINO = {
     ]
     + ["openvino/libs/libopenvino_hetero_plugin.so"],
     "readers of other formats": [
-        f"openvino/libs/libopenvino_{name}_frontend.so*"
-        for name in ("gguf", "jax", "onnx", "paddle", "tensorflow", "tensorflow_lite")
+        *(f"openvino/libs/libopenvino_{name}_frontend.so*" for name in ("gguf", "tensorflow_lite")),
+        *(f"openvino/libs/libopenvino_{name}_frontend.so*" for name in ("jax", "onnx", "paddle", "tensorflow")),
+        *(f"openvino/frontend/{name}" for name in ("jax", "onnx", "paddle", "tensorflow")),
     ],
     "the converter's command, and what reports its use over the network": [
         "openvino/tools/ovc",

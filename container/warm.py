@@ -18,6 +18,8 @@ import jinja2
 import matplotlib.figure
 import numpy as np
 import openslide  # noqa: F401
+import openvino.frontend.pytorch.ts_decoder
+import openvino.opset13  # noqa: F401
 import pandas as pd
 import prometheus_client  # noqa: F401
 import pydantic.dataclasses  # noqa: F401
