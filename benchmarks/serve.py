@@ -3,297 +3,271 @@
     python benchmarks/serve.py --network resnet18
     python benchmarks/serve.py --network efficientnet_b2 --image-size 260 --sides lesion flask
 
-One network of one fold, the same pictures of about 600×450, one server at a time on 127.0.0.1, interleaved over rounds;
-asked by wrk, which takes little of the cores. The peers are scripts of their own in peers/, with the Python of
---peers-python (README.md says how to make it). Needs the real data beside the project.
-Prints one JSON line; copies lie in results/.
+One network of one fold, the same pictures of 600×450, one server at a time on 127.0.0.1, interleaved over rounds; asked
+by wrk, which takes little of the cores. The peers are scripts of their own in peers/, with the Python of --peers-python
+(README.md says how to make it); the limit is serve_limit.py's. Lesion is the one that this Python imports: another tree
+is measured by PYTHONPATH. Needs the real data beside the project. Prints one JSON line; dated copies lie in results/.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from dermoscopy import HAM
 from ham10000 import PROJECT, where_and_when
-from train import EVERYONES, PEERS_PYTHON, machine
+from serve_inputs import CONTENT_TYPES, MEAN, NUM_PICTURES, STD, lay_out_pictures, make_artifact
+from train import EVERYONES, PEERS_PYTHON, machine, spread, versions
 
 HERE = Path(__file__).parent
 BUILD = PROJECT / "build" / "serve_bench"
 PORT = 8177
 CORES = len(os.sched_getaffinity(0))
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-NUM_PICTURES, SIZE, QUALITY = 64, (600, 450), 95  # about 85 kB each, with a camera's grain
-HEALTH = {"bentoml": "/readyz"}  # where it is not /ping
-IN_JSON = {"litserve"}  # takes base64 in JSON, and no bare picture
-PEERS = {"flask": "serve_flask.py", "litserve": "serve_litserve.py", "bentoml": "serve_bentoml.py"}
+LIMIT_S = 180  # no server takes longer to start
+TOLERANCE = 2e-2  # between answers: decoders and resizing differ
+NUM_COMPARED = 8
+PACKAGES = ["flask", "gunicorn", "litserve", "bentoml", "torchserve", "openvino"]
 
-LUA = """
-local bodies, next = {}, 0
-for i = 0, %d do
-  local file = io.open(string.format("%s/%%02d.%s", i), "rb"); bodies[i] = file:read("*a"); file:close()
-end
-local headers = {["Content-Type"] = "%s"}
-request = function()
-  next = (next + 1) %% (#bodies + 1)
-  return wrk.format("POST", "/invocations", headers, bodies[next])
-end
-done = function(summary, latency)
-  local e = summary.errors
-  io.write(string.format('JSON {"requests": %%d, "us": %%d, "bad": %%d, "p50_ms": %%f, "p99_ms": %%f}\\n',
-    summary.requests, summary.duration, e.status + e.connect + e.read + e.write + e.timeout,
-    latency:percentile(50) / 1000, latency:percentile(99) / 1000))
-end
-"""
+
+@dataclass(frozen=True)
+class Side:
+    """How a server is started and asked. Lesion has no script."""
+
+    script: str = ""
+    health: str = "/ping"
+    path: str = "/invocations"
+    form: str = "jpg"  # of the pictures
+
+
+SIDES = {
+    "lesion": Side(),
+    "flask": Side("serve_flask.py"),
+    "litserve": Side("serve_litserve.py", form="json"),
+    "bentoml": Side("serve_bentoml.py", health="/readyz", form="multipart"),
+    "torchserve": Side("serve_torchserve.py", path="/predictions/classifier"),
+}
+open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--network", default="resnet18")
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--sides", nargs="+", default=["lesion", *PEERS], choices=["lesion", *PEERS])
+    parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 8, 32])
-    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--seconds", type=int, default=10, help="of each measurement, after as many to warm up")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers-python", type=Path, default=PEERS_PYTHON)
     args = parser.parse_args()
     if shutil.which("wrk") is None:
-        raise SystemExit("the load generator wrk is not installed: apt install wrk")
-    root = BUILD / f"{args.network}_{args.image_size}"
+        raise SystemExit("the load generator wrk is not installed: apt-get install wrk")
+    if not args.peers_python.exists() and args.sides != ["lesion"]:
+        raise SystemExit(f"no Python of the peers at {args.peers_python}: make it as benchmarks/README.md says")
     pictures = lay_out_pictures(BUILD / "pictures")
-    make_artifact(root, args.network, args.image_size)
+    root = make_artifact(BUILD / f"{args.network}_{args.image_size}", args.network, args.image_size)
     load_before = os.getloadavg()[0]
-    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in args.sides}
-    limits = []
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.sides}
+    limits, answers = [], []
     for number in range(args.rounds):
-        limits.append(limit(root / "model", pictures))
-        shown({"limit_rps": round(limits[-1]["limit_rps"], 1), "best": limits[-1]["best"]})
+        limits.append(shown("limit", limit(root, pictures, args)))
         first = number % len(args.sides)
-        for side in args.sides[first:] + args.sides[:first]:
-            runs[side].append(shown(measure(side, root, pictures, args)))
-    print(json.dumps({
+        for name in args.sides[first:] + args.sides[:first]:
+            with running(name, root, args) as server:
+                to_ping_s, to_answer_s, answer = server.first_answers(pictures)
+                answers.append(answer)
+                differ = max(abs(a - b) for a, b in zip(answers[0], answer, strict=True))
+                if differ > TOLERANCE:
+                    raise SystemExit(f"{name} does not answer as {args.sides[0]}: {answer}, {answers[0]}")
+                run: dict[str, Any] = {"s_to_ping": to_ping_s, "s_to_answer": to_answer_s}
+                for clients in args.clients:
+                    run[f"{clients} clients"] = server.measure(pictures, clients, args.seconds)
+                run["pss_mb"] = sum(pss_mb(pid) for pid in server.tree())
+            runs[name].append(shown(name, run))
+    result = {
         "benchmark": "serve", **where_and_when(), "machine": machine(), "load_before": round(load_before, 1),
-        "network": args.network, "image_size": args.image_size, "rounds": args.rounds, "seconds": args.seconds,
+        "versions": versions(args.peers_python, *PACKAGES), "network": args.network, "image_size": args.image_size,
         "kilobytes_a_picture": round(sum(path.stat().st_size for path in pictures.glob("*.jpg")) / NUM_PICTURES / 1000),
-        "limit": limits[0], "limit_rps": [round(one["limit_rps"], 1) for one in limits],
-        "sides": {side: [condensed(run) for run in of_side] for side, of_side in runs.items()},
-        **ratios(runs, limits, max(args.clients)),
-    }))  # fmt: skip
+        "rounds": args.rounds, "seconds": args.seconds,
+        "largest_difference_of_answers": round(max(max(both) - min(both) for both in zip(*answers, strict=True)), 4),
+        "range_of_answers": [round(min(map(min, answers)), 3), round(max(map(max, answers)), 3)],
+        "limit": over_rounds(limits), "sides": {name: over_rounds(measured) for name, measured in runs.items()},
+        **ratios(runs, limits, args.clients),
+    }  # fmt: skip
+    print(json.dumps(result))
 
 
-def lay_out_pictures(folder: Path) -> Path:
-    """Real pictures, cut and enlarged to one size with grain, so that they weigh what a camera's do."""
-    if not HAM.is_dir():
-        raise SystemExit(f"the real pictures are not here: {HAM}")
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        rng = np.random.default_rng(0)
-        for number, path in enumerate(sorted((HAM / "train_jpg").iterdir())[:NUM_PICTURES]):
-            image_HWC = cv2.resize(cv2.imread(str(path)), SIZE, interpolation=cv2.INTER_CUBIC)
-            grainy_HWC = np.clip(image_HWC + rng.normal(0, 4, image_HWC.shape), 0, 255).astype(np.uint8)
-            file = cv2.imencode(".jpg", grainy_HWC, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-            (folder / f"{number:02d}.jpg").write_bytes(file)
-            in_json = json.dumps({"image": base64.b64encode(file).decode()})
-            (folder / f"{number:02d}.json").write_text(in_json)
-    return folder
+def limit(root: Path, pictures: Path, args: argparse.Namespace) -> dict[str, Any]:
+    command = [sys.executable, HERE / "serve_limit.py", "--artifact", root / "model", "--pictures", pictures]
+    command += ["--seconds", str(min(2.0, args.seconds / 10))]
+    environment = {**os.environ, **EVERYONES, **told_peers(root, args)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise SystemExit(f"serve_limit.py ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout))
 
 
-def make_artifact(root: Path, network: str, image_size: int) -> None:
-    """Two folds of random weights, by `lesion train`: what they answer does not matter, but that all do so alike."""
-    if (root / "model" / "graph.xml").is_file():
-        return
-    shutil.rmtree(root, ignore_errors=True)
-    channel = root / "input" / "data" / "training"
-    (channel / "train_jpg").mkdir(parents=True)
-    rows = ["image_name,patient_id,target"]
-    for number, path in enumerate(sorted((HAM / "train_jpg").iterdir())[:16]):
-        shutil.copy(path, channel / "train_jpg")
-        rows.append(f"{path.stem},{number},{number % 2}")
-    (channel / "train.csv").write_text("\n".join(rows))
-    settings = {
-        **{"model": network, "image_size": image_size, "pretrained": False, "folds": 2, "epochs": 1, "tta": 1},
-        **{"image_mean": MEAN, "image_std": STD, "batch_size_train": 4, "on_leak": "warn"},
-        "split": "stratified_group_kfold",
-    }
-    (root / "input" / "config").mkdir()
-    written = {name: json.dumps(value) for name, value in settings.items()}
-    (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(written))
-    subprocess.run(
-        [sys.executable, "-m", "lesion.cli", "train", "--root", root, "--no-progress"], check=True, stdout=sys.stderr
-    )
-
-
-def limit(artifact: Path, pictures: Path) -> dict[str, Any]:
-    command = [sys.executable, HERE / "serve_limit.py", "--artifact", artifact, "--pictures", pictures]
-    return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-
-
-def measure(side: str, root: Path, pictures: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """One server from its start to its end."""
-    script = BUILD / "wrk.lua"
-    suffix, content_type = ("json", "application/json") if side in IN_JSON else ("jpg", "image/jpeg")
-    script.write_text(LUA % (NUM_PICTURES - 1, pictures, suffix, content_type))
-    with running(side, root, args) as (pid, started):
-        wait_for(HEALTH.get(side, "/ping"), started)
-        to_ping = time.monotonic() - started
-        answer = ask((pictures / f"00.{suffix}").read_bytes(), content_type, started)
-        result: dict[str, Any] = {
-            "side": side, "seconds_to_ping": to_ping, "seconds_to_answer": time.monotonic() - started, "answer": answer,
-        }  # fmt: skip
-        for clients in args.clients:
-            load(script, clients, 3)  # warm
-            before = cpu_s(pid)
-            told = load(script, clients, args.seconds)
-            told["cpu_ms"] = 1000 * (cpu_s(pid) - before) / max(told["requests"], 1)
-            result[f"{clients} clients"] = {**told, "rps": 1e6 * told["requests"] / told["us"]}
-        result["pss_mb"] = sum(pss(process) for process in tree(pid)) / 1e6
-    return result
+def told_peers(root: Path, args: argparse.Namespace) -> dict[str, str]:
+    return {
+        "BENCH_NETWORK": args.network, "BENCH_SIDE_PX": str(args.image_size), "BENCH_CORES": str(CORES),
+        "BENCH_WEIGHTS": str(root / "model" / "fold_0.safetensors"), "BENCH_SCRATCH": str(BUILD),
+        "BENCH_MEAN": " ".join(map(str, MEAN)), "BENCH_STD": " ".join(map(str, STD)),
+        "BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(BUILD / "bentoml"),
+    }  # fmt: skip
 
 
 @contextmanager
-def running(side: str, root: Path, args: argparse.Namespace) -> Iterator[tuple[int, float]]:
-    """A server's process, and when it was started."""
-    environment = {**os.environ, **EVERYONES}
-    if side == "lesion":
-        environment["SAGEMAKER_BIND_TO_PORT"] = str(PORT)
-        command = [sys.executable, "-m", "lesion.cli", "serve", "--no-page", "--root", str(root), "--fold", "0"]
+def running(name: str, root: Path, args: argparse.Namespace) -> Iterator[Server]:
+    """One server and all its processes, from its start to its end."""
+    side, environment, folder = SIDES[name], {**os.environ, **EVERYONES}, HERE
+    if side.script:
+        command = [str(args.peers_python), side.script, str(PORT)]
+        environment, folder = environment | told_peers(root, args) | {"PYTHONPATH": "."}, HERE / "peers"
+        environment["PYTHONPATH"] = str(folder)
     else:
-        environment |= {
-            "BENCH_NETWORK": args.network, "BENCH_SIDE_PX": str(args.image_size), "BENCH_CORES": str(CORES),
-            "BENCH_WEIGHTS": str(root / "model" / "fold_0.safetensors"), "BENCH_MEAN": " ".join(map(str, MEAN)),
-            "BENCH_STD": " ".join(map(str, STD)), "PYTHONPATH": str(HERE / "peers"),
-            "BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(BUILD / "bentoml"), "LIT_SERVER_TELEMETRY": "0",
-        }  # fmt: skip
-        command = [str(args.peers_python), PEERS[side], str(PORT)]
-    log = (BUILD / f"{side}.log").open("w")
-    started = time.monotonic()
-    server = subprocess.Popen(command, cwd=HERE / "peers", env=environment, stdout=log, stderr=log)
+        command = [sys.executable, "-m", "lesion.cli", "serve", "--no-page", "--root", str(root), "--fold", "0"]
+        command += ["--port", str(PORT)]
+    log = BUILD / f"{name}.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
+    server = Server(side, process, log, time.monotonic())
     try:
-        yield server.pid, started
+        yield server
     finally:
-        processes = tree(server.pid)
-        server.terminate()
+        left = server.tree()
+        process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            server.wait(40)
-        for pid in processes:  # what a peer leaves behind of its own
+            process.wait(40)
+        for pid in left:  # a peer may leave some behind
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
-        server.wait()
-        time.sleep(1)
+        process.wait()
 
 
-def wait_for(path: str, started: float) -> None:
-    while time.monotonic() - started < 180:
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=2):
-            return
-        time.sleep(0.02)
-    raise SystemExit(f"no {path} after 180 s: see the logs in {BUILD}")
+@dataclass
+class Server:
+    """A server that runs, and the ways to ask and to weigh it."""
+
+    side: Side
+    process: subprocess.Popen[bytes]
+    log: Path
+    started: float
+
+    def first_answers(self, pictures: Path) -> tuple[float, float, list[float]]:
+        """Seconds from the start to the first healthy ping and to the first answer; what it says of some pictures."""
+        self.ask(self.side.health)
+        to_ping_s = time.monotonic() - self.started
+        answers, to_answer_s = [], 0.0
+        for number in range(NUM_COMPARED):
+            body = (pictures / f"{number:02d}.{self.side.form}").read_bytes()
+            told = json.loads(self.ask(self.side.path, body))
+            to_answer_s = to_answer_s or time.monotonic() - self.started
+            told = told["predictions"] if "predictions" in told else told
+            told = told[0] if isinstance(told, list) else told
+            answers.append(told["probability"] if isinstance(told, dict) else told)
+        return to_ping_s, to_answer_s, answers
+
+    def ask(self, path: str, body: bytes | None = None) -> bytes:
+        """The first answer of status 200."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{PORT}{path}", body, {"Content-Type": CONTENT_TYPES[self.side.form]}
+        )
+        while time.monotonic() - self.started < LIMIT_S and self.process.poll() is None:
+            with suppress(OSError), open_url(request, timeout=60) as response:
+                return bytes(response.read())
+            time.sleep(0.02)
+        raise SystemExit(f"no answer from {path}; {self.log} ends with:\n{self.log.read_text()[-2000:]}")
+
+    def measure(self, pictures: Path, clients: int, seconds: int) -> dict[str, float]:
+        """One load, after one to warm up."""
+        self.load(pictures, clients, min(seconds, 3))
+        self.settle()
+        before = self.cpu_s()
+        told = self.load(pictures, clients, seconds)
+        cpu_ms = 1000 * (self.cpu_s() - before) / max(told["answers"], 1)
+        told["rps"] = (told["answers"] - told["not_200"]) / told["seconds"]
+        return {name: told[name] for name in ("rps", "p50_ms", "p99_ms", "not_200", "no_answer")} | {"cpu_ms": cpu_ms}
+
+    def load(self, pictures: Path, clients: int, seconds: int) -> dict[str, float]:
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", HERE / "serve_wrk.lua"]
+        command += [f"http://127.0.0.1:{PORT}", "--", pictures, self.side.form, CONTENT_TYPES[self.side.form]]
+        command += [self.side.path, str(NUM_PICTURES)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return dict(json.loads(said.partition("JSON ")[2]))
+
+    def settle(self) -> None:
+        """Until nothing is computed any more for clients that have left."""
+        ends, last = time.monotonic() + 30, self.cpu_s()
+        while time.monotonic() < ends:
+            time.sleep(0.5)
+            if (now := self.cpu_s()) - last < 0.05:
+                return
+            last = now
+
+    def cpu_s(self) -> float:
+        """CPU seconds that all its processes have taken."""
+        ticks = 0
+        for pid in self.tree():
+            with suppress(OSError):  # it has just ended
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def tree(self) -> list[int]:
+        """Itself and all below it."""
+        found = [self.process.pid]
+        for pid in found:  # grows as it is read
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                with suppress(OSError):
+                    found += map(int, children.read_text().split())
+        return found
 
 
-def ask(body: bytes, content_type: str, started: float) -> float:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{PORT}/invocations", body, {"Content-Type": content_type}, method="POST"
-    )
-    while time.monotonic() - started < 180:
-        with suppress(OSError), urllib.request.urlopen(request, timeout=60) as response:
-            told = json.load(response)
-            return float(told["predictions"][0]["probability"] if "predictions" in told else told["probability"])
-        time.sleep(0.02)
-    raise SystemExit(f"no answer after 180 s: see the logs in {BUILD}")
-
-
-def load(script: Path, clients: int, seconds: int) -> dict[str, float]:
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{clients}",
-        f"-d{seconds}s",
-        "--timeout",
-        "30s",
-        "-s",
-        script,
-        f"http://127.0.0.1:{PORT}",
-    ]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return dict(json.loads(said.partition("JSON ")[2]))
-
-
-def tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    with suppress(FileNotFoundError):
-        children = [
-            int(child)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-        return [pid, *(found for child in children for found in tree(child))]
-    return []
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds that a tree of processes has taken."""
-    fields = [Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split() for process in tree(pid)]
-    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
-
-
-def pss(pid: int) -> int:
+def pss_mb(pid: int) -> float:
+    """A process's memory, what it shares with others divided among them."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Pss:"))) / 1e6
 
 
-def ratios(runs: dict[str, list[dict[str, Any]]], limits: list[dict[str, Any]], most: int) -> dict[str, Any]:
-    """Medians over the rounds, each ratio taken within its round."""
+def ratios(
+    runs: dict[str, list[dict[str, Any]]], limits: list[dict[str, Any]], clients: list[int]
+) -> dict[str, list[float]]:
+    """Lesion beside the limit and beside whichever peer did best, each ratio of two numbers of one round."""
     if "lesion" not in runs:
         return {}
-    at = f"{most} clients"
-    ours = [run[at]["rps"] for run in runs["lesion"]]
+    most = f"{max(clients)} clients"
+    ours = [run[most]["rps"] for run in runs["lesion"]]
     told = {"lesion_to_limit": spread([rps / one["limit_rps"] for rps, one in zip(ours, limits, strict=True)])}
-    if peers := [side for side in runs if side != "lesion"]:
-        best = [max(runs[side][number][at]["rps"] for side in peers) for number in range(len(ours))]
+    peers = {name: [run[most]["rps"] for run in of_side] for name, of_side in runs.items() if name != "lesion"}
+    if peers:
+        best = [max(of_round) for of_round in zip(*peers.values(), strict=True)]
         told["lesion_to_best_peer"] = spread([rps / peer for rps, peer in zip(ours, best, strict=True)])
-    if "1 clients" in runs["lesion"][0]:
+    if 1 in clients:
         alone = [run["1 clients"]["p50_ms"] for run in runs["lesion"]]
-        told["p50_alone_to_decode_and_forward"] = spread(
-            [ms / one["alone_ms"] for ms, one in zip(alone, limits, strict=True)]
-        )
-    answers = [run["answer"] for of_side in runs.values() for run in of_side]
-    told["largest_difference_between_answers"] = [max(answers) - min(answers)]
+        both = zip(alone, limits, strict=True)
+        told["p50_alone_to_decode_and_forward"] = spread([ms / one["alone_ms"] for ms, one in both])
     return told
 
 
-def spread(values: list[float]) -> list[float]:
-    """Median, smallest, largest."""
-    return [round(value, 3) for value in (statistics.median(values), min(values), max(values))]
+def over_rounds(measured: list[Any]) -> Any:
+    """Of each number its median, smallest and largest; words as they were in each round."""
+    if isinstance(measured[0], dict):
+        return {name: over_rounds([one[name] for one in measured]) for name in measured[0]}
+    return measured if isinstance(measured[0], str) else spread(measured)
 
 
-def condensed(run: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: {key: round(number, 2) for key, number in value.items() if key != "us"}
-        if isinstance(value, dict)
-        else value
-        for name, value in (
-            (name, round(value, 3) if isinstance(value, float) else value) for name, value in run.items()
-        )
-    }
-
-
-def shown(result: dict[str, Any]) -> dict[str, Any]:
-    print(json.dumps(condensed(result)), file=sys.stderr, flush=True)
-    return result
+def shown(name: str, told: dict[str, Any]) -> dict[str, Any]:
+    print(f"{name} {json.dumps(over_rounds([told]))}", file=sys.stderr, flush=True)
+    return told
 
 
 if __name__ == "__main__":

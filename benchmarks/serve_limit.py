@@ -1,134 +1,161 @@
 """The limit of serving on this machine: what a picture costs at least, in CPU time, with nothing around it.
 
-    python benchmarks/serve_limit.py --artifact DIR --pictures DIR     # one JSON line
-
-Decoding by Lesion's decoder and by OpenCV's, the forward pass by torch and by OpenVINO in several precisions and
-batches; the cheapest of each is the limit. CPU time, so that another process beside it disturbs little.
+Started by serve.py, which tells the network as it tells the peers. Decoding by Lesion and by OpenCV, the forward pass
+by torch and by OpenVINO, in each precision that the CPU has and in batches; the cheapest of each is the limit. In CPU
+time, so that another process beside it disturbs little. Prints one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 import cv2
 import numpy as np
 import openvino
 import torch
+from peers.serve_model import CORES, MEAN, SIDE_PX, STD, load_model
 
-from lesion.algorithms.classify.graph import has_bf16
-from lesion.algorithms.classify.load import load_torch
 from lesion.artifact import load_manifest
 from lesion.data import images
 
+# N batch · H, W pixels
+
 BATCHES = (1, 2, 4, 8, 16)
-SECONDS = 2.0  # of each measurement
+Work = Callable[[], object]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--artifact", type=Path, required=True)
     parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     args = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(cores)
+    torch.set_num_threads(CORES)
     cv2.setNumThreads(0)
-    manifest = load_manifest(args.artifact)
     files = [path.read_bytes() for path in sorted(args.pictures.glob("*.jpg"))]
-    squares = [manifest.preprocessing(images.decode(file)) for file in files]
-    side_px = manifest.preprocessing.image_size
     decode = {
-        "lesion": cost(lambda n: [manifest.preprocessing(images.decode(files[i % len(files)])) for i in range(n)], 16),
-        "opencv": cost(lambda n: [by_opencv(files[i % len(files)], side_px) for i in range(n)], 16),
+        name: cost(lambda read=read: [read(file) for file in files[:16]], 16, args.seconds)
+        for name, read in decoders(args.artifact).items()
     }
-    forward: dict[str, dict[str, float]] = {}
-    for name, make in backends(args.artifact).items():
-        for batch in BATCHES:
-            run, pixels = make(batch), np.stack([squares[i % len(squares)] for i in range(batch)])
-            forward[f"{name} batch {batch}"] = cost(lambda _, run=run, pixels=pixels: run(pixels), batch)
-    best_decode = min(decode, key=lambda name: decode[name]["cpu_ms"])
-    best_forward = min(forward, key=lambda name: forward[name]["cpu_ms"])
-    cpu_ms = decode[best_decode]["cpu_ms"] + forward[best_forward]["cpu_ms"]
-    alone = [value["wall_ms"] for name, value in forward.items() if name.endswith("batch 1")]
+    squares = [by_opencv(file, cv2.IMREAD_COLOR) for file in files]
+    forward = {
+        f"{name} batch {batch}": cost(*make(np.stack(squares[:batch])), args.seconds)
+        for name, make in backends(args.artifact).items()
+        for batch in BATCHES
+    }
+    best_decode, best_forward = (min(parts, key=lambda name: parts[name]["cpu_ms"]) for parts in (decode, forward))
+    alone_ms = min(part["wall_ms"] for part in decode.values()) + min(
+        part["wall_ms"] for name, part in forward.items() if name.endswith(" batch 1") and "streams" not in name
+    )
     result = {
-        "cores": cores,
+        "limit_rps": 1000 * CORES / (decode[best_decode]["cpu_ms"] + forward[best_forward]["cpu_ms"]),
+        "alone_ms": alone_ms,  # one picture, and all cores for it
+        "best_decode": best_decode,
+        "best_forward": best_forward,
         "decode": decode,
         "forward": forward,
-        "best": [best_decode, best_forward],
-        "limit_rps": 1000 * cores / cpu_ms,
-        "alone_ms": min(part["wall_ms"] for part in decode.values()) + min(alone),  # one picture, all cores
     }
     print(json.dumps(result))
 
 
-def cost(work: Callable[[int], object], num_pictures: int) -> dict[str, float]:
+def cost(work: Work, num_pictures: int, seconds: float) -> dict[str, float]:
     """CPU and wall milliseconds a picture of `work`, which does that many."""
-    work(num_pictures)
-    times, started = 0, (time.process_time(), time.perf_counter())
-    while time.perf_counter() - started[1] < SECONDS:
-        work(num_pictures)
+    work()
+    times, cpu_s, wall_s = 0, time.process_time(), time.perf_counter()
+    while time.perf_counter() - wall_s < seconds:
+        work()
         times += 1
-    cpu, wall = time.process_time() - started[0], time.perf_counter() - started[1]
-    pictures = times * num_pictures
-    return {"cpu_ms": round(1000 * cpu / pictures, 3), "wall_ms": round(1000 * wall / pictures, 3)}
+    cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
+    return {"cpu_ms": 1000 * cpu_s / times / num_pictures, "wall_ms": 1000 * wall_s / times / num_pictures}
 
 
-def by_opencv(content: bytes, side_px: int) -> Any:
-    image_HWC = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+def decoders(artifact: Path) -> dict[str, Callable[[bytes], object]]:
+    """Name to what makes of a file the network's square."""
+    preprocessing = load_manifest(artifact).preprocessing
+    return {
+        "lesion": lambda file: preprocessing(images.decode(file)),
+        "opencv": lambda file: by_opencv(file, cv2.IMREAD_COLOR),
+        "opencv reduced": lambda file: by_opencv(file, cv2.IMREAD_REDUCED_COLOR_2),  # libjpeg's half size
+    }
+
+
+def by_opencv(file: bytes, mode: int) -> Any:
+    """Decoded, the middle cut out and resized: uint8 RGB. Half sizes that are too small for the network are not taken."""
+    image_HWC = cv2.imdecode(np.frombuffer(file, np.uint8), mode)
+    if min(image_HWC.shape[:2]) < SIDE_PX and mode != cv2.IMREAD_COLOR:
+        return by_opencv(file, cv2.IMREAD_COLOR)
     height, width = image_HWC.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return cv2.resize(image_HWC[top : top + side, left : left + side], (side_px, side_px), interpolation=cv2.INTER_AREA)
+    middle_HWC = image_HWC[top : top + side, left : left + side]
+    return cv2.cvtColor(cv2.resize(middle_HWC, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
 
 
-def backends(artifact: Path) -> dict[str, Callable[[int], Callable[[Any], object]]]:
-    """Name to what makes, for a batch size, the forward pass of fold 0 over uint8 pixels [N, H, W, 3]."""
-    manifest = load_manifest(artifact)
-    [network] = load_torch(artifact, manifest, manifest.folds[:1], [torch.device("cpu")]).lanes[0]._networks
+def backends(artifact: Path) -> dict[str, Callable[[Any], tuple[Work, int]]]:
+    """Name to what makes, for a batch of uint8 pixels [N, H, W, 3], the forward pass and how many pictures it takes."""
+    has_bf16 = {"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text().split())
+    model = load_model()
+    # As the artifact's graph does it: pixels in, the division by deviation inside.
+    mean, std = (255 * torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
 
-    def by_torch(precision: str, layout: torch.memory_format) -> Callable[[int], Callable[[Any], object]]:
-        def make(batch: int) -> Callable[[Any], object]:
-            model = network.to(memory_format=layout)
+    def by_torch(layout: torch.memory_format, *, bf16: bool = False) -> Callable[[Any], tuple[Work, int]]:
+        def make(pixels_NHWC: Any) -> tuple[Work, int]:
+            laid_out = model.to(memory_format=layout)
 
             @torch.inference_mode()
-            def run(pixels: Any) -> object:
-                images_NCHW = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-                with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                    return model(images_NCHW, torch.zeros(batch, 0))
+            def work() -> object:
+                images_NCHW = ((torch.from_numpy(pixels_NHWC).permute(0, 3, 1, 2) - mean) / std).contiguous(
+                    memory_format=layout
+                )
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                    return laid_out(images_NCHW)
 
-            return run
+            return work, len(pixels_NHWC)
 
         return make
 
-    def by_openvino(precision: str) -> Callable[[int], Callable[[Any], object]]:
-        def make(batch: int) -> Callable[[Any], object]:
+    def by_openvino(precision: str, num_streams: int) -> Callable[[Any], tuple[Work, int]]:
+        def make(pixels_NHWC: Any) -> tuple[Work, int]:
             core = openvino.Core()
-            model = core.read_model(artifact / "graph.xml")
-            [result] = [result for result in model.get_results() if result.get_friendly_name() == "fold_0"]
-            [image] = [part for part in model.get_parameters() if part.get_friendly_name() == "image"]
-            model = openvino.Model([result], [image])
-            model.reshape({"image": [batch, *model.input("image").shape[1:]]})
-            compiled = core.compile_model(
-                model, "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-            )
-            request = compiled.create_infer_request()
-            return lambda pixels: request.infer({"image": pixels}, share_inputs=True)
+            graph = core.read_model(artifact / "graph.xml")
+            [result] = [result for result in graph.get_results() if result.get_friendly_name() == "fold_0"]
+            [image] = [part for part in graph.get_parameters() if part.get_friendly_name() == "image"]
+            graph = openvino.Model([result], [image])
+            graph.reshape({"image": list(pixels_NHWC.shape)})
+            hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": CORES, "NUM_STREAMS": num_streams}
+            compiled = core.compile_model(graph, "CPU", hints)
+            if num_streams == 1:
+                request = compiled.create_infer_request()
+                return lambda: request.infer({"image": pixels_NHWC}, share_inputs=True), len(pixels_NHWC)
+            requests = openvino.AsyncInferQueue(compiled, num_streams)
+            num_batches = 4 * num_streams
+
+            def work() -> None:
+                for _ in range(num_batches):
+                    requests.start_async({"image": pixels_NHWC}, share_inputs=True)
+                requests.wait_all()
+
+            return work, num_batches * len(pixels_NHWC)
 
         return make
 
     found = {
-        "torch fp32": by_torch("fp32", torch.channels_last),
-        "openvino fp32": by_openvino("f32"),
+        "torch fp32": by_torch(torch.contiguous_format),
+        "torch fp32 channels_last": by_torch(torch.channels_last),
+        "openvino fp32": by_openvino("f32", 1),
+        "openvino fp32 streams": by_openvino("f32", CORES),
     }
-    if has_bf16():
-        found |= {"torch bf16": by_torch("bf16", torch.channels_last), "openvino bf16": by_openvino("bf16")}
+    if has_bf16:
+        found |= {
+            "torch bf16 channels_last": by_torch(torch.channels_last, bf16=True),
+            "openvino bf16": by_openvino("bf16", 1),
+            "openvino bf16 streams": by_openvino("bf16", CORES),
+        }
     return found
 
 

@@ -357,11 +357,15 @@ def machine() -> str:
     return f"{len(os.sched_getaffinity(0))} cores, {cpu} {flags}, {gpu}"
 
 
-def versions(peers_python: Path) -> dict[str, str]:
+def versions(python: Path, *more: str) -> dict[str, str]:
     """Of what the peers run on, where they are there."""
-    names = ["torch", "torchvision", "timm", "fastai", "albumentations", "opencv-python-headless", "pillow"]
-    program = f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {names}}}))"
-    done = subprocess.run([str(peers_python), "-c", program], capture_output=True, text=True, check=False)
+    names = ["torch", "torchvision", "timm", "fastai", "albumentations", "opencv-python-headless", "pillow", *more]
+    program = (
+        "import importlib.metadata as m, json\n"
+        f"there = {{d.metadata['Name']: d.version for d in m.distributions()}}\n"
+        f"print(json.dumps({{n: there[n] for n in {names} if n in there}}))"
+    )
+    done = subprocess.run([str(python), "-c", program], capture_output=True, text=True, check=False)
     return json.loads(done.stdout) if done.returncode == 0 else {}
 
 

@@ -31,19 +31,23 @@ to_tensor = transforms.Compose(
 )
 
 
+class Network(nn.Module):
+    """A backbone and one linear layer, named as in Lesion's artifact."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.backbone = timm.create_model(NAME, num_classes=0)
+        self.head = nn.Linear(num_features, 1)
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        return self.head(self.backbone(images_NCHW))
+
+
 def load_model() -> nn.Module:
-    """Backbone and last layer in eval mode, as they lie in Lesion's artifact."""
+    """The network in eval mode, with the artifact's weights."""
     weights = load_file(WEIGHTS)
-    backbone = timm.create_model(NAME, num_classes=0)
-    head = nn.Linear(weights["head.weight"].shape[1], 1)
-    model = nn.Sequential(backbone, head)
-    renamed = {
-        name.replace("backbone.", "0.", 1).replace("head.", "1.", 1)
-        if name.startswith(("backbone.", "head."))
-        else name: t
-        for name, t in weights.items()
-    }
-    model.load_state_dict(renamed)
+    model = Network(weights["head.weight"].shape[1])
+    model.load_state_dict(weights)
     return model.eval()
 
 

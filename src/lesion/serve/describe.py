@@ -24,6 +24,7 @@ def describe(
             "network": manifest.model,
             "algorithm": manifest.algorithm,
             "format_version": manifest.format_version,
+            "lesion_version": manifest.packages.get("lesion"),
         },
         "question": {
             "kind": target.kind,

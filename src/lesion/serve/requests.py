@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from lesion.serve.texts import bad_request, base64_bytes, json_object, json_valu
 
 # What the brief's clients call the columns of the SIIM-ISIC challenge.
 ALIASES = {"age": "age_approx", "anatomy": "anatom_site_general_challenge"}
+MAX_RECORDS = 100_000  # of one request: a bad one of two bytes costs hundreds
 MAX_FORM_FIELDS = 1000
 MAX_FORM_BYTES = 2**20  # of the fields that are not the picture
 
@@ -232,7 +233,9 @@ def _split_lines(body: bytes) -> list[bytes]:
     return lines
 
 
-def _each(values: Iterable[Any], read: Callable[[Any, int], Record], *, first: int = 1) -> list[Record | UserError]:
+def _each(values: Sequence[Any], read: Callable[[Any, int], Record], *, first: int = 1) -> list[Record | UserError]:
+    if len(values) > MAX_RECORDS:
+        raise UserError(f"{len(values)} records in one request", do=f"Send at most {MAX_RECORDS}.", kind="too_large")
     records: list[Record | UserError] = []
     for number, value in enumerate(values, start=first):
         try:

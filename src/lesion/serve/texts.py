@@ -12,15 +12,15 @@ from lesion.errors import UserError
 def json_value(text: bytes | str, name: str) -> object:
     """What a JSON text holds. `name` is what an error calls it.
 
-    Raises UserError of kind `bad_request` for what is no JSON in UTF-8, for NaN, for a name that stands twice in an
-    object, and for half a surrogate pair, which no answer or log could hold. Numbers without end, such as 1e999 and
-    Infinity, are let through: whoever reads the field says which one it is.
+    Raises UserError of kind `bad_request` for what is no JSON in UTF-8, for a name that stands twice in an object, and
+    for half a surrogate pair, which no answer or log could hold. NaN is let through, since Python's own `json` writes
+    it for a gap in a table, and so are numbers without end: whoever reads the field says what it makes of them.
     """
     try:
         decoded = text if isinstance(text, str) else text.decode("utf-8-sig")  # json's own guess would take UTF-16 too
-        return json.loads(decoded, object_pairs_hook=_fields, parse_constant=_constant)
+        return json.loads(decoded, object_pairs_hook=_fields)
     except (ValueError, RecursionError) as error:
-        do = "Send JSON in UTF-8, each name once; null for what is not known."
+        do = "Send JSON in UTF-8, each name once."
         raise bad_request(f"{name} is not JSON", do) from error
 
 
@@ -59,9 +59,3 @@ def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if isinstance(text, str) and not text.isascii():  # isascii is free, also of a picture in base64
             text.encode()  # half a surrogate pair is a UnicodeEncodeError, which is a ValueError
     return fields
-
-
-def _constant(word: str) -> float:
-    if word == "NaN":
-        raise ValueError(word)
-    return float(word)

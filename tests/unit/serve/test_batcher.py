@@ -103,8 +103,9 @@ def test_lanes_compute_side_by_side():
         for lane in lanes:
             lane.gate.clear()
         answers = [running.submit(picture(number)) for number in range(2)]
+        for lane in lanes:  # both are in it before either has ended
+            assert lane.entered.acquire(timeout=FOREVER_S)
         for lane in lanes:
-            assert lane.entered.acquire(timeout=FOREVER_S)  # both are in it before either has ended
             lane.gate.set()
         assert {answer.result(5).probs_FK.item() for answer in answers} == {0, 1}
 

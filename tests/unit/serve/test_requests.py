@@ -269,7 +269,6 @@ def test_any_harm_done_to_a_form_leaves_a_picture_or_is_refused_in_words(start, 
 
 
 TWO_WAYS = {
-    "NaN": '{"image": "%s", "json_data": {"age": NaN}}',
     "a name twice": '{"image": "", "image": "%s"}',
     "a name twice in metadata": '{"image": "%s", "json_data": {"age": 40, "age": 50}}',
     "a name twice in a text": '{"image": "%s", "json_data": "{\\"age\\": 40, \\"age\\": 50}"}',
@@ -402,3 +401,10 @@ def test_another_type_is_refused_with_those_that_are_read(content_type):
     with pytest.raises(UserError, match="application/jsonlines") as refusal:
         ask(PICTURE, content_type)
     assert refusal.value.kind == "content_type"
+
+
+@pytest.mark.parametrize("content_type", ["application/jsonlines", "text/csv"])
+def test_more_records_than_a_request_may_hold_are_refused_as_a_whole(content_type):
+    with pytest.raises(UserError, match="at most 100000") as refusal:
+        ask(b"1\n" * 100_001, content_type)
+    assert refusal.value.kind == "too_large"
