@@ -102,14 +102,10 @@ def test_lines_of_any_number_are_answered_in_their_order(server, pictures, offli
 
 
 @pytest.mark.parametrize("max_batch", [1, 2, 7, 64])
-def test_neighbours_in_a_batch_change_nothing(trained_root, pictures, offline, max_batch):
+def test_neighbours_in_a_batch_change_nothing(light, pictures, offline, max_batch):
     """By torch, which computes batches; the graph takes one picture at a time."""
-
-    from lesion.artifact import load_manifest
-
-    model_dir = trained_root / "model"
-    manifest = load_manifest(model_dir)
-    predictor = load_torch(model_dir, manifest, manifest.folds, [torch.device("cpu")])
+    manifest = load_manifest(light / "model")
+    predictor = load_torch(light / "model", manifest, manifest.folds[:1], [torch.device("cpu")])
     predictor.max_batch = max_batch
     app = create_app(predictor, num_cores=2, limits=Limits(max_wait_s=0.05))
 

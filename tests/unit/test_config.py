@@ -81,6 +81,7 @@ VALID = {
     "parallel": st.sampled_from(["auto", "folds", "data"]),
     "checkpoint_interval_s": st.floats(0, 9999),
     "on_foreign_checkpoint": st.sampled_from(["error", "set_aside"]),
+    "export_graph": st.booleans(),
     "on_bad_image": st.sampled_from(["error", "drop"]),
     "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),
     "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "noisy_or"]),

@@ -24,13 +24,15 @@ FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
 MAX_PIXELS = 100_000_000  # 300 MB once decoded; the largest dermoscopy and histology cameras stay below 50 million
 
 
-def decode(content: bytes, *, name: object = "picture", max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode(content: bytes, *, name: object = "picture", max_pixels: int | None = None) -> Pixels:
     """One picture as uint8 RGB [H, W, 3], turned upright as its EXIF says; the first frame of several.
 
     16 bits keep their upper byte, transparency is laid on black, colours are brought to sRGB by the profile that comes
     with them (docs/decisions/0010). DICOM is shown as `dicom.pixels` says. `name` is what an error calls it.
-    Raises UserError (kind `unreadable_image`) for anything truncated, foreign, or larger than `max_pixels`.
+    Raises UserError (kind `unreadable_image`) for anything truncated, foreign, or larger than `max_pixels`, which is
+    MAX_PIXELS unless given.
     """
+    max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     try:
         if dicom.is_dicom(content):
             return dicom.pixels(content, max_pixels=max_pixels)
