@@ -12,51 +12,41 @@ is measured by PYTHONPATH. Needs the real data beside the project. Prints one JS
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ham10000 import PROJECT, where_and_when
-from serve_inputs import CONTENT_TYPES, MEAN, NUM_PICTURES, STD, lay_out_pictures, make_artifact
+from serve_inputs import MEAN, NUM_PICTURES, STD, lay_out_pictures, make_artifact
+from serve_process import Others, Server, Side, free_port
 from train import EVERYONES, PEERS_PYTHON, machine, spread, versions
 
 HERE = Path(__file__).parent
 BUILD = PROJECT / "build" / "serve_bench"
-PORT = 8177
 CORES = len(os.sched_getaffinity(0))
-LIMIT_S = 180  # no server takes longer to start
 TOLERANCE = 2e-2  # between answers: decoders and resizing differ
-NUM_COMPARED = 8
-PACKAGES = ["flask", "gunicorn", "litserve", "bentoml", "torchserve", "openvino"]
-
-
-@dataclass(frozen=True)
-class Side:
-    """How a server is started and asked. Lesion has no script."""
-
-    script: str = ""
-    health: str = "/ping"
-    path: str = "/invocations"
-    form: str = "jpg"  # of the pictures
+PACKAGES = ["Flask", "gunicorn", "litserve", "bentoml", "torchserve", "openvino"]
 
 
 SIDES = {
     "lesion": Side(),
     "flask": Side("serve_flask.py"),
     "litserve": Side("serve_litserve.py", form="json"),
+    "litserve_batches": Side("serve_litserve.py", form="json", batch=8),
     "bentoml": Side("serve_bentoml.py", health="/readyz", form="multipart"),
-    "torchserve": Side("serve_torchserve.py", path="/predictions/classifier"),
+    "bentoml_batches": Side("serve_bentoml.py", health="/readyz", form="multipart", batch=8),
+    "torchserve": Side("serve_torchserve.py", path="/predictions/classifier", batch=8),
 }
-open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def main() -> None:
@@ -65,7 +55,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 8, 32])
-    parser.add_argument("--seconds", type=int, default=10, help="of each measurement, after as many to warm up")
+    parser.add_argument("--seconds", type=int, default=10, help="of each measurement, after 3 to warm up")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers-python", type=Path, default=PEERS_PYTHON)
     args = parser.parse_args()
@@ -73,6 +63,13 @@ def main() -> None:
         raise SystemExit("the load generator wrk is not installed: apt-get install wrk")
     if not args.peers_python.exists() and args.sides != ["lesion"]:
         raise SystemExit(f"no Python of the peers at {args.peers_python}: make it as benchmarks/README.md says")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # and the server with it
+    BUILD.mkdir(parents=True, exist_ok=True)
+    lock = (BUILD / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit("this is being measured already: two at once would measure each other") from None
     pictures = lay_out_pictures(BUILD / "pictures")
     root = make_artifact(BUILD / f"{args.network}_{args.image_size}", args.network, args.image_size)
     load_before = os.getloadavg()[0]
@@ -91,7 +88,7 @@ def main() -> None:
                 run: dict[str, Any] = {"s_to_ping": to_ping_s, "s_to_answer": to_answer_s}
                 for clients in args.clients:
                     run[f"{clients} clients"] = server.measure(pictures, clients, args.seconds)
-                run["pss_mb"] = sum(pss_mb(pid) for pid in server.tree())
+                run["pss_mb"] = server.pss_mb()
             runs[name].append(shown(name, run))
     result = {
         "benchmark": "serve", **where_and_when(), "machine": machine(), "load_before": round(load_before, 1),
@@ -108,18 +105,20 @@ def main() -> None:
 
 def limit(root: Path, pictures: Path, args: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, HERE / "serve_limit.py", "--artifact", root / "model", "--pictures", pictures]
-    command += ["--seconds", str(min(2.0, args.seconds / 10))]
-    environment = {**os.environ, **EVERYONES, **told_peers(root, args)}
+    command += ["--seconds", str(min(2.0, args.seconds / 5))]
+    environment = {**os.environ, **EVERYONES, **told_peers(Side(), root, args)}
+    others = Others()
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"serve_limit.py ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return dict(json.loads(done.stdout))
+    return {**json.loads(done.stdout), "others_cores": others.cores()}
 
 
-def told_peers(root: Path, args: argparse.Namespace) -> dict[str, str]:
+def told_peers(side: Side, root: Path, args: argparse.Namespace) -> dict[str, str]:
     return {
         "BENCH_NETWORK": args.network, "BENCH_SIDE_PX": str(args.image_size), "BENCH_CORES": str(CORES),
         "BENCH_WEIGHTS": str(root / "model" / "fold_0.safetensors"), "BENCH_SCRATCH": str(BUILD),
+        "BENCH_BATCH": str(side.batch),
         "BENCH_MEAN": " ".join(map(str, MEAN)), "BENCH_STD": " ".join(map(str, STD)),
         "BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(BUILD / "bentoml"),
     }  # fmt: skip
@@ -128,18 +127,19 @@ def told_peers(root: Path, args: argparse.Namespace) -> dict[str, str]:
 @contextmanager
 def running(name: str, root: Path, args: argparse.Namespace) -> Iterator[Server]:
     """One server and all its processes, from its start to its end."""
-    side, environment, folder = SIDES[name], {**os.environ, **EVERYONES}, HERE
+    port = free_port()  # of its own, so that what an earlier server left behind is never asked
+    side, environment, folder = SIDES[name], {**os.environ, **EVERYONES}, BUILD
     if side.script:
-        command = [str(args.peers_python), side.script, str(PORT)]
-        environment, folder = environment | told_peers(root, args) | {"PYTHONPATH": "."}, HERE / "peers"
-        environment["PYTHONPATH"] = str(folder)
+        folder = HERE / "peers"
+        command = [str(args.peers_python), side.script, str(port)]
+        environment |= {**told_peers(side, root, args), "PYTHONPATH": str(folder)}
     else:
         command = [sys.executable, "-m", "lesion.cli", "serve", "--no-page", "--root", str(root), "--fold", "0"]
-        command += ["--port", str(PORT)]
-    log = BUILD / f"{name}.log"
+        command += ["--port", str(port)]
+    log, started = BUILD / f"{name}.log", time.monotonic()
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
-    server = Server(side, process, log, time.monotonic())
+    server = Server(side, port, process, log, started)
     try:
         yield server
     finally:
@@ -151,91 +151,6 @@ def running(name: str, root: Path, args: argparse.Namespace) -> Iterator[Server]
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
         process.wait()
-
-
-@dataclass
-class Server:
-    """A server that runs, and the ways to ask and to weigh it."""
-
-    side: Side
-    process: subprocess.Popen[bytes]
-    log: Path
-    started: float
-
-    def first_answers(self, pictures: Path) -> tuple[float, float, list[float]]:
-        """Seconds from the start to the first healthy ping and to the first answer; what it says of some pictures."""
-        self.ask(self.side.health)
-        to_ping_s = time.monotonic() - self.started
-        answers, to_answer_s = [], 0.0
-        for number in range(NUM_COMPARED):
-            body = (pictures / f"{number:02d}.{self.side.form}").read_bytes()
-            told = json.loads(self.ask(self.side.path, body))
-            to_answer_s = to_answer_s or time.monotonic() - self.started
-            told = told["predictions"] if "predictions" in told else told
-            told = told[0] if isinstance(told, list) else told
-            answers.append(told["probability"] if isinstance(told, dict) else told)
-        return to_ping_s, to_answer_s, answers
-
-    def ask(self, path: str, body: bytes | None = None) -> bytes:
-        """The first answer of status 200."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{PORT}{path}", body, {"Content-Type": CONTENT_TYPES[self.side.form]}
-        )
-        while time.monotonic() - self.started < LIMIT_S and self.process.poll() is None:
-            with suppress(OSError), open_url(request, timeout=60) as response:
-                return bytes(response.read())
-            time.sleep(0.02)
-        raise SystemExit(f"no answer from {path}; {self.log} ends with:\n{self.log.read_text()[-2000:]}")
-
-    def measure(self, pictures: Path, clients: int, seconds: int) -> dict[str, float]:
-        """One load, after one to warm up."""
-        self.load(pictures, clients, min(seconds, 3))
-        self.settle()
-        before = self.cpu_s()
-        told = self.load(pictures, clients, seconds)
-        cpu_ms = 1000 * (self.cpu_s() - before) / max(told["answers"], 1)
-        told["rps"] = (told["answers"] - told["not_200"]) / told["seconds"]
-        return {name: told[name] for name in ("rps", "p50_ms", "p99_ms", "not_200", "no_answer")} | {"cpu_ms": cpu_ms}
-
-    def load(self, pictures: Path, clients: int, seconds: int) -> dict[str, float]:
-        command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", HERE / "serve_wrk.lua"]
-        command += [f"http://127.0.0.1:{PORT}", "--", pictures, self.side.form, CONTENT_TYPES[self.side.form]]
-        command += [self.side.path, str(NUM_PICTURES)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        return dict(json.loads(said.partition("JSON ")[2]))
-
-    def settle(self) -> None:
-        """Until nothing is computed any more for clients that have left."""
-        ends, last = time.monotonic() + 30, self.cpu_s()
-        while time.monotonic() < ends:
-            time.sleep(0.5)
-            if (now := self.cpu_s()) - last < 0.05:
-                return
-            last = now
-
-    def cpu_s(self) -> float:
-        """CPU seconds that all its processes have taken."""
-        ticks = 0
-        for pid in self.tree():
-            with suppress(OSError):  # it has just ended
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def tree(self) -> list[int]:
-        """Itself and all below it."""
-        found = [self.process.pid]
-        for pid in found:  # grows as it is read
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                with suppress(OSError):
-                    found += map(int, children.read_text().split())
-        return found
-
-
-def pss_mb(pid: int) -> float:
-    """A process's memory, what it shares with others divided among them."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Pss:"))) / 1e6
 
 
 def ratios(
@@ -266,7 +181,8 @@ def over_rounds(measured: list[Any]) -> Any:
 
 
 def shown(name: str, told: dict[str, Any]) -> dict[str, Any]:
-    print(f"{name} {json.dumps(over_rounds([told]))}", file=sys.stderr, flush=True)
+    words = json.dumps(told)
+    print(name, re.sub(r"(\d\.\d\d)\d+", r"\1", words), file=sys.stderr, flush=True)
     return told
 
 

@@ -1,4 +1,7 @@
-"""BentoML: a worker a core with one thread each, its adaptive batching up to 8; pictures as a form's files."""
+"""BentoML: a worker a core with one thread each; pictures as a form's files.
+
+With its adaptive batching or without: on a CPU a batch saves little, and waits.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 import bentoml
 import torch
 from PIL.Image import Image
-from serve_model import CORES, load_model, predict, to_tensor
+from serve_model import BATCH, CORES, load_model, predict, to_tensor
 
 
 @bentoml.service(workers=CORES, traffic={"timeout": 120})
@@ -16,7 +19,7 @@ class Classifier:
         torch.set_num_threads(1)
         self.model = load_model()
 
-    @bentoml.api(route="/invocations", batchable=True, max_batch_size=8)
+    @bentoml.api(route="/invocations", batchable=BATCH > 1, max_batch_size=max(BATCH, 2))
     def invocations(self, pictures: list[Image]) -> list[float]:
         return predict(self.model, [to_tensor(picture.convert("RGB")) for picture in pictures])
 

@@ -19,7 +19,7 @@ from torchvision import transforms
 NAME, SIDE_PX = os.environ["BENCH_NETWORK"], int(os.environ["BENCH_SIDE_PX"])
 WEIGHTS = Path(os.environ["BENCH_WEIGHTS"])
 MEAN, STD = ([float(value) for value in os.environ[name].split()] for name in ("BENCH_MEAN", "BENCH_STD"))
-CORES = int(os.environ["BENCH_CORES"])
+CORES, BATCH = int(os.environ["BENCH_CORES"]), int(os.environ["BENCH_BATCH"])  # the most pictures at once
 
 to_tensor = transforms.Compose(
     [

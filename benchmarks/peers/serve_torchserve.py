@@ -1,4 +1,4 @@
-"""TorchServe: a worker a core with one thread each, batches of up to 8 within 5 ms. Needs Java.
+"""TorchServe: a worker a core with one thread each, batches that wait 5 ms. Needs Java.
 
 Started by itself it packs itself as the handler of an archive, and becomes TorchServe; the archive of a few kilobytes
 is made in a moment, since the weights are read from where they lie.
@@ -12,9 +12,7 @@ import socket
 import sys
 from pathlib import Path
 
-import yaml
-
-CORES = int(os.environ["BENCH_CORES"])
+CORES, BATCH = int(os.environ["BENCH_CORES"]), int(os.environ["BENCH_BATCH"])
 
 
 class Handler:
@@ -39,8 +37,8 @@ def main(port: int, folder: Path) -> None:
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    settings = {"minWorkers": CORES, "maxWorkers": CORES, "batchSize": 8, "maxBatchDelay": 5, "responseTimeout": 120}
-    (folder / "model-config.yaml").write_text(yaml.safe_dump(settings))
+    settings = {"minWorkers": CORES, "maxWorkers": CORES, "batchSize": BATCH, "maxBatchDelay": 5}
+    (folder / "model-config.yaml").write_text("\n".join(f"{name}: {value}" for name, value in settings.items()))
     sys.argv = [
         "torch-model-archiver", "--model-name", "classifier", "--version", "1.0", "--handler", __file__,
         "--config-file", str(folder / "model-config.yaml"), "--export-path", str(folder),

@@ -50,7 +50,12 @@ class Browser:
     def wait_for(self, selector: str, text: str = "") -> None:
         """Returns when an element is there and holds the text."""
         script = f"return document.querySelector({selector!r})?.textContent ?? null"
-        wait_until(lambda: text in (self.run(script) or "\0"), f"'{text}' did not come in {selector}", lambda: "")
+
+        def is_there() -> bool:
+            found = self.run(script)
+            return found is not None and text in found
+
+        wait_until(is_there, f"'{text}' did not come in {selector}", lambda: "")
 
     def complaints(self) -> list[str]:
         """What the page's console holds since it was last asked: errors, and what the content policy forbade."""

@@ -406,6 +406,15 @@ def test_sigterm_lets_a_request_in_flight_have_its_answer(baseline, picture, tmp
         stopping.process.kill()
 
 
+def test_sigterm_does_not_wait_for_connections_on_which_nothing_was_asked(baseline, tmp_path):
+    stopping = Server.start(baseline.root, tmp_path / "log").wait_until_ready()
+    with socket.create_connection(("127.0.0.1", stopping.port), timeout=30):
+        time.sleep(0.5)  # accepted by now
+        started = time.monotonic()
+        assert stopping.stop() == 0
+        assert time.monotonic() - started < 15  # gunicorn's own waits out its 25 s
+
+
 def test_a_folder_without_a_usable_artifact_ends_the_server_with_one_clear_line(trained_root, tmp_path):
     roots = {name: tmp_path / name for name in ("empty", "foreign", "damaged")}
     for name, root in roots.items():

@@ -109,6 +109,13 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             close_graceful(connection.sock)
         return is_kept
 
+    def murder_pending(self) -> None:
+        """As gunicorn's; a worker that stops does not wait for connections on which nothing was asked."""
+        if not self.alive:
+            for connection in self.pending_conns:
+                connection.timeout = 0
+        super().murder_pending()
+
     def _keepalive_after(self, connection: TConn, keepalive: bool) -> bool:
         """As gunicorn's, which gives up on a body that nobody read after 64 KiB, and closes a connection of which the
         answer has said that it stays: a client that is refused at once would lose its next request.
