@@ -8,8 +8,9 @@ bin := .venv/bin
 demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
 
+# Without a restart: after one xdist waits for tests that nobody runs, and the loss of a worker is a failure as it is.
 test: .venv/.dev
-	$(bin)/pytest -n 2 --dist loadfile tests/unit tests/golden tests/contract tests/real tests/gpu
+	$(bin)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/unit tests/golden tests/contract tests/real tests/gpu
 	$(bin)/pytest tests/container
 
 lint: .venv/.dev

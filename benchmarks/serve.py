@@ -35,6 +35,7 @@ HERE = Path(__file__).parent
 BUILD = PROJECT / "build" / "serve_bench"
 CORES = len(os.sched_getaffinity(0))
 TOLERANCE = 2e-2  # between answers: decoders and resizing differ
+LEAST_RANGE = 5 * TOLERANCE  # of the answers to several pictures, without which agreeing shows nothing
 PACKAGES = ["Flask", "gunicorn", "litserve", "bentoml", "torchserve", "openvino"]
 
 
@@ -85,6 +86,8 @@ def main() -> None:
                 differ = max(abs(a - b) for a, b in zip(answers[0], answer, strict=True))
                 if differ > TOLERANCE:
                     raise SystemExit(f"{name} does not answer as {args.sides[0]}: {answer}, {answers[0]}")
+                if max(answer) - min(answer) < LEAST_RANGE:
+                    raise SystemExit(f"all pictures are answered alike, so sides cannot be compared: {answer}")
                 run: dict[str, Any] = {"s_to_ping": to_ping_s, "s_to_answer": to_answer_s}
                 for clients in args.clients:
                     run[f"{clients} clients"] = server.measure(pictures, clients, args.seconds)

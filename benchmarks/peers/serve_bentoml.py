@@ -1,7 +1,4 @@
-"""BentoML: a worker a core with one thread each; pictures as a form's files.
-
-With its adaptive batching or without: on a CPU a batch saves little, and waits.
-"""
+"""BentoML: a worker a core with one thread each; pictures as a form's files. With its adaptive batching or without."""
 
 from __future__ import annotations
 

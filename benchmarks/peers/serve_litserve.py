@@ -1,6 +1,6 @@
 """LitServe: a worker a core with one thread each; pictures in base64, as in its guide to fast servers.
 
-With batches that wait 5 ms or without: while it may wait, its workers ask the queue in a loop, which takes cores.
+With batches or without. With them its idle workers ask the queue in a loop: 0.4 cores at a wait of 5 ms, 1.0 at none.
 """
 
 from __future__ import annotations

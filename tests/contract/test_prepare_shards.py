@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -159,29 +160,46 @@ def test_a_shard_that_was_cut_off_is_written_again(channel, shards, tmp_path):
     assert digests(tmp_path / "out") == digests(shards)
 
 
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+settings = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+cluster = Cluster(initialize_head=True, head_node_args={**settings, "include_dashboard": False})
+cluster.add_node(**settings)
+print("address", cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
 @pytest.fixture
 def ray_cluster() -> Iterator[str]:
-    """A real cluster of two nodes on this machine, a core each."""
-    from ray.cluster_utils import Cluster
+    """A real cluster of two nodes on this machine, a core each.
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    settings = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**settings, "include_dashboard": False})
-    try:
-        cluster.add_node(**settings)
-        yield cluster.address
-    finally:
-        cluster.shutdown()
+    In a process of its own: Ray takes over SIGTERM, and ends a process whose cluster is gone.
+    """
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as cluster:
+        assert cluster.stdout is not None
+        address = next((line.split()[1] for line in cluster.stdout if line.startswith("address ")), None)
+        assert address is not None, "the cluster did not start"
+        try:
+            yield address
+        finally:
+            cluster.communicate(timeout=60)
+    assert cluster.returncode == 0
 
 
-@pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_a_ray_cluster_of_two_nodes_writes_the_same_bytes(channel, shards, tmp_path, ray_cluster):
     done = prepare(channel, tmp_path / "out", "--engine", "ray", RAY_ADDRESS=ray_cluster, RAY_USAGE_STATS_ENABLED="0")
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "out") == digests(shards)
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_an_error_on_a_ray_node_is_told_as_it_is(channel, tmp_path, ray_cluster):
     broken = copy_with_a_broken_picture(channel, tmp_path)
     done = prepare(broken, tmp_path / "out", "--engine", "ray", RAY_ADDRESS=ray_cluster, RAY_USAGE_STATS_ENABLED="0")

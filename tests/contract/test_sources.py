@@ -99,7 +99,11 @@ def test_a_source_survives_a_fork(written):
     expected = source.read(7)
     child = os.fork()
     if child == 0:
-        os._exit(0 if (source.read(7) == expected).all() else 1)
+        status = 2
+        try:
+            status = 0 if (source.read(7) == expected).all() else 1
+        finally:
+            os._exit(status)  # whatever happened: it must not go on as a second pytest
     assert os.waitpid(child, 0)[1] == 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,7 @@ def test_a_graph_answers_as_the_networks_do(name):
         4: create_network(name, model_args, PREPROCESS, **{**options, "num_metadata": 0}).eval(),  # knows no metadata
     }
     xml, weights = export.to_openvino(networks, {0: 5, 4: 0}, 64)
-    [lane] = graph.compile_graph(xml, weights, [0, 4], YES_NO, precision="fp32", num_cores=2)
+    [lane] = graph.compile_graph(xml, weights, [0, 4], YES_NO, precision="fp32", num_cores=1)
     features_FM = [np.linspace(-1, 1, 5, dtype=np.float32), np.zeros(0, np.float32)]
     batch = [Prepared(picture, features_FM, num_views) for num_views, picture in enumerate(pictures(4, 64), start=1)]
     expected_NFK = TorchLane(list(networks.values()), YES_NO, torch.device("cpu"))(batch)
@@ -85,12 +87,38 @@ def test_the_graph_in_bf16_is_within_its_tolerance(trained_root):
     assert 0 < np.abs(answers - expected).max() < graph.TOLERANCE["bf16"]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("num_cores", [1, 2, 9])
-def test_any_number_of_cores_gives_the_same_answers(trained_root, num_cores):
-    predictor = by_graph(trained_root / "model", num_cores=num_cores)
-    assert len(predictor.lanes) == max(num_cores // graph.CORES_PER_LANE, 1)
-    expected = by_graph(trained_root / "model").predict(pictures(9), [{}] * 9)
-    np.testing.assert_allclose(predictor.predict(pictures(9), [{}] * 9), expected, atol=1e-6)
+def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores(trained_root, num_cores, precision):
+    if precision == "bf16" and not graph.has_bf16():
+        pytest.skip("this CPU does not compute in bf16")
+    predictor = by_graph(trained_root / "model", num_cores=num_cores, precision=precision)
+    assert len(predictor.lanes) == num_cores
+    together = predictor.predict(pictures(9), [{}] * 9)
+    alone = np.concatenate([predictor.predict([picture], [{}]) for picture in pictures(9)])
+    expected = by_graph(trained_root / "model", precision=precision).predict(pictures(9), [{}] * 9)
+    np.testing.assert_allclose(together, expected, atol=1e-5)
+    np.testing.assert_allclose(alone, expected, atol=1e-5)
+
+
+LET_GO = """
+import gc, os, signal, sys, threading
+from pathlib import Path
+from lesion.algorithms.classify.load import load
+
+held = [load(Path(sys.argv[1]), device="cpu", num_cores=2)]
+thread = threading.Thread(target=lambda: (held.clear(), gc.collect()))
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_heard_after_a_graph_was_let_go_by_another_thread(trained_root):
+    """OpenVINO's plugin lends the thread that loads it a stack for signals, and takes it back where it is unloaded."""
+    ended = subprocess.run([sys.executable, "-c", LET_GO, str(trained_root / "model")], check=False)
+    assert ended.returncode == 7
 
 
 def test_a_damaged_graph_is_refused_by_name(trained_root, tmp_path):

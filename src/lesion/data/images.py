@@ -40,7 +40,8 @@ def decode(content: bytes, *, name: object = "picture", max_pixels: int | None =
             if image.width * image.height > max_pixels:
                 raise _unreadable(name, f"{image.width}×{image.height} px is more than {max_pixels:,} pixels")
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
     # Pillow's plugins raise many kinds on broken files; UserError is not among them.
     except (
         OSError,
@@ -94,7 +95,8 @@ def _to_rgb(image: Image.Image) -> Pixels:
         image = Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear)
     if (profile := image.info.get("icc_profile")) and (to_srgb := _transform(profile, image.mode)):
         image = ImageCms.applyTransform(image, to_srgb) or image
-    return np.array(image.convert("RGB"))  # a copy: writable, and independent of the file's buffer
+    image = image if image.mode == "RGB" else image.convert("RGB")  # which would copy
+    return np.array(image)  # a copy: writable, and independent of the file's buffer
 
 
 @lru_cache(maxsize=16)  # pictures of one camera share their profile

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,16 +28,23 @@ Precision = Literal["fp32", "bf16"]
 # graph is not kept. What bf16 moves is its rounding, to three digits, of every layer.
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.03}
 HINT: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
-# A picture is computed by this many cores, and as many pictures side by side as that allows. More cores a picture
-# answer a lone client sooner, fewer waste less.
-CORES_PER_LANE = 4
+
+
+@cache
+def core() -> openvino.Core:
+    """OpenVINO in this process, never let go.
+
+    Its CPU plugin gives the thread that loads it a stack for signals. Were it unloaded by another thread, that stack
+    would be gone and in use: the next signal, as SIGTERM, would crash the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 numbers itself."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def pick_precision(wanted: Literal["auto", "fp32", "bf16"], graph: GraphRecord) -> Precision:
@@ -69,41 +79,71 @@ def compile_graph(
     precision: Precision,
     num_cores: int,
 ) -> list[GraphLane]:
-    """The graph of these folds as lanes that share its weights and, between them, the cores.
+    """The graph of these folds as lanes that share its weights and the cores.
 
     A picture is computed alone, so that its answer cannot depend on its neighbours; a batch would cost as much, and
-    more memory (docs/decisions/0017).
+    more memory (docs/decisions/0017). A lane a core wastes least where many ask; that core alone would make a lone
+    picture wait, so the graph is compiled a second time, for all cores together.
     """
     import openvino
 
-    core = openvino.Core()
-    model = core.read_model(graph, weights)
+    model = core().read_model(graph, weights)
     wanted = [result for result in model.get_results() if result.get_friendly_name() in {f"fold_{f}" for f in folds}]
     inputs = {"image", *(f"metadata_{fold}" for fold in folds)}
     parameters = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() in inputs]
-    num_lanes = max(num_cores // CORES_PER_LANE, 1)
-    compiled = core.compile_model(
-        openvino.Model(wanted, parameters),  # what no wanted fold needs falls away
-        "CPU",
-        {
+    model = openvino.Model(wanted, parameters)  # what no wanted fold needs falls away
+
+    def compiled(num_lanes: int) -> openvino.CompiledModel:
+        settings = {
             "INFERENCE_PRECISION_HINT": HINT[precision],
             "NUM_STREAMS": str(num_lanes),
             "INFERENCE_NUM_THREADS": num_cores,
             "ENABLE_CPU_PINNING": False,  # the cores are shared with those that decode, and with other containers
-        },
-    )
-    return [GraphLane(compiled, folds, target) for _ in range(num_lanes)]
+        }
+        return core().compile_model(model, "CPU", settings)
+
+    a_lane_a_core = compiled(num_cores)
+    all_cores = (a_lane_a_core if num_cores == 1 else compiled(1)).create_infer_request()
+    company = Company()
+    return [GraphLane(a_lane_a_core, all_cores, company, folds, target) for _ in range(num_cores)]
+
+
+class Company:
+    """Who else computes."""
+
+    def __init__(self) -> None:
+        self._num_computing = 0
+        self._changing = threading.Lock()
+
+    @contextmanager
+    def joined(self) -> Iterator[bool]:
+        """While a picture is computed; whether it was the only one when it began."""
+        with self._changing:
+            self._num_computing += 1
+            is_alone = self._num_computing == 1
+        try:
+            yield is_alone
+        finally:
+            with self._changing:
+                self._num_computing -= 1
 
 
 class GraphLane:
-    """A share of the CPU's cores. A batch is computed picture by picture, view by view."""
+    """A core of its own, and while no other lane computes all of them. A batch is computed picture by picture."""
 
-    def __init__(self, compiled: openvino.CompiledModel, folds: Sequence[int], target: Target) -> None:
+    def __init__(
+        self,
+        compiled: openvino.CompiledModel,
+        all_cores: openvino.InferRequest,
+        company: Company,
+        folds: Sequence[int],
+        target: Target,
+    ) -> None:
+        self._own_core, self._all_cores, self._company = compiled.create_infer_request(), all_cores, company
         self._target = target
-        self._request = compiled.create_infer_request()
         has_metadata = {name for port in compiled.inputs for name in port.names}
         self._metadata = [(f, f"metadata_{fold}") for f, fold in enumerate(folds) if f"metadata_{fold}" in has_metadata]
-        self._logits = [compiled.output(f"logits_{fold}") for fold in folds]
+        self._logits = [f"logits_{fold}" for fold in folds]
 
     def __call__(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
         """Each fold's probabilities [N, F, K], averaged over the views."""
@@ -112,7 +152,9 @@ class GraphLane:
     def _logits_VFK(self, picture: Prepared) -> NDArray[np.float32]:
         metadata = {name: picture.features_FM[f][None] for f, name in self._metadata}
         logits_VFK = []
-        for square_HWC in views(picture.pixels_HWC, picture.num_views):
-            answer = self._request.infer({"image": square_HWC[None], **metadata}, share_inputs=True)
-            logits_VFK.append(np.concatenate([answer[port] for port in self._logits]))
+        with self._company.joined() as is_alone:
+            request = self._all_cores if is_alone else self._own_core
+            for square_HWC in views(picture.pixels_HWC, picture.num_views):
+                answer = request.infer({"image": square_HWC[None], **metadata}, share_inputs=True)
+                logits_VFK.append(np.concatenate([answer[name] for name in self._logits]))
         return np.stack(logits_VFK)
