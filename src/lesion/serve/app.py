@@ -68,6 +68,7 @@ def create_app(
     add_pages(app, predictor, meter if has_metrics else None, has_page=has_page)
     places = threading.BoundedSemaphore(limits.max_requests)
     manifest = predictor.manifest
+    version = manifest.version  # a digest, computed once
 
     @contextmanager
     def a_place() -> Iterator[None]:
@@ -98,7 +99,7 @@ def create_app(
             ]
             if not question.is_many and isinstance(answers[0], UserError):
                 raise answers[0]
-            about = About(manifest.version, predictor.folds, g.request_id)
+            about = About(version, predictor.folds, g.request_id)
             content = encode(answers, question, manifest, options, about, media_type=media_type)
             return Response(content, content_type=media_type)
 
