@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 # A network of timm's own tests: 0.3 million weights, every part of a real one.
 TINY: dict[str, object] = {
@@ -106,3 +109,24 @@ def run_job(root: Path) -> None:
 
     job = read_job(root)
     train(job, ClassifyConfig.parse(job.hyperparameters))
+
+
+def dicom_file(**elements: str) -> bytes:
+    """A grey secondary capture, with what its header says of the patient by keyword."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    dataset.Rows = dataset.Columns = 4
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelData = 8, 8, 7, bytes(range(16))
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(file := io.BytesIO(), enforce_file_format=True)
+    return file.getvalue()
+
+
+def with_broken_header(content: bytes) -> bytes:
+    """A DICOM file whose patient's age is of no type that there is. Its pixels can still be read."""
+    return content.replace(b"\x10\0\x10\x10AS", b"\x10\0\x10\x10A\xff")

@@ -1,8 +1,9 @@
 """Runs in the SDK 2's own environment: the SDK as its users call it, in local mode, without lesion_jobs.
 
-Leaves model.tar.gz, and in answers.json what endpoint and batch transform said of each picture.
+Leaves model.tar.gz, and in answers.json what endpoint and batch transform said of each picture; the endpoint is of the
+image that only serves.
 
-    python sdk2_local.py IMAGE TRAINING_FOLDER PICTURES_FOLDER OUTPUT_FOLDER
+    python sdk2_local.py IMAGE SERVING_IMAGE TRAINING_FOLDER PICTURES_FOLDER OUTPUT_FOLDER
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sagemaker.local import LocalSession
 from sagemaker.serializers import IdentitySerializer
 
 
-def main(image: str, training: Path, pictures: Path, output: Path) -> None:
+def main(image: str, serving_image: str, training: Path, pictures: Path, output: Path) -> None:
     estimator = Estimator(
         image,
         "arn:aws:iam::000000000000:role/local",
@@ -30,7 +31,12 @@ def main(image: str, training: Path, pictures: Path, output: Path) -> None:
     )
     estimator.fit({"training": f"file://{training}"})
     predictor = estimator.deploy(
-        1, "local", serializer=IdentitySerializer("image/jpeg"), deserializer=JSONDeserializer(), wait=False
+        1,
+        "local",
+        image_uri=serving_image,
+        serializer=IdentitySerializer("image/jpeg"),
+        deserializer=JSONDeserializer(),
+        wait=False,
     )
     try:
         endpoint = {path.name: predictor.predict(path.read_bytes()) for path in sorted(pictures.iterdir())}
@@ -44,4 +50,4 @@ def main(image: str, training: Path, pictures: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(Path, sys.argv[2:]))
+    main(sys.argv[1], sys.argv[2], *map(Path, sys.argv[3:]))

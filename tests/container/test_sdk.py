@@ -93,8 +93,9 @@ def predicted_here(model: Path, pictures: Path) -> dict[str, float]:
     return dict(zip(rows["image_name"], rows["probability"], strict=True))
 
 
-def test_sdk_2_trains_deploys_asks_and_transforms_photographs(local_mode, image, photographs, output):
-    local_mode("sdk2", "sdk2_local.py", image, *photographs, output, **ACCOUNT)
+def test_sdk_2_trains_deploys_asks_and_transforms_photographs(local_mode, image, serve_cpu_image, photographs, output):
+    """The batch is answered by the whole image, the endpoint by the one that only serves."""
+    local_mode("sdk2", "sdk2_local.py", image, serve_cpu_image, *photographs, output, **ACCOUNT)
     answers = json.loads((output / "answers.json").read_text())
     asked = {name: answer["predictions"][0]["probability"] for name, answer in answers["endpoint"].items()}
     assert asked == pytest.approx(predicted_here(output / "model.tar.gz", photographs[1]), abs=1e-4)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from jobs import Trained
 
+from factories import dicom_file, with_broken_header
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.errors import UserError
 from processes import lesion
@@ -52,6 +53,17 @@ def test_the_command_writes_every_row_and_ends_with_2_where_a_picture_could_not_
     assert rows.loc[~is_bad, "error"].eq("").all()
     np.testing.assert_allclose(probabilities(rows[~is_bad]), probabilities(whole[~is_bad]), atol=1e-6)
     assert rows.loc[~is_bad, "label"].tolist() == whole.loc[~is_bad, "label"].tolist()
+
+
+def test_a_dicom_file_whose_header_cannot_be_read_is_not_answered_without_it(trained_root, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    whole = dicom_file(PatientAge="045Y")
+    (folder / "a.dcm").write_bytes(whole)
+    (folder / "b.dcm").write_bytes(with_broken_header(whole))
+    num_failed, rows = predict(folder, trained_root, tmp_path / "out.csv")
+    assert num_failed == 1 and rows["error"].eq("").tolist() == [True, False]
+    assert "b.dcm" in rows["error"][1] and "header" in rows["error"][1] and rows["probability"][1] == ""
 
 
 @pytest.mark.parametrize("fold", [0, 1, 2])

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from werkzeug.test import EnvironBuilder
 
+from factories import dicom_file, with_broken_header
 from lesion.data.metadata import ColumnEncoder
 from lesion.errors import UserError
 from lesion.serve.requests import CONTENT_TYPES, Question, Record, decode
@@ -81,22 +80,6 @@ def test_a_bare_file_is_one_picture_without_metadata(content_type):
     assert record == Record(PICTURE, {}, "request body")
 
 
-def dicom_file(**elements: str) -> bytes:
-    """A grey secondary capture, with what its header says of the patient by keyword."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
-    dataset.Rows = dataset.Columns = 4
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelData = 8, 8, 7, bytes(range(16))
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
-    dataset.save_as(file := io.BytesIO(), enforce_file_format=True)
-    return file.getvalue()
-
-
 def test_what_a_dicom_header_says_is_overridden_by_what_came_with_it():
     content = dicom_file(PatientAge="045Y", PatientSex="F")
     [alone] = ask(content, "application/dicom").records
@@ -107,7 +90,7 @@ def test_what_a_dicom_header_says_is_overridden_by_what_came_with_it():
 
 
 def test_a_dicom_header_that_cannot_be_read_is_refused_though_its_pixels_can():
-    content = dicom_file(PatientAge="045Y").replace(b"\x10\0\x10\x10AS", b"\x10\0\x10\x10A\xff")  # no such type
+    content = with_broken_header(dicom_file(PatientAge="045Y"))
     [record] = ask(content, "application/dicom").records
     assert record.pixels(max_pixels=16).shape == (4, 4, 3)
     with pytest.raises(UserError, match="header") as refusal:

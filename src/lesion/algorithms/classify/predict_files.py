@@ -67,21 +67,31 @@ def predict_files(
 
 
 class _Files:
-    """Pictures by path, for a folder without a table."""
+    """Pictures by path, for a folder without a table: what their own headers say is their metadata."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
+        self._headers = [_header(path) for path in paths]
+
+    def rows(self) -> list[Row]:
+        return [{} if isinstance(header, UserError) else header for header in self._headers]
 
     def read(self, index: int) -> images.Pixels:
+        """Raises UserError for a picture that cannot be read, or whose header cannot: it may say what counts."""
+        header = self._headers[index]
+        if isinstance(header, UserError):
+            raise header
         return images.read(self._paths[index])
 
 
-def _header(path: Path) -> Row:
-    """A file's own metadata; none where it cannot be read, which is told when the picture is."""
-    try:
-        return images.header(path.read_bytes()) if path.suffix.lower() in dicom.SUFFIXES else {}
-    except (OSError, ValueError):
+def _header(path: Path) -> Row | UserError:
+    if path.suffix.lower() not in dicom.SUFFIXES:
         return {}
+    try:
+        return images.header(path.read_bytes())
+    except (OSError, ValueError) as error:
+        what = f"the DICOM file's header cannot be read: {error}"
+        return UserError(what, where=path, do="Replace it with a whole file.", kind="unreadable_image")
 
 
 def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Readable]:
@@ -92,7 +102,8 @@ def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Rea
             raise UserError(
                 "no pictures in this folder", where=path, do=f"Looked for {', '.join(sorted(images.SUFFIXES))}."
             )
-        return [found.relative_to(path).as_posix() for found in paths], list(map(_header, paths)), _Files(paths)
+        files = _Files(paths)
+        return [found.relative_to(path).as_posix() for found in paths], files.rows(), files
     header = read_csv(path).columns
     columns = Columns(
         image=manifest.image_column if manifest.image_column in header else None,
