@@ -31,6 +31,7 @@ EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30)
 CURVES: dict[str, tuple[str, int]] = {
     "frozen features, 224 px": ("frozen", 224),
     "frozen features, 224 px, bf16": ("frozen_bf16", 224),
+    "plain loop, 128 px": ("timm", 128),
     "plain loop, 128 px, bf16": ("timm_bf16", 128),
     "plain loop, 224 px, bf16": ("timm_bf16", 224),
     "fastai fine_tune, 128 px": ("fastai", 128),

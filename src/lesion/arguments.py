@@ -1,0 +1,223 @@
+"""Arguments: what can be said on the command line. What is then done is in cli.py."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lesion import sagemaker
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the whole command line: `command` names what is to be done, the rest is what it needs."""
+    whole = argparse.ArgumentParser(prog="lesion", description="Train and serve classifiers of medical pictures.")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary, epilog=f"example: {example}")
+        added.set_defaults(command=name)
+        return added
+
+    train = command("train", "Train on the channels and write the model.", "lesion train --root local_test/test_dir")
+    _add_root(train)
+    train.add_argument("--no-progress", action="store_true", help="no progress bar, as in the container")
+
+    process = commands.add_parser("train-process")  # what `train` starts; not for people
+    process.set_defaults(command="train-process")
+    _add_root(process)
+    process.add_argument("--progress", action="store_true")
+    process.add_argument("--process", type=int, default=0)
+    process.add_argument("--processes", type=int, default=1)
+    process.add_argument("--shared", type=Path, required=True)
+
+    serve = command("serve", "Answer /ping and /invocations from the model.", "lesion serve --root build/demo")
+    _add_root(serve)
+    serve.add_argument("--no-page", dest="page", action="store_false", help="no page at / to try a picture by hand")
+    serve.add_argument("--port", type=int, help="port to listen on (default: SAGEMAKER_BIND_TO_PORT, or 8080)")
+    _add_model_options(serve)
+
+    predict = command(
+        "predict",
+        "Predict a CSV or a folder of pictures into a CSV.",
+        "lesion predict test.csv --model model --output out.csv",
+    )
+    predict.add_argument(
+        "input", type=Path, help="a CSV whose pictures lie beside it as in training, or a folder of pictures"
+    )
+    predict.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
+    predict.add_argument("--output", type=Path, required=True, help="the CSV to write")
+    predict.add_argument("--no-progress", action="store_true", help="no progress bar")
+    _add_model_options(predict)
+
+    check = command(
+        "check",
+        "Say what is wrong with a data set before anything is trained.",
+        "lesion check data --set group_column=lesion_id --output build/check",
+    )
+    check.add_argument("data", type=Path, help="a training channel's folder, or a whole job as `train --root` takes it")
+    check.add_argument("--validation", type=Path, help="a validation channel's folder")
+    check.add_argument("--test", type=Path, help="a test channel's folder")
+    check.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter of the training; may be repeated",
+    )
+    check.add_argument(
+        "--output", type=Path, default=Path("check"), help="where to write check.json and check.html (default: check)"
+    )
+    check.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+    describe = command("describe", "Print what can be set, or what can be scraped.", "lesion describe hyperparameters")
+    describe.add_argument(
+        "what",
+        choices=["hyperparameters", "recipes", "metrics"],
+        help="a Markdown table, or SageMaker's MetricDefinitions",
+    )
+
+    draw = command(
+        "sample-data",
+        "Draw a made-up dermoscopy data set to try things on.",
+        "lesion sample-data build/data",
+    )
+    draw.add_argument("directory", type=Path, help="where to write train.csv, train_jpg/, test.csv and test_jpg/")
+    draw.add_argument("--num-images", type=int, default=300, help="training pictures (default: %(default)s)")
+    draw.add_argument("--seed", type=int, default=0, help="same seed, same pictures (default: %(default)s)")
+
+    _add_export(commands)
+    summary = "Make a data set that `lesion train` takes."
+    prepare = commands.add_parser("prepare", help=summary, description=summary)
+    kinds = prepare.add_subparsers(required=True, metavar="WHAT")
+    _add_tiles(kinds)
+    _add_shards(kinds)
+    return whole
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    summary = "Write a model in a format that other programs read."
+    export = commands.add_parser("export", help=summary, description=summary)
+    formats = export.add_subparsers(required=True, metavar="FORMAT")
+    onnx = formats.add_parser(
+        "onnx",
+        help="Write the networks as one ONNX model.",
+        description="Write the networks as one ONNX model: RGB squares (and encoded metadata) to mean probabilities.",
+        epilog="example: lesion export onnx --model model --output model.onnx",
+    )
+    onnx.set_defaults(command="export onnx")
+    onnx.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
+    onnx.add_argument("--output", type=Path, required=True, help="the file to write")
+    onnx.add_argument("--fold", type=int, help="one fold's network instead of the mean of all")
+
+
+def _add_tiles(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tiles = kinds.add_parser(
+        "tiles",
+        help="Cut slides into tiles.",
+        description="Cut whole slides and large pictures into tiles, with train.csv beside them.",
+        epilog="example: lesion prepare tiles slides --output build/tiles --labels slides.csv",
+    )
+    tiles.set_defaults(command="prepare tiles")
+    tiles.add_argument("input", type=Path, help="a slide or picture, or a folder of them")
+    tiles.add_argument("--output", type=Path, required=True, help="a new folder, or one of the same command to finish")
+    tiles.add_argument("--size", type=int, default=256, help="a tile's side in pixels (default: %(default)s)")
+    resolution = tiles.add_mutually_exclusive_group()
+    resolution.add_argument(
+        "--magnification", type=float, help="of the tiles (default: 20, and --level-0 where no slide states its own)"
+    )
+    resolution.add_argument("--mpp", type=float, help="of the tiles, in µm a pixel: 0.5 is 20×")
+    resolution.add_argument("--level-0", action="store_true", help="cut the pixels as they are, whatever they measure")
+    tiles.add_argument(
+        "--overlap", type=int, default=0, help="of neighbours, in pixels of the tile (default: %(default)s)"
+    )
+    tiles.add_argument(
+        "--min-tissue", type=float, default=0.5, help="the share of a tile that must be tissue (default: %(default)s)"
+    )
+    tiles.add_argument("--labels", type=Path, help="a CSV with file and target of each slide; other columns come along")
+    tiles.add_argument("--target-column", help="of --labels (default: target, or label)")
+    tiles.add_argument("--annotations", type=Path, help="a folder of GeoJSON (QuPath) or XML (ASAP), called as slides")
+    tiles.add_argument(
+        "--positive", action="append", default=[], help="a class of annotations; may be repeated (default: any)"
+    )
+    tiles.add_argument(
+        "--exclude", action="append", default=[], help="a class cut out of the positive ones; may be repeated"
+    )
+    tiles.add_argument(
+        "--label-from",
+        choices=["centre", "area"],
+        default="centre",
+        help="look for annotations in a tile's middle third or in all of it (default: %(default)s)",
+    )
+    tiles.add_argument(
+        "--min-overlap",
+        type=float,
+        default=0.5,
+        help="the share of that which makes a tile positive; 0: any pixel (default: %(default)s)",
+    )
+    tiles.add_argument("--format", choices=["jpg", "png"], default="jpg", help="of the tiles (default: %(default)s)")
+    tiles.add_argument("--workers", type=int, help="threads (default: one a core)")
+    tiles.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def _add_shards(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    shards = kinds.add_parser(
+        "shards",
+        help="Check and resize pictures into WebDataset shards.",
+        description="Check and resize the pictures of a data set into WebDataset shards, with a data card.",
+        epilog="example: lesion prepare shards data --output build/shards --size 512",
+    )
+    shards.set_defaults(command="prepare shards")
+    shards.add_argument("input", type=Path, help="a data set in any format that training takes")
+    shards.add_argument("--output", type=Path, required=True, help="a new folder, or one of the same command to finish")
+    shards.add_argument(
+        "--size", type=int, default=512, help="pixels of the shorter side; never enlarged (default: %(default)s)"
+    )
+    shards.add_argument("--quality", type=int, default=95, help="of JPEG (default: %(default)s)")
+    shards.add_argument("--rows", type=int, default=1000, help="pictures a shard (default: %(default)s)")
+    shards.add_argument("--seed", type=int, default=0, help="of the order of rows (default: %(default)s)")
+    shards.add_argument(
+        "--engine",
+        choices=["processes", "ray"],
+        default="processes",
+        help="who does it: this machine, or the Ray cluster of RAY_ADDRESS (default: %(default)s)",
+    )
+    shards.add_argument("--workers", type=int, help="processes (default: one a core)")
+    shards.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter that names columns, the source or on_bad_image; may be repeated",
+    )
+    shards.add_argument("--no-progress", action="store_true", help="no progress bar")
+    _add_root(shards)
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=sagemaker.ROOT,
+        help="the folder laid out as SageMaker lays out /opt/ml (default: %(default)s)",
+    )
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16"],
+        help="of the graph on a CPU (default: auto, bf16 where the CPU has it and the graph was found to answer alike)",
+    )
+    parser.add_argument("--fold", type=int, help="ask one fold's network instead of the mean of all")
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")
+    return name, value
