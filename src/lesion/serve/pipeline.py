@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ class Pipeline:
 
     def answer(
         self,
-        records: Sequence[Record | UserError],
+        records: Iterable[Record | UserError],
         times: Times,
         *,
         num_views: int | None,

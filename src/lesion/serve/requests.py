@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ MAX_RECORDS = 100_000  # of one request: a bad one of two bytes costs hundreds
 MAX_FORM_FIELDS = 1000
 MAX_FORM_BYTES = 2**20  # of the fields that are not the picture
 
-Form = Literal["payload", "instances", "picture", "form", "lines", "csv", "array"]
+Form = Literal["payload", "instances", "picture", "form", "lines", "csv", "array", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,18 @@ class Record:
 
 @dataclass(frozen=True)
 class Question:
-    """What one request asks. An error stands where one record of many cannot be read."""
+    """What one request asks. An error stands where one record of many cannot be read.
 
-    records: Sequence[Record | UserError]
+    The records of a long body are read as they are asked for, once: together they would take its size again.
+    """
+
+    records: Iterable[Record | UserError]
     form: Form
 
     @property
     def is_many(self) -> bool:
         """Whether a bad record is answered in its place, and the others as if it were not there."""
-        return len(self.records) > 1 or self.form in {"instances", "lines", "csv"}
+        return self.form in {"instances", "lines", "csv", "arrays"}
 
 
 def decode(body: bytes, content_type: str, *, metadata_columns: Sequence[str]) -> Question:
@@ -111,7 +114,11 @@ def _json(body: bytes) -> Question:
         return Question([_instance(fields, "")], "payload")
     if not isinstance(instances, list) or not instances:
         raise bad_request("field 'instances' is not a list of pictures", 'Send {"instances": [{"image": …}, …]}.')
-    return Question(_each(instances, lambda value, number: _instance(value, f"instance {number}: ")), "instances")
+
+    def read(value: object, number: int) -> Record:
+        return _instance(value, f"instance {number}: ")
+
+    return Question(_each(instances, len(instances), read), "instances")
 
 
 def _lines(body: bytes) -> Question:
@@ -120,19 +127,21 @@ def _lines(body: bytes) -> Question:
     def read(line: bytes, number: int) -> Record:
         return _instance(json_value(line, f"line {number}"), f"line {number}: ")
 
-    return Question(_each(_split_lines(body), read), "lines")
+    return Question(_each(*_split_lines(body), read), "lines")
 
 
-def _csv(body: bytes, metadata_columns: Sequence[str]) -> list[Record | UserError]:
+def _csv(body: bytes, metadata_columns: Sequence[str]) -> Iterator[Record | UserError]:
     """A row on each line; the names of a header, which is one that holds `image`, are the columns'."""
     csv.field_size_limit(2**31 - 1)  # csv's own default, 128 KiB, is less than a picture
-    lines = _split_lines(body)
+    lines, num_lines = _split_lines(body)
     names, first = ["image", *metadata_columns], 1
-    if "image" in (header := [cell.strip() for cell in _cells(lines[0], 1, strict=False)]):
-        names, lines, first = header, lines[1:], 2
+    top = body[: body.find(b"\n") + 1 or None]
+    if "image" in (header := [cell.strip() for cell in _cells(top, 1, strict=False)]):
+        next(lines)
+        names, num_lines, first = header, num_lines - 1, 2
         if len(set(names)) < len(names):
             raise bad_request("the CSV's header names a column twice", "Name each column once.")
-        if not lines:
+        if not num_lines:
             raise bad_request("the CSV has a header and no rows", "Send a row for each picture.")
 
     def read(line: bytes, number: int) -> Record:
@@ -143,7 +152,7 @@ def _csv(body: bytes, metadata_columns: Sequence[str]) -> list[Record | UserErro
         content = base64_bytes(row.pop("image", ""), f"line {number}: column 'image'")
         return Record(content, row_of(row), f"line {number}")
 
-    return _each(lines, read, first=first)
+    return _each(lines, num_lines, read, first=first)
 
 
 def _cells(line: bytes, number: int, *, strict: bool = True) -> list[str]:
@@ -179,7 +188,7 @@ def _form(body: bytes, kind: str, parameters: Mapping[str, str]) -> Record:
 def _array(body: bytes) -> Question:
     """A NumPy file of one picture or many."""
     records = [Record(picture, {}, f"picture {number}") for number, picture in enumerate(pictures(body), start=1)]
-    return Question(records, "array")
+    return Question(records, "arrays" if len(records) > 1 else "array")
 
 
 DECODERS: dict[str, Callable[[bytes], Question]] = {
@@ -223,23 +232,29 @@ def _instance(value: object, place: str) -> Record:
     return Record(base64_bytes(encoded, name), row_of(metadata), name)
 
 
-def _split_lines(body: bytes) -> list[bytes]:
-    """The lines of a body, whose last may lack its end. A blank one among them stands for a record, a bad one."""
-    lines = body.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    if not any(line.strip() for line in lines):
+def _split_lines(body: bytes) -> tuple[Iterator[bytes], int]:
+    """The lines of a body, whose last may lack its end, and how many there are.
+
+    A blank one among them stands for a record, a bad one.
+    """
+    if not body or body.isspace():
         raise bad_request("the body is empty", "Send a record on each line.")
-    return lines
+    lines = (line.removesuffix(b"\n") for line in io.BytesIO(body))  # which does not copy the body
+    return lines, body.count(b"\n") + (not body.endswith(b"\n"))
 
 
-def _each(values: Sequence[Any], read: Callable[[Any, int], Record], *, first: int = 1) -> list[Record | UserError]:
-    if len(values) > MAX_RECORDS:
-        raise UserError(f"{len(values)} records in one request", do=f"Send at most {MAX_RECORDS}.", kind="too_large")
-    records: list[Record | UserError] = []
-    for number, value in enumerate(values, start=first):
-        try:
-            records.append(read(value, number))
-        except UserError as error:
-            records.append(copy.copy(error))  # without the traceback, which would keep every copy of the line
-    return records
+def _each(
+    values: Iterable[Any], num_values: int, read: Callable[[Any, int], Record], *, first: int = 1
+) -> Iterator[Record | UserError]:
+    if num_values > MAX_RECORDS:
+        raise UserError(f"{num_values} records in one request", do=f"Send at most {MAX_RECORDS}.", kind="too_large")
+
+    def records() -> Iterator[Record | UserError]:
+        for number, value in enumerate(values, start=first):
+            try:
+                record: Record | UserError = read(value, number)
+            except UserError as error:
+                record = copy.copy(error)  # without the traceback, which would keep every copy of the line
+            yield record
+
+    return records()

@@ -171,7 +171,7 @@ def test_an_array_that_is_not_what_it_claims_is_refused(name):
 def test_csv_has_a_record_for_each_line_good_or_bad(cells, end):
     lines = [f"{cell},male,30" for cell in cells]
     question = ask("\n".join(lines) + "\n" * end, "text/csv")
-    assert question.is_many and len(question.records) == len(lines)
+    assert question.is_many
     for cell, record in zip(cells, question.records, strict=True):
         assert isinstance(record, UserError) == (cell not in {TEXT, ""})  # an empty picture is found out when decoded
 
@@ -191,7 +191,6 @@ def test_json_lines_have_a_record_for_each_line_good_or_bad(lines):
         any(line.strip() for line in lines) and lines[-1]
     )  # the body is not blank; nothing after a last \\n is no line
     question = ask("\n".join(lines), "application/jsonlines")
-    assert len(question.records) == len(lines)
     for line, record in zip(lines, question.records, strict=True):
         assert isinstance(record, Record) == (TEXT in line)
 
@@ -208,7 +207,7 @@ def test_any_bytes_are_a_question_or_refused_in_words(body, content_type):
     except UserError as error:
         assert error.kind in {"bad_request", "content_type"}
     else:
-        assert question.records
+        assert list(question.records)
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs, too
@@ -229,7 +228,7 @@ def test_any_json_is_a_question_or_refused_in_words(value):
             assert error.kind == "bad_request"
             str(error).encode()  # can be answered and logged
         else:
-            assert question.records
+            assert list(question.records)
 
 
 @given(content_type=st.one_of(st.text(max_size=60), st.text(max_size=60).map("multipart/form-data; {}".format)))
@@ -296,7 +295,7 @@ def test_a_number_without_end_is_refused_by_the_column_that_it_is_for(age):
 
 
 def test_a_csvs_errors_count_the_lines_of_its_file():
-    bare, headed = (ask(f"{head}{TEXT}\n§\n", "text/csv").records[1] for head in ("", "image,sex\n"))
+    bare, headed = (list(ask(f"{head}{TEXT}\n§\n", "text/csv").records)[1] for head in ("", "image,sex\n"))
     assert "line 2" in str(bare) and "line 3" in str(headed)
 
 
@@ -316,7 +315,7 @@ def test_base64_with_anything_else_in_it_is_refused(text):
 def test_a_blank_line_is_a_record_but_for_the_end_of_the_last():
     for content_type, good in (("application/jsonlines", f'"{TEXT}"'), ("text/csv", TEXT)):
         for end, num_records in (("", 3), ("\n", 3), ("\n\n", 4), ("\n  ", 4)):
-            assert len(ask(f"{good}\n\n{good}{end}", content_type).records) == num_records
+            assert len(list(ask(f"{good}\n\n{good}{end}", content_type).records)) == num_records
 
 
 def test_an_error_among_many_does_not_keep_the_line_that_it_is_about():
