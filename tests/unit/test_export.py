@@ -56,7 +56,7 @@ def test_a_graph_answers_as_the_networks_do(name):
         4: create_network(name, model_args, PREPROCESS, **{**options, "num_metadata": 0}).eval(),  # knows no metadata
     }
     xml, weights = export.to_openvino(networks, {0: 5, 4: 0}, 64)
-    [lane] = graph.compile_graph(xml, weights, [0, 4], YES_NO, precision="fp32", num_cores=1)
+    [lane] = graph.compile_graph(xml, weights, [0, 4], YES_NO, precision="fp32", num_cores=1, in_background=False)
     features_FM = [np.linspace(-1, 1, 5, dtype=np.float32), np.zeros(0, np.float32)]
     batch = [Prepared(picture, features_FM, num_views) for num_views, picture in enumerate(pictures(4, 64), start=1)]
     expected_NFK = TorchLane(list(networks.values()), YES_NO, torch.device("cpu"))(batch)
@@ -92,11 +92,16 @@ def test_the_graph_in_bf16_is_within_its_tolerance(trained_root):
 def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores(trained_root, num_cores, precision):
     if precision == "bf16" and not graph.has_bf16():
         pytest.skip("this CPU does not compute in bf16")
-    predictor = by_graph(trained_root / "model", num_cores=num_cores, precision=precision)
-    assert len(predictor.lanes) == num_cores
+    model_dir, manifest = trained_root / "model", load_manifest(trained_root / "model")
+    assert manifest.graph is not None
+    folds = [record.fold for record in manifest.folds]
+    settings = {"precision": precision, "num_cores": num_cores, "in_background": False}
+    lanes = graph.load_graph(model_dir, manifest.graph, folds, manifest.question, **settings)
+    assert len(lanes) == num_cores
+    predictor = Ensemble(manifest, manifest.folds, lanes, max_batch=1, backend="")
     together = predictor.predict(pictures(9), [{}] * 9)
     alone = np.concatenate([predictor.predict([picture], [{}]) for picture in pictures(9)])
-    expected = by_graph(trained_root / "model", precision=precision).predict(pictures(9), [{}] * 9)
+    expected = by_graph(model_dir, precision=precision).predict(pictures(9), [{}] * 9)
     np.testing.assert_allclose(together, expected, atol=1e-5)
     np.testing.assert_allclose(alone, expected, atol=1e-5)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -62,12 +63,14 @@ def load_graph(
     *,
     precision: Precision,
     num_cores: int,
+    in_background: bool = True,
 ) -> list[GraphLane]:
-    """The artifact's graph of these folds, compiled for this CPU.
+    """The artifact's graph of these folds, compiled for this CPU, as by `compile_graph`.
 
     Raises UserError for files that are not the artifact's.
     """
-    return compile_graph(*graph_files(model_dir, graph), folds, target, precision=precision, num_cores=num_cores)
+    files = graph_files(model_dir, graph)
+    return compile_graph(*files, folds, target, precision=precision, num_cores=num_cores, in_background=in_background)
 
 
 def compile_graph(
@@ -78,12 +81,14 @@ def compile_graph(
     *,
     precision: Precision,
     num_cores: int,
+    in_background: bool,
 ) -> list[GraphLane]:
     """The graph of these folds as lanes that share its weights and the cores.
 
     A picture is computed alone, so that its answer cannot depend on its neighbours; a batch would cost as much, and
     more memory (docs/decisions/0017). A lane a core wastes least where many ask; that core alone would make a lone
-    picture wait, so the graph is compiled a second time, for all cores together.
+    picture wait, so the graph is compiled a second time, for all cores together: `in_background`, so that a server is
+    ready sooner, or before this returns.
     """
     import openvino
 
@@ -102,8 +107,13 @@ def compile_graph(
         }
         return core().compile_model(model, "CPU", settings)
 
+    def for_a_lone_picture() -> openvino.InferRequest:
+        return (a_lane_a_core if num_cores == 1 else compiled(1)).create_infer_request()
+
     a_lane_a_core = compiled(num_cores)
-    all_cores = (a_lane_a_core if num_cores == 1 else compiled(1)).create_infer_request()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
+    all_cores = pool.submit(for_a_lone_picture)
+    pool.shutdown(wait=not in_background)
     company = Company()
     return [GraphLane(a_lane_a_core, all_cores, company, folds, target) for _ in range(num_cores)]
 
@@ -134,7 +144,7 @@ class GraphLane:
     def __init__(
         self,
         compiled: openvino.CompiledModel,
-        all_cores: openvino.InferRequest,
+        all_cores: Future[openvino.InferRequest],
         company: Company,
         folds: Sequence[int],
         target: Target,
@@ -153,7 +163,7 @@ class GraphLane:
         metadata = {name: picture.features_FM[f][None] for f, name in self._metadata}
         logits_VFK = []
         with self._company.joined() as is_alone:
-            request = self._all_cores if is_alone else self._own_core
+            request = self._all_cores.result() if is_alone and self._all_cores.done() else self._own_core
             for square_HWC in views(picture.pixels_HWC, picture.num_views):
                 answer = request.infer({"image": square_HWC[None], **metadata}, share_inputs=True)
                 logits_VFK.append(np.concatenate([answer[name] for name in self._logits]))

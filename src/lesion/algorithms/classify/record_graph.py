@@ -66,7 +66,9 @@ def _try_graph(
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
     differences: dict[str, float] = {}
     for precision in precisions:
-        lanes = compile_graph(graph, weights, numbers, manifest.question, precision=precision, num_cores=num_cores)
+        lanes = compile_graph(
+            graph, weights, numbers, manifest.question, precision=precision, num_cores=num_cores, in_background=False
+        )
         answers_NFK = Ensemble(manifest, manifest.folds, lanes, max_batch=1, backend="").ask(pictures, metadata)
         differences[precision] = float(np.abs(answers_NFK - expected_NFK).max())
     if not differences["fp32"] <= TOLERANCE["fp32"]:
