@@ -87,8 +87,8 @@ def compile_graph(
 
     A picture is computed alone, so that its answer cannot depend on its neighbours; a batch would cost as much, and
     more memory (docs/decisions/0017). A lane a core wastes least where many ask; that core alone would make a lone
-    picture wait, so the graph is compiled a second time, for all cores together: `in_background`, so that a server is
-    ready sooner, or before this returns.
+    picture wait, so the graph is compiled a second time, for all cores together (in fp32): `in_background`, so that
+    a server is ready sooner, or before this returns.
     """
     import openvino
 
@@ -107,13 +107,13 @@ def compile_graph(
         }
         return core().compile_model(model, "CPU", settings)
 
-    def for_a_lone_picture() -> openvino.InferRequest:
-        return (a_lane_a_core if num_cores == 1 else compiled(1)).create_infer_request()
-
     a_lane_a_core = compiled(num_cores)
-    pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
-    all_cores = pool.submit(for_a_lone_picture)
-    pool.shutdown(wait=not in_background)
+    all_cores: Future[openvino.InferRequest] | None = None
+    # In bf16 another number of cores may round otherwise, and an answer would depend on who else asks.
+    if num_cores > 1 and precision == "fp32":
+        pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
+        all_cores = pool.submit(lambda: compiled(1).create_infer_request())
+        pool.shutdown(wait=not in_background)
     company = Company()
     return [GraphLane(a_lane_a_core, all_cores, company, folds, target) for _ in range(num_cores)]
 
@@ -139,12 +139,12 @@ class Company:
 
 
 class GraphLane:
-    """A core of its own, and while no other lane computes all of them. A batch is computed picture by picture."""
+    """A core of its own, and all of them while no other lane computes. A batch is computed picture by picture."""
 
     def __init__(
         self,
         compiled: openvino.CompiledModel,
-        all_cores: Future[openvino.InferRequest],
+        all_cores: Future[openvino.InferRequest] | None,
         company: Company,
         folds: Sequence[int],
         target: Target,
@@ -163,7 +163,9 @@ class GraphLane:
         metadata = {name: picture.features_FM[f][None] for f, name in self._metadata}
         logits_VFK = []
         with self._company.joined() as is_alone:
-            request = self._all_cores.result() if is_alone and self._all_cores.done() else self._own_core
+            request = self._own_core
+            if is_alone and self._all_cores is not None and self._all_cores.done():
+                request = self._all_cores.result()
             for square_HWC in views(picture.pixels_HWC, picture.num_views):
                 answer = request.infer({"image": square_HWC[None], **metadata}, share_inputs=True)
                 logits_VFK.append(np.concatenate([answer[name] for name in self._logits]))
