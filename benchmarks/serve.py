@@ -84,9 +84,9 @@ def main() -> None:
             with running(name, root, args) as server:
                 to_ping_s, to_answer_s, answer = server.first_answers(pictures)
                 answers.append(answer)
-                if (spread := max(answer) - min(answer)) < LEAST_RANGE:
+                if (told_apart := max(answer) - min(answer)) < LEAST_RANGE:
                     raise SystemExit(f"all pictures are answered alike, so sides cannot be compared: {answer}")
-                if mean(abs(a - b) for a, b in zip(answers[0], answer, strict=True)) > TOLERANCE * spread:
+                if mean(abs(a - b) for a, b in zip(answers[0], answer, strict=True)) > TOLERANCE * told_apart:
                     raise SystemExit(f"{name} does not answer as {args.sides[0]}: {answer}, {answers[0]}")
                 run: dict[str, Any] = {"s_to_ping": to_ping_s, "s_to_answer": to_answer_s}
                 for clients in args.clients:

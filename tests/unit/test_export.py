@@ -102,8 +102,8 @@ def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores
     together = predictor.predict(pictures(9), [{}] * 9)
     alone = np.concatenate([predictor.predict([picture], [{}]) for picture in pictures(9)])
     expected = by_graph(model_dir, precision=precision).predict(pictures(9), [{}] * 9)
-    np.testing.assert_allclose(together, expected, atol=1e-5)
-    np.testing.assert_allclose(alone, expected, atol=1e-5)
+    np.testing.assert_allclose(together, expected, atol=1e-6)
+    np.testing.assert_allclose(alone, expected, atol=1e-6)
 
 
 LET_GO = """

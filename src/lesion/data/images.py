@@ -69,9 +69,18 @@ def read(path: Path) -> Pixels:
     return decode(content, name=path)
 
 
-def header(content: bytes) -> dict[str, str | float]:
-    """The metadata that a picture carries itself, by column name: a DICOM file's; of any other none."""
-    return dicom.metadata(content) if dicom.is_dicom(content) else {}
+def header(content: bytes, *, name: object = "picture") -> dict[str, str | float]:
+    """The metadata that a picture carries itself, by column name: a DICOM file's; of any other none.
+
+    Raises UserError of kind `unreadable_image` for a header that cannot be read, whether the pixels can or not.
+    """
+    if not dicom.is_dicom(content):
+        return {}
+    try:
+        return dicom.metadata(content)
+    except ValueError as error:
+        what, do = "the DICOM file's header cannot be read", "Replace it with a whole file."
+        raise UserError(what, where=name, do=do, kind="unreadable_image") from error
 
 
 def encode(image_HWC: Pixels, kind: Literal["JPEG", "PNG"], *, quality: int = 90) -> bytes:

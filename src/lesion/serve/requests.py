@@ -51,17 +51,10 @@ class Record:
         return np.repeat(self.picture, 3, axis=2) if self.picture.shape[2] == 1 else self.picture
 
     def metadata(self) -> Row:
-        """What the picture's own header says, and over it what came with it.
-
-        Raises UserError of kind `unreadable_image` for a header that cannot be read, whether the pixels can or not.
-        """
+        """What the picture's own header says, and over it what came with it. Raises as `images.header` does."""
         if not isinstance(self.picture, bytes):
             return self.row
-        try:
-            return {**images.header(self.picture), **self.row}
-        except ValueError as error:
-            what, do = "the DICOM file's header cannot be read", "Replace it with a whole file."
-            raise UserError(what, where=self.name, do=do, kind="unreadable_image") from error
+        return {**images.header(self.picture, name=self.name), **self.row}
 
 
 @dataclass(frozen=True)
@@ -135,8 +128,8 @@ def _csv(body: bytes, metadata_columns: Sequence[str]) -> Iterator[Record | User
     csv.field_size_limit(2**31 - 1)  # csv's own default, 128 KiB, is less than a picture
     lines, num_lines = _split_lines(body)
     names, first = ["image", *metadata_columns], 1
-    top = body[: body.find(b"\n") + 1 or None]
-    if "image" in (header := [cell.strip() for cell in _cells(top, 1, strict=False)]):
+    top = _cells(io.BytesIO(body).readline(), 1, strict=False)
+    if "image" in (header := [cell.strip() for cell in top]):
         next(lines)
         names, num_lines, first = header, num_lines - 1, 2
         if len(set(names)) < len(names):

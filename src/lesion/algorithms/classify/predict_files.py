@@ -85,13 +85,13 @@ class _Files:
 
 
 def _header(path: Path) -> Row | UserError:
-    if path.suffix.lower() not in dicom.SUFFIXES:
-        return {}
+    """A file's own metadata, or why it cannot be had. A file that cannot be opened is told when its picture is read."""
     try:
-        return images.header(path.read_bytes())
-    except (OSError, ValueError) as error:
-        what = f"the DICOM file's header cannot be read: {error}"
-        return UserError(what, where=path, do="Replace it with a whole file.", kind="unreadable_image")
+        return images.header(path.read_bytes(), name=path) if path.suffix.lower() in dicom.SUFFIXES else {}
+    except OSError:
+        return {}
+    except UserError as error:
+        return error
 
 
 def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Readable]:
