@@ -17,6 +17,7 @@ from containers import Docker, mount
 
 from factories import sample_frame, write_channel, write_hyperparameters, write_job
 from lesion.metrics import REPORTED
+from processes import states, wait_until
 from slides import APERIO, draw_slide, pyramid, write_slide
 
 SETTINGS: dict[str, object] = {"num_workers": 4, "epochs": 3}
@@ -141,9 +142,11 @@ def test_a_job_that_is_stopped_goes_on_where_it_was(docker, image, trained, tmp_
     root = write_job(tmp_path, **SETTINGS)
     with docker.start(image, "train", options=mount(root)) as container:
         container.wait_for_text("fold=1 epoch=0")
+        if command[0] == "kill":  # a state is written beside the training, so some moments after the line
+            wait_until(lambda: states(root, "fold_1.step") != [], "no state of fold 1", lambda: container.log)
         docker(*command, container.name)
         assert container.wait() == (143 if command[0] == "stop" else 137)
-    assert list((root / "checkpoints").glob("fold_1.step.*")) and not (root / "output" / "failure").exists()
+    assert states(root, "fold_1.step") and not (root / "output" / "failure").exists()
     status, log = ended(docker, image, root, "train")
     assert status == 0 and "fold=0 was finished before" in log and "fold=1 goes on in epoch=" in log
     assert weights(root) == weights(trained.root)
