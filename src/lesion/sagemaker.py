@@ -119,6 +119,7 @@ class ServerSettings:
     max_payload_mib: int  # 0 sets no limit
     max_pixels: int  # of one picture
     max_requests: int  # under way at once, for each worker; more are refused with 503
+    max_bodies_mib: int  # of all their bodies together, but one alone has room
     max_wait_ms: int  # how long a GPU that is free may wait for pictures that are being decoded
     num_workers: int  # processes, each with a model of its own
     num_cores: int
@@ -147,6 +148,7 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
         max_payload_mib=_whole(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB", DEFAULT_PAYLOAD_MIB),
         max_pixels=_whole(environ, "LESION_MAX_PIXELS", 100_000_000, at_least=1),
         max_requests=_whole(environ, "LESION_MAX_REQUESTS", 64, at_least=1),
+        max_bodies_mib=_whole(environ, "LESION_MAX_BODIES_MIB", 512),
         max_wait_ms=_whole(environ, "LESION_MAX_WAIT_MS", 5),
         num_workers=_whole(environ, workers, 1, at_least=1),
         num_cores=usable_cores(),

@@ -24,7 +24,7 @@ from lesion.algorithms.classify.load import load, load_torch
 from lesion.artifact import load_manifest
 from lesion.data import images
 from lesion.serve.app import Limits, create_app
-from processes import Server, children, pss
+from processes import Server, children, pss, wait_until
 
 NUM_PICTURES = 500
 NUM_REQUESTS = 5_000
@@ -136,6 +136,30 @@ def test_a_crowd_beyond_the_limit_is_refused_at_once_and_nobody_waits_in_vain(li
         assert statuses == {200, 503}
         assert {answer.headers.get("Retry-After") for answer in answers if answer.status_code == 503} == {"1"}
         assert small.ask(pictures[0]).status_code == 200
+    finally:
+        small.stop()
+
+
+def test_bodies_that_together_take_too_much_memory_are_refused_and_one_alone_is_not(light, pictures, tmp_path):
+    """Only what has arrived counts: a client that claims a long body and sends none of it takes nothing."""
+    small = Server.start(light, tmp_path / "log", environment={"LESION_MAX_BODIES_MIB": "1"}).wait_until_ready()
+    line = json.dumps({"image": base64.b64encode(pictures[0]).decode()})
+    lines = "\n".join([line + " " * 100_000] * 30)  # 3 MB
+    head = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/jsonlines\r\n"
+    try:
+        assert small.ask(lines, "application/jsonlines").text.count("\n") == 29
+        with socket.create_connection(("127.0.0.1", small.port)) as slow:
+            slow.sendall(head + f"Content-Length: {len(lines)}\r\n\r\n".encode())
+            time.sleep(0.5)
+            assert small.ask(pictures[0]).status_code == 200
+            slow.sendall(lines[:1_000_000].encode())
+            wait_until(lambda: small.ask(lines, "application/jsonlines").status_code == 503, "no 503", lambda: "")
+            refused = small.ask(lines, "application/jsonlines")
+            assert (refused.headers["Retry-After"], refused.json()["error"]) == ("1", "busy")
+            assert small.ask(pictures[0]).status_code == 200 == small.ping()  # what fits is answered
+            slow.sendall(lines[1_000_000:].encode())
+            assert slow.recv(100).startswith(b"HTTP/1.1 200")
+        assert small.ask(lines, "application/jsonlines").status_code == 200
     finally:
         small.stop()
 

@@ -339,10 +339,16 @@ def test_server_settings_follow_the_platforms_variables():
 
 def test_server_settings_follow_our_own_variables():
     settings = read_server_settings(
-        {"LESION_MAX_REQUESTS": "8", "LESION_MAX_PIXELS": "1000", "LESION_PRECISION": "bf16", "LESION_METRICS": "1"}
+        {
+            "LESION_MAX_REQUESTS": "8",
+            "LESION_MAX_BODIES_MIB": "64",
+            "LESION_MAX_PIXELS": "1000",
+            "LESION_PRECISION": "bf16",
+            "LESION_METRICS": "1",
+        }
     )
-    assert (settings.max_requests, settings.max_pixels, settings.precision) == (8, 1000, "bf16")
-    assert settings.has_metrics
+    assert (settings.max_requests, settings.max_bodies_mib, settings.max_pixels) == (8, 64, 1000)
+    assert settings.precision == "bf16" and settings.has_metrics
     for name, text in (("LESION_PRECISION", "int8"), ("LESION_MAX_REQUESTS", "0"), ("MODEL_SERVER_WORKERS", "0")):
         with pytest.raises(UserError, match=f"{name}={text}"):
             read_server_settings({name: text})

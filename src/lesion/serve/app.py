@@ -5,22 +5,20 @@ GET /execution-parameters is for batch transform. What people and monitors look 
 
 from __future__ import annotations
 
-import threading
+import io
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from lesion.algorithms.base import Predictor
 from lesion.data.images import MAX_PIXELS
 from lesion.errors import UserError
+from lesion.serve.admission import Admission, Take
 from lesion.serve.answers import About, Answer, choose_accept, encode
 from lesion.serve.attributes import read_options
-from lesion.serve.batcher import busy
 from lesion.serve.metering import Meter
 from lesion.serve.pages import add_pages
 from lesion.serve.pipeline import Pipeline, Times
@@ -30,6 +28,7 @@ from lesion.serve.worker import BODY_ERRORS, is_connected
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+PIECE_BYTES = 2**16  # of a body, read before the next look at how much is under way
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Limits:
     max_payload_mib: int = 100  # 0 sets no limit
     max_pixels: int = MAX_PIXELS  # of one picture
     max_requests: int = 64  # that are under way; more are refused at once
+    max_bodies_mib: int = 512  # of all their bodies; one alone may be as long as max_payload_mib
     max_wait_s: float = 0.005  # how long a lane that computes batches may wait for pictures that are being decoded
     limit_s: float = 50.0  # how long a picture may wait for its turn: SageMaker gives up after 60
     hung_s: float = 120.0  # how long a lane may compute before the server is called unhealthy
@@ -66,18 +66,9 @@ def create_app(
     meter = Meter()
     add_refusals(app, max_payload_mib=limits.max_payload_mib)
     add_pages(app, predictor, meter if has_metrics else None, has_page=has_page)
-    places = threading.BoundedSemaphore(limits.max_requests)
+    admission = Admission(max_requests=limits.max_requests, max_bytes=limits.max_bodies_mib * 2**20)
     manifest = predictor.manifest
     version = manifest.version  # a digest, computed once
-
-    @contextmanager
-    def a_place() -> Iterator[None]:
-        if not places.acquire(blocking=False):
-            raise busy()
-        try:
-            yield
-        finally:
-            places.release()
 
     @app.get("/ping")
     def ping() -> Response:
@@ -85,9 +76,9 @@ def create_app(
 
     @app.post("/invocations")
     def invocations() -> Response:
-        with a_place():
+        with admission.place() as take:
             options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
-            body = _body(app.config["MAX_CONTENT_LENGTH"])
+            body = _body(take)
             question = decode(body, request.content_type or "", metadata_columns=manifest.metadata_columns)
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), question.form)
@@ -132,14 +123,16 @@ def _is_wanted() -> Callable[[], bool]:
     return lambda: is_connected(client)
 
 
-def _body(limit: int | None) -> bytes:
-    """The request's whole body. A longer one than `limit` bytes is refused, also one that comes without its length."""
+def _body(take: Take) -> bytes:
+    """The request's whole body, booked by `take` as it comes. Raises RequestEntityTooLarge for one that is too long,
+    whether it says so or not.
+    """
+    body = io.BytesIO()
     try:
-        body = request.get_data(cache=False)
+        while piece := request.stream.read(PIECE_BYTES):
+            take(len(piece))
+            body.write(piece)
     except BODY_ERRORS as error:
         what = "the body ended early, came too slowly, or is not in the form that its headers say"
         raise UserError(what, do="Send it again.", kind="bad_request") from error
-    # werkzeug refuses a stated length above the limit, but cuts a chunked body there and says nothing.
-    if limit is not None and request.content_length is None and len(body) >= limit:
-        raise RequestEntityTooLarge
-    return body
+    return body.getvalue()  # which does not copy

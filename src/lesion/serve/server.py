@@ -29,6 +29,8 @@ class Settings(worker.Settings, Protocol):
     @property
     def max_payload_mib(self) -> int: ...
     @property
+    def max_bodies_mib(self) -> int: ...
+    @property
     def max_pixels(self) -> int: ...
     @property
     def max_wait_ms(self) -> int: ...
@@ -100,6 +102,7 @@ def load_app(
         max_payload_mib=settings.max_payload_mib,
         max_pixels=settings.max_pixels,
         max_requests=settings.max_requests,
+        max_bodies_mib=settings.max_bodies_mib,
         max_wait_s=settings.max_wait_ms / 1000,
         hung_s=settings.timeout_s,
     )
