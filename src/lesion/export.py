@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,6 @@ from lesion.errors import UserError
 from lesion.files import write_atomic
 from lesion.models.fusion import FusionNet
 from lesion.targets import Kind
-
-if TYPE_CHECKING:
-    pass
 
 
 class Square(nn.Module):

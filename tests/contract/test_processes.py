@@ -91,12 +91,20 @@ def test_every_batch_cut_among_two_gives_the_weights_of_one(tmp_path):
     assert "parallel=data processes=2" in log and log.count("fold=1 epoch=2") == 1
 
 
+def job_of_two(root: Path) -> Path:
+    return small_job(root, frame=small_frame(12), epochs=3, batch_size_train=4, processes=2, parallel="data")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """What two processes make that nobody stops."""
+    return finish(job_of_two(tmp_path_factory.mktemp("whole")))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_processes_that_are_stopped_go_on_together(tmp_path, number):
+def test_processes_that_are_stopped_go_on_together(tmp_path, whole, number):
     """With BatchNorm and dropout, and at whatever step the signal finds them."""
-    settings = {"frame": small_frame(12), "epochs": 3, "batch_size_train": 4, "processes": 2, "parallel": "data"}
-    whole = finish(small_job(tmp_path / "whole", **settings))
-    root = small_job(tmp_path / "stopped", **settings)
+    root = job_of_two(tmp_path)
     parent = start(root)
     wait_for_text(root / "log", "fold=1 epoch=0")
     if number == signal.SIGKILL:

@@ -51,8 +51,16 @@ def assert_equal(resumed: Trained, whole: Trained) -> None:
     pd.testing.assert_frame_equal(resumed.learned, whole.learned, check_exact=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("text", ["fold=0 rows", "fold=0 epoch=0", "fold=0 epoch=2", "fold=1 epoch=1"])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("fold=0 rows", signal.SIGKILL),
+        ("fold=0 rows", signal.SIGTERM),
+        ("fold=0 epoch=0", signal.SIGKILL),
+        ("fold=0 epoch=2", signal.SIGTERM),
+        ("fold=1 epoch=1", signal.SIGKILL),
+    ],
+)
 def test_a_job_that_was_stopped_ends_as_one_that_was_not(tmp_path, whole, text, number):
     root = small_job(tmp_path, **SETTINGS)
     assert stop(root, text, number) == 128 + number
@@ -77,17 +85,21 @@ class StopAfter(Stop):
         return self._num_left <= 0
 
 
+@pytest.fixture(scope="module")
+def whole_of_two_steps(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return run(small_job(tmp_path_factory.mktemp("whole_of_two_steps"), **SETTINGS, batch_size_train=4))
+
+
 @pytest.mark.parametrize("num_steps", [0, 1, 3, 4, 6, 9, 10])
-def test_a_job_that_is_stopped_within_a_step_goes_on_with_the_next(tmp_path, num_steps):
+def test_a_job_that_is_stopped_within_a_step_goes_on_with_the_next(tmp_path, whole_of_two_steps, num_steps):
     """Two steps an epoch, and a third count for its end."""
-    whole = run(small_job(tmp_path / "whole", batch_size_train=4, epochs=3))
-    root = small_job(tmp_path / "stopped", batch_size_train=4, epochs=3)
+    root = small_job(tmp_path, **SETTINGS, batch_size_train=4)
     job = replace(read_job(root), stop=StopAfter(num_steps))
     with pytest.raises(KeyboardInterrupt):
         train(job, ClassifyConfig.parse(job.hyperparameters))
     newest = State.from_bytes(states(root)[-1].read_bytes())
     assert newest.values["num_steps"] == 1 + num_steps % 3
-    assert_equal(run(root), whole)
+    assert_equal(run(root), whole_of_two_steps)
 
 
 def test_what_was_trained_is_not_trained_again(half_done, whole):
@@ -98,13 +110,16 @@ def test_what_was_trained_is_not_trained_again(half_done, whole):
     assert_equal(Trained(half_done), whole)
 
 
-def test_a_stopped_job_leaves_the_folds_that_it_finished(tmp_path):
+def test_a_stopped_job_leaves_the_folds_that_it_finished(tmp_path, whole):
     """SageMaker uploads model/ of a stopped job too."""
     root = small_job(tmp_path, **SETTINGS)
     assert stop(root, "fold=1 epoch=1", signal.SIGTERM) == 143
+    assert not (root / "output" / "failure").exists()
     manifest = Trained(root).manifest
     assert [fold["fold"] for fold in manifest["folds"]] == [0]
     assert manifest["config"]["folds"] == 2
+    finish(root)
+    assert_equal(Trained(root), whole)
 
 
 def test_a_torn_state_is_noticed_and_the_one_before_is_taken(half_done, whole):
