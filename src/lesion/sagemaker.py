@@ -148,7 +148,7 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
         max_payload_mib=_whole(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB", DEFAULT_PAYLOAD_MIB),
         max_pixels=_whole(environ, "LESION_MAX_PIXELS", 100_000_000, at_least=1),
         max_requests=_whole(environ, "LESION_MAX_REQUESTS", 64, at_least=1),
-        max_bodies_mib=_whole(environ, "LESION_MAX_BODIES_MIB", 512),
+        max_bodies_mib=_whole(environ, "LESION_MAX_BODIES_MIB", 512, at_least=1),
         max_wait_ms=_whole(environ, "LESION_MAX_WAIT_MS", 5),
         num_workers=_whole(environ, workers, 1, at_least=1),
         num_cores=usable_cores(),

@@ -349,7 +349,13 @@ def test_server_settings_follow_our_own_variables():
     )
     assert (settings.max_requests, settings.max_bodies_mib, settings.max_pixels) == (8, 64, 1000)
     assert settings.precision == "bf16" and settings.has_metrics
-    for name, text in (("LESION_PRECISION", "int8"), ("LESION_MAX_REQUESTS", "0"), ("MODEL_SERVER_WORKERS", "0")):
+    refused = {
+        "LESION_PRECISION": "int8",
+        "LESION_MAX_REQUESTS": "0",
+        "LESION_MAX_BODIES_MIB": "0",
+        "MODEL_SERVER_WORKERS": "0",
+    }
+    for name, text in refused.items():
         with pytest.raises(UserError, match=f"{name}={text}"):
             read_server_settings({name: text})
 
