@@ -59,3 +59,16 @@ def test_the_views_of_a_picture_share_its_weight_and_a_constant_feature_says_not
     assert head.weight_KD.shape == (1, 13) and head.weight_KD[0, -1] == 0
     expected = reference(targets_SK[:, 0])[:, 1]  # two views that are alike say what one says
     np.testing.assert_allclose(expit(head.logits(views_VSD))[1, :, 0], expected, atol=2e-3)
+
+
+def test_rounding_says_nothing():
+    """Of a feature that hardly ever fires, training rows may have rounding alone, and another row a real value."""
+    is_yes_S = (CLASS_S == 2).astype(np.float32)[:, None]
+    heads = []
+    for seed in (1, 2):
+        noise_S1 = np.random.default_rng(seed).normal(scale=1e-7, size=(120, 1))
+        rounded_SD = FEATURES_SD * (1 + np.float32(1e-7) * np.random.default_rng(seed).normal(size=FEATURES_SD.shape))
+        features_SD = np.concatenate([rounded_SD, noise_S1], axis=1).astype(np.float32)
+        heads.append(fit_head(features_SD[None], is_yes_S, kind="binary", weights_K=np.float32([1])))
+    fires_SD = np.concatenate([FEATURES_SD, np.full((120, 1), 0.3, np.float32)], axis=1)
+    np.testing.assert_allclose(*(head.logits(fires_SD) for head in heads), rtol=1e-4, atol=1e-5)
