@@ -67,8 +67,9 @@ def test_a_fold_each_gives_what_one_process_gives_with_as_many_threads(tmp_path)
 
 def test_features_to_start_from_are_made_once_and_in_parts(tmp_path):
     weights = tmp_path / "given.safetensors"
-    torch.manual_seed(0)
-    save_file(create_backbone("test_resnet", {}).state_dict(), weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(create_backbone("test_resnet", {}).state_dict(), weights)
     settings = {"frame": small_frame(9), "model": "test_resnet", "pretrained": str(weights), "metadata_columns": []}
     settings |= {"head_start": "probe", "epochs": 0}
     alone = finish(small_job(tmp_path / "alone", **settings), num_cores=1)
