@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
+from safetensors.torch import save_file
 
 from factories import run_job, sample_frame, write_job
+from lesion.models.backbone import create_backbone
 
 # One epoch of two folds over a dozen pictures: about a second and a half.
 SMALL: dict[str, object] = {
@@ -82,6 +85,14 @@ def small_job(root: Path, *, frame: pd.DataFrame | None = None, has_test: bool =
     """The files of a small job, not yet run."""
     frame = small_frame() if frame is None else frame
     return write_job(root, frame=frame, has_test=has_test, **{**SMALL, **changes})
+
+
+def draw_weights(path: Path) -> str:
+    """A file of weights for test_resnet to start from, the same in every run. Returns its path."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        save_file(create_backbone("test_resnet", {}).state_dict(), path)
+    return str(path)
 
 
 def run(root: Path) -> Trained:

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from jobs import Trained, run, small_frame, small_job
+from jobs import Trained, draw_weights, run, small_frame, small_job
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.ensemble import Ensemble
@@ -27,7 +27,6 @@ from lesion.algorithms.classify.predict_files import predict_files
 from lesion.artifact import load_manifest
 from lesion.data import images
 from lesion.metrics import METRICS, log_loss
-from lesion.models.backbone import create_backbone
 from lesion.models.fusion import FusionNet
 
 
@@ -213,8 +212,7 @@ def test_every_hyperparameter_has_a_test_that_it_is_used():
 def test_a_hyperparameter_changes_the_config_and_what_it_says(baseline, tmp_path, name):
     value, outcome = CHANGES[name]
     if value == "PATH":
-        value = str(tmp_path / "given.safetensors")
-        save_file(create_backbone("test_resnet", {}).state_dict(), value)
+        value = draw_weights(tmp_path / "given.safetensors")
     root = small_job(tmp_path / "job", **{name: value})
     if name == "image_column":  # pictures for the other names lie there already
         assert set(small_frame()["other_image"]) == set(small_frame()["image_name"])
@@ -231,11 +229,8 @@ def transfer(tmp_path_factory) -> Trained:
 
 def transfer_job(root: Path, **changes: object) -> Path:
     root.mkdir(exist_ok=True)
-    given = root / "given.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        save_file(create_backbone("test_resnet", {}).state_dict(), given)
-    settings = {**TRANSFER, "weight_decay": 0.1, "precision": "fp32", **changes, "pretrained": str(given)}
+    given = draw_weights(root / "given.safetensors")
+    settings = {**TRANSFER, "weight_decay": 0.1, "precision": "fp32", **changes, "pretrained": given}
     return small_job(root / "job", **settings)
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from jobs import Trained, small_frame, small_job
-from safetensors.torch import load_file, save_file
+from jobs import Trained, draw_weights, small_frame, small_job
+from safetensors.torch import load_file
 
-from lesion.models.backbone import create_backbone
 from processes import LESION, LIMIT_S, children, wait_for_text
 
 PLAIN = {"model": "test_convnext", "metadata_columns": []}  # neither BatchNorm nor dropout
@@ -66,11 +65,8 @@ def test_a_fold_each_gives_what_one_process_gives_with_as_many_threads(tmp_path)
 
 
 def test_features_to_start_from_are_made_once_and_in_parts(tmp_path):
-    weights = tmp_path / "given.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        save_file(create_backbone("test_resnet", {}).state_dict(), weights)
-    settings = {"frame": small_frame(9), "model": "test_resnet", "pretrained": str(weights), "metadata_columns": []}
+    weights = draw_weights(tmp_path / "given.safetensors")
+    settings = {"frame": small_frame(9), "model": "test_resnet", "pretrained": weights, "metadata_columns": []}
     settings |= {"head_start": "probe", "epochs": 0}
     alone = finish(small_job(tmp_path / "alone", **settings), num_cores=1)
     both = finish(small_job(tmp_path / "both", **settings, processes=2))

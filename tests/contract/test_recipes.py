@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from jobs import run, small_frame
-from safetensors.torch import load_file, save_file
+from jobs import draw_weights, run, small_frame
+from safetensors.torch import load_file
 
 from factories import write_channel, write_hyperparameters
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.recipes import RECIPES
-from lesion.models.backbone import create_backbone
 
 SMALL = {"model": "test_resnet", "image_size": 32, "precision": "fp32", "num_workers": 0}
 
@@ -36,11 +35,7 @@ def test_the_brief_is_what_the_defaults_are():
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("weights") / "given.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        save_file(create_backbone("test_resnet", {}).state_dict(), path)
-    return str(path)
+    return draw_weights(tmp_path_factory.mktemp("weights") / "given.safetensors")
 
 
 def job_of(root: Path, settings: dict[str, object]) -> Path:

@@ -66,8 +66,9 @@ def test_rounding_says_nothing():
     is_yes_S = (CLASS_S == 2).astype(np.float32)[:, None]
     heads = []
     for seed in (1, 2):
-        noise_S1 = np.random.default_rng(seed).normal(scale=1e-7, size=(120, 1))
-        rounded_SD = FEATURES_SD * (1 + np.float32(1e-7) * np.random.default_rng(seed).normal(size=FEATURES_SD.shape))
+        rng = np.random.default_rng(seed)
+        noise_S1 = rng.normal(scale=1e-7, size=(120, 1))
+        rounded_SD = FEATURES_SD * (1 + rng.normal(scale=1e-7, size=FEATURES_SD.shape))
         features_SD = np.concatenate([rounded_SD, noise_S1], axis=1).astype(np.float32)
         heads.append(fit_head(features_SD[None], is_yes_S, kind="binary", weights_K=np.float32([1])))
     fires_SD = np.concatenate([FEATURES_SD, np.full((120, 1), 0.3, np.float32)], axis=1)
