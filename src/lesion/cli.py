@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from lesion import launch, sagemaker
 from lesion.arguments import parser
+from lesion.environment import usable_cores
 from lesion.errors import LesionError, PlatformError, UserError
 
 log = logging.getLogger("lesion")
@@ -148,7 +149,7 @@ def _predict(args: argparse.Namespace) -> int:
         device=_device(args.device),
         fold=args.fold,
         precision=args.precision or "auto",
-        num_cores=sagemaker.usable_cores(),
+        num_cores=usable_cores(),
         show_progress=show_progress,
     )
     return 2 if num_failed else 0
@@ -178,7 +179,7 @@ def _check(args: argparse.Namespace) -> int:
         config,
         channels,
         output=args.output,
-        num_workers=sagemaker.usable_cores(),
+        num_workers=usable_cores(),
         show_progress=not args.no_progress and sys.stderr.isatty(),
     )
     print(report.as_text())  # noqa: T201
@@ -227,7 +228,7 @@ def _prepare_tiles(args: argparse.Namespace) -> int:
         output=args.output,
         tiling=Tiling(args.size, args.overlap, args.min_tissue, resolution, args.format),
         labels=Labels(args.labels, args.target_column, args.annotations, marking),
-        num_workers=args.workers or sagemaker.usable_cores(),
+        num_workers=args.workers or usable_cores(),
         show_progress=not args.no_progress and sys.stderr.isatty(),
     )
     return 0
@@ -248,7 +249,7 @@ def _prepare_shards(args: argparse.Namespace) -> int:
         source=config.source,
         sharding=Sharding(args.size, args.quality, args.rows, args.seed, config.on_bad_image == "drop"),
         engine=args.engine,
-        num_workers=args.workers or sagemaker.usable_cores(),
+        num_workers=args.workers or usable_cores(),
         share=Share(*sagemaker.processing_share(args.root)),
         show_progress=not args.no_progress and sys.stderr.isatty(),
     )

@@ -6,7 +6,6 @@ docs/sagemaker.md says what is made of each.
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lesion.algorithms.base import Job
+from lesion.environment import usable_cores
 from lesion.errors import UserError
 from lesion.files import make_folder
 
@@ -200,16 +200,6 @@ def training_environment(root: Path, *, processes: int = 1) -> dict[str, str]:
     if interface in [name for _, name in socket.if_nameindex()]:
         kept |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
     return {**kept, **os.environ}
-
-
-def usable_cores() -> int:
-    """The cores this process may use: the affinity mask or the container's CPU quota, whichever is smaller."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):  # cgroup v1, or none
-        return cores
-    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
 def _cache_dir(root: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lesion import sagemaker
+from lesion.environment import usable_cores
 from lesion.errors import PlatformError, UserError
 from lesion.sagemaker import (
     asked_processes,
@@ -17,7 +17,6 @@ from lesion.sagemaker import (
     read_job,
     read_server_settings,
     training_environment,
-    usable_cores,
     write_failure,
 )
 
@@ -304,21 +303,6 @@ def test_an_earlier_jobs_failure_is_cleared(tmp_path):
     write_failure(tmp_path, "earlier")
     clear_failure(tmp_path)
     assert not has_failure(tmp_path)
-
-
-def test_cores_are_at_least_one_and_no_more_than_we_may_use():
-    assert 1 <= usable_cores() <= len(os.sched_getaffinity(0))
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"), [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("", 64)]
-)
-def test_a_cpu_quota_counts_as_its_cores_rounded_up(monkeypatch, tmp_path, text, cores):
-    """The kernel's file (cgroup v2, cpu.max: quota and period in microseconds) is not ours, so it is played here."""
-    (tmp_path / "cpu.max").write_text(text)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
-    monkeypatch.setattr(sagemaker, "Path", lambda _: tmp_path / "cpu.max")
-    assert usable_cores() == cores
 
 
 def test_server_settings_have_defaults():
