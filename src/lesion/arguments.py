@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     serve = command("serve", "Answer /ping and /invocations from the model.", "lesion serve --root build/demo")
     _add_root(serve)
     serve.add_argument("--no-page", dest="page", action="store_false", help="no page at / to try a picture by hand")
-    serve.add_argument("--port", type=int, help="port to listen on (default: SAGEMAKER_BIND_TO_PORT, or 8080)")
+    serve.add_argument("--port", type=_port, help="port to listen on (default: SAGEMAKER_BIND_TO_PORT, or 8080)")
     _add_model_options(serve)
 
     predict = command(
@@ -93,6 +93,12 @@ def parser() -> argparse.ArgumentParser:
     _add_tiles(kinds)
     _add_shards(kinds)
     return whole
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= sagemaker.MAX_PORT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port, a whole number from 1 to {sagemaker.MAX_PORT}")
+    return int(text)
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

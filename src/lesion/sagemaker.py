@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,6 +26,7 @@ DEFAULT_PAYLOAD_MIB = 100
 
 
 MAX_PROCESSES = 64  # on a host
+MAX_PORT = 65535
 
 
 def read_job(
@@ -139,20 +141,21 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
         raise UserError(
             f"LESION_PRECISION={precision} is none of auto, fp32, bf16", where="environment", do="Set one of them."
         )
-    workers = (
-        "SAGEMAKER_MODEL_SERVER_WORKERS" if "SAGEMAKER_MODEL_SERVER_WORKERS" in environ else "MODEL_SERVER_WORKERS"
+    workers, timeout = (
+        f"SAGEMAKER_{name}" if f"SAGEMAKER_{name}" in environ else name
+        for name in ("MODEL_SERVER_WORKERS", "MODEL_SERVER_TIMEOUT")
     )
     return ServerSettings(
-        port=_whole(environ, "SAGEMAKER_BIND_TO_PORT", 8080),
+        port=_whole(environ, "SAGEMAKER_BIND_TO_PORT", 8080, at_least=1, at_most=MAX_PORT),
         # 0 is SageMaker's word for "no limit", which batch transform pairs with chunked bodies.
         max_payload_mib=_whole(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB", DEFAULT_PAYLOAD_MIB),
         max_pixels=_whole(environ, "LESION_MAX_PIXELS", 100_000_000, at_least=1),
-        max_requests=_whole(environ, "LESION_MAX_REQUESTS", 64, at_least=1),
+        max_requests=_whole(environ, "LESION_MAX_REQUESTS", 64, at_least=1, at_most=1024),
         max_bodies_mib=_whole(environ, "LESION_MAX_BODIES_MIB", 512, at_least=1),
         max_wait_ms=_whole(environ, "LESION_MAX_WAIT_MS", 5),
-        num_workers=_whole(environ, workers, 1, at_least=1),
+        num_workers=_whole(environ, workers, 1, at_least=1, at_most=256),
         num_cores=usable_cores(),
-        timeout_s=_whole(environ, "MODEL_SERVER_TIMEOUT", 120, at_least=1),
+        timeout_s=_whole(environ, timeout, 120, at_least=1),
         precision=precision,  # type: ignore[arg-type]  # looked at above
         has_metrics=environ.get("LESION_METRICS", "").strip().lower() in {"1", "true", "yes"},
     )
@@ -311,13 +314,13 @@ def _read_json(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _whole(environ: Mapping[str, str], name: str, default: int, *, at_least: int = 0) -> int:
+def _whole(environ: Mapping[str, str], name: str, default: int, *, at_least: int = 0, at_most: int = 2**31 - 1) -> int:
     text = environ.get(name, "").strip()
     if not text:
         return default
-    if not text.isdecimal() or int(text) < at_least:
+    if not re.fullmatch("[0-9]{1,10}", text) or not at_least <= int(text) <= at_most:
         raise UserError(
-            f"{name}={text} is not a whole number from {at_least} on",
+            f"{name}={text[:80]} is not a whole number from {at_least} to {at_most}",
             where="environment",
             do="Set one, or leave it out.",
         )

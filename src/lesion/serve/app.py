@@ -6,9 +6,9 @@ GET /execution-parameters is for batch transform. What people and monitors look 
 from __future__ import annotations
 
 import io
+import re
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Flask, Response, g, request
@@ -19,15 +19,17 @@ from lesion.errors import UserError
 from lesion.serve.admission import Admission, Take
 from lesion.serve.answers import About, Answer, choose_accept, encode
 from lesion.serve.attributes import read_options
+from lesion.serve.connection import ClientWatch
 from lesion.serve.metering import Meter
 from lesion.serve.pages import add_pages
 from lesion.serve.pipeline import Pipeline, Times
 from lesion.serve.refusals import add_refusals
 from lesion.serve.requests import decode
-from lesion.serve.worker import BODY_ERRORS, is_connected
+from lesion.serve.worker import BODY_ERRORS
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+MAX_ID_CHARACTERS = 64  # the platform's own limit: API_runtime_InvokeEndpoint.html, InferenceId
 PIECE_BYTES = 2**16  # of a body, read before the next look at how much is under way
 
 
@@ -76,7 +78,11 @@ def create_app(
 
     @app.post("/invocations")
     def invocations() -> Response:
-        with admission.place() as take:
+        is_wanted = ClientWatch(
+            request.environ.get("gunicorn.socket"),
+            speaks_http_1_1=request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1",
+        )
+        with admission.place() as take, is_wanted.until_answered():
             options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
             body = _body(take)
             question = decode(body, request.content_type or "", metadata_columns=manifest.metadata_columns)
@@ -84,9 +90,7 @@ def create_app(
             media_type = choose_accept(request.headers.get("Accept", ""), question.form)
             answers = [
                 result if isinstance(result, UserError) else Answer(result.probs_FK)
-                for result in pipeline.answer(
-                    question.records, g.times, num_views=options.views, is_wanted=_is_wanted()
-                )
+                for result in pipeline.answer(question.records, g.times, num_views=options.views, is_wanted=is_wanted)
             ]
             if not question.is_many and isinstance(answers[0], UserError):
                 raise answers[0]
@@ -104,7 +108,9 @@ def create_app(
     @app.before_request
     def begin() -> None:
         g.started, g.times = time.monotonic(), Times()
-        g.request_id = request.headers.get(INFERENCE_ID) or uuid.uuid4().hex
+        # What a client calls its request stands in the log: nothing in it may look like another field or line.
+        named = re.sub("[^A-Za-z0-9._-]", "_", request.headers.get(INFERENCE_ID, "")[:MAX_ID_CHARACTERS])
+        g.request_id = named or uuid.uuid4().hex
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -115,12 +121,6 @@ def create_app(
         return response
 
     return app
-
-
-def _is_wanted() -> Callable[[], bool]:
-    """Whether the client of this request still waits for its answer; may be asked from any thread."""
-    client = request.environ.get("gunicorn.socket")
-    return lambda: is_connected(client)
 
 
 def _body(take: Take) -> bytes:

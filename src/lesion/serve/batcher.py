@@ -9,8 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,9 +49,19 @@ class Batcher:
     It waits for more only while pictures are known to be on their way (`arriving`), and at most `max_wait_s`: an idle
     server never waits. A picture that could not be answered within `limit_s` is refused at once, and one that nobody
     waits for any more is not computed.
+
+    Nothing that a picture, a lane or a client does ends a thread. One that ends all the same calls `on_death`.
     """
 
-    def __init__(self, lanes: Sequence[Lane], *, max_batch: int, max_wait_s: float, limit_s: float) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        *,
+        max_batch: int,
+        max_wait_s: float,
+        limit_s: float,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
         self._max_batch, self._max_wait_s, self._limit_s = max_batch, max_wait_s, limit_s
         self._queue: deque[_Asked] = deque()
         self._changed = threading.Condition()
@@ -60,7 +70,7 @@ class Batcher:
         self._seconds_a_picture = 0.0
         self._busy_since: list[float | None] = [None] * len(lanes)
         self._threads = [
-            threading.Thread(target=self._serve, args=(number, lane), name=f"lane-{number}", daemon=True)
+            threading.Thread(target=self._live, args=(number, lane, on_death), name=f"lane-{number}", daemon=True)
             for number, lane in enumerate(lanes)
         ]
         for thread in self._threads:
@@ -102,25 +112,37 @@ class Batcher:
         for thread in self._threads:
             thread.join()
         while self._queue:
-            self._queue.popleft().answer.set_exception(busy())
+            _fail(self._queue.popleft(), busy())
 
-    def _serve(self, number: int, lane: Lane) -> None:
-        while batch := self._take():
-            now = time.monotonic()
-            due = []
-            for asked in batch:
-                if now - asked.since > self._limit_s:
-                    asked.answer.set_exception(busy())
-                elif not asked.is_wanted():
-                    asked.answer.set_exception(
-                        UserError("the client has gone", do="Wait for the answer.", kind=CLIENT_GONE)
-                    )
-                else:
-                    due.append(asked)
-            if due:
-                self._busy_since[number] = now
-                self._compute(lane, due)
-                self._busy_since[number] = None
+    def _live(self, number: int, lane: Lane, on_death: Callable[[], None]) -> None:
+        """A lane's thread, from its start to its end."""
+        try:
+            while batch := self._take():
+                try:
+                    self._serve(number, lane, batch)
+                except Exception as error:  # whatever it is, the lane goes on, and nobody waits in vain
+                    log.error("lane=%d could not answer a batch", number, exc_info=error)
+                    for asked in batch:
+                        _fail(asked, error)
+                finally:
+                    self._busy_since[number] = None
+        finally:
+            if not self._is_stopped:
+                on_death()
+
+    def _serve(self, number: int, lane: Lane, batch: Sequence[_Asked]) -> None:
+        now = time.monotonic()
+        due = []
+        for asked in batch:
+            if now - asked.since > self._limit_s:
+                _fail(asked, busy())
+            elif not asked.is_wanted():
+                _fail(asked, UserError("the client has gone", do="Wait for the answer.", kind=CLIENT_GONE))
+            elif asked.answer.set_running_or_notify_cancel():
+                due.append(asked)
+        if due:
+            self._busy_since[number] = now
+            self._compute(lane, due)
 
     def _take(self) -> list[_Asked]:
         """The next batch; nothing when the batcher is stopped."""
@@ -143,12 +165,18 @@ class Batcher:
                 for asked in batch:
                     self._compute(lane, [asked])
             else:
-                batch[0].answer.set_exception(error)
+                _fail(batch[0], error)
             return
         model_s = time.monotonic() - started
         self._seconds_a_picture += NEWEST * (model_s / len(batch) - self._seconds_a_picture)
         for asked, probs_FK in zip(batch, probs_NFK, strict=True):
             asked.answer.set_result(Computed(probs_FK, started - asked.since, model_s, len(batch)))
+
+
+def _fail(asked: _Asked, error: Exception) -> None:
+    """Ends the wait for this picture with an error, if anybody still waits."""
+    with suppress(InvalidStateError):  # cancelled, or answered already
+        asked.answer.set_exception(error)
 
 
 def busy() -> PlatformError:

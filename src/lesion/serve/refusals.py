@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from http import HTTPStatus
 
 from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -41,6 +42,14 @@ def add_refusals(app: Flask, *, max_payload_mib: int) -> None:
     def bug(error: Exception) -> Response:
         log.error("request id=%s failed", g.request_id, exc_info=error)  # the traceback stays here
         return _error("internal", "The request could not be answered; the server's log says why.", 500)
+
+
+def refusal_bytes(status: int, kind: str, message: str) -> bytes:
+    """A whole HTTP answer, as the app writes it, for a client that is refused before the app is asked."""
+    body = json.dumps({"error": kind, "message": message}).encode()
+    head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Connection: close", "Content-Type: application/json"]
+    head += [f"Retry-After: {RETRY_AFTER_S}"] * (status == 503)
+    return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
 def _error(kind: str, message: str, status: int) -> Response:

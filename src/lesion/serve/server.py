@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import mmap
+import os
+import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+from gunicorn.workers.base import Worker
 
 from lesion.algorithms.classify.load import Device, Wanted, load
 from lesion.artifact import load_manifest
-from lesion.errors import LesionError
+from lesion.environment import usable_memory_bytes
+from lesion.errors import LesionError, PlatformError, UserError
 from lesion.serve import worker
 from lesion.serve.app import Limits, create_app
 
 log = logging.getLogger(__name__)
 
+BACKLOG = 512  # connections that wait while the model loads
+MAX_EARLY_DEATHS = 3  # of workers in a row that were never ready; then the server ends
 GUNICORN_BOOT_ERROR = 3  # a worker that ends with it makes gunicorn end too, instead of starting the worker again
 
 
@@ -52,17 +64,36 @@ def serve(
 ) -> int:
     """Serves the artifact in `model_dir` until SIGTERM.
 
-    The exit status: 0 stopped, else the artifact could not be loaded.
+    The exit status: 0 stopped, else the artifact could not be loaded. Raises UserError for a port that is taken.
     """
 
     def make_app() -> Flask:
         return load_app(model_dir, settings, device=device, fold=fold, precision=precision, has_page=has_page)
 
+    application = _Gunicorn(make_app, worker.gunicorn_settings(settings, listen(port)))
     try:
-        _Gunicorn(make_app, worker.gunicorn_settings(settings, port)).run()
+        _Arbiter(application).run()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that takes connections on this port, by IPv4 and, where the machine has it, by IPv6.
+
+    Raises UserError for a port that is taken or needs rights, PlatformError where the machine has no network.
+    """
+    try:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+        return socket.create_server(("", port), backlog=BACKLOG)
+    except OSError as error:
+        if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            what = "taken by another program" if error.errno == errno.EADDRINUSE else "not open to this user"
+            do = "Choose another with --port or SAGEMAKER_BIND_TO_PORT, or end that program."
+            raise UserError(f"port {port} is {what}", do=do, kind="port") from error
+        what, do = f"port {port} cannot be listened on: {error.strerror}", "Give the container a network."
+        raise PlatformError(what, do=do, kind="port") from error
 
 
 def load_app(
@@ -109,6 +140,53 @@ def load_app(
     return create_app(
         predictor, limits=limits, num_cores=num_cores, has_metrics=settings.has_metrics, has_page=has_page
     )
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's parent process, which ends, in words, when worker after worker dies before it is ready.
+
+    gunicorn's own starts the next one for ever: a model that is too large for the container would be loaded without
+    end.
+    """
+
+    def __init__(self, app: BaseApplication) -> None:
+        super().__init__(app)
+        self._ready = mmap.mmap(-1, mmap.PAGESIZE)  # shared with the workers: a byte for each, 1 once it is ready
+        self._num_early_deaths = 0
+        self.cfg.set("post_worker_init", self._note_ready)
+        self.cfg.set("child_exit", self._note_death)
+        self._last_signal: int | None = None
+
+    def reap_workers(self) -> None:
+        """As gunicorn's, and remembers how a worker ended."""
+        with suppress(ChildProcessError):
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is not None and ended.si_code != os.CLD_EXITED:
+                self._last_signal = ended.si_status
+        super().reap_workers()
+
+    def _note_ready(self, worker: Worker) -> None:
+        self._ready[worker.age % mmap.PAGESIZE] = 1
+
+    def _note_death(self, _: Arbiter, worker: Worker) -> None:
+        place = worker.age % mmap.PAGESIZE
+        self._num_early_deaths = 0 if self._ready[place] else self._num_early_deaths + 1
+        self._ready[place] = 0
+        if self._num_early_deaths == MAX_EARLY_DEATHS:
+            log.error("error: the model cannot be served: %s", _why_it_died(self._last_signal))
+            raise HaltServer("the server's process ended before it was ready", GUNICORN_BOOT_ERROR)
+
+
+def _why_it_died(number: int | None) -> str:
+    start = f"{MAX_EARLY_DEATHS} times in a row its process ended before it was ready"
+    if number == signal.SIGKILL:
+        memory = usable_memory_bytes() / 2**20
+        return (
+            f"{start}, killed by SIGKILL, most likely for want of memory: there are {memory:,.0f} MiB. "
+            "Give the container more memory, or serve fewer folds (--fold)."
+        )
+    how = "" if number is None else f", by {signal.Signals(number).name}"
+    return f"{start}{how}. The log above says more; if nothing does, the graph may be damaged: copy the artifact again."
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]

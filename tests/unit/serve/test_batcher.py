@@ -183,3 +183,44 @@ def test_what_is_queued_when_the_batcher_stops_is_refused():
         assert first.result(0).probs_FK.item() == 255
         with pytest.raises(PlatformError):
             queued.result(0)
+
+
+def test_a_client_that_cannot_be_asked_whether_it_waits_does_not_end_the_lane():
+    def is_wanted() -> bool:
+        raise ValueError("file descriptor cannot be a negative integer (-1)")
+
+    with batcher(Lane()) as running:
+        with pytest.raises(ValueError, match="negative"):
+            running.submit(picture(1), is_wanted=is_wanted).result(FOREVER_S)
+        assert running.submit(picture(2)).result(FOREVER_S).probs_FK.item() == 2
+        assert running.is_well(hung_s=FOREVER_S)
+
+
+def test_a_picture_that_nobody_waits_for_any_more_does_not_end_the_lane():
+    lane = Lane()
+    with batcher(lane) as running:
+        busy_with(running, lane)
+        assert running.submit(picture(1)).cancel()
+        lane.gate.set()
+        assert running.submit(picture(2)).result(FOREVER_S).probs_FK.item() == 2
+    assert [1] not in lane.batches
+
+
+def test_a_lane_that_answers_too_little_fails_its_batch_and_goes_on():
+    answers = iter([np.zeros((0, 1, 1)), np.ones((1, 1, 1))])
+    with batcher(lambda _: next(answers)) as running:
+        with pytest.raises(ValueError, match="shorter"):
+            running.submit(picture(1)).result(FOREVER_S)
+        assert running.submit(picture(2)).result(FOREVER_S).probs_FK.item() == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_lane_that_dies_all_the_same_is_told_of():
+    def lane(_: Sequence[Prepared]) -> np.ndarray:
+        raise SystemExit
+
+    died = threading.Event()
+    running = Batcher([lane], max_batch=1, max_wait_s=0, limit_s=FOREVER_S, on_death=died.set)
+    running.submit(picture(1))
+    assert died.wait(FOREVER_S)
+    running.stop()
