@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?=
 bin := .venv/bin
 
-.PHONY: demo test lint bench lock audit image test-gpu clean
+.PHONY: demo test test-long lint bench lock audit image test-gpu clean
 
 demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
@@ -12,6 +12,10 @@ demo: .venv/.run
 test: .venv/.dev
 	$(bin)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/unit tests/golden tests/contract tests/real tests/gpu
 	$(bin)/pytest tests/container
+
+# Floods of requests by the ten thousand, other ones in each run: some 20 minutes.
+test-long: .venv/.dev
+	$(bin)/pytest --long tests/contract/test_soak.py tests/contract/test_hostile.py tests/contract/test_load.py tests/contract/test_connections.py
 
 lint: .venv/.dev
 	$(bin)/ruff check .

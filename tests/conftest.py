@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,28 @@ prepare_libraries()
 # No test asserts a time. CI draws the same examples each time; elsewhere new ones are looked for.
 settings.register_profile("lesion", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("lesion")
+
+
+@dataclass(frozen=True)
+class Flood:
+    """How many requests a test of the server sends, and the number from which their seeds count."""
+
+    num_requests: int
+    seed: int
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make test-long` says --long."""
+    parser.addoption("--long", action="store_true", help="requests by the ten thousand, other ones in each run")
+
+
+@pytest.fixture(scope="session")
+def flood(request: pytest.FixtureRequest) -> Flood:
+    """Without --long a thousand requests, the same in each run."""
+    if not request.config.getoption("--long"):
+        return Flood(1000, 0)
+    return Flood(10_000, random.SystemRandom().randrange(2**32))
+
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
