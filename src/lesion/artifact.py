@@ -8,18 +8,31 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lesion.data.metadata import ColumnEncoder
-from lesion.data.transforms import Preprocess
+from lesion.data.transforms import MAX_VIEWS, Preprocess
 from lesion.errors import PlatformError, UserError
 from lesion.files import write_atomic
+from lesion.model_args import refuse_factory_args
+from lesion.stored_files import (
+    TensorHeader,
+    in_words,
+    is_plain_name,
+    json_object,
+    last_line,
+    path_as_written,
+    read_as_written,
+    read_stored,
+    tensor_headers,
+    unusable,
+)
 from lesion.targets import Kind, Target
 
 if TYPE_CHECKING:
@@ -28,7 +41,11 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 2
 READ_VERSIONS = (1, 2)
 MANIFEST = "manifest.json"
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 GRAPH, GRAPH_WEIGHTS = "graph.xml", "graph.bin"
+MAX_IMAGE_SIZE = 2048  # pixels, as of the hyperparameter
+# Far beyond what training writes: a manifest holds every word of a column of metadata, a graph a line for each step.
+MAX_MANIFEST_BYTES, MAX_GRAPH_BYTES, MAX_WEIGHTS_BYTES = 2**26, 2**29, 2**36
 RECORDED_PACKAGES = (
     "lesion",
     "torch",
@@ -41,6 +58,45 @@ RECORDED_PACKAGES = (
 )
 
 
+def _plain_name(name: str) -> str:
+    if not is_plain_name(name):
+        raise ValueError(f"{name[:80]!r} is not the name of a file in the artifact's own folder")
+    return name
+
+
+def _each_once(names: Sequence[str]) -> Sequence[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands twice in it")
+    return names
+
+
+def _sound(encoder: ColumnEncoder) -> ColumnEncoder:
+    _each_once(encoder.categories)
+    if not (np.isfinite(encoder.mean) and np.isfinite(encoder.std) and encoder.std > 0):
+        raise ValueError(f"{encoder.name[:80]!r} has mean {encoder.mean} and deviation {encoder.std}")
+    return encoder
+
+
+def _possible(preprocess: Preprocess) -> Preprocess:
+    if not 1 <= preprocess.image_size <= MAX_IMAGE_SIZE:
+        raise ValueError(f"image_size is {preprocess.image_size}, and a side is 1 to {MAX_IMAGE_SIZE} pixels")
+    numbers = np.array([*preprocess.mean, *preprocess.std])
+    if not (np.isfinite(numbers).all() and (numbers[3:] > 0).all()):
+        raise ValueError(f"mean {preprocess.mean} and deviation {preprocess.std} cannot be those of colours")
+    return preprocess
+
+
+def _makeable(model_args: dict[str, Any]) -> dict[str, Any]:
+    refuse_factory_args(model_args)
+    return model_args
+
+
+FileName = Annotated[str, AfterValidator(_plain_name)]
+Names = AfterValidator(_each_once)
+Text = Annotated[str, Field(max_length=10_000)]
+Share = Annotated[float, Field(ge=0, le=1)]  # NaN is neither
+
+
 class TargetRecord(BaseModel):
     """The question that was trained for, its classes, and from which probability on an answer is yes.
 
@@ -50,9 +106,22 @@ class TargetRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: Kind
-    class_names: tuple[str, ...]
+    class_names: Annotated[tuple[Text, ...], Field(min_length=1), Names]
     of_interest: str | None
-    thresholds: tuple[float, ...]
+    thresholds: tuple[Share, ...]
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        names = self.class_names
+        if self.of_interest is not None and (self.kind != "multiclass" or self.of_interest not in names):
+            raise ValueError(f"of_interest {self.of_interest[:80]!r} is none of several classes")
+        if len(names) != 2 if self.kind == "binary" else self.kind == "multiclass" and len(names) < 2:
+            raise ValueError(f"{len(names)} class_names are no {self.kind} question")
+        is_yes_no = self.kind == "binary" or self.of_interest is not None
+        wanted = 1 if is_yes_no else len(names) if self.kind == "multilabel" else 0
+        if len(self.thresholds) != wanted:
+            raise ValueError(f"{len(self.thresholds)} thresholds where the question takes {wanted}")
+        return self
 
 
 class FoldRecord(BaseModel):
@@ -60,12 +129,17 @@ class FoldRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    fold: int
-    file: str
+    fold: Annotated[int, Field(ge=0)]
+    file: FileName
     sha256: str
-    metadata: tuple[ColumnEncoder, ...]
+    metadata: tuple[Annotated[ColumnEncoder, AfterValidator(_sound)], ...]
     best_epoch: int
     metrics: dict[str, float]
+
+    @property
+    def num_features(self) -> int:
+        """How many numbers the network takes of a row's metadata."""
+        return sum(encoder.width for encoder in self.metadata)
 
 
 class GraphRecord(BaseModel):
@@ -77,35 +151,48 @@ class GraphRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    file: str
+    file: FileName
     sha256: str
-    weights_file: str
+    weights_file: FileName
     weights_sha256: str
     num_checked: int
     differences: dict[str, float]
 
 
 class Manifest(BaseModel):
-    """What the weights are for and how pictures and metadata reach them."""
+    """What the weights are for and how pictures and metadata reach them.
+
+    Its bounds let through all that training can write, and nothing that prediction cannot use.
+    """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     format_version: int = FORMAT_VERSION
-    algorithm: str
-    model: str
-    model_args: dict[str, Any]
+    algorithm: Literal["classify"]
+    model: Text
+    model_args: Annotated[dict[str, Any], AfterValidator(_makeable)]
     target: TargetRecord
-    preprocessing: Preprocess
-    num_views: int
-    metadata_columns: list[str]
+    preprocessing: Annotated[Preprocess, AfterValidator(_possible)]
+    num_views: Annotated[int, Field(ge=1, le=MAX_VIEWS)]
+    metadata_columns: Annotated[list[str], Names]
     image_column: str
     target_columns: list[str]
     metrics: dict[str, Any]
     data_fingerprint: str
     config: dict[str, Any]
     packages: dict[str, str]
-    folds: list[FoldRecord]
+    folds: Annotated[list[FoldRecord], Field(min_length=1)]
     graph: GraphRecord | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        _each_once([str(record.fold) for record in self.folds])
+        files = [record.file for record in self.folds]
+        _each_once([*files, MANIFEST, *([self.graph.file, self.graph.weights_file] if self.graph else [])])
+        for record in self.folds:
+            if [encoder.name for encoder in record.metadata] != self.metadata_columns:
+                raise ValueError(f"the metadata of fold {record.fold} is not that of metadata_columns")
+        return self
 
     @property
     def version(self) -> str:
@@ -179,54 +266,78 @@ def _write_manifest(directory: Path, manifest: Manifest) -> Manifest:
 
 
 def load_manifest(directory: Path) -> Manifest:
-    """The manifest in `directory`, strangers beside it ignored. Raises UserError that says why it cannot be read."""
-    path = directory / MANIFEST
+    """The manifest in `directory`, strangers beside it ignored. Raises UserError that says why it cannot be used."""
+    with in_words(directory):
+        path = directory / MANIFEST
+        if not (path.exists() or path.is_symlink()):
+            raise _no_manifest(directory)
+        content = read_stored(directory, MANIFEST, max_bytes=MAX_MANIFEST_BYTES)
     try:
-        fields = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        present = ", ".join(sorted(entry.name for entry in directory.glob("*"))[:8]) or "nothing"
-        raise _unusable("no manifest.json, so no Lesion artifact", f"{directory}: {present}") from None
-    except (OSError, ValueError) as error:
-        raise _unusable(f"manifest.json cannot be read: {error}", path) from error
-    version = fields.get("format_version") if isinstance(fields, dict) else None
-    if version not in READ_VERSIONS:
-        packages = fields.get("packages") if isinstance(fields, dict) else None
-        written = packages.get("lesion", "?") if isinstance(packages, dict) else "?"
+        fields = json_object(content)
+    except ValueError as error:
+        raise unusable(f"manifest.json cannot be read: {last_line(error)}", path) from error
+    version = fields.get("format_version")
+    if type(version) is not int or version not in READ_VERSIONS:
+        packages = fields.get("packages")
+        written = str(packages.get("lesion", "?") if isinstance(packages, dict) else "?")
         what = (
-            f"the artifact has format {version} (written by Lesion {written}); "
+            f"the artifact has format {str(version)[:40]!s} (written by Lesion {written[:40]}); "
             f"this version reads {READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
         )
-        raise _unusable(what, path)
+        raise unusable(what, path)
     try:
-        return Manifest.model_validate(_of_format_1(fields) if version == 1 else fields)
+        manifest = Manifest.model_validate(_of_format_1(fields) if version == 1 else fields)
+        _ = manifest.version  # it is told in every answer: what cannot be written again is refused here
     except ValidationError as error:
         first = error.errors()[0]
-        raise _unusable(f"manifest.json: {'.'.join(map(str, first['loc']))}: {first['msg']}", path) from error
+        place = ".".join(map(str, first["loc"]))[:200] or "the whole"
+        raise unusable(f"manifest.json: {place}: {first['msg'].removeprefix('Value error, ')}", path) from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise unusable(f"manifest.json cannot be used: {last_line(error)}", path) from error
+    return manifest
+
+
+def _no_manifest(directory: Path) -> UserError:
+    """Why there is none, as far as what is there can tell: an archive that was not unpacked, a folder too many."""
+    if directory.is_file():
+        do = f"Unpack it: mkdir model && tar -xf {directory.name} -C model, and give that folder."
+        return unusable("a file, where the folder of an artifact is wanted", directory, do)
+    names = sorted(entry.name for entry in directory.glob("*"))
+    where = f"{directory}: {', '.join(names[:8]) or 'nothing'}"
+    for manifest in sorted([*directory.glob(f"*/{MANIFEST}"), *directory.glob(f"*/*/{MANIFEST}")]):
+        place = manifest.parent
+        do = f"Give {place}, or move what lies in it to {directory}."
+        return unusable(f"no manifest.json here: it lies in {place.relative_to(directory)}/", where, do)
+    for name in names:
+        if name.endswith(ARCHIVES) and not name.startswith("._"):
+            do = f"Unpack it there: tar -xf {name}."
+            return unusable(f"no manifest.json here, but {name}, which is still packed", where, do)
+    return unusable("no manifest.json, so no Lesion artifact", where)
 
 
 def load_weights(directory: Path, record: FoldRecord) -> dict[str, Tensor]:
     """One fold's tensors on the CPU. Raises UserError for a file that is absent or is not the one that was written."""
+    from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    return from_bytes(_checked(directory, record.file, record.sha256))
+    content = read_as_written(directory, record.file, record.sha256, max_bytes=MAX_WEIGHTS_BYTES)
+    try:
+        return from_bytes(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise unusable(f"not a safetensors file: {last_line(error)}", directory / record.file) from error
+
+
+def weights_headers(directory: Path, record: FoldRecord) -> dict[str, TensorHeader]:
+    """What one fold's file says that it holds. Raises UserError for a file that is absent or not whole."""
+    return tensor_headers(directory, record.file, max_bytes=MAX_WEIGHTS_BYTES)
 
 
 def graph_files(directory: Path, graph: GraphRecord) -> tuple[Path, Path]:
     """The graph and its weights. Raises UserError for a file that is absent or is not the one that was written."""
-    _checked(directory, graph.file, graph.sha256)
-    _checked(directory, graph.weights_file, graph.weights_sha256)
-    return directory / Path(graph.file).name, directory / Path(graph.weights_file).name
-
-
-def _checked(directory: Path, name: str, sha256: str) -> bytes:
-    path = directory / Path(name).name  # the name only: a manifest may not reach outside its folder
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _unusable(f"weights cannot be read: {error.strerror}", path) from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise _unusable("weights are not those that the manifest was written with", path)
-    return content
+    return (
+        path_as_written(directory, graph.file, graph.sha256, max_bytes=MAX_GRAPH_BYTES),
+        path_as_written(directory, graph.weights_file, graph.weights_sha256, max_bytes=MAX_WEIGHTS_BYTES),
+    )
 
 
 def _of_format_1(fields: dict[str, Any]) -> dict[str, Any]:
@@ -244,7 +355,3 @@ def package_versions() -> dict[str, str]:
 
 def _unwritten(directory: Path, error: OSError) -> PlatformError:
     return PlatformError(f"the artifact could not be written: {error.strerror}", where=directory, do="Free disk space.")
-
-
-def _unusable(what: str, where: object) -> UserError:
-    return UserError(what, where=where, do="Train again, or give the model.tar.gz of a completed job.", kind="artifact")

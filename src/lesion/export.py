@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lesion.engine.openvino import import_openvino
 from lesion.errors import UserError
 from lesion.files import write_atomic
 from lesion.models.fusion import FusionNet
@@ -45,7 +46,7 @@ def to_openvino(
     some; outputs `logits_F`, float32 [1, K]. The networks must be on the CPU in eval mode. Raises whatever the
     converter meets.
     """
-    import openvino
+    openvino = import_openvino()
     from openvino import opset13
 
     image = opset13.parameter([1, image_size, image_size, 3], openvino.Type.u8, name="image")
@@ -69,7 +70,7 @@ def to_openvino(
 
 def _convert(network: FusionNet, num_metadata: int, image_size: int) -> tuple[Any, Any, Any]:
     """One network's graph by its ends: the parameters of pictures and of metadata, if it takes any, and the result."""
-    import openvino
+    openvino = import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

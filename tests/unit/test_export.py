@@ -96,7 +96,7 @@ def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores
     assert manifest.graph is not None
     folds = [record.fold for record in manifest.folds]
     settings = {"precision": precision, "num_cores": num_cores, "in_background": False}
-    lanes = graph.load_graph(model_dir, manifest.graph, folds, manifest.question, **settings)
+    lanes = graph.load_graph(model_dir, manifest, folds, **settings)
     assert len(lanes) == num_cores
     predictor = Ensemble(manifest, manifest.folds, lanes, max_batch=1, backend="")
     together = predictor.predict(pictures(9), [{}] * 9)
@@ -132,7 +132,7 @@ def test_a_damaged_graph_is_refused_by_name(trained_root, tmp_path):
         with (model_dir / name).open("r+b") as file:
             file.seek(40)
             file.write(b"\xff\xff")
-        with pytest.raises(UserError, match="not those that the manifest") as refusal:
+        with pytest.raises(UserError, match="not the file that the manifest") as refusal:
             by_graph(model_dir)
         assert name in str(refusal.value)
 

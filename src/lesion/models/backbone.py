@@ -25,10 +25,11 @@ def create_backbone(name: str, model_args: Mapping[str, Any]) -> nn.Module:
         raise UserError(f"no network is called '{name}'", where="hyperparameter model", do=hint, kind="hyperparameters")
     try:
         backbone: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **model_args)
-    except (TypeError, ValueError, KeyError, AssertionError, RuntimeError) as error:
+    except Exception as error:  # what a thousand networks raise for arguments that they do not take has no common kind
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"'{name}' cannot be made: {error}",
-            where=f"model_args={dict(model_args)}",
+            f"'{name}' cannot be made: {reason[:300]}",
+            where=f"model_args={str(dict(model_args))[:300]}",
             do="Correct model_args.",
             kind="hyperparameters",
         ) from error

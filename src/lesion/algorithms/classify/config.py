@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from lesion.algorithms.classify.recipes import RECIPES, with_recipe
 from lesion.config import Hyperparameters, tunable
 from lesion.metrics import METRICS
+from lesion.model_args import refuse_factory_args
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -266,6 +267,12 @@ class ClassifyConfig(Hyperparameters):
     def keeps_groups(self) -> bool:
         """Whether the split promises that no group lies on both sides of a fold."""
         return self.split not in {"kfold", "stratified_kfold"}
+
+    @field_validator("model_args")
+    @classmethod
+    def _arguments(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refuse_factory_args(value)
+        return value
 
     @field_validator("image_mean", "image_std")
     @classmethod

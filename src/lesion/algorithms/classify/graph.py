@@ -16,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.base import Prepared
-from lesion.artifact import GraphRecord, graph_files
+from lesion.algorithms.classify.numbers import numbers
+from lesion.algorithms.classify.validate import check_graph
+from lesion.artifact import GraphRecord, Manifest, graph_files
 from lesion.data.transforms import views
+from lesion.engine.openvino import import_openvino
+from lesion.stored_files import in_words
 from lesion.targets import Target
 
 if TYPE_CHECKING:
@@ -38,9 +42,7 @@ def core() -> openvino.Core:
     Its CPU plugin gives the thread that loads it a stack for signals. Were it unloaded by another thread, that stack
     would be gone and in use: the next signal, as SIGTERM, would crash the process.
     """
-    import openvino
-
-    return openvino.Core()
+    return import_openvino().Core()
 
 
 def has_bf16() -> bool:
@@ -57,9 +59,8 @@ def pick_precision(wanted: Literal["auto", "fp32", "bf16"], graph: GraphRecord) 
 
 def load_graph(
     model_dir: Path,
-    graph: GraphRecord,
+    manifest: Manifest,
     folds: Sequence[int],
-    target: Target,
     *,
     precision: Precision,
     num_cores: int,
@@ -67,15 +68,21 @@ def load_graph(
 ) -> list[GraphLane]:
     """The artifact's graph of these folds, compiled for this CPU, as by `compile_graph`.
 
-    Raises UserError for files that are not the artifact's.
+    Raises UserError for files that are not the artifact's, and for a graph that is not what the manifest tells.
     """
-    files = graph_files(model_dir, graph)
-    return compile_graph(*files, folds, target, precision=precision, num_cores=num_cores, in_background=in_background)
+    assert manifest.graph is not None
+    graph, weights = graph_files(model_dir, manifest.graph)
+    with in_words(graph):
+        model = core().read_model(graph, weights)
+        check_graph(model, manifest, graph)
+        return _compile(
+            model, folds, manifest.question, precision=precision, num_cores=num_cores, in_background=in_background
+        )
 
 
 def compile_graph(
-    graph: Path | bytes,
-    weights: Path | bytes,
+    graph: bytes,
+    weights: bytes,
     folds: Sequence[int],
     target: Target,
     *,
@@ -90,13 +97,23 @@ def compile_graph(
     picture wait, so the graph is compiled a second time, for all cores together (in fp32): `in_background`, so that
     a server is ready sooner, or before this returns.
     """
-    import openvino
-
     model = core().read_model(graph, weights)
+    return _compile(model, folds, target, precision=precision, num_cores=num_cores, in_background=in_background)
+
+
+def _compile(
+    model: openvino.Model,
+    folds: Sequence[int],
+    target: Target,
+    *,
+    precision: Precision,
+    num_cores: int,
+    in_background: bool,
+) -> list[GraphLane]:
     wanted = [result for result in model.get_results() if result.get_friendly_name() in {f"fold_{f}" for f in folds}]
     inputs = {"image", *(f"metadata_{fold}" for fold in folds)}
     parameters = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() in inputs]
-    model = openvino.Model(wanted, parameters)  # what no wanted fold needs falls away
+    model = import_openvino().Model(wanted, parameters)  # what no wanted fold needs falls away
 
     def compiled(num_lanes: int) -> openvino.CompiledModel:
         settings = {
@@ -156,8 +173,9 @@ class GraphLane:
         self._logits = [f"logits_{fold}" for fold in folds]
 
     def __call__(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
-        """Each fold's probabilities [N, F, K], averaged over the views."""
-        return np.stack([self._target.probabilities(self._logits_VFK(picture)).mean(axis=0) for picture in batch])
+        """Each fold's probabilities [N, F, K], averaged over the views. Raises PlatformError where one is no number."""
+        logits_NVFK = (numbers(self._logits_VFK(picture)) for picture in batch)
+        return np.stack([self._target.probabilities(logits_VFK).mean(axis=0) for logits_VFK in logits_NVFK])
 
     def _logits_VFK(self, picture: Prepared) -> NDArray[np.float32]:
         metadata = {name: picture.features_FM[f][None] for f, name in self._metadata}

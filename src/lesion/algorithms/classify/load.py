@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from lesion import artifact
 from lesion.algorithms.classify import graph
 from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.algorithms.classify.validate import check_answers, check_weights
 from lesion.artifact import FoldRecord, Manifest
 from lesion.errors import UserError
 
@@ -39,6 +40,7 @@ def load(
     """
     manifest = artifact.load_manifest(model_dir)
     folds = chosen_folds(manifest, fold, model_dir)
+    check_weights(model_dir, manifest)
     if device != "cpu":
         from lesion.engine.device import pick_device
 
@@ -50,11 +52,12 @@ def load(
             return load_torch(model_dir, manifest, folds, gpus)
     if manifest.graph is not None and importlib.util.find_spec("openvino") is not None:
         chosen = graph.pick_precision(precision, manifest.graph)
-        numbers = [record.fold for record in folds]
         lanes = graph.load_graph(
-            model_dir, manifest.graph, numbers, manifest.question, precision=chosen, num_cores=num_cores
+            model_dir, manifest, [record.fold for record in folds], precision=chosen, num_cores=num_cores
         )
-        return Ensemble(manifest, folds, lanes, max_batch=1, backend=f"openvino cpu {chosen}")
+        ensemble = Ensemble(manifest, folds, lanes, max_batch=1, backend=f"openvino cpu {chosen}")
+        check_answers(ensemble, model_dir)
+        return ensemble
     if importlib.util.find_spec("torch") is None:
         raise UserError(
             "the artifact holds no graph for a CPU, and this image has no torch",
@@ -80,7 +83,9 @@ def load_torch(
     lanes = [
         TorchLane(load_networks(model_dir, manifest, folds, device), manifest.question, device) for device in devices
     ]
-    return Ensemble(manifest, folds, lanes, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32")
+    ensemble = Ensemble(manifest, folds, lanes, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32")
+    check_answers(ensemble, model_dir)
+    return ensemble
 
 
 def chosen_folds(manifest: Manifest, fold: int | None, where: Path) -> list[FoldRecord]:

@@ -13,39 +13,64 @@ from numpy.typing import NDArray
 
 from lesion import artifact
 from lesion.algorithms.base import Prepared
+from lesion.algorithms.classify.numbers import numbers
+from lesion.algorithms.classify.validate import check_weights
 from lesion.artifact import FoldRecord, Manifest
-from lesion.data.metadata import MetadataEncoder
 from lesion.data.transforms import views
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet, create_network
+from lesion.stored_files import in_words, last_line, unusable
 from lesion.targets import Target
 
 
 def load_networks(
     model_dir: Path, manifest: Manifest, folds: Sequence[FoldRecord], device: torch.device
 ) -> list[FusionNet]:
-    """Each fold's network in eval mode on its device. Raises UserError for files that are not the artifact's."""
+    """Each fold's network in eval mode on its device. Raises UserError for files that are not the artifact's, or that
+    hold what the network does not take or what is no number.
+    """
+    check_weights(model_dir, manifest)
     networks = []
     for record in folds:
-        network = create_network(
-            manifest.model,
-            manifest.model_args,
-            manifest.preprocessing,
-            num_metadata=MetadataEncoder(record.metadata).num_features,
-            num_outputs=manifest.question.num_outputs,
-            seed=0,
-        )
+        path = model_dir / record.file
+        network = _network(manifest, record.num_features, model_dir)
+        tensors = artifact.load_weights(model_dir, record)
+        own = network.state_dict()
+        for name, tensor in tensors.items():
+            if name in own and tensor.dtype != own[name].dtype:
+                raise unusable(f"the weights' {name} is {tensor.dtype}, and {own[name].dtype} is wanted", path)
+            if not tensor.isfinite().all():
+                raise unusable(f"the weights hold what is no number, in {name[:80]}", path)
         try:
-            network.load_state_dict(artifact.load_weights(model_dir, record))
+            network.load_state_dict(tensors)
         except RuntimeError as error:
-            raise UserError(
-                f"the weights do not fit '{manifest.model}' of this timm: {str(error).splitlines()[-1].strip()}",
-                where=model_dir / record.file,
-                do=f"Use timm {manifest.packages.get('timm')}.",
-                kind="artifact",
+            raise unusable(
+                f"the weights do not fit '{manifest.model}' of this timm: {last_line(error)}",
+                path,
+                f"Use timm {str(manifest.packages.get('timm'))[:40]}.",
             ) from error
-        networks.append(network.eval().to(device))
+        with in_words(model_dir):
+            networks.append(network.eval().to(device))
     return networks
+
+
+def _network(manifest: Manifest, num_metadata: int, model_dir: Path) -> FusionNet:
+    """The manifest's network, untrained. What training would call wrong settings is here a wrong artifact."""
+    try:
+        with in_words(model_dir):
+            return create_network(
+                manifest.model,
+                manifest.model_args,
+                manifest.preprocessing,
+                num_metadata=num_metadata,
+                num_outputs=manifest.question.num_outputs,
+                seed=0,
+            )
+    except UserError as error:
+        if error.kind == "artifact":
+            raise
+        do = f"Use timm {str(manifest.packages.get('timm'))[:40]}, or train again."
+        raise unusable(f"the manifest's network cannot be made: {error.what}", model_dir, do) from error
 
 
 class TorchLane:
@@ -56,7 +81,7 @@ class TorchLane:
 
     @torch.inference_mode()
     def __call__(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
-        """Each fold's probabilities [N, F, K], averaged over the views."""
+        """Each fold's probabilities [N, F, K], averaged over the views. Raises PlatformError where one is no number."""
         num_views = [picture.num_views for picture in batch]
         squares_BHWC = np.concatenate([views(picture.pixels_HWC, picture.num_views) for picture in batch])
         images_BCHW = self._send(squares_BHWC).permute(0, 3, 1, 2)  # torch's channels-last layout: nothing is moved
@@ -64,7 +89,7 @@ class TorchLane:
         for fold, network in enumerate(self._networks):
             metadata_NM = np.stack([picture.features_FM[fold] for picture in batch])
             logits_FBK.append(network(images_BCHW, self._send(metadata_NM.repeat(num_views, axis=0))).float())
-        probs_FBK = self._target.probabilities(torch.stack(logits_FBK).cpu().numpy())
+        probs_FBK = self._target.probabilities(numbers(torch.stack(logits_FBK).cpu().numpy()))
         of_picture = np.split(probs_FBK, np.cumsum(num_views)[:-1], axis=1)
         return np.stack([probs_FVK.mean(axis=1) for probs_FVK in of_picture])
 

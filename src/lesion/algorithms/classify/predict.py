@@ -15,7 +15,7 @@ from lesion.data.images import Pixels
 from lesion.data.loader import ordered_batches
 from lesion.data.metadata import Row
 from lesion.data.table import Readable
-from lesion.errors import UserError
+from lesion.errors import LesionError, UserError
 
 
 def predict_source(
@@ -25,13 +25,13 @@ def predict_source(
     *,
     batch_size: int,
     num_workers: int,
-    on_error: Callable[[int, UserError], None],
+    on_error: Callable[[int, LesionError], None],
     on_batch: Callable[[int], object] = lambda _: None,
 ) -> NDArray[np.float32]:
     """Probabilities [S, K] of a source's pictures with their rows of metadata, read by threads.
 
-    A picture or row that cannot be used is told to `on_error` with its number, and its probabilities are NaN;
-    `on_batch` is told how many more are done.
+    A picture or row that cannot be used, or whose answer is no number, is told to `on_error` with its place, and its
+    probabilities are NaN; `on_batch` is told how many more are done.
     """
 
     def read(index: int) -> Pixels | UserError:
@@ -43,7 +43,7 @@ def predict_source(
     def answer(indices: list[int], pictures: list[Pixels]) -> None:
         try:
             found[indices] = predictor.predict(pictures, [rows[index] for index in indices])
-        except UserError as error:
+        except LesionError as error:
             if len(indices) == 1:
                 on_error(indices[0], error)
                 return

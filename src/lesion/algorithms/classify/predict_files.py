@@ -19,7 +19,7 @@ from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.place import walk_files
 from lesion.data.sources.rows import read_csv
 from lesion.data.table import Columns, Readable
-from lesion.errors import UserError
+from lesion.errors import LesionError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def predict_files(
     errors = [""] * len(names)
     with tqdm(total=len(names), unit="picture", disable=not show_progress) as bar:
 
-        def note(index: int, error: UserError) -> None:
+        def note(index: int, error: LesionError) -> None:
             errors[index] = str(error)
 
         probs_SK = predict_source(

@@ -27,9 +27,10 @@ def save_artifact(
 
     Each fold, as it was written, is asked for one row that it held out. Raises PlatformError if the answer is another.
     """
-    manifest = artifact.save(
+    artifact.save(
         model_dir, manifest_of(shared, table, results, summary), {result.fold: result.weights for result in results}
     )
+    manifest = artifact.load_manifest(model_dir)  # as it was written
     predictor = load_torch(model_dir, manifest, manifest.folds, [shared.device])
     rows = [int(result.index_S[0]) for result in results]
     probs_NFK = predictor.ask([shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows])

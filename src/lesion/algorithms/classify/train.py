@@ -48,7 +48,7 @@ from lesion.engine.device import limit_threads, pick_device
 from lesion.engine.peers import Peers, join_peers
 from lesion.engine.precision import Precision, pick_precision
 from lesion.engine.ranks import RankCheckpoints, Ranks
-from lesion.errors import UserError
+from lesion.errors import LesionError, UserError
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, num_features, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
@@ -284,6 +284,6 @@ def log_start(labelled: Labelled, held_FS: Folds, device: torch.device, precisio
         log.info("fold=%d rows=%d%s %s", fold, counts["num_rows"], groups, classes)
 
 
-def fail(index: int, error: UserError) -> None:  # noqa: ARG001
+def fail(index: int, error: LesionError) -> None:  # noqa: ARG001
     """A test picture that could be read before training and no more: tell it as it is."""
     raise error

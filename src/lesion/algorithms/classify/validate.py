@@ -1,0 +1,103 @@
+"""Validate: whether an artifact's parts agree, and whether what was loaded of them answers a picture with numbers.
+
+Serving, predicting, exporting and the check at the end of training all come through here.
+"""
+
+# F folds · K outputs · M metadata features
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lesion import artifact
+from lesion.artifact import Manifest
+from lesion.errors import PlatformError
+from lesion.stored_files import TensorHeader, in_words, unusable
+
+if TYPE_CHECKING:
+    import openvino
+
+    from lesion.algorithms.classify.ensemble import Ensemble
+
+
+def check_weights(model_dir: Path, manifest: Manifest) -> None:
+    """Raises UserError where a fold's file is missing or not whole, or its ends are not those that the manifest tells.
+
+    Only headers are read, so that it costs nothing where a graph computes: a copy by half is found by its length. What
+    lies between the ends is compared with the network where torch computes.
+    """
+    num_outputs = manifest.question.num_outputs
+    for record in manifest.folds:
+        headers = artifact.weights_headers(model_dir, record)
+        _expect(headers, "head.bias", (num_outputs,), "outputs", model_dir / record.file)
+        if record.num_features:
+            _expect(headers, "metadata.0.weight", (None, record.num_features), "metadata", model_dir / record.file)
+        elif any(name.startswith("metadata.") for name in headers):
+            raise unusable("the weights take metadata, and the manifest tells of none", model_dir / record.file)
+
+
+def _expect(headers: dict[str, TensorHeader], name: str, shape: tuple[int | None, ...], what: str, path: Path) -> None:
+    if name not in headers:
+        raise unusable(f"the weights hold no {name}", path)
+    found = headers[name]
+    is_shape = len(found.shape) == len(shape) and all(
+        wanted in {None, side} for side, wanted in zip(found.shape, shape, strict=True)
+    )
+    if found.dtype != "F32" or not is_shape:
+        sides = ", ".join("any" if side is None else str(side) for side in shape)
+        raise unusable(
+            f"the weights do not have the {what} that the manifest tells: {name} is {found.dtype} "
+            f"{list(found.shape)}, and F32 [{sides}] is wanted",
+            path,
+        )
+
+
+def check_graph(model: openvino.Model, manifest: Manifest, where: Path) -> None:
+    """Raises UserError where a graph's inputs and outputs are not those of the manifest, or a weight is no number."""
+    import openvino
+
+    side, num_outputs = manifest.preprocessing.image_size, manifest.question.num_outputs
+    wanted = {"image": ("u8", [1, side, side, 3])}
+    wanted |= {f"metadata_{f.fold}": ("f32", [1, f.num_features]) for f in manifest.folds if f.num_features}
+    wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in manifest.folds}
+    ports = [*model.inputs, *model.outputs]
+    for name, (kind, shape) in wanted.items():
+        port = next((port for port in ports if name in port.names), None)
+        if port is None:
+            raise unusable(f"the graph has no {name}, which the manifest tells of", where)
+        found = (port.element_type.to_string(), port.partial_shape.to_string())
+        if found != (kind, openvino.PartialShape(shape).to_string()):
+            raise unusable(f"the graph's {name} is {found[0]} {found[1]}, and {kind} {shape} is wanted", where)
+    if len(ports) != len(wanted):
+        raise unusable(f"the graph has {len(ports)} inputs and outputs, and the manifest tells of {len(wanted)}", where)
+    named = {parameter.get_friendly_name() for parameter in model.get_parameters()}
+    named |= {result.get_friendly_name() for result in model.get_results()}
+    if named != {name.replace("logits_", "fold_") for name in wanted}:
+        raise unusable("the graph's inputs and outputs are called by several names", where)
+    for operation in model.get_ops():
+        # A lone NaN may be swallowed: OpenVINO's ReLU makes 0 of it. Infinity is what masks are made of.
+        is_weight = operation.get_type_name() == "Constant" and operation.get_element_type().is_real()
+        if is_weight and np.isnan(np.min(operation.data, initial=0)):
+            raise unusable(f"the graph's weights hold NaN, in {operation.get_friendly_name()[:80]}", where)
+
+
+def check_answers(ensemble: Ensemble, where: Path) -> None:
+    """Has every lane answer a drawn picture once, without metadata.
+
+    The first pass is slow, so it is best done before anyone waits. Raises UserError where the answer is no number, or
+    not one for each output of each fold.
+    """
+    ramp = np.arange(48 * 64, dtype=np.uint32).reshape(48, 64, 1) * np.array([1, 3, 7])
+    picture = ensemble.prepare((ramp % 256).astype(np.uint8), {}, num_views=1)
+    shape = (1, len(ensemble.folds), ensemble.manifest.question.num_outputs)
+    for lane in ensemble.lanes:
+        with in_words(where):
+            try:
+                found = np.shape(lane([picture]))
+            except PlatformError as error:
+                raise unusable(f"it cannot answer a test picture: {error.what}", where) from error
+        if found != shape:
+            raise unusable(f"a test picture is answered with {found} numbers, and {shape} are wanted", where)

@@ -1,0 +1,170 @@
+"""Stored files: a file of an artifact, as far as its folder, its digest and its own header can vouch for it.
+
+What is read was written by a stranger: a name may lead elsewhere, a file may be no file, a header may lie. Whatever is
+wrong is a UserError of kind `artifact`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from lesion.errors import PlatformError, UserError
+
+MAX_HEADER_BYTES = 100 * 2**20  # of a safetensors file: its own library's limit
+BYTES_OF = {
+    **{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2},
+    **{"I8": 1, "U8": 1, "BOOL": 1},
+}
+
+
+@dataclass(frozen=True)
+class TensorHeader:
+    """What a safetensors file says of one tensor: its type, as `F32`, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def unusable(what: str, where: object, do: str | None = None) -> UserError:
+    """The error of an artifact that cannot be used."""
+    do = do or "Train again, or give the model.tar.gz of a completed job, unpacked."
+    return UserError(what, where=where, do=do, kind="artifact")
+
+
+@contextmanager
+def in_words(where: object) -> Iterator[None]:
+    """Turns whatever is raised within into one line: what a library raises for a stranger's file has no common kind."""
+    try:
+        yield
+    except (UserError, PlatformError):
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+            raise PlatformError(
+                "too little memory to load the artifact", where=where, do="Choose a larger instance.", kind="memory"
+            ) from error
+        raise unusable(f"the artifact cannot be used: {last_line(error)}", where) from error
+
+
+def last_line(error: Exception) -> str:
+    """What an error comes to: OpenVINO and torch say first where in their own code, and what it is at the end."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without the path, which stands beside it
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name is that of a file in the folder itself."""
+    return name not in {"", ".", ".."} and not set(name) & set("/\\") and name.isprintable() and len(name) <= 255
+
+
+def read_stored(folder: Path, name: str, *, max_bytes: int) -> bytes:
+    """The whole file. Raises UserError for what is absent, unreadable, no regular file of this folder, or larger."""
+    with _opened(folder, name, max_bytes) as file:
+        return file.read()
+
+
+def read_as_written(folder: Path, name: str, sha256: str, *, max_bytes: int) -> bytes:
+    """As `read_stored`. Raises UserError too where its digest is another."""
+    content = read_stored(folder, name, max_bytes=max_bytes)
+    _compare(hashlib.sha256(content).hexdigest(), sha256, folder / name)
+    return content
+
+
+def path_as_written(folder: Path, name: str, sha256: str, *, max_bytes: int) -> Path:
+    """The path of a file that another library reads. Raises UserError as `read_as_written` does."""
+    with _opened(folder, name, max_bytes) as file:
+        _compare(hashlib.file_digest(file, "sha256").hexdigest(), sha256, folder / name)
+    return folder / name
+
+
+def tensor_headers(folder: Path, name: str, *, max_bytes: int) -> dict[str, TensorHeader]:
+    """What a safetensors file says that it holds, its tensors unread.
+
+    Raises UserError where that is not what its length can hold, as of a file that was copied by half.
+    """
+    with _opened(folder, name, max_bytes) as file:
+        size = os.fstat(file.fileno()).st_size
+        num_bytes = int.from_bytes(file.read(8), "little")
+        if size < 8 or num_bytes > min(size - 8, MAX_HEADER_BYTES):
+            raise unusable("not a whole safetensors file", folder / name)
+        text = file.read(num_bytes)
+    try:
+        fields = json_object(text)
+        fields.pop("__metadata__", None)
+        headers = {key: _header(value) for key, value in fields.items()}
+        end = max((int(value["data_offsets"][1]) for value in fields.values()), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise unusable(
+            f"not a safetensors file: its header cannot be read: {last_line(error)}", folder / name
+        ) from error
+    held = sum(BYTES_OF[header.dtype] * math.prod(header.shape) for header in headers.values())
+    if not size - 8 - num_bytes == end == held:
+        what = f"not a whole safetensors file: {size - 8 - num_bytes} bytes of tensors where its header says {held}"
+        raise unusable(what, folder / name)
+    return headers
+
+
+def json_object(text: bytes) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for what is none, is nested beyond reading, or has a name twice."""
+    try:
+        fields = json.loads(text, object_pairs_hook=_with_each_name_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(fields, dict):
+        raise ValueError("it is not a JSON object")
+    return fields
+
+
+def _with_each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = next(name for name, num in Counter(name for name, _ in pairs).items() if num > 1)
+        raise ValueError(f"{twice[:80]!r} stands twice in it")
+    return fields
+
+
+def _header(value: Any) -> TensorHeader:
+    shape = tuple(value["shape"])
+    if value["dtype"] not in BYTES_OF or not all(type(side) is int and 0 <= side < 2**40 for side in shape):
+        raise ValueError(f"type {str(value['dtype'])[:20]!r} or shape {str(shape)[:80]} is none")
+    return TensorHeader(value["dtype"], shape)
+
+
+@contextmanager
+def _opened(folder: Path, name: str, max_bytes: int) -> Iterator[BufferedReader]:
+    path = folder / name if is_plain_name(name) else folder
+    if path == folder:
+        raise unusable(f"{name[:80]!r} is not the name of a file in the artifact's own folder", folder)
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise unusable("a link that leads out of the artifact's folder", path, "Put the file itself there.")
+        # Without waiting: the other end of a pipe may never be opened.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise unusable("not a regular file", path, "Put the artifact's own file there.")
+            if found.st_size > max_bytes:
+                raise unusable(f"{found.st_size} bytes, where at most {max_bytes} are read", path)
+            yield file
+    except FileNotFoundError as error:
+        raise unusable("a file of the artifact is missing", path) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise unusable(f"a file of the artifact cannot be read: {last_line(error)}", path) from error
+
+
+def _compare(found: str, written: str, path: Path) -> None:
+    if found != written:
+        raise unusable("not the file that the manifest was written with", path)
