@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pandas as pd
 
 from lesion.data import images
+from lesion.data.labels import MAX_CLASSES
 from lesion.data.reading import file_text
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.place import Place, walk_files
@@ -80,6 +81,9 @@ def parse(lst_path: Path) -> list[list[str]]:
         cells = [cell.strip() for cell in line.split("\t")]
         if not any(cells):
             continue
+        if len(cells) - 2 > MAX_CLASSES:
+            what = f"line {number} has {len(cells) - 2:,} labels, more than {MAX_CLASSES:,}"
+            raise UserError(what, where=lst_path, do="Give a column a class.")
         is_whole = len(cells) >= 3 and cells[-1] and all(_is_number(cell) for cell in cells[:-1])
         if not is_whole or (rows and len(cells) - 1 != len(rows[0])):
             raise UserError(
@@ -111,6 +115,6 @@ def _packed(place: Place) -> list[Path]:
 
 def _is_number(text: str) -> bool:
     try:
-        return bool(np.isfinite(float(text)))
+        return math.isfinite(float(text))
     except ValueError:
         return False

@@ -79,7 +79,8 @@ def walk_files(folder: Path) -> list[Path]:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            entries = sorted(os.scandir(where), key=lambda entry: entry.name)
+            with os.scandir(where) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
         for entry in entries:
             if not _is_folder(entry):
                 found.append(entry.path)
