@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from lesion.data import dicom
+from lesion.data.reading import MAX_PICTURE_BYTES, file_content
 from lesion.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -62,11 +63,7 @@ def decode(content: bytes, *, name: object = "picture", max_pixels: int | None =
 
 def read(path: Path) -> Pixels:
     """The picture in a file, as `decode` gives it. Raises UserError that names the path."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
-    return decode(content, name=path)
+    return decode(file_content(path, max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image"), name=path)
 
 
 def header(content: bytes, *, name: object = "picture") -> dict[str, str | float]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lesion.data.reading import COPY_AGAIN, check_regular, file_text, parse_json, reading
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic
 
@@ -41,15 +42,14 @@ def fingerprint(paths: Iterable[Path]) -> str:
     """A digest of files: of the size and first MiB of each, since reading slides of gigabytes would take minutes."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
+        check_regular(path)
+        with reading(path, "the file cannot be read", do=COPY_AGAIN), path.open("rb") as file:
             digest.update(f"{path.stat().st_size}\0".encode() + file.read(HEAD_BYTES))
     return digest.hexdigest()
 
 
 def _read(path: Path) -> dict[str, object]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"not what `lesion prepare` writes: {error}", where=path, do="Choose another --output."
-        ) from error
+    what, do = "not what `lesion prepare` writes", "Choose another --output."
+    text = file_text(path, what, do=do)
+    with reading(path, what, do=do):
+        return dict(parse_json(text))

@@ -68,7 +68,7 @@ class Plan:
         try:
             report = ShardReport(**json.loads(self.report_path(number).read_text()))
             is_whole = self.path(number).stat().st_size == report.num_bytes
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
         return report if is_whole and report.plan == self.fingerprint else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def _names(written: Sequence[str], path: Path, slides: Sequence[SlideFile], *, i
         )
     if absent := [slide.name for slide in slides if slide.name not in names]:
         raise UserError(f"{len(absent)} slides without a row: {_listed(absent)}", where=path, do="Add their rows.")
-    if twice := sorted({name for name in names if name is not None and names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if name is not None and count > 1):
         raise UserError(f"more than one row for {_listed(twice)}", where=path, do="Keep one row a slide.")
     return names
 

@@ -7,6 +7,7 @@ OpenSlide reads both; a slide is never in memory as a whole, a plain picture is,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,12 +20,18 @@ from PIL import Image, ImageCms
 
 from lesion.data import dicom, images
 from lesion.data.images import Pixels
+from lesion.data.reading import check_regular, reading
 from lesion.data.sources.place import walk_files
 from lesion.errors import UserError
 
 WHOLE_SLIDES = {".svs", ".ndpi", ".scn", ".mrxs", ".svslide", ".bif"}
 # Not DICOM: one slide is many files there. Any one of them may be given by itself.
 SUFFIXES = WHOLE_SLIDES | (images.SUFFIXES - dicom.SUFFIXES)
+NOT_A_SLIDE = "not a slide that can be read"
+CONVERT = "Copy it again, leave it out, or convert it: vips tiffsave IN OUT.tif --tile --pyramid."
+# The largest that scanners make are 400,000 px wide.
+MAX_SIDE_PX, MAX_SLIDE_PX = 1_000_000, 200_000_000_000
+SIDES = ("width", "height")
 USUAL_MAGNIFICATION = 20.0
 MPP_AT_1X = 10.0  # by convention 20× is 0.5 µm a pixel
 MAX_MPP = 20.0  # 72 dpi, which programs write into a TIFF when they know nothing, would be 353 µm a pixel
@@ -127,19 +134,14 @@ def pick_slide(slides: Sequence[SlideFile], written: str, *, where: object) -> S
 
 def read_stated(path: Path) -> Stated:
     """What a file says of its resolution, from its header. Raises UserError if it is neither slide nor picture."""
-    try:
-        with openslide.OpenSlide(path) as slide:
-            magnification = _positive(slide.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
-            mpp = _positive(slide.properties.get(openslide.PROPERTY_NAME_MPP_X))
-            return Stated(magnification, mpp if mpp is not None and mpp < MAX_MPP else None)
-    except openslide.OpenSlideUnsupportedFormatError as error:
-        try:
-            with Image.open(path, formats=images.FORMATS):
-                return Stated()
-        except (OSError, Image.DecompressionBombError):
-            raise _not_a_slide(path, "neither a whole slide nor a picture that can be opened") from error
-    except openslide.OpenSlideError as error:
-        raise _not_a_slide(path, str(error)) from error
+    slide = _open_slide(path)
+    if slide is None:
+        with reading(path, NOT_A_SLIDE, do=CONVERT, kind="unreadable_image"), Image.open(path, formats=images.FORMATS):
+            return Stated()
+    with slide:
+        magnification = _positive(slide.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
+        mpp = _positive(slide.properties.get(openslide.PROPERTY_NAME_MPP_X))
+        return Stated(magnification, mpp if mpp is not None and mpp < MAX_MPP else None)
 
 
 class Slide:
@@ -168,10 +170,15 @@ class Slide:
         level = max(index for index, own in enumerate(self._downsamples) if own <= downsample * SAME)
         scale = downsample / self._downsamples[level]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        try:
+        if size[0] * size[1] > images.MAX_PIXELS:
+            raise UserError(
+                f"{width}×{height} px at 1/{downsample:g} of the slide's own are {size[0]:,}×{size[1]:,} px to read",
+                where=self._path,
+                do="Make tiles smaller: --size, or a higher --magnification.",
+            )
+        where = f"{NOT_A_SLIDE}: broken at x={x_px}, y={y_px}"
+        with reading(self._path, where, do=CONVERT, kind="unreadable_image"):
             region = self._slide.read_region((x_px, y_px), level, size)
-        except openslide.OpenSlideError as error:
-            raise _not_a_slide(self._path, f"broken at x={x_px}, y={y_px}: {error}") from error
         image = Image.new("RGB", size, self._background)
         image.paste(region, mask=region)
         if self._to_srgb is not None:
@@ -184,17 +191,33 @@ class Slide:
 
 def _open(path: Path) -> tuple[openslide.AbstractSlide, ImageCms.ImageCmsTransform | None]:
     """The open file, and how its colours become sRGB: None where they are, as those of a decoded picture."""
+    slide = _open_slide(path)
+    if slide is not None:
+        return slide, _srgb_transform(slide)
     try:
-        slide = openslide.OpenSlide(path)
-    except openslide.OpenSlideUnsupportedFormatError:
+        pixels_HWC = images.read(path)  # not OpenSlide's own way: one decoder in this house
+    except UserError as error:
+        raise _not_a_slide(path, f"no whole slide, and {error.what}") from error
+    return openslide.ImageSlide(Image.fromarray(pixels_HWC)), None
+
+
+def _open_slide(path: Path) -> openslide.OpenSlide | None:
+    """The open whole slide, or None for what is none. Raises UserError for one that is broken, or of absurd size."""
+    check_regular(path, kind="unreadable_image")
+    with reading(path, NOT_A_SLIDE, do=CONVERT, kind="unreadable_image"):
         try:
-            pixels_HWC = images.read(path)  # not OpenSlide's own way: one decoder in this house
-        except UserError as error:
-            raise _not_a_slide(path, f"no whole slide, and {error.what}") from error
-        return openslide.ImageSlide(Image.fromarray(pixels_HWC)), None
-    except openslide.OpenSlideError as error:
-        raise _not_a_slide(path, str(error)) from error
-    return slide, _srgb_transform(slide)
+            slide = openslide.OpenSlide(path)
+        except openslide.OpenSlideUnsupportedFormatError:
+            return None
+        width_px, height_px = slide.dimensions
+        pieces = [
+            math.prod(int(slide.properties.get(f"openslide.level[{level}].tile-{side}", 0)) for side in SIDES)
+            for level in range(slide.level_count)
+        ]
+    if max(width_px, height_px) > MAX_SIDE_PX or width_px * height_px > MAX_SLIDE_PX or max(pieces) > images.MAX_PIXELS:
+        slide.close()
+        raise _not_a_slide(path, f"it claims {width_px:,}×{height_px:,} px, in pieces of {max(pieces):,} px")
+    return slide
 
 
 def _srgb_transform(slide: openslide.OpenSlide) -> ImageCms.ImageCmsTransform | None:
@@ -216,9 +239,4 @@ def _positive(text: str | None) -> float | None:
 
 
 def _not_a_slide(path: Path, why: str) -> UserError:
-    return UserError(
-        f"not a slide that can be read: {why}",
-        where=path,
-        do="Copy it again, leave it out, or convert it: vips tiffsave IN OUT.tif --tile --pyramid.",
-        kind="unreadable_image",
-    )
+    return UserError(f"{NOT_A_SLIDE}: {why}", where=path, do=CONVERT, kind="unreadable_image")

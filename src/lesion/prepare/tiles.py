@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lesion.data import images
+from lesion.data.reading import reading
 from lesion.data.sources.place import walk_files
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic
@@ -37,6 +38,7 @@ T = TypeVar("T")
 ROWS = "tiles.csv"  # in each slide's folder; where it is, the slide is finished
 FOLDERS = {"jpg": "train_jpg", "png": "train_images"}  # beside train.csv, where sources/csv_folder looks
 KINDS: dict[str, Literal["JPEG", "PNG"]] = {"jpg": "JPEG", "png": "PNG"}
+MAX_TILES = 10_000_000  # of a slide, with those on glass
 JPEG_QUALITY = 90  # scanners write 70 to 90
 
 
@@ -116,6 +118,12 @@ def prepare_tiles(
 def grid(width_px: int, height_px: int, *, extent_px: float, step_px: float) -> NDArray[np.int64]:
     """The corners [T, 2] of all tiles that lie wholly on a slide, as x and y in pixels of level 0, row by row."""
     counts = [max(0, int((side_px - extent_px) // step_px) + 1) for side_px in (width_px, height_px)]
+    if counts[0] * counts[1] > MAX_TILES:
+        raise UserError(
+            f"{counts[0]:,}×{counts[1]:,} tiles of one slide, more than {MAX_TILES:,}",
+            where=f"a tile every {step_px:g} px of {width_px:,}×{height_px:,}",
+            do="Make tiles larger, or let them overlap less: --size, --overlap.",
+        )
     x_T, y_T = np.meshgrid(*(np.rint(np.arange(count) * step_px).astype(np.int64) for count in counts))
     return np.stack([x_T.ravel(), y_T.ravel()], axis=1)
 
@@ -162,7 +170,7 @@ def _cut(job: _Job, tiling: Tiling, marking: Marking, pool: Executor, bar: tqdm[
 
 def _join(output: Path, jobs: Sequence[_Job]) -> int:
     """Writes train.csv from the rows of all slides, and says what is in it."""
-    frames = {job.name: pd.read_csv(job.folder / ROWS, dtype="string", keep_default_na=False) for job in jobs}
+    frames = {job.name: _read_rows(job.folder / ROWS) for job in jobs}
     if without := [name for name, frame in frames.items() if frame.empty]:
         reason = "too little tissue, or smaller than a tile"
         log.warning("slides_without_tiles=%d (%s): %s", len(without), reason, ", ".join(without))
@@ -178,6 +186,11 @@ def _join(output: Path, jobs: Sequence[_Job]) -> int:
     group = "patient_id" if "patient_id" in joined else "slide_id"
     log.info("tiles=%d slides=%d targets=%s train with group_column=%s", len(joined), len(jobs), counts, group)
     return len(joined)
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    with reading(path, "not the rows of a slide's tiles", do="Remove the slide's folder, and start again."):
+        return pd.read_csv(path, dtype="string", keep_default_na=False)
 
 
 def _check(tiling: Tiling, marking: Marking) -> None:

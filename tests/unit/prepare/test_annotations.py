@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,43 @@ BROKEN = {
     "a circle": (json.dumps([feature("Circle", [])]), "a.geojson", "feature 1: not a GeoJSON feature"),
     "two points": (json.dumps([feature("Polygon", [SQUARE[:2]])]), "a.geojson", "not three or more points"),
     "words for numbers": (json.dumps([feature("Polygon", [[["a", "b"]] * 4])]), "a.geojson", "no pair of numbers"),
+    "a number beyond all": (
+        json.dumps([feature("Polygon", [[[1e308, 0], [0, 1], [1, 1]]])]),
+        "a.geojson",
+        "below 4,000,",
+    ),
+    "an integer of 400 digits": (
+        json.dumps([feature("Polygon", [[[10**400, 0], [0, 1], [1, 1]]])]),
+        "a.geojson",
+        "no pair of numbers",
+    ),
+    "NaN": (json.dumps([feature("Polygon", [[[float("nan"), 0], [0, 1], [1, 1]]])]), "a.geojson", "not three or more"),
+    "lists without end": ("[" * 100_000, "a.geojson", "nested too deeply"),
+    "points in points": (json.dumps([feature("Polygon", json.loads("[" * 500 + "]" * 500))]), "a.geojson", "feature 1"),
+    "a class that is a list": (
+        json.dumps([{**feature("Polygon", [SQUARE]), "properties": {"name": [[1]]}}]),
+        "a.geojson",
+        "feature 1: its class is no word",
+    ),
+    "a key twice": ('{"features": [], "features": []}', "a.geojson", "'features' stands twice"),
+    "more points than fit": ("[" * 5_000_001, "a.geojson", "more than 5,000,000 points"),
+    "more elements than fit": ("<a/>" * 5_000_001, "a.xml", "more than 5,000,000 points"),
+    "elements without end": ("<a>" * 100_000, "a.xml", "line 1"),
+    "entities upon entities": (
+        '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">'
+        + "".join(
+            f'<!ENTITY {after} "{f"&{name};" * 10}">' for name, after in zip("abcdefghi", "bcdefghij", strict=True)
+        )
+        + "]><ASAP_Annotations>&j;</ASAP_Annotations>",
+        "a.xml",
+        "line 1",
+    ),
+    "another file as an entity": (
+        '<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]><ASAP_Annotations>&a;</ASAP_Annotations>',
+        "a.xml",
+        "line 1",
+    ),
+    "NUL": ("[\0]", "a.geojson", "it holds NUL bytes"),
     "another XML": ("<html></html>", "a.xml", "<html> is not <ASAP_Annotations>"),
     "XML cut off": (ASAP[:200], "a.xml", "line "),
     "an unknown type": (ASAP.replace("Rectangle", "Ellipse"), "a.xml", "annotation 'c': type 'Ellipse'"),
@@ -92,6 +130,12 @@ def test_what_is_broken_is_named_with_its_place(tmp_path, case):
     with pytest.raises(UserError) as caught:
         read_annotations(written(tmp_path, text, name))
     assert words in str(caught.value) and name in str(caught.value)
+
+
+def test_a_pipe_is_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.geojson")
+    with pytest.raises(UserError, match=r"a pipe and not a file .*a\.geojson"):
+        read_annotations(tmp_path / "a.geojson")
 
 
 JSON = st.recursive(

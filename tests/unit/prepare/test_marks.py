@@ -83,6 +83,15 @@ def test_files_belong_to_the_slides_that_are_called_alike(tmp_path):
     assert share(marks["sub/a"], 0, 0, 10) == 1 and share(marks["b"], 0, 0, 10) == 0
 
 
+def test_a_region_as_large_as_coordinates_go_is_drawn_right():
+    far = 3_999_999.0
+    around = Region("a", (np.array([[-far, -far], [far, -far], [far, far], [-far, far]]),))
+    crossing = Region("b", (np.array([[0.0, 0.0], [far, far], [far, 0.0], [0.0, far]]),))  # crosses itself half-way
+    assert share(Marks([around], positive=(), excluded=()), 999_000, 0, 100) == 1
+    assert share(Marks([crossing], positive=(), excluded=()), 2_000_000, 500_000, 100) == 0
+    assert share(Marks([crossing], positive=(), excluded=()), 500_000, 2_000_000, 100) == 1
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from lesion.prepare.slides import (
     read_stated,
     usual_resolution,
 )
+from lesion.prepare.tiles import grid
 from slides import APERIO, draw_slide, pyramid, write_slide
 
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
@@ -126,6 +129,56 @@ def test_a_plain_picture_too_large_to_decode_is_to_be_converted(tmp_path, monkey
     Image.fromarray(plain(40, 30, RED)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"more than 1,000 pixels.*vips tiffsave"):
         Slide(tmp_path / "a.png")
+
+
+def claiming(path: Path, **tags: int) -> Path:
+    """A slide of one tile whose tags say otherwise."""
+    numbers = {"width": 256, "height": 257, "tile_width": 322, "tile_height": 323}
+    write_slide(path, [plain(256, 256, RED)])
+    content = path.read_bytes()
+    for name, value in tags.items():
+        for kind in (3, 4):  # 16 bits, 32 bits
+            entry = struct.pack("<HHI", numbers[name], kind, 1)
+            if (at := content.find(entry)) >= 0:
+                content = content[:at] + struct.pack("<HHII", numbers[name], 4, 1, value) + content[at + 12 :]
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"width": 2**31 - 1, "height": 2**31 - 1},
+        {"width": 1_000_001},
+        {"width": 900_000, "height": 900_000},
+        {"tile_width": 65536, "tile_height": 65536},
+    ],
+    ids=str,
+)
+def test_a_slide_of_absurd_size_is_refused_before_it_is_read(tmp_path, tags):
+    path = claiming(tmp_path / "a.svs", **tags)
+    for opening in (read_stated, Slide):
+        with pytest.raises(UserError, match=r"not a slide that can be read: .*a\.svs"):
+            opening(path)
+
+
+def test_a_window_of_more_pixels_than_a_picture_may_have_is_refused(tmp_path):
+    path = write_slide(tmp_path / "a.tif", [plain(256, 256, RED)])
+    with Slide(path) as slide, pytest.raises(UserError, match=r"100,000×100,000 px to read.*--magnification"):
+        slide.read(0, 0, 100, 100, downsample=1000)
+
+
+def test_a_slide_is_cut_into_so_many_tiles_and_no_more():
+    with pytest.raises(UserError, match="1,000,000×1,000,000 tiles of one slide, more than 10,000,000"):
+        grid(1_000_000, 1_000_000, extent_px=1, step_px=1)
+
+
+@pytest.mark.parametrize("name", ["a.svs", "a.jpg"])
+def test_a_pipe_is_never_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for opening in (read_stated, Slide):
+        with pytest.raises(UserError, match="a pipe and not a file"):
+            opening(tmp_path / name)
 
 
 # Resolution

@@ -15,6 +15,7 @@ from lesion.algorithms.classify.results import answer_columns, write_csv
 from lesion.artifact import Manifest
 from lesion.data import dicom, images
 from lesion.data.metadata import Row
+from lesion.data.reading import MAX_PICTURE_BYTES, file_content
 from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.place import walk_files
 from lesion.data.sources.rows import read_csv
@@ -85,11 +86,12 @@ class _Files:
 
 
 def _header(path: Path) -> Row | UserError:
-    """A file's own metadata, or why it cannot be had. A file that cannot be opened is told when its picture is read."""
-    try:
-        return images.header(path.read_bytes(), name=path) if path.suffix.lower() in dicom.SUFFIXES else {}
-    except OSError:
+    """A file's own metadata, or why it cannot be had."""
+    if path.suffix.lower() not in dicom.SUFFIXES:
         return {}
+    try:
+        content = file_content(path, max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image")
+        return images.header(content, name=path)
     except UserError as error:
         return error
 

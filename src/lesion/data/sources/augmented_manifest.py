@@ -5,7 +5,6 @@ Read from a File channel that holds the manifest and the pictures (dg/augmented-
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,15 +14,18 @@ from typing import Any, Self
 import pandas as pd
 
 from lesion.data import images
+from lesion.data.labels import MAX_CLASSES
+from lesion.data.reading import file_text, parse_json
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.place import Place, walk_files
-from lesion.data.sources.rows import table_of
+from lesion.data.sources.rows import frame_of, table_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 
 REFERENCE = "source-ref"
 SUFFIXES = {".manifest", ".jsonl"}
 CLASS_NAME = "class-name"
+MAX_LINE = 1_000_000  # characters; Ground Truth takes 100,000
 
 
 class AugmentedManifest:
@@ -36,10 +38,17 @@ class AugmentedManifest:
         """Raises UserError for a line that is none, by its number, and for labels that are no classes."""
         lines = parse(manifest_path)
         label = label_attribute(lines, columns, manifest_path)
-        frame = pd.DataFrame([_scalars(line) for line in lines], dtype="string")
-        frame[columns.image or "image_name"] = relative_references([line[REFERENCE] for line in lines])
+        frame = frame_of([_scalars(line) for line in lines], manifest_path)
+        image_column = columns.image or "image_name"
+        frame[image_column] = relative_references([line[REFERENCE] for line in lines], manifest_path)
         if label is not None:
             labels = _labels(lines, label, columns.targets[0], manifest_path)
+            if image_column in labels:
+                raise UserError(
+                    f"a class of '{label}' is called {image_column}, as the pictures' column is",
+                    where=manifest_path,
+                    do="Rename it, or set image_column.",
+                )
             frame[list(labels.columns)] = labels
             targets = tuple(name for name in labels.columns if name != CLASS_NAME)
             columns = replace(columns, targets=targets, class_name=CLASS_NAME)
@@ -71,22 +80,20 @@ class AugmentedManifest:
 def parse(manifest_path: Path) -> list[dict[str, Any]]:
     """The lines as objects, empty ones left out. Raises UserError for the first that is none or lacks source-ref."""
     lines = []
-    try:
-        texts = manifest_path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read: {error}", where=manifest_path, do="Save it as UTF-8 text.") from error
+    texts = file_text(manifest_path, "the manifest cannot be read", do="Save it as UTF-8 text.").split("\n")
     for number, text in enumerate(texts, start=1):
         if not text.strip():
             continue
+        why = "is not a JSON object with " + REFERENCE
         try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            line = None
+            line = parse_json(text) if len(text) <= MAX_LINE else None
+        except ValueError as error:
+            line, why = None, f"{why} ({error})"
         if not isinstance(line, dict) or not isinstance(line.get(REFERENCE), str) or not line[REFERENCE].strip():
+            if len(text) > MAX_LINE:
+                why = f"has {len(text):,} characters, more than {MAX_LINE:,}"
             raise UserError(
-                f"line {number} is not a JSON object with {REFERENCE}: '{text.strip()[:80]}'",
-                where=manifest_path,
-                do="Write one object a line.",
+                f"line {number} {why}: '{text.strip()[:80]}'", where=manifest_path, do="Write one object a line."
             )
         lines.append(line)
     if not lines:
@@ -115,9 +122,20 @@ def label_attribute(lines: Sequence[Mapping[str, Any]], columns: Columns, where:
     )
 
 
-def relative_references(references: Sequence[str]) -> list[str]:
-    """Each reference below the folder that all have in common: s3://b/set/x/1.jpg and s3://b/set/y/2.jpg as x/1.jpg."""
+def relative_references(references: Sequence[str], where: Path) -> list[str]:
+    """Each reference below the folder that all have in common: s3://b/set/x/1.jpg and s3://b/set/y/2.jpg as x/1.jpg.
+
+    Raises UserError for references from the root beside others, which have no folder in common.
+    """
     paths = [PurePosixPath(reference.strip().partition("://")[2] or reference.strip()) for reference in references]
+    kinds = [path.is_absolute() for path in paths]
+    if any(kinds) and not all(kinds):
+        raise UserError(
+            f"{REFERENCE} begins with / in {kinds.count(True)} of {len(kinds)} lines: "
+            f"'{references[kinds.index(True)][:80]}' beside '{references[kinds.index(False)][:80]}'",
+            where=where,
+            do="Write all of them in one way.",
+        )
     common = PurePosixPath(os.path.commonpath([path.parent for path in paths]))
     return [path.relative_to(common).as_posix() for path in paths]
 
@@ -136,27 +154,58 @@ def _labels(lines: Sequence[Mapping[str, Any]], label: str, column: str, where: 
     described = [line.get(f"{label}-metadata") for line in lines]
     details: list[Mapping[str, Any]] = [item if isinstance(item, dict) else {} for item in described]
     if not any(isinstance(value, list) for value in values):
-        names = [str(detail.get(CLASS_NAME, "")) for detail in details]
-        return pd.DataFrame({column: [str(value) for value in values], CLASS_NAME: names}, dtype="string")
-    lists = [[str(item) for item in (value if isinstance(value, list) else [value])] for value in values]
-    class_map = {str(key): str(name) for detail in details for key, name in (detail.get("class-map") or {}).items()}
+        words = [_word(detail.get(CLASS_NAME)) for detail in details]
+        return pd.DataFrame({column: [str(value) for value in values], CLASS_NAME: words}, dtype="string")
+    lists = [{str(item) for item in (value if isinstance(value, list) else [value])} for value in values]
+    class_map = _class_map(details, label, where)
     numbers = sorted({item for items in lists for item in items} | set(class_map), key=lambda text: (len(text), text))
-    is_in = {class_map.get(number, number): [str(int(number in items)) for items in lists] for number in numbers}
+    names = [class_map.get(number, number) for number in numbers]
+    if len(numbers) > MAX_CLASSES or len(set(names)) < len(names):
+        raise UserError(
+            f"'{label}' has {len(numbers):,} classes of {len(set(names)):,} names, where {MAX_CLASSES:,} is the most",
+            where=where,
+            do="Correct the labels, or the class-map beside them.",
+        )
+    is_in = {name: [str(int(number in items)) for items in lists] for number, name in zip(numbers, names, strict=True)}
     return pd.DataFrame(is_in, dtype="string")
 
 
+def _class_map(details: Sequence[Mapping[str, Any]], label: str, where: Path) -> dict[str, str]:
+    """What each number of a class is called, by all lines. Raises UserError for a class-map that is none."""
+    found: dict[str, str] = {}
+    for number, detail in enumerate(details, start=1):
+        class_map = detail.get("class-map") or {}
+        if not isinstance(class_map, dict) or not all(isinstance(name, str | int) for name in class_map.values()):
+            raise UserError(
+                f"line {number}: the class-map of '{label}' does not give each class its name",
+                where=where,
+                do='Write it as {"0": "a name", "1": "another"}.',
+            )
+        found |= {key: str(name) for key, name in class_map.items()}
+    return found
+
+
+def _word(value: Any) -> str:
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
 def _value(line: Mapping[str, Any], label: str, number: int, where: Path) -> Any:
-    value = line.get(label)
+    value = written = line.get(label)
     if isinstance(value, str) and value.strip().startswith("["):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError:
             value = None
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int | float) and not isinstance(item, bool) for item in items):
         raise UserError(
-            f"line {number} has no class in '{label}': {json.dumps(line.get(label))[:80]}",
+            f"line {number} has no class in '{label}': {_shown(written)}",
             where=where,
             do="Give a number, a word, or a list of them.",
         )
     return value
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, which need not go into what is nested."""
+    return str(value)[:80] if value is None or isinstance(value, str | int | float) else f"a {type(value).__name__}"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from lesion.data import dicom
+from lesion.data.reading import COPY_AGAIN, MAX_PICTURE_BYTES, file_content, reading
 from lesion.data.table import USUAL_METADATA, Columns
-from lesion.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +33,6 @@ def with_headers(frame: pd.DataFrame, paths: Sequence[Path | None], columns: Col
 def _header(path: Path | None) -> dict[str, str]:
     if path is None or path.suffix.lower() not in dicom.SUFFIXES:
         return {}
-    try:
-        return {name: str(value) for name, value in dicom.metadata(path.read_bytes()).items()}
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"not a readable DICOM file: {error}", where=path, do="Copy it again.", kind="unreadable_image"
-        ) from error
+    content = file_content(path, max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image")
+    with reading(path, "not a readable DICOM file", do=COPY_AGAIN, kind="unreadable_image"):
+        return {name: str(value) for name, value in dicom.metadata(content).items()}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pandas as pd
 
 from lesion.data import images
+from lesion.data.labels import MAX_CLASSES
+from lesion.data.reading import file_text
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.place import Place, walk_files
-from lesion.data.sources.rows import refuse_groups, table_of
+from lesion.data.sources.rows import check_size, refuse_groups, table_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 
@@ -72,15 +74,16 @@ def parse(lst_path: Path) -> list[list[str]]:
 
     Raises UserError naming the first line that is not number, labels and path, or has another count of labels.
     """
-    try:
-        lines = lst_path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the list cannot be read: {error}", where=lst_path, do="Save it as UTF-8 text.") from error
+    text = file_text(lst_path, "the list cannot be read", do="Save it as UTF-8 text.")
+    check_size(text.count("\t") + text.count("\n"), lst_path)
     rows: list[list[str]] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: a path may hold its rarer ends
         cells = [cell.strip() for cell in line.split("\t")]
         if not any(cells):
             continue
+        if len(cells) - 2 > MAX_CLASSES:
+            what = f"line {number} has {len(cells) - 2:,} labels, more than {MAX_CLASSES:,}"
+            raise UserError(what, where=lst_path, do="Give a column a class.")
         is_whole = len(cells) >= 3 and cells[-1] and all(_is_number(cell) for cell in cells[:-1])
         if not is_whole or (rows and len(cells) - 1 != len(rows[0])):
             raise UserError(
@@ -112,6 +115,6 @@ def _packed(place: Place) -> list[Path]:
 
 def _is_number(text: str) -> bool:
     try:
-        return bool(np.isfinite(float(text)))
+        return math.isfinite(float(text))
     except ValueError:
         return False

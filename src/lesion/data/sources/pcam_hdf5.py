@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+import numpy as np
 import pandas as pd
 
+from lesion.data import images
 from lesion.data.images import Pixels
+from lesion.data.sources.hdf5 import Dataset
 from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import one_target, read_csv, table_of
 from lesion.data.table import Columns, SampleTable
@@ -20,7 +24,7 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = {".h5", ".hdf5"}
 SLIDE = "wsi"  # PatchCamelyon's column for the slide
-CACHE_BYTES = 64 * 2**20  # of unpacked chunks: rows are read in any order
+MAX_ROWS = 5_000_000
 
 
 class PcamHdf5:
@@ -33,11 +37,16 @@ class PcamHdf5:
         """Reads targets and slides, and of the pictures their shape. Raises UserError where the three do not agree."""
         self._path = x_path
         self._lock = threading.Lock()
-        self._open: dict[int, Any] = {}  # the pictures' dataset, by process: HDF5's handles do not survive a fork
-        shape = self._pictures().shape
-        if len(shape) != 4 or shape[3] != 3 or self._pictures().dtype != "uint8":
+        self._open: dict[int, Dataset] = {}  # the pictures' dataset, by process: HDF5's handles do not survive a fork
+        shape, dtype = self._pictures().shape or (), self._pictures().dtype
+        if len(shape) != 4 or shape[3] != 3 or dtype != "uint8" or 0 in shape:
+            raise UserError(f"x is {dtype} {shape}", where=x_path, do="Write it as uint8 [rows, height, width, 3].")
+        if shape[0] > MAX_ROWS or shape[1] * shape[2] > images.MAX_PIXELS:
             raise UserError(
-                f"x is {self._pictures().dtype} {shape}", where=x_path, do="Write it as uint8 [rows, height, width, 3]."
+                f"x claims {shape[0]:,} pictures of {shape[2]:,}×{shape[1]:,} px: more than {MAX_ROWS:,} pictures, or "
+                f"than {images.MAX_PIXELS:,} pixels in one",
+                where=x_path,
+                do="Write fewer, or smaller ones.",
             )
         frame = pd.DataFrame(index=range(shape[0])) if meta_path is None else read_csv(meta_path)
         if len(frame) != shape[0]:
@@ -74,20 +83,15 @@ class PcamHdf5:
         return self._table
 
     def read(self, index: int) -> Pixels:
-        try:
-            row: Pixels = self._pictures()[index]
-        except OSError as error:
-            raise UserError(
-                f"row {index} cannot be read: {error}", where=self._path, do="Copy it again.", kind="unreadable_image"
-            ) from error
-        return row
+        image_HWC: Pixels = self._pictures().read(index, index + 1)[0]
+        return image_HWC
 
-    def _pictures(self) -> Any:
+    def _pictures(self) -> Dataset:
         """The dataset x of this process. h5py lets one thread at a time into the library."""
         process = os.getpid()
         with self._lock:
             if process not in self._open:
-                self._open[process] = _dataset(self._path, "x")
+                self._open[process] = Dataset(self._path, "x")
             return self._open[process]
 
 
@@ -106,20 +110,15 @@ def _only(place: Place, paths: list[Path], what: str) -> Path | None:
     return found[0] if found else None
 
 
-def _dataset(path: Path, name: str) -> Any:
-    import h5py
-
-    try:
-        file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
-    except OSError as error:
-        raise UserError(f"not a whole HDF5 file: {error}", where=path, do="Copy it again, unpacked.") from error
-    if name not in file:
-        raise UserError(f"no dataset called {name}", where=f"{path}: {sorted(file)}", do=f"Call it {name}.")
-    return file[name]
-
-
 def _targets(y_path: Path, num_rows: int) -> list[str]:
-    values = _dataset(y_path, "y")[...].reshape(-1)
-    if len(values) != num_rows:
-        raise UserError(f"{len(values)} targets for {num_rows} pictures", where=y_path, do="Give one a picture.")
+    dataset = Dataset(y_path, "y")
+    shape = dataset.shape or ()
+    if math.prod(shape) != num_rows or not shape or shape[0] != num_rows:
+        raise UserError(f"{math.prod(shape):,} targets for {num_rows} pictures", where=y_path, do="Give one a picture.")
+    if dataset.dtype.kind not in "iufb":
+        raise UserError(f"y is {dataset.dtype}", where=y_path, do="Write it as whole numbers, one a picture.")
+    values = dataset.read(0, num_rows).reshape(-1)
+    if not (is_finite := np.isfinite(values)).all():
+        row = int(is_finite.argmin())
+        raise UserError(f"the target of row {row} is {values[row]}", where=y_path, do="Give each a whole number.")
     return [str(value) for value in values.tolist()]

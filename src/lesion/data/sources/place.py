@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
+from lesion.data.reading import CONTROL, reading
 from lesion.data.table import Columns, Source
+from lesion.errors import UserError
 
 Split = Literal["train", "validation", "test"]
 
 WORDS: dict[Split, tuple[str, ...]] = {"train": ("train",), "validation": ("valid", "val"), "test": ("test",)}
 WORD = re.compile(r"(?<![a-z])(train|valid|val|test)")
-NOT_DATA = ("__MACOSX", ".ipynb_checkpoints")  # folders that other programs leave
+NOT_DATA = ("__MACOSX", ".ipynb_checkpoints", "Icon\r")  # what other programs leave
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,10 @@ class Format(Source, Protocol):
 
     @classmethod
     def recognise(cls, place: Place) -> str | None:
-        """What says that the set lies there in this format, in words that follow "because"; else None. Never raises."""
+        """What says that the set lies there in this format, in words that follow "because"; else None.
+
+        Raises UserError only where the folder cannot be listed.
+        """
         ...
 
     @classmethod
@@ -57,9 +63,49 @@ class Format(Source, Protocol):
 
 
 def walk_files(folder: Path) -> list[Path]:
-    """All files below `folder`, links followed, sorted; without what macOS, notebooks and SageMaker leave there."""
-    found = []
-    for where, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if name not in NOT_DATA]
-        found += [Path(where) / name for name in names]
-    return sorted(path for path in found if not path.name.startswith(".") and ".sagemaker-" not in path.name)
+    """All files below `folder`, sorted; without what macOS, notebooks and SageMaker leave there.
+
+    Links are followed, each real folder once and by its own path where it has one below `folder`, so that links in
+    circles end. Raises UserError for a folder that cannot be listed, and for names with control characters or of bytes
+    that are no UTF-8, which no table and no log could hold.
+    """
+    found: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    folders, links = deque([os.fspath(folder)]), deque[str]()
+    while folders or links:
+        where = (folders or links).popleft()
+        with reading(where, "the folder cannot be listed", do="Give it to this user to read, or take it away."):
+            status = Path(where).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(where) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        for entry in entries:
+            if not _is_folder(entry):
+                found.append(entry.path)
+            elif entry.name not in NOT_DATA:
+                (links if entry.is_symlink() else folders).append(entry.path)
+    files = [path for path in map(Path, found) if _is_data(path.name)]
+    _check_names([path.relative_to(folder).as_posix() for path in files], folder)
+    return sorted(files)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: whoever opens it is told
+        return False
+
+
+def _is_data(name: str) -> bool:
+    return not name.startswith(".") and ".sagemaker-" not in name and name not in NOT_DATA
+
+
+def _check_names(names: Sequence[str], folder: Path) -> None:
+    if bad := [name for name in names if CONTROL.search(name)]:
+        raise UserError(
+            f"{len(bad)} names of files hold control characters or are no UTF-8, the first: {min(bad)[-200:]!a}",
+            where=folder,
+            do="Rename them.",
+        )

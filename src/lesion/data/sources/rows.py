@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesion.data.reading import file_text, reading
 from lesion.data.table import USUAL_METADATA, Columns, SampleTable
 from lesion.errors import UserError
 
 IMAGE_COLUMNS = ("image_name", "image_id")
+MAX_CELLS = 50_000_000  # of a table: some gigabytes once they are words of their own
+MAX_CELL = 4096  # characters, as a path may have
+MAX_COLUMN = 1 << 29  # characters: as an array of text a column takes its longest cell in every row, 4 bytes each
 
 
 def read_csv(csv_path: Path) -> pd.DataFrame:
     """The CSV as text, missing cells as NA. Raises UserError where it is not a table in UTF-8 with rows."""
-    try:
-        frame = pd.read_csv(csv_path, dtype="string", index_col=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise UserError(
-            f"not a readable CSV: {str(error).strip()}", where=csv_path, do="Save it as UTF-8, comma-separated."
-        ) from error
+    what, do = "not a readable CSV", "Save it as UTF-8, comma-separated."
+    text = file_text(csv_path, what, do=do)
+    check_size(text.count(",") + text.count("\n"), csv_path)
+    content = text.encode()  # a StringIO would take four bytes a character
+    with reading(csv_path, what, do=do), warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would lose cells
+        frame = pd.read_csv(io.BytesIO(content), dtype="string", index_col=False, skipinitialspace=True)
+        header = pd.read_csv(io.BytesIO(content), dtype="string", header=None, nrows=1, skipinitialspace=True)
+    if twice := [name for name, count in Counter(header.iloc[0].dropna()).items() if count > 1]:
+        raise UserError(f"the header names '{twice[0][:80]}' twice", where=csv_path, do="Rename or remove a column.")
     if frame.empty:
         raise UserError("the CSV has no rows", where=csv_path, do="Add at least a row for each picture.")
     return frame
+
+
+def frame_of(rows: Sequence[Mapping[str, str]], where: object) -> pd.DataFrame:
+    """Rows of text by column name as a frame, missing cells as NA. Raises UserError for more cells than fit."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    check_size(len(names) * len(rows), where)
+    return pd.DataFrame(rows, columns=list(names), dtype="string")
+
+
+def check_size(num_cells: int, where: object) -> None:
+    """Raises UserError for a table of more cells than are taken apart."""
+    if num_cells > MAX_CELLS:
+        raise UserError(
+            f"the table has {num_cells:,} cells, more than {MAX_CELLS:,}",
+            where=where,
+            do="Leave columns out that nothing uses, or give smaller parts.",
+        )
 
 
 def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
@@ -50,6 +79,8 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
             do="Rename them, or set the hyperparameter in brackets.",
         )
     has_names = columns.class_name in frame.columns
+    for column in (*metadata, *([columns.class_name] if has_names and columns.class_name else [])):
+        _check_lengths(frame[column], column, where)
     image_column = pick_image_column(frame, columns.image, where)
     used = {image_column, columns.class_name, columns.group, columns.fold, *metadata, *columns.targets}
     return SampleTable(
@@ -110,7 +141,20 @@ def pick_image_column(frame: pd.DataFrame, wanted: str | None, where: str) -> st
     raise UserError(f"column {names} not found", where=f"{where}: {list(frame.columns)}", do="Set image_column.")
 
 
+def _check_lengths(values: pd.Series, column: str, where: str) -> None:
+    """Raises UserError for a cell so long that the column, which takes its length for every row, would not fit."""
+    lengths = values.str.len().fillna(0).to_numpy(dtype=np.int64)
+    row = int(lengths.argmax())
+    if lengths[row] > MAX_CELL or int(lengths[row]) * len(lengths) > MAX_COLUMN:
+        raise UserError(
+            f"column '{column}' has a cell of {lengths[row]:,} characters in its row {row + 1}",
+            where=where,
+            do="Shorten it, or leave the column out.",
+        )
+
+
 def _filled(frame: pd.DataFrame, column: str, where: str) -> NDArray[np.str_]:
+    _check_lengths(frame[column], column, where)
     values = frame[column].str.strip()
     empty = np.flatnonzero(values.isna() | (values == ""))
     if len(empty):

@@ -167,7 +167,7 @@ def test_a_label_that_is_no_class_is_named_by_its_line(tmp_path, value):
     ],
 )
 def test_references_are_taken_below_what_all_have_in_common(references, expected):
-    assert relative_references(references) == expected
+    assert relative_references(references, Path("train.manifest")) == expected
 
 
 def test_a_picture_that_the_channel_lacks_is_told_when_it_is_read(tmp_path):

@@ -1,0 +1,139 @@
+"""Reading: files that others wrote, opened without waiting, and what goes wrong with them told in words.
+
+The one place where what a library raises over somebody's data becomes an error with a file and a remedy. What a file
+claims to hold is bounded before it is taken apart.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lesion.errors import LesionError, PlatformError, UserError
+
+MIB = 1 << 20
+MAX_TABLE_BYTES = 512 * MIB  # of a CSV, a list, a manifest: more than a million rows
+MAX_PICTURE_BYTES = 1024 * MIB  # 100 million pixels of 16 bits and three colours are 600 MB
+COPY_AGAIN = "Copy it again."
+# Not the data's fault: the same job may pass on another machine.
+OF_THE_MACHINE = {
+    errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV,
+    errno.EREMOTEIO, errno.ENOTCONN, errno.ECONNRESET,
+}  # fmt: skip
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # and halves of characters: bytes, not UTF-8
+
+
+@contextmanager
+def reading(where: object, what: str, *, do: str, kind: str = "bad_input") -> Iterator[None]:
+    """Whatever is raised inside becomes a UserError that says `what`, or a PlatformError where the machine failed.
+
+    Only calls of libraries belong inside: on a broken file they raise of every kind, and our own bugs would hide here.
+    """
+    try:
+        yield
+    except LesionError:
+        raise
+    except OSError as error:
+        if error.errno in OF_THE_MACHINE:
+            do = "Check disk, memory and network of this machine, and start again."
+            raise PlatformError(f"{what}: {_words(error)}", where=where, do=do) from error
+        raise UserError(f"{what}: {_words(error)}", where=where, do=do, kind=kind) from error
+    except Exception as error:
+        raise UserError(f"{what}: {_words(error)}", where=where, do=do, kind=kind) from error
+
+
+def file_content(path: Path, *, max_bytes: int, kind: str = "bad_input") -> bytes:
+    """All bytes of a regular file; links are followed.
+
+    Raises UserError for what is none, so that a pipe or a device is never waited for, and for more than `max_bytes`.
+    """
+    check_regular(path, kind=kind)
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # nor for a pipe that has come in the file's place since
+    with (
+        reading(path, "the file cannot be read", do=COPY_AGAIN, kind=kind),
+        os.fdopen(os.open(path, flags), "rb") as file,
+    ):
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            what = f"the file has {size:,} bytes, more than {max_bytes:,}"
+            raise UserError(what, where=path, do="Take it away, or give smaller parts.", kind=kind)
+        return file.read(size)
+
+
+def check_regular(path: Path, *, kind: str = "bad_input") -> None:
+    """Raises UserError unless there is a regular file at `path`, or a link to one."""
+    with reading(path, "the file cannot be read", do=COPY_AGAIN, kind=kind):
+        mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise UserError(
+            f"{KINDS.get(stat.S_IFMT(mode), 'no file')} and not a file",
+            where=path,
+            do="Put a file there, or take it away.",
+            kind=kind,
+        )
+
+
+def file_text(path: Path, what: str, *, do: str, max_bytes: int = MAX_TABLE_BYTES) -> str:
+    """A file's text. Raises UserError that says `what` where it is not UTF-8, as UTF-16 with its NUL bytes is not."""
+    content = file_content(path, max_bytes=max_bytes)
+    with reading(path, what, do=do):
+        text = content.decode("utf-8-sig")
+    if "\0" in text:
+        raise UserError(f"{what}: it holds NUL bytes", where=path, do=do)
+    return text
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says; NaN is nothing. Raises ValueError, and only that, for all that could not be meant:
+
+    a name twice in one object, nesting without end, integers of thousands of digits, halves of characters and NUL.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        if "\\u0000" in text:
+            raise ValueError("a text with NUL")
+        if "\\ud" in text.lower():  # half of a character, unless its other half follows
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{twice[:80]}' stands twice in one object")
+    return found
+
+
+def _constant(name: str) -> float | None:
+    return None if name == "NaN" else float(name)
+
+
+def _words(error: Exception) -> str:
+    """The first line of what an error says, without control characters."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    first = next(iter(text.strip().splitlines()), "")[:200]
+    return CONTROL.sub("?", first) or type(error).__name__

@@ -1,0 +1,148 @@
+"""HDF5: datasets that are read only where their bytes lie in their own file, and no larger than they say.
+
+The format lets a dataset name other files to read, programs to load, and more memory than there is. All of that is seen
+in its header, and refused there: by the library's low-level calls, since the others follow what they meet.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.data.reading import MIB, check_regular, reading
+from lesion.errors import UserError
+
+CACHE_BYTES = 64 * MIB  # of unpacked chunks: rows are read in any order
+MAX_CHUNK_BYTES = 256 * MIB  # unpacked: one is in memory for each read
+MAX_CHUNKS = 100_000  # that one read may open: a second of looking them up
+MAX_LZF_RATIO = 88  # 264 bytes from 3
+DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
+# The filters whose results are bounded. No other is asked for by its number: the library would look for a plugin.
+FILTERS = {DEFLATE, SHUFFLE, FLETCHER32, LZF}
+CHECKSUM_BYTES = 4  # of Fletcher-32
+REWRITE = "Write it anew with h5py as one plain dataset, with gzip or without: h5repack -f GZIP=4 IN OUT."
+COPY = "Copy it again, unpacked."
+
+
+class Dataset:
+    """One dataset of an open file, checked but for its chunks, which are checked before they are first unpacked."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        """Raises UserError for what is no such dataset, or one that leads out of its file."""
+        import h5py
+
+        self._path, self._name = path, name
+        check_regular(path)
+        with reading(path, "not a whole HDF5 file", do=COPY):
+            self._file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
+            self._id = self._open()
+            self._plan = self._id.get_create_plist()
+        self._check_storage()
+        with reading(path, f"{name} cannot be read", do=COPY):
+            self._dataset = h5py.Dataset(self._id)
+            self.shape: tuple[int, ...] | None = self._dataset.shape
+            self.dtype = self._dataset.dtype
+        if self.shape is None:
+            raise self._refused("is empty", REWRITE)
+        self._check_filters()
+        self._checked: set[tuple[int, ...]] = set()  # corners of chunks
+
+    def read(self, first: int, last: int) -> NDArray[Any]:
+        """The rows from `first` to before `last`. Raises UserError for chunks that are broken or too large."""
+        assert self.shape is not None
+        kind = "unreadable_image" if last - first == 1 else "bad_input"
+        for corner in self._corners(first, last):
+            if corner not in self._checked:
+                self._check_chunk(corner, kind=kind)
+                self._checked.add(corner)
+        with reading(self._path, f"row {first} of {self._name} cannot be read", do=COPY, kind=kind):
+            return np.asarray(self._dataset[first:last])
+
+    def _open(self) -> Any:
+        """The dataset's handle, without following a link: one may lead into another file."""
+        import h5py
+
+        name = self._name.encode()
+        if not self._file.id.links.exists(name):
+            names = list(itertools.islice(self._file, 6))
+            raise UserError(
+                f"no dataset called {self._name}", where=f"{self._path}: {names}", do=f"Call it {self._name}."
+            )
+        if self._file.id.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+            raise self._refused("is a link to another place", REWRITE)
+        found = h5py.h5o.open(self._file.id, name)
+        if not isinstance(found, h5py.h5d.DatasetID):
+            raise self._refused("is a group or a type and no dataset", REWRITE)
+        return found
+
+    def _check_storage(self) -> None:
+        import h5py
+
+        if self._plan.get_layout() == h5py.h5d.VIRTUAL:
+            raise self._refused("is a virtual dataset, put together from other files", REWRITE)
+        if self._plan.get_layout() == h5py.h5d.CONTIGUOUS and self._plan.get_external_count():
+            raise self._refused("keeps its bytes in another file (external storage)", REWRITE)
+
+    def _check_filters(self) -> None:
+        import h5py
+
+        self._chunk_shape: tuple[int, ...] = ()
+        self._codes: list[int] = []
+        if self._plan.get_layout() != h5py.h5d.CHUNKED:
+            return
+        with reading(self._path, f"{self._name} cannot be read", do=COPY):
+            self._chunk_shape = self._plan.get_chunk()
+            filters = [self._plan.get_filter(number) for number in range(self._plan.get_nfilters())]
+        self._codes = [code for code, *_ in filters]
+        if strange := [code for code in self._codes if code not in FILTERS]:
+            raise self._refused(f"is packed by filter {strange[0]}, which is not read here", REWRITE)
+        if sum(code in {DEFLATE, LZF} for code in self._codes) > 1:
+            raise self._refused("is compressed twice", REWRITE)
+        self._chunk_bytes = math.prod(self._chunk_shape) * self.dtype.itemsize
+        stated = [values[2] for code, _, values, _ in filters if code == LZF and len(values) > 2]
+        if max(self._chunk_bytes, *stated, 0) > MAX_CHUNK_BYTES:
+            raise self._refused(
+                f"has chunks of {self._chunk_bytes:,} bytes, more than {MAX_CHUNK_BYTES:,}",
+                "Write it anew with smaller chunks, such as a picture each.",
+            )
+
+    def _corners(self, first: int, last: int) -> list[tuple[int, ...]]:
+        """Where the chunks of these rows begin; none where nothing is packed."""
+        if not self._codes:
+            return []
+        assert self.shape is not None
+        starts = [range(first - first % self._chunk_shape[0], last, self._chunk_shape[0])]
+        starts += [range(0, side, step) for side, step in zip(self.shape[1:], self._chunk_shape[1:], strict=True)]
+        if math.prod(map(len, starts)) > MAX_CHUNKS:
+            raise self._refused(f"has more than {MAX_CHUNKS:,} chunks to read at once", REWRITE)
+        return list(itertools.product(*starts))
+
+    def _check_chunk(self, corner: tuple[int, ...], *, kind: str) -> None:
+        """Raises UserError for a chunk that would unpack to more than its shape: deflate makes 1,032 bytes of one."""
+        limit = self._chunk_bytes + CHECKSUM_BYTES
+        with reading(self._path, f"the chunk at {corner} of {self._name} cannot be read", do=COPY, kind=kind):
+            stored = self._id.get_chunk_info_by_coord(corner)
+            applied = {code for place, code in enumerate(self._codes) if not stored.filter_mask >> place & 1}
+            num_bytes = stored.size
+            if LZF in applied:
+                num_bytes = 0 if stored.size * MAX_LZF_RATIO <= MAX_CHUNK_BYTES else MAX_CHUNK_BYTES + limit
+            elif DEFLATE in applied and stored.size <= MAX_CHUNK_BYTES:
+                packed = self._id.read_direct_chunk(corner)[1] if stored.size else b""
+                num_bytes = len(zlib.decompressobj().decompress(packed, limit + 1))
+        if num_bytes > limit:
+            raise UserError(
+                f"{self._name} has a chunk at {corner} that unpacks to more than the {self._chunk_bytes:,} bytes of "
+                "its shape",
+                where=self._path,
+                do=REWRITE,
+                kind=kind,
+            )
+
+    def _refused(self, why: str, do: str) -> UserError:
+        return UserError(f"{self._name} {why}", where=self._path, do=do)
