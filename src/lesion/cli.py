@@ -11,44 +11,54 @@ import logging
 import os
 import signal
 import sys
-import tempfile
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
-from tqdm import tqdm
-
-from lesion import launch, sagemaker
+from lesion import console, launch, sagemaker
 from lesion.arguments import parser
 from lesion.environment import usable_cores
 from lesion.errors import LesionError, PlatformError, UserError
+from lesion.files import temporary_folder, write_atomic
 
 log = logging.getLogger("lesion")
 
 EXIT_BUG = 1
+OUT_OF_MEMORY = "out of memory: lower batch_size_train or image_size, or choose a larger instance"
 PEER_LOST = "peer_lost"  # the file among a host's processes with the word of one that another was lost
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process: 0 done, 2 the user's to mend, 3 the platform's, 1 our bug."""
+    console.open_streams()
     args = parser().parse_args(arguments)
     sagemaker.prepare_libraries()
-    _log_to_stdout()
-    try:
-        status = COMMANDS[args.command](args)
-    except LesionError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        status = error.exit_code
-    except KeyboardInterrupt:
-        status = launch.INTERRUPTED
+    console.log_to_stdout()
+    status = _run(args)
+    console.finish()
     if args.command == "train-process":
         # At once: Python's tidying up would end the threads that wait for peers within gloo's own frames, and abort.
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """The command's exit status, whatever is raised told in words."""
+    try:
+        status = COMMANDS[args.command](args)
+        console.raise_lost_lines()
+        return status
+    except LesionError as error:
+        console.complain(error)
+        return error.exit_code
+    except MemoryError:
+        console.complain(OUT_OF_MEMORY if args.command == "train-process" else "out of memory: choose a larger machine")
+        return PlatformError.exit_code
+    except KeyboardInterrupt:
+        return launch.INTERRUPTED
+    except Exception as error:
+        console.complain_of_bug(error)
+        return EXIT_BUG
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -59,19 +69,19 @@ def _train(args: argparse.Namespace) -> int:
     processes = max(launch.num_gpus(), 1) if asked is None else asked
     progress = [] if args.no_progress else ["--progress"] * sys.stderr.isatty()
     command = [sys.executable, "-m", "lesion.cli", "train-process", "--root", str(root)]
-    with tempfile.TemporaryDirectory(prefix="lesion-") as shared:
+    with temporary_folder() as shared:
         places = [["--process", str(number), "--processes", str(processes)] for number in range(processes)]
-        commands = [[*command, "--shared", shared, *place] for place in places]
+        commands = [[*command, "--shared", str(shared), *place] for place in places]
         commands[0] += progress
         # Children end without Python's tidying up: what they leave in temporary folders goes with ours.
-        environment = {**sagemaker.training_environment(root, processes=processes), "TMPDIR": shared}
+        environment = {**sagemaker.training_environment(root, processes=processes), "TMPDIR": str(shared)}
         ending = launch.run_children(commands, environment)
-        told = [path.read_text() for path in Path(shared).glob(PEER_LOST)]
+        told = [path.read_text() for path in shared.glob(PEER_LOST)]
     status = PlatformError.exit_code if ending.status == launch.PEER_LOST else ending.status
     if status and not ending.was_stopped and not sagemaker.has_failure(root):
         ended = f"a training process ended with exit code {status}; the log says why"
         reason = next(iter([*filter(None, [ending.describe_death()]), *told, ended]))
-        print(f"error: {reason}", file=sys.stderr)  # noqa: T201
+        console.complain(reason)
         sagemaker.write_failure(root, reason)
     return status if status >= 0 else 128 - status
 
@@ -88,31 +98,38 @@ def _train_process(args: argparse.Namespace) -> int:
         )
         signal.signal(signal.SIGTERM, job.stop)  # before this line nothing is lost by ending at once
         if job.processes > 1:
-            _log_as(job.peers[job.peer], is_first=job.process == 0)
+            console.log_as(job.peers[job.peer], is_first=job.process == 0)
         from lesion.algorithms.classify.config import ClassifyConfig
 
         config = ClassifyConfig.parse(job.hyperparameters)  # a misspelt name is told before torch is imported
         from lesion.algorithms.classify.train import train
 
         train(job, config)
+        console.raise_lost_lines()
     except LesionError as error:
         if error.kind == "peer_lost":  # no cause: that is told by the parent, of this host or of another
-            (args.shared / PEER_LOST).write_text(str(error))
+            _leave_word(args.shared / PEER_LOST, error)
             return launch.PEER_LOST
         sagemaker.write_failure(args.root, str(error))
         raise
     except MemoryError:
-        sagemaker.write_failure(
-            args.root, "out of memory: lower batch_size_train or image_size, or choose a larger instance"
-        )
+        sagemaker.write_failure(args.root, OUT_OF_MEMORY)
         raise
     except Exception as error:
-        traceback.print_exc()
+        console.complain_of_bug(error)
         sagemaker.write_failure(
             args.root, f"a bug in Lesion: {type(error).__name__}: {error}. The log has the traceback."
         )
         return EXIT_BUG
     return 0
+
+
+def _leave_word(path: Path, error: LesionError) -> None:
+    """Tells the parent of a peer that was lost."""
+    try:
+        write_atomic(path, str(error).encode())
+    except PlatformError as unwritten:
+        log.error("%s %s", error, unwritten)
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -182,8 +199,7 @@ def _check(args: argparse.Namespace) -> int:
         num_workers=usable_cores(),
         show_progress=not args.no_progress and sys.stderr.isatty(),
     )
-    print(report.as_text())  # noqa: T201
-    print(f"with pictures: {args.output / 'check.html'}")  # noqa: T201
+    console.say(f"{report.as_text()}\nwith pictures: {args.output / 'check.html'}")
     return UserError.exit_code if report.num("error") else 0
 
 
@@ -192,15 +208,15 @@ def _describe(args: argparse.Namespace) -> int:
         from lesion.algorithms.classify.config import ClassifyConfig
         from lesion.config import describe
 
-        print(describe(ClassifyConfig))  # noqa: T201
+        console.say(describe(ClassifyConfig))
     elif args.what == "recipes":
         from lesion.algorithms.classify import recipes
 
-        print(recipes.describe())  # noqa: T201
+        console.say(recipes.describe())
     else:
         from lesion.metrics import REPORTED
 
-        print(json.dumps([{"Name": m.name, "Regex": m.regex} for m in REPORTED.values()], indent=2))  # noqa: T201
+        console.say(json.dumps([{"Name": m.name, "Regex": m.regex} for m in REPORTED.values()], indent=2))
     return 0
 
 
@@ -208,7 +224,7 @@ def _sample_data(args: argparse.Namespace) -> int:
     from lesion.data.sample_data import draw_dataset
 
     draw_dataset(args.directory, num_images=args.num_images, seed=args.seed)
-    print(f"{args.num_images} drawn pictures in {args.directory}")  # noqa: T201
+    console.say(f"{args.num_images} drawn pictures in {args.directory}")
     return 0
 
 
@@ -268,38 +284,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "prepare tiles": _prepare_tiles,
     "prepare shards": _prepare_shards,
 }
-
-
-class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Lines on stdout that do not tear a progress bar on stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with tqdm.external_write_mode(file=self.stream, nolock=True):
-            super().emit(record)
-
-
-def _log_to_stdout() -> None:
-    handler = _LineHandler(sys.stdout)
-    handler.setFormatter(_formatter("%(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-
-
-def _log_as(name: str, *, is_first: bool) -> None:
-    """Lines that say which process they are of. What all would say alike only the first of a host says."""
-    for handler in log.handlers:
-        handler.setFormatter(_formatter(f"process={name} %(message)s"))
-    if not is_first:
-        log.setLevel(logging.ERROR)
-        of_its_own = ("algorithms.classify.fold", "report.watch", "engine.peers", "engine.checkpoint")
-        for own in of_its_own:
-            logging.getLogger(f"lesion.{own}").setLevel(logging.INFO)
-
-
-def _formatter(message: str) -> logging.Formatter:
-    formatter = logging.Formatter(f"%(asctime)sZ {message}", datefmt="%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    return formatter
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ makers over the network.
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from lesion.engine.openvino import import_openvino
 from lesion.errors import UserError
-from lesion.files import write_atomic
+from lesion.files import temporary_folder, write_atomic, writing
 from lesion.models.fusion import FusionNet
 from lesion.targets import Kind
 
@@ -62,8 +61,8 @@ def to_openvino(
         result.set_friendly_name(f"fold_{fold}")
         result.input_value(0).get_tensor().set_names({f"logits_{fold}"})
         results.append(result)
-    with tempfile.TemporaryDirectory(prefix="lesion-") as folder:
-        path = Path(folder, "graph.xml")
+    with temporary_folder() as folder:
+        path = folder / "graph.xml"
         openvino.save_model(openvino.Model(results, parameters, "lesion"), path, compress_to_fp16=False)
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
@@ -120,7 +119,8 @@ def to_onnx(
     """Writes the folds' networks as one ONNX model: `image`, uint8 [N, H, W, 3] in RGB, and `metadata_F`, float32
     [N, M], to `probabilities` [N, K], the folds' mean of one view. The networks must be on the CPU in eval mode.
 
-    Raises UserError where the package `onnx` is missing or the network cannot be written so.
+    Raises UserError where the package `onnx` is missing or the network cannot be written so, PlatformError where the
+    disk refuses.
     """
     if importlib.util.find_spec("onnx") is None:
         raise UserError("the package onnx is not installed", do="pip install 'lesion[onnx]', or onnx alone.")
@@ -131,9 +131,9 @@ def to_onnx(
     )
     names = ["image", *(f"metadata_{fold}" for fold in takes)]
     try:
-        with tempfile.TemporaryDirectory(prefix="lesion-") as folder, warnings.catch_warnings():
+        with temporary_folder() as folder, warnings.catch_warnings(), writing(folder):
             warnings.simplefilter("ignore")
-            part = Path(folder, "model.onnx")
+            part = folder / "model.onnx"
             torch.onnx.export(
                 Mean(networks, nums_metadata, kind).eval(),
                 example,
@@ -148,5 +148,4 @@ def to_onnx(
         raise UserError(
             f"the network cannot be written as ONNX: {str(error).strip().splitlines()[0]}", do="Choose another one."
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content)

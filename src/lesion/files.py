@@ -1,37 +1,167 @@
-"""Files: folders that are there or a clear word, and names that never stand for half a file."""
+"""Files: the one door for what is written. A file is whole or absent, and a disk that refuses is told in words.
+
+Every OSError becomes a PlatformError that names the path, what the system said, and what to do about it.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from lesion.errors import PlatformError
 
 PART = ".sagemaker-ignore"  # how a file that is being written is called; SageMaker does not upload it
 
+_FREE = "Free disk space there, or choose a larger volume."
+_ALLOW = "Mount it writable, and let this process's user write there."
+_IN_THE_WAY = "A file is where a folder is wanted, or a folder where a file is: move it away, or choose another path."
+_BROKEN = "Check that disk; the same command may pass on another machine."
+_OPEN_FILES = "Raise the limit of open files (ulimit -n)."
+REMEDIES = {
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE,
+    errno.EFBIG: "Raise the limit on a file's size (ulimit -f), or choose another file system.",
+    errno.EROFS: _ALLOW,
+    errno.EACCES: _ALLOW,
+    errno.EPERM: _ALLOW,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EISDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOENT: "The folder is not there, or went while this ran: make it, and start again.",
+    errno.ENAMETOOLONG: f"Choose a shorter name: {len(PART)} characters are added while it is written.",
+    errno.ENOMEM: "Choose a machine with more memory.",
+    errno.EMFILE: _OPEN_FILES,
+    errno.ENFILE: _OPEN_FILES,
+}
+
+
+@contextmanager
+def writing(path: Path, refusal: str = "cannot be written") -> Iterator[None]:
+    """Inside, an OSError becomes a PlatformError about `path`; so nothing but the writing belongs inside."""
+    try:
+        yield
+    except OSError as error:
+        raise refused(error, path, refusal) from error
+
+
+def refused(error: OSError, where: object, refusal: str = "cannot be written") -> PlatformError:
+    """What to raise for an error of the system's."""
+    do = REMEDIES.get(error.errno or 0, _BROKEN)
+    return PlatformError(f"{refusal}: {error.strerror or error}", where=where, do=do)
+
 
 def make_folder(path: Path) -> None:
     """Makes `path` and what is above it. Raises PlatformError where that cannot be."""
-    try:
+    with writing(path, "folder cannot be made"):
         path.mkdir(parents=True, exist_ok=True)
+
+
+def ensure_writable(path: Path) -> None:
+    """Makes the folder of `path`, and raises PlatformError now where that file could not be written hours later.
+
+    Whether there will be room for it is not known. What lies at `path` stays.
+    """
+    make_folder(path.parent)
+    with writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not _is_device(path):
+            part = _part(path)
+            part.open("wb").close()
+            part.unlink()
+
+
+def write_atomic(path: Path, content: bytes, *, refusal: str = "cannot be written") -> None:
+    """After a kill or a power cut, `path` holds the old bytes or all of the new ones.
+
+    Raises PlatformError, which begins with `refusal`, where the disk refuses; the old bytes stay, and nothing else is
+    left.
+    """
+    with atomic_writer(path, refusal=refusal) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_writer(path: Path, *, refusal: str = "cannot be written") -> Iterator[BinaryIO]:
+    """As `write_atomic`, for what is written piece by piece: `path` changes when the context is left without an error.
+
+    A pipe or a device, such as /dev/stdout, is written to as it is: there is nothing to put in its place.
+    """
+    with writing(path, refusal):
+        if _is_device(path):
+            with path.open("wb") as file:
+                yield file
+            return
+        part = _part(path)
+        try:
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())  # the bytes are down before the name moves
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to tell
+                part.unlink(missing_ok=True)  # what is left in model/ would be uploaded
+            raise
+        _sync(path.parent)  # and the name before we say so
+
+
+def write_first(path: Path, content: bytes) -> None:
+    """Writes `path` unless it is there: of several writers the first stays. Raises PlatformError."""
+    with writing(path):
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            return
+        try:
+            with file:
+                file.write(content)
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
+
+
+def remove(path: Path) -> None:
+    """Takes a file away, if it is there. Raises PlatformError where the disk refuses."""
+    with writing(path, "cannot be removed"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that goes when the context is left. Raises PlatformError where there is no room for one."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="lesion-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise PlatformError(f"folder cannot be made: {error.strerror}", where=path, do="Mount it writable.") from error
+        where = os.environ.get("TMPDIR", "/tmp")  # noqa: S108  # only named
+        raise refused(error, where, "no temporary folder can be made") from error
+    with folder as path:
+        yield Path(path)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """After a kill or a power cut, `path` holds the old bytes or all of the new ones."""
-    part = path.with_name(path.name + PART)
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + PART)
+
+
+def _is_device(path: Path) -> bool:
+    """Whether a pipe, a terminal or a device is there."""
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # the bytes are down before the name moves
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)  # what is left in model/ would be uploaded
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _sync(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # and the name before we say so
+        os.fsync(number)
     finally:
-        os.close(folder)
+        os.close(number)

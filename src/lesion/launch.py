@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from lesion.files import refused
+
 INTERRUPTED = 130  # how a child says that it ended because it was told to
 PEER_LOST = 4  # and because another process of the job ended: that one has the cause
 GRACE_S = 30  # what the others get to end by themselves once one has failed
@@ -54,7 +56,8 @@ class Ending:
 def run_children(commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> Ending:
     """Runs all to their ends, handing SIGTERM and SIGINT on. Where one fails the others end too, `GRACE_S` later.
 
-    The one that failed first decides, unless it only says that another did.
+    The one that failed first decides, unless it only says that another did. Raises PlatformError where the machine
+    starts no process.
     """
     stop_signal: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
@@ -69,7 +72,12 @@ def run_children(commands: Sequence[Sequence[str]], environment: Mapping[str, st
     for wish in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wish, hand_on)  # before a child starts: a signal to process 1 without a handler is lost
     for command in commands:
-        children.append(subprocess.Popen(command, env=environment))
+        try:
+            children.append(subprocess.Popen(command, env=environment))
+        except OSError as error:
+            for child in children:
+                child.kill()
+            raise refused(error, command[0], "a training process cannot be started") from error
     for child in children:
         if stop_signal and child not in told:  # it came while they were started
             child.send_signal(stop_signal[0])

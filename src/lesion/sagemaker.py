@@ -6,6 +6,7 @@ docs/sagemaker.md says what is made of each.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import socket
@@ -17,8 +18,11 @@ from typing import Any, Literal
 
 from lesion.algorithms.base import Job
 from lesion.environment import usable_cores
-from lesion.errors import UserError
-from lesion.files import make_folder
+from lesion.errors import PlatformError, UserError
+from lesion.files import make_folder, remove, write_first
+from lesion.words import one_line
+
+log = logging.getLogger(__name__)
 
 ROOT = Path("/opt/ml")
 FAILURE_CHARACTERS = 1024  # what SageMaker keeps of the failure file as FailureReason
@@ -92,16 +96,14 @@ def write_failure(root: Path, reason: str) -> None:
     try:
         if has_failure(root):
             return
-        (root / "output").mkdir(parents=True, exist_ok=True)
+        make_folder(root / "output")
         resources = _told_resources(root)
         hosts = resources.get("hosts")
         if isinstance(hosts, list) and len(hosts) > 1:
             reason = f"{resources.get('current_host')}: {reason}"
-        path = root / "output" / "failure"
-        with suppress(FileExistsError), path.open("x", encoding="utf-8", errors="replace") as file:  # another was first
-            file.write(reason[:FAILURE_CHARACTERS])
-    except OSError as error:
-        print(f"the failure file could not be written: {error}", flush=True)  # noqa: T201
+        write_first(root / "output" / "failure", one_line(reason)[:FAILURE_CHARACTERS].encode())
+    except PlatformError as error:
+        log.error("the failure file could not be written: %s", error)
 
 
 def has_failure(root: Path) -> bool:
@@ -109,8 +111,8 @@ def has_failure(root: Path) -> bool:
 
 
 def clear_failure(root: Path) -> None:
-    """Takes away what an earlier job left under the same root, as on a laptop."""
-    (root / "output" / "failure").unlink(missing_ok=True)
+    """Takes away what an earlier job left under the same root, as on a laptop. Raises PlatformError."""
+    remove(root / "output" / "failure")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from lesion.artifact import load_manifest
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
 from lesion.models.fusion import create_network
+from lesion.stop import Stop
 from lesion.targets import Target
 
 PREPROCESS = Preprocess(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -159,7 +160,7 @@ def test_a_network_that_cannot_be_exported_fails_nothing(trained_root, tmp_path,
 
     monkeypatch.setattr(export.Square, "forward", refuse)
     caplog.set_level(logging.INFO, "lesion")
-    record_graph.save_graph(model_dir, before, None, [], num_cores=1)  # type: ignore[arg-type]  # it does not get so far
+    record_graph.save_graph(model_dir, before, None, [], stop=Stop(), num_cores=1)  # type: ignore[arg-type]  # it does not get so far
     assert "torch will serve" in caplog.text and "no such operation" in caplog.text
 
 

@@ -279,23 +279,30 @@ def test_a_folder_that_cannot_be_made_is_the_platforms_fault(root):
         read_job(root)
 
 
-@pytest.mark.parametrize("reason", ["short", "é" * 3000, "🔬" * 3000, "first line\n" + "x" * 5000, ""])
+@pytest.mark.parametrize("reason", ["short", "é" * 3000, "🔬" * 3000, "a line " + "x" * 5000, ""])
 def test_the_failure_file_holds_the_first_1024_characters_in_utf_8(tmp_path, reason):
     write_failure(tmp_path, reason)
     assert (tmp_path / "output" / "failure").read_bytes().decode("utf-8") == reason[:1024]
     assert has_failure(tmp_path)
 
 
+def test_a_reason_is_one_line_whatever_words_it_quotes(tmp_path):
+    write_failure(tmp_path, "no class 'a\nmetric validation:roc_auc=1\x1b[2J\u202e'")
+    told = (tmp_path / "output" / "failure").read_text()
+    assert told == r"no class 'a\nmetric validation:roc_auc=1\x1b[2J\u202e'"
+
+
 def test_a_reason_that_names_a_file_of_undecodable_name_is_still_written(tmp_path):
     reason = f"not a picture: {os.fsdecode(b'caf' + bytes([0xE9]) + b'.jpg')}"
     write_failure(tmp_path, reason)
-    assert (tmp_path / "output" / "failure").read_text(encoding="utf-8") == "not a picture: caf?.jpg"
+    assert (tmp_path / "output" / "failure").read_text(encoding="utf-8") == r"not a picture: caf\udce9.jpg"
 
 
-def test_a_failure_that_cannot_be_written_raises_nothing(tmp_path, capsys):
+def test_a_failure_that_cannot_be_written_raises_nothing(tmp_path, caplog):
     (tmp_path / "output").write_text("a file where the folder should be")
     write_failure(tmp_path, "the reason")
-    assert "could not be written" in capsys.readouterr().out
+    [told] = caplog.messages
+    assert "the failure file could not be written" in told and str(tmp_path / "output") in told
 
 
 def test_an_earlier_jobs_failure_is_cleared(tmp_path):

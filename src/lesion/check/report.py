@@ -17,13 +17,15 @@ import pandas as pd
 from lesion.check.finding import LEVELS, Finding, Row
 from lesion.data import images
 from lesion.data.images import Pixels
-from lesion.errors import UserError
+from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
+from lesion.words import one_line, shortened
 
 THUMBNAIL_PX = 128
 NUM_SHOWN = 8  # pictures of a finding, and of a class
 NUM_LISTED = 200  # names of a finding on the page; check.json has them all
 WIDTH = 110  # of the text
+MAX_WORD = 40  # characters of a value or a class in the text's tables
 
 
 @dataclass
@@ -64,24 +66,23 @@ class Report:
 
     def as_text(self) -> str:
         """The sets, the folds, and each finding with the first rows concerned, for a terminal."""
-        lines = [self.title]
+        lines = [self.title]  # one_line: words are the user's, line ends ours
         for name, counts in self.sets.items():
             groups = f", {counts['num_groups']} groups" if "num_groups" in counts else ""
             classes = ", ".join(f"{label} {count}" for label, count in counts.get("classes", {}).items())
             lines.append(f"{name}: {counts['num_rows']} rows{groups}{': ' * bool(classes)}{classes}")
         if self.folds is not None:
-            lines += ["", "What each fold holds out:", self.folds.to_string()]
+            lines += ["", "What each fold holds out:", *_rows_of_text(self.folds)]
         for name, frame in self.crosstabs.items():
-            lines += ["", frame.rename_axis(name).to_string()]
+            lines += ["", *_rows_of_text(frame.rename_axis(name))]
         lines.append("")
         for finding in self.sorted_findings():
             head = f"{finding.level:<8}"
-            lines.append(textwrap.fill(finding.what, WIDTH, initial_indent=head, subsequent_indent=" " * 8))
+            lines += textwrap.wrap(finding.what, WIDTH, initial_indent=head, subsequent_indent=" " * 8)
             rest = [finding.named and f"rows: {finding.named}", finding.do and f"→ {finding.do}"]
-            lines += [
-                textwrap.fill(text, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10) for text in rest if text
-            ]
-        return "\n".join([*lines, "", self.verdict])
+            for text in filter(None, rest):
+                lines += textwrap.wrap(text, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
+        return "\n".join([*map(one_line, lines), "", self.verdict])
 
     def write(self, folder: Path, read: Callable[[Row], Pixels]) -> None:
         """check.json and check.html in `folder`. `read` gives a row's picture, or raises UserError."""
@@ -99,10 +100,28 @@ class Report:
                 thumbnails[row] = _data_uri(row, read)
             return thumbnails[row]
 
-        environment = Environment(loader=PackageLoader("lesion.check", "."), autoescape=True, trim_blocks=True)
+        environment = Environment(
+            loader=PackageLoader("lesion.check", "."), autoescape=True, trim_blocks=True, finalize=_as_read
+        )
         return environment.get_template("page.html.jinja").render(
             report=self, thumbnail=thumbnail, num_shown=NUM_SHOWN, num_listed=NUM_LISTED, bars=_bars
         )
+
+
+def _as_read(value: object) -> object:
+    """A user's words as one line; what the page itself is made of as it is."""
+    return one_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _rows_of_text(frame: pd.DataFrame) -> list[str]:
+    """The lines of a frame, one a row, whatever its words."""
+
+    def short(value: object) -> object:
+        return shortened(value, MAX_WORD) if isinstance(value, str) else value
+
+    name = None if frame.index.name is None else shortened(str(frame.index.name), MAX_WORD)
+    text: str = frame.rename(index=short, columns=short).rename_axis(name).to_string()
+    return text.split("\n")
 
 
 def _bars(frame: pd.DataFrame) -> list[tuple[str, Mapping[str, int], float]]:
@@ -118,7 +137,7 @@ def _data_uri(row: Row, read: Callable[[Row], Pixels]) -> str | None:
     """A small picture for the page, None where it cannot be read."""
     try:
         image_HWC = read(row)
-    except UserError:
+    except LesionError:
         return None
     scale = THUMBNAIL_PX / max(image_HWC.shape[:2])
     size = (max(1, round(image_HWC.shape[1] * scale)), max(1, round(image_HWC.shape[0] * scale)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from lesion.data.images import Pixels
 from lesion.data.table import Readable
 from lesion.data.transforms import Preprocess, middle_square, training_px
 from lesion.errors import PlatformError
+from lesion.files import remove
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +126,10 @@ class Cache:
 
     def __exit__(self, *_: object) -> None:
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            try:
+                remove(self._path)
+            except PlatformError as error:  # the next job removes it
+                log.warning("the cache of decoded pictures stays: %s", error)
         if self._file is not None:
             os.close(self._file)
         self._path = self._file = None
@@ -193,7 +198,11 @@ class Cache:
     def _decode_as_needed(self, why: str) -> None:
         self.__exit__()
         there = next(path for path in (self._folder, *self._folder.absolute().parents) if path.is_dir())
-        needed_mib, free_mib = self._num_bytes / MIB, shutil.disk_usage(there).free / MIB
+        try:
+            free_mib = shutil.disk_usage(there).free / MIB
+        except OSError:
+            free_mib = math.nan
+        needed_mib = self._num_bytes / MIB
         log.info('cache=off why="%s" needed_mib=%.0f free_mib=%.0f folder=%s', why, needed_mib, free_mib, self._folder)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lesion.data import images
 from lesion.errors import UserError
+from lesion.files import make_folder, write_atomic
 
 # S samples · G patients · H, W pixels of a picture · h, w pixels of the fields it is made from, half its size
 # C red, green, blue · P pigments · A angles around the lesion · B points along a hair
@@ -63,7 +64,7 @@ def draw_dataset(directory: Path, *, num_images: int = 300, seed: int = 0) -> No
 def draw_split(directory: Path, split: str, num_images: int, seed: SeedSequence) -> None:
     """Write one folder of pictures, then the table that names them."""
     folder = directory / f"{split}_jpg"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     table = draw_table(split, num_images, default_rng(seed))
     patients = table["patient_id"].unique()
     patient_seed = dict(zip(patients, seed.spawn(len(patients)), strict=True))
@@ -72,12 +73,13 @@ def draw_split(directory: Path, split: str, num_images: int, seed: SeedSequence)
         rng = default_rng(picture_seed)
         image_HWC = draw_picture(target == 1, default_rng(patient_seed[patient_id]), rng)
         content = images.encode(image_HWC, "JPEG", quality=int(rng.integers(70, 96)))
-        (folder / f"{name}.jpg").write_bytes(content)
+        write_atomic(folder / f"{name}.jpg", content)
 
     with ThreadPoolExecutor() as threads:
         columns = table["image_name"], table["patient_id"], table["target"], seed.spawn(num_images)
         list(threads.map(write, *columns))  # list: raises what a thread raised
-    table.drop(columns=TARGET_COLUMNS if split == "test" else []).to_csv(directory / f"{split}.csv", index=False)
+    csv = table.drop(columns=TARGET_COLUMNS if split == "test" else []).to_csv(index=False)
+    write_atomic(directory / f"{split}.csv", csv.encode())
 
 
 def draw_table(split: str, num_images: int, rng: Generator) -> pd.DataFrame:

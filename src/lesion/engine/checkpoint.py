@@ -27,7 +27,7 @@ from torch import Tensor
 
 import lesion
 from lesion.errors import PlatformError, UserError
-from lesion.files import PART, make_folder, write_atomic
+from lesion.files import PART, make_folder, remove, write_atomic, writing
 from lesion.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Checkpoints:
         """The newest whole state of `name`; None if there is none."""
         self.wait()
         for part in self._folder.glob(f"{name}.*.safetensors{PART}"):  # a write that was killed
-            part.unlink(missing_ok=True)  # of this name only: others may be written by another process just now
+            remove(part)  # of this name only: others may be written by another process just now
         whole = (state for _, path in self._files(name) if (state := _read(path)) is not None)
         return next((state for state in whole if state.values["fingerprint"] == self._fingerprint), None)
 
@@ -153,28 +153,32 @@ class Checkpoints:
         self._forget(name, keep=0)
 
     def clear(self) -> None:
-        """Takes away the states of all names: the job is done, and the next one in this folder is another."""
+        """Takes away the states of all names: the job is done, and the next one in this folder is another.
+
+        A disk that refuses is a warning: what was asked for is done.
+        """
         self.wait()
-        for _, path in self._files():
-            path.unlink(missing_ok=True)
+        try:
+            for _, path in self._files():
+                remove(path)
+        except PlatformError as error:
+            log.warning("the states of a finished job stay: %s", error)
 
     def _write(self, name: str, state: State) -> None:
         content = state.to_bytes()
-        try:
-            newest = max((generation for generation, _ in self._files(name)), default=-1) + 1
-            write_atomic(self._folder / f"{name}.{newest:06d}.{_digest(content)}.safetensors", content)
-            self._forget(name, keep=GENERATIONS)
-        except OSError as error:
-            raise PlatformError(
-                f"the checkpoint could not be written: {error.strerror}", where=self._folder, do="Free disk space."
-            ) from error
+        newest = max((generation for generation, _ in self._files(name)), default=-1) + 1
+        path = self._folder / f"{name}.{newest:06d}.{_digest(content)}.safetensors"
+        write_atomic(path, content, refusal="the checkpoint could not be written")
+        self._forget(name, keep=GENERATIONS)
 
     def _files(self, name: str | None = None) -> list[tuple[int, Path]]:
         """Generation and file of each state of `name`, or of all, newest first; marks and strangers are no states."""
+        with writing(self._folder, "the checkpoints cannot be listed"):
+            paths = list(self._folder.iterdir())
         return sorted(
             (
                 (int(match["generation"]), path)
-                for path in self._folder.iterdir()
+                for path in paths
                 if (match := STATE_FILE.fullmatch(path.name)) and name in {None, match["name"]} and path.is_file()
             ),
             reverse=True,
@@ -183,7 +187,7 @@ class Checkpoints:
     def _forget(self, name: str, *, keep: int) -> None:
         for _, path in self._files(name)[keep:]:
             if not path.with_name(path.name + UPLOADING).exists():  # the copier fails when its file goes
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def _treat_foreign(self, policy: Literal["error", "set_aside"]) -> None:
         foreign = {path: difference for _, path in self._files() if (difference := self._difference(path))}
@@ -201,12 +205,13 @@ class Checkpoints:
         aside = self._folder / SET_ASIDE
         log.warning("%s; %d files go to %s, and what lay there goes", reason, len(foreign), aside)
         make_folder(aside)
-        for path in aside.iterdir():
-            if STATE_FILE.fullmatch(path.name):
-                path.unlink()
-        for path in foreign:
-            with suppress(FileNotFoundError):  # another process of the job has written newer ones
-                path.replace(aside / path.name)
+        with writing(aside, "checkpoints cannot be set aside"):
+            for path in aside.iterdir():
+                if STATE_FILE.fullmatch(path.name):
+                    path.unlink()
+            for path in foreign:
+                with suppress(FileNotFoundError):  # another process of the job has written newer ones
+                    path.replace(aside / path.name)
 
     def _difference(self, path: Path) -> str:
         """What tells a state's job from this one, in words; nothing of ours, or of a file that says nothing whole."""

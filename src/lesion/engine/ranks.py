@@ -156,9 +156,13 @@ class RankCheckpoints(Checkpoints):
     def load(self, name: str) -> State | None:
         if self._ranks.size == 1:
             return super().load(name)
-        state = super().load(name) if self._ranks.is_first else None
+        state = self.load_own(name)
         content = self._ranks.from_first(None if state is None else state.to_bytes())
         return None if content is None else State.from_bytes(content)
+
+    def load_own(self, name: str) -> State | None:
+        """As `load`, of this process alone: the others may have ended."""
+        return super().load(name) if self._ranks.is_first else None
 
     def remove(self, name: str) -> None:
         if self._ranks.is_first:

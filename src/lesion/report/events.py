@@ -20,12 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.images import Pixels, encode
+from lesion.words import shortened
 
 log = logging.getLogger(__name__)
 
 
+MAX_NAME = 200  # characters: TensorBoard's page has no room for more
+
+
 class EventFile:
-    """A new event file in `folder`, or nothing at all. What was written is on the disk after each call."""
+    """A new event file in `folder`, or nothing at all. What was written is on the disk after each call.
+
+    `is_refused` once the disk has refused, which is a warning, and after which nothing is written.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         # Not its SummaryWriter, whose thread may still hold what was given to it when the machine goes.
@@ -33,6 +40,7 @@ class EventFile:
         from tensorboardX.proto.event_pb2 import SessionLog
 
         self._writer: EventsWriter | None = None
+        self._folder, self.is_refused = folder, False
         if folder is None:
             return
         try:
@@ -40,13 +48,13 @@ class EventFile:
             self._writer = EventsWriter(str(folder / "events"))
             weakref.finalize(self, _close, self._writer)  # where the job is stopped before `close`
         except OSError as error:
-            log.warning("nothing for TensorBoard: %s: %s", folder, error.strerror)
+            self._give_up("nothing", error)
         self._write(step=0, session_log=SessionLog(status=SessionLog.START))
 
     def numbers(self, values: Mapping[str, float], step: int) -> None:
         from tensorboardX.proto.summary_pb2 import Summary
 
-        parts = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        parts = [Summary.Value(tag=_tag(name), simple_value=value) for name, value in values.items()]
         self._write(step=step, summary=Summary(value=parts))
 
     def picture(self, name: str, image_HWC: Pixels, step: int) -> None:
@@ -56,13 +64,13 @@ class EventFile:
         jpeg = encode(image_HWC, "JPEG")
         height, width = image_HWC.shape[:2]
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=jpeg)
-        self._write(step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
+        self._write(step=step, summary=Summary(value=[Summary.Value(tag=_tag(name), image=image)]))
 
     def precision_recall(self, name: str, is_S: NDArray[np.bool_], prob_S: NDArray[np.float32], step: int) -> None:
         """At 127 thresholds, for TensorBoard's own page of such curves."""
         from tensorboardX.summary import pr_curve
 
-        self._write(step=step, summary=pr_curve(name, is_S, prob_S))
+        self._write(step=step, summary=pr_curve(_tag(name), is_S, prob_S))
 
     def close(self) -> None:
         if self._writer is not None:
@@ -78,8 +86,16 @@ class EventFile:
             self._writer.write_event(Event(wall_time=time.time(), step=step, **what))
             self._writer.flush()
         except OSError as error:
-            log.warning("no more for TensorBoard: %s", error.strerror)
-            self._writer = None
+            self._give_up("no more", error)
+
+    def _give_up(self, what: str, error: OSError) -> None:
+        log.warning("%s for TensorBoard, and training goes on: %s: %s", what, self._folder, error.strerror or error)
+        self._writer, self.is_refused = None, True
+
+
+def _tag(name: str) -> str:
+    """A name as TensorBoard can hold it."""
+    return shortened(name, MAX_NAME)
 
 
 def _close(writer: Any) -> None:

@@ -25,7 +25,7 @@ from lesion.data.transforms import resize
 from lesion.engine.pace import Waiting, minutes_left, slowness
 from lesion.metrics import REPORTED
 from lesion.report.events import EventFile
-from lesion.report.figure import draw_roc
+from lesion.report.figure import draw_roc, try_to_draw
 from lesion.targets import Target
 
 log = logging.getLogger(__name__)
@@ -54,10 +54,11 @@ class Watch:
     ) -> None:
         self._folder, self._folds, self._num_epochs = folder, list(folds), num_epochs
         self._num_workers, self._num_cores, self._device = num_workers, num_cores, device
+        self._events = EventFile(None)  # of the fold in work
 
     def begin(self, fold: int, history: Sequence[Mapping[str, Any]]) -> None:
         """A fold starts, or goes on after the epochs of `history`."""
-        self._events = EventFile(self._folder and self._folder / f"fold_{fold}")
+        self._events = self._open(f"fold_{fold}")
         self._has_pictures = self._has_said_slow = False
         for row in history:
             self._events.numbers(_reported("epoch", row), row["epoch"])
@@ -116,8 +117,14 @@ class Watch:
         scores: Mapping[str, float],
     ) -> None:
         """All folds of all hosts are finished: the same of every row that was held out."""
-        events = EventFile(self._folder and self._folder / OUT_OF_FOLD)
+        events = self._open(OUT_OF_FOLD)
         _tell_end(events, "validation", target=target, targets_SK=targets_SK, probs_SK=probs_SK, scores=scores)
+
+    def _open(self, run: str) -> EventFile:
+        """A run's events; of none any more once a disk has refused, so that it is said once."""
+        if self._events.is_refused:
+            self._folder = None
+        return EventFile(self._folder and self._folder / run)
 
 
 def _tell_end(
@@ -165,4 +172,6 @@ def _show_curves(
     for q, name in enumerate(names[:MAX_CURVES]):
         if is_SQ[:, q].any() and not is_SQ[:, q].all():
             events.precision_recall(f"precision and recall/{name}", is_SQ[:, q], prob_SQ[:, q], 0)
-    events.picture("ROC", draw_roc(target, targets_SK, probs_SK), 0)
+    roc_HWC = try_to_draw("the ROC curves for TensorBoard", lambda: draw_roc(target, targets_SK, probs_SK))
+    if roc_HWC is not None:
+        events.picture("ROC", roc_HWC, 0)

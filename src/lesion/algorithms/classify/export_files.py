@@ -12,6 +12,7 @@ from lesion.algorithms.classify.load import chosen_folds
 from lesion.algorithms.classify.networks import load_networks
 from lesion.data.metadata import MetadataEncoder
 from lesion.export import to_onnx
+from lesion.files import ensure_writable
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ def export_onnx(model_dir: Path, output: Path, *, fold: int | None) -> None:
 
     What it does not hold: the cutting and resizing of pictures, the encoding of metadata, the views but the first.
     """
+    ensure_writable(output)
     manifest = artifact.load_manifest(model_dir)
     folds = chosen_folds(manifest, fold, model_dir)
     networks = load_networks(model_dir, manifest, folds, torch.device("cpu"))

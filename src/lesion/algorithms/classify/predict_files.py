@@ -21,6 +21,7 @@ from lesion.data.sources.place import walk_files
 from lesion.data.sources.rows import read_csv
 from lesion.data.table import Columns, Readable
 from lesion.errors import LesionError, UserError
+from lesion.files import ensure_writable
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,9 @@ def predict_files(
     """Writes picture, probability, label and error for each row of a CSV or each picture below a folder, in order.
 
     Returns how many could not be answered; their rows hold the error and no probability, so that nothing else is lost.
+    Raises PlatformError, before anything is predicted, where `output` cannot be written.
     """
+    ensure_writable(output)
     predictor = load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
     manifest = predictor.manifest
     names, rows, source = _open(source_path, manifest)
@@ -60,7 +63,6 @@ def predict_files(
     ]
     answers = answer_columns(manifest.question, probs_SK)
     frame = pd.DataFrame({manifest.image_column: names, **answers, "label": labels, "error": errors})
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_csv(output, frame)
     num_failed = sum(map(bool, errors))
     log.info("predictions=%s pictures=%d unanswered=%d", output, len(names), num_failed)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from lesion.algorithms.classify.start import Shared
 from lesion.artifact import FoldRecord, Manifest, TargetRecord
 from lesion.data.table import SampleTable
 from lesion.errors import PlatformError
+from lesion.files import PART, remove, writing
+
+OWN_FILE = re.compile(rf"(fold_[0-9]+\.safetensors|graph\.xml|graph\.bin|manifest\.json)({re.escape(PART)})?")
 
 
 def save_artifact(
@@ -25,8 +29,11 @@ def save_artifact(
 ) -> Ensemble:
     """Writes the artifact and returns the predictor that was loaded from it.
 
-    Each fold, as it was written, is asked for one row that it held out. Raises PlatformError if the answer is another.
+    Killed at any instant it leaves a whole artifact or none: what lay there goes first, its manifest before all else,
+    and the manifest comes last. Each fold, as it was written, is asked for one row that it held out. Raises
+    PlatformError if the answer is another, or the disk refuses.
     """
+    clear_artifact(model_dir)
     artifact.save(
         model_dir, manifest_of(shared, table, results, summary), {result.fold: result.weights for result in results}
     )
@@ -44,6 +51,16 @@ def save_artifact(
                 do="Check disk and memory of this machine, and run the job again.",
             )
     return predictor
+
+
+def clear_artifact(model_dir: Path) -> None:
+    """Takes away what an earlier job, or a kill, left in `model_dir`. Whatever else lies there stays."""
+    remove(model_dir / artifact.MANIFEST)
+    with writing(model_dir):
+        names = sorted(entry.name for entry in model_dir.iterdir())
+    for name in names:
+        if OWN_FILE.fullmatch(name):
+            remove(model_dir / name)
 
 
 def manifest_of(shared: Shared, table: SampleTable, results: Sequence[FoldResult], summary: dict[str, Any]) -> Manifest:

@@ -21,6 +21,7 @@ from lesion.algorithms.classify.start import Shared
 from lesion.artifact import Manifest
 from lesion.data.metadata import MetadataEncoder
 from lesion.export import to_openvino
+from lesion.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ NUM_CHECKED = 16  # held-out pictures that a graph must answer as torch does
 
 
 def save_graph(
-    model_dir: Path, manifest: Manifest, shared: Shared, results: Sequence[FoldResult], *, num_cores: int
+    model_dir: Path, manifest: Manifest, shared: Shared, results: Sequence[FoldResult], *, stop: Stop, num_cores: int
 ) -> None:
     """Adds the graph that a CPU serves without torch, once it has answered held-out rows as torch does.
 
@@ -37,7 +38,7 @@ def save_graph(
     """
     started = time.monotonic()
     try:
-        differences = _try_graph(model_dir, manifest, shared, results, num_cores=num_cores)
+        differences = _try_graph(model_dir, manifest, shared, results, stop=stop, num_cores=num_cores)
     except Exception as error:
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         log.warning("graph: none, torch will serve: %s: %s", type(error).__name__, reason)
@@ -47,7 +48,7 @@ def save_graph(
 
 
 def _try_graph(
-    model_dir: Path, manifest: Manifest, shared: Shared, results: Sequence[FoldResult], *, num_cores: int
+    model_dir: Path, manifest: Manifest, shared: Shared, results: Sequence[FoldResult], *, stop: Stop, num_cores: int
 ) -> dict[str, float]:
     cpu = torch.device("cpu")
     networks = load_networks(model_dir, manifest, manifest.folds, cpu)
@@ -73,5 +74,6 @@ def _try_graph(
         differences[precision] = float(np.abs(answers_NFK - expected_NFK).max())
     if not differences["fp32"] <= TOLERANCE["fp32"]:
         raise ValueError(f"its probabilities differ by {differences['fp32']:.2g}, more than {TOLERANCE['fp32']}")
-    artifact.add_graph(model_dir, manifest, graph, weights, num_checked=len(rows), differences=differences)
+    with stop.held():  # the graph's files and the manifest that names them, or none of them
+        artifact.add_graph(model_dir, manifest, graph, weights, num_checked=len(rows), differences=differences)
     return differences

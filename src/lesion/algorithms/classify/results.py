@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,11 +20,12 @@ from lesion.data.images import Pixels
 from lesion.data.labels import Labelled
 from lesion.data.slide_scores import slide_scores
 from lesion.data.table import SampleTable
-from lesion.files import write_atomic
+from lesion.files import make_folder, write_atomic
 from lesion.metrics import bootstrap_intervals, score_all, youden_threshold
 from lesion.targets import Target
 
 Summary = dict[str, Any]
+METRICS = "metrics.json"
 
 
 def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
@@ -126,10 +128,13 @@ def write_results(
     summary: Summary,
     read: Callable[[int], Pixels],
 ) -> None:
-    """oof.csv in the order of the table, metrics.json, history.csv, and report.png with pictures from `read`."""
-    from lesion.report.figure import draw_report
+    """oof.csv in the order of the table, metrics.json, history.csv, and report.png with pictures from `read`.
 
-    output_dir.mkdir(parents=True, exist_ok=True)
+    Without the last, and with a warning, where it cannot be drawn. Raises PlatformError where the disk refuses.
+    """
+    from lesion.report.figure import draw_report, try_to_draw
+
+    make_folder(output_dir)
     table, target = labelled.table, labelled.target
     index_S = np.concatenate([result.index_S for result in results])
     fold_S = np.repeat([result.fold for result in results], [len(result.index_S) for result in results])
@@ -147,16 +152,20 @@ def write_results(
     )
     write_csv(output_dir / "oof.csv", frame)
     write_csv(output_dir / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
-    write_atomic(output_dir / "metrics.json", (json.dumps(summary, indent=2) + "\n").encode())
+    write_atomic(output_dir / METRICS, (json.dumps(summary, indent=2) + "\n").encode())
     held_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
-    png = draw_report(
-        target,
-        labelled.targets_SK[held_rows],
-        probs_SK[held_rows],
-        summary["overall"],
-        read=lambda row: read(int(held_rows[row])),
+    png = try_to_draw(
+        "report.png",
+        lambda: draw_report(
+            target,
+            labelled.targets_SK[held_rows],
+            probs_SK[held_rows],
+            summary["overall"],
+            read=lambda row: read(int(held_rows[row])),
+        ),
     )
-    write_atomic(output_dir / "report.png", png)
+    if png is not None:
+        write_atomic(output_dir / "report.png", png)
 
 
 def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
@@ -188,5 +197,11 @@ def write_submission(
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Nine digits bring a float32 back unchanged."""
-    write_atomic(path, frame.to_csv(index=False, float_format="%.9g").encode())
+    """Words as they are, so that names can be looked up by them; what is no character as an escape.
+
+    Nine digits bring a float32 back unchanged.
+    """
+    text = frame.to_csv(index=False, float_format="%.9g")
+    if "\r" in text:  # which the writer leaves bare, and readers take for the end of a line
+        text = frame.to_csv(index=False, float_format="%.9g", quoting=csv.QUOTE_ALL)
+    write_atomic(path, text.encode(errors="backslashreplace"))

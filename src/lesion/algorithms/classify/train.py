@@ -10,11 +10,13 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,6 +31,8 @@ from lesion.algorithms.classify.predict import predict_source
 from lesion.algorithms.classify.record import save_artifact
 from lesion.algorithms.classify.record_graph import save_graph
 from lesion.algorithms.classify.results import (
+    METRICS,
+    Summary,
     judge_slides,
     judge_test,
     summarise,
@@ -39,6 +43,7 @@ from lesion.algorithms.classify.results import (
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
 from lesion.algorithms.classify.start import Shared, backbone_features, size_of_epoch
+from lesion.artifact import MANIFEST
 from lesion.data.cache import Cache
 from lesion.data.folds import Folds
 from lesion.data.labels import Labelled, Labels
@@ -49,6 +54,7 @@ from lesion.engine.peers import Peers, join_peers
 from lesion.engine.precision import Precision, pick_precision
 from lesion.engine.ranks import RankCheckpoints, Ranks
 from lesion.errors import LesionError, UserError
+from lesion.files import ensure_writable
 from lesion.metrics import REPORTED
 from lesion.models.backbone import create_backbone, num_features, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
@@ -70,6 +76,8 @@ def train(job: Job, config: ClassifyConfig) -> None:
         Cache(job.cache_dir, preprocess_for(config), is_wanted=config.cache == "auto") as cache,
     ):
         try:
+            ensure_writable(job.model_dir / MANIFEST)
+            ensure_writable(job.output_dir / METRICS)
             cross_validate(job, config, peers, cache)
         except torch.OutOfMemoryError as error:
             raise UserError(
@@ -79,6 +87,10 @@ def train(job: Job, config: ClassifyConfig) -> None:
                 do="Lower one of them, or raise batch_parts.",
                 kind="memory",
             ) from error
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):  # torch's word for it on a CPU
+                raise MemoryError(str(error)) from error
+            raise
 
 
 def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache) -> None:
@@ -136,6 +148,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         device=device,
     )
     results: list[FoldResult] = []
+    written: Written | None = None
     try:
         num_pictures = config.epochs * len(table) * len(folds)
         with checkpoints, tqdm(total=num_pictures, unit="picture", disable=not job.show_progress) as bar:
@@ -147,23 +160,54 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
                 )
         contents = peers.gather([result.state().to_bytes() for result in results] if ranks.is_first else [])
         results = sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if peers.is_leader else []
+        if peers.is_leader:
+            with job.stop.held():  # a job that is told to stop here ends with a whole artifact
+                written = write_artifact(job, shared, results, labelled)
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
-        if results and peers.is_leader:
-            save_artifact(job.model_dir, shared, table, results, summarise(results, labelled)[0])
-            log.info("stopped: the artifact holds %d of the folds; the same job would go on from here", len(results))
+        with job.stop.held():
+            if peers.is_leader and written is None and (done := finished(results, folds, checkpoints)):
+                write_artifact(job, shared, done, labelled)
+                log.info("stopped: the artifact holds %d of the folds; the same job would go on from here", len(done))
         raise
-    if peers.is_leader:
-        write_all(job, shared, results, checked, watch)
+    if written is not None:
+        write_results_of(job, shared, results, written, checked=checked, watch=watch)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     peers.finish()
     checkpoints.clear()
 
 
-def write_all(job: Job, shared: Shared, results: Sequence[FoldResult], checked: Checked, watch: Watch) -> None:
-    """The artifact, read back before anyone believes it; then the results, and last the lines that a tuner reads."""
-    labelled = checked.labelled
+def finished(
+    results: Sequence[FoldResult], folds: Sequence[tuple[int, Any]], checkpoints: RankCheckpoints
+) -> list[FoldResult]:
+    """The folds of this process that are finished: a stop may come between a fold's last state and its result here."""
+    known = {result.fold: result for result in results}
+    for fold, _ in folds:
+        if fold not in known and (state := checkpoints.load_own(f"fold_{fold}")):
+            known[fold] = FoldResult.of_state(state)
+    return [known[fold] for fold in sorted(known)]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A whole artifact, and what is known of its folds."""
+
+    predictor: Predictor
+    summary: Summary
+    probs_SK: NDArray[np.float32]
+
+
+def write_artifact(job: Job, shared: Shared, results: Sequence[FoldResult], labelled: Labelled) -> Written:
+    """The artifact, read back before anyone believes it."""
     summary, probs_SK = summarise(results, labelled)
-    predictor = save_artifact(job.model_dir, shared, labelled.table, results, summary)
+    return Written(save_artifact(job.model_dir, shared, labelled.table, results, summary), summary, probs_SK)
+
+
+def write_results_of(
+    job: Job, shared: Shared, results: Sequence[FoldResult], written: Written, *, checked: Checked, watch: Watch
+) -> None:
+    """What lies beside the artifact, the lines that a tuner reads, and last the artifact's graph."""
+    labelled, predictor, probs_SK = checked.labelled, written.predictor, written.probs_SK
+    summary = dict(written.summary)
     summary["shortcuts"] = {"roc_auc": checked.shortcuts}
     if shared.config.slide_score != "none":
         summary["slides"], slides = judge_slides(labelled, probs_SK, shared.config)
@@ -188,7 +232,7 @@ def write_all(job: Job, shared: Shared, results: Sequence[FoldResult], checked: 
     held_S = ~np.isnan(probs_SK[:, 0])
     watch.whole(labelled.target, labelled.targets_SK[held_S], probs_SK[held_S], summary["overall"]["metrics"])
     if shared.config.export_graph:
-        save_graph(job.model_dir, predictor.manifest, shared, results, num_cores=job.num_cores)
+        save_graph(job.model_dir, predictor.manifest, shared, results, stop=job.stop, num_cores=job.num_cores)
 
 
 def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, labels: Labels) -> dict[str, Any] | None:

@@ -1,0 +1,167 @@
+"""Console: all that is said on stdout and stderr: one event a line, whatever words are in it.
+
+A name or a cell of the user's can neither begin a line of its own nor stand where a metric is looked for. Whoever reads
+our output may go, and the disk that it is kept on may be full: neither ends the work.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from lesion.errors import PlatformError
+from lesion.files import refused
+from lesion.words import one_line
+
+log = logging.getLogger("lesion")
+
+METRIC_LINE = re.compile(r"metric [a-z_]+:[a-z_0-9]+=[-0-9.a-z]+")  # as Metric.line writes it, alone in its message
+METRIC_WORDS = re.compile(r"\bmetric (?=\S*=)")  # what a MetricDefinition would find in the middle of a line
+
+
+def open_streams() -> None:
+    """Gives the process all three streams, before it opens anything else: a file would take the place of a closed one,
+    and what is printed would land in it.
+
+    Characters that the terminal cannot show become escapes.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def log_to_stdout() -> None:
+    """Our lines go to stdout; other libraries' warnings, which may quote a user's words, to stderr by the same door."""
+    handler = _LineHandler(sys.stdout)
+    handler.setFormatter(_LineFormatter())
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    others = _LineHandler(sys.stderr)
+    others.setFormatter(_LineFormatter())
+    others.addFilter(lambda record: not f"{record.name}.".startswith("lesion."))
+    logging.getLogger().addHandler(others)
+    logging.captureWarnings(True)
+
+
+def log_as(name: str, *, is_first: bool) -> None:
+    """Lines that say which process they are of. What all would say alike only the first of a host says."""
+    for handler in log.handlers:
+        handler.setFormatter(_LineFormatter(f"process={one_line(name)} "))
+    if not is_first:
+        log.setLevel(logging.ERROR)
+        of_its_own = ("algorithms.classify.fold", "report.watch", "engine.peers", "engine.checkpoint")
+        for own in of_its_own:
+            logging.getLogger(f"lesion.{own}").setLevel(logging.INFO)
+
+
+def say(text: str) -> None:
+    """Prints what a command was asked for. Raises PlatformError where it cannot be written; a reader may go, though."""
+    try:
+        print("\n".join(map(_harmless, text.split("\n"))), flush=True)  # noqa: T201
+    except OSError as error:
+        where = _silence(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise refused(error, where) from error
+
+
+def complain(reason: object) -> None:
+    """Prints one line on stderr. Where that cannot be, nobody is left to be told."""
+    _tell(f"error: {_harmless(str(reason))}")
+
+
+def complain_of_bug(error: BaseException) -> None:
+    """Prints a traceback on stderr."""
+    _tell(_indented("".join(traceback.format_exception(error))))
+
+
+def finish() -> None:
+    """Writes out what is still held back, so that the interpreter's own end finds nothing to complain about."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _silence(stream)
+
+
+def raise_lost_lines() -> None:
+    """Raises PlatformError where lines of the log were lost to a disk, and not because their reader went."""
+    for handler in log.handlers:
+        if isinstance(handler, _LineHandler) and handler.refusal is not None:
+            raise handler.refusal
+
+
+class _LineFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00Z PREFIX MESSAGE`, in UTC. A traceback follows in lines that begin with a bar."""
+
+    def __init__(self, prefix: str = "") -> None:
+        super().__init__(datefmt="%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
+        self._prefix = prefix
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        text = record.message if METRIC_LINE.fullmatch(record.message) else _harmless(record.message)
+        return f"{self.formatTime(record, self.datefmt)}Z {self._prefix}{text}"
+
+    def formatException(self, ei: object) -> str:
+        return _indented(super().formatException(ei))  # type: ignore[arg-type]
+
+
+class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Lines that do not tear a progress bar. Those that cannot be written are given up, and that is said once."""
+
+    refusal: PlatformError | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(file=self.stream, nolock=True):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        where = _silence(self.stream)
+        if not isinstance(error, BrokenPipeError):
+            self.refusal = refused(error, where, "the log cannot be written, though all else was done")
+            complain(refused(error, where, "the log cannot be written, and the work goes on without it"))
+
+
+def _harmless(line: str) -> str:
+    """One line in which no MetricDefinition finds anything."""
+    line = one_line(line)
+    return METRIC_WORDS.sub(r"metric\\x20", line) if "metric " in line else line
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"| {_harmless(line)}" for line in text.rstrip("\n").split("\n"))
+
+
+def _tell(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> str:
+    """Sends what a stream is still given to nowhere. Returns where it went before."""
+    try:
+        number = stream.fileno()
+        where = str(Path(f"/proc/self/fd/{number}").readlink())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+    except OSError:  # not a stream of the system's
+        return "standard output"
+    return where
