@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pandas as pd
 
 from lesion.data import images
+from lesion.data.numbers import is_number
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import refuse_groups, table_of
@@ -81,7 +81,7 @@ def parse(lst_path: Path) -> list[list[str]]:
         cells = [cell.strip() for cell in line.split("\t")]
         if not any(cells):
             continue
-        is_whole = len(cells) >= 3 and cells[-1] and all(_is_number(cell) for cell in cells[:-1])
+        is_whole = len(cells) >= 3 and cells[-1] and all(is_number(cell) for cell in cells[:-1])
         if not is_whole or (rows and len(cells) - 1 != len(rows[0])):
             raise UserError(
                 f"line {number} is not number, label or labels, path: '{line[:80]}'",
@@ -108,10 +108,3 @@ def _lists(place: Place) -> list[Path]:
 
 def _packed(place: Place) -> list[Path]:
     return place.pick([path for path in walk_files(place.folder) if path.suffix == ".rec"])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False
