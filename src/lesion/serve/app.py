@@ -17,9 +17,10 @@ from lesion.algorithms.base import Predictor
 from lesion.data.images import MAX_PIXELS
 from lesion.errors import UserError
 from lesion.serve.admission import Admission, Take
-from lesion.serve.answers import About, Answer, choose_accept, encode
+from lesion.serve.answers import About, Answer, choose_accept, encode, raise_if_none
 from lesion.serve.attributes import read_options
-from lesion.serve.metering import Meter
+from lesion.serve.fields import known_fields, unknown_parameters, unused_line
+from lesion.serve.metering import Meter, reasons_for_log
 from lesion.serve.pages import add_pages
 from lesion.serve.pipeline import Pipeline, Times
 from lesion.serve.refusals import add_refusals
@@ -28,6 +29,7 @@ from lesion.serve.worker import BODY_ERRORS, is_connected
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
+UNUSED = "X-Lesion-Unused"  # names of what was sent and not used
 PIECE_BYTES = 2**16  # of a body, read before the next look at how much is under way
 
 
@@ -69,6 +71,7 @@ def create_app(
     admission = Admission(max_requests=limits.max_requests, max_bytes=limits.max_bodies_mib * 2**20)
     manifest = predictor.manifest
     version = manifest.version  # a digest, computed once
+    fields = known_fields(manifest)
 
     @app.get("/ping")
     def ping() -> Response:
@@ -79,7 +82,13 @@ def create_app(
         with admission.place() as take:
             options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
             body = _body(take)
-            question = decode(body, request.content_type or "", metadata_columns=manifest.metadata_columns)
+            question = decode(
+                body,
+                request.content_type or "",
+                metadata_columns=fields.columns,
+                words=fields.words,
+                content_encoding=request.headers.get("Content-Encoding", ""),
+            )
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), question.form)
             answers = [
@@ -88,8 +97,9 @@ def create_app(
                     question.records, g.times, num_views=options.views, is_wanted=_is_wanted()
                 )
             ]
-            if not question.is_many and isinstance(answers[0], UserError):
-                raise answers[0]
+            g.unused = unused_line([*question.all_unused(), *unknown_parameters(request.args)])
+            g.reasons = reasons_for_log([answer for answer in answers if isinstance(answer, UserError)])
+            raise_if_none(answers)
             about = About(version, predictor.folds, g.request_id)
             content = encode(answers, question, manifest, options, about, media_type=media_type)
             return Response(content, content_type=media_type)
@@ -104,14 +114,18 @@ def create_app(
     @app.before_request
     def begin() -> None:
         g.started, g.times = time.monotonic(), Times()
+        g.unused, g.reasons = "", []
         g.request_id = request.headers.get(INFERENCE_ID) or uuid.uuid4().hex
 
     @app.after_request
     def end(response: Response) -> Response:
         if attributes := request.headers.get(CUSTOM_ATTRIBUTES):
             response.headers[CUSTOM_ATTRIBUTES] = attributes
+        if g.unused:
+            response.headers[UNUSED] = g.unused
         if request.path == "/invocations":
-            meter.note(g.request_id, response.status_code, g.times, time.monotonic() - g.started)
+            total_s = time.monotonic() - g.started
+            meter.note(g.request_id, response.status_code, g.times, total_s, unused=g.unused, reasons=g.reasons)
         return response
 
     return app
