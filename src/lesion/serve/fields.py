@@ -78,7 +78,7 @@ def known_fields(manifest: Manifest) -> Fields:
 def names_for(column: str, columns: Collection[str]) -> list[str]:
     """The short names that mean a column of this model too."""
     by_key = _columns_by_key(tuple(columns))
-    return [alias for alias in ALIASES if by_key.get(alias) == column]
+    return [alias for alias in ALIASES if by_key.get(alias) == column != alias]
 
 
 def unknown_fields(names: Iterable[str]) -> list[str]:
