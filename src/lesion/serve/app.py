@@ -71,7 +71,7 @@ def create_app(
     admission = Admission(max_requests=limits.max_requests, max_bytes=limits.max_bodies_mib * 2**20)
     manifest = predictor.manifest
     version = manifest.version  # a digest, computed once
-    fields = known_fields(manifest)
+    fields = known_fields(manifest, predictor.folds)
 
     @app.get("/ping")
     def ping() -> Response:

@@ -51,7 +51,9 @@ def _array(body: bytes) -> NDArray[np.uint8]:
     try:
         shape, is_fortran, dtype = HEADER_READERS[np.lib.format.read_magic(file)](file)
     except (KeyError, *HEADER_ERRORS) as error:  # KeyError: an unknown version
-        raise bad_request("not a NumPy array: its header cannot be read", "Send numpy.save's file.") from error
+        raise bad_request(
+            "not a NumPy array: its header cannot be read", "Send numpy.save's file, not savez's."
+        ) from error
     if dtype != np.uint8:
         raise _other_values(dtype)
     try:

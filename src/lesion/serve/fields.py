@@ -65,12 +65,12 @@ class Fields:
         ]
 
 
-def known_fields(manifest: Manifest) -> Fields:
-    """What the networks of a model know, any of its folds."""
+def known_fields(manifest: Manifest, folds: Collection[int]) -> Fields:
+    """What the networks of a model know, any of the folds that are asked."""
     words: dict[str, set[str]] = {}
     for record in manifest.folds:
         for column in record.metadata:
-            if column.kind == "category":
+            if record.fold in folds and column.kind == "category":
                 words.setdefault(column.name, set()).update(column.categories)
     return Fields(tuple(manifest.metadata_columns), words)
 

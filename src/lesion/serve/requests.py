@@ -134,6 +134,9 @@ def decode(
     kind = kind.strip().lower() or _guess(body)
     if kind == "multipart/form-data":
         return _question([_form(forms.parts(body, parameters), room)], "form")
+    charset = parameters.get("charset", "utf-8").strip().lower()
+    if kind in TEXTS and charset not in UTF_8 and not body.isascii():
+        raise UserError(f"{kind} in charset {quoted(charset)} is not read here", do="Send UTF-8.", kind="content_type")
     decoder = DECODERS.get("image/*" if kind.startswith("image/") and kind != "image/" else kind)
     if decoder is None:
         what = f"Content-Type {quoted(kind)} is not read here{_looks_like(body)}"
@@ -329,6 +332,8 @@ DECODERS: dict[str, Callable[[bytes, _Room], Question]] = {
     "application/x-npy": _array,
     "text/csv": _csv,
 }
+TEXTS = {"application/json", "application/jsonlines", "application/x-jsonlines", "text/csv"}
+UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
 CONTENT_TYPES = (*DECODERS, "multipart/form-data")
 
 

@@ -205,13 +205,24 @@ def test_top_k_are_the_likeliest_with_the_likeliest_first(probs, top_k):
 
 def test_options_are_read_among_what_others_put_there():
     assert read_options("") == Options()
-    assert read_options("trace=7; who=me") == Options()
+    assert read_options("trace=7; who=me; who=you") == Options()
     assert read_options("views=4, top_k=3; details=true; trace=a=b") == Options(4, 3, details=True)
     assert read_options(" Views = 8 ,DETAILS=1") == Options(8, None, details=True)
 
 
 @pytest.mark.parametrize(
-    "text", ["views=0", "views=9", "views=two", "views=", "top_k=-1", "top_k=1.5", "details=maybe", "views=²"]
+    "text",
+    [
+        "views=0",
+        "views=9",
+        "views=two",
+        "views=",
+        "top_k=-1",
+        "top_k=1.5",
+        "details=maybe",
+        "views=²",
+        "views=4,VIEWS=8",
+    ],
 )
 def test_an_option_out_of_bounds_is_refused_by_name(text):
     with pytest.raises(UserError, match=text.partition("=")[0]) as refusal:

@@ -446,7 +446,7 @@ def test_lines_one_after_another_book_the_largest_of_them():
         "\n".join(lines).encode(), "application/jsonlines", metadata_columns=COLUMNS, reserve_bytes=booked.append
     )
     assert all(isinstance(record, Record) for record in question.records)
-    assert len(booked) == 2 and sum(booked) < 60_000
+    assert len(booked) == 2 and sum(booked) < 100_000
 
 
 # Understood in one way, or refused in words
@@ -546,6 +546,20 @@ def test_a_compressed_body_is_refused_by_its_encoding():
         decode(gzip.compress(PICTURE), "image/png", metadata_columns=COLUMNS, content_encoding="gzip")
     assert refusal.value.kind == "content_type"
     assert decode(PICTURE, "image/png", metadata_columns=COLUMNS, content_encoding="Identity").form == "picture"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/jsonlines", "text/csv"])
+def test_a_text_in_another_character_set_is_refused_where_it_would_be_another_text(kind):
+    for charset, value in (("iso-8859-1", "ö"), ("utf-16", "ö")):
+        body = f"image,sex\n{TEXT},{value}\n" if kind == "text/csv" else json.dumps({"image": TEXT, "sex": "ö"})
+        body = body.replace("\\u00f6", "ö")
+        with pytest.raises(UserError, match=charset) as refusal:
+            ask(body, f"{kind}; charset={charset}")
+        assert refusal.value.kind == "content_type"
+        for same in (f"{kind}; charset=UTF-8", f'{kind}; charset="utf8"'):
+            [record] = ask(body, same).records
+            assert isinstance(record, Record) and record.row == {"sex": "ö"}
+        assert list(ask(body.replace("ö", "o"), f"{kind}; charset={charset}").records)
 
 
 def test_an_array_without_a_content_type_is_known_by_its_beginning():
