@@ -22,6 +22,7 @@ from lesion.algorithms.classify.predict_files import predict_files
 from lesion.data import images
 from processes import Server, children
 
+DETAILS, INFERENCE_ID = "X-Amzn-SageMaker-Custom-Attributes", "X-Amzn-SageMaker-Inference-Id"
 METADATA = {"sex": "female", "age_approx": 45, "anatom_site_general_challenge": "torso"}
 
 
@@ -111,7 +112,7 @@ def test_the_payload_of_the_brief_is_answered_by_a_bare_probability(server, pict
 def test_metadata_reaches_the_network(server, picture):
     answers = {
         float(server.ask(payload(picture, metadata), "application/json").text)
-        for metadata in (METADATA, {**METADATA, "sex": "male"}, {**METADATA, "age": 20, "age_approx": 20}, {})
+        for metadata in (METADATA, {**METADATA, "sex": "male"}, {**METADATA, "age_approx": 20}, {})
     }
     assert len(answers) == 4
 
@@ -196,6 +197,86 @@ def test_one_bad_record_of_three_is_answered_in_its_place(server, picture, form,
     assert "unreadable_image" in lines[1] and "error" in lines[1].lower()
 
 
+@pytest.mark.parametrize("name", ["instances", "lines", "CSV"])
+def test_a_request_of_which_no_record_can_be_answered_is_refused_with_the_reasons(server, picture, name):
+    make, content_type = FORMS[name]
+    assert_refused(server.ask(make(picture[:500]), content_type), 400, "unreadable_image")
+    mixed = {
+        "instances": json.dumps({"instances": [{"image": b64(picture[:500])}, "§"]}),
+        "lines": json.dumps({"image": b64(picture[:500])}) + "\n\n",
+        "CSV": f"{b64(picture[:500])}\n§\n",
+    }[name]
+    response = server.ask(mixed, content_type, X_Amzn_SageMaker_Inference_Id=f"none-{name}")
+    assert_refused(response, 400, "bad_request")
+    assert "none of the 2 records" in response.json()["message"] and len(response.content) < 2048
+    [line] = [line for line in server.log.read_text().splitlines() if f"id=none-{name}" in line]
+    assert "unreadable_image" in line and "bad_request" in line and "2" in line
+
+
+def test_a_refused_row_of_csv_has_its_reason_in_the_log(server, picture):
+    response = server.ask(f"{b64(picture)}\n{b64(picture)};male\n", "text/csv", X_Amzn_SageMaker_Inference_Id="row-2")
+    assert response.status_code == 200 and response.text.split("\n")[1] == "ERROR,bad_request"
+    [line] = [line for line in server.log.read_text().splitlines() if "id=row-2" in line]
+    assert "line 2" in line and "semicolons" in line
+
+
+STRANGERS = {"Sex": "other", "wéight\n": 80}
+
+
+@pytest.mark.parametrize("form", ["payload", "beside", "form", "form with a file", "lines", "CSV"])
+def test_what_was_sent_and_not_used_is_named_in_a_header_in_the_details_and_in_the_log(server, picture, form):
+    headers = {DETAILS: "details=true", "X-Amzn-SageMaker-Inference-Id": f"strangers-{form.replace(' ', '-')}"}
+    url, files = server.url("/invocations"), {"image": ("a.jpg", picture)}
+    bodies = {
+        "payload": (payload(picture, STRANGERS), "application/json"),
+        "beside": (json.dumps({"image": b64(picture), **STRANGERS}), "application/json"),
+        "lines": (json.dumps({"image": b64(picture), **STRANGERS}), "application/jsonlines"),
+        "CSV": (f"image,Sex,wéight\n{b64(picture)},other,80\n", "text/csv"),
+    }
+    if form in bodies:
+        body, content_type = bodies[form]
+        headers |= {"Content-Type": content_type, "Accept": "application/json"}
+        response = requests.post(url, data=body.encode(), headers=headers, timeout=60)
+    elif form == "form":
+        response = requests.post(url, data={"Sex": "other", "wéight": "80"}, files=files, headers=headers, timeout=60)
+    else:
+        files |= {"metadata": ("metadata.json", json.dumps(STRANGERS).encode())}
+        response = requests.post(url, files=files, headers=headers, timeout=60)
+    assert response.status_code == 200, response.text
+    name = "w%C3%A9ight" + ("" if form in {"CSV", "form"} else "%0A")
+    told = {f"{name}:unknown_field", "sex:unknown_word"}
+    assert set(response.headers["X-Lesion-Unused"].split(",")) == told
+    [prediction] = response.json()["predictions"]
+    assert set(prediction["unused"]) == told
+    [line] = [line for line in server.log.read_text().splitlines() if f"id={headers[INFERENCE_ID]} " in line]
+    assert all(name in line for name in told) and "other" not in line and "80" not in line.partition("unused")[2]
+
+
+def test_a_request_of_which_all_was_used_has_no_such_header(server, picture):
+    response = server.ask(payload(picture, METADATA), "application/json")
+    assert response.status_code == 200 and "X-Lesion-Unused" not in response.headers
+    told = requests.post(server.url("/invocations?views=8"), data=picture, timeout=60)
+    assert told.headers["X-Lesion-Unused"] == "views:unknown_parameter"
+
+
+def test_a_form_counts_every_file(server, picture):
+    url, document = server.url("/invocations"), json.dumps(METADATA).encode()
+    for files in (
+        {"image": picture, "metadata": ("metadata.json", document)},
+        {"image": picture, "json_data": ("blob", document, "application/json")},
+        {"image": (None, picture, "image/jpeg"), "metadata": (None, document)},
+    ):
+        answer = requests.post(url, files=files, timeout=60)
+        assert probability(answer) == float(server.ask(payload(picture, METADATA), "application/json").text)
+    stray = requests.post(url, files={"image": picture, "data": ("metadata.json", document)}, timeout=60)
+    assert_refused(stray, 400, "bad_request")
+
+
+def test_a_java_clients_accept_is_answered(server, picture):
+    response = server.ask(picture, Accept="text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2")
+    assert response.status_code == 200 and response.headers["Content-Type"] == "application/json"
+
+
 def test_attributes_choose_views_and_details(server, picture):
     one, eight = (
         probability(server.ask(picture, X_Amzn_SageMaker_Custom_Attributes=f"views={views}")) for views in (1, 8)
@@ -272,6 +353,11 @@ REFUSALS = {
     "metadata that is not JSON": (lambda p: (payload(p, "{sex"), "application/json"), 400, "bad_request"),
     "metadata as a list": (lambda p: (payload(p, [1, 2]), "application/json"), 400, "bad_request"),
     "nested metadata": (lambda p: (payload(p, {"sex": {"is": "m"}}), "application/json"), 400, "bad_request"),
+    "an age in Python's words": (lambda p: (payload(p, {"age": "4_5"}), "application/json"), 400, "bad_input"),
+    "an age twice": (lambda p: (payload(p, {"age": 4, "age_approx": 5}), "application/json"), 400, "bad_request"),
+    "JSON as bytes": (lambda p: (payload(p), "application/octet-stream"), 400, "bad_request"),
+    "more values than are read": (lambda _: (b"[" + b"[]," * 10**6 + b"[]]", "application/json"), 413, "too_large"),
+    "more columns than are read": (lambda _: (b"image" + b"," * 10**6, "text/csv"), 413, "too_large"),
     "an age in words": (lambda p: (payload(p, NAN_AGE), "application/json"), 400, "bad_input"),
     "an endless age": (lambda p: (payload(p, {"age": 1e999}), "application/json"), 400, "bad_input"),
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.data.numbers import is_number
 from lesion.errors import UserError
 
 SPLITS = ("group_kfold", "stratified_group_kfold", "kfold", "stratified_kfold", "leave_one_group_out")
@@ -81,7 +82,7 @@ def assign_folds(
 def folds_from_column(text_S: NDArray[np.str_]) -> Folds:
     """Folds numbered in the order of a column's values: 0, 1, 2 as they are, or words in alphabetical order."""
     values = sorted(
-        set(text_S.tolist()), key=lambda value: (0, float(value), value) if _is_number(value) else (1, 0.0, value)
+        set(text_S.tolist()), key=lambda value: (0, float(value), value) if is_number(value) else (1, 0.0, value)
     )
     if not 2 <= len(values) <= MAX_FOLDS:
         raise UserError(
@@ -124,11 +125,3 @@ def _splitter(split: str, num_folds: int, *, seed: int, is_first: bool) -> Any:
         return LeaveOneGroupOut()
     seeded = {"stratified_group_kfold": StratifiedGroupKFold, "kfold": KFold, "stratified_kfold": StratifiedKFold}
     return seeded[split](num_folds, shuffle=True, random_state=seed)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

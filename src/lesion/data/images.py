@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from lesion.data import dicom
+from lesion.data import dicom, formats
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
 from lesion.errors import UserError
 
@@ -43,6 +43,8 @@ def decode(content: bytes, *, name: object = "picture", max_pixels: int | None =
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise _unreadable(name, *formats.explain(content)) from error
     # Pillow's plugins raise many kinds on broken files; UserError is not among them.
     except (
         OSError,
@@ -119,11 +121,5 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def _unreadable(name: object, why: str) -> UserError:
-    why = "not a picture in a known format" if "cannot identify image file" in why else why
-    return UserError(
-        f"not a picture that can be decoded: {why}",
-        where=name,
-        do="Replace it with a whole image file.",
-        kind="unreadable_image",
-    )
+def _unreadable(name: object, why: str, do: str = "Replace it with a whole image file.") -> UserError:
+    return UserError(f"not a picture that can be decoded: {why}", where=name, do=do, kind="unreadable_image")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from lesion.data.numbers import is_number
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
 from lesion.targets import Target
@@ -109,7 +109,7 @@ def _one_column(table: SampleTable, text_S: NDArray[np.str_], *, is_yes_no: bool
     words = tuple(sorted(set(text_S.tolist()), key=lambda word: (not _is_whole(word), _order(word), word)))
     if len(words) == 1:
         words = YES_NO if words[0] in YES_NO else words  # which of the two is missing is said with the folds
-    if any(_is_number(word) and not _is_whole(word) for word in words):
+    if any(is_number(word) and not _is_whole(word) for word in words):
         raise UserError(
             f"{_cells(table)} {_listed(list(words))}: measurements, not classes",
             where=table.where,
@@ -182,16 +182,8 @@ def _listed(words: list[str]) -> str:
     return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return pd.notna(float(text))
-
-
 def _is_whole(text: str) -> bool:
-    return _is_number(text) and abs(float(text)) < 1e15 and float(text).is_integer()
+    return is_number(text) and abs(float(text)) < 1e15 and float(text).is_integer()
 
 
 def _order(word: str) -> float:

@@ -12,6 +12,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.data.numbers import as_number, is_number
 from lesion.errors import UserError
 
 Row = Mapping[str, object]
@@ -45,7 +46,7 @@ class ColumnEncoder:
 
     def encode(self, value: object) -> list[float]:
         """The features of one cell. Missing and never-seen words give zeros; a missing number the mean and a flag."""
-        text = _text(value)
+        text = cell_text(value)
         if self.kind == "category":
             return [float(text == category) for category in self.categories]
         if text is None:
@@ -95,17 +96,17 @@ def column_kinds(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Kind]:
 
     Looks at all rows: it is the table's form, and says nothing of any one fold.
     """
-    return {name: _kind({text for row in rows if (text := _text(row.get(name))) is not None}) for name in names}
+    return {name: _kind({text for row in rows if (text := cell_text(row.get(name))) is not None}) for name in names}
 
 
 def _kind(texts: set[str]) -> Kind:
-    if all(map(_is_number, texts)):
+    if all(map(is_number, texts)):
         return "number"
     return "boolean" if {text.lower() for text in texts} <= TRUE | FALSE else "category"
 
 
 def _fit_column(values: Sequence[object], name: str, kind: Kind, *, is_log: bool) -> ColumnEncoder:
-    texts = [text for value in values if (text := _text(value)) is not None]
+    texts = [text for value in values if (text := cell_text(value)) is not None]
     if kind == "category":
         return ColumnEncoder(name, kind, categories=tuple(sorted(set(texts))))
     if kind == "boolean":
@@ -119,7 +120,7 @@ def _fit_column(values: Sequence[object], name: str, kind: Kind, *, is_log: bool
     return ColumnEncoder(name, kind, mean=mean, std=1.0 if is_constant else math.sqrt(variance), is_log=is_log)
 
 
-def _text(value: object) -> str | None:
+def cell_text(value: object) -> str | None:
     """A cell as text, or None where it is missing. 45 and 45.0 and "45" are the same category."""
     if value is None:
         return None
@@ -140,11 +141,8 @@ def _boolean(text: str, name: str) -> bool:
 
 
 def _number(text: str, name: str, *, is_log: bool = False) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    number = as_number(text)
+    if number is None:
         raise UserError(
             f"'{text[:80]}' is not a number", where=f"metadata field {name}", do="Send a number, or leave it out."
         )
@@ -156,10 +154,3 @@ def _number(text: str, name: str, *, is_log: bool = False) -> float:
         )
     number = max(-LARGEST, min(LARGEST, number))
     return math.log1p(number) if is_log else number
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

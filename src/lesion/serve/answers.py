@@ -7,14 +7,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
 from lesion.artifact import Manifest
 from lesion.errors import UserError
@@ -25,6 +25,9 @@ JSON, LINES, CSV = "application/json", "application/jsonlines", "text/csv"
 MEDIA_TYPES = {JSON: JSON, LINES: LINES, CSV: CSV, "application/x-jsonlines": LINES}
 # Lines in, lines out: batch transform puts the two together again.
 DEFAULTS: dict[Form, str] = {"lines": LINES, "csv": CSV}
+WEIGHT = re.compile(r"q\s*=\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+NUM_REASONS = 3  # told of a request of which no record can be answered
+REASON_LETTERS = 300  # of each; SageMaker hands on the first 2,048 of an answer that is a refusal
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,7 @@ def choose_accept(accept: str, form: Form) -> str:
     Raises UserError of kind `accept` (406) for one that we do not write.
     """
     default = DEFAULTS.get(form, JSON)
-    # Parameters such as a charset are not what is chosen by.
-    wanted = MIMEAccept([(kind.partition(";")[0], q) for kind, q in parse_accept_header(accept, MIMEAccept)])
+    wanted = MIMEAccept(_wanted(accept))
     if not wanted:
         return default
     chosen = wanted.best_match([default, *MEDIA_TYPES])
@@ -66,6 +68,37 @@ def choose_accept(accept: str, form: Form) -> str:
             kind="accept",
         )
     return MEDIA_TYPES[chosen]
+
+
+def _wanted(accept: str) -> Iterator[tuple[str, float]]:
+    """The media types of an Accept header with their weights, 1 where none is given or none can be read.
+
+    werkzeug's own parser drops what is not RFC 9110 to the letter, so that Java's default, which ends in
+    `*; q=.2, */*; q=.2`, would ask for nothing that is answered. Parameters such as a charset are not chosen by.
+    """
+    for item in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in item.split(";"))
+        weights = [found[1] for part in parameters if (found := WEIGHT.fullmatch(part))]
+        if kind:
+            yield ("*/*" if kind == "*" else kind), min(float(weights[0]), 1.0) if weights else 1.0
+
+
+def raise_if_none(answers: Sequence[Answer | UserError]) -> None:
+    """Raises UserError where no picture of a request could be answered, with the first reasons: 400, and not 200."""
+    errors = [answer for answer in answers if isinstance(answer, UserError)]
+    if not errors or len(errors) < len(answers):
+        return
+    first = errors[0]
+    if len(errors) == 1:  # another object: one that is raised again would keep this frame, and with it the records
+        raise UserError(first.what, where=first.where, do=first.do, kind=first.kind)
+    reasons = " ".join(str(error)[:REASON_LETTERS] for error in errors[:NUM_REASONS])
+    more = f" The first {NUM_REASONS}:" if len(errors) > NUM_REASONS else ""
+    is_one_kind = all(error.kind == first.kind for error in errors)
+    raise UserError(
+        f"none of the {len(errors)} records can be answered",
+        do=f"Correct them.{more} {reasons}",
+        kind=first.kind if is_one_kind else "bad_request",
+    )
 
 
 def encode(
@@ -90,41 +123,51 @@ def _as_json(
         if manifest.question.is_yes_no:
             return json.dumps(_exact(_asked(answers[0].probs_K, manifest))).encode()
         return json.dumps(_prediction(answers[0], manifest, options, about)).encode()
-    predictions = [_or_error(answer, lambda a: _prediction(a, manifest, options, about)) for answer in answers]
+
+    def prediction(answer: Answer, number: int) -> dict[str, Any]:
+        return {**_prediction(answer, manifest, options, about), **_unused(question, number, options)}
+
+    predictions = _each_or_error(answers, prediction)
     more = {"model": about.model, "request_id": about.request_id} if options.details else {}
     return json.dumps({"predictions": predictions, **more}).encode()
 
 
 def _as_lines(
-    answers: Sequence[Answer | UserError], _: Question, manifest: Manifest, options: Options, about: About
+    answers: Sequence[Answer | UserError], question: Question, manifest: Manifest, options: Options, about: About
 ) -> bytes:
     """{"prediction": [a probability a class]} on each line, as the built-in image classification answers."""
 
-    def line(answer: Answer) -> dict[str, Any]:
+    def line(answer: Answer, number: int) -> dict[str, Any]:
         probs = [_exact(prob) for prob in answer.probs_K]
         if manifest.question.kind == "binary":
             probs = [_exact(1 - probs[0]), probs[0]]
         if not options.details:
             return {"prediction": probs}
-        rest = _prediction(answer, manifest, options, about)
+        rest = {**_prediction(answer, manifest, options, about), **_unused(question, number, options)}
         return {"prediction": probs, **rest, "model": about.model, "request_id": about.request_id}
 
-    return "\n".join(json.dumps(_or_error(answer, line)) for answer in answers).encode()
+    return "\n".join(map(json.dumps, _each_or_error(answers, line))).encode()
 
 
 def _as_csv(answers: Sequence[Answer | UserError], _: Question, manifest: Manifest, __: Options, ___: About) -> bytes:
     """A row a picture without a header: the probability of yes, or one a class, then the label or labels; for a picture
     that could not be answered ERROR, as many columns, and the error's kind."""
     num_answers = 1 if manifest.question.is_yes_no else manifest.question.num_outputs
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for answer in answers:
+
+    def cells(answer: Answer | UserError) -> list[object]:
         if isinstance(answer, UserError):
-            writer.writerow(["ERROR", *[""] * (num_answers - 1), answer.kind])
-        else:
-            probs = manifest.question.asked(answer.probs_K[None])[0]
-            writer.writerow([*map(_exact, probs), "|".join(manifest.labels(answer.probs_K))])
-    return text.getvalue().removesuffix("\n").encode()
+            return ["ERROR", *[""] * (num_answers - 1), answer.kind]
+        probs = manifest.question.asked(answer.probs_K[None])[0]
+        return [*map(_exact, probs), "|".join(manifest.labels(answer.probs_K))]
+
+    return "\n".join(_row(cells(answer)) for answer in answers).encode()
+
+
+def _row(cells: Sequence[object]) -> str:
+    """A row without its end. Written with both signs of one, since the writer quotes those that it ends rows with."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
 
 
 Encoder = Callable[[Sequence[Answer | UserError], Question, Manifest, Options, About], bytes]
@@ -170,10 +213,21 @@ def _fold(probs_K: NDArray[np.float32], manifest: Manifest) -> Any:
     return told["probability"] if "probability" in told else told["probabilities"]
 
 
-def _or_error(answer: Answer | UserError, write: Callable[[Answer], dict[str, Any]]) -> dict[str, Any]:
-    if isinstance(answer, UserError):
-        return {"error": {"kind": answer.kind, "message": str(answer)}}
-    return write(answer)
+def _unused(question: Question, number: int, options: Options) -> dict[str, Any]:
+    """What came with a picture and was not used, where details are asked for and there is some."""
+    unused = question.unused_of(number) if options.details else ()
+    return {"unused": list(unused)} if unused else {}
+
+
+def _each_or_error(
+    answers: Sequence[Answer | UserError], write: Callable[[Answer, int], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    return [
+        {"error": {"kind": answer.kind, "message": str(answer)}}
+        if isinstance(answer, UserError)
+        else write(answer, number)
+        for number, answer in enumerate(answers)
+    ]
 
 
 def _asked(values_K: NDArray[Any], manifest: Manifest) -> float:

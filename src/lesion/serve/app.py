@@ -17,10 +17,11 @@ from lesion.algorithms.base import Predictor
 from lesion.data.images import MAX_PIXELS
 from lesion.errors import UserError
 from lesion.serve.admission import Admission, Take
-from lesion.serve.answers import About, Answer, choose_accept, encode
+from lesion.serve.answers import About, Answer, choose_accept, encode, raise_if_none
 from lesion.serve.attributes import read_options
 from lesion.serve.connection import ClientWatch
-from lesion.serve.metering import Meter
+from lesion.serve.fields import known_fields, unknown_parameters, unused_line
+from lesion.serve.metering import Meter, reasons_for_log
 from lesion.serve.pages import add_pages
 from lesion.serve.pipeline import Pipeline, Times
 from lesion.serve.refusals import add_refusals
@@ -30,6 +31,7 @@ from lesion.serve.worker import BODY_ERRORS
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 MAX_ID_CHARACTERS = 64  # the platform's own limit: API_runtime_InvokeEndpoint.html, InferenceId
+UNUSED = "X-Lesion-Unused"  # names of what was sent and not used
 PIECE_BYTES = 2**16  # of a body, read before the next look at how much is under way
 
 
@@ -71,6 +73,7 @@ def create_app(
     admission = Admission(max_requests=limits.max_requests, max_bytes=limits.max_bodies_mib * 2**20)
     manifest = predictor.manifest
     version = manifest.version  # a digest, computed once
+    fields = known_fields(manifest, predictor.folds)
 
     @app.get("/ping")
     def ping() -> Response:
@@ -85,15 +88,22 @@ def create_app(
         with admission.place() as take, is_wanted.until_answered():
             options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
             body = _body(take)
-            question = decode(body, request.content_type or "", metadata_columns=manifest.metadata_columns)
+            question = decode(
+                body,
+                request.content_type or "",
+                metadata_columns=fields.columns,
+                words=fields.words,
+                content_encoding=request.headers.get("Content-Encoding", ""),
+            )
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), question.form)
             answers = [
                 result if isinstance(result, UserError) else Answer(result.probs_FK)
                 for result in pipeline.answer(question.records, g.times, num_views=options.views, is_wanted=is_wanted)
             ]
-            if not question.is_many and isinstance(answers[0], UserError):
-                raise answers[0]
+            g.unused = unused_line([*question.all_unused(), *unknown_parameters(request.args)])
+            g.reasons = reasons_for_log([answer for answer in answers if isinstance(answer, UserError)])
+            raise_if_none(answers)
             about = About(version, predictor.folds, g.request_id)
             content = encode(answers, question, manifest, options, about, media_type=media_type)
             return Response(content, content_type=media_type)
@@ -108,6 +118,7 @@ def create_app(
     @app.before_request
     def begin() -> None:
         g.started, g.times = time.monotonic(), Times()
+        g.unused, g.reasons = "", []
         # What a client calls its request stands in the log: nothing in it may look like another field or line.
         named = re.sub("[^A-Za-z0-9._-]", "_", request.headers.get(INFERENCE_ID, "")[:MAX_ID_CHARACTERS])
         g.request_id = named or uuid.uuid4().hex
@@ -116,8 +127,11 @@ def create_app(
     def end(response: Response) -> Response:
         if attributes := request.headers.get(CUSTOM_ATTRIBUTES):
             response.headers[CUSTOM_ATTRIBUTES] = attributes
+        if g.unused:
+            response.headers[UNUSED] = g.unused
         if request.path == "/invocations":
-            meter.note(g.request_id, response.status_code, g.times, time.monotonic() - g.started)
+            total_s = time.monotonic() - g.started
+            meter.note(g.request_id, response.status_code, g.times, total_s, unused=g.unused, reasons=g.reasons)
         return response
 
     return app

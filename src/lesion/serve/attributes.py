@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from lesion.data.transforms import MAX_VIEWS
 from lesion.errors import UserError
 
+OPTIONS = {"views", "top_k", "details"}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -21,13 +23,16 @@ class Options:
 def read_options(attributes: str) -> Options:
     """The options in `views=4, top_k=3; details=true`. Other names are for others, and ignored.
 
-    Raises UserError of kind `custom_attributes` for a value that is out of bounds.
+    Raises UserError of kind `custom_attributes` for a value that is out of bounds, and for an option that comes twice.
     """
     found: dict[str, str] = {}
     for part in re.split("[,;]", attributes):
         name, separator, value = part.partition("=")
-        if separator:
-            found[name.strip().lower()] = value.strip().lower()
+        name, value = name.strip().lower(), value.strip().lower()
+        if separator and name in OPTIONS:
+            if name in found:
+                raise _refused(name, value, f"what came before it, '{found[name][:80]}'")
+            found[name] = value
     details = found.get("details", "false")
     if details not in {"true", "false", "1", "0"}:
         raise _refused("details", details, "true or false")

@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lesion.artifact import Manifest
+from lesion.data import formats
 from lesion.data.metadata import ColumnEncoder
+from lesion.serve.fields import names_for
+
+# What reaches the networks, whatever format it came in; an array has to hold it so.
+PIXELS = {
+    "channels": "RGB",  # also of an array: OpenCV's own order is BGR
+    "dtype": "uint8",
+    "range": [0, 255],
+    "of_16_bits": "the upper byte",
+    "of_several_frames": "the first",
+}
 
 
 def describe(
@@ -34,7 +45,12 @@ def describe(
             "thresholds": thresholds,
         },
         "inputs": {
-            "picture": {"content_types": list(content_types), "image_size": manifest.preprocessing.image_size},
+            "picture": {
+                "content_types": list(content_types),
+                "image_size": manifest.preprocessing.image_size,
+                "formats": list(formats.READ),
+                **PIXELS,
+            },
             "metadata": [_column(name, manifest) for name in manifest.metadata_columns],
         },
         "views": {"default": manifest.num_views, "most": max_views},
@@ -49,12 +65,15 @@ def describe(
 
 
 def _column(name: str, manifest: Manifest) -> dict[str, Any]:
-    """One metadata column: its kind, and for words those that any fold knows."""
+    """One metadata column: its kind, short names for it, and for words those that any fold knows; others count as
+    missing."""
     encoders: list[ColumnEncoder] = [
         column for record in manifest.folds for column in record.metadata if column.name == name
     ]
     kind = encoders[0].kind if encoders else None
     column: dict[str, Any] = {"name": name, "kind": kind}
+    if short := names_for(name, manifest.metadata_columns):
+        column["also_called"] = short
     if kind == "category":
         column["categories"] = sorted({word for encoder in encoders for word in encoder.categories})
     return column

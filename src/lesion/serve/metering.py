@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from lesion.errors import LesionError
 from lesion.serve.pipeline import Times
 
 log = logging.getLogger(__name__)
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 CONTENT_TYPE = "text/plain; version=0.0.4"
+
+# Whose words hold no value that a client sent, but names alone; of others, such as a number that is none, the place.
+NAMES_ONLY = {"bad_request", "too_large", "content_type", "accept"}
+NUM_REASONS, REASON_LETTERS = 3, 160
+
+
+def reasons_for_log(errors: Sequence[LesionError]) -> list[str]:
+    """Why a request or records of it were refused, in few words and without a patient's data."""
+    said = [
+        f"{error.kind}: {error.what if error.kind in NAMES_ONLY else error.where}" for error in errors[:NUM_REASONS]
+    ]
+    more = [f"{len(errors) - NUM_REASONS} more"] if len(errors) > NUM_REASONS else []
+    return [text[:REASON_LETTERS] for text in said] + more
 
 
 class Meter:
@@ -35,8 +51,17 @@ class Meter:
             registry=self._registry,
         )
 
-    def note(self, request_id: str, status: int, times: Times, total_s: float) -> None:
-        """One invocation that was answered."""
+    def note(
+        self,
+        request_id: str,
+        status: int,
+        times: Times,
+        total_s: float,
+        *,
+        unused: str = "",
+        reasons: Sequence[str] = (),
+    ) -> None:
+        """One invocation that was answered; with what of it was not used, and why it or records of it were refused."""
         self._requests.labels(status).inc()
         self._pictures.inc(times.num_pictures)
         self._seconds.observe(total_s)
@@ -44,7 +69,7 @@ class Meter:
             for stage, seconds in (("decode", times.decode_s), ("queue", times.queue_s), ("model", times.model_s)):
                 self._stages.labels(stage).observe(seconds)
         log.info(
-            "request id=%s status=%d pictures=%d decode_ms=%.1f queue_ms=%.1f model_ms=%.1f total_ms=%.1f batch=%d",
+            "request id=%s status=%d pictures=%d decode_ms=%.1f queue_ms=%.1f model_ms=%.1f total_ms=%.1f batch=%d%s%s",
             request_id,
             status,
             times.num_pictures,
@@ -53,6 +78,8 @@ class Meter:
             1e3 * times.model_s,
             1e3 * total_s,
             times.batch_size,
+            f" unused={unused}" if unused else "",
+            f" refused={json.dumps('; '.join(reasons))}" if reasons else "",  # ASCII, and on one line
         )
 
     def text(self) -> bytes:

@@ -10,6 +10,7 @@ from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from lesion.errors import LesionError, UserError
+from lesion.serve.metering import reasons_for_log
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ def add_refusals(app: Flask, *, max_payload_mib: int) -> None:
     def refuse(error: LesionError) -> Response:
         if not isinstance(error, UserError) and error.kind not in STATUS:
             return bug(error)
+        if not g.reasons:  # those of its records say more
+            g.reasons = reasons_for_log([error])
         response = _error(error.kind, str(error), STATUS.get(error.kind, 400))
         if response.status_code == 503:
             response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -4,31 +4,45 @@
 
 from __future__ import annotations
 
+import codecs
 import copy
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from werkzeug.datastructures import FileStorage
-from werkzeug.exceptions import HTTPException
-from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from lesion.data import dicom, images
+from lesion.data.formats import name_format
 from lesion.data.images import Pixels
 from lesion.data.metadata import Row
 from lesion.errors import UserError
-from lesion.serve.arrays import pictures
-from lesion.serve.texts import bad_request, base64_bytes, json_object, json_value
+from lesion.serve import forms
+from lesion.serve.arrays import MAGIC, pictures
+from lesion.serve.fields import Fields, Words, unknown_fields
+from lesion.serve.texts import (
+    ReserveBytes,
+    bad_request,
+    base64_bytes,
+    json_object,
+    json_value,
+    quoted,
+    reserve_nothing,
+    room_for_text,
+    too_large,
+)
 
-# What the brief's clients call the columns of the SIIM-ISIC challenge.
-ALIASES = {"age": "age_approx", "anatomy": "anatom_site_general_challenge"}
 MAX_RECORDS = 100_000  # of one request: a bad one of two bytes costs hundreds
-MAX_FORM_FIELDS = 1000
-MAX_FORM_BYTES = 2**20  # of the fields that are not the picture
+MAX_COLUMNS = 10_000  # of a line of CSV
+FEWEST_LETTERS = 64  # of a picture in base64: a shorter cell beside a column's name is one of a header
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+PICTURE = ("image", "image_bytes", "b64")  # what clients call it; the second is TensorFlow's name, the third its form
+METADATA = ("json_data", "metadata")
+# What a body looks like, to the type that it should have been sent with.
+TEXT_TYPES = {"JSON": "application/json", "a form": "multipart/form-data", "a NumPy array": "application/x-npy"}
 
 Form = Literal["payload", "instances", "picture", "form", "lines", "csv", "array", "arrays"]
 
@@ -40,6 +54,9 @@ class Record:
     picture: bytes | Pixels
     row: Row
     name: str  # what an error calls it
+    # What came and is not used, as `fields` says it; what a picture's own header brings is added by `metadata`.
+    unused: list[str] = field(default_factory=list, compare=False)
+    fields: Fields = field(default=Fields(()), compare=False)
 
     def pixels(self, *, max_pixels: int) -> Pixels:
         """uint8 RGB [H, W, 3]. Raises UserError of kind `unreadable_image`."""
@@ -54,137 +71,257 @@ class Record:
         """What the picture's own header says, and over it what came with it. Raises as `images.header` does."""
         if not isinstance(self.picture, bytes):
             return self.row
-        return {**images.header(self.picture, name=self.name), **self.row}
+        header = images.header(self.picture, name=self.name)
+        self.unused.extend(self.fields.unknown_words({name: header[name] for name in header if name not in self.row}))
+        return {**header, **self.row}
 
 
 @dataclass(frozen=True)
 class Question:
     """What one request asks. An error stands where one record of many cannot be read.
 
-    The records of a long body are read as they are asked for, once: together they would take its size again.
+    The records of a long body are read as they are asked for, once: together they would take its size again. What of
+    each was not used is known once it was read and its metadata taken.
     """
 
     records: Iterable[Record | UserError]
     form: Form
+    unused: list[Sequence[str]] = field(default_factory=list)  # of each record that was read, in their order
 
     @property
     def is_many(self) -> bool:
         """Whether a bad record is answered in its place, and the others as if it were not there."""
         return self.form in {"instances", "lines", "csv", "arrays"}
 
+    def unused_of(self, number: int) -> Sequence[str]:
+        """What came with a record, counted from 0, and was not used."""
+        return self.unused[number] if number < len(self.unused) else ()
 
-def decode(body: bytes, content_type: str, *, metadata_columns: Sequence[str]) -> Question:
+    def all_unused(self) -> list[str]:
+        """What came with any record and was not used, each once."""
+        return list(dict.fromkeys(name for names in self.unused for name in names))
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What is needed to read any form: the fields that the model knows, and what books memory."""
+
+    fields: Fields
+    reserve: ReserveBytes
+
+
+def decode(
+    body: bytes,
+    content_type: str,
+    *,
+    metadata_columns: Sequence[str],
+    words: Words | None = None,
+    reserve_bytes: ReserveBytes = reserve_nothing,
+    content_encoding: str = "",
+) -> Question:
     """The pictures and metadata of a request.
 
     `content_type` may carry parameters, in any case; a missing one is guessed from the bytes. A CSV without a header
-    has the picture first and then `metadata_columns`. Raises UserError of kind `content_type` (415), `bad_request` or
-    `unreadable_image` (400).
+    has the picture first and then `metadata_columns`; `words` are those that a column's rows had in training. What the
+    values of JSON and CSV take beyond the body itself is booked with `reserve_bytes` before they are made. Raises
+    UserError of kind `content_type` (415), `bad_request` (400) or `too_large` (413).
     """
+    if content_encoding.strip().lower() not in {"", "identity"}:
+        what = f"Content-Encoding {quoted(content_encoding)} is not read here"
+        raise UserError(what, do="Send the body as it is.", kind="content_type")
+    room = _Room(Fields(tuple(metadata_columns), words or {}), _at_most(reserve_bytes))
     kind, parameters = parse_options_header(content_type)
-    kind = kind.strip().lower()
-    if not kind:
-        kind = "application/json" if body.lstrip()[:1] == b"{" else "application/octet-stream"
+    kind = kind.strip().lower() or _guess(body)
     if kind == "multipart/form-data":
-        return Question([_form(body, kind, parameters)], "form")
-    if kind == "text/csv":
-        return Question(_csv(body, metadata_columns), "csv")
+        return _question([_form(forms.parts(body, parameters), room)], "form")
+    charset = parameters.get("charset", "utf-8").strip().lower()
+    if kind in TEXTS and charset not in UTF_8 and not body.isascii():
+        raise UserError(f"{kind} in charset {quoted(charset)} is not read here", do="Send UTF-8.", kind="content_type")
     decoder = DECODERS.get("image/*" if kind.startswith("image/") and kind != "image/" else kind)
     if decoder is None:
-        what = f"Content-Type '{kind[:80]}' is not read here"
+        what = f"Content-Type {quoted(kind)} is not read here{_looks_like(body)}"
         raise UserError(what, do=f"Send one of {', '.join(CONTENT_TYPES)}.", kind="content_type")
-    return decoder(body)
+    return decoder(body, room)
 
 
-def _picture(body: bytes) -> Question:
-    return Question([Record(body, {}, "request body")], "picture")
+def _guess(body: bytes) -> str:
+    """The type of a body that came without one, where it plainly is one."""
+    if body.startswith(MAGIC):
+        return "application/x-npy"
+    is_json = body[:64].removeprefix(codecs.BOM_UTF8).lstrip()[:1] in {b"{", b"["}
+    return "application/json" if is_json else "application/octet-stream"
 
 
-def _json(body: bytes) -> Question:
+def _looks_like(body: bytes) -> str:
+    proper = TEXT_TYPES.get(name_format(body) or "")
+    return f", and the body looks like {proper}" if proper else ""
+
+
+def _question(records: Iterable[Record | UserError], form: Form) -> Question:
+    unused: list[Sequence[str]] = []
+
+    def noted() -> Iterator[Record | UserError]:
+        for record in records:
+            unused.append(record.unused if isinstance(record, Record) else ())
+            yield record
+
+    return Question(noted(), form, unused)
+
+
+def _picture(body: bytes, room: _Room) -> Question:
+    if not dicom.is_dicom(body) and (name := name_format(body)) in TEXT_TYPES:
+        what = f"the request body looks like {name}, and its Content-Type says a picture"
+        raise bad_request(what, f"Send it as {TEXT_TYPES[str(name)]}.")
+    return _question([Record(body, {}, "request body", fields=room.fields)], "picture")
+
+
+def _json(body: bytes, room: _Room) -> Question:
     """The brief's payload, one picture; or `instances`, many."""
-    fields = json_object(body, "body")
-    instances = fields.get("instances")
-    if instances is None:
-        return Question([_instance(fields, "")], "payload")
+    if not body.strip():
+        raise bad_request("the request body is empty", 'Send {"image": base64, "json_data": {…}}.')
+    sent = json_object(body, "the request body", room.reserve)
+    names = [name for name in sent if name.lower() == "instances" and sent[name] is not None]
+    if not names:
+        return _question([_instance(sent, "", room)], "payload")
+    beside = [name for name in sent if sent[name] is not None and name != names[0]]
+    if doubled := [name for name in beside if name.lower() in {*PICTURE, *METADATA} or room.fields.column(name)]:
+        what = f"field {quoted(doubled[0])} stands beside 'instances', and not in one of them"
+        raise bad_request(what, 'Send {"instances": [{"image": base64, "metadata": {…}}, …]}.')
+    instances = sent[names[0]]
+    _only(dict.fromkeys(names), "fields", ("instances", None))
     if not isinstance(instances, list) or not instances:
         raise bad_request("field 'instances' is not a list of pictures", 'Send {"instances": [{"image": …}, …]}.')
+    unused = unknown_fields(beside)
 
     def read(value: object, number: int) -> Record:
-        return _instance(value, f"instance {number}: ")
+        record = _instance(value, f"instance {number}: ", room)
+        record.unused.extend(unused)
+        return record
 
-    return Question(_each(instances, len(instances), read), "instances")
+    return _question(_each(instances, len(instances), read), "instances")
 
 
-def _lines(body: bytes) -> Question:
+def _lines(body: bytes, room: _Room) -> Question:
     """An instance on each line."""
 
     def read(line: bytes, number: int) -> Record:
-        return _instance(json_value(line, f"line {number}"), f"line {number}: ")
+        if not line.strip():
+            raise bad_request(f"line {number} is blank", "Send a record on each line.")
+        return _instance(json_value(line, f"line {number}", room.reserve), f"line {number}: ", room)
 
-    return Question(_each(*_split_lines(body), read), "lines")
+    return _question(_each(*_split_lines(body), read), "lines")
 
 
-def _csv(body: bytes, metadata_columns: Sequence[str]) -> Iterator[Record | UserError]:
+def _csv(body: bytes, room: _Room) -> Question:
     """A row on each line; the names of a header, which is one that holds `image`, are the columns'."""
     csv.field_size_limit(2**31 - 1)  # csv's own default, 128 KiB, is less than a picture
     lines, num_lines = _split_lines(body)
-    names, first = ["image", *metadata_columns], 1
-    top = _cells(io.BytesIO(body).readline(), 1, strict=False)
-    if "image" in (header := [cell.strip() for cell in top]):
+    names, first = ["image", *room.fields.columns], 1
+    header = [cell.strip() for cell in _header(io.BytesIO(body).readline(), room)]
+    if "image" in map(str.lower, header):
         next(lines)
         names, num_lines, first = header, num_lines - 1, 2
-        if len(set(names)) < len(names):
-            raise bad_request("the CSV's header names a column twice", "Name each column once.")
+        _check_header(header, room.fields)
         if not num_lines:
             raise bad_request("the CSV has a header and no rows", "Send a row for each picture.")
+    elif len(header[:1]) and len(header[0]) < FEWEST_LETTERS and any(map(room.fields.column, header)):
+        raise bad_request("the CSV's header names no column 'image'", "Call the pictures' column 'image'.")
+    place = [name.lower() for name in names].index("image")
 
     def read(line: bytes, number: int) -> Record:
-        cells = _cells(line, number)
+        if not line.strip():
+            raise bad_request(f"line {number} is blank", "Send a picture on each line.")
+        cells = _cells(line, number, room)
         if len(cells) > len(names):
-            raise bad_request(f"line {number} has {len(cells)} columns", f"Send at most {len(names)}, or a header.")
-        row = dict(zip(names, cells, strict=False))
-        content = base64_bytes(row.pop("image", ""), f"line {number}: column 'image'")
-        return Record(content, row_of(row), f"line {number}")
+            do = f"Send at most {len(names)}, or a header that names them."
+            raise bad_request(f"line {number} has {len(cells)} columns", do)
+        row = {name: cell for name, cell in zip(names, cells, strict=False) if name != names[place]}
+        encoded = cells[place] if place < len(cells) else ""
+        content = _csv_picture(encoded, f"line {number}: column 'image'")
+        metadata, unused = room.fields.read(row, f"line {number}: ")
+        return Record(content, metadata, f"line {number}", unused, room.fields)
 
-    return _each(lines, num_lines, read, first=first)
+    return _question(_each(lines, num_lines, read, first=first), "csv")
 
 
-def _cells(line: bytes, number: int, *, strict: bool = True) -> list[str]:
+def _csv_picture(encoded: str, name: str) -> bytes:
     try:
-        return next(csv.reader([line.decode("utf-8-sig")], strict=strict), [])
+        return base64_bytes(encoded, name)
+    except UserError:
+        for separator, called in SEPARATORS.items():
+            if separator in encoded and not encoded[:5].lower() == "data:":
+                raise bad_request(f"{name} holds columns that {called} part", "Part them by commas.") from None
+        raise
+
+
+def _header(line: bytes, room: _Room) -> list[str]:
+    """The first line's cells, if it is a row at all: if not, that is said of it as of any other."""
+    if line.count(b",") > MAX_COLUMNS:
+        raise too_large(f"the CSV's first line has more than {MAX_COLUMNS:,} columns", "Send fewer.")
+    try:
+        return _cells(line, 1, room)
+    except UserError:
+        return []
+
+
+def _check_header(header: Sequence[str], fields: Fields) -> None:
+    """Raises UserError of kind `bad_request` where two names mean one column."""
+    meant: dict[str, str] = {}
+    for name in header:
+        column = "image" if name.lower() == "image" else fields.column(name) or name
+        if column in meant:
+            named = " and ".join(map(quoted, dict.fromkeys((meant[column], name))))
+            raise bad_request(f"the CSV's header names a column twice: {named}", "Name each column once.")
+        meant[column] = name
+
+
+def _cells(line: bytes, number: int, room: _Room) -> list[str]:
+    if line.count(b",") > MAX_COLUMNS:  # before a cell is made
+        raise too_large(f"line {number} has more than {MAX_COLUMNS:,} columns", "Send fewer.")
+    room.reserve(room_for_text(line))
+    try:
+        return next(csv.reader([line.decode("utf-8-sig")], strict=True), [])
     except (csv.Error, UnicodeDecodeError) as error:
-        if not strict:
-            return []
         raise bad_request(f"line {number} is not a row of CSV", "Send UTF-8, with a quote at both ends.") from error
 
 
-def _form(body: bytes, kind: str, parameters: Mapping[str, str]) -> Record:
-    """A picture as the file `image`, or the only one; metadata as fields, or as JSON in `json_data` or `metadata`."""
-    parser = FormDataParser(
-        stream_factory=lambda *_, **__: io.BytesIO(),  # werkzeug's own writes large files to disk
-        max_form_memory_size=MAX_FORM_BYTES,
-        max_form_parts=MAX_FORM_FIELDS,
-        silent=False,
-    )
-    try:
-        _, fields, files = parser.parse(io.BytesIO(body), kind, len(body), dict(parameters))
-    except (ValueError, HTTPException) as error:
-        raise bad_request("the form cannot be read", "Send multipart/form-data whole, with its boundary.") from error
-    sent: list[FileStorage] = files.getlist("image") or list(files.values())
+def _form(parts: Sequence[forms.Part], room: _Room) -> Record:
+    """A picture as the part `image`, or the only file; metadata as fields, or as JSON in `json_data` or `metadata`."""
+    named = [part for part in parts if part.name.lower() == "image"]
+    files = [part for part in parts if part.is_file and part.name.lower() not in {"image", *METADATA}]
+    sent = named or files
     if len(sent) != 1:
-        raise bad_request(f"the form holds {len(sent)} pictures", "Send one, as the file 'image'.")
-    row: dict[str, Any] = {}
-    for name, value in fields.items():
-        row |= json_object(value or "{}", f"field '{name}'") if name in {"json_data", "metadata"} else {name: value}
-    return Record(sent[0].read(), row_of(row), "file 'image'")
+        listed = ", ".join(quoted(part.name) for part in sent[:5]) or "no file"
+        raise bad_request(f"the form holds {len(sent)} pictures: {listed}", "Send one, as the file 'image'.")
+    if named and files:
+        what = f"the form's file {quoted(files[0].name)} is neither 'image' nor metadata"
+        raise bad_request(what, "Send metadata as fields, or as JSON in 'metadata'.")
+    texts = [part for part in parts if part is not sent[0]]
+    if sum(len(part.content) for part in texts) > forms.MAX_TEXT_BYTES:
+        raise bad_request(f"the form's fields hold more than {forms.MAX_TEXT_BYTES:,} bytes", "Send fewer.")
+    fields: dict[str, Any] = {}
+    documents: dict[str, Any] = {}
+    for part in texts:
+        into = documents if part.name.lower() in METADATA else fields
+        if part.name in into:
+            raise bad_request(f"the form holds field {quoted(part.name)} twice", "Send each field once.")
+        into[part.name] = part.text()
+    metadata, unused = _metadata(documents, fields, "", room)
+    return Record(sent[0].content, metadata, "file 'image'", unused, room.fields)
 
 
-def _array(body: bytes) -> Question:
+def _array(body: bytes, room: _Room) -> Question:
     """A NumPy file of one picture or many."""
-    records = [Record(picture, {}, f"picture {number}") for number, picture in enumerate(pictures(body), start=1)]
-    return Question(records, "arrays" if len(records) > 1 else "array")
+    pictures_NHWC = pictures(body)
+
+    def read(picture_HWC: Pixels, number: int) -> Record:
+        return Record(picture_HWC, {}, f"picture {number}", fields=room.fields)
+
+    records = _each(pictures_NHWC, len(pictures_NHWC), read)
+    return _question(records, "arrays" if len(pictures_NHWC) > 1 else "array")
 
 
-DECODERS: dict[str, Callable[[bytes], Question]] = {
+DECODERS: dict[str, Callable[[bytes, _Room], Question]] = {
     "application/json": _json,
     "image/*": _picture,
     "application/x-image": _picture,
@@ -193,45 +330,69 @@ DECODERS: dict[str, Callable[[bytes], Question]] = {
     "application/jsonlines": _lines,
     "application/x-jsonlines": _lines,
     "application/x-npy": _array,
+    "text/csv": _csv,
 }
-CONTENT_TYPES = (*DECODERS, "text/csv", "multipart/form-data")
+TEXTS = {"application/json", "application/jsonlines", "application/x-jsonlines", "text/csv"}
+UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
+CONTENT_TYPES = (*DECODERS, "multipart/form-data")
 
 
-def row_of(fields: Mapping[str, Any]) -> Row:
-    """Metadata by column name: short names turned into the columns' own.
-
-    Raises UserError for a value that is no scalar.
-    """
-    for name, value in fields.items():
-        if not isinstance(value, str | int | float | bool | None):
-            raise bad_request(f"metadata field '{name[:80]}' is not text or a number", "Send one value a field.")
-    return {**{ALIASES[name]: value for name, value in fields.items() if name in ALIASES}, **fields}
-
-
-def _instance(value: object, place: str) -> Record:
-    """{"image": base64, "json_data" or "metadata": …}, or base64 alone."""
-    fields = {"image": value} if isinstance(value, str) else value
-    if not isinstance(fields, dict):
+def _instance(value: object, place: str, room: _Room) -> Record:
+    """{"image": base64, "json_data" or "metadata": …} with metadata beside the picture or in it, or base64 alone."""
+    sent = {"image": value} if isinstance(value, str) else value
+    if not isinstance(sent, dict):
         raise bad_request(f"{place}neither a JSON object nor base64", 'Send {"image": base64, "metadata": {…}}.')
-    metadata = fields.get("json_data", fields.get("metadata", {}))
-    if isinstance(metadata, str):
-        metadata = json_object(metadata or "{}", f"{place}json_data")
-    if not isinstance(metadata, dict):
-        raise bad_request(f"{place}field 'json_data' is not a JSON object", 'Send {"sex": …, "age_approx": …}.')
-    encoded = fields.get("image")
-    if isinstance(encoded, dict):
-        encoded = encoded.get("b64")
-    name = f"{place}field 'image'"
-    return Record(base64_bytes(encoded, name), row_of(metadata), name)
+    given = {name: value for name, value in sent.items() if value is not None}  # null says that it is not there
+    encoded = {name: given.pop(name) for name in list(given) if name.lower() in PICTURE}
+    documents = {name: given.pop(name) for name in list(given) if name.lower() in METADATA}
+    name, value = _only(encoded, f"{place}fields", ("image", None))
+    if value is None:
+        others = ", ".join(map(quoted, list(given)[:5])) or "nothing else"
+        raise bad_request(f"{place}field 'image' is missing; there is {others}", 'Send {"image": base64}.')
+    known = {name: value for name, value in given.items() if room.fields.column(name)}
+    metadata, unused = _metadata(documents, known, place, room)
+    unused += unknown_fields([name for name in given if name not in known])
+    if isinstance(value, dict):  # as TensorFlow Serving writes bytes
+        unused += unknown_fields([name for name in value if name != "b64"])
+        value = value.get("b64")
+    name = f"{place}field {quoted(name)}"
+    return Record(base64_bytes(value, name), metadata, name, unused, room.fields)
+
+
+def _metadata(
+    documents: Mapping[str, Any], beside: Mapping[str, Any], place: str, room: _Room
+) -> tuple[Row, list[str]]:
+    """The metadata of one picture: of an object, or a JSON text of one, and of what stands beside it."""
+    name, document = _only(documents, f"{place}fields", ("json_data", None))
+    if isinstance(document, str):
+        document = json_value(document, f"{place}field {quoted(name)}", room.reserve) if document.strip() else None
+    if document is None:
+        document = {}
+    if not isinstance(document, dict):
+        what = f"{place}field {quoted(name)} is not a JSON object"
+        raise bad_request(what, 'Send {"sex": …, "age_approx": …}.')
+    if doubled := sorted(document.keys() & beside.keys()):
+        raise bad_request(
+            f"{place}field {quoted(doubled[0])} is sent twice", f"Send it in {quoted(name)} or beside it."
+        )
+    return room.fields.read({**document, **beside}, place)
+
+
+def _only(found: Mapping[str, Any], what: str, otherwise: tuple[str, Any]) -> tuple[str, Any]:
+    """The one of several names that may be sent. Raises UserError of kind `bad_request` for two of them."""
+    if len(found) > 1:
+        first, second = map(quoted, list(found)[:2])
+        raise bad_request(f"{what} {first} and {second} mean the same", "Send one of them.")
+    return next(iter(found.items()), otherwise)
 
 
 def _split_lines(body: bytes) -> tuple[Iterator[bytes], int]:
     """The lines of a body, whose last may lack its end, and how many there are.
 
-    A blank one among them stands for a record, a bad one.
+    A blank one among them stands for a record, a bad one: whoever puts answers beside lines counts lines.
     """
     if not body or body.isspace():
-        raise bad_request("the body is empty", "Send a record on each line.")
+        raise bad_request("the request body is empty", "Send a record on each line.")
     lines = (line.removesuffix(b"\n") for line in io.BytesIO(body))  # which does not copy the body
     return lines, body.count(b"\n") + (not body.endswith(b"\n"))
 
@@ -240,7 +401,7 @@ def _each(
     values: Iterable[Any], num_values: int, read: Callable[[Any, int], Record], *, first: int = 1
 ) -> Iterator[Record | UserError]:
     if num_values > MAX_RECORDS:
-        raise UserError(f"{num_values} records in one request", do=f"Send at most {MAX_RECORDS}.", kind="too_large")
+        raise too_large(f"{num_values} records in one request", f"Send at most {MAX_RECORDS}.")
 
     def records() -> Iterator[Record | UserError]:
         for number, value in enumerate(values, start=first):
@@ -251,3 +412,16 @@ def _each(
             yield record
 
     return records()
+
+
+def _at_most(reserve_bytes: ReserveBytes) -> ReserveBytes:
+    """Books what the largest of several texts takes: they are taken apart one after the other."""
+    booked = 0
+
+    def reserve(num_bytes: int) -> None:
+        nonlocal booked
+        if num_bytes > booked:
+            reserve_bytes(num_bytes - booked)
+            booked = num_bytes
+
+    return reserve

@@ -90,6 +90,12 @@ def test_two_classes_are_a_softmax_where_two_outputs_are_asked_for():
     assert labels.target.kind == "multiclass" and targets_SK.tolist() == [[1, 0], [0, 1]]
 
 
+@pytest.mark.parametrize("other", ["1_0", "١٠"])
+def test_what_python_alone_calls_a_number_is_a_word_of_its_own(other):
+    labels, _ = read(table_of(grade=["10", other, "3"] * 2))
+    assert set(labels.target.class_names) == {"10", other, "3"}
+
+
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [

@@ -62,7 +62,7 @@ def test_a_category_may_come_as_number_or_text(grade):
     assert encoder.encode([{"grade": grade}]).tolist() == [[0, 1]]
 
 
-@pytest.mark.parametrize("age", ["old", "inf", "-inf", "1,5", True, [30], {"years": 30}])
+@pytest.mark.parametrize("age", ["old", "inf", "-inf", "1,5", "4_5", "٤٥", "0x2d", True, [30], {"years": 30}])
 def test_text_for_a_number_is_refused_by_name(encoder, age):
     with pytest.raises(UserError, match=r"is not a number.*metadata field age"):
         encoder.encode([{"sex": "male", "age": age}])
@@ -123,7 +123,8 @@ def test_any_scalar_gives_finite_features_or_a_user_error(training, cell):
 def test_a_column_is_a_number_where_every_cell_is_one_or_missing():
     rows = [{"age": "30", "site": "torso", "empty": ""}, {"age": "NA", "site": "3", "empty": None}]
     assert column_kinds(rows, ["age", "site", "empty"]) == {"age": "number", "site": "category", "empty": "number"}
-    assert column_kinds([{"x": "inf"}, {"x": "1"}], ["x"]) == {"x": "category"}
+    for word in ("inf", "4_5", "٤٥"):
+        assert column_kinds([{"x": word}, {"x": "1"}], ["x"]) == {"x": "category"}
 
 
 BOOLEANS = [{"prior": "Yes"}, {"prior": "no"}, {"prior": None}]

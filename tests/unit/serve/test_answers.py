@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from lesion.artifact import Manifest, TargetRecord, load_manifest
 from lesion.errors import UserError
-from lesion.serve.answers import CSV, JSON, LINES, About, Answer, choose_accept, encode
+from lesion.serve.answers import CSV, JSON, LINES, About, Answer, choose_accept, encode, raise_if_none
 from lesion.serve.attributes import Options, read_options
 from lesion.serve.requests import Form, Question, Record
 
@@ -92,6 +94,42 @@ def test_a_bad_record_has_its_place_in_each_form():
     assert tell([BAD], FLOWERS, CSV, "csv") == "ERROR,,,unreadable_image"  # as many columns as a good row
 
 
+def test_a_request_of_which_no_record_can_be_answered_is_refused_with_the_first_reasons():
+    other = UserError("no", where="line 2", do="Send another.", kind="bad_request")
+    for answers, kind, words in (
+        ([BAD], "unreadable_image", "not a picture. Send one."),
+        ([BAD] * 9, "unreadable_image", "none of the 9 records can be answered. Correct them. The first 3: not a"),
+        ([BAD, other], "bad_request", "none of the 2 records.* not a picture. Send one. no \\(line 2\\)"),
+        ([UserError("x" * 9000, do="y")] * 4, "bad_input", "none of the 4 records"),
+    ):
+        with pytest.raises(UserError, match=words) as refusal:
+            raise_if_none(answers)
+        assert refusal.value.kind == kind and (len(answers) == 1 or len(str(refusal.value)) < 1500)
+        assert refusal.value not in answers  # one that is raised again holds the frames that hold it
+    raise_if_none([BAD, answer([0.5])])
+    raise_if_none([answer([0.5])])
+
+
+def test_what_was_not_used_is_told_in_the_details_of_its_picture():
+    question = Question([], "lines", [["weight:unknown_field"], [], ()])
+    answers = [answer([0.5], [0.5]), answer([0.25], [0.5]), BAD]
+    details = Options(details=True)
+    lines = encode(answers, question, YES_NO, details, ABOUT, media_type=LINES).decode().split("\n")
+    predictions = json.loads(encode(answers, question, YES_NO, details, ABOUT, media_type=JSON))["predictions"]
+    for told in ([json.loads(line) for line in lines], predictions):
+        assert told[0]["unused"] == ["weight:unknown_field"]
+        assert "unused" not in told[1] and told[2].keys() == {"error"}
+    assert b"unused" not in encode(answers, question, YES_NO, Options(), ABOUT, media_type=JSON)
+
+
+def test_a_class_of_any_name_breaks_no_line_of_json_and_no_header():
+    odd = manifest("binary", ("a\nb", "c\rd"), (0.25,))
+    for media_type in (LINES, JSON):
+        assert "\n" not in tell([answer([0.5])], odd, media_type)
+    [row] = csv.reader(io.StringIO(tell([answer([0.5])], odd, CSV), newline=""))
+    assert row == ["0.5", "c\rd"]
+
+
 @given(st.lists(st.sampled_from([BAD, answer([0.5], [0.125])]), min_size=1, max_size=20))
 def test_there_is_a_line_for_each_record_and_none_at_the_end(answers):
     for media_type in (LINES, CSV):
@@ -124,13 +162,25 @@ def test_a_float32_comes_back_bit_for_bit(prob):
         ("application/json;q=0, */*", "picture", LINES),
         ("text/csv;q=0, */*", "csv", JSON),
         ("text/csv, */*", "picture", CSV),  # what is named before what is not
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "picture", JSON),  # Java's HttpURLConnection
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "csv", CSV),
+        ("*", "lines", LINES),
+        ("text/csv;q=.1, application/json;q=.9", "csv", JSON),
+        ("text/csv ; Q = 0.1 , application/json ; q=1.", "csv", JSON),
+        ("text/csv;q=0.10, application/jsonlines;q=0.9;x=1", "picture", LINES),
+        (" , ,application/json,", "lines", JSON),
+        ("APPLICATION/*;Q=0.5", "picture", JSON),
+        ("text/csv;q=high, application/json;q=0.5", "picture", CSV),
+        ("application/json;q=7, text/csv", "picture", JSON),
     ],
 )
 def test_accept_chooses_the_form_of_the_answer(accept, form, chosen):
     assert choose_accept(accept, form) == chosen
 
 
-@pytest.mark.parametrize("accept", ["text/html", "image/*", "application/xml", "application/json;q=0"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "image/*", "application/xml", "application/json;q=0", "*/*;q=0", "json"]
+)
 def test_an_answer_that_we_do_not_write_is_refused(accept):
     with pytest.raises(UserError, match="application/jsonlines") as refusal:
         choose_accept(accept, "picture")
@@ -155,13 +205,24 @@ def test_top_k_are_the_likeliest_with_the_likeliest_first(probs, top_k):
 
 def test_options_are_read_among_what_others_put_there():
     assert read_options("") == Options()
-    assert read_options("trace=7; who=me") == Options()
+    assert read_options("trace=7; who=me; who=you") == Options()
     assert read_options("views=4, top_k=3; details=true; trace=a=b") == Options(4, 3, details=True)
     assert read_options(" Views = 8 ,DETAILS=1") == Options(8, None, details=True)
 
 
 @pytest.mark.parametrize(
-    "text", ["views=0", "views=9", "views=two", "views=", "top_k=-1", "top_k=1.5", "details=maybe", "views=²"]
+    "text",
+    [
+        "views=0",
+        "views=9",
+        "views=two",
+        "views=",
+        "top_k=-1",
+        "top_k=1.5",
+        "details=maybe",
+        "views=²",
+        "views=4,VIEWS=8",
+    ],
 )
 def test_an_option_out_of_bounds_is_refused_by_name(text):
     with pytest.raises(UserError, match=text.partition("=")[0]) as refusal:

@@ -42,13 +42,25 @@ def test_the_model_is_told_with_what_made_it_and_what_runs_it():
 def test_inputs_are_the_picture_and_each_metadata_column_in_the_order_of_training():
     inputs = told(BASE)["inputs"]
     size = BASE.preprocessing.image_size
-    assert inputs["picture"] == {"content_types": ["image/jpeg", "application/json"], "image_size": size}
+    picture = inputs["picture"]
+    assert picture["content_types"] == ["image/jpeg", "application/json"] and picture["image_size"] == size
     assert inputs["metadata"] == [
         {"name": "sex", "kind": "category", "categories": ["female", "male"]},
-        {"name": "age_approx", "kind": "number"},
+        {"name": "age_approx", "kind": "number", "also_called": ["age"]},
         {"name": "prior", "kind": "boolean"},
         {"name": "size_mm", "kind": "number"},
     ]
+
+
+def test_the_values_of_a_picture_are_told_with_their_order_type_and_range():
+    picture = told(BASE)["inputs"]["picture"]
+    assert (picture["channels"], picture["dtype"], picture["range"]) == ("RGB", "uint8", [0, 255])
+    assert picture["of_16_bits"] == "the upper byte" and {"JPEG", "DICOM"} <= set(picture["formats"])
+
+
+def test_a_short_name_is_told_only_where_it_is_not_a_columns_own():
+    of = BASE.model_copy(update={"metadata_columns": ["age", "age_approx"]})
+    assert all("also_called" not in column for column in told(of)["inputs"]["metadata"])
 
 
 def test_a_word_that_one_fold_alone_has_seen_is_among_the_categories():

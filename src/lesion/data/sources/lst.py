@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 
 from lesion.data import images
 from lesion.data.labels import MAX_CLASSES
+from lesion.data.numbers import is_number
 from lesion.data.reading import file_text
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.place import Place, walk_files
@@ -84,7 +84,7 @@ def parse(lst_path: Path) -> list[list[str]]:
         if len(cells) - 2 > MAX_CLASSES:
             what = f"line {number} has {len(cells) - 2:,} labels, more than {MAX_CLASSES:,}"
             raise UserError(what, where=lst_path, do="Give a column a class.")
-        is_whole = len(cells) >= 3 and cells[-1] and all(_is_number(cell) for cell in cells[:-1])
+        is_whole = len(cells) >= 3 and cells[-1] and all(is_number(cell) for cell in cells[:-1])
         if not is_whole or (rows and len(cells) - 1 != len(rows[0])):
             raise UserError(
                 f"line {number} is not number, label or labels, path: '{line[:80]}'",
@@ -111,10 +111,3 @@ def _lists(place: Place) -> list[Path]:
 
 def _packed(place: Place) -> list[Path]:
     return place.pick([path for path in walk_files(place.folder) if path.suffix == ".rec"])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

@@ -1,0 +1,24 @@
+"""Numbers: which texts are one, in a table and in a request alike."""
+
+from __future__ import annotations
+
+import math
+import re
+
+# JSON's grammar, and what tables write beside it: a sign before it, zeros before it, a point at either end. Python's
+# own float() would also read 4_5, digits of other scripts, inf and nan. No two parts can match the same digits, so
+# that a long text takes no longer than it is.
+DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def as_number(text: str) -> float | None:
+    """The finite number that a text stands for in ASCII digits; None where it stands for none."""
+    if not DECIMAL.fullmatch(text):
+        return None
+    number = float(text)
+    return number if math.isfinite(number) else None  # 1e999 has the form of one
+
+
+def is_number(text: str) -> bool:
+    """Whether a text stands for a finite number."""
+    return as_number(text) is not None
