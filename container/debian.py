@@ -40,7 +40,7 @@ LEFT_OUT = {
         *("usr/sbin/iconvconfig", "usr/sbin/zic"),
     ],
     "encodings that only iconv reads": ["usr/lib/x86_64-linux-gnu/gconv/*"],
-    "modules that want Kerberos, Berkeley DB or a terminal, and with them eleven libraries": [
+    "modules that want Kerberos, Berkeley DB or a terminal, and with them twelve libraries": [
         f"usr/lib/python3.11/lib-dynload/{name}.cpython-*" for name in ("nis", "_dbm", "readline", "_curses*")
     ],
 }
