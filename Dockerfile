@@ -10,18 +10,17 @@ FROM debian:bookworm-slim AS pip
 RUN apt-get update && apt-get install --no-install-recommends --yes binutils g++ python3-pip
 ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# Debian, Python, the certificates that Debian trusts, and nothing that the machine that builds had put into its base:
-# no settings of apt and pip, no certificates of proxies, no package lists. Copied into an empty image, since a file
-# that is deleted in a later layer is still in the earlier one.
+# Debian with its security fixes, which may be younger than the base image, and without the certificates of proxies that
+# the building machine had put into its base. The runtime starts from nothing and gets what debian.py names.
 FROM debian:bookworm-slim AS debian
-RUN apt-get update \
+RUN apt-get update && apt-get upgrade --yes \
     && apt-get install --no-install-recommends --yes ca-certificates python3 \
-    && rm -rf /usr/local/share/ca-certificates/* /etc/pip.conf /etc/apt/apt.conf.d/* \
-    && update-ca-certificates --fresh \
-    && rm -rf /var/cache/* /var/lib/apt/lists/* /var/log/* \
-        /usr/lib/x86_64-linux-gnu/gconv /usr/share/doc /usr/share/info /usr/share/locale /usr/share/man
+    && rm -rf /usr/local/share/ca-certificates/* \
+    && update-ca-certificates --fresh
+COPY container/debian.py /build/
+RUN python3 /build/debian.py /image
 FROM scratch AS python
-COPY --from=debian / /
+COPY --from=debian /image /
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 \
@@ -79,7 +78,9 @@ RUN python3 /build/slim.py /opt/lesion/libraries && python3 /build/stand_ins.py 
 FROM python AS lesion
 ENV PYTHONPATH=/opt/lesion/code:/opt/lesion/libraries:/opt/lesion/torch \
     NVIDIA_VISIBLE_DEVICES=all \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    # Importing albumentations asks the package index for its newest version otherwise, while the image is built too.
+    NO_ALBUMENTATIONS_UPDATE=1
 COPY --from=torch /opt/lesion/torch /opt/lesion/torch
 COPY --from=libraries /opt/lesion/libraries /opt/lesion/libraries
 COPY container/sbom.py container/warm.py /usr/local/share/lesion/

@@ -5,7 +5,8 @@ Run in the image: docker run --rm --network none --entrypoint python3 IMAGE /usr
 
 import importlib.metadata
 import json
-import subprocess
+import re
+from pathlib import Path
 
 
 def main() -> None:
@@ -15,16 +16,14 @@ def main() -> None:
 
 
 def debian() -> list[dict[str, str]]:
-    lines = subprocess.run(
-        ["dpkg-query", "--show", "--showformat", "${Package} ${Version} ${Architecture}\n"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    packages = [line.split() for line in lines]
-    return [
-        component(name, version, f"pkg:deb/debian/{name}@{version}?arch={arch}") for name, version, arch in packages
-    ]
+    """The image has no dpkg to ask, so this reads the list that debian.py wrote as dpkg does."""
+    entries = Path("/var/lib/dpkg/status").read_text(encoding="utf-8").split("\n\n")
+    return [debian_component(dict(re.findall(r"^(\S+): (.*)$", entry, re.MULTILINE))) for entry in entries]
+
+
+def debian_component(fields: dict[str, str]) -> dict[str, str]:
+    name, version = fields["Package"], fields["Version"]
+    return component(name, version, f"pkg:deb/debian/{name}@{version}?arch={fields['Architecture']}")
 
 
 def python() -> list[dict[str, str]]:
