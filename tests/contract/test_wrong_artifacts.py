@@ -1,4 +1,4 @@
-"""Wrong artifacts: copied by half, edited by hand, made by a stranger. Each is refused in one line, before it serves."""
+"""Wrong artifacts: copied by half, edited by hand, made by a stranger. Each is refused in one line before it serves."""
 
 from __future__ import annotations
 
