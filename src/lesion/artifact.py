@@ -192,6 +192,9 @@ class Manifest(BaseModel):
         for record in self.folds:
             if [encoder.name for encoder in record.metadata] != self.metadata_columns:
                 raise ValueError(f"the metadata of fold {record.fold} is not that of metadata_columns")
+            kinds = [[(encoder.kind, encoder.is_log) for encoder in of.metadata] for of in (record, self.folds[0])]
+            if kinds[0] != kinds[1]:
+                raise ValueError(f"fold {record.fold} reads metadata otherwise than fold {self.folds[0].fold}")
         return self
 
     @property

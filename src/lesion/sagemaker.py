@@ -176,6 +176,7 @@ def prepare_libraries() -> None:
     """Settings that libraries read when they are imported, so call it before that. What the user set stays."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # jobs may have no network; nobody asks it for news
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Threads of torch that wait for each other do so asleep, but for a moment's spinning. Measured on 2 cores beside
     # another busy process, resnet10t training: 100 images/s asleep, 5 spinning; our own loader threads are such a
     # neighbour. The moment took mobilenetv2_100 from 38 to 42 images/s alone, and from 15.3 to 15 beside one.

@@ -6,6 +6,7 @@ wrong is a UserError of kind `artifact`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -19,8 +20,9 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from lesion.errors import PlatformError, UserError
+from lesion.errors import LesionError, PlatformError, UserError
 
+OF_THE_MACHINE = {errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 MAX_HEADER_BYTES = 100 * 2**20  # of a safetensors file: its own library's limit
 BYTES_OF = {
     **{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2},
@@ -49,6 +51,8 @@ def in_words(where: object) -> Iterator[None]:
         yield
     except (UserError, PlatformError):
         raise
+    except OSError as error:
+        raise _unreadable(error, where) from error
     except Exception as error:
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
             raise PlatformError(
@@ -161,8 +165,20 @@ def _opened(folder: Path, name: str, max_bytes: int) -> Iterator[BufferedReader]
             yield file
     except FileNotFoundError as error:
         raise unusable("a file of the artifact is missing", path) from error
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        raise unusable(f"a file of the artifact cannot be read: {last_line(error)}", path) from error
+    except OSError as error:
+        raise _unreadable(error, path) from error
+    except RuntimeError as error:
+        raise unusable("links that lead in a circle", path, "Put the file itself there.") from error
+
+
+def _unreadable(error: OSError, where: object) -> LesionError:
+    """A place that cannot be read: whose fault that is, the system tells."""
+    what = f"the artifact cannot be read: {error.strerror or error}"
+    if isinstance(error, PermissionError):
+        return unusable(what, where, "Make it readable for the user that this runs as.")
+    if error.errno in OF_THE_MACHINE:
+        return PlatformError(what, where=where, do="Check this machine's disk, memory and limits.", kind="artifact")
+    return unusable(what, where)
 
 
 def _compare(found: str, written: str, path: Path) -> None:

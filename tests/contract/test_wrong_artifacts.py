@@ -137,6 +137,10 @@ MANIFESTS = {
     "columns twice": (setting(["sex", "sex", "sex"], "metadata_columns"), "twice"),
     "columns others": (setting(["a", "b", "c"], "metadata_columns"), "metadata of fold 0"),
     "columns fewer": (lambda fields: [fold["metadata"].pop() for fold in fields["folds"]], "metadata of fold 0"),
+    "columns of another kind": (
+        setting("boolean", "folds", 1, "metadata", 1, "kind"),
+        "fold 1 reads metadata otherwise",
+    ),
     "words twice": (setting(["a", "a"], "folds", 0, "metadata", 0, "categories"), "twice"),
     "words more": (setting(["a", "b", "c"], "folds", 1, "metadata", 0, "categories"), r"metadata.*fold_1\.safetensors"),
     "a million words": (setting(list(map(str, range(10**6))), "folds", 0, "metadata", 0, "categories"), "metadata"),
