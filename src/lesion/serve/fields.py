@@ -34,7 +34,7 @@ class Fields:
         return name if name in self.columns else _columns_by_key(tuple(self.columns)).get(_key(name))
 
     def read(self, sent: Mapping[str, Any], place: str) -> tuple[Row, list[str]]:
-        """Metadata by column, and what of it is not used, as `unused` says it.
+        """Metadata by column, strangers by their own names; and what of it is not used.
 
         Raises UserError of kind `bad_request` for two names that mean one column, and for what is no text or number.
         """
@@ -47,6 +47,7 @@ class Fields:
                 raise bad_request(what, "Send one value a field.")
             column = self.column(name)
             if column is None:
+                row[name] = value
                 if cell_text(value) is not None:
                     unused.append(_unused(name, "field"))
             elif column in row:

@@ -133,7 +133,7 @@ def decode(
     kind, parameters = parse_options_header(content_type)
     kind = kind.strip().lower() or _guess(body)
     if kind == "multipart/form-data":
-        return _question([_form(forms.parts(body, parameters), room)], "form")
+        return _alone(_form(forms.parts(body, parameters), room), "form")
     charset = parameters.get("charset", "utf-8").strip().lower()
     if kind in TEXTS and charset not in UTF_8 and not body.isascii():
         raise UserError(f"{kind} in charset {quoted(charset)} is not read here", do="Send UTF-8.", kind="content_type")
@@ -157,7 +157,12 @@ def _looks_like(body: bytes) -> str:
     return f", and the body looks like {proper}" if proper else ""
 
 
-def _question(records: Iterable[Record | UserError], form: Form) -> Question:
+def _alone(record: Record, form: Form) -> Question:
+    return Question([record], form, [record.unused])
+
+
+def _many(records: Iterable[Record | UserError], form: Form) -> Question:
+    """Records that are read as they are asked for, and what of each was not used as it becomes known."""
     unused: list[Sequence[str]] = []
 
     def noted() -> Iterator[Record | UserError]:
@@ -172,7 +177,7 @@ def _picture(body: bytes, room: _Room) -> Question:
     if not dicom.is_dicom(body) and (name := name_format(body)) in TEXT_TYPES:
         what = f"the request body looks like {name}, and its Content-Type says a picture"
         raise bad_request(what, f"Send it as {TEXT_TYPES[str(name)]}.")
-    return _question([Record(body, {}, "request body", fields=room.fields)], "picture")
+    return _alone(Record(body, {}, "request body", fields=room.fields), "picture")
 
 
 def _json(body: bytes, room: _Room) -> Question:
@@ -182,7 +187,7 @@ def _json(body: bytes, room: _Room) -> Question:
     sent = json_object(body, "the request body", room.reserve)
     names = [name for name in sent if name.lower() == "instances" and sent[name] is not None]
     if not names:
-        return _question([_instance(sent, "", room)], "payload")
+        return _alone(_instance(sent, "", room), "payload")
     beside = [name for name in sent if sent[name] is not None and name != names[0]]
     if doubled := [name for name in beside if name.lower() in {*PICTURE, *METADATA} or room.fields.column(name)]:
         what = f"field {quoted(doubled[0])} stands beside 'instances', and not in one of them"
@@ -198,7 +203,7 @@ def _json(body: bytes, room: _Room) -> Question:
         record.unused.extend(unused)
         return record
 
-    return _question(_each(instances, len(instances), read), "instances")
+    return _many(_each(instances, len(instances), read), "instances")
 
 
 def _lines(body: bytes, room: _Room) -> Question:
@@ -209,7 +214,7 @@ def _lines(body: bytes, room: _Room) -> Question:
             raise bad_request(f"line {number} is blank", "Send a record on each line.")
         return _instance(json_value(line, f"line {number}", room.reserve), f"line {number}: ", room)
 
-    return _question(_each(*_split_lines(body), read), "lines")
+    return _many(_each(*_split_lines(body), read), "lines")
 
 
 def _csv(body: bytes, room: _Room) -> Question:
@@ -241,7 +246,7 @@ def _csv(body: bytes, room: _Room) -> Question:
         metadata, unused = room.fields.read(row, f"line {number}: ")
         return Record(content, metadata, f"line {number}", unused, room.fields)
 
-    return _question(_each(lines, num_lines, read, first=first), "csv")
+    return _many(_each(lines, num_lines, read, first=first), "csv")
 
 
 def _csv_picture(encoded: str, name: str) -> bytes:
@@ -318,7 +323,7 @@ def _array(body: bytes, room: _Room) -> Question:
         return Record(picture_HWC, {}, f"picture {number}", fields=room.fields)
 
     records = _each(pictures_NHWC, len(pictures_NHWC), read)
-    return _question(records, "arrays" if len(pictures_NHWC) > 1 else "array")
+    return _many(records, "arrays" if len(pictures_NHWC) > 1 else "array")
 
 
 DECODERS: dict[str, Callable[[bytes, _Room], Question]] = {

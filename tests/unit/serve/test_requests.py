@@ -653,7 +653,7 @@ def test_an_unknown_field_without_a_value_was_not_sent(value):
 def test_a_models_own_column_wins_over_a_short_name_and_another_case():
     body = json.dumps({"image": TEXT, "json_data": {"age": 1, "AGE_APPROX": 2, "Site": 3, "SITE": 4}}).encode()
     [record] = decode(body, "application/json", metadata_columns=["age", "age_approx", "Site", "site"]).records
-    assert record.row == {"age": 1, "age_approx": 2, "Site": 3}
+    assert record.row == {"age": 1, "age_approx": 2, "Site": 3, "SITE": 4}
     assert record.unused == ["SITE:unknown_field"]  # either column could be meant
 
 
