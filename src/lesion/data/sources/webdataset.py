@@ -87,7 +87,7 @@ class WebDataset:
                 do="Add it to the shard.",
                 kind="unreadable_image",
             )
-        return images.decode(sample.picture.content(), name=f"{sample.key} in {sample.picture.shard}")
+        return images.decode_when_it_fits(sample.picture.content(), name=f"{sample.key} in {sample.picture.shard}")
 
 
 def samples_of(shard: Path) -> list[Sample]:
