@@ -6,43 +6,83 @@ from __future__ import annotations
 
 import io
 import struct
+import weakref
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from lesion.data import dicom, formats
+from lesion.data.codestreams import JP2, SOC, SOI, check_tags, jpeg_2000_cost, jpeg_cost
+from lesion.data.memory import ReserveBytes, process_budget
+from lesion.data.pieces import PiecewiseFile
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
-from lesion.errors import UserError
+from lesion.errors import PlatformError, UserError
 
 Pixels = NDArray[np.uint8]
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".j2k", ".gif"} | dicom.SUFFIXES
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
 MAX_PIXELS = 100_000_000  # 300 MB once decoded; the largest dermoscopy and histology cameras stay below 50 million
+MAX_WAIT_S = 600  # for room in memory, outside serving
+MAX_HEADER_READS = 10_000  # by Pillow, of segments, chunks, tags or blocks: some hundred are usual
+MAX_TIFF_PARTS = 100_000
+MAX_RUN_LENGTH_PIXELS = 4_000_000  # Pillow takes them apart in Python, a microsecond each
+
+# Bytes of a pixel: in Pillow's memory; what its WebP plugin holds beside that; what a strip's conversions take.
+STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+WEBP_BYTES = 20
+STRIP_PIXELS, STRIP_COPIES_BYTES = 2**20, 26
+BMP_RUN_LENGTHS = {1, 2}
+BITS_PER_SAMPLE, STRIP_OFFSETS, ORIENTATION, ROWS_PER_STRIP = 258, 273, 274, 278  # TIFF's tags
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS = 322, 323, 324
+# What a viewer does, by EXIF's orientation; where that makes rows of columns, and where the first comes last.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+TURNING = {UPRIGHT[5], UPRIGHT[6], UPRIGHT[7], UPRIGHT[8]}
+REVERSING = {UPRIGHT[3], UPRIGHT[4], UPRIGHT[6], UPRIGHT[7]}
 
 
-def decode(content: bytes, *, name: object = "picture", max_pixels: int | None = None) -> Pixels:
+def decode(
+    content: bytes,
+    *,
+    name: object = "picture",
+    max_pixels: int | None = None,
+    reserve_bytes: ReserveBytes = lambda _: None,
+) -> Pixels:
     """One picture as uint8 RGB [H, W, 3], turned upright as its EXIF says; the first frame of several.
 
     16 bits keep their upper byte, transparency is laid on black, colours are brought to sRGB by the profile that comes
     with them (docs/decisions/0010). DICOM is shown as `dicom.pixels` says. `name` is what an error calls it.
+    `reserve_bytes` is told, once and before anything is unpacked, what decoding will take at most, the pixels with it;
+    what it raises goes through.
     Raises UserError (kind `unreadable_image`) for anything truncated, foreign, or larger than `max_pixels`, which is
     MAX_PIXELS unless given.
     """
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     try:
         if dicom.is_dicom(content):
-            return dicom.pixels(content, max_pixels=max_pixels)
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return dicom.pixels(content, max_pixels=max_pixels, reserve_bytes=reserve_bytes)
+        extra_bytes = _extra_bytes(content)
+        file = PiecewiseFile(content, max_reads=MAX_HEADER_READS, max_bytes=len(content) + 2**20)
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise _unreadable(name, f"{image.width}×{image.height} px is more than {max_pixels:,} pixels")
+            reserve_bytes(_peak_bytes(image) + extra_bytes + len(content))
+            file.allow(max_reads=MAX_HEADER_READS + len(content) // 256, max_bytes=4 * len(content) + 2**20)
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
+            return _upright(image)
     except UnidentifiedImageError as error:
         raise _unreadable(name, *formats.explain(content)) from error
     # Pillow's plugins raise many kinds on broken files; UserError is not among them.
@@ -63,9 +103,41 @@ def decode(content: bytes, *, name: object = "picture", max_pixels: int | None =
         raise _unreadable(name, f"more than {max_pixels:,} pixels") from error
 
 
+def decode_when_it_fits(content: bytes, *, name: object = "picture") -> Pixels:
+    """As `decode`, once the process's memory has room for it: other threads decode too, or hold what they decoded.
+
+    Raises UserError of kind `too_large` for a picture that has no room even alone.
+    """
+    budget, num_taken = process_budget(), 0
+
+    def reserve_bytes(num_bytes: int) -> None:
+        nonlocal num_taken
+        if num_bytes > budget.limit_bytes:
+            raise too_large(num_bytes, budget.limit_bytes, where=name)
+        if not budget.take(num_bytes, wait_s=MAX_WAIT_S):
+            what = f"no memory for another picture came free within {MAX_WAIT_S} s"
+            raise PlatformError(what, where=name, do="Use a machine with more memory, or fewer cores.")
+        num_taken = num_bytes
+
+    try:
+        pixels_HWC = decode(content, name=name, reserve_bytes=reserve_bytes)
+    except BaseException:
+        budget.give_back(num_taken)
+        raise
+    budget.give_back(num_taken - pixels_HWC.nbytes)
+    weakref.finalize(pixels_HWC, budget.give_back, pixels_HWC.nbytes)  # also when views of it have gone
+    return pixels_HWC
+
+
 def read(path: Path) -> Pixels:
-    """The picture in a file, as `decode` gives it. Raises UserError that names the path."""
-    return decode(file_content(path, max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image"), name=path)
+    """The picture in a file, as `decode_when_it_fits` gives it. Raises UserError that names the path."""
+    return decode_when_it_fits(file_content(path, max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image"), name=path)
+
+
+def too_large(num_bytes: int, limit_bytes: int, *, where: object = None) -> UserError:
+    """The refusal of what has no room even where nothing else is in memory."""
+    what = f"unpacking it takes {num_bytes / 2**20:,.0f} MiB of memory, and {limit_bytes / 2**20:,.0f} MiB are there"
+    return UserError(what, where=where, do="Make it smaller, or use a machine with more memory.", kind="too_large")
 
 
 def header(content: bytes, *, name: object = "picture") -> dict[str, str | float]:
@@ -92,10 +164,82 @@ def encode(image_HWC: Pixels, kind: Literal["JPEG", "PNG"], *, quality: int = 90
     return file.getvalue()
 
 
-def _to_rgb(image: Image.Image) -> Pixels:
+def _extra_bytes(content: bytes) -> int:
+    """What the decoders take beside the decoded pixels, where the file's own bytes say more than Pillow tells.
+
+    Raises ValueError for a file that would hold a core for longer than its pixels are worth.
+    """
+    if content.startswith(SOI):
+        return jpeg_cost(content).extra_bytes
+    if content.startswith((SOC, JP2)):
+        return jpeg_2000_cost(content).extra_bytes
+    return 0
+
+
+def _peak_bytes(image: Image.Image) -> int:
+    """The most that decoding takes: Pillow's pixels, what its plugin holds beside them, ours, and a strip's copies."""
+    pixels = image.width * image.height
+    stored_bytes = pixels * STORED_BYTES.get(image.mode, 4)
+    plugin_bytes = 0
+    if image.format == "WEBP":
+        plugin_bytes = WEBP_BYTES * pixels
+    elif isinstance(image, TiffImageFile):
+        plugin_bytes = _tiff_bytes(image) + stored_bytes * (image.tag_v2.get(ORIENTATION, 1) != 1)
+    elif image.format == "BMP" and image.info.get("compression") in BMP_RUN_LENGTHS and pixels > MAX_RUN_LENGTH_PIXELS:
+        raise ValueError(f"BMP in run lengths of more than {MAX_RUN_LENGTH_PIXELS:,} pixels. Save it as PNG")
+    strip_bytes = STRIP_COPIES_BYTES * min(pixels, max(STRIP_PIXELS, image.width))
+    return stored_bytes + plugin_bytes + 3 * pixels + strip_bytes
+
+
+def _tiff_bytes(image: TiffImageFile) -> int:
+    """What one of a TIFF's tiles or strips takes unpacked. Raises ValueError for far too many of them."""
+    tags = image.tag_v2
+    is_tiled = TILE_WIDTH in tags
+    width, height = image.width, min(tags.get(ROWS_PER_STRIP, image.height), image.height)
+    if is_tiled:
+        width, height = tags[TILE_WIDTH], tags.get(TILE_HEIGHT, 1)
+    num_parts = len(tags.get(TILE_OFFSETS if is_tiled else STRIP_OFFSETS, ()))
+    if num_parts > MAX_TIFF_PARTS:
+        raise ValueError(f"a TIFF in {num_parts:,} tiles or strips, where up to {MAX_TIFF_PARTS:,} are read")
+    bits = sum(tags.get(BITS_PER_SAMPLE, (1,))) or 1
+    part_bytes = width * height * max(-(-bits // 8), 4)  # JPEG's colours are converted to four bytes a pixel
+    if part_bytes > 8 * MAX_PIXELS:
+        raise ValueError(f"a TIFF in tiles of {width}×{height} px")
+    return int(part_bytes)
+
+
+def _upright(image: Image.Image) -> Pixels:
+    """A loaded picture as `decode` gives it, strip by strip: whole copies in each form would take several times its
+    size. Every step looks at a pixel alone, so that strips change nothing.
+    """
+    check_tags(_exif(image))
+    method = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    is_turned, is_reversed = method in TURNING, method in REVERSING
+    width, height = image.size
+    image_HWC = np.empty((width, height, 3) if is_turned else (height, width, 3), np.uint8)
+    num_rows = max(STRIP_PIXELS // width, 1)
+    for top in range(0, height, num_rows):
+        bottom = min(top + num_rows, height)
+        strip = image if bottom - top == height else image.crop((0, top, width, bottom))
+        strip = strip if method is None else strip.transpose(method)
+        place = slice(height - bottom, height - top) if is_reversed else slice(top, bottom)
+        image_HWC[(slice(None), place) if is_turned else place] = _rgb(strip)
+    return image_HWC
+
+
+def _exif(image: Image.Image) -> bytes:
+    """What Pillow will read as EXIF, beside a TIFF's own tags."""
+    exif = image.info.get("exif")
+    if exif is None:
+        words = image.info.get("Raw profile type exif", "")
+        exif = bytes.fromhex("".join(words.split("\n")[3:]))
+    return bytes(exif)
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """A strip as uint8 [H, W, 3], or grey as [H, W, 1]; it may not be written to."""
     if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255, not scale
-        grey_HW = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(grey_HW[:, :, None], 3, axis=2)
+        return (np.asarray(image) >> 8).astype(np.uint8)[:, :, None]
     if image.mode in {"I", "F"}:
         raise ValueError("pixels of 32 bits, signed or floating-point ones have no stated range")
     if image.has_transparency_data:
@@ -103,8 +247,7 @@ def _to_rgb(image: Image.Image) -> Pixels:
         image = Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear)
     if (profile := image.info.get("icc_profile")) and (to_srgb := _transform(profile, image.mode)):
         image = ImageCms.applyTransform(image, to_srgb) or image
-    image = image if image.mode == "RGB" else image.convert("RGB")  # which would copy
-    return np.array(image)  # a copy: writable, and independent of the file's buffer
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # convert would copy
 
 
 @lru_cache(maxsize=16)  # pictures of one camera share their profile

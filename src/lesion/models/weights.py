@@ -32,7 +32,7 @@ def find_weights(pretrained: bool | str, channel: Path | None) -> Path | None:
         raise UserError(
             f"{len(found)} weight files found where one .safetensors is needed",
             where=place,
-            do="Leave one there. A .pth that you trust (reading one can run a program that it holds) is turned into one by "
+            do="Leave one there. A .pth that you trust (reading one can run a program in it) is turned into one by "
             "safetensors.torch.save_file(torch.load(PATH, weights_only=True), NEW).",
             kind="weights",
         )

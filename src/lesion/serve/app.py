@@ -9,14 +9,16 @@ import io
 import re
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Flask, Response, g, request
 
 from lesion.algorithms.base import Predictor
 from lesion.data.images import MAX_PIXELS
+from lesion.data.memory import MemoryBudget, ReserveBytes
 from lesion.errors import UserError
-from lesion.serve.admission import Admission, Take
+from lesion.serve.admission import Admission
 from lesion.serve.answers import About, Answer, choose_accept, encode, raise_if_none
 from lesion.serve.attributes import read_options
 from lesion.serve.connection import ClientWatch
@@ -43,9 +45,10 @@ class Limits:
     max_pixels: int = MAX_PIXELS  # of one picture
     max_requests: int = 64  # that are under way; more are refused at once
     max_bodies_mib: int = 512  # of all their bodies; one alone may be as long as max_payload_mib
+    memory_bytes: int = 2**31  # of all that is under way: bodies, what is read from them, pictures as they are decoded
     max_wait_s: float = 0.005  # how long a lane that computes batches may wait for pictures that are being decoded
     limit_s: float = 50.0  # how long a picture may wait for its turn: SageMaker gives up after 60
-    hung_s: float = 120.0  # how long a lane may compute before the server is called unhealthy
+    hung_s: float = 120.0  # how long a lane or a decoder may work on a picture before the server is called unhealthy
 
 
 def create_app(
@@ -55,22 +58,31 @@ def create_app(
     num_cores: int = 1,
     has_metrics: bool = False,
     has_page: bool = False,
+    on_death: Callable[[], None] = lambda: None,
 ) -> Flask:
-    """The HTTP face of one predictor. Reads no environment and loads nothing."""
+    """The HTTP face of one predictor. Reads no environment and loads nothing.
+
+    `on_death` is called when a thread that computes has ended and should not have: /ping is unhealthy from then on.
+    """
     app = Flask("lesion", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.max_payload_mib * 2**20 or None
+    memory = MemoryBudget(limits.memory_bytes)
     pipeline = Pipeline(
         predictor,
+        memory=memory,
         num_cores=num_cores,
         max_pixels=limits.max_pixels,
         max_wait_s=limits.max_wait_s,
         limit_s=limits.limit_s,
+        hung_s=limits.hung_s,
+        on_death=on_death,
     )
     app.extensions["pipeline"] = pipeline
     meter = Meter()
     add_refusals(app, max_payload_mib=limits.max_payload_mib)
     add_pages(app, predictor, meter if has_metrics else None, has_page=has_page)
-    admission = Admission(max_requests=limits.max_requests, max_bytes=limits.max_bodies_mib * 2**20)
+    max_bytes = min(limits.max_bodies_mib * 2**20, limits.memory_bytes // 2)  # the rest is for what they become
+    admission = Admission(memory, max_requests=limits.max_requests, max_bytes=max_bytes)
     manifest = predictor.manifest
     version = manifest.version  # a digest, computed once
     fields = known_fields(manifest, predictor.folds)
@@ -85,21 +97,28 @@ def create_app(
             request.environ.get("gunicorn.socket"),
             speaks_http_1_1=request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1",
         )
-        with admission.place() as take, is_wanted.until_answered():
+        with admission.place() as place, is_wanted.until_answered():
             options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
-            body = _body(take)
+            body = _body(place.reserve_bytes)
             question = decode(
                 body,
                 request.content_type or "",
                 metadata_columns=fields.columns,
                 words=fields.words,
                 content_encoding=request.headers.get("Content-Encoding", ""),
+                reserve_bytes=place.reserve_bytes,
             )
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), question.form)
             answers = [
                 result if isinstance(result, UserError) else Answer(result.probs_FK)
-                for result in pipeline.answer(question.records, g.times, num_views=options.views, is_wanted=is_wanted)
+                for result in pipeline.answer(
+                    question.records,
+                    g.times,
+                    num_views=options.views,
+                    is_wanted=is_wanted,
+                    held_bytes=lambda: place.num_bytes,
+                )
             ]
             g.unused = unused_line([*question.all_unused(), *unknown_parameters(request.args)])
             g.reasons = reasons_for_log([answer for answer in answers if isinstance(answer, UserError)])
@@ -137,14 +156,15 @@ def create_app(
     return app
 
 
-def _body(take: Take) -> bytes:
-    """The request's whole body, booked by `take` as it comes. Raises RequestEntityTooLarge for one that is too long,
-    whether it says so or not.
+def _body(reserve_bytes: ReserveBytes) -> bytes:
+    """The request's whole body, booked by `reserve_bytes` as it comes.
+
+    Raises RequestEntityTooLarge for one that is too long, whether it says so or not.
     """
     body = io.BytesIO()
     try:
         while piece := request.stream.read(PIECE_BYTES):
-            take(len(piece))
+            reserve_bytes(len(piece))
             body.write(piece)
     except BODY_ERRORS as error:
         what = "the body ended early, came too slowly, or is not in the form that its headers say"

@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from lesion.algorithms.base import Predictor
+from lesion.data.images import too_large
+from lesion.data.memory import MemoryBudget, ReserveBytes
 from lesion.errors import LesionError, UserError
-from lesion.serve.batcher import CLIENT_GONE, Batcher, Computed
+from lesion.serve.batcher import CLIENT_GONE, Batcher, Computed, busy
 from lesion.serve.requests import Record
 
 WINDOW = 16  # pictures of one request that are under way at once: bounds what a long request holds in memory
@@ -36,17 +42,44 @@ class Times:
         self.batch_size = max(self.batch_size, computed.batch_size)
 
 
+class _Waiting(NamedTuple):
+    """A record that was handed to the decoders, and when."""
+
+    decoded: Future[tuple[float, Future[Computed]]]
+    since: float
+
+
 class Pipeline:
-    """Answers records in their order."""
+    """Answers records in their order.
+
+    `memory` is shared with the requests' bodies: a picture waits until what it becomes has room, at most `limit_s`.
+    `on_death` is called when a thread that computes has ended and should not have.
+    """
 
     def __init__(
-        self, predictor: Predictor, *, num_cores: int, max_pixels: int, max_wait_s: float, limit_s: float
+        self,
+        predictor: Predictor,
+        *,
+        memory: MemoryBudget,
+        num_cores: int,
+        max_pixels: int,
+        max_wait_s: float,
+        limit_s: float,
+        hung_s: float,
+        on_death: Callable[[], None] = lambda: None,
     ) -> None:
         self.predictor = predictor
-        self._max_pixels = max_pixels
-        self._batcher = Batcher(predictor.lanes, max_batch=predictor.max_batch, max_wait_s=max_wait_s, limit_s=limit_s)
-        # Not the threads that hold requests: those are many, and pictures as large as allowed would fill the memory.
+        self._memory, self._max_pixels, self._limit_s, self._hung_s = memory, max_pixels, limit_s, hung_s
+        self._batcher = Batcher(
+            predictor.lanes,
+            max_batch=predictor.max_batch,
+            max_wait_s=max_wait_s,
+            limit_s=limit_s,
+            on_death=on_death,
+        )
+        # Not the threads that hold requests: those are many, and each picture keeps a core busy.
         self._decoders = ThreadPoolExecutor(num_cores, thread_name_prefix="decode")
+        self._working_since: dict[int, float] = {}  # by decoder thread
 
     def answer(
         self,
@@ -55,16 +88,24 @@ class Pipeline:
         *,
         num_views: int | None,
         is_wanted: Callable[[], bool],
+        held_bytes: Callable[[], int] = lambda: 0,
     ) -> Iterator[Computed | UserError]:
-        """Each record's answer, or the error that is its own. Raises PlatformError of kind `busy`."""
-        under_way: deque[Future[tuple[float, Future[Computed]]] | UserError] = deque()
+        """Each record's answer, or the error that is its own. Raises PlatformError of kind `busy`.
 
-        def begin(record: Record) -> tuple[float, Future[Computed]]:
+        `held_bytes` is what the request itself has taken of the memory, and keeps until it is answered. The errors come
+        without the tracebacks of the threads that met them, which would keep the pictures in memory.
+        """
+        under_way: deque[_Waiting | UserError] = deque()
+
+        def begin(record: Record, since: float) -> tuple[float, Future[Computed]]:
             started = time.monotonic()
-            with self._batcher.arriving():
-                picture = self.predictor.prepare(
-                    record.pixels(max_pixels=self._max_pixels), record.metadata(), num_views=num_views
-                )
+            if started - since > self._limit_s:
+                raise busy()
+            with self._batcher.arriving(), self._at_work():
+                with self._room(since + self._limit_s, held_bytes) as reserve_bytes:
+                    pixels = record.pixels(max_pixels=self._max_pixels, reserve_bytes=reserve_bytes)
+                    picture = self.predictor.prepare(pixels, record.metadata(), num_views=num_views)
+                    del pixels
                 decode_s = time.monotonic() - started
                 return decode_s, self._batcher.submit(picture, is_wanted=is_wanted)
 
@@ -73,32 +114,99 @@ class Pipeline:
             if isinstance(first, UserError):
                 return first
             try:
-                decode_s, answer = first.result()
-                computed = answer.result()
+                decode_s, answer = self._decoded(first)
+                computed = _result(answer, timeout_s=self._limit_s + self._hung_s)
             except UserError as error:
                 if error.kind == CLIENT_GONE:  # so are the rest of its pictures for nobody
                     raise
-                return error
+                return copy.copy(error)  # without its traceback
             times.add(decode_s, computed)
             return computed
 
         try:
             for record in records:
-                under_way.append(record if isinstance(record, UserError) else self._decoders.submit(begin, record))
+                if isinstance(record, UserError):
+                    under_way.append(record)
+                else:
+                    since = time.monotonic()
+                    under_way.append(_Waiting(self._decoders.submit(begin, record, since), since))
                 if len(under_way) == WINDOW:
                     yield finish()
             while under_way:
                 yield finish()
         finally:
             for left in under_way:  # of a request that failed
-                if not isinstance(left, LesionError):
-                    left.cancel()
+                if isinstance(left, _Waiting):
+                    left.decoded.cancel()
 
     def is_well(self, *, hung_s: float) -> bool:
-        """Whether pictures are still being computed."""
-        return self._batcher.is_well(hung_s=hung_s)
+        """Whether pictures are still being decoded and computed, none of them for longer than `hung_s`."""
+        now = time.monotonic()
+        is_prompt = all(now - since < hung_s for since in list(self._working_since.values()))
+        are_alive = all(thread.is_alive() for thread in list(self._decoders._threads))
+        return is_prompt and are_alive and self._batcher.is_well(hung_s=hung_s)
 
     def stop(self) -> None:
         """Ends the threads."""
         self._decoders.shutdown(cancel_futures=True)
         self._batcher.stop()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """While a decoder thread has a picture."""
+        number = threading.get_ident()
+        self._working_since[number] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._working_since[number]
+
+    @contextmanager
+    def _room(self, ends: float, held_bytes: Callable[[], int]) -> Iterator[ReserveBytes]:
+        """What waits for memory until `ends`, and gives all of it back."""
+        num_taken = 0
+
+        def reserve_bytes(num_bytes: int) -> None:
+            nonlocal num_taken
+            limit_bytes = self._memory.limit_bytes - held_bytes()
+            if num_taken + num_bytes > limit_bytes:
+                raise too_large(num_taken + num_bytes, limit_bytes)
+            if not self._memory.take(num_bytes, wait_s=max(ends - time.monotonic(), 0)):
+                raise busy()
+            num_taken += num_bytes
+
+        try:
+            yield reserve_bytes
+        finally:
+            self._memory.give_back(num_taken)
+
+    def _decoded(self, waiting: _Waiting) -> tuple[float, Future[Computed]]:
+        """What the decoders made of a record. Raises `busy` where none of them came to it in time, or came to an end
+        with it.
+        """
+        left_s = max(waiting.since + self._limit_s - time.monotonic(), 0)
+        wait([waiting.decoded], timeout=left_s)
+        if waiting.decoded.cancel():
+            raise busy()
+        return _result(waiting.decoded, timeout_s=self._hung_s)
+
+
+T = TypeVar("T")
+
+
+def _result(future: Future[T], *, timeout_s: float) -> T:
+    """As the future's own, with an error in a copy: the error itself leads to the future, and the future to it, so that
+    both, and the pictures that the frames of its traceback hold, would stay until the next garbage collection.
+    """
+    try:
+        error = future.exception(timeout_s)
+    except TimeoutError:
+        raise busy() from None
+    if error is None:
+        return future.result()
+    if isinstance(error, LesionError):
+        raise copy.copy(error)
+    try:
+        raise error
+    finally:
+        del error, future

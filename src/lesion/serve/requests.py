@@ -18,13 +18,13 @@ from werkzeug.http import parse_options_header
 from lesion.data import dicom, images
 from lesion.data.formats import name_format
 from lesion.data.images import Pixels
+from lesion.data.memory import ReserveBytes
 from lesion.data.metadata import Row
 from lesion.errors import UserError
 from lesion.serve import forms
 from lesion.serve.arrays import MAGIC, pictures
 from lesion.serve.fields import Fields, Words, unknown_fields
 from lesion.serve.texts import (
-    ReserveBytes,
     bad_request,
     base64_bytes,
     json_object,
@@ -58,13 +58,15 @@ class Record:
     unused: list[str] = field(default_factory=list, compare=False)
     fields: Fields = field(default=Fields(()), compare=False)
 
-    def pixels(self, *, max_pixels: int) -> Pixels:
-        """uint8 RGB [H, W, 3]. Raises UserError of kind `unreadable_image`."""
+    def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes = lambda _: None) -> Pixels:
+        """uint8 RGB [H, W, 3]. Raises UserError of kind `unreadable_image`, and what `reserve_bytes` raises."""
         if isinstance(self.picture, bytes):
-            return images.decode(self.picture, name=self.name, max_pixels=max_pixels)
+            return images.decode(self.picture, name=self.name, max_pixels=max_pixels, reserve_bytes=reserve_bytes)
         if self.picture.shape[0] * self.picture.shape[1] > max_pixels:
             what = f"an array of {self.picture.shape[0]}×{self.picture.shape[1]} has more than {max_pixels:,} pixels"
             raise UserError(what, where=self.name, do="Send a smaller one.", kind="unreadable_image")
+        if self.picture.shape[2] == 1:
+            reserve_bytes(3 * self.picture.nbytes)
         return np.repeat(self.picture, 3, axis=2) if self.picture.shape[2] == 1 else self.picture
 
     def metadata(self) -> Row:

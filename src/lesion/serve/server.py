@@ -23,7 +23,7 @@ from gunicorn.workers.base import Worker
 
 from lesion.algorithms.classify.load import Device, Wanted, load
 from lesion.artifact import load_manifest
-from lesion.environment import usable_memory_bytes
+from lesion.environment import resident_bytes, usable_memory_bytes
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.serve import worker
 from lesion.serve.app import Limits, create_app
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 512  # connections that wait while the model loads
 MAX_EARLY_DEATHS = 3  # of workers in a row that were never ready; then the server ends
+RESERVE_BYTES, LEAST_BYTES = 2**27, 2**25
 GUNICORN_BOOT_ERROR = 3  # a worker that ends with it makes gunicorn end too, instead of starting the worker again
 
 
@@ -129,17 +130,31 @@ def load_app(
         len(predictor.lanes),
         time.monotonic() - started,
     )
+    memory_bytes = _free_memory_bytes(settings.num_workers)
+    log.info("memory resident_mib=%d free_mib=%d", resident_bytes() >> 20, memory_bytes >> 20)
     limits = Limits(
         max_payload_mib=settings.max_payload_mib,
         max_pixels=settings.max_pixels,
         max_requests=settings.max_requests,
         max_bodies_mib=settings.max_bodies_mib,
+        memory_bytes=memory_bytes,
         max_wait_s=settings.max_wait_ms / 1000,
         hung_s=settings.timeout_s,
     )
     return create_app(
-        predictor, limits=limits, num_cores=num_cores, has_metrics=settings.has_metrics, has_page=has_page
+        predictor,
+        limits=limits,
+        num_cores=num_cores,
+        has_metrics=settings.has_metrics,
+        has_page=has_page,
+        on_death=_end_worker,
     )
+
+
+def _end_worker() -> None:
+    """Stops this process once what is under way is answered; gunicorn starts another."""
+    log.error("a thread that computes has ended: this worker stops, and another is started")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]
@@ -187,6 +202,14 @@ def _why_it_died(number: int | None) -> str:
         )
     how = "" if number is None else f", by {signal.Signals(number).name}"
     return f"{start}{how}. The log above says more; if nothing does, the graph may be damaged: copy the artifact again."
+
+
+def _free_memory_bytes(num_workers: int) -> int:
+    """What this worker may take for requests: its share of the container's memory, less the loaded model and a reserve
+    for what the model computes with, and for what the heap cannot give back.
+    """
+    share = usable_memory_bytes() // num_workers
+    return max(share - resident_bytes() - RESERVE_BYTES - share // 8, LEAST_BYTES)
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]

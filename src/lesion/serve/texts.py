@@ -5,14 +5,12 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from lesion.data.memory import ReserveBytes
 from lesion.errors import UserError
-
-ReserveBytes = Callable[[int], None]  # raises where there is no room for so many bytes
 
 MAX_VALUES = 1_000_000  # of one JSON text: 100,000 records with seven fields each
 # What a value of JSON takes as an object of Python's, at most, measured: an object of short names and texts takes 283

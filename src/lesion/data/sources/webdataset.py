@@ -111,7 +111,7 @@ class WebDataset:
                 kind="unreadable_image",
             )
         content = sample.picture.content(max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image")
-        return images.decode(content, name=f"{sample.key} in {sample.picture.shard}")
+        return images.decode_when_it_fits(content, name=f"{sample.key} in {sample.picture.shard}")
 
 
 def samples_of(shard: Path) -> list[Sample]:

@@ -1,0 +1,51 @@
+"""Memory: room for what pictures become, taken before they are unpacked, so that no file can take all there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+
+from lesion.environment import resident_bytes, usable_memory_bytes
+
+# Books so many more bytes, or raises UserError of kind `too_large` or PlatformError of kind `busy`.
+ReserveBytes = Callable[[int], None]
+
+
+class MemoryBudget:
+    """So many bytes for all threads together. What a thread takes it gives back."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self._num_taken = 0
+        self._changed = threading.Condition()  # its lock may be taken again by a finalizer that runs within
+
+    @property
+    def num_taken(self) -> int:
+        """The bytes that are taken now."""
+        return self._num_taken
+
+    def take(self, num_bytes: int, *, wait_s: float = 0.0) -> bool:
+        """Whether there was so much room, or came to be within `wait_s`. Small pictures pass one that waits."""
+        with self._changed:
+            if self._num_taken + num_bytes > self.limit_bytes and not self._changed.wait_for(
+                lambda: self._num_taken + num_bytes <= self.limit_bytes, timeout=wait_s
+            ):
+                return False
+            self._num_taken += num_bytes
+            return True
+
+    def give_back(self, num_bytes: int) -> None:
+        """Ends what `take` began, in one piece or in several."""
+        with self._changed:
+            self._num_taken -= num_bytes
+            self._changed.notify_all()
+
+
+@lru_cache(maxsize=1)
+def process_budget() -> MemoryBudget:
+    """What all threads of a job may decode into: half of the memory that was left when the first picture came.
+
+    The other half is for what is computed meanwhile.
+    """
+    return MemoryBudget(max(usable_memory_bytes() - resident_bytes(), 0) // 2)
