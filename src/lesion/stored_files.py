@@ -183,4 +183,4 @@ def _unreadable(error: OSError, where: object) -> LesionError:
 
 def _compare(found: str, written: str, path: Path) -> None:
     if found != written:
-        raise unusable("not the file that the manifest was written with", path)
+        raise unusable("its bytes are not those that the manifest was written with", path)

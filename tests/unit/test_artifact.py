@@ -134,9 +134,7 @@ def test_weights_that_were_changed_are_refused_by_their_path(folder, how):
         path.write_bytes(content[: len(content) // 2])
     else:
         shutil.copy(folder / "fold_4.safetensors", path)
-    with pytest.raises(
-        UserError, match=r"not the file that the manifest was written with.*fold_0\.safetensors"
-    ) as caught:
+    with pytest.raises(UserError, match=r"not those that the manifest was written with.*fold_0\.safetensors") as caught:
         load_weights(folder, load_manifest(folder).folds[0])
     assert caught.value.kind == "artifact"
 
