@@ -21,7 +21,7 @@ from lesion.errors import LesionError, PlatformError, UserError
 MIB = 1 << 20
 MAX_TABLE_BYTES = 512 * MIB  # of a CSV, a list, a manifest: more than a million rows
 MAX_PICTURE_BYTES = 1024 * MIB  # 100 million pixels of 16 bits and three colours are 600 MB
-COPY_AGAIN = "Copy it again."
+UNREADABLE, COPY_AGAIN = "the file cannot be read", "Copy it again."
 # Not the data's fault: the same job may pass on another machine.
 OF_THE_MACHINE = {
     errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT, errno.ENODEV,
@@ -56,15 +56,15 @@ def reading(where: object, what: str, *, do: str, kind: str = "bad_input") -> It
         raise UserError(f"{what}: {_words(error)}", where=where, do=do, kind=kind) from error
 
 
-def file_content(path: Path, *, max_bytes: int, kind: str = "bad_input") -> bytes:
+def file_content(path: Path, *, max_bytes: int, kind: str = "bad_input", what: str = UNREADABLE) -> bytes:
     """All bytes of a regular file; links are followed.
 
     Raises UserError for what is none, so that a pipe or a device is never waited for, and for more than `max_bytes`.
     """
-    check_regular(path, kind=kind)
+    check_regular(path, kind=kind, what=what)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # nor for a pipe that has come in the file's place since
     with (
-        reading(path, "the file cannot be read", do=COPY_AGAIN, kind=kind),
+        reading(path, what, do=COPY_AGAIN, kind=kind),
         os.fdopen(os.open(path, flags), "rb") as file,
     ):
         size = os.fstat(file.fileno()).st_size
@@ -74,9 +74,9 @@ def file_content(path: Path, *, max_bytes: int, kind: str = "bad_input") -> byte
         return file.read(size)
 
 
-def check_regular(path: Path, *, kind: str = "bad_input") -> None:
+def check_regular(path: Path, *, kind: str = "bad_input", what: str = UNREADABLE) -> None:
     """Raises UserError unless there is a regular file at `path`, or a link to one."""
-    with reading(path, "the file cannot be read", do=COPY_AGAIN, kind=kind):
+    with reading(path, what, do=COPY_AGAIN, kind=kind):
         mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         raise UserError(
@@ -89,7 +89,7 @@ def check_regular(path: Path, *, kind: str = "bad_input") -> None:
 
 def file_text(path: Path, what: str, *, do: str, max_bytes: int = MAX_TABLE_BYTES) -> str:
     """A file's text. Raises UserError that says `what` where it is not UTF-8, as UTF-16 with its NUL bytes is not."""
-    content = file_content(path, max_bytes=max_bytes)
+    content = file_content(path, max_bytes=max_bytes, what=what)
     with reading(path, what, do=do):
         text = content.decode("utf-8-sig")
     if "\0" in text:

@@ -136,7 +136,8 @@ def read_stated(path: Path) -> Stated:
     """What a file says of its resolution, from its header. Raises UserError if it is neither slide nor picture."""
     slide = _open_slide(path)
     if slide is None:
-        with reading(path, NOT_A_SLIDE, do=CONVERT, kind="unreadable_image"), Image.open(path, formats=images.FORMATS):
+        what = f"{NOT_A_SLIDE}: neither a whole slide nor a picture that can be opened"
+        with reading(path, what, do=CONVERT, kind="unreadable_image"), Image.open(path, formats=images.FORMATS):
             return Stated()
     with slide:
         magnification = _positive(slide.properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
