@@ -57,7 +57,7 @@ def log_to_stdout() -> None:
 def log_as(name: str, *, is_first: bool) -> None:
     """Lines that say which process they are of. What all would say alike only the first of a host says."""
     for handler in log.handlers:
-        handler.setFormatter(_LineFormatter(f"process={one_line(name)} "))
+        handler.setFormatter(_LineFormatter(f"process={_harmless(name)} "))
     if not is_first:
         log.setLevel(logging.ERROR)
         of_its_own = ("algorithms.classify.fold", "report.watch", "engine.peers", "engine.checkpoint")

@@ -78,10 +78,10 @@ class Report:
         lines.append("")
         for finding in self.sorted_findings():
             head = f"{finding.level:<8}"
-            lines += textwrap.wrap(finding.what, WIDTH, initial_indent=head, subsequent_indent=" " * 8)
+            lines += textwrap.wrap(one_line(finding.what), WIDTH, initial_indent=head, subsequent_indent=" " * 8)
             rest = [finding.named and f"rows: {finding.named}", finding.do and f"→ {finding.do}"]
             for text in filter(None, rest):
-                lines += textwrap.wrap(text, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
+                lines += textwrap.wrap(one_line(text), WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
         return "\n".join([*map(one_line, lines), "", self.verdict])
 
     def write(self, folder: Path, read: Callable[[Row], Pixels]) -> None:

@@ -80,6 +80,7 @@ def read_labels(table: SampleTable, *, output_size: int | None, of_interest: str
         labels = _multilabel(table, text_SK, columns)
     else:
         labels = _one_column(table, text_SK[:, 0], is_yes_no=output_size == 1, is_softmax=(output_size or 0) > 1)
+    _refuse_no_text(labels.target.class_names, table)
     if of_interest is not None:
         labels = _asked_about(labels, of_interest, table)
     if output_size not in {None, labels.target.num_outputs}:
@@ -135,6 +136,17 @@ def _one_column(table: SampleTable, text_S: NDArray[np.str_], *, is_yes_no: bool
         )
     names = _names(table, text_S, words)
     return Labels(Target("binary" if len(words) == 2 and not is_softmax else "multiclass", names), words)
+
+
+def _refuse_no_text(names: tuple[str, ...], table: SampleTable) -> None:
+    """Raises UserError for a class named by bytes that are no text, as a folder may be: no file could hold its name."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"the name of class '{name}' is not UTF-8", where=table.where, do="Rename its folder."
+            ) from error
 
 
 def _asked_about(labels: Labels, of_interest: str, table: SampleTable) -> Labels:

@@ -82,10 +82,12 @@ class SampleTable:
         """A digest of names, targets, groups and metadata: the same rows in the same order give the same one."""
         digest = hashlib.sha256()
         for column in (self.name_S, self.group_S, self.fold_S):
-            digest.update(b"none" if column is None else "\x1f".join(map(str, column.tolist())).encode())
+            digest.update(
+                b"none" if column is None else "\x1f".join(map(str, column.tolist())).encode(errors="surrogatepass")
+            )
             digest.update(b"\x1e")
         for frame in (self.targets, self.metadata):
-            digest.update(b"none" if frame is None else frame.to_csv(index=False).encode())
+            digest.update(b"none" if frame is None else frame.to_csv(index=False).encode(errors="surrogatepass"))
         return digest.hexdigest()
 
 

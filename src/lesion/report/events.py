@@ -90,7 +90,8 @@ class EventFile:
 
     def _give_up(self, what: str, error: OSError) -> None:
         log.warning("%s for TensorBoard, and training goes on: %s: %s", what, self._folder, error.strerror or error)
-        self._writer, self.is_refused = None, True
+        self.close()
+        self.is_refused = True
 
 
 def _tag(name: str) -> str:
@@ -99,5 +100,6 @@ def _tag(name: str) -> str:
 
 
 def _close(writer: Any) -> None:
-    with suppress(OSError, ValueError):  # a disk that is full; a file that is closed
-        writer.close()
+    for close in (writer.close, writer._py_recordio_writer.close):  # the first only flushes where the disk is full
+        with suppress(OSError, ValueError):  # a disk that is full; a file that is closed
+            close()

@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -114,10 +113,8 @@ def load_app(
     num_cores = max(settings.num_cores // settings.num_workers, 1)
     try:
         load_manifest(model_dir)  # before anything large is imported: a folder with no artifact is told at once
+        # Its first pass, which is slow and shows that the model answers, is part of it.
         predictor = load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
-        # The first pass is slow, and shows that the model answers.
-        for lane in predictor.lanes:
-            lane([predictor.prepare(np.zeros((64, 64, 3), np.uint8), {})])
     except LesionError as error:
         log.error("error: the model cannot be served: %s", error)
         raise SystemExit(GUNICORN_BOOT_ERROR) from None

@@ -1,0 +1,58 @@
+"""Words: whatever users write becomes one line, and what can be read stays as it is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lesion.words import one_line, shortened
+
+READABLE = [
+    r"costs $5_$",
+    r"\frac",
+    "$$",
+    "%s",
+    "{x}",
+    "<b>",
+    "_a_",
+    "Ängström",
+    "良性",
+    "شامة",
+    "🔬",
+    "👩‍⚕️",
+    "a b",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", READABLE)
+def test_what_can_be_read_stays(text):
+    assert one_line(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\nmetric x:y=1", r"a\nmetric x:y=1"),
+        ("a\r\n\tb\v\f", r"a\r\n\tb\x0b\x0c"),
+        ("\0\x1b[31m\x7f\x85\x9b", r"\x00\x1b[31m\x7f\x85\x9b"),
+        ("\u2028\u2029\u202e\u200f\u2066", r"\u2028\u2029\u202e\u200f\u2066"),
+        ("caf\udce9", r"caf\udce9"),
+    ],
+)
+def test_what_moves_or_ends_a_line_becomes_an_escape(text, line):
+    assert one_line(text) == line
+
+
+@given(st.text(st.characters(codec=None)))
+def test_any_text_is_one_line_that_can_be_written(text):
+    line = one_line(text)
+    assert len(line.splitlines()) <= 1
+    line.encode()
+
+
+def test_a_long_word_is_cut_where_that_is_said():
+    assert shortened("x" * 10_000, 5) == "xxxx…"
+    assert shortened("12345", 5) == "12345"
+    assert shortened("\n" * 9, 5) == r"\n\n…"
