@@ -22,7 +22,6 @@ from hostile import REFUSED, hostile_request
 from processes import Server, children, pss
 
 NUM_CLIENTS = 8
-NUM_ROUNDS = 5
 POST = b"POST /invocations HTTP/1.1\r\nHost: a\r\n"
 # What each of the clients that stay connected beside the others has sent: no request, a begun head, a begun body.
 LINGERING = [b"", b"GET /ping HTTP/1.1\r\nX: ", POST + b"Content-Length: 5000\r\n\r\nx"]
@@ -126,7 +125,6 @@ def close_half(server: Server, pictures: list[bytes], answers: list[float], rng:
 def test_a_server_that_meets_everything_at_once_stays_as_it_is(target, pictures, flood):
     [worker] = children(target.process.pid)
     answers = [target.ask(picture).json()["predictions"][0]["probability"] for picture in pictures]
-    in_round = flood.num_requests // NUM_ROUNDS
 
     def send(number: int) -> str:
         rng = random.Random(number)
@@ -142,22 +140,27 @@ def test_a_server_that_meets_everything_at_once_stays_as_it_is(target, pictures,
             case _:
                 return close_half(target, pictures, answers, rng)
 
-    taken, seen = [], Counter[str]()
-    for number in range(NUM_ROUNDS):
+    def meet(numbers: range) -> Counter[str]:
+        """These requests, beside clients that linger; returns when what they left behind is closed."""
         with ExitStack() as stack, ThreadPoolExecutor(NUM_CLIENTS) as pool:
             for sent in LINGERING * 10:
                 stack.enter_context(socket.create_connection(("127.0.0.1", target.port))).sendall(sent)
-            first = flood.seed + number * in_round
-            seen += Counter(pool.map(send, range(first, first + in_round)))
+            seen = Counter(pool.map(send, numbers))
             assert target.ping() == 200
-        time.sleep(2)  # what clients left behind is closed
-        taken.append(Taken.by(worker))
+        time.sleep(2)
+        return seen
+
+    # The first half warms up: threads are made as they are needed, and each keeps a little memory.
+    middle, end = flood.seed + flood.num_requests // 2, flood.seed + flood.num_requests
+    seen = meet(range(flood.seed, middle))
+    before = Taken.by(worker)
+    seen += meet(range(middle, end))
+    after = Taken.by(worker)
 
     assert [target.ask(picture).json()["predictions"][0]["probability"] for picture in pictures] == answers
     assert children(target.process.pid) == [worker]  # the same, not one that had to be started again
     assert "Traceback" not in target.log.read_text() and "Exception in thread" not in target.log.read_text()
     assert seen["right"] > 0.2 * flood.num_requests and seen["refused"] > 0.2 * flood.num_requests, seen
-    # The first round warms up: threads are made as they are needed, and each keeps a little memory.
-    assert taken[-1].num_bytes < 1.1 * taken[1].num_bytes, taken
-    assert taken[-1].num_threads <= taken[1].num_threads + 5, taken
-    assert taken[-1].num_files <= taken[1].num_files + 5, taken
+    assert after.num_bytes < 1.1 * before.num_bytes, (before, after)
+    assert after.num_threads <= before.num_threads + 5, (before, after)
+    assert after.num_files <= before.num_files + 5, (before, after)
