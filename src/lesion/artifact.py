@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.transforms import MAX_VIEWS, Preprocess
-from lesion.errors import PlatformError, UserError
-from lesion.files import write_atomic
+from lesion.errors import UserError
+from lesion.files import make_folder, write_atomic
 from lesion.model_args import refuse_factory_args
 from lesion.stored_files import (
     TensorHeader,
@@ -219,16 +219,13 @@ def save(directory: Path, manifest: Manifest, weights: Mapping[int, Mapping[str,
     """
     from safetensors.torch import save as to_bytes
 
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        records = []
-        for record in manifest.folds:
-            tensors = {name: tensor.contiguous() for name, tensor in weights[record.fold].items()}
-            content = to_bytes(tensors)
-            write_atomic(directory / record.file, content)
-            records.append(record.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()}))
-    except OSError as error:
-        raise _unwritten(directory, error) from error
+    make_folder(directory)
+    records = []
+    for record in manifest.folds:
+        tensors = {name: tensor.contiguous() for name, tensor in weights[record.fold].items()}
+        content = to_bytes(tensors)
+        write_atomic(directory / record.file, content)
+        records.append(record.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()}))
     return _write_manifest(directory, manifest.model_copy(update={"folds": records}))
 
 
@@ -250,21 +247,13 @@ def add_graph(
         num_checked=num_checked,
         differences=differences,
     )
-    try:
-        write_atomic(directory / GRAPH_WEIGHTS, weights)
-        write_atomic(directory / GRAPH, graph)
-    except OSError as error:
-        raise _unwritten(directory, error) from error
+    write_atomic(directory / GRAPH_WEIGHTS, weights)
+    write_atomic(directory / GRAPH, graph)
     return _write_manifest(directory, manifest.model_copy(update={"graph": record}))
 
 
 def _write_manifest(directory: Path, manifest: Manifest) -> Manifest:
-    try:
-        write_atomic(
-            directory / MANIFEST, (json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n").encode()
-        )
-    except OSError as error:
-        raise _unwritten(directory, error) from error
+    write_atomic(directory / MANIFEST, (json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n").encode())
     return manifest
 
 
@@ -354,7 +343,3 @@ def _of_format_1(fields: dict[str, Any]) -> dict[str, Any]:
 def package_versions() -> dict[str, str]:
     """The versions of what made an artifact, to be kept in it."""
     return {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
-
-
-def _unwritten(directory: Path, error: OSError) -> PlatformError:
-    return PlatformError(f"the artifact could not be written: {error.strerror}", where=directory, do="Free disk space.")

@@ -112,6 +112,20 @@ def atomic_writer(path: Path, *, refusal: str = "cannot be written") -> Iterator
         _sync(path.parent)  # and the name before we say so
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes one of many small files, without waiting until each is down; `os.sync` does that for all of them.
+
+    Raises PlatformError where the disk refuses, and leaves no half file.
+    """
+    with writing(path):
+        try:
+            path.write_bytes(content)
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
+
+
 def write_first(path: Path, content: bytes) -> None:
     """Writes `path` unless it is there: of several writers the first stays. Raises PlatformError."""
     with writing(path):

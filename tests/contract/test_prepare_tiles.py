@@ -17,6 +17,7 @@ import pytest
 from jobs import SMALL, run
 from PIL import Image
 
+from disks import SmallDisk
 from factories import write_hyperparameters
 from processes import LESION, lesion
 from slides import APERIO, draw_slide, pyramid, write_slide
@@ -113,6 +114,15 @@ def test_what_was_killed_half_way_goes_on_to_the_same_bytes(slides, tiles, tmp_p
     done = prepare(slides, output, *options[:2])
     assert done.returncode == 0, done.stderr
     assert digests(output) == digests(tiles)
+
+
+def test_a_full_disk_ends_it_in_words_and_leaves_no_half_tile(slides, tmp_path):
+    with SmallDisk(tmp_path / "disk", "32k") as disk:
+        ended = prepare(slides, disk.path / "tiles", "--format", "png")
+        assert ended.returncode == 3 and "No space left on device" in ended.stderr and "Traceback" not in ended.stderr
+        for path in disk.path.rglob("*.png"):
+            with Image.open(path) as image:
+                image.load()
 
 
 def test_annotations_decide_which_tiles_are_positive(slides, tmp_path):

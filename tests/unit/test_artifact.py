@@ -212,7 +212,7 @@ def test_strangers_in_the_folder_are_passed_over(folder):
 
 def test_what_cannot_be_written_is_the_platforms_fault(tmp_path):
     (tmp_path / "model").write_text("a file where the folder should be")
-    with pytest.raises(PlatformError, match=r"artifact could not be written.*model"):
+    with pytest.raises(PlatformError, match=r"folder cannot be made.*model"):
         save(tmp_path / "model", manifest_of(record(0)), {0: weights_of(0)})
 
 

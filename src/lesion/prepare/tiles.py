@@ -25,7 +25,7 @@ from lesion.data import images
 from lesion.data.reading import reading
 from lesion.data.sources.place import walk_files
 from lesion.errors import UserError
-from lesion.files import make_folder, write_atomic
+from lesion.files import make_folder, write_atomic, write_whole
 from lesion.prepare.claim import claim, fingerprint
 from lesion.prepare.marks import Marking, Marks, read_marks
 from lesion.prepare.slide_table import SlideTable, read_slide_table
@@ -145,7 +145,7 @@ def _cut(job: _Job, tiling: Tiling, marking: Marking, pool: Executor, bar: tqdm[
                 x_px = int(corners_T2[index, 0])
                 pixels_HWC = slide.read(x_px, y_px, tiling.size_px, tiling.size_px, downsample=job.downsample)
                 path = job.folder / f"x{x_px}_y{y_px}.{tiling.suffix}"
-                path.write_bytes(images.encode(pixels_HWC, KINDS[tiling.suffix], quality=JPEG_QUALITY))
+                write_whole(path, images.encode(pixels_HWC, KINDS[tiling.suffix], quality=JPEG_QUALITY))
                 target: object = job.target
                 if job.marks is not None:
                     mask_HW = job.marks.draw(x_px, y_px, extent_px, size_px=tiling.size_px)
