@@ -17,7 +17,7 @@ END = b"\xff\xd9"  # of a codestream of either kind
 JPEG_LS = 0xF7
 JPEG_FRAMES = {*range(0xC0, 0xD0), JPEG_LS} - {0xC4, 0xC8, 0xCC}  # markers of segments with a size: SOF0 to 15 and 55
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-START_OF_SCAN, EXIF, MULTI_PICTURE = 0xDA, 0xE1, 0xE2
+START_OF_SCAN = 0xDA
 WITHOUT_LENGTH = {0x00, 0x01, *range(0xD0, 0xDA)}  # escaped bytes, and markers that stand alone
 CODING_STYLE, COMPONENT_STYLE, START_OF_TILE, START_OF_DATA = 0xFF52, 0xFF53, 0xFF90, 0xFF93
 
@@ -27,8 +27,6 @@ MAX_SEGMENTS = 2_000  # before the first scan; colour profiles and long metadata
 MAX_HEADER_BYTES = 2**24
 MAX_TILES, MAX_TILE_PARTS, MAX_LAYERS, MAX_COMPONENTS = 20_000, 50_000, 1_000, 4
 BLOCK_BYTES, TILE_BYTES = 600, 16_384  # what OpenJPEG keeps of a code block or precinct, and of a tile, at most
-# By EXIF's type, as TIFF 6.0 and BigTIFF number them.
-TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 @dataclass(frozen=True)
@@ -42,19 +40,14 @@ class Cost:
 
 def jpeg_cost(content: bytes) -> Cost:
     """Of a JPEG or JPEG-LS. Where several scans refine a picture, all its coefficients are kept (ITU-T T.81)."""
-    frame_marker, frame, scan, scan_at, exif = 0, b"", b"", 0, b""
+    frame_marker, frame, scan, scan_at = 0, b"", b"", 0
     for marker, segment, end in _jpeg_segments(content):
         if marker in JPEG_FRAMES:
             frame_marker, frame = marker, segment
-        elif marker == EXIF and segment.startswith(b"Exif\0\0"):  # Pillow, too, takes several for one
-            exif += segment[6:]
-        elif marker == MULTI_PICTURE and segment.startswith(b"MPF\0"):
-            check_tags(segment[4:])
         elif marker == START_OF_SCAN:
             scan, scan_at = segment, end
     if len(frame) < 6:
         raise ValueError("a compressed frame that does not state its size")
-    check_tags(exif)
     height, width, num_components = struct.unpack_from(">HHB", frame, 1)
     is_buffered = frame_marker in PROGRESSIVE or scan[:1] != frame[5:6]  # else one scan holds all components
     if not is_buffered or frame_marker == JPEG_LS:
@@ -84,25 +77,6 @@ def jpeg_2000_cost(content: bytes) -> Cost:
     # OpenJPEG decodes to 32 bits a component, and hands a tile over in up to 16.
     extra_bytes = num_components * (6 * pixels + blocks * BLOCK_BYTES) + num_tiles * TILE_BYTES
     return Cost(width, height, extra_bytes)
-
-
-def check_tags(tags: bytes) -> None:
-    """Raises ValueError for EXIF whose values together are longer than all of it, each being the same bytes again."""
-    while tags.startswith(b"Exif\0\0"):
-        tags = tags[6:]
-    order = ">" if tags.startswith(b"MM") else "<"
-    try:
-        is_big = struct.unpack_from(order + "H", tags, 2)[0] == 43
-        (at,) = struct.unpack_from(order + ("Q" if is_big else "I"), tags, 8 if is_big else 4)
-        (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), tags, at)
-    except struct.error:  # none, or cut: Pillow says what it makes of it
-        return
-    entry = struct.Struct(order + ("HHQ8x" if is_big else "HHI4x"))
-    table = tags[at + (8 if is_big else 2) :][: count * entry.size]
-    table = table[: len(table) // entry.size * entry.size]
-    total = sum(TAG_BYTES.get(kind, 0) * number for _, kind, number in entry.iter_unpack(table))
-    if total > 2 * len(tags) + 1024:
-        raise ValueError("EXIF whose values overlap")
 
 
 def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes, int]]:

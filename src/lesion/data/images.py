@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from lesion.data import dicom, formats
-from lesion.data.codestreams import JP2, SOC, SOI, check_tags, jpeg_2000_cost, jpeg_cost
+from lesion.data.codestreams import JP2, SOC, SOI, jpeg_2000_cost, jpeg_cost
 from lesion.data.memory import ReserveBytes, process_budget
 from lesion.data.pieces import PiecewiseFile
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
@@ -212,7 +212,6 @@ def _upright(image: Image.Image) -> Pixels:
     """A loaded picture as `decode` gives it, strip by strip: whole copies in each form would take several times its
     size. Every step looks at a pixel alone, so that strips change nothing.
     """
-    check_tags(_exif(image))
     method = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     is_turned, is_reversed = method in TURNING, method in REVERSING
     width, height = image.size
@@ -225,15 +224,6 @@ def _upright(image: Image.Image) -> Pixels:
         place = slice(height - bottom, height - top) if is_reversed else slice(top, bottom)
         image_HWC[(slice(None), place) if is_turned else place] = _rgb(strip)
     return image_HWC
-
-
-def _exif(image: Image.Image) -> bytes:
-    """What Pillow will read as EXIF, beside a TIFF's own tags."""
-    exif = image.info.get("exif")
-    if exif is None:
-        words = image.info.get("Raw profile type exif", "")
-        exif = bytes.fromhex("".join(words.split("\n")[3:]))
-    return bytes(exif)
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

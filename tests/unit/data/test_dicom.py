@@ -277,6 +277,76 @@ def test_a_deflated_file_is_refused_since_nothing_bounds_it():
     assert "deflated transfer syntax" in refused(bytes_of(dataset))
 
 
+def test_a_deflated_file_is_refused_wherever_its_header_says_so():
+    """Here behind an element of 6,000 bytes."""
+    dataset = dataset_of(RAMP)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    content = bytes_of(dataset)
+    syntax = content.index(b"\x02\x00\x10\x00UI")
+    content = content[:syntax] + b"\x02\x00\x04\x00OB\0\0\x70\x17\0\0" + bytes(6000) + content[syntax:]
+    assert "deflated transfer syntax" in refused(content)
+
+
+def test_a_cut_jpeg_ls_frame_is_refused_before_its_decoder_looks_for_the_rest():
+    import jpeg_ls
+
+    frame = bytes(jpeg_ls.encode_array(np.random.default_rng(0).integers(0, 256, (50, 60)).astype(np.uint8)))
+    dataset = dataset_of(np.zeros((50, 60), np.uint8))
+    assert "its end is missing" in refused(bytes_of(compressed(dataset, JPEGLSLossless, frame[: len(frame) // 2])))
+
+
+def test_run_lengths_that_become_more_than_the_pixels_are_refused():
+    """A megabyte of runs of 128 zeros would be 64 MB."""
+    frame = np.array([1, 64, *[0] * 14], "<u4").tobytes() + b"\x81\0" * 500_000
+    assert "run lengths" in refused(bytes_of(compressed(dataset_of(RAMP), RLELossless, frame)))
+
+
+def test_a_frame_of_many_scans_is_refused():
+    progressive = encoded(LARGE, "JPEG", progressive=True)
+    scan = progressive[progressive.rindex(b"\xff\xda") : -2]
+    content = progressive[:-2] + scan * 300 + b"\xff\xd9"
+    assert "scans" in refused(bytes_of(compressed(dataset_of(LARGE), JPEGBaseline8Bit, content)))
+
+
+def test_a_file_of_a_million_elements_or_items_is_refused():
+    content = bytes_of(dataset_of(RAMP))
+    start = content.index(b"\x28\x00\x02\x00")
+    elements = b"".join(b"\x09\x00" + number.to_bytes(2, "little") + b"LO\0\0" for number in range(16, 65536)) * 4
+    assert "more elements" in refused(content[:start] + elements + content[start:])
+    items = b"\x09\x00\x10\x00SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * 300_000
+    items += b"\xfe\xff\xdd\xe0\0\0\0\0"
+    assert "No tag to read" in refused(content[:start] + items + content[start:])  # pydicom's word for a limit met
+
+
+def test_sequences_within_sequences_end_in_words():
+    content = bytes_of(dataset_of(RAMP))
+    start = content.index(b"\x28\x00\x02\x00")
+    level = b"\x09\x00\x10\x00SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    assert "DICOM" in refused(content[:start] + level * 5000 + content[start:])
+
+
+def test_a_window_of_a_million_numbers_is_refused():
+    dataset = dataset_of(RAMP.astype(np.uint16), bits=12, WindowWidth=10)
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    dataset.WindowCenter = [1] * 500_000
+    assert "bytes long" in refused(bytes_of(dataset))
+
+
+def test_a_palette_of_segments_that_become_more_than_a_palette_is_refused():
+    dataset = dataset_of(RAMP, "PALETTE COLOR")
+    for name in ("Red", "Green", "Blue"):
+        setattr(dataset, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        lines = np.array([0, 1, 0] + [1, 65535, 0] * 1000, "<u2").tobytes()
+        setattr(dataset, f"Segmented{name}PaletteColorLookupTableData", lines)
+    assert "palette" in refused(bytes_of(dataset))
+
+
+def test_room_is_asked_for_before_the_frame_is_unpacked():
+    asked: list[int] = []
+    images.decode(bytes_of(dataset_of(LARGE)), reserve_bytes=asked.append)
+    assert len(asked) == 1 and asked[0] > 3 * LARGE.size
+
+
 def test_garbage_in_a_frame_is_refused():
     refused(bytes_of(compressed(dataset_of(RAMP), JPEGBaseline8Bit, b"not a picture at all")))
 
