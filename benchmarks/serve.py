@@ -2,11 +2,12 @@
 
     python benchmarks/serve.py --network resnet18
     python benchmarks/serve.py --network efficientnet_b2 --image-size 260 --sides lesion flask
+    python benchmarks/serve.py --sides lesion before --before DIR  # what a change costs, beside an earlier checkout
 
 One network of one fold, the same pictures of 600×450, one server at a time on 127.0.0.1, interleaved over rounds; asked
 by wrk, which takes little of the cores. The peers are scripts of their own in peers/, with the Python of --peers-python
-(README.md says how to make it); the limit is serve_limit.py's. Lesion is the one that this Python imports: another tree
-is measured by PYTHONPATH. Needs the real data beside the project. Prints one JSON line; dated copies lie in results/.
+(README.md says how to make it); the limit is serve_limit.py's. Needs the real data beside the project. Prints one JSON
+line; dated copies lie in results/.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ PACKAGES = ["Flask", "gunicorn", "litserve", "bentoml", "torchserve", "openvino"
 
 SIDES = {
     "lesion": Side(),
+    "before": Side(),  # Lesion as another checkout has it
     "flask": Side("serve_flask.py"),
     "litserve": Side("serve_litserve.py", form="json"),
     "litserve_batches": Side("serve_litserve.py", form="json", batch=8),
@@ -55,7 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--network", default="resnet18")
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
+    parser.add_argument("--sides", nargs="+", default=[name for name in SIDES if name != "before"], choices=SIDES)
+    parser.add_argument("--before", type=Path, help="the checkout of the side `before`")
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--seconds", type=int, default=10, help="of each measurement, after 3 to warm up")
     parser.add_argument("--rounds", type=int, default=3)
@@ -63,7 +66,9 @@ def main() -> None:
     args = parser.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("the load generator wrk is not installed: apt-get install wrk")
-    if not args.peers_python.exists() and args.sides != ["lesion"]:
+    if ("before" in args.sides) != (args.before is not None):
+        raise SystemExit("the side `before` and --before DIR belong together")
+    if not args.peers_python.exists() and any(SIDES[name].script for name in args.sides):
         raise SystemExit(f"no Python of the peers at {args.peers_python}: make it as benchmarks/README.md says")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # and the server with it
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -139,6 +144,7 @@ def running(name: str, root: Path, args: argparse.Namespace) -> Iterator[Server]
     else:
         command = [sys.executable, "-m", "lesion.cli", "serve", "--no-page", "--root", str(root), "--fold", "0"]
         command += ["--port", str(port)]
+        environment["PYTHONPATH"] = str((args.before if name == "before" else PROJECT) / "src")
     log, started = BUILD / f"{name}.log", time.monotonic()
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
@@ -165,7 +171,9 @@ def ratios(
     most = f"{max(clients)} clients"
     ours = [run[most]["rps"] for run in runs["lesion"]]
     told = {"lesion_to_limit": spread([rps / one["limit_rps"] for rps, one in zip(ours, limits, strict=True)])}
-    peers = {name: [run[most]["rps"] for run in of_side] for name, of_side in runs.items() if name != "lesion"}
+    if "before" in runs:
+        told |= to_before(runs, clients)
+    peers = {name: [run[most]["rps"] for run in of_side] for name, of_side in runs.items() if SIDES[name].script}
     if peers:
         best = [max(of_round) for of_round in zip(*peers.values(), strict=True)]
         told["lesion_to_best_peer"] = spread([rps / peer for rps, peer in zip(ours, best, strict=True)])
@@ -173,6 +181,18 @@ def ratios(
         alone = [run["1 clients"]["p50_ms"] for run in runs["lesion"]]
         both = zip(alone, limits, strict=True)
         told["p50_alone_to_decode_and_forward"] = spread([ms / one["alone_ms"] for ms, one in both])
+    return told
+
+
+def to_before(runs: dict[str, list[dict[str, Any]]], clients: list[int]) -> dict[str, list[float]]:
+    """Each of Lesion's numbers divided by the one of the checkout before, of the same round."""
+    told = {}
+    pairs = list(zip(runs["lesion"], runs["before"], strict=True))
+    for name in ("s_to_ping", "s_to_answer", "pss_mb"):
+        told[f"{name}_to_before"] = spread([now[name] / then[name] for now, then in pairs])
+    for load in (f"{number} clients" for number in clients):
+        for name in ("rps", "p50_ms", "cpu_ms"):
+            told[f"{name}_of_{load}_to_before"] = spread([now[load][name] / then[load][name] for now, then in pairs])
     return told
 
 
