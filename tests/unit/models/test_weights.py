@@ -95,7 +95,7 @@ def test_a_channel_without_just_one_safetensors_file_is_refused(tmp_path, names)
 def test_a_pickle_is_refused_unread(tmp_path):
     path = tmp_path / "resnet.pth"
     path.write_bytes(b"cos\nsystem\n(S'false'\ntR.")  # runs a command when unpickled
-    with pytest.raises(UserError, match=r"safetensors is needed.*a \.pth is turned into one"):
+    with pytest.raises(UserError, match=r"safetensors is needed.*A \.pth that you trust .* is turned into one"):
         starting_weights(NAME, {}, str(path), None)
 
 
