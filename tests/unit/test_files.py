@@ -6,7 +6,6 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -92,9 +91,12 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"] and (tmp_path / "pipe").is_fifo()
 
 
-def test_a_device_that_is_full_is_told():
-    assert "No space left on device" in refusal(lambda: write_atomic(Path("/dev/full"), b"bytes"))
-    assert Path("/dev/full").is_char_device()
+def test_a_device_that_is_full_is_told(tmp_path):
+    """Through a link, which alone would be lost if a file were put in its place."""
+    path = tmp_path / "full"
+    path.symlink_to("/dev/full")
+    assert "No space left on device" in refusal(lambda: write_atomic(path, b"bytes"))
+    assert path.is_symlink() and path.is_char_device()
 
 
 def test_of_several_that_write_first_the_first_stays(tmp_path):
