@@ -8,9 +8,13 @@ from contextlib import contextmanager
 
 from lesion.data.images import too_large
 from lesion.data.memory import MemoryBudget, ReserveBytes
+from lesion.environment import give_back_free_memory
 from lesion.serve.batcher import busy
 
 __all__ = ["Admission", "Place", "ReserveBytes"]
+
+
+LARGE_BYTES = 2**24  # what a request took, from which on the heap is tidied up behind it
 
 
 class Place:
@@ -52,6 +56,8 @@ class Admission:
                 self._num_requests -= 1
                 self._num_bytes -= place.num_bytes
             self._memory.give_back(place.num_bytes)
+            if place.num_bytes > LARGE_BYTES:
+                give_back_free_memory()
 
     def reserve_bytes(self, place: Place, num_bytes: int) -> None:
         """As `Place.reserve_bytes`. A body alone may be longer than all together: only the memory limits it."""
