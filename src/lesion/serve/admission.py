@@ -8,7 +8,11 @@ from contextlib import contextmanager
 
 from lesion.data.images import too_large
 from lesion.data.memory import MemoryBudget
+from lesion.environment import give_back_free_memory
 from lesion.serve.batcher import busy
+
+
+LARGE_BYTES = 2**24  # what a request took, from which on the heap is tidied up behind it
 
 
 class Place:
@@ -50,6 +54,8 @@ class Admission:
                 self._num_requests -= 1
                 self._num_bytes -= place.num_bytes
             self._memory.give_back(place.num_bytes)
+            if place.num_bytes > LARGE_BYTES:
+                give_back_free_memory()
 
     def reserve_bytes(self, place: Place, num_bytes: int) -> None:
         """As `Place.reserve_bytes`. A body alone may be longer than all together: only the memory limits it."""

@@ -17,10 +17,12 @@ from typing import NamedTuple, TypeVar
 from lesion.algorithms.base import Predictor
 from lesion.data.images import too_large
 from lesion.data.memory import MemoryBudget, ReserveBytes
+from lesion.environment import give_back_free_memory
 from lesion.errors import LesionError, UserError
 from lesion.serve.batcher import CLIENT_GONE, Batcher, Computed, busy
 from lesion.serve.requests import Record
 
+LARGE_BYTES = 2**27  # what a picture took, from which on the heap is tidied up behind it: some milliseconds
 WINDOW = 16  # pictures of one request that are under way at once: bounds what a long request holds in memory
 
 
@@ -178,6 +180,8 @@ class Pipeline:
         try:
             yield reserve_bytes
         finally:
+            if num_taken > LARGE_BYTES:
+                give_back_free_memory()
             self._memory.give_back(num_taken)
 
     def _decoded(self, waiting: _Waiting) -> tuple[float, Future[Computed]]:

@@ -22,7 +22,7 @@ from gunicorn.workers.base import Worker
 
 from lesion.algorithms.classify.load import Device, Wanted, load
 from lesion.artifact import load_manifest
-from lesion.environment import resident_bytes, usable_memory_bytes
+from lesion.environment import limit_heaps, resident_bytes, usable_memory_bytes
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.serve import worker
 from lesion.serve.app import Limits, create_app
@@ -110,6 +110,7 @@ def load_app(
     Called in the worker, so that gunicorn's own process stays small.
     """
     started = time.monotonic()
+    limit_heaps()
     num_cores = max(settings.num_cores // settings.num_workers, 1)
     try:
         load_manifest(model_dir)  # before anything large is imported: a folder with no artifact is told at once
