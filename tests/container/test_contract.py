@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import requests
 from containers import Docker, mount
+from PIL import Image
 
 from factories import sample_frame, write_channel, write_hyperparameters, write_job
 from lesion.metrics import REPORTED
@@ -251,6 +255,51 @@ def test_a_server_without_a_model_ends_with_one_clear_line(docker, image, tmp_pa
     (tmp_path / "model").mkdir()
     status, log = ended(docker, image, tmp_path, "serve")
     assert status != 0 and "no Lesion artifact" in log and "Traceback" not in log
+
+
+def test_a_server_whose_model_does_not_fit_into_memory_ends_in_words(docker, serve_cpu_image, trained):
+    options = (*NO_NETWORK, *mount(trained.root), "--memory", "96m", "--memory-swap", "96m")
+    with docker.start(serve_cpu_image, options=options) as container:
+        status, log = container.wait(), container.log
+    assert status == 3 and log.count("the model cannot be served") == 1 and "there are 96 MiB" in log
+
+
+def test_no_request_ends_a_server_of_one_gibibyte(docker, serve_cpu_image, trained):
+    """Sixteen at once of what unpacks to the most: each is answered in words, by the same process, which then answers."""
+    png = io.BytesIO()
+    Image.new("1", (10_000, 10_000)).save(png, "PNG")
+    rgba = io.BytesIO()
+    Image.new("RGBA", (10_000, 10_000), (9, 9, 9, 200)).save(rgba, "PNG")
+    npy = io.BytesIO()
+    np.save(npy, np.zeros((2_000_000, 1, 1, 1), np.uint8))
+    asked = [
+        (png.getvalue(), "image/png"),
+        (rgba.getvalue(), "image/png"),
+        (npy.getvalue(), "application/x-npy"),
+        (b'{"instances":[' + b"[]," * 6_000_000 + b"[]]}", "application/json"),
+        (b'{"instances":[' + b"[]," * 900_000 + b"[]]}", "application/json"),
+        (b"image" + b"," * 20_000_000 + b"\n", "text/csv"),
+    ]
+    options = (*mount(trained.root), "--publish", "127.0.0.1::8080", "--memory", "1g", "--memory-swap", "1g")
+    with docker.start(serve_cpu_image, options=options) as container:
+        url = container.url(8080)
+        container.wait_until_ready(url)
+
+        def ask(number: int) -> int:
+            body, content_type = asked[number // 16]
+            headers = {"Content-Type": content_type}
+            return requests.post(f"{url}/invocations", body, headers=headers, timeout=120).status_code
+
+        with ThreadPoolExecutor(16) as pool:
+            statuses = list(pool.map(ask, range(16 * len(asked))))
+        assert set(statuses) <= {200, 400, 413, 503}, statuses
+        small = io.BytesIO()
+        Image.new("RGB", (50, 50)).save(small, "PNG")
+        headers = {"Content-Type": "image/png"}
+        assert requests.post(f"{url}/invocations", small.getvalue(), headers=headers, timeout=60).status_code == 200
+        assert container.log.count("ready model=") == 1  # the same process, not one that was started again
+        state = docker("inspect", "--format", "{{.State.OOMKilled}} {{.State.Running}}", container.name).stdout.split()
+        assert state == ["false", "true"]
 
 
 # The image's commands.
