@@ -265,7 +265,7 @@ def test_a_server_whose_model_does_not_fit_into_memory_ends_in_words(docker, ser
 
 
 def test_no_request_ends_a_server_of_one_gibibyte(docker, serve_cpu_image, trained):
-    """Sixteen at once of what unpacks to the most: each is answered in words, by the same process, which then answers."""
+    """Sixteen at once of what unpacks to the most: each is answered in words, and the same process goes on."""
     png = io.BytesIO()
     Image.new("1", (10_000, 10_000)).save(png, "PNG")
     rgba = io.BytesIO()
