@@ -19,7 +19,7 @@ from werkzeug.datastructures import MIMEAccept
 from lesion.artifact import Manifest
 from lesion.errors import UserError
 from lesion.serve.attributes import Options
-from lesion.serve.requests import Form, Question
+from lesion.serve.records import Form, Question
 
 JSON, LINES, CSV = "application/json", "application/jsonlines", "text/csv"
 MEDIA_TYPES = {JSON: JSON, LINES: LINES, CSV: CSV, "application/x-jsonlines": LINES}

@@ -20,7 +20,7 @@ from lesion.data.memory import MemoryBudget, ReserveBytes
 from lesion.environment import give_back_free_memory
 from lesion.errors import LesionError, UserError
 from lesion.serve.batcher import CLIENT_GONE, Batcher, Computed, busy
-from lesion.serve.requests import Record
+from lesion.serve.records import Record
 
 LARGE_BYTES = 2**27  # what a picture took, from which on the heap is tidied up behind it: some milliseconds
 WINDOW = 16  # pictures of one request that are under way at once: bounds what a long request holds in memory

@@ -14,7 +14,8 @@ from factories import draw_picture
 from lesion.errors import UserError
 from lesion.serve.answers import JSON, About, Answer, encode
 from lesion.serve.attributes import Options
-from lesion.serve.requests import Question, decode
+from lesion.serve.records import Question
+from lesion.serve.requests import decode
 from lesion.targets import Target
 from lesion_jobs.prediction import Prediction, decode_answer, encode_request, read_picture
 

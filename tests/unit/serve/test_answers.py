@@ -16,7 +16,7 @@ from lesion.artifact import Manifest, TargetRecord, load_manifest
 from lesion.errors import UserError
 from lesion.serve.answers import CSV, JSON, LINES, About, Answer, choose_accept, encode, raise_if_none
 from lesion.serve.attributes import Options, read_options
-from lesion.serve.requests import Form, Question, Record
+from lesion.serve.records import Form, Question, Record
 
 BASE = load_manifest(Path(__file__).parents[2] / "golden" / "artifact_v2")
 ABOUT = About("abc123", [0, 1], "id-7")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lesion.errors import UserError
-from lesion.serve.requests import Question, Record, decode
+from lesion.serve.records import Question, Record
+from lesion.serve.requests import decode
 
 PICTURE = (Path(__file__).parents[2] / "golden" / "artifact_v2" / "picture.png").read_bytes()
 IMAGE = ('name="image"; filename="a.png"', "Content-Type: image/png", PICTURE)

@@ -19,7 +19,7 @@ from lesion.algorithms.base import Prepared
 from lesion.data.memory import MemoryBudget
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.serve.pipeline import Pipeline, Times
-from lesion.serve.requests import Record
+from lesion.serve.records import Record
 
 FOREVER_S = 60.0
 

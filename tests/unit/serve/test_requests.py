@@ -22,7 +22,8 @@ from factories import dicom_file, with_broken_header
 from lesion.data.metadata import ColumnEncoder
 from lesion.errors import UserError
 from lesion.serve.fields import unknown_fields, unused_line
-from lesion.serve.requests import CONTENT_TYPES, Question, Record, decode
+from lesion.serve.records import Question, Record
+from lesion.serve.requests import CONTENT_TYPES, decode
 
 COLUMNS = ["sex", "age_approx"]
 PICTURE = (Path(__file__).parents[2] / "golden" / "artifact_v2" / "picture.png").read_bytes()
