@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # jobs
 from jobs import Trained, run, small_job
 
+from lesion import cli
 from processes import Server
+
+Command = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """A `lesion` command that runs in this process: what it says and its exit status, without importing torch anew.
+
+    Not for `train`, whose parent starts a process anyway, nor `serve`.
+    """
+
+    def run_command(*arguments: object) -> CompletedProcess[str]:
+        logs = [logging.getLogger(), logging.getLogger("lesion")]
+        before = [(log, log.handlers[:], log.level) for log in logs]
+        capsys.readouterr()
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main([*map(str, arguments)])
+        finally:
+            logging.captureWarnings(False)
+            for log, handlers, level in before:  # the command line adds its own at each start
+                log.handlers[:] = handlers
+                log.setLevel(level)
+        said = capsys.readouterr()
+        return CompletedProcess([*map(str, arguments)], int(ended.value.code or 0), said.out, said.err)
+
+    return run_command
 
 
 @pytest.fixture(scope="session")

@@ -54,27 +54,27 @@ def test_what_only_watches_or_hastens_a_job_may_lie_on_a_full_disk(tmp_path, cap
     assert 'cache=off why="too little room"' in caplog.text
 
 
-def test_predictions_a_check_and_drawn_pictures_need_room_too(tmp_path, baseline: Trained):
+def test_predictions_a_check_and_drawn_pictures_need_room_too(tmp_path, baseline: Trained, command):
     table = baseline.channel / "test.csv"
     with SmallDisk(tmp_path / "disk", "4k") as disk:
-        for command in (
+        for arguments in (
             ("predict", table, "--model", baseline.root / "model", "--output", disk.path / "new" / "p.csv"),
             ("check", baseline.channel, "--set", "folds=2", "--output", disk.path / "check"),
             ("sample-data", disk.path / "drawn", "--num-images", "24"),
             ("export", "onnx", "--model", baseline.root / "model", "--output", disk.path / "a.onnx"),
         ):
             (disk.path / "filler").write_bytes(bytes(4096))
-            ended = lesion(*command)
+            ended = command(*arguments)
             (disk.path / "filler").unlink()
-            assert ended.returncode == 3, (command, ended.stdout, ended.stderr)
+            assert ended.returncode == 3, (arguments, ended.stdout, ended.stderr)
             assert "No space left on device" in ended.stderr and str(disk.path) in ended.stderr
             assert "Traceback" not in ended.stderr and disk.parts() == []
         assert not [path for path in disk.path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("name", ["train.csv/p.csv", "train_jpg"], ids=["below a file", "a folder"])
-def test_an_output_that_cannot_be_a_file_is_told_before_anything_is_predicted(baseline: Trained, name):
-    ended = lesion(
+def test_an_output_that_cannot_be_a_file_is_told_before_anything_is_predicted(baseline: Trained, command, name):
+    ended = command(
         *("predict", baseline.channel / "test.csv", "--model", baseline.root / "model"),
         *("--output", baseline.channel / name),
     )

@@ -1,12 +1,16 @@
-"""Resume: a job that is killed or stopped goes on where it was, and ends with the weights of one that was not."""
+"""Resume: a job that is killed or stopped goes on where it was, and ends with the weights of one that was not.
+
+Real processes meet a real SIGKILL and a real SIGTERM; what is made of the states that were left is seen in this one,
+which needs not import torch first. What a signal meets by chance `StopAfter` and `KilledAtOnce` choose.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import signal
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +18,15 @@ import pandas as pd
 import pytest
 from jobs import Trained, run, small_job
 
+from disks import SmallDisk
 from factories import write_hyperparameters
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.train import train
 from lesion.engine.checkpoint import State
+from lesion.errors import PlatformError, UserError
 from lesion.sagemaker import read_job
 from lesion.stop import Stop
-from processes import LESION, finish, lesion, states, stop
+from processes import finish, states, stop
 
 SETTINGS = {"epochs": 3}
 
@@ -45,20 +51,17 @@ def half_done(stopped: Path, tmp_path: Path) -> Path:
     return tmp_path / "job"
 
 
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """All that the jobs in this process have logged."""
+    caplog.set_level(logging.INFO, logger="lesion")
+    return lambda: caplog.text
+
+
 def assert_equal(resumed: Trained, whole: Trained) -> None:
     assert resumed.digests == whole.digests
     assert resumed.oof.equals(whole.oof)
     pd.testing.assert_frame_equal(resumed.learned, whole.learned, check_exact=True)
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("text", ["fold=0 rows", "fold=0 epoch=0", "fold=0 epoch=2"])
-def test_a_job_that_was_stopped_ends_as_one_that_was_not(tmp_path, whole, text, number):
-    root = small_job(tmp_path, **SETTINGS)
-    assert stop(root, text, number) == 128 + number
-    assert not (root / "output" / "failure").exists()
-    finish(root)
-    assert_equal(Trained(root), whole)
 
 
 class StopAfter(Stop):
@@ -94,7 +97,7 @@ def test_a_job_that_is_stopped_within_a_step_goes_on_with_the_next(tmp_path, who
     assert_equal(run(root), whole_of_two_steps)
 
 
-def test_what_was_trained_is_not_trained_again(half_done, whole):
+def test_what_was_trained_before_a_kill_is_not_trained_again(half_done, whole):
     said = finish(half_done)
     assert "fold=0 was finished before this job was stopped" in said
     assert "fold=1 goes on in epoch=2 after step=0" in said
@@ -102,9 +105,11 @@ def test_what_was_trained_is_not_trained_again(half_done, whole):
     assert_equal(Trained(half_done), whole)
 
 
-def test_a_stopped_job_leaves_the_folds_that_it_finished(tmp_path, whole):
-    """SageMaker uploads model/ of a stopped job too."""
+def test_a_stopped_job_leaves_the_folds_that_it_finished_and_ends_as_one_that_was_not(tmp_path, whole):
+    """It is stopped twice, at first before a step was made. SageMaker uploads model/ of a stopped job too."""
     root = small_job(tmp_path, **SETTINGS)
+    assert stop(root, "fold=0 rows", signal.SIGTERM) == 143
+    assert not (root / "model" / "manifest.json").exists()
     assert stop(root, "fold=1 epoch=1", signal.SIGTERM) == 143
     assert not (root / "output" / "failure").exists()
     manifest = Trained(root).manifest
@@ -114,28 +119,26 @@ def test_a_stopped_job_leaves_the_folds_that_it_finished(tmp_path, whole):
     assert_equal(Trained(root), whole)
 
 
-def test_a_torn_state_is_noticed_and_the_one_before_is_taken(half_done, whole):
+def test_a_torn_state_is_noticed_and_the_one_before_is_taken(half_done, whole, said):
     newest = states(half_done)[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
-    said = finish(half_done)
-    assert f"checkpoint={newest.name} torn" in said and "fold=1 goes on in epoch=1 after step=0" in said
-    assert_equal(Trained(half_done), whole)
+    assert_equal(run(half_done), whole)
+    assert f"checkpoint={newest.name} torn" in said() and "fold=1 goes on in epoch=1 after step=0" in said()
 
 
-def test_a_state_with_another_bit_is_torn_too(half_done, whole):
+def test_a_state_with_another_bit_is_torn_too(half_done, whole, said):
     newest = states(half_done)[-1]
     content = bytearray(newest.read_bytes())
     content[-1] ^= 1
     newest.write_bytes(content)
-    assert "torn" in finish(half_done)
-    assert_equal(Trained(half_done), whole)
+    assert_equal(run(half_done), whole)
+    assert "torn" in said()
 
 
 def test_half_a_file_that_a_kill_left_is_taken_away(half_done, whole):
     part = Path(f"{states(half_done)[-1]}.sagemaker-ignore")
     part.write_bytes(b"half")
-    finish(half_done)
-    assert_equal(Trained(half_done), whole)
+    assert_equal(run(half_done), whole)
     assert not part.exists()
 
 
@@ -145,14 +148,13 @@ def test_marks_of_the_copier_and_strangers_are_left_alone(half_done, whole):
     strangers = [uploading, Path(f"{states(half_done)[-1]}.sagemaker-uploaded"), folder / "notes.safetensors"]
     for stranger in strangers:
         stranger.write_text("")
-    finish(half_done)
-    assert_equal(Trained(half_done), whole)
+    assert_equal(run(half_done), whole)
     assert sorted(folder.iterdir()) == sorted(strangers)
 
 
-def test_the_pictures_that_a_killed_job_had_decoded_are_removed(half_done, whole):
+def test_the_pictures_that_a_killed_job_had_decoded_are_removed(half_done):
     assert len(list((half_done / "cache").iterdir())) == 1
-    finish(half_done)
+    run(half_done)
     assert list((half_done / "cache").iterdir()) == []
 
 
@@ -168,47 +170,19 @@ def test_the_folder_of_states_is_bounded(half_done):
 def test_states_of_other_settings_are_refused_by_name(half_done):
     hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
     write_hyperparameters(half_done, {**hyperparameters, "epochs": 9, "num_workers": 1, "cache": "off"})
-    ended = subprocess.run(
-        [*LESION, "train", "--root", str(half_done)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert ended.returncode == 2
-    failure = (half_done / "output" / "failure").read_text()
-    assert (
-        "epochs was 3 and is 9" in failure
-        and "empty the folder" in failure
-        and "num_workers" not in failure
-        and "cache" not in failure
-    )
+    with pytest.raises(UserError) as refused:
+        run(half_done)
+    said = str(refused.value)
+    assert "epochs was 3 and is 9" in said and "empty the folder" in said
+    assert "num_workers" not in said and "cache" not in said
 
 
 def test_states_of_other_data_are_refused(half_done):
     csv = half_done / "input" / "data" / "training" / "train.csv"
     lines = csv.read_text().splitlines(keepends=True)
     csv.write_text("".join(lines[:-1]))
-    ended = subprocess.run(
-        [*LESION, "train", "--root", str(half_done)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert ended.returncode == 2 and "data was" in (half_done / "output" / "failure").read_text()
-
-
-def test_states_lie_where_the_platform_says(tmp_path):
-    root = small_job(tmp_path / "job", **SETTINGS)
-    folder = tmp_path / "elsewhere"
-    (root / "input" / "config" / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(folder)}))
-    stop(root, "fold=0 epoch=0", signal.SIGKILL, has_states=("fold_0.step", 1))
-    assert list(folder.glob("fold_0.step.*.safetensors"))
-
-
-def test_states_of_another_job_are_set_aside_where_that_is_asked_for(half_done, whole):
-    hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
-    names = [path.name for path in states(half_done)]
-    changes = {"weight_decay": 0.1, "on_foreign_checkpoint": "set_aside"}
-    write_hyperparameters(half_done, {**hyperparameters, **changes})
-    said = finish(half_done)
-    assert "another job: weight_decay was 0.0 and is 0.1; 3 files go to" in said
-    assert "goes on" not in said and "was finished before" not in said
-    assert sorted(path.name for path in (half_done / "checkpoints" / "set_aside").iterdir()) == names
-    assert Trained(half_done).digests != whole.digests
+    with pytest.raises(UserError, match="data was"):
+        run(half_done)
 
 
 class KilledAtOnce(Stop):
@@ -218,52 +192,57 @@ class KilledAtOnce(Stop):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("interval_s", "num_steps"), [(0, [1]), (300, [])])
-def test_the_interval_says_how_often_a_state_is_kept_within_an_epoch(tmp_path, interval_s, num_steps):
-    root = small_job(tmp_path, batch_size_train=4, checkpoint_interval_s=interval_s)
+def killed_after_a_step(root: Path) -> None:
     job = replace(read_job(root), stop=KilledAtOnce())
     with pytest.raises(KeyboardInterrupt):
         train(job, ClassifyConfig.parse(job.hyperparameters))
+
+
+def test_states_lie_where_the_platform_says(tmp_path):
+    root = small_job(tmp_path / "job", checkpoint_interval_s=0)
+    folder = tmp_path / "elsewhere"
+    (root / "input" / "config" / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(folder)}))
+    killed_after_a_step(root)
+    assert list(folder.glob("fold_0.step.*.safetensors")) and not (root / "checkpoints").exists()
+
+
+def test_states_of_another_job_are_set_aside_where_that_is_asked_for(half_done, whole, said):
+    hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
+    names = [path.name for path in states(half_done)]
+    changes = {"weight_decay": 0.1, "on_foreign_checkpoint": "set_aside"}
+    write_hyperparameters(half_done, {**hyperparameters, **changes})
+    run(half_done)
+    assert "another job: weight_decay was 0.0 and is 0.1; 3 files go to" in said()
+    assert "goes on" not in said() and "was finished before" not in said()
+    assert sorted(path.name for path in (half_done / "checkpoints" / "set_aside").iterdir()) == names
+    assert Trained(half_done).digests != whole.digests
+
+
+@pytest.mark.parametrize(("interval_s", "num_steps"), [(0, [1]), (300, [])])
+def test_the_interval_says_how_often_a_state_is_kept_within_an_epoch(tmp_path, interval_s, num_steps):
+    root = small_job(tmp_path, batch_size_train=4, checkpoint_interval_s=interval_s)
+    killed_after_a_step(root)
     assert [State.from_bytes(path.read_bytes()).values["num_steps"] for path in states(root)] == num_steps
 
 
-def test_what_never_changes_the_result_may_change_between_two_runs(half_done, whole):
+def test_what_never_changes_the_result_may_change_between_two_runs(half_done, whole, said):
     hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
     changes = {"num_workers": 1, "checkpoint_interval_s": 0, "on_foreign_checkpoint": "set_aside"}
     write_hyperparameters(half_done, {**hyperparameters, **changes})
-    assert "fold=1 goes on in epoch=2 after step=0" in finish(half_done)
-    assert_equal(Trained(half_done), whole)
+    assert_equal(run(half_done), whole)
+    assert "fold=1 goes on in epoch=2 after step=0" in said()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 1 MiB; a test may give it more room."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"a full disk needs the right to mount one: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_ends_the_job_in_words_and_with_room_again_it_goes_on(tmp_path, whole, stopped, small_disk):
+def test_a_full_disk_ends_the_job_in_words_and_with_room_again_it_goes_on(tmp_path, whole, stopped, said):
     """There is room for two states and a half: the second epoch's end is kept, the third's is not."""
     size = states(stopped)[-1].stat().st_size
-
-    def resize(num_states: float) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={int(num_states * size)}", str(small_disk)], check=True)
-
     root = small_job(tmp_path / "job", **SETTINGS)
-    (root / "input" / "config" / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(small_disk)}))
-    resize(2.5)
-    ended = lesion("train", "--root", root)
-    assert ended.returncode == 3, ended.stdout + ended.stderr
-    failure = (root / "output" / "failure").read_text()
-    assert "checkpoint could not be written: No space left on device" in failure and "Free disk space" in failure
-    assert [path.name.split(".0")[0] for path in small_disk.iterdir()] == ["fold_0.step"] * 2  # and no half a file
-    resize(10)
-    assert "fold=0 goes on in epoch=2 after step=0" in finish(root)
-    assert_equal(Trained(root), whole)
+    with SmallDisk(tmp_path / "disk", str(int(2.5 * size))) as disk:
+        (root / "input" / "config" / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(disk.path)}))
+        with pytest.raises(PlatformError, match="checkpoint could not be written: No space left on device") as error:
+            run(root)
+        assert "Free disk space" in str(error.value)
+        assert [path.name.split(".0")[0] for path in disk.path.iterdir()] == ["fold_0.step"] * 2  # and no half a file
+        disk.remount(f"size={10 * size}")
+        assert_equal(run(root), whole)
+    assert "fold=0 goes on in epoch=2 after step=0" in said()
