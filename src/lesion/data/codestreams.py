@@ -70,8 +70,10 @@ def jpeg_2000_cost(content: bytes) -> Cost:
     if not (width > 0 and height > 0 and tile_width and tile_height):
         raise ValueError("a JPEG 2000 codestream of no size")
     num_tiles = -(-(right - tiles_left) // tile_width) * -(-(bottom - tiles_top) // tile_height)
-    if num_components > MAX_COMPONENTS or num_tiles > MAX_TILES:
-        raise ValueError(f"JPEG 2000 of {num_components} components in {num_tiles} tiles: up to 4 and 20,000 are read")
+    if num_components > MAX_COMPONENTS or not 0 < num_tiles <= MAX_TILES:
+        raise ValueError(
+            f"JPEG 2000 of {num_components} components in {num_tiles} tiles: up to 4 in 1 to 20,000 are read"
+        )
     pixels = min(width, tile_width) * min(height, tile_height)  # tiles are decoded one after another
     blocks = max((_blocks(style, pixels) for style in _coding_styles(content, start + 2)), default=0)
     # OpenJPEG decodes to 32 bits a component, and hands a tile over in up to 16.

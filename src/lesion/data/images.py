@@ -35,7 +35,7 @@ MAX_RUN_LENGTH_PIXELS = 4_000_000  # Pillow takes them apart in Python, a micros
 
 # Bytes of a pixel: in Pillow's memory; what its WebP plugin holds beside that; what a strip's conversions take.
 STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
-WEBP_BYTES = 20
+WEBP_BYTES = 13
 STRIP_PIXELS, STRIP_COPIES_BYTES = 2**20, 26
 BMP_RUN_LENGTHS = {1, 2}
 BITS_PER_SAMPLE, STRIP_OFFSETS, ORIENTATION, ROWS_PER_STRIP = 258, 273, 274, 278  # TIFF's tags
@@ -203,7 +203,7 @@ def _tiff_bytes(image: TiffImageFile) -> int:
         raise ValueError(f"a TIFF in {num_parts:,} tiles or strips, where up to {MAX_TIFF_PARTS:,} are read")
     bits = sum(tags.get(BITS_PER_SAMPLE, (1,))) or 1
     part_bytes = width * height * max(-(-bits // 8), 4)  # JPEG's colours are converted to four bytes a pixel
-    if part_bytes > 8 * MAX_PIXELS:
+    if not 0 < part_bytes <= 8 * MAX_PIXELS:
         raise ValueError(f"a TIFF in tiles of {width}×{height} px")
     return int(part_bytes)
 

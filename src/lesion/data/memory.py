@@ -27,6 +27,7 @@ class MemoryBudget:
 
     def take(self, num_bytes: int, *, wait_s: float = 0.0) -> bool:
         """Whether there was so much room, or came to be within `wait_s`. Small pictures pass one that waits."""
+        assert num_bytes >= 0, "an estimate below nothing would make room that is not there"
         with self._changed:
             if self._num_taken + num_bytes > self.limit_bytes and not self._changed.wait_for(
                 lambda: self._num_taken + num_bytes <= self.limit_bytes, timeout=wait_s

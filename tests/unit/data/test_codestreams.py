@@ -97,6 +97,9 @@ def test_jpeg_2000_of_tiny_tiles_many_layers_or_components_is_refused():
     tiny = content[:24] + struct.pack(">II", 1, 1) + content[32:]
     large = tiny[:8] + struct.pack(">II", 9000, 9000) + tiny[16:]
     assert "tiles" in refused(large)
+    assert "tiles" in refused(
+        content[:32] + struct.pack(">II", 2**31, 2**31) + content[40:]
+    )  # beginning beyond its end
     style = content.index(b"\xff\x52")
     layers = content[: style + 6] + struct.pack(">H", 60_000) + content[style + 8 :]
     assert "60000 layers" in refused(layers)
