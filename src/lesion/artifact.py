@@ -81,7 +81,8 @@ def _possible(preprocess: Preprocess) -> Preprocess:
     if not 1 <= preprocess.image_size <= MAX_IMAGE_SIZE:
         raise ValueError(f"image_size is {preprocess.image_size}, and a side is 1 to {MAX_IMAGE_SIZE} pixels")
     numbers = np.array([*preprocess.mean, *preprocess.std])
-    if not (np.isfinite(numbers).all() and (numbers[3:] > 0).all()):
+    # Colours are 0 to 1 there; some networks' own numbers are those of 0 to 255.
+    if not (np.isfinite(numbers).all() and (np.abs(numbers) <= 255).all() and (numbers[3:] >= 1e-6).all()):
         raise ValueError(f"mean {preprocess.mean} and deviation {preprocess.std} cannot be those of colours")
     return preprocess
 

@@ -18,6 +18,8 @@ FACTORY_ARGS = frozenset(
     }
 )
 
+LARGEST = 16_384  # widths, sides and numbers of blocks: a network beyond it would fill the memory while it is made
+
 
 def refuse_factory_args(model_args: Mapping[str, object]) -> None:
     """Raises ValueError, with a sentence, for an argument that is the factory's own, or that names a file or address.
@@ -37,3 +39,5 @@ def refuse_factory_args(model_args: Mapping[str, object]) -> None:
             raise ValueError(f"{name[:80]!r} names a file or an address, and a network is made of none")
         elif isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name[:80]!r} is {value}, and a number is needed")
+        elif isinstance(value, int | float) and abs(value) > LARGEST:
+            raise ValueError(f"{name[:80]!r} is {str(value)[:20]}, and no network takes more than {LARGEST:,}")

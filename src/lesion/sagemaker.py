@@ -176,6 +176,10 @@ def prepare_libraries() -> None:
     """Settings that libraries read when they are imported, so call it before that. What the user set stays."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # jobs may have no network; nobody asks it for news
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # gunicorn reads these when it is imported, and ends with a traceback where one is no number. `serve` sets all that
+    # they are about; docs/sagemaker.md has the variables that a user may set.
+    for name in ("WEB_CONCURRENCY", "GUNICORN_PID", "GUNICORN_FD", "LISTEN_FDS", "LISTEN_PID", "FORWARDED_ALLOW_IPS"):
+        os.environ.pop(name, None)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Threads of torch that wait for each other do so asleep, but for a moment's spinning. Measured on 2 cores beside
     # another busy process, resnet10t training: 100 images/s asleep, 5 spinning; our own loader threads are such a

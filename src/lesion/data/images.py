@@ -29,6 +29,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", "
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
 MAX_PIXELS = 100_000_000  # 300 MB once decoded; the largest dermoscopy and histology cameras stay below 50 million
 MAX_WAIT_S = 600  # for room in memory, outside serving
+MAX_TIFF_MARGIN_PIXELS = 2**26  # unpacked beyond a TIFF's own picture: four tiles of 4,096 px
+MAX_KEPT_PROFILE_BYTES = 2**21  # of a colour profile; those of printing presses take up to a MiB
 MAX_HEADER_READS = 10_000  # by Pillow, of segments, chunks, tags or blocks: some hundred are usual
 MAX_TIFF_PARTS = 100_000
 MAX_RUN_LENGTH_PIXELS = 4_000_000  # Pillow takes them apart in Python, a microsecond each
@@ -75,7 +77,8 @@ def decode(
         if dicom.is_dicom(content):
             return dicom.pixels(content, max_pixels=max_pixels, reserve_bytes=reserve_bytes)
         extra_bytes = _extra_bytes(content)
-        file = PiecewiseFile(content, max_reads=MAX_HEADER_READS, max_bytes=len(content) + 2**20)
+        # Pillow's parser of TIFF reads a large tag, such as a colour profile, more than once.
+        file = PiecewiseFile(content, max_reads=MAX_HEADER_READS, max_bytes=4 * len(content) + 2**20)
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise _unreadable(name, f"{image.width}×{image.height} px is more than {max_pixels:,} pixels")
@@ -198,9 +201,15 @@ def _tiff_bytes(image: TiffImageFile) -> int:
     width, height = image.width, min(tags.get(ROWS_PER_STRIP, image.height), image.height)
     if is_tiled:
         width, height = tags[TILE_WIDTH], tags.get(TILE_HEIGHT, 1)
+    if width < 1 or height < 1:
+        raise ValueError(f"a TIFF in tiles or strips of {width}×{height} px")
     num_parts = len(tags.get(TILE_OFFSETS if is_tiled else STRIP_OFFSETS, ()))
     if num_parts > MAX_TIFF_PARTS:
         raise ValueError(f"a TIFF in {num_parts:,} tiles or strips, where up to {MAX_TIFF_PARTS:,} are read")
+    # Tiles are unpacked whole, however little of them lies within the picture.
+    unpacked_pixels = -(-image.width // width) * width * -(-image.height // height) * height
+    if unpacked_pixels > 4 * image.width * image.height + MAX_TIFF_MARGIN_PIXELS:
+        raise ValueError(f"a TIFF of {image.width}×{image.height} px in tiles of {width}×{height} px")
     bits = sum(tags.get(BITS_PER_SAMPLE, (1,))) or 1
     part_bytes = width * height * max(-(-bits // 8), 4)  # JPEG's colours are converted to four bytes a pixel
     if not 0 < part_bytes <= 8 * MAX_PIXELS:
@@ -240,11 +249,19 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # convert would copy
 
 
-@lru_cache(maxsize=16)  # pictures of one camera share their profile
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """How pixels with this colour profile become sRGB; None where they are, or where the profile is of no use."""
     if mode not in {"RGB", "CMYK"}:
         return None
+    return _usual_transform(profile, mode) if len(profile) <= MAX_KEPT_PROFILE_BYTES else _new_transform(profile, mode)
+
+
+@lru_cache(maxsize=8)  # pictures of one camera share their profile
+def _usual_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    return _new_transform(profile, mode)
+
+
+def _new_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "srgb" in ImageCms.getProfileDescription(own).lower():

@@ -11,7 +11,7 @@ from lesion.data.memory import MemoryBudget
 from lesion.environment import give_back_free_memory
 from lesion.serve.batcher import busy
 
-LARGE_BYTES = 2**24  # what a request took, from which on the heap is tidied up behind it
+LARGE_BYTES = 2**22  # what a request took, from which on the heap is tidied up behind it
 
 
 class Place:

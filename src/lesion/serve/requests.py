@@ -193,13 +193,11 @@ def _csv(body: bytes, room: _Room) -> Question:
 
 
 def _csv_picture(encoded: str, name: str) -> bytes:
-    try:
-        return base64_bytes(encoded, name)
-    except UserError:
-        for separator, called in SEPARATORS.items():
-            if separator in encoded and not encoded[:5].lower() == "data:":
-                raise bad_request(f"{name} holds columns that {called} part", "Part them by commas.") from None
-        raise
+    beyond_head = encoded.partition(",")[2] if encoded[:5].lower() == "data:" else encoded
+    for separator, called in SEPARATORS.items():
+        if separator in beyond_head:  # a tab might be a line break of base64, and other columns pass for more of it
+            raise bad_request(f"{name} holds columns that {called} part", "Part them by commas.")
+    return base64_bytes(encoded, name)
 
 
 def _header(line: bytes, room: _Room) -> list[str]:

@@ -169,6 +169,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
         self.cfg.set("post_worker_init", self._note_ready)
         self.cfg.set("child_exit", self._note_death)
         self._last_signal: int | None = None
+        self.log.error_log.addFilter(_says_something_new)
 
     def reap_workers(self) -> None:
         """As gunicorn's, and remembers how a worker ended."""
@@ -188,6 +189,13 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
         if self._num_early_deaths == MAX_EARLY_DEATHS:
             log.error("error: the model cannot be served: %s", _why_it_died(self._last_signal))
             raise HaltServer("the server's process ended before it was ready", GUNICORN_BOOT_ERROR)
+
+
+def _says_something_new(record: logging.LogRecord) -> bool:
+    """Whether a line of gunicorn's adds to ours: how a worker ended of which we have said why does not."""
+    is_end = record.msg in {"Shutting down: %s", "Reason: %s"}
+    is_told = record.msg == "Worker (pid:%s) exited with code %s." and record.args[1:] == (GUNICORN_BOOT_ERROR,)  # type: ignore[index]
+    return not is_end and not is_told
 
 
 def _why_it_died(number: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -129,12 +130,16 @@ def _num_marks(text: bytes) -> int:
 def _why(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    if isinstance(error, UnicodeEncodeError):
+        return "a text holds half of a surrogate pair, which is no character"
     if isinstance(error, UnicodeError):
         return "it is not UTF-8, as a picture's file as it is would be, which is image/png or the like"
     if isinstance(error, json.JSONDecodeError):
         more = ", as in JSON Lines, which is application/jsonlines" if error.msg == "Extra data" else ""
         return f"{error.msg.lower()}{more} (line {error.lineno}, column {error.colno})"
-    return "a name stands twice, or a number is too long"
+    if "integer string conversion" in str(error):
+        return "a whole number has more than 4,300 digits"
+    return str(error)
 
 
 def _without_head(text: str, name: str) -> str:
@@ -181,7 +186,8 @@ def _whole(encoded: str | bytes) -> bytes:
 def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("a name stands twice")
+        [(doubled, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the name {quoted(doubled)} stands twice")
     for text in (*fields, *fields.values()):
         if isinstance(text, str) and not text.isascii():  # isascii is free, also of a picture in base64
             text.encode()  # half a surrogate pair is a UnicodeEncodeError, which is a ValueError
