@@ -2,8 +2,8 @@
 
 As a program: `kills.py CASES` with a JSON list of [ROOT, SIGNAL, NAME, NUMBER] trains the job under each ROOT in a fork
 of its own, which sends itself SIGNAL right before the NUMBER-th time that it renames to, or removes, a file whose path
-contains NAME; with a NUMBER of 0 never. Prints the exit statuses. Python itself announces what is about to be done (an
-audit hook), so nothing stands for something else; the forks save the seconds of importing torch for each.
+contains NAME. Prints the exit statuses. Python itself announces what is about to be done (an audit hook), so nothing
+stands for something else; the forks save the seconds of importing torch for each.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.check.finding import Finding
 from lesion.check.report import Report
 from lesion.errors import UserError
-from processes import lesion
 
 SETTINGS = {**SMALL, "pretrained": False, "model": "test_resnet"}
 
@@ -303,11 +302,11 @@ class Page(HTMLParser):
         self.words += data
 
 
-def test_the_command_prints_a_table_and_writes_a_page_with_pictures(data, tmp_path):
+def test_the_command_prints_a_table_and_writes_a_page_with_pictures(data, tmp_path, command):
     data.copy("IMG_001_0", to="IMG_006_0")
     data.picture("IMG_002_0").write_bytes(b"")
     settings = [part for name, value in data.settings.items() for part in ("--set", f"{name}={value}")]
-    done = lesion("check", data.folder, *settings, "--output", tmp_path / "out", "--no-progress")
+    done = command("check", data.folder, *settings, "--output", tmp_path / "out", "--no-progress")
     assert done.returncode == 2, done.stderr
     assert "1 pair of copies of one picture in different groups" in done.stdout
     assert "rows: IMG_001_0 = IMG_006_0" in done.stdout and "Training would refuse this: 2 errors" in done.stdout
@@ -328,9 +327,9 @@ def test_words_from_the_table_do_not_become_markup(tmp_path):
     assert "<script>" not in (tmp_path / "check" / "check.html").read_text()
 
 
-def test_a_whole_job_is_checked_with_its_own_hyperparameters(tmp_path):
+def test_a_whole_job_is_checked_with_its_own_hyperparameters(tmp_path, command):
     root = small_job(tmp_path / "job", has_test=True)
-    done = lesion("check", root, "--output", tmp_path / "out", "--no-progress")
+    done = command("check", root, "--output", tmp_path / "out", "--no-progress")
     assert done.returncode == 0, done.stderr + done.stdout
     known = json.loads((tmp_path / "out" / "check.json").read_text())
     assert len(known["folds"]) == SMALL["folds"] and known["sets"]["test"]["num_rows"] == 5

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import logging
+import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,17 +22,32 @@ import pytest
 import torch
 from jobs import Trained, draw_weights, run, small_frame, small_job
 from PIL import Image
+from pytest import approx
 from safetensors.torch import load_file
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.algorithms.classify.fold import FoldRows, rows_of
 from lesion.algorithms.classify.load import load, load_torch
 from lesion.algorithms.classify.networks import TorchLane, load_networks
 from lesion.algorithms.classify.predict_files import predict_files
+from lesion.algorithms.classify.settle import settle
+from lesion.algorithms.classify.sources import open_sources
+from lesion.algorithms.classify.start import Shared, rules_of, start_training
+from lesion.algorithms.classify.train import checked_weights, preprocess_for
 from lesion.artifact import load_manifest
 from lesion.data import images
+from lesion.data.cache import Decoded
+from lesion.data.folds import Folds
+from lesion.data.metadata import ColumnEncoder
+from lesion.data.table import SampleTable
+from lesion.engine.loop import Rules
+from lesion.engine.mixing import Mixing
+from lesion.engine.precision import pick_precision
+from lesion.engine.training import Training
 from lesion.metrics import METRICS, log_loss
 from lesion.models.fusion import FusionNet
+from lesion.sagemaker import read_job
 
 
 def opened(model_dir: Path, *, fold: int | None = None) -> Ensemble:
@@ -127,111 +147,254 @@ PLATEAU: dict[str, object] = {
     "lr_patience": 1,
 }
 
-# Each changed hyperparameter, and what of the finished job must differ from the baseline's.
+# What a config builds of the tables before a picture is opened: in milliseconds, and the very value is seen.
+
+
+@dataclass(frozen=True)
+class Built:
+    """What the first fold's first step of a job starts from, made by what `train` makes it with."""
+
+    shared: Shared
+    held_FS: Folds
+    rows: FoldRows
+    training: Training
+    rules: Rules
+
+    @property
+    def table(self) -> SampleTable:
+        return self.shared.source.table()
+
+    @property
+    def network(self) -> FusionNet:
+        network = self.training.network
+        assert isinstance(network, FusionNet)
+        return network
+
+    @property
+    def targets(self) -> list[float]:
+        return list(self.shared.targets_SK[:, 0].tolist())
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """Of the optimiser: the backbone's, and that of all else."""
+        return self.training.optimizer.param_groups
+
+    @property
+    def rates(self) -> list[float]:
+        return [group["lr"] for group in self.groups]
+
+    @property
+    def columns(self) -> Sequence[ColumnEncoder]:
+        return self.rows.encoder.columns
+
+    def loss(self, logit: float, target: float) -> float:
+        return round(float(self.rules.loss(torch.tensor([[logit]]), torch.tensor([[target]]))), 4)
+
+    def rates_on_a_plateau(self) -> list[float]:
+        """The backbone's rate after each of three epochs of which none is better than the first."""
+        rates = []
+        for _ in range(3):
+            self.training.schedule.after_epoch(0.5)
+            rates.append(self.training.schedule.learning_rate)
+        return rates
+
+    def modules_that_learn(self) -> set[str]:
+        """What of the backbone is in training mode once a step is prepared, by the names of their classes."""
+        self.rules.prepare(self.network)
+        return {type(module).__name__ for module in self.network.backbone.modules() if module.training}
+
+
+BASE: dict[str, object] = {"epochs": 2, "model": "test_resnet", "metadata_columns": ["sex", "age_approx"]}
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory) -> Callable[..., Built]:
+    root = small_job(tmp_path_factory.mktemp("built"))
+    job = read_job(root)
+    given = draw_weights(root / "given.safetensors")
+
+    def built(**changes: object) -> Built:
+        changes = {name: given if value == "PATH" else value for name, value in changes.items()}
+        config = ClassifyConfig.parse({**job.hyperparameters, **BASE, **changes})
+        training, _ = open_sources(config, job.channels)
+        checked = settle(config, training, None)
+        device, preprocess = torch.device("cpu"), preprocess_for(config)
+        shared = Shared(
+            config=config,
+            source=training,
+            pictures=Decoded(training, preprocess),
+            targets_SK=checked.labelled.targets_SK,
+            metadata_rows=training.table().metadata_rows(),
+            metadata_kinds=checked.kinds,
+            preprocess=preprocess,
+            target=checked.labelled.target,
+            weights=checked_weights(config, None),
+            device=device,
+            precision=pick_precision(config.precision, device),
+            num_workers=0,
+        )
+        rows = rows_of(0, checked.held_FS[0], shared)
+        rules = rules_of(shared, rows.weights_K, epoch=0)
+        return Built(shared, checked.held_FS, rows, start_training(shared, rows.encoder, None), rules)
+
+    return built
+
+
+def is_given(built: Built) -> bool:
+    """Whether the backbone has the weights of the file that was named, if one was."""
+    path, weights = built.shared.config.pretrained, built.network.backbone.state_dict()
+    return isinstance(path, str) and all(torch.equal(weights[name], given) for name, given in load_file(path).items())
+
+
+def architecture(built: Built) -> str:
+    return str(built.network.backbone.pretrained_cfg["architecture"])
+
+
+def kinds_of_layers(built: Built) -> set[str]:
+    return {type(module).__name__ for module in built.network.backbone.modules()}
+
+
+def ratios(rates: list[float]) -> set[float]:
+    """Of each layer's rate to that of the next."""
+    steps = sorted(set(rates))
+    return {round(slow / fast, 6) for slow, fast in pairwise(steps)}
+
+
+# A hyperparameter, its value, what is looked at, and what that must be.
+FRAME = small_frame()
+Seen = tuple[object, Callable[[Built], object], object]
+SEEN: dict[str, Seen] = {
+    # the network
+    "model": ("test_efficientnet", architecture, "test_efficientnet"),
+    "model_args": ({"act_layer": "gelu"}, lambda built: "GELU" in kinds_of_layers(built), True),
+    "pretrained": ("PATH", is_given, True),
+    "image_mean": ([0.1, 0.2, 0.4], lambda built: built.network.mean.flatten().tolist(), approx([25.5, 51, 102])),
+    "image_std": ([0.1, 0.2, 0.4], lambda built: built.network.std.flatten().tolist(), approx([25.5, 51, 102])),
+    # the table
+    "image_column": ("other_image", lambda built: list(built.table.name_S), FRAME["other_image"].tolist()),
+    "target_column": ("other_target", lambda built: built.targets, FRAME["other_target"].tolist()),
+    "class_name_column": ("other_words", lambda built: list(built.shared.target.class_names), ["no", "yes"]),
+    "target_of_interest": ("benign", lambda built: built.targets, (1 - FRAME["target"]).tolist()),
+    "output_size": (2, lambda built: built.network.head.out_features, 2),
+    "metadata_columns": (["age_approx"], lambda built: [column.name for column in built.columns], ["age_approx"]),
+    "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),
+    "use_picture_count": (True, lambda built: len(built.columns), 3),
+    # the folds
+    "group_column": ("other_group", lambda built: list(built.table.group_S), FRAME["other_group"].tolist()),
+    "folds": (3, lambda built: len(built.held_FS), 3),
+    "repeats": (2, lambda built: len(built.held_FS), 4),
+    "split": ("other_fold", lambda built: built.held_FS.argmax(axis=0).tolist(), FRAME["other_fold"].tolist()),
+    # the optimiser
+    "optimizer": ("adamw", lambda built: type(built.training.optimizer).__name__, "AdamW"),
+    "learning_rate": (1e-3, lambda built: built.rates, [1e-3, 1e-3]),
+    "weight_decay": (0.5, lambda built: [group["weight_decay"] for group in built.groups], [0.5, 0.5]),
+    "head_lr_factor": (10, lambda built: built.rates[1] / built.rates[0], approx(10)),
+    "layer_decay": (0.5, lambda built: ratios(built.rates), {0.5}),
+    "schedule": ("cosine", lambda built: built.training.schedule.share(1.0), approx(0.5)),
+    "warmup_epochs": (0.5, lambda built: built.training.schedule.share(0.25), approx(0.5, abs=0.01)),
+    "lr_patience": (0, Built.rates_on_a_plateau, approx([5e-4, 2e-4, 0.8e-4])),
+    "lr_factor": (0.5, lambda built: built.training.schedule.state_dict()["factor"], 0.5),
+    "patience": (1, lambda built: built.training.best.patience, 1),
+    # a step
+    "class_weight": (3, lambda built: built.loss(0.0, 1.0), round(3 * math.log(2), 4)),
+    "label_smoothing": (0.2, lambda built: built.loss(2.0, 1.0), round(0.9 * 0.126928 + 0.1 * 2.126928, 4)),
+    "batch_parts": (2, lambda built: built.rules.num_parts, 2),
+    "precision": ("bf16", lambda built: built.rules.precision, "bf16"),
+    "clip_norm": (0.01, lambda built: built.rules.clip_norm, 0.01),
+    "mixup": (0.4, lambda built: built.rules.mixing, Mixing(mixup=0.4)),
+    "cutmix": (1.0, lambda built: built.rules.mixing, Mixing(cutmix=1.0)),
+    "freeze_epochs": (1, Built.modules_that_learn, set()),
+    "batch_norm": ("frozen", lambda built: {name for name in built.modules_that_learn() if "BatchNorm" in name}, set()),
+    "ema_decay": (0.9, lambda built: built.training.ema and built.training.ema.decay, 0.9),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_a_hyperparameter_is_what_the_first_step_starts_from(build, name):
+    value, look, expected = SEEN[name]
+    others = {"pretrained": "PATH"} if name in {"freeze_epochs", "batch_norm"} else {}  # which noise may not have
+    assert look(build(**others, **{name: value})) == expected and look(build(**others)) != expected
+
+
+# What only a training shows, and of each kind above one hyperparameter, lest a training start from something else. What
+# of the finished job must differ from the baseline's.
 Outcome = Callable[[Trained], object]
 weights: Outcome = lambda trained: trained.digests  # noqa: E731
 CHANGES: dict[str, tuple[object, Outcome]] = {
-    "model": ("test_efficientnet", weights),
-    "model_args": ({"act_layer": "gelu"}, weights),
-    "pretrained": ("PATH", weights),
     "image_size": (40, weights),
-    "image_mean": ("[0.1, 0.2, 0.3]", weights),
-    "image_std": ("[0.1, 0.2, 0.3]", weights),
-    "image_column": ("other_image", lambda trained: trained.oof.columns[0]),
-    "target_column": ("other_target", lambda trained: trained.oof["target"].tolist()),
-    "class_name_column": ("other_words", lambda trained: trained.manifest["target"]["class_names"]),
-    "group_column": ("other_group", lambda trained: trained.oof["fold"].tolist()),
-    "metadata_columns": ('["age_approx"]', weights),
-    "log_columns": ('["age_approx"]', weights),
-    "use_picture_count": (True, weights),
+    "model_args": ({"act_layer": "gelu"}, weights),
+    "metadata_columns": (["age_approx"], weights),
     "metadata_dropout": (0.5, weights),
-    "folds": (3, lambda trained: len(trained.digests)),
-    "split": ("other_fold", lambda trained: trained.oof["fold"].tolist()),
+    "group_column": ("other_group", lambda trained: trained.oof["fold"].tolist()),
     "epochs": (2, lambda trained: len(trained.history)),
     "batch_size_train": (4, weights),
     "learning_rate": (1e-3, weights),
-    "weight_decay": (0.5, weights),
     "class_weight": (3, weights),
     "tta": (3, lambda trained: trained.oof["probability"].tolist()),
-    "output_size": (2, weights),
-    "target_of_interest": ("benign", lambda trained: trained.oof["target"].tolist()),
-    "repeats": (2, lambda trained: len(trained.digests)),
     "seed": (1, weights),
     "export_graph": (True, lambda trained: trained.manifest["graph"] is None),
-}
-PLATEAU_CHANGES: dict[str, tuple[object, Outcome]] = {
-    "patience": (1, lambda trained: trained.history["epoch"].max()),
-    "lr_patience": (0, lambda trained: trained.history["lr"].tolist()),
-    "lr_factor": (0.5, lambda trained: trained.history["lr"].tolist()),
 }
 # What needs starting weights, or more than one step, to act.
 TRANSFER: dict[str, object] = {"epochs": 2, "image_size": 48, "pretrained": "PATH"}
 TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
     "head_start": ("probe", weights),
     "freeze_epochs": (1, weights),
-    "batch_norm": ("frozen", weights),
-    "batch_parts": (2, weights),
     "precision": ("bf16", weights),
-    "optimizer": ("adamw", weights),
-    "head_lr_factor": (10, weights),
-    "layer_decay": (0.5, weights),
-    "schedule": ("cosine", weights),
     "warmup_epochs": (0.5, weights),
-    "clip_norm": (0.01, weights),
-    "ema_decay": (0.9, weights),
-    "label_smoothing": (0.1, weights),
     "mixup": (0.4, weights),
-    "cutmix": (1.0, weights),
+    "ema_decay": (0.9, weights),
     "image_size_start": (32, weights),
 }
+# The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {
-    "source": "test_sources.py",
-    "batch_size_validation": "test_the_last_partial_batch_is_written_to_its_own_rows",
-    "batch_size_test": "test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities",
-    "metric": "test_the_best_epoch_is_that_of_the_metric_asked_for",
-    "num_workers": "test_the_number_of_workers_changes_nothing",
-    "cache": "test_the_cache_changes_nothing",
-    "device": "test_device_is_used",
-    "recipe": "test_recipes.py",
-    "processes": "test_processes.py",
-    "parallel": "test_processes.py",
-    "on_bad_image": "test_train_contract.py",
-    "on_leak": "test_check.py",
-    "checkpoint_interval_s": "test_resume.py",
-    "on_foreign_checkpoint": "test_resume.py",
-    "slide_score": "test_slide_scores.py",
-    "slide_top_k": "test_slide_scores.py",
+    "source": "test_sources.py::test_a_format_may_be_forced_and_a_wrong_one_says_what_is_missing",
+    "batch_size_validation": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
+    "batch_size_test": "test_faults.py::test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities",
+    "metric": "test_faults.py::test_the_best_epoch_is_that_of_the_metric_asked_for",
+    "num_workers": "test_faults.py::test_the_number_of_workers_changes_nothing",
+    "cache": "test_faults.py::test_the_cache_changes_nothing",
+    "device": "test_faults.py::test_device_is_used",
+    "recipe": "test_recipes.py::test_each_recipe_trains_and_its_artifact_answers_as_it_did_out_of_fold",
+    "processes": "test_processes.py::test_a_fold_each_gives_what_one_process_gives_with_as_many_threads",
+    "parallel": "test_processes.py::test_every_batch_cut_among_two_gives_the_weights_of_one",
+    "on_bad_image": "test_train_contract.py::test_an_unreadable_picture_can_be_left_out",
+    "on_leak": "test_check.py::test_merged_groups_lie_in_one_fold",
+    "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
+    "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",
+    "slide_score": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
+    "slide_top_k": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
 }
 
 
 def test_every_hyperparameter_has_a_test_that_it_is_used():
-    assert set(ClassifyConfig.model_fields) == {*CHANGES, *PLATEAU_CHANGES, *TRANSFER_CHANGES, *ELSEWHERE}
+    assert set(ClassifyConfig.model_fields) == {*SEEN, *CHANGES, *TRANSFER_CHANGES, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
+def test_the_test_that_is_elsewhere_is_there(place):
+    file, name = place.split("::")
+    statements = ast.parse((Path(__file__).parent / file).read_text()).body
+    assert name in {statement.name for statement in statements if isinstance(statement, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_hyperparameter_changes_the_config_and_what_it_says(baseline, tmp_path, name):
     value, outcome = CHANGES[name]
-    if value == "PATH":
-        value = draw_weights(tmp_path / "given.safetensors")
-    root = small_job(tmp_path / "job", **{name: value})
-    if name == "image_column":  # pictures for the other names lie there already
-        assert set(small_frame()["other_image"]) == set(small_frame()["image_name"])
-    changed = run(root)
+    changed = run(small_job(tmp_path, **{name: value}))
     assert changed.manifest["config"][name] != baseline.manifest["config"][name]
     assert outcome(changed) != outcome(baseline)
 
 
 @pytest.fixture(scope="module")
 def transfer(tmp_path_factory) -> Trained:
-    """Two epochs from given weights, decayed a little so that the kinds of optimiser differ."""
+    """Two epochs from given weights."""
     return run(transfer_job(tmp_path_factory.mktemp("transfer")))
 
 
 def transfer_job(root: Path, **changes: object) -> Path:
     root.mkdir(exist_ok=True)
     given = draw_weights(root / "given.safetensors")
-    settings = {**TRANSFER, "weight_decay": 0.1, "precision": "fp32", **changes, "pretrained": given}
-    return small_job(root / "job", **settings)
+    return small_job(root / "job", **{**TRANSFER, "precision": "fp32", **changes, "pretrained": given})
 
 
 @pytest.mark.parametrize("name", TRANSFER_CHANGES)
@@ -242,12 +405,9 @@ def test_a_hyperparameter_of_transfer_learning_changes_the_weights(transfer, tmp
     assert outcome(changed) != outcome(transfer)
 
 
-@pytest.mark.parametrize("name", PLATEAU_CHANGES)
-def test_a_rule_about_plateaus_changes_the_config_and_the_history(plateau, tmp_path, name):
-    value, outcome = PLATEAU_CHANGES[name]
-    changed = run(small_job(tmp_path, **{**PLATEAU, name: value}))
-    assert changed.manifest["config"][name] != plateau.manifest["config"][name]
-    assert outcome(changed) != outcome(plateau)
+def test_patience_ends_a_plateau(plateau, tmp_path):
+    changed = run(small_job(tmp_path, **{**PLATEAU, "patience": 1}))
+    assert plateau.history["epoch"].max() == 3 and changed.history["epoch"].max() == 1
 
 
 def test_a_plateau_lowers_the_rate_by_its_factor_after_its_patience(plateau):
@@ -303,7 +463,9 @@ def test_the_last_partial_batch_is_written_to_its_own_rows(baseline, tmp_path, b
     root = small_job(tmp_path, batch_size_validation=batch_size)
     with watching_networks(lambda network, images_NCHW: network.training or sizes.append(len(images_NCHW))):
         changed = run(root)
-    assert sizes[:-2] == 2 * 2 * {1: [1] * 6, 4: [4, 2], 5: [5, 1]}[batch_size]  # but the check of the artifact
+    expected = 2 * 2 * {1: [1] * 6, 4: [4, 2], 5: [5, 1]}[batch_size]
+    assert sizes[: len(expected)] == expected
+    assert len(sizes) == len(expected) + 2 * 2  # the check of the artifact asks each fold twice
     assert changed.digests == baseline.digests
     np.testing.assert_allclose(changed.oof["probability"], baseline.oof["probability"], atol=1e-5)
 
@@ -383,7 +545,8 @@ def test_skin_is_red_in_training_and_in_validation(tmp_path):
     means: dict[bool, list[torch.Tensor]] = {True: [], False: []}
 
     def note(network: FusionNet, images_NCHW: torch.Tensor) -> None:
-        means[network.training].append(images_NCHW.float().mean(dim=(0, 2, 3)))
+        if len(images_NCHW) > 1:  # and not what the check of the artifact draws
+            means[network.training].append(images_NCHW.float().mean(dim=(0, 2, 3)))
 
     with watching_networks(note):
         run(small_job(tmp_path))

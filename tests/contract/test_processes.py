@@ -7,14 +7,23 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from jobs import Trained, draw_weights, small_frame, small_job
 from safetensors.torch import load_file
 
+from lesion.algorithms.classify.check import check_before_training
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.once import outcome, take_over
+from lesion.algorithms.classify.sources import open_sources
+from lesion.algorithms.classify.train import train
+from lesion.engine.checkpoint import State
+from lesion.sagemaker import read_job
 from processes import LESION, LIMIT_S, children, wait_for_text
 
 PLAIN = {"model": "test_convnext", "metadata_columns": []}  # neither BatchNorm nor dropout
@@ -36,17 +45,24 @@ def nothing_is_left_running() -> Iterator[None]:
     STARTED.clear()
 
 
-def start(root: Path, *, num_cores: int = 2) -> subprocess.Popen[bytes]:
-    """The job on that many cores, so that its processes have as many threads on any machine."""
-    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:num_cores]))
+def start(root: Path) -> subprocess.Popen[bytes]:
+    """The job on two cores, so that its processes have as many threads on any machine."""
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
     with (root / "log").open("w") as output:
         command = ["taskset", "--cpu-list", cores, *LESION, "train", "--root", str(root)]
         STARTED.append(subprocess.Popen(command, stdout=output, stderr=output))
     return STARTED[-1]
 
 
-def finish(root: Path, *, num_cores: int = 2) -> Trained:
-    assert start(root, num_cores=num_cores).wait(LIMIT_S) == 0, (root / "log").read_text()
+def finish(root: Path) -> Trained:
+    assert start(root).wait(LIMIT_S) == 0, (root / "log").read_text()
+    return Trained(root)
+
+
+def run_alone(root: Path, *, num_threads: int) -> Trained:
+    """The job in this one process, with as many threads as one of several has, or all of them."""
+    job = replace(read_job(root), num_cores=num_threads)
+    train(job, ClassifyConfig.parse(job.hyperparameters))
     return Trained(root)
 
 
@@ -55,7 +71,7 @@ def failure(root: Path) -> str:
 
 
 def test_a_fold_each_gives_what_one_process_gives_with_as_many_threads(tmp_path):
-    alone = finish(small_job(tmp_path / "alone", epochs=2), num_cores=1)
+    alone = run_alone(small_job(tmp_path / "alone", epochs=2), num_threads=1)
     both = finish(small_job(tmp_path / "both", epochs=2, processes=2))
     assert both.digests == alone.digests
     assert both.oof.equals(alone.oof) and both.learned.equals(alone.learned)
@@ -68,7 +84,7 @@ def test_features_to_start_from_are_made_once_and_in_parts(tmp_path):
     weights = draw_weights(tmp_path / "given.safetensors")
     settings = {"frame": small_frame(9), "model": "test_resnet", "pretrained": weights, "metadata_columns": []}
     settings |= {"head_start": "probe", "epochs": 0}
-    alone = finish(small_job(tmp_path / "alone", **settings), num_cores=1)
+    alone = run_alone(small_job(tmp_path / "alone", **settings), num_threads=1)
     both = finish(small_job(tmp_path / "both", **settings, processes=2))
     pd.testing.assert_frame_equal(both.oof, alone.oof, rtol=1e-4)
     rows = re.findall(r"features=\d+ views=1 rows=(\d+)", (both.root / "log").read_text())
@@ -78,7 +94,7 @@ def test_features_to_start_from_are_made_once_and_in_parts(tmp_path):
 def test_every_batch_cut_among_two_gives_the_weights_of_one(tmp_path):
     """Ten training rows in batches of five, so slices of three and two."""
     settings = {**PLAIN, "frame": small_frame(10), "epochs": 3, "batch_size_train": 5}
-    alone = finish(small_job(tmp_path / "alone", **settings))
+    alone = run_alone(small_job(tmp_path / "alone", **settings), num_threads=2)
     both = finish(small_job(tmp_path / "both", **settings, processes=2, parallel="data"))
     for fold in range(2):
         one, other = (load_file(job.root / "model" / f"fold_{fold}.safetensors") for job in (alone, both))
@@ -118,8 +134,7 @@ def test_processes_that_are_stopped_go_on_together(tmp_path, whole, number):
     pd.testing.assert_frame_equal(again.learned, whole.learned, check_exact=True)
 
 
-@pytest.mark.parametrize("parallel", ["folds", "data"])
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize(("parallel", "lost"), [("folds", 1), ("data", 0)])
 def test_a_process_that_is_killed_ends_the_job_with_its_name(tmp_path, parallel, lost):
     root = small_job(tmp_path, frame=small_frame(8), batch_size_train=4, processes=2, parallel=parallel, **ENDLESS)
     parent = start(root)
@@ -141,20 +156,29 @@ def test_the_error_of_one_process_is_the_jobs(tmp_path):
     assert picture.name in failure(root)
 
 
-def test_slices_too_small_for_batchnorm_are_refused(tmp_path):
-    root = small_job(tmp_path, processes=2, parallel="data", batch_size_train=4)  # six rows: batches of three
-    assert start(root).wait(LIMIT_S) == 2
-    assert failure(root).startswith("batches of 4 come to slices of 1 among 2 processes, and 2 pictures are needed")
-
-
 def test_what_the_first_process_dropped_and_merged_the_others_drop_and_merge(tmp_path):
-    """A broken picture and two that are copies: else the processes would not agree on the folds."""
+    """Broken pictures and two that are copies: else the processes would not agree on the folds."""
     settings = {"frame": small_frame(10), "on_bad_image": "drop", "on_leak": "merge_groups"}
-    root = small_job(tmp_path / "both", **settings, processes=2)
-    pictures = root / "input" / "data" / "training" / "train_jpg"
+    job = read_job(small_job(tmp_path, **settings, has_test=True, processes=2))
+    pictures = job.channels["training"] / "train_jpg"
     (pictures / "IMG_000_0.jpg").write_bytes(b"no picture")
     (pictures / "IMG_002_0.jpg").write_bytes((pictures / "IMG_004_0.jpg").read_bytes())
-    both = finish(root)
-    assert len(both.oof) == 19 and sorted(both.oof["fold"].unique()) == [0, 1]
-    groups = both.oof.set_index("image_name")["group"]
+    (job.channels["training"] / "test_jpg" / "TEST_IMG_001_0.jpg").write_bytes(b"no picture")
+    config = ClassifyConfig.parse(job.hyperparameters)
+    first = check_before_training(
+        config, *open_sources(config, job.channels), output=None, num_workers=1, show_progress=False
+    )
+    handed_over = State.from_bytes(outcome(first, None).to_bytes())
+    other = take_over(handed_over, config, *open_sources(config, job.channels))
+
+    table, other_table = first.training.table(), other.training.table()
+    assert len(table) == 19 and table.fingerprint() == other_table.fingerprint()
+    assert list(table.name_S) == list(other_table.name_S) and list(table.group_S) == list(other_table.group_S)
+    groups = dict(zip(table.name_S, table.group_S, strict=True))
     assert groups["IMG_002_0"] == groups["IMG_004_0"]
+    assert list(first.test.table().name_S) == list(other.test.table().name_S) and len(other.test.table()) == 4
+    np.testing.assert_array_equal(other.held_FS, first.held_FS)
+    np.testing.assert_array_equal(other.opened_S, first.opened_S)
+    np.testing.assert_array_equal(other.labelled.targets_SK, first.labelled.targets_SK)
+    np.testing.assert_array_equal(other.training.read(4), first.training.read(4))  # behind the row that was dropped
+    assert other.kinds == first.kinds and other.shortcuts == first.shortcuts and first.shortcuts

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from jobs import Trained, run, small_job
-from kills import run_cases
+from kills import Case, run_cases
 
 from lesion.artifact import graph_files, load_manifest, load_weights
 
@@ -34,6 +35,39 @@ def job_over(earlier: Path, root: Path, **changes: object) -> Path:
     return root
 
 
+@dataclass(frozen=True)
+class Ended:
+    """The roots of jobs that a signal met: those over an earlier artifact by their step, and each one's exit status."""
+
+    stopped: list[Path]
+    killed: list[Path]
+    with_graph: Path
+    statuses: dict[Path, int]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory, earlier: Path) -> Ended:
+    """All of them from one process that imports torch. To be written to by one test only."""
+    folder = tmp_path_factory.mktemp("ended")
+    stopped = [job_over(earlier, folder / f"stopped_{step}") for step in STEPS]
+    late = job_over(earlier, folder / "late")  # the last fold's state is on its way to the disk, its result nowhere
+    killed = [job_over(earlier, folder / f"killed_{step}") for step in STEPS]
+    with_graph = small_job(folder / "with_graph", export_graph=True)
+    cases: list[Case] = [
+        *((str(root), int(signal.SIGTERM), "/model/", step) for root, step in zip(stopped, STEPS, strict=True)),
+        (str(late), int(signal.SIGTERM), "/checkpoints/fold_1.000000", 1),
+        *((str(root), int(signal.SIGKILL), "/model/", step) for root, step in zip(killed, STEPS, strict=True)),
+        (str(with_graph), int(signal.SIGTERM), "/model/graph.bin", 1),
+    ]
+    statuses = run_cases(cases)
+    return Ended(
+        [*stopped, late],
+        killed,
+        with_graph,
+        {Path(root): status for (root, *_), status in zip(cases, statuses, strict=True)},
+    )
+
+
 def digests_of_whole(root: Path) -> list[str] | None:
     """The artifact's digests, all its files read; None where there is none."""
     if not (root / "model" / "manifest.json").exists():
@@ -47,28 +81,22 @@ def digests_of_whole(root: Path) -> list[str] | None:
     return [record.sha256 for record in manifest.folds]
 
 
-def test_a_stop_once_all_folds_are_finished_leaves_a_whole_artifact(tmp_path, earlier, whole):
+def test_a_stop_once_all_folds_are_finished_leaves_a_whole_artifact(ended, whole):
     """SageMaker uploads model/ of a stopped job too."""
-    roots = [job_over(earlier, tmp_path / str(step)) for step in STEPS]
-    cases = [(str(root), signal.SIGTERM, "/model/", step) for root, step in zip(roots, STEPS, strict=True)]
-    late = job_over(earlier, tmp_path / "late")  # the last fold's state is on its way to the disk, its result nowhere
-    cases.append((str(late), signal.SIGTERM, "/checkpoints/fold_1.000000", 1))
-    assert set(run_cases(cases)) == {INTERRUPTED}
-    for root in [*roots, late]:
+    for root in ended.stopped:
+        assert ended.statuses[root] == INTERRUPTED
         assert digests_of_whole(root) == whole.digests, (root / "log").read_text()
         assert not (root / "output" / "failure").exists()
 
 
-def test_a_kill_leaves_a_whole_artifact_or_none_and_the_next_run_mends_it(tmp_path, earlier, whole):
-    roots = [job_over(earlier, tmp_path / str(step)) for step in STEPS]
-    cases = [(str(root), int(signal.SIGKILL), "/model/", step) for root, step in zip(roots, STEPS, strict=True)]
-    assert set(run_cases(cases)) == {-signal.SIGKILL}
-    found = [digests_of_whole(root) if not parts(root) else None for root in roots]
+def test_a_kill_leaves_a_whole_artifact_or_none_and_the_next_run_mends_it(earlier, ended, whole):
+    assert {ended.statuses[root] for root in ended.killed} == {-signal.SIGKILL}
+    found = [digests_of_whole(root) if not parts(root) else None for root in ended.killed]
     before = [fold["sha256"] for fold in Trained(earlier).manifest["folds"]]
     assert found == [before, None, None]
-    assert run_cases([(str(roots[1]), 0, "", 0)]) == [0]
-    assert digests_of_whole(roots[1]) == whole.digests
-    names = sorted(path.name for path in (roots[1] / "model").iterdir())
+    mended = run(ended.killed[1]).root
+    assert digests_of_whole(mended) == whole.digests
+    names = sorted(path.name for path in (mended / "model").iterdir())
     assert names == ["fold_0.safetensors", "fold_1.safetensors", "manifest.json"]
 
 
@@ -79,8 +107,7 @@ def parts(root: Path) -> list[Path]:
     return left
 
 
-def test_a_stop_while_the_graph_is_written_leaves_it_whole_too(tmp_path):
-    root = small_job(tmp_path, export_graph=True)
-    assert run_cases([(str(root), signal.SIGTERM, "/model/graph.bin", 1)]) == [INTERRUPTED]
-    assert digests_of_whole(root) is not None
-    assert load_manifest(root / "model").graph is not None
+def test_a_stop_while_the_graph_is_written_leaves_it_whole_too(ended):
+    assert ended.statuses[ended.with_graph] == INTERRUPTED
+    assert digests_of_whole(ended.with_graph) is not None
+    assert load_manifest(ended.with_graph / "model").graph is not None

@@ -9,7 +9,7 @@ import pytest
 
 from lesion import sagemaker
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.deal import cores_of_fold, refuse_small_parts
+from lesion.algorithms.classify.deal import are_batches_cut, cores_of_fold, refuse_small_parts
 from lesion.algorithms.classify.start import size_of_epoch
 from lesion.errors import UserError
 
@@ -45,6 +45,17 @@ def test_parts_of_a_batch_have_two_pictures_at_least(num_rows, batch_size, size,
     else:
         with pytest.raises(UserError, match=f"batch_parts={parts} cuts batches of"):
             refuse_small_parts(config, held_FS, size)
+
+
+def test_slices_too_small_for_batchnorm_are_refused_where_batches_must_be_cut():
+    held_FS = np.repeat([False, True], [6, 6])[None]  # six rows: two batches of three
+    words = "batches of 4 come to slices of 1 among 2 processes, and 2 pictures are needed"
+    with pytest.raises(UserError, match=words):
+        are_batches_cut(ClassifyConfig(batch_size_train=4, parallel="data"), held_FS, 2)
+    assert not are_batches_cut(ClassifyConfig(batch_size_train=4), held_FS, 2)
+    assert are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="data"), held_FS, 2)  # of three
+    assert are_batches_cut(ClassifyConfig(batch_size_train=6), held_FS, 2)  # fewer folds than processes
+    assert not are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="folds"), held_FS, 2)
 
 
 def test_the_folds_of_a_last_round_share_all_cores_of_their_host(tmp_path):
