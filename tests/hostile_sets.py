@@ -404,8 +404,6 @@ FILES: dict[str, tuple[Make, str]] = {
         "the file has 8,589,934,592 bytes",
     ),
     "line end in a name": (among_pictures(lambda folder: (folder / "a\nb.png").write_bytes(b"")), r"a\\nb.png"),
-    "escape code in a name": (among_pictures(lambda folder: (folder / "\x1b[2J.png").write_bytes(b"")), r"\\x1b\[2J"),
-    "name that is no UTF-8": (among_pictures(lambda folder: (folder / "\udcff.png").write_bytes(b"")), r"\\udcff.png"),
     "folders without end": (
         among_pictures(lambda folder: inside(folder, nest)),
         "the folder cannot be listed: File name too long",

@@ -258,5 +258,10 @@ def test_a_port_that_is_none_is_refused_in_one_line(trained_root, port):
 def test_a_port_that_is_taken_is_refused_in_one_line(trained_root):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ended = lesion("serve", "--root", trained_root, "--port", port)
+        nonsense = {
+            "WEB_CONCURRENCY": "abc",
+            "LISTEN_FDS": "x",
+            "GUNICORN_FD": "y",
+        }  # gunicorn's own
+        ended = lesion("serve", "--root", trained_root, "--port", port, environment=nonsense)
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and f"port {port} is taken" in ended.stderr

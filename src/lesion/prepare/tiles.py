@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -154,9 +154,15 @@ def _cut(job: _Job, tiling: Tiling, marking: Marking, pool: Executor, bar: tqdm[
             return rows
 
         rows = []
-        for cut in pool.map(cut_row, np.unique(corners_T2[:, 1]).tolist()):  # in order, whoever was first
-            rows += cut
-            bar.update(len(cut))
+        cuts = [pool.submit(cut_row, y_px) for y_px in np.unique(corners_T2[:, 1]).tolist()]
+        try:
+            for cut in cuts:  # in order, whoever was first
+                rows += cut.result()
+                bar.update(len(cut.result()))
+        finally:  # where one failed, others still read, and OpenSlide aborts the process if their slide is closed
+            for cut in cuts:
+                cut.cancel()
+            wait(cuts)
     frame = pd.DataFrame(rows, columns=["name", "target", "x", "y", "tissue"])
     frame.insert(0, "image_name", f"{job.name}/" + frame.pop("name").astype(str))
     carried = dict(job.carried)

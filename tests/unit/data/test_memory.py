@@ -6,10 +6,12 @@ import gc
 import io
 import threading
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lesion.data import images
@@ -118,3 +120,31 @@ def test_strips_change_no_pixel_whatever_way_a_picture_is_turned():
         exif[0x0112] = orientation
         Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", compress_level=1, exif=exif)
         np.testing.assert_array_equal(images.decode(file.getvalue()), seen, err_msg=str(orientation))
+
+
+def test_a_tiff_in_tiles_far_larger_than_its_picture_is_refused_before_they_are_unpacked():
+    """One row of pixels in tiles of 4,000 px: what is unpacked grows with the tiles, not with the picture."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.zeros((40_000, 1), np.uint8), tile=(4000, 4000), compression="zlib")
+    with pytest.raises(UserError, match="1×40000 px in tiles of 4000×4000 px"):
+        images.decode(file.getvalue())
+
+
+@pytest.mark.parametrize(("kind", "num_bytes"), [("JPEG", 3_000_000), ("TIFF", 3_000_000), ("TIFF", 30_000_000)])
+def test_a_large_colour_profile_is_read_and_does_not_stay(kind, num_bytes):
+    def decode(seed: int) -> None:
+        file = io.BytesIO()
+        profile = np.random.default_rng(seed).bytes(num_bytes)
+        Image.new("RGB", (64, 64), (9, 90, 200)).save(file, kind, icc_profile=profile)
+        assert images.decode(file.getvalue()).shape == (64, 64, 3)
+
+    decode(0)
+    tracemalloc.start()
+    try:
+        for seed in range(1, 4):
+            decode(seed)
+        gc.collect()
+        left_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert left_bytes < num_bytes

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
-from lesion.data.reading import CONTROL, reading
+from lesion.data.reading import reading
 from lesion.data.table import Columns, Source
-from lesion.errors import UserError
 
 Split = Literal["train", "validation", "test"]
 
@@ -66,8 +65,7 @@ def walk_files(folder: Path) -> list[Path]:
     """All files below `folder`, sorted; without what macOS, notebooks and SageMaker leave there.
 
     Links are followed, each real folder once and by its own path where it has one below `folder`, so that links in
-    circles end. Raises UserError for a folder that cannot be listed, and for names with control characters or of bytes
-    that are no UTF-8, which no table and no log could hold.
+    circles end. Raises UserError for a folder that cannot be listed.
     """
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
@@ -86,9 +84,7 @@ def walk_files(folder: Path) -> list[Path]:
                 found.append(entry.path)
             elif entry.name not in NOT_DATA:
                 (links if entry.is_symlink() else folders).append(entry.path)
-    files = [path for path in map(Path, found) if _is_data(path.name)]
-    _check_names([path.relative_to(folder).as_posix() for path in files], folder)
-    return sorted(files)
+    return sorted(path for path in map(Path, found) if _is_data(path.name))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -100,12 +96,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_data(name: str) -> bool:
     return not name.startswith(".") and ".sagemaker-" not in name and name not in NOT_DATA
-
-
-def _check_names(names: Sequence[str], folder: Path) -> None:
-    if bad := [name for name in names if CONTROL.search(name)]:
-        raise UserError(
-            f"{len(bad)} names of files hold control characters or are no UTF-8, the first: {min(bad)[-200:]!a}",
-            where=folder,
-            do="Rename them.",
-        )
