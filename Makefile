@@ -13,7 +13,7 @@ test: .venv/.dev
 	$(bin)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/unit tests/golden tests/contract tests/real tests/gpu
 	$(bin)/pytest tests/container
 
-# Floods of requests by the ten thousand, other ones in each run: some 20 minutes.
+# Floods of requests by the ten thousand, other ones in each run, and signals in all combinations: some 20 minutes.
 test-long: .venv/.dev
 	$(bin)/pytest --long tests/contract/test_soak.py tests/contract/test_hostile.py tests/contract/test_load.py tests/contract/test_connections.py
 

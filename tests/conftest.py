@@ -33,13 +33,21 @@ class Flood:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make test-long` says --long."""
-    parser.addoption("--long", action="store_true", help="requests by the ten thousand, other ones in each run")
+    parser.addoption(
+        "--long", action="store_true", help="floods of requests, other ones in each run, and all combinations"
+    )
 
 
 @pytest.fixture(scope="session")
-def flood(request: pytest.FixtureRequest) -> Flood:
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Whether a test may take its time, and try all combinations of what a usual run tries one by one."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def flood(is_long: bool) -> Flood:
     """Without --long a thousand requests, the same in each run."""
-    if not request.config.getoption("--long"):
+    if not is_long:
         return Flood(1000, 0)
     return Flood(10_000, random.SystemRandom().randrange(2**32))
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from factories import run_job, write_hyperparameters
 from hostile_sets import HOSTILE, SECRET
-from lesion import cli
 from lesion.data.sources.formats import open_source
 from lesion.data.sources.place import Place, walk_files
 from lesion.data.table import Columns
@@ -22,26 +19,11 @@ from sources import write_csv_folder
 SPLIT = {"split": "stratified_kfold", "folds": 2, "model": "test_resnet", "pretrained": False}
 
 
-@pytest.fixture(autouse=True)
-def _no_handlers_stay() -> Iterator[None]:
-    """The command line adds one at each start."""
-    lesion_log = logging.getLogger("lesion")
-    before = lesion_log.handlers[:]
-    yield
-    lesion_log.handlers[:] = before
-
-
 @pytest.fixture
 def channel(tmp_path: Path) -> Path:
     folder = tmp_path / "channel"
     folder.mkdir()
     return folder
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        cli.main([*map(str, arguments)])
-    return int(ended.value.code or 0)
 
 
 def flat(text: str) -> str:
@@ -50,20 +32,20 @@ def flat(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_check_refuses_in_words(name, channel, tmp_path, capsys):
+def test_check_refuses_in_words(name, channel, tmp_path, command):
     make, words = HOSTILE[name]
     make(channel)
     settings = [part for key, value in SPLIT.items() for part in ("--set", f"{key}={value}")]
-    assert run("check", channel, *settings, "--output", tmp_path / "check", "--no-progress") == 2
-    said = capsys.readouterr()
-    assert re.search(re.sub(r" +", " ", words), flat(said.out)), said.out
-    assert "→" in said.out and "Traceback" not in said.err
-    report = (tmp_path / "check" / "check.html").read_text() + said.out + said.err
+    ended = command("check", channel, *settings, "--output", tmp_path / "check", "--no-progress")
+    assert ended.returncode == 2
+    assert re.search(re.sub(r" +", " ", words), flat(ended.stdout)), ended.stdout
+    assert "→" in ended.stdout and "Traceback" not in ended.stderr
+    report = (tmp_path / "check" / "check.html").read_text() + ended.stdout + ended.stderr
     assert Path(SECRET).read_text()[:20] not in report
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_training_and_shards_refuse_with_the_same_words(name, tmp_path):
+def test_training_and_shards_refuse_with_the_same_words(name, tmp_path, command):
     make, words = HOSTILE[name]
     channel = tmp_path / "job" / "input" / "data" / "training"
     channel.mkdir(parents=True)
@@ -72,7 +54,8 @@ def test_training_and_shards_refuse_with_the_same_words(name, tmp_path):
     with pytest.raises(UserError, match=words):
         run_job(tmp_path / "job")
     settings = [part for key, value in SPLIT.items() for part in ("--set", f"{key}={value}")]
-    assert run("prepare", "shards", channel, "--output", tmp_path / "out", *settings, "--workers", 1) == 2
+    ended = command("prepare", "shards", channel, "--output", tmp_path / "out", *settings, "--workers", 1)
+    assert ended.returncode == 2
 
 
 def test_links_in_circles_are_walked_once_and_files_keep_their_own_path(channel):
@@ -119,7 +102,7 @@ def test_a_picture_that_goes_after_it_was_listed_is_told(channel):
     assert caught.value.kind == "unreadable_image"
 
 
-def test_a_folder_of_hostile_files_is_predicted_row_by_row(channel, trained_root, tmp_path):
+def test_a_folder_of_hostile_files_is_predicted_row_by_row(channel, trained_root, tmp_path, command):
     good = next((trained_root / "input/data/training/train_jpg").iterdir())
     (channel / "good.jpg").write_bytes(good.read_bytes())
     os.mkfifo(channel / "pipe.jpg")
@@ -127,14 +110,15 @@ def test_a_folder_of_hostile_files_is_predicted_row_by_row(channel, trained_root
     (channel / "zero.png").symlink_to("/dev/zero")
     (channel / "loop").symlink_to(".")
     output = tmp_path / "answers.csv"
-    assert run("predict", channel, "--model", trained_root / "model", "--output", output, "--no-progress") == 2
+    ended = command("predict", channel, "--model", trained_root / "model", "--output", output, "--no-progress")
+    assert ended.returncode == 2
     rows = output.read_text().splitlines()[1:]
     assert len(rows) == 4 and sum("and not a file" in row for row in rows) == 3
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"image_name\na\0\n", None])
-def test_a_hostile_table_is_refused_by_predict(content, channel, trained_root, capsys):
+def test_a_hostile_table_is_refused_by_predict(content, channel, trained_root, command):
     path = channel / "rows.csv"
     os.mkfifo(path) if content is None else path.write_bytes(content)
-    assert run("predict", path, "--model", trained_root / "model", "--output", channel / "out.csv") == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    ended = command("predict", path, "--model", trained_root / "model", "--output", channel / "out.csv")
+    assert ended.returncode == 2 and ended.stderr.startswith("error: ")

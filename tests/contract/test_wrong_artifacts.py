@@ -398,17 +398,17 @@ def test_an_archive_that_is_still_packed_is_told_as_one(tmp_path):
 # By every door
 
 
-@pytest.mark.parametrize("command", ["serve", "predict", "export onnx"])
-def test_each_command_ends_with_one_line_and_no_traceback(model_dir, trained_root, tmp_path, command):
+@pytest.mark.parametrize("verb", ["serve", "predict", "export onnx"])
+def test_each_command_ends_with_one_line_and_no_traceback(model_dir, trained_root, tmp_path, command, verb):
     with_tensors(model_dir, TENSORS["a NaN"])
-    if command == "serve":
+    if verb == "serve":
         ended = lesion("serve", "--root", tmp_path, "--port", free_port())
-    elif command == "predict":
+    elif verb == "predict":
         pictures = trained_root / "input/data/training/test_jpg"
-        ended = lesion("predict", pictures, "--model", model_dir, "--output", tmp_path / "o.csv")
+        ended = command("predict", pictures, "--model", model_dir, "--output", tmp_path / "o.csv")
     else:
-        ended = lesion("export", "onnx", "--model", model_dir, "--output", tmp_path / "o.onnx")
-    assert ended.returncode == (3 if command == "serve" else 2)
+        ended = command("export", "onnx", "--model", model_dir, "--output", tmp_path / "o.onnx")
+    assert ended.returncode == (3 if verb == "serve" else 2)
     said = ended.stdout + ended.stderr
     assert "Traceback" not in said and said.count("the weights hold what is no number") == 1, said
     assert not (tmp_path / "o.csv").exists() and not (tmp_path / "o.onnx").exists()
