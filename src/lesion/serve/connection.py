@@ -85,12 +85,8 @@ class Connection(TConn):  # type: ignore[misc]
 
     def read_head(self) -> bool:
         """Takes what has come, without waiting; False where the client has gone."""
-        try:
-            piece = self.sock.recv(PIECE_BYTES)
-        except (BlockingIOError, InterruptedError):
+        if (piece := self._receive()) is None:
             return True
-        except OSError:
-            return False
         if not self.head:
             self._head_began = time.monotonic()
         self.head += piece
@@ -145,14 +141,19 @@ class Connection(TConn):  # type: ignore[misc]
 
     def discard(self) -> bool:
         """Discards what has come; False when nothing more is to be waited for."""
-        try:
-            piece = self.sock.recv(PIECE_BYTES)
-        except (BlockingIOError, InterruptedError):
+        if (piece := self._receive()) is None:
             return True
-        except OSError:
-            return False
         self._num_discarded += len(piece)
         return bool(piece) and self._num_discarded < CLOSE_BYTES
+
+    def _receive(self) -> bytes | None:
+        """What has come, without waiting; None where nothing has, and nothing (b"") where the client has gone."""
+        try:
+            return self.sock.recv(PIECE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
 
 
 class ClientWatch:
