@@ -82,11 +82,11 @@ def test_an_output_that_cannot_be_a_file_is_told_before_anything_is_predicted(ba
     assert "predictions=" not in ended.stdout
 
 
-def test_predictions_go_into_a_pipe(baseline: Trained, tmp_path):
+def test_predictions_go_into_a_pipe(trained_root, tmp_path):
     """Through a link, which alone would be lost if a file were put in the place of /dev/stdout."""
     (tmp_path / "stdout").symlink_to("/dev/stdout")
     ended = lesion(
-        *("predict", baseline.channel / "test.csv", "--model", baseline.root / "model"),
+        *("predict", trained_root / "input/data/training/test.csv", "--model", trained_root / "model"),
         *("--output", tmp_path / "stdout"),
     )
     assert ended.returncode == 0 and "image_name,probability,label,error\n" in ended.stdout

@@ -30,6 +30,12 @@ def write_roots(folder: Path, num_hosts: int, **settings: object) -> list[Path]:
     return [folder / name for name in names]
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The job of `roots` on one host."""
+    return run(small_job(tmp_path_factory.mktemp("alone"), **SETTINGS, folds=3))
+
+
 @pytest.fixture
 def roots(tmp_path) -> list[Path]:
     return write_roots(tmp_path, 2, folds=3)
@@ -40,8 +46,7 @@ def start(root: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
 
 
-def test_two_hosts_make_the_artifact_of_one_and_only_the_first_writes_it(roots, tmp_path):
-    alone = run(small_job(tmp_path / "alone", **SETTINGS, folds=3))
+def test_two_hosts_make_the_artifact_of_one_and_only_the_first_writes_it(roots, alone):
     second = start(roots[1])  # comes first, and waits for its leader
     wait_for_text(roots[1] / "log", "waiting for all")
     first = start(roots[0])
@@ -100,7 +105,7 @@ def test_hosts_with_several_processes_cut_every_batch_among_all(tmp_path):
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["the leader first", "the other first"])
-def test_hosts_that_are_stopped_go_on_together(roots, tmp_path, first):
+def test_hosts_that_are_stopped_go_on_together(roots, alone, first):
     """The signal comes to one a moment sooner, whose end the other then sees."""
     processes = [start(root) for root in roots]
     wait_for_text(roots[1] / "log", "fold=1 epoch=0")
@@ -112,4 +117,4 @@ def test_hosts_that_are_stopped_go_on_together(roots, tmp_path, first):
     again = [start(root) for root in roots]
     assert [process.wait(120) for process in again] == [0, 0]
     assert "goes on" in (roots[1] / "log").read_text() or "was finished before" in (roots[1] / "log").read_text()
-    assert Trained(roots[0]).digests == run(small_job(tmp_path / "alone", **SETTINGS, folds=3)).digests
+    assert Trained(roots[0]).digests == alone.digests
