@@ -100,7 +100,8 @@ def main() -> None:
             runs[name].append(shown(name, run))
     result = {
         "benchmark": "serve", **where_and_when(), "machine": machine(), "load_before": round(load_before, 1),
-        "versions": versions(args.peers_python, *PACKAGES), "network": args.network, "image_size": args.image_size,
+        "versions": versions(args.peers_python if args.peers_python.exists() else Path(sys.executable), *PACKAGES),
+        "network": args.network, "image_size": args.image_size,
         "kilobytes_a_picture": round(sum(path.stat().st_size for path in pictures.glob("*.jpg")) / NUM_PICTURES / 1000),
         "rounds": args.rounds, "seconds": args.seconds,
         "largest_difference_of_answers": round(max(max(both) - min(both) for both in zip(*answers, strict=True)), 4),

@@ -224,11 +224,16 @@ def _upright(image: Image.Image) -> Pixels:
     method = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     is_turned, is_reversed = method in TURNING, method in REVERSING
     width, height = image.size
-    image_HWC = np.empty((width, height, 3) if is_turned else (height, width, 3), np.uint8)
     num_rows = max(STRIP_PIXELS // width, 1)
+    if num_rows >= height:
+        whole_HWC = _rgb(image if method is None else image.transpose(method))
+        # A copy, made after what it is copied from: in the other order glibc gives the memory back to the kernel and
+        # takes it again for each picture, 0.7 ms for 600×450 px.
+        return np.array(np.broadcast_to(whole_HWC, (*whole_HWC.shape[:2], 3)))
+    image_HWC = np.empty((width, height, 3) if is_turned else (height, width, 3), np.uint8)
     for top in range(0, height, num_rows):
         bottom = min(top + num_rows, height)
-        strip = image if bottom - top == height else image.crop((0, top, width, bottom))
+        strip = image.crop((0, top, width, bottom))
         strip = strip if method is None else strip.transpose(method)
         place = slice(height - bottom, height - top) if is_reversed else slice(top, bottom)
         image_HWC[(slice(None), place) if is_turned else place] = _rgb(strip)

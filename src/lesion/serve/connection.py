@@ -27,7 +27,7 @@ CLOSE_S, CLOSE_BYTES = (
     5.0,
     2**27,
 )  # how long, and how many bytes, a closed connection is read so that its answer arrives
-PIECE_BYTES = 2**16
+HEAD_PIECE_BYTES, DISCARDED_PIECE_BYTES = 2**13, 2**16  # what comes with a head of its body is copied on the way
 GONE_AFTER_S = 1.0  # a client that has closed its sending side for so long is asked whether it still reads
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -85,7 +85,7 @@ class Connection(TConn):  # type: ignore[misc]
 
     def read_head(self) -> bool:
         """Takes what has come, without waiting; False where the client has gone."""
-        if (piece := self._receive()) is None:
+        if (piece := self._receive(HEAD_PIECE_BYTES)) is None:
             return True
         if not self.head:
             self._head_began = time.monotonic()
@@ -141,15 +141,15 @@ class Connection(TConn):  # type: ignore[misc]
 
     def discard(self) -> bool:
         """Discards what has come; False when nothing more is to be waited for."""
-        if (piece := self._receive()) is None:
+        if (piece := self._receive(DISCARDED_PIECE_BYTES)) is None:
             return True
         self._num_discarded += len(piece)
         return bool(piece) and self._num_discarded < CLOSE_BYTES
 
-    def _receive(self) -> bytes | None:
-        """What has come, without waiting; None where nothing has, and nothing (b"") where the client has gone."""
+    def _receive(self, num_bytes: int) -> bytes | None:
+        """At most so many bytes of what has come, without waiting; None where none has, b"" where the client has gone."""
         try:
-            return self.sock.recv(PIECE_BYTES)
+            return self.sock.recv(num_bytes)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
