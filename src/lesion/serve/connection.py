@@ -147,7 +147,7 @@ class Connection(TConn):  # type: ignore[misc]
         return bool(piece) and self._num_discarded < CLOSE_BYTES
 
     def _receive(self, num_bytes: int) -> bytes | None:
-        """At most so many bytes of what has come, without waiting; None where none has, b"" where the client has gone."""
+        """At most so many bytes of what has come, without waiting; None where none has, b"" where the client left."""
         try:
             return self.sock.recv(num_bytes)
         except (BlockingIOError, InterruptedError):
