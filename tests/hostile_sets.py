@@ -403,7 +403,6 @@ FILES: dict[str, tuple[Make, str]] = {
         among_pictures(lambda folder: os.truncate(os.open(folder / "z.png", os.O_CREAT | os.O_WRONLY), 8 << 30)),
         "the file has 8,589,934,592 bytes",
     ),
-    "line end in a name": (among_pictures(lambda folder: (folder / "a\nb.png").write_bytes(b"")), r"a\\nb.png"),
     "folders without end": (
         among_pictures(lambda folder: inside(folder, nest)),
         "the folder cannot be listed: File name too long",

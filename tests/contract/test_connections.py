@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -238,10 +238,11 @@ def test_a_server_that_is_never_ready_ends_in_words_and_starts_no_worker_without
     killed: set[int] = set()
     while server.process.poll() is None:
         for worker in set(children(server.process.pid)) - killed:
-            os.kill(worker, number)
+            with suppress(ProcessLookupError):  # it has ended by itself, as a short-lived child that is no worker does
+                os.kill(worker, number)
             killed.add(worker)
     said = server.log.read_text()
-    assert server.process.returncode == 3 and 3 <= len(killed) <= 5  # a child may be another than a worker
+    assert server.process.returncode == 3 and 3 <= len(killed) <= 6  # a child may be another than a worker
     [line] = [line for line in said.splitlines() if "the model cannot be served" in line]
     assert number.name in line and ("MiB" in line) == (number == signal.SIGKILL)
     assert "Traceback" not in said
