@@ -75,6 +75,16 @@ def other_server(baseline: Trained, tmp_path_factory: pytest.TempPathFactory) ->
     yield from _running(Server.start(baseline.root, log, "--fold", "1", "--no-page", environment=environment))
 
 
+@pytest.fixture(scope="module")
+def target(trained_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the module's own, so that what its tests do to it is seen there and nowhere else."""
+    root = tmp_path_factory.mktemp("target")
+    (root / "model").symlink_to(trained_root / "model")
+    server = Server.start(root, root / "log", "--fold", "0").wait_until_ready()
+    yield server
+    assert server.stop() == 0
+
+
 def _running(server: Server) -> Iterator[Server]:
     yield server.wait_until_ready()
     server.stop()

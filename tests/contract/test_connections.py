@@ -31,16 +31,6 @@ def picture(trained_root: Path) -> bytes:
     return (trained_root / "input/data/training/train_jpg/IMG_000_0.jpg").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def target(trained_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of its own, so that what these tests do to it is seen here and nowhere else."""
-    root = tmp_path_factory.mktemp("connections")
-    (root / "model").symlink_to(trained_root / "model")
-    server = Server.start(root, root / "log", "--fold", "0").wait_until_ready()
-    yield server
-    assert server.stop() == 0
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _enough_open_files() -> Iterator[None]:
     """This process holds as many connections as the server does."""

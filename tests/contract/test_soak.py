@@ -9,7 +9,6 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,15 +29,6 @@ LINGERING = [b"", b"GET /ping HTTP/1.1\r\nX: ", POST + b"Content-Length: 5000\r\
 @pytest.fixture(scope="module")
 def pictures(trained_root: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted((trained_root / "input/data/training/train_jpg").iterdir())[:6]]
-
-
-@pytest.fixture(scope="module")
-def target(trained_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("soak")
-    (root / "model").symlink_to(trained_root / "model")
-    server = Server.start(root, root / "log", "--fold", "0").wait_until_ready()
-    yield server
-    assert server.stop() == 0
 
 
 @dataclass(frozen=True)

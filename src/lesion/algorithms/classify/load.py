@@ -40,7 +40,6 @@ def load(
     """
     manifest = artifact.load_manifest(model_dir)
     folds = chosen_folds(manifest, fold, model_dir)
-    check_weights(model_dir, manifest)
     if device != "cpu":
         from lesion.engine.device import pick_device
 
@@ -51,6 +50,7 @@ def load(
             gpus = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
             return load_torch(model_dir, manifest, folds, gpus)
     if manifest.graph is not None and importlib.util.find_spec("openvino") is not None:
+        check_weights(model_dir, manifest)  # torch's networks are checked as they are loaded
         chosen = graph.pick_precision(precision, manifest.graph)
         lanes = graph.load_graph(
             model_dir, manifest, [record.fold for record in folds], precision=chosen, num_cores=num_cores
