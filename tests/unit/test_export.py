@@ -57,7 +57,8 @@ def test_a_graph_answers_as_the_networks_do(name):
         4: create_network(name, model_args, PREPROCESS, **{**options, "num_metadata": 0}).eval(),  # knows no metadata
     }
     xml, weights = export.to_openvino(networks, {0: 5, 4: 0}, 64)
-    [lane] = graph.compile_graph(xml, weights, [0, 4], YES_NO, precision="fp32", num_cores=1, in_background=False)
+    model = graph.core().read_model(xml, weights)
+    [lane] = graph.compile_graph(model, [0, 4], YES_NO, precision="fp32", num_cores=1, in_background=False)
     features_FM = [np.linspace(-1, 1, 5, dtype=np.float32), np.zeros(0, np.float32)]
     batch = [Prepared(picture, features_FM, num_views) for num_views, picture in enumerate(pictures(4, 64), start=1)]
     expected_NFK = TorchLane(list(networks.values()), YES_NO, torch.device("cpu"))(batch)

@@ -75,14 +75,13 @@ def load_graph(
     with in_words(graph):
         model = core().read_model(graph, weights)
         check_graph(model, manifest, graph)
-        return _compile(
+        return compile_graph(
             model, folds, manifest.question, precision=precision, num_cores=num_cores, in_background=in_background
         )
 
 
 def compile_graph(
-    graph: bytes,
-    weights: bytes,
+    model: openvino.Model,
     folds: Sequence[int],
     target: Target,
     *,
@@ -97,19 +96,6 @@ def compile_graph(
     picture wait, so the graph is compiled a second time, for all cores together (in fp32): `in_background`, so that
     a server is ready sooner, or before this returns.
     """
-    model = core().read_model(graph, weights)
-    return _compile(model, folds, target, precision=precision, num_cores=num_cores, in_background=in_background)
-
-
-def _compile(
-    model: openvino.Model,
-    folds: Sequence[int],
-    target: Target,
-    *,
-    precision: Precision,
-    num_cores: int,
-    in_background: bool,
-) -> list[GraphLane]:
     wanted = [result for result in model.get_results() if result.get_friendly_name() in {f"fold_{f}" for f in folds}]
     inputs = {"image", *(f"metadata_{fold}" for fold in folds)}
     parameters = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() in inputs]

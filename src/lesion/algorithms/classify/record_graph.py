@@ -15,7 +15,7 @@ import torch
 from lesion import artifact
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.graph import TOLERANCE, Precision, compile_graph, has_bf16
+from lesion.algorithms.classify.graph import TOLERANCE, Precision, compile_graph, core, has_bf16
 from lesion.algorithms.classify.networks import TorchLane, load_networks
 from lesion.algorithms.classify.start import Shared
 from lesion.artifact import Manifest
@@ -67,8 +67,9 @@ def _try_graph(
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
     differences: dict[str, float] = {}
     for precision in precisions:
+        model = core().read_model(graph, weights)
         lanes = compile_graph(
-            graph, weights, numbers, manifest.question, precision=precision, num_cores=num_cores, in_background=False
+            model, numbers, manifest.question, precision=precision, num_cores=num_cores, in_background=False
         )
         answers_NFK = Ensemble(manifest, manifest.folds, lanes, max_batch=1, backend="").ask(pictures, metadata)
         differences[precision] = float(np.abs(answers_NFK - expected_NFK).max())
