@@ -45,7 +45,7 @@ from lesion.engine.loop import Rules
 from lesion.engine.mixing import Mixing
 from lesion.engine.precision import pick_precision
 from lesion.engine.training import Training
-from lesion.metrics import METRICS, log_loss
+from lesion.evaluation.metrics import METRICS, log_loss
 from lesion.models.fusion import FusionNet
 from lesion.sagemaker import read_job
 
@@ -347,6 +347,7 @@ TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
 }
 # The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {
+    "algorithm": "test_algorithms.py::test_an_algorithm_that_is_not_there_is_refused_with_those_that_are",
     "source": "test_sources.py::test_a_format_may_be_forced_and_a_wrong_one_says_what_is_missing",
     "batch_size_validation": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
     "batch_size_test": "test_faults.py::test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities",

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lesion.algorithms.base import Job
 from lesion.algorithms.classify import fold
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.folds import Folds
 from lesion.engine.peers import Peers
 from lesion.engine.ranks import Ranks, join_ranks
 from lesion.errors import UserError
+from lesion.job import Job
 from lesion.report import watch
 
 log = logging.getLogger(__name__)

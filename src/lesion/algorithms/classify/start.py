@@ -31,7 +31,7 @@ from lesion.engine.schedule import Schedule
 from lesion.engine.stopping import BestEpoch
 from lesion.engine.training import Training
 from lesion.errors import UserError
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
 from lesion.models.weights import load_weights

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from lesion.algorithms.base import Job, Predictor
+from lesion.algorithms.base import Predictor
+from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import cores_of_fold, deal
@@ -55,7 +56,7 @@ from lesion.engine.precision import Precision, pick_precision
 from lesion.engine.ranks import RankCheckpoints, Ranks
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable
-from lesion.metrics import REPORTED
+from lesion.job import Job
 from lesion.models.backbone import create_backbone, num_features, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
 from lesion.report.watch import Watch
@@ -146,6 +147,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         num_workers=num_workers,
         num_cores=job.num_cores,
         device=device,
+        metric_lines=METRIC_LINES,
     )
     results: list[FoldResult] = []
     written: Written | None = None
@@ -255,7 +257,7 @@ def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, l
         judged["slides"], slides = judge_slides(labelled, probs_SK, config)
         write_csv(job.output_dir / "slides_test.csv", slides)
     for name, value in judged["metrics"].items():
-        log.info(REPORTED[f"test:{name}"].line(value))
+        log.info(METRIC_LINES[f"test:{name}"].line(value))
     return judged
 
 
