@@ -23,10 +23,10 @@ import torch
 from ham10000 import where_and_when
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.loop import Rules, train_one_epoch
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.loop import Rules, train_one_epoch
 from lesion.engine.optim import create_optimizer
 from lesion.engine.precision import pick_precision, prepare_network
 from lesion.engine.schedule import Schedule

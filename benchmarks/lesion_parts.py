@@ -117,7 +117,7 @@ class LesionParts:
 
     def train(self, batches: Iterator[Batch], on_batch: OnBatch) -> None:
         """Lesion's own loop over as many of the batches as are wanted."""
-        from lesion.engine.loop import train_one_epoch
+        from lesion.algorithms.classify.loop import train_one_epoch
         from lesion.engine.training import EpochSums
 
         num_steps, sizes = NUM_WARM + self.num_timed, []

@@ -29,6 +29,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import FoldRows, rows_of
 from lesion.algorithms.classify.load import load, load_torch
+from lesion.algorithms.classify.loop import Mixing, Rules
 from lesion.algorithms.classify.networks import TorchLane, load_networks
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.algorithms.classify.settle import settle
@@ -41,8 +42,6 @@ from lesion.data.cache import Decoded
 from lesion.data.folds import Folds
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.table import SampleTable
-from lesion.engine.loop import Rules
-from lesion.engine.mixing import Mixing
 from lesion.engine.precision import pick_precision
 from lesion.engine.training import Training
 from lesion.metrics import METRICS, log_loss

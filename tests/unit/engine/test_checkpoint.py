@@ -288,7 +288,7 @@ def test_other_code_is_another_job(tmp_path):
     package = Path(lesion.__file__).parent
     shutil.copytree(package, tmp_path / "lesion", ignore=shutil.ignore_patterns("__pycache__"))
     assert code_digest(tmp_path / "lesion") == code_digest(package)
-    with (tmp_path / "lesion" / "engine" / "loop.py").open("a") as file:
+    with (tmp_path / "lesion" / "algorithms" / "classify" / "loop.py").open("a") as file:
         file.write("# another line\n")
     assert code_digest(tmp_path / "lesion") != code_digest(package)
 

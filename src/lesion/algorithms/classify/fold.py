@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lesion.algorithms.classify.fold_result import FoldResult
+from lesion.algorithms.classify.loop import predict, train_one_epoch
 from lesion.algorithms.classify.results import judge
 from lesion.algorithms.classify.start import (
     Shared,
@@ -33,7 +34,6 @@ from lesion.data.augment import Augment
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.loop import predict, train_one_epoch
 from lesion.engine.precision import Precision
 from lesion.engine.ranks import Ranks
 from lesion.engine.training import EpochSums, Training

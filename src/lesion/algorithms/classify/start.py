@@ -17,13 +17,12 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.loop import Mixing, Rules, features
 from lesion.data.cache import Pictures
 from lesion.data.loader import Dataset, load, ordered_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess
-from lesion.engine.loop import Rules, features
-from lesion.engine.mixing import Mixing
 from lesion.engine.optim import create_optimizer
 from lesion.engine.precision import Precision, prepare_network
 from lesion.engine.ranks import Ranks

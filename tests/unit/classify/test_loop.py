@@ -10,10 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lesion.algorithms.classify.loop import Mixing, Rules, predict, train_one_epoch
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
-from lesion.engine.loop import Rules, predict, train_one_epoch
-from lesion.engine.mixing import Mixing
 from lesion.engine.schedule import Schedule
 from lesion.engine.stopping import BestEpoch
 from lesion.engine.training import EpochSums, Training
