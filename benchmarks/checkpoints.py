@@ -23,7 +23,7 @@ import torch
 from ham10000 import where_and_when
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.loop import Rules, train_one_epoch
+from lesion.algorithms.classify.loop import StepSettings, train_one_epoch
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
@@ -96,12 +96,12 @@ def measure(model: str, folder: Path, args: argparse.Namespace, interval_s: floa
     def loss(logits_NK: torch.Tensor, targets_NK: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.binary_cross_entropy_with_logits(logits_NK, targets_NK, reduction="none").mean(dim=1)
 
-    rules = Rules(loss, device, precision)
+    settings = StepSettings(loss, device, precision)
 
     def train() -> float:
         training.sums = EpochSums()
         started = time.perf_counter()
-        train_one_epoch(training, [batch] * args.steps, rules, num_steps=args.steps)  # its end waits for the device
+        train_one_epoch(training, [batch] * args.steps, settings, num_steps=args.steps)  # its end waits for the device
         return time.perf_counter() - started
 
     train()  # moments are made, memory is found

@@ -26,7 +26,7 @@ from lesion.algorithms.classify.start import (
     Shared,
     class_weights,
     probe_head,
-    rules_of,
+    step_settings,
     size_of_epoch,
     start_training,
 )
@@ -155,7 +155,7 @@ def run_epoch(
         train_loss = train_one_epoch(
             training,
             watch.training(counted(batches, bar, shared.ranks), epoch),
-            rules_of(shared, rows.weights_K, epoch=epoch),
+            step_settings(shared, rows.weights_K, epoch=epoch),
             num_steps=len(order),
             key=key,
             after_step=after_step,

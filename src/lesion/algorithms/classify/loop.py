@@ -57,7 +57,7 @@ class Mixing:
 
 
 @dataclass(frozen=True)
-class Rules:
+class StepSettings:
     """How every step is done, and by whom. `prepare` puts the network into the state in which it learns."""
 
     loss: Loss
@@ -73,7 +73,7 @@ class Rules:
 def train_one_epoch(
     training: Training,
     batches: Iterable[Batch],
-    rules: Rules,
+    settings: StepSettings,
     *,
     num_steps: int,
     key: tuple[int, ...] = (0,),
@@ -86,27 +86,27 @@ def train_one_epoch(
     its middle goes on alike. `after_step` may end the epoch by raising. Of several ranks each is given its slices of
     the batches.
     """
-    network, sums, device, ranks = training.network, training.sums, rules.device, rules.ranks
-    rules.prepare(network)
+    network, sums, device, ranks = training.network, training.sums, settings.device, settings.ranks
+    settings.prepare(network)
     sums.loss = sums.loss.to(device)
     for batch in batches:
         number = sums.num_steps
         torch.manual_seed(_seed(*key, number, ranks.rank))
         training.schedule.before_step(len(training.history) + number / num_steps)
         stream = np.random.SeedSequence([*key, number, ranks.rank, 2])
-        images_NCHW, metadata_NM, targets_NK = rules.mixing(*to_device(batch, device), stream)
+        images_NCHW, metadata_NM, targets_NK = settings.mixing(*to_device(batch, device), stream)
         training.optimizer.zero_grad(set_to_none=True)
         num_samples, loss_sum = ranks.total(len(batch.index_N)), torch.zeros((), device=device)
-        parts = (tensor.tensor_split(rules.num_parts) for tensor in (images_NCHW, metadata_NM, targets_NK))
+        parts = (tensor.tensor_split(settings.num_parts) for tensor in (images_NCHW, metadata_NM, targets_NK))
         for part_NCHW, part_NM, part_NK in zip(*parts, strict=True):
-            with autocast(rules.precision, device):
+            with autocast(settings.precision, device):
                 logits_NK = network(part_NCHW, part_NM)
-            loss_N = rules.loss(logits_NK.float(), part_NK)
+            loss_N = settings.loss(logits_NK.float(), part_NK)
             (loss_N.sum() / num_samples).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss_N.detach().sum()
         sums.loss += ranks.sum_gradients(network.parameters(), loss_sum)
-        if rules.clip_norm:
-            nn.utils.clip_grad_norm_(network.parameters(), rules.clip_norm)
+        if settings.clip_norm:
+            nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         training.optimizer.step()
         training.after_step()
         sums.num_samples += num_samples

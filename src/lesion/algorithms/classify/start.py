@@ -17,7 +17,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.loop import Mixing, Rules, features
+from lesion.algorithms.classify.loop import Mixing, StepSettings, features
 from lesion.data.cache import Pictures
 from lesion.data.loader import Dataset, load, ordered_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
@@ -115,10 +115,10 @@ def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | 
     return Training(network, optimizer, schedule, BestEpoch(better, config.patience), ema)
 
 
-def rules_of(shared: Shared, weights_K: Weights, *, epoch: int) -> Rules:
+def step_settings(shared: Shared, weights_K: Weights, *, epoch: int) -> StepSettings:
     """How the steps of an epoch are done."""
     config = shared.config
-    return Rules(
+    return StepSettings(
         loss=partial(shared.target.loss, weights_K=weights_K, smoothing=config.label_smoothing),
         device=shared.device,
         precision=shared.precision,
