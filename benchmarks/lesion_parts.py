@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class LesionParts:
     def __init__(self, root: Path, num_timed: int) -> None:
         from lesion.algorithms.classify.sources import open_sources
-        from lesion.algorithms.classify.start import Shared, class_weights, step_settings, start_training
+        from lesion.algorithms.classify.start import Shared, class_weights, start_training, step_settings
         from lesion.algorithms.classify.train import checked_weights, preprocess_for
         from lesion.data.cache import Cache
         from lesion.data.labels import read_labels

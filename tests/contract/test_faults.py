@@ -34,7 +34,7 @@ from lesion.algorithms.classify.networks import TorchLane, load_networks
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.algorithms.classify.settle import settle
 from lesion.algorithms.classify.sources import open_sources
-from lesion.algorithms.classify.start import Shared, step_settings, start_training
+from lesion.algorithms.classify.start import Shared, start_training, step_settings
 from lesion.algorithms.classify.train import checked_weights, preprocess_for
 from lesion.artifact import load_manifest
 from lesion.data import images
@@ -199,7 +199,7 @@ class Built:
 
     def modules_that_learn(self) -> set[str]:
         """What of the backbone is in training mode once a step is prepared, by the names of their classes."""
-        self.settings.prepare(self.network)
+        self.settings.set_trainable(self.network)
         return {type(module).__name__ for module in self.network.backbone.modules() if module.training}
 
 
@@ -297,7 +297,7 @@ SEEN: dict[str, Seen] = {
     # a step
     "class_weight": (3, lambda built: built.loss(0.0, 1.0), round(3 * math.log(2), 4)),
     "label_smoothing": (0.2, lambda built: built.loss(2.0, 1.0), round(0.9 * 0.126928 + 0.1 * 2.126928, 4)),
-    "batch_parts": (2, lambda built: built.settings.num_parts, 2),
+    "batch_parts": (2, lambda built: built.settings.num_micro_batches, 2),
     "precision": ("bf16", lambda built: built.settings.precision, "bf16"),
     "clip_norm": (0.01, lambda built: built.settings.clip_norm, 0.01),
     "mixup": (0.4, lambda built: built.settings.mixing, Mixing(mixup=0.4)),

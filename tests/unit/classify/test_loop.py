@@ -130,16 +130,22 @@ def stepped_weights(settings: StepSettings, *, rate: float = 0.05) -> dict[str, 
     return weights_of(network)
 
 
-@pytest.mark.parametrize("num_parts", [2, 3])
-def test_a_batch_in_parts_steps_as_the_whole_does(num_parts):
+@pytest.mark.parametrize("num_micro_batches", [2, 3])
+def test_a_batch_in_parts_steps_as_the_whole_does(num_micro_batches):
     with torch.random.fork_rng(devices=[]):
-        whole, parts = stepped_weights(PLAIN), stepped_weights(StepSettings(plain_loss, CPU, num_parts=num_parts))
+        whole, parts = (
+            stepped_weights(PLAIN),
+            stepped_weights(StepSettings(plain_loss, CPU, num_micro_batches=num_micro_batches)),
+        )
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_no_step_is_longer_than_the_clipped_gradient_allows():
     with torch.random.fork_rng(devices=[]):
-        start, end = stepped_weights(PLAIN, rate=0.0), stepped_weights(StepSettings(plain_loss, CPU, clip_norm=0.1), rate=1.0)
+        start, end = (
+            stepped_weights(PLAIN, rate=0.0),
+            stepped_weights(StepSettings(plain_loss, CPU, clip_norm=0.1), rate=1.0),
+        )
     length = torch.cat([(end[name] - start[name]).flatten() for name in start]).norm().item()
     assert 0.1 < length <= 0.3 + 1e-6  # three steps of 0.1 that hardly turn
 

@@ -26,9 +26,9 @@ from lesion.algorithms.classify.start import (
     Shared,
     class_weights,
     probe_head,
-    step_settings,
     size_of_epoch,
     start_training,
+    step_settings,
 )
 from lesion.data.augment import Augment
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches

@@ -58,15 +58,19 @@ class Mixing:
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How every step is done, and by whom. `prepare` puts the network into the state in which it learns."""
+    """How each optimiser step is done, and by which processes.
+
+    Each batch is computed in `num_micro_batches` (gradient accumulation); the gradient's L2 norm is clipped to
+    `clip_norm`, 0 leaves it as it is; `set_trainable` puts the network into training mode and freezes what is frozen.
+    """
 
     loss: Loss
     device: torch.device
     precision: Precision = "fp32"
-    num_parts: int = 1
+    num_micro_batches: int = 1
     clip_norm: float = 0.0
     mixing: Mixing = field(default_factory=Mixing)
-    prepare: Callable[[nn.Module], object] = nn.Module.train
+    set_trainable: Callable[[nn.Module], object] = nn.Module.train
     ranks: Ranks = field(default_factory=Ranks)
 
 
@@ -87,7 +91,7 @@ def train_one_epoch(
     the batches.
     """
     network, sums, device, ranks = training.network, training.sums, settings.device, settings.ranks
-    settings.prepare(network)
+    settings.set_trainable(network)
     sums.loss = sums.loss.to(device)
     for batch in batches:
         number = sums.num_steps
@@ -97,11 +101,11 @@ def train_one_epoch(
         images_NCHW, metadata_NM, targets_NK = settings.mixing(*to_device(batch, device), stream)
         training.optimizer.zero_grad(set_to_none=True)
         num_samples, loss_sum = ranks.total(len(batch.index_N)), torch.zeros((), device=device)
-        parts = (tensor.tensor_split(settings.num_parts) for tensor in (images_NCHW, metadata_NM, targets_NK))
-        for part_NCHW, part_NM, part_NK in zip(*parts, strict=True):
+        micro = (tensor.tensor_split(settings.num_micro_batches) for tensor in (images_NCHW, metadata_NM, targets_NK))
+        for micro_NCHW, micro_NM, micro_NK in zip(*micro, strict=True):
             with autocast(settings.precision, device):
-                logits_NK = network(part_NCHW, part_NM)
-            loss_N = settings.loss(logits_NK.float(), part_NK)
+                logits_NK = network(micro_NCHW, micro_NM)
+            loss_N = settings.loss(logits_NK.float(), micro_NK)
             (loss_N.sum() / num_samples).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss_N.detach().sum()
         sums.loss += ranks.sum_gradients(network.parameters(), loss_sum)

@@ -122,11 +122,11 @@ def step_settings(shared: Shared, weights_K: Weights, *, epoch: int) -> StepSett
         loss=partial(shared.target.loss, weights_K=weights_K, smoothing=config.label_smoothing),
         device=shared.device,
         precision=shared.precision,
-        num_parts=config.batch_parts,
+        num_micro_batches=config.batch_parts,
         clip_norm=config.clip_norm,
         mixing=Mixing(config.mixup, config.cutmix),
-        prepare=partial(
-            FusionNet.learn, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
+        set_trainable=partial(
+            FusionNet.set_trainable, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
         ),
         ranks=shared.ranks,
     )
