@@ -34,8 +34,8 @@ from lesion.data.augment import Augment
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints
+from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.precision import Precision
-from lesion.engine.ranks import Ranks
 from lesion.engine.training import EpochSums, Training
 from lesion.errors import UserError
 from lesion.report.watch import Watch
@@ -145,7 +145,7 @@ def run_epoch(
     num_done = training.sums.num_samples
     batches = load(
         rows.dataset,
-        [shared.ranks.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
+        [shared.data_parallel.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
         Augment(size_of_epoch(config, epoch)),
         num_workers=shared.num_workers,
         key=key,
@@ -154,15 +154,15 @@ def run_epoch(
     with torch.random.fork_rng(devices=[shared.device] if shared.device.type == "cuda" else []):
         train_loss = train_one_epoch(
             training,
-            watch.training(counted(batches, bar, shared.ranks), epoch),
+            watch.training(counted(batches, bar, shared.data_parallel), epoch),
             step_settings(shared, rows.weights_K, epoch=epoch),
             num_steps=len(order),
             key=key,
             after_step=after_step,
         )
     training.sums = EpochSums()
-    shared.ranks.share_statistics(training.judged)
-    held = counted(held_batches(rows, shared), bar, shared.ranks)
+    shared.data_parallel.broadcast_buffers(training.judged)
+    held = counted(held_batches(rows, shared), bar, shared.data_parallel)
     scores = score(training.judged, held, shared, num_views=1, precision=shared.precision).scores
     value = scores[config.metric]
     training.best.update(epoch, value, training.judged)
@@ -172,8 +172,8 @@ def run_epoch(
 
 
 def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
-    """This rank's held-out rows, as prediction prepares them."""
-    batches = ordered_batches(shared.ranks.slice(rows.held_S), shared.config.batch_size_validation)
+    """This process's slice of the held-out rows, as prediction prepares them."""
+    batches = ordered_batches(shared.data_parallel.slice(rows.held_S), shared.config.batch_size_validation)
     return load(rows.dataset, batches, num_workers=shared.num_workers)
 
 
@@ -189,9 +189,9 @@ class Judged:
 def score(
     network: nn.Module, batches: Iterable[Batch], shared: Shared, *, num_views: int, precision: Precision
 ) -> Judged:
-    """What the network makes of the rows of all ranks' batches."""
+    """What the network makes of the rows of all processes' batches."""
     predicted = predict(network, batches, shared.device, num_views=num_views, precision=precision)
-    return judged(*shared.ranks.gather(*predicted), shared)
+    return judged(*shared.data_parallel.gather(*predicted), shared)
 
 
 def judged(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> Judged:
@@ -202,8 +202,8 @@ def judged(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> Jud
     return Judged(index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))
 
 
-def counted(batches: Iterable[Batch], bar: tqdm[Any], ranks: Ranks) -> Iterator[Batch]:
+def counted(batches: Iterable[Batch], bar: tqdm[Any], data_parallel: DataParallelGroup) -> Iterator[Batch]:
     """The same batches; the progress bar moves on as each is done."""
     for batch in batches:
         yield batch
-        bar.update(len(batch.index_N) * ranks.size)  # nearly what all have done
+        bar.update(len(batch.index_N) * data_parallel.size)  # nearly what all have done

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from lesion.data.loader import Batch
 from lesion.data.transforms import view
+from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.precision import Precision, autocast
-from lesion.engine.ranks import Ranks
 from lesion.engine.training import Training
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet
@@ -71,7 +71,7 @@ class StepSettings:
     clip_norm: float = 0.0
     mixing: Mixing = field(default_factory=Mixing)
     set_trainable: Callable[[nn.Module], object] = nn.Module.train
-    ranks: Ranks = field(default_factory=Ranks)
+    data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)
 
 
 def train_one_epoch(
@@ -87,20 +87,20 @@ def train_one_epoch(
 
     `training.sums` is what the epoch's earlier batches came to, if there were any, and is counted on to the epoch's
     `num_steps`. All randomness of a step (dropout, mixing) comes from (*key, its number), so an epoch that goes on in
-    its middle goes on alike. `after_step` may end the epoch by raising. Of several ranks each is given its slices of
-    the batches.
+    its middle goes on alike. `after_step` may end the epoch by raising. In a data-parallel group each process
+    is given its slices of the batches.
     """
-    network, sums, device, ranks = training.network, training.sums, settings.device, settings.ranks
+    network, sums, device, data_parallel = training.network, training.sums, settings.device, settings.data_parallel
     settings.set_trainable(network)
     sums.loss = sums.loss.to(device)
     for batch in batches:
         number = sums.num_steps
-        torch.manual_seed(_seed(*key, number, ranks.rank))
+        torch.manual_seed(_seed(*key, number, data_parallel.rank))
         training.schedule.before_step(len(training.history) + number / num_steps)
-        stream = np.random.SeedSequence([*key, number, ranks.rank, 2])
+        stream = np.random.SeedSequence([*key, number, data_parallel.rank, 2])
         images_NCHW, metadata_NM, targets_NK = settings.mixing(*to_device(batch, device), stream)
         training.optimizer.zero_grad(set_to_none=True)
-        num_samples, loss_sum = ranks.total(len(batch.index_N)), torch.zeros((), device=device)
+        num_samples, loss_sum = data_parallel.total(len(batch.index_N)), torch.zeros((), device=device)
         micro = (tensor.tensor_split(settings.num_micro_batches) for tensor in (images_NCHW, metadata_NM, targets_NK))
         for micro_NCHW, micro_NM, micro_NK in zip(*micro, strict=True):
             with autocast(settings.precision, device):
@@ -108,7 +108,7 @@ def train_one_epoch(
             loss_N = settings.loss(logits_NK.float(), micro_NK)
             (loss_N.sum() / num_samples).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss_N.detach().sum()
-        sums.loss += ranks.sum_gradients(network.parameters(), loss_sum)
+        sums.loss += data_parallel.sum_gradients(network.parameters(), loss_sum)
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         training.optimizer.step()
@@ -140,7 +140,7 @@ def predict(
             logits_VNK = predict_views(network, images_NCHW, metadata_NM, num_views=num_views)
         logits_VSK.append(logits_VNK.cpu())
         index_S.append(batch.index_N)
-    if not index_S:  # of few rows some ranks get none
+    if not index_S:  # of few rows some processes get none
         return np.zeros(0, dtype=np.intp), torch.zeros(num_views, 0, 0)
     return np.concatenate(index_S), torch.cat(logits_VSK, dim=1)
 

@@ -23,9 +23,9 @@ from lesion.data.loader import Dataset, load, ordered_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess
+from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.optim import create_optimizer
 from lesion.engine.precision import Precision, prepare_network
-from lesion.engine.ranks import Ranks
 from lesion.engine.schedule import Schedule
 from lesion.engine.stopping import BestEpoch
 from lesion.engine.training import Training
@@ -55,10 +55,10 @@ class Shared:
     device: torch.device
     precision: Precision
     num_workers: int
-    ranks: Ranks = field(default_factory=Ranks)  # those that train each fold together
+    data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)  # those that train each fold together
 
 
-def backbone_features(shared: Shared, everyone: Ranks) -> NDArray[np.float32] | None:
+def backbone_features(shared: Shared, everyone: DataParallelGroup) -> NDArray[np.float32] | None:
     """What the starting weights make of every picture [V, S, D], once for the heads of all folds, each process of the
     job for a part of the pictures; None if no head starts there.
 
@@ -128,7 +128,7 @@ def step_settings(shared: Shared, weights_K: Weights, *, epoch: int) -> StepSett
         set_trainable=partial(
             FusionNet.set_trainable, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
         ),
-        ranks=shared.ranks,
+        data_parallel=shared.data_parallel,
     )
 
 
