@@ -30,8 +30,7 @@ from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.optim import create_optimizer
 from lesion.engine.precision import pick_precision, prepare_network
 from lesion.engine.schedule import Schedule
-from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import EpochSums, Training
+from lesion.engine.training import EarlyStopping, EpochSums, Training
 from lesion.models.fusion import create_network
 from lesion.stop import Stop
 
@@ -82,8 +81,8 @@ def measure(model: str, folder: Path, args: argparse.Namespace, interval_s: floa
     schedule = Schedule(
         optimizer, kind="plateau", num_epochs=1, warmup_epochs=0, better="higher", factor=0.5, patience=1
     )
-    training = Training(network, optimizer, schedule, BestEpoch("higher", 3))
-    training.best.update(0, 0.5, network)
+    training = Training(network, optimizer, schedule, EarlyStopping("higher", 3))
+    training.early_stopping.update(0, 0.5, network)
     rng = np.random.default_rng(0)
     shape = (args.batch_size, args.image_size, args.image_size, 3)
     batch = Batch(

@@ -31,7 +31,7 @@ class Stop:
             raise KeyboardInterrupt
 
     def check_soon(self) -> None:
-        """As `check`, after a wait of up to STOP_SPREAD_S: another process ended, maybe by a signal still to come here."""
+        """As `check`, but waits up to STOP_SPREAD_S for the signal that may have ended another process already."""
         ends = time.monotonic() + STOP_SPREAD_S
         while time.monotonic() < ends and not self.is_requested:
             with suppress(KeyboardInterrupt):  # our own, or another thread's word

@@ -293,7 +293,7 @@ SEEN: dict[str, Seen] = {
     "warmup_epochs": (0.5, lambda built: built.training.schedule.share(0.25), approx(0.5, abs=0.01)),
     "lr_patience": (0, Built.rates_on_a_plateau, approx([5e-4, 2e-4, 0.8e-4])),
     "lr_factor": (0.5, lambda built: built.training.schedule.state_dict()["factor"], 0.5),
-    "patience": (1, lambda built: built.training.best.patience, 1),
+    "patience": (1, lambda built: built.training.early_stopping.patience, 1),
     # a step
     "class_weight": (3, lambda built: built.loss(0.0, 1.0), round(3 * math.log(2), 4)),
     "label_smoothing": (0.2, lambda built: built.loss(2.0, 1.0), round(0.9 * 0.126928 + 0.1 * 2.126928, 4)),

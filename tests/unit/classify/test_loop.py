@@ -14,8 +14,7 @@ from lesion.algorithms.classify.loop import Mixing, StepSettings, predict, train
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
 from lesion.engine.schedule import Schedule
-from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import EpochSums, Training
+from lesion.engine.training import EarlyStopping, EpochSums, Training
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet, create_network
 from lesion.targets import Target
@@ -49,7 +48,7 @@ def training_of(network: nn.Module, optimizer: torch.optim.Optimizer | None = No
     schedule = Schedule(
         optimizer, kind="plateau", num_epochs=25, warmup_epochs=0, better="higher", factor=0.4, patience=9
     )
-    return Training(network, optimizer, schedule, BestEpoch("higher", 9))
+    return Training(network, optimizer, schedule, EarlyStopping("higher", 9))
 
 
 def epoch_of(training: Training, batches: list[Batch], settings: StepSettings, **options: object) -> float:

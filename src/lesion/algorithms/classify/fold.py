@@ -92,31 +92,38 @@ def run_fold(
         head = probe_head(features_VSD, rows.training_S, shared, rows.weights_K)
         training = start_training(shared, rows.encoder, head)
         start = judged(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), shared)
-        training.best.update(START, start.scores[config.metric], training.network)
+        training.early_stopping.update(START, start.scores[config.metric], training.network)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.scores[config.metric])
     if state := checkpoints.load(unfinished):
         training.restore(state)
         log.info("fold=%d goes on in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
         bar.update(len(training.history) * len(rows) + training.sums.num_samples)
     watch.begin(fold, training.history)
-    while len(training.history) < config.epochs and not training.best.should_stop:
+    while len(training.history) < config.epochs and not training.early_stopping.should_stop:
         save = partial(checkpoints.after_step, unfinished, training.state)
         with stop.held():
             run_epoch(training, rows, shared, after_step=save, bar=bar, watch=watch)
             checkpoints.save(unfinished, training.state())
-            watch.epoch(training.history[-1], num_pictures=len(rows), is_last=training.best.should_stop)
+            watch.epoch(training.history[-1], num_pictures=len(rows), is_last=training.early_stopping.should_stop)
     bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
 
-    best = training.best
-    training.network.load_state_dict(best.weights)
+    stopping = training.early_stopping
+    training.network.load_state_dict(stopping.best_weights)
     if config.epochs == 0 and start is not None:  # the same network's answers, from features at hand
         final = start
     else:
         final = score(training.network, held_batches(rows, shared), shared, num_views=config.tta, precision="fp32")
-    log.info("fold=%d best_epoch=%d rows=%d", fold, best.epoch, len(final.index_S))
+    log.info("fold=%d best_epoch=%d rows=%d", fold, stopping.best_epoch, len(final.index_S))
     watch.end(shared.target, shared.targets_SK[final.index_S], final.probs_SK, final.scores)
     result = FoldResult(
-        fold, best.weights, rows.encoder, final.index_S, final.probs_SK, best.epoch, final.scores, training.history
+        fold,
+        stopping.best_weights,
+        rows.encoder,
+        final.index_S,
+        final.probs_SK,
+        stopping.best_epoch,
+        final.scores,
+        training.history,
     )
     checkpoints.save(finished, result.state())
     checkpoints.remove(unfinished)
@@ -161,11 +168,11 @@ def run_epoch(
             after_step=after_step,
         )
     training.sums = EpochSums()
-    shared.data_parallel.broadcast_buffers(training.judged)
+    shared.data_parallel.broadcast_buffers(training.eval_network)
     held = counted(held_batches(rows, shared), bar, shared.data_parallel)
-    scores = score(training.judged, held, shared, num_views=1, precision=shared.precision).scores
+    scores = score(training.eval_network, held, shared, num_views=1, precision=shared.precision).scores
     value = scores[config.metric]
-    training.best.update(epoch, value, training.judged)
+    training.early_stopping.update(epoch, value, training.eval_network)
     row = {"fold": rows.fold, "epoch": epoch, "lr": training.schedule.learning_rate, "train_loss": train_loss, **scores}
     training.history.append({**row, **watch.speed(len(rows) - num_done)})
     training.schedule.after_epoch(value)

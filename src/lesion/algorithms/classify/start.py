@@ -27,8 +27,7 @@ from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.optim import create_optimizer
 from lesion.engine.precision import Precision, prepare_network
 from lesion.engine.schedule import Schedule
-from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import Training
+from lesion.engine.training import EarlyStopping, Training
 from lesion.errors import UserError
 from lesion.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
@@ -112,7 +111,7 @@ def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | 
         patience=config.lr_patience,
     )
     ema = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
-    return Training(network, optimizer, schedule, BestEpoch(better, config.patience), ema)
+    return Training(network, optimizer, schedule, EarlyStopping(better, config.patience), ema)
 
 
 def step_settings(shared: Shared, weights_K: Weights, *, epoch: int) -> StepSettings:
