@@ -26,7 +26,7 @@ words = st.text("abcxyz_/.é", min_size=1, max_size=12)
 names = st.text("abcxyz_.é", min_size=1, max_size=12)  # no path
 colours = st.lists(st.floats(0.01, 1), min_size=3, max_size=3)
 VALID = {
-    "recipe": st.sampled_from(["none", "good", "brief"]),
+    "recipe": st.sampled_from(["none", "good", "histology"]),
     "model": words,
     "model_args": st.dictionaries(names, st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1, 1), names)),
     "pretrained": st.one_of(st.booleans(), words.map(lambda word: f"/weights/{word}")),

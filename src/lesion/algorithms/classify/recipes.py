@@ -66,11 +66,6 @@ RECIPES: dict[str, Recipe] = {
             "tta": 8,
         },
     ),
-    "brief": Recipe(
-        "The project's brief, which is what the defaults are: efficientnet_b2 at 260 px, six folds, the rate falls on "
-        "plateaus.",
-        {"model": "efficientnet_b2", "image_size": 260, "folds": 6, "epochs": 15, "learning_rate": 5e-4},
-    ),
     "histology": Recipe(
         "Tiles of tissue, in two stages: the last layer of an Xception alone, then all of it at a lower rate. With "
         "mobilenetv2_100, 6 epochs, learning_rate=3e-4, on 7 slides of breast tissue: AUC 0.845 in 4 minutes on 2 "
