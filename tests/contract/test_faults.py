@@ -278,7 +278,6 @@ SEEN: dict[str, Seen] = {
     "output_size": (2, lambda built: built.network.head.out_features, 2),
     "metadata_columns": (["age_approx"], lambda built: [column.name for column in built.columns], ["age_approx"]),
     "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),
-    "use_picture_count": (True, lambda built: len(built.columns), 3),
     # the folds
     "group_column": ("other_group", lambda built: list(built.table.group_S), FRAME["other_group"].tolist()),
     "folds": (3, lambda built: len(built.held_FS), 3),

@@ -42,7 +42,6 @@ VALID = {
     "group_column": words,
     "metadata_columns": st.one_of(st.none(), st.lists(words, max_size=4)),
     "log_columns": st.lists(words, max_size=4),
-    "use_picture_count": st.booleans(),
     "metadata_dropout": st.floats(0, 1, exclude_max=True),
     "folds": st.integers(2, 100),
     "split": words,

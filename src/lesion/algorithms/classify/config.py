@@ -79,11 +79,6 @@ class ClassifyConfig(Hyperparameters):
     log_columns: tuple[str, ...] = tunable(
         (), doc="Of the metadata columns those whose numbers are taken as log(1 + x): counts, sizes, long tails."
     )
-    use_picture_count: bool = tunable(
-        False,
-        doc="Feed the number of the patient's pictures in the table as metadata. In the SIIM-ISIC data it gives the "
-        "target away (doubtful patients were photographed more), which no clinic's next picture will.",
-    )
     metadata_dropout: float = tunable(
         0.0,
         ge=0,
