@@ -25,7 +25,6 @@ PLATFORM_NAMES = {"_tuning_objective_metric"}
 # What users of SageMaker's built-in image classification would write for the same thing.
 BUILT_IN_NAMES = {
     "mini_batch_size": "batch_size_train",
-    "num_classes": "output_size",
     "num_layers": "model",
     "image_shape": "image_size",
     "use_pretrained_model": "pretrained",
@@ -33,6 +32,14 @@ BUILT_IN_NAMES = {
     "lr_scheduler_factor": "lr_factor",
     "lr": "learning_rate",
     "batch_size": "batch_size_train",
+}
+
+# Names that lead nowhere here, and why.
+UNNEEDED_NAMES = {
+    "num_classes": "the target column says how many classes there are",
+    "output_size": "the target column says how many classes there are",
+    "num_training_samples": "Lesion counts the rows itself",
+    "use_picture_count": "a number that the next patient's images do not have",
 }
 
 # For which declared types a value of JSON is taken as what it says; for all others it stays text.
@@ -70,7 +77,7 @@ class Hyperparameters(BaseModel):
                 values[name] = decode_value(value, cls.model_fields[name].annotation)
             elif not _is_platforms(name, value):
                 problems.append(
-                    f"{name[:80]}={_short(value)} is not a hyperparameter{_nearest(name, list(cls.model_fields))}"
+                    f"{name[:80]}={_short(value)} is not a hyperparameter{_what_instead(name, list(cls.model_fields))}"
                 )
         try:
             config = cls(**values)
@@ -135,8 +142,10 @@ def _is_platforms(name: str, value: object) -> bool:
     return name.startswith(PLATFORM_PREFIX) or name in PLATFORM_NAMES or is_model_uri
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def _what_instead(name: str, known: list[str]) -> str:
     plain = name.strip().lower().replace("-", "_")
+    if plain in UNNEEDED_NAMES:
+        return f": {UNNEEDED_NAMES[plain]}"
     near = [BUILT_IN_NAMES[plain]] if BUILT_IN_NAMES.get(plain) in known else difflib.get_close_matches(plain, known, 1)
     return f" (did you mean {near[0]}?)" if near else ""
 

@@ -275,7 +275,6 @@ SEEN: dict[str, Seen] = {
     "target_column": ("other_target", lambda built: built.targets, FRAME["other_target"].tolist()),
     "class_name_column": ("other_words", lambda built: list(built.shared.target.class_names), ["no", "yes"]),
     "target_of_interest": ("benign", lambda built: built.targets, (1 - FRAME["target"]).tolist()),
-    "output_size": (2, lambda built: built.network.head.out_features, 2),
     "metadata_columns": (["age_approx"], lambda built: [column.name for column in built.columns], ["age_approx"]),
     "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),
     # the folds

@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.config import BUILT_IN_NAMES, describe
+from lesion.config import BUILT_IN_NAMES, UNNEEDED_NAMES, describe
 from lesion.data.sources.formats import FORMATS
 from lesion.errors import UserError
 from lesion.metrics import METRICS
@@ -33,7 +33,6 @@ VALID = {
     "image_size": st.integers(32, 2048),
     "image_mean": st.one_of(st.none(), colours),
     "image_std": st.one_of(st.none(), colours),
-    "output_size": st.one_of(st.none(), st.integers(1, 1000)),
     "source": st.sampled_from(["auto", *FORMATS]),
     "image_column": st.one_of(st.none(), words),
     "target_column": st.lists(words, min_size=1, max_size=4),
@@ -220,6 +219,11 @@ def test_an_unknown_name_is_refused_with_the_nearest_known(wrong, right):
 
 def test_the_built_in_algorithms_names_lead_to_ours():
     assert "did you mean batch_size_train?" in refused({"mini_batch_size": "32"})
+
+
+@pytest.mark.parametrize(("name", "why"), UNNEEDED_NAMES.items())
+def test_a_name_that_is_not_needed_is_refused_with_the_reason(name, why):
+    assert f"{name}='3' is not a hyperparameter: {why}" in refused({name: "3"})
 
 
 def test_an_unknown_name_unlike_any_other_gets_no_suggestion():

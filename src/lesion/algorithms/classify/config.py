@@ -43,11 +43,6 @@ class ClassifyConfig(Hyperparameters):
     image_std: tuple[Positive, ...] | None = tunable(
         None, doc="Standard deviation per RGB channel that is divided by; none takes what timm states for the model."
     )
-    output_size: Annotated[int, Field(ge=1, le=1000)] | None = tunable(
-        None,
-        doc="Outputs of the network: 1 for yes or no, else one a class; none takes what the target columns ask. A "
-        "number that they contradict is refused.",
-    )
 
     # data
     source: Literal["auto", "csv_folder", "class_folder", "pcam_hdf5", "lst", "augmented_manifest", "webdataset"] = (
