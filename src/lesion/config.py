@@ -39,6 +39,7 @@ UNNEEDED_NAMES = {
     "num_classes": "the target column says how many classes there are",
     "output_size": "the target column says how many classes there are",
     "num_training_samples": "Lesion counts the rows itself",
+    "image_size_start": "every epoch trains at image_size: growing images were measured as worse",
     "use_picture_count": "a number that the next patient's images do not have",
 }
 

@@ -341,7 +341,6 @@ TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
     "warmup_epochs": (0.5, weights),
     "mixup": (0.4, weights),
     "ema_decay": (0.9, weights),
-    "image_size_start": (32, weights),
 }
 # The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {

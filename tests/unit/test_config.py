@@ -69,7 +69,6 @@ VALID = {
     "label_smoothing": st.floats(0, 1, exclude_max=True),
     "mixup": st.floats(0, 9),
     "cutmix": st.floats(0, 9),
-    "image_size_start": st.one_of(st.none(), st.integers(32, 2048)),
     "class_weight": st.one_of(st.sampled_from(["none", "balanced"]), st.floats(0.001, 1000)),
     "metric": st.sampled_from(sorted(METRICS)),
     "tta": st.integers(1, 8),

@@ -75,10 +75,7 @@ def read_labels(table: SampleTable, *, of_interest: str | None) -> Labels:
     """
     text_SK = _texts(table)
     columns = list(map(str, table.targets.columns)) if table.targets is not None else []
-    if len(columns) > 1:
-        labels = _multilabel(table, text_SK, columns)
-    else:
-        labels = _one_column(table, text_SK[:, 0])
+    labels = _multilabel(table, text_SK, columns) if len(columns) > 1 else _one_column(table, text_SK[:, 0])
     _refuse_no_text(labels.target.class_names, table)
     if of_interest is not None:
         labels = _asked_about(labels, of_interest, table)

@@ -184,11 +184,6 @@ class ClassifyConfig(Hyperparameters):
     cutmix: float = tunable(
         0.0, ge=0, doc="Paste a box of one picture into another, its area drawn from Beta(cutmix, cutmix); 0 does not."
     )
-    image_size_start: Annotated[int, Field(ge=32, le=2048)] | None = tunable(
-        None,
-        doc="Side in pixels in the first epoch, from which it grows to `image_size` in the last; none, or one "
-        "that is no smaller, is full size throughout.",
-    )
     class_weight: Literal["none", "balanced"] | Positive = tunable(
         "none",
         doc="Weight of a yes in the loss: none is 1, balanced is negatives ÷ positives, or a number; of several "

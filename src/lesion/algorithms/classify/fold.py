@@ -26,7 +26,6 @@ from lesion.algorithms.classify.start import (
     class_weights,
     probe_head,
     rules_of,
-    size_of_epoch,
     start_training,
 )
 from lesion.data.augment import Augment
@@ -146,7 +145,7 @@ def run_epoch(
     batches = load(
         rows.dataset,
         [shared.ranks.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
-        Augment(size_of_epoch(config, epoch)),
+        Augment(config.image_size),
         num_workers=shared.num_workers,
         key=key,
         metadata_dropout=config.metadata_dropout,

@@ -167,11 +167,3 @@ def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np
         )
     weight = 1.0 if config.class_weight == "none" else float(config.class_weight)
     return np.full(target.num_outputs, weight, dtype=np.float32)
-
-
-def size_of_epoch(config: ClassifyConfig, epoch: int) -> int:
-    """Side in pixels of an epoch's training pictures: `image_size`, or on the way up to it in steps of 16."""
-    end = config.image_size
-    start = min(config.image_size_start or end, end)
-    progress = 1.0 if config.epochs <= 1 else epoch / (config.epochs - 1)
-    return end if start == end or progress == 1 else round((start + (end - start) * progress) / 16) * 16

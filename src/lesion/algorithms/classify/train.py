@@ -42,7 +42,7 @@ from lesion.algorithms.classify.results import (
 )
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
-from lesion.algorithms.classify.start import Shared, backbone_features, size_of_epoch
+from lesion.algorithms.classify.start import Shared, backbone_features
 from lesion.artifact import MANIFEST
 from lesion.data.cache import Cache
 from lesion.data.folds import Folds
@@ -285,10 +285,9 @@ def fingerprint(
 
 
 def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
-    """The starting weights, known to fit the network, which takes pictures of these sizes; None starts from noise."""
+    """The starting weights, known to fit the network, which takes pictures of this size; None starts from noise."""
     backbone = create_backbone(config.model, config.model_args)
-    for image_size in {config.image_size, *(size_of_epoch(config, epoch) for epoch in range(config.epochs))}:
-        num_features(backbone, image_size)
+    num_features(backbone, config.image_size)
     weights = starting_weights(config.model, config.model_args, config.pretrained, channel)
     if weights is not None:
         load_weights(
