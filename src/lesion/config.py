@@ -34,6 +34,9 @@ BUILT_IN_NAMES = {
     "batch_size": "batch_size_train",
 }
 
+# What hyperparameters were called in earlier versions.
+OLD_NAMES = {"slide_top_k": "slide_score"}
+
 # Names that lead nowhere here, and why.
 UNNEEDED_NAMES = {
     "num_classes": "the target column says how many classes there are",
@@ -147,7 +150,8 @@ def _what_instead(name: str, known: list[str]) -> str:
     plain = name.strip().lower().replace("-", "_")
     if plain in UNNEEDED_NAMES:
         return f": {UNNEEDED_NAMES[plain]}"
-    near = [BUILT_IN_NAMES[plain]] if BUILT_IN_NAMES.get(plain) in known else difflib.get_close_matches(plain, known, 1)
+    renamed = {**BUILT_IN_NAMES, **OLD_NAMES}.get(plain)
+    near = [renamed] if renamed in known else difflib.get_close_matches(plain, known, 1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 

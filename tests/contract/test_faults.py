@@ -359,7 +359,6 @@ ELSEWHERE = {
     "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
     "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",
     "slide_score": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
-    "slide_top_k": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
 }
 
 

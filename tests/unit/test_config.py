@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.config import BUILT_IN_NAMES, UNNEEDED_NAMES, describe
+from lesion.config import BUILT_IN_NAMES, OLD_NAMES, UNNEEDED_NAMES, describe
 from lesion.data.sources.formats import FORMATS
 from lesion.errors import UserError
 from lesion.metrics import METRICS
@@ -82,8 +82,7 @@ VALID = {
     "export_graph": st.booleans(),
     "on_bad_image": st.sampled_from(["error", "drop"]),
     "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),
-    "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "noisy_or"]),
-    "slide_top_k": st.integers(1, 1000),
+    "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "top_k:1", "top_k:25", "noisy_or"]),
     "seed": st.integers(0, 2**32 - 1),
 }
 
@@ -209,6 +208,7 @@ def test_model_dir_is_no_hyperparameter_of_ours_unless_the_platform_sent_it():
         ("Learning-Rate", "learning_rate"),
         ("weight_decya", "weight_decay"),
         *BUILT_IN_NAMES.items(),
+        *OLD_NAMES.items(),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_known(wrong, right):
@@ -259,6 +259,7 @@ def test_all_that_is_wrong_is_said_at_once():
         ("image_mean", "[0.5, 0.5]", "three numbers"),
         ("device", "tpu", "'auto', 'cpu' or 'cuda'"),
         ("seed", str(2**32), "less than 4294967296"),
+        ("slide_score", "top_k:0", "match pattern '^top_k:"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_value_and_bound(name, text, bound):
@@ -276,6 +277,13 @@ def test_what_is_no_finite_number_is_refused(name, text):
 @pytest.mark.parametrize("value", ["true", "True", '"true"', True])
 def test_a_boolean_is_not_taken_for_a_number(name, value):
     refused({name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "pooling"), [("top_k", ("top_k", 10)), ("top_k:3", ("top_k", 3)), ("max", ("max", 10))]
+)
+def test_a_slide_score_says_how_many_tiles_it_takes(text, pooling):
+    assert ClassifyConfig.parse({"slide_score": text}).slide_pooling == pooling
 
 
 @pytest.mark.parametrize("text", ["8.5", "1,000", "0x10", "eight", "", "[8]"])

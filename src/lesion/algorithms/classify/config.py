@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,9 @@ from lesion.metrics import METRICS
 from lesion.model_args import refuse_factory_args
 
 Positive = Annotated[float, Field(gt=0)]
+Pooling = Literal["max", "mean", "top_k", "noisy_or"]
+
+TOP_K = 10  # tiles, where slide_score=top_k gives no number
 
 
 class ClassifyConfig(Hyperparameters):
@@ -91,12 +94,13 @@ class ClassifyConfig(Hyperparameters):
         doc="How rows are dealt to folds: group_kfold, stratified_group_kfold, kfold, stratified_kfold, "
         "leave_one_group_out (then `folds` is unused), or the name of a column that holds each row's fold.",
     )
-    slide_score: Literal["none", "max", "mean", "top_k", "noisy_or"] = tunable(
+    slide_score: (
+        Literal["none", "max", "mean", "top_k", "noisy_or"] | Annotated[str, Field(pattern="^top_k:[1-9][0-9]{0,5}$")]
+    ) = tunable(
         "none",
         doc="How the probabilities of a group's tiles become one score for the slide, which is judged too: top_k is "
-        "the mean of the `slide_top_k` largest, noisy_or the chance that one tile at least is positive.",
+        "the mean of the 10 largest, top_k:3 of the 3 largest, noisy_or the chance that one tile at least is positive.",
     )
-    slide_top_k: int = tunable(10, ge=1, doc="Tiles that `slide_score=top_k` takes the mean of.")
     repeats: int = tunable(
         1, ge=1, le=20, doc="Times the cross-validation is done, each with other folds; a row's answers are averaged."
     )
@@ -247,6 +251,12 @@ class ClassifyConfig(Hyperparameters):
         """`batch_size_train`, once it is settled."""
         assert self.batch_size_train != "auto"  # batch_size.py comes first
         return self.batch_size_train
+
+    @property
+    def slide_pooling(self) -> tuple[Pooling, int]:
+        """How a slide's score is made of its tiles' probabilities, and how many of them `top_k` takes the mean of."""
+        how, _, k = self.slide_score.partition(":")
+        return cast(Pooling, how), int(k or TOP_K)
 
     @property
     def keeps_groups(self) -> bool:
