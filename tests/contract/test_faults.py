@@ -345,8 +345,7 @@ TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
 # The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {
     "source": "test_sources.py::test_a_format_may_be_forced_and_a_wrong_one_says_what_is_missing",
-    "batch_size_validation": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
-    "batch_size_test": "test_faults.py::test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities",
+    "batch_size_predict": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
     "metric": "test_faults.py::test_the_best_epoch_is_that_of_the_metric_asked_for",
     "num_workers": "test_faults.py::test_the_number_of_workers_changes_nothing",
     "cache": "test_faults.py::test_the_cache_changes_nothing",
@@ -456,7 +455,7 @@ def test_out_of_fold_probabilities_are_what_the_kept_fold_answers(trained_root):
 @pytest.mark.parametrize("batch_size", [1, 4, 5])
 def test_the_last_partial_batch_is_written_to_its_own_rows(baseline, tmp_path, batch_size):
     sizes: list[int] = []
-    root = small_job(tmp_path, batch_size_validation=batch_size)
+    root = small_job(tmp_path, batch_size_predict=batch_size)
     with watching_networks(lambda network, images_NCHW: network.training or sizes.append(len(images_NCHW))):
         changed = run(root)
     expected = 2 * 2 * {1: [1] * 6, 4: [4, 2], 5: [5, 1]}[batch_size]
@@ -468,7 +467,7 @@ def test_the_last_partial_batch_is_written_to_its_own_rows(baseline, tmp_path, b
 
 def test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities(baseline, tmp_path):
     sizes: list[int] = []
-    root = small_job(tmp_path, has_test=True, batch_size_test=2)
+    root = small_job(tmp_path, has_test=True, batch_size_predict=2)
     with watching_networks(lambda _, images_NCHW: sizes.append(len(images_NCHW))):
         changed = run(root)
     assert sizes[-6:] == [2, 2, 2, 2, 1, 1]  # five pictures, each batch through two folds

@@ -52,8 +52,7 @@ VALID = {
     "patience": st.integers(1, 99),
     "batch_size_train": st.one_of(st.just("auto"), st.integers(4, 999)),
     "batch_parts": st.integers(1, 2),
-    "batch_size_validation": st.integers(1, 999),
-    "batch_size_test": st.integers(1, 999),
+    "batch_size_predict": st.integers(1, 999),
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
     "optimizer": st.sampled_from(["adam", "adamw"]),
     "learning_rate": st.floats(0, 1, exclude_min=True),
@@ -119,8 +118,7 @@ def test_defaults_are_those_of_the_brief():
     expected = {
         "model": "efficientnet_b2",
         "batch_size_train": 64,
-        "batch_size_validation": 32,
-        "batch_size_test": 16,
+        "batch_size_predict": 32,
         "device": "auto",
         "epochs": 15,
         "folds": 6,
@@ -149,6 +147,25 @@ def test_defaults_are_those_of_the_brief():
 )
 def test_values_that_do_not_go_together_are_refused(raw, says):
     assert says in refused(raw)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"batch_size_validation": "8"}, 8),
+        ({"batch_size_test": "16"}, 16),
+        ({"batch_size_validation": "32", "batch_size_test": "16"}, 16),
+        ({"batch_size_test": "2", "batch_size_predict": "4"}, 2),
+    ],
+)
+def test_the_other_names_of_the_batch_size_of_prediction_set_it_and_the_smallest_counts(given, expected):
+    """No pass over pictures may be larger than what the user allowed for one of them."""
+    assert ClassifyConfig.parse(given).batch_size_predict == expected
+
+
+@pytest.mark.parametrize("others", [{}, {"batch_size_validation": "8"}, {"batch_size_predict": "8"}])
+def test_what_another_name_says_is_refused_under_that_name(others):
+    assert "batch_size_test='many': input should be a valid integer" in refused({**others, "batch_size_test": "many"})
 
 
 @pytest.mark.parametrize("text", ["8", "8.0", '"8"', '"8.0"', " 8 ", "8e0"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,6 +19,8 @@ TOP_K = 10  # tiles, where slide_score=top_k gives no number
 
 class ClassifyConfig(Hyperparameters):
     """Everything a user can set. Names that name columns are the columns of `train.csv` and `test.csv`."""
+
+    also_named: ClassVar = {"batch_size_validation": "batch_size_predict", "batch_size_test": "batch_size_predict"}
 
     recipe: Literal[("none", *RECIPES)] = tunable(  # type: ignore[valid-type]
         "none", doc="Named settings (`lesion describe recipes`) for all that is not set beside it."
@@ -134,8 +136,12 @@ class ClassifyConfig(Hyperparameters):
     batch_parts: int = tunable(
         1, ge=1, doc="Parts that a step's pictures are computed in, one after another; more needs less memory."
     )
-    batch_size_validation: int = tunable(32, ge=1, doc="Pictures a step when the held-out rows are predicted.")
-    batch_size_test: int = tunable(16, ge=1, doc="Pictures a step when the test set is predicted.")
+    batch_size_predict: int = tunable(
+        32,
+        ge=1,
+        doc="Images per step in prediction, of validation and test rows. `batch_size_validation` and `batch_size_test` "
+        "are accepted for it; of both the smaller counts.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = tunable(
         "auto",
         doc="Numbers that training computes in: bf16 is up to twice as fast where processor or GPU has it, and auto "

@@ -172,7 +172,7 @@ def run_epoch(
 
 def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
     """This rank's held-out rows, as prediction prepares them."""
-    batches = ordered_batches(shared.ranks.slice(rows.held_S), shared.config.batch_size_validation)
+    batches = ordered_batches(shared.ranks.slice(rows.held_S), shared.config.batch_size_predict)
     return load(rows.dataset, batches, num_workers=shared.num_workers)
 
 

@@ -72,7 +72,7 @@ def backbone_features(shared: Shared, everyone: Ranks) -> NDArray[np.float32] | 
     rows_S = everyone.slice(np.arange(len(shared.targets_SK)))
     nothing_SM = np.zeros((len(shared.targets_SK), 0), dtype=np.float32)
     dataset = Dataset(shared.pictures, nothing_SM, shared.targets_SK, nothing_SM[0])
-    batches, started = ordered_batches(rows_S, config.batch_size_validation), time.monotonic()
+    batches, started = ordered_batches(rows_S, config.batch_size_predict), time.monotonic()
     features_VSD = features(
         fresh_network(shared, num_metadata=0),
         load(dataset, batches, num_workers=shared.num_workers),

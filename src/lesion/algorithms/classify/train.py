@@ -83,7 +83,7 @@ def train(job: Job, config: ClassifyConfig) -> None:
             raise UserError(
                 f"the GPU's memory does not hold a step: {str(error).split('. ')[0]}",
                 where=f"image_size={config.image_size} batch_size_train={config.batch_size_train} "
-                f"batch_size_validation={config.batch_size_validation}",
+                f"batch_size_predict={config.batch_size_predict}",
                 do="Lower one of them, or raise batch_parts.",
                 kind="memory",
             ) from error
@@ -242,7 +242,7 @@ def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, l
         predictor,
         test,
         table.metadata_rows(),
-        batch_size=config.batch_size_test,
+        batch_size=config.batch_size_predict,
         num_workers=shared.num_workers,
         on_error=fail,
     )
