@@ -296,7 +296,7 @@ SEEN: dict[str, Seen] = {
     # a step
     "class_weight": (3, lambda built: built.loss(0.0, 1.0), round(3 * math.log(2), 4)),
     "label_smoothing": (0.2, lambda built: built.loss(2.0, 1.0), round(0.9 * 0.126928 + 0.1 * 2.126928, 4)),
-    "batch_parts": (2, lambda built: built.rules.num_parts, 2),
+    "gradient_accumulation": (2, lambda built: built.rules.num_parts, 2),
     "precision": ("bf16", lambda built: built.rules.precision, "bf16"),
     "clip_norm": (0.01, lambda built: built.rules.clip_norm, 0.01),
     "mixup": (0.4, lambda built: built.rules.mixing, Mixing(mixup=0.4)),

@@ -51,7 +51,7 @@ VALID = {
     "epochs": st.integers(1, 10_000),
     "patience": st.integers(1, 99),
     "batch_size_train": st.one_of(st.just("auto"), st.integers(4, 999)),
-    "batch_parts": st.integers(1, 2),
+    "gradient_accumulation": st.integers(1, 2),
     "batch_size_predict": st.integers(1, 999),
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
     "optimizer": st.sampled_from(["adam", "adamw"]),
@@ -142,7 +142,7 @@ def test_defaults_are_those_of_the_brief():
         ({"batch_norm": "frozen", "pretrained": "false"}, "batch_norm=frozen keeps the statistics of noise"),
         ({"warmup_epochs": "5", "epochs": "5"}, "warmup_epochs=5.0 leaves none of 5 epochs at the full rate"),
         ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes noise"),
-        ({"batch_parts": "40"}, "batch_parts=40 leaves less than two pictures a part"),
+        ({"gradient_accumulation": "40"}, "gradient_accumulation=40 leaves less than two pictures a part"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(raw, says):

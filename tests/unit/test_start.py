@@ -24,12 +24,12 @@ from lesion.errors import UserError
     ],
 )
 def test_parts_of_a_batch_have_two_pictures_at_least(num_rows, batch_size, size, parts, is_taken):
-    config = ClassifyConfig(batch_size_train=batch_size, batch_parts=parts)
+    config = ClassifyConfig(batch_size_train=batch_size, gradient_accumulation=parts)
     held_FS = np.repeat([False, True], [num_rows, 9])[None]
     if is_taken:
         refuse_small_parts(config, held_FS, size)
     else:
-        with pytest.raises(UserError, match=f"batch_parts={parts} cuts batches of"):
+        with pytest.raises(UserError, match=f"gradient_accumulation={parts} cuts batches of"):
             refuse_small_parts(config, held_FS, size)
 
 

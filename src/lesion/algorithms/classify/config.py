@@ -133,7 +133,7 @@ class ClassifyConfig(Hyperparameters):
         doc="Pictures a training step; less needs less memory. auto takes what the GPU's memory holds, up to 1,024, "
         "and 64 on a CPU; the learning rate stays.",
     )
-    batch_parts: int = tunable(
+    gradient_accumulation: int = tunable(
         1, ge=1, doc="Parts that a step's pictures are computed in, one after another; more needs less memory."
     )
     batch_size_predict: int = tunable(
@@ -293,8 +293,8 @@ class ClassifyConfig(Hyperparameters):
             raise ValueError("epochs=0 trains nothing: set head_start=probe for a head from logistic regression")
         if self.head_start == "probe" and self.pretrained is False:
             raise ValueError("head_start=probe asks what the starting weights know, and pretrained=false has none")
-        if self.batch_size_train != "auto" and self.batch_parts > self.batch_size_train // 2:
-            raise ValueError(f"batch_parts={self.batch_parts} leaves less than two pictures a part")
+        if self.batch_size_train != "auto" and self.gradient_accumulation > self.batch_size_train // 2:
+            raise ValueError(f"gradient_accumulation={self.gradient_accumulation} leaves less than two pictures a part")
         if 0 < self.epochs <= self.warmup_epochs:
             raise ValueError(f"warmup_epochs={self.warmup_epochs} leaves none of {self.epochs} epochs at the full rate")
         if self.batch_norm == "frozen" and self.pretrained is False:

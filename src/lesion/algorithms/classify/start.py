@@ -123,7 +123,7 @@ def rules_of(shared: Shared, weights_K: Weights, *, epoch: int) -> Rules:
         loss=partial(shared.target.loss, weights_K=weights_K, smoothing=config.label_smoothing),
         device=shared.device,
         precision=shared.precision,
-        num_parts=config.batch_parts,
+        num_parts=config.gradient_accumulation,
         clip_norm=config.clip_norm,
         mixing=Mixing(config.mixup, config.cutmix),
         prepare=partial(

@@ -84,7 +84,7 @@ def train(job: Job, config: ClassifyConfig) -> None:
                 f"the GPU's memory does not hold a step: {str(error).split('. ')[0]}",
                 where=f"image_size={config.image_size} batch_size_train={config.batch_size_train} "
                 f"batch_size_predict={config.batch_size_predict}",
-                do="Lower one of them, or raise batch_parts.",
+                do="Lower one of them, or raise gradient_accumulation.",
                 kind="memory",
             ) from error
         except RuntimeError as error:
