@@ -36,7 +36,7 @@ BUILT_IN_NAMES = {
 }
 
 # What hyperparameters were called in earlier versions.
-OLD_NAMES = {"slide_top_k": "slide_score", "batch_parts": "gradient_accumulation"}
+OLD_NAMES = {"slide_top_k": "slide_score", "batch_parts": "gradient_accumulation", "head_start": "head_init"}
 
 # Names that lead nowhere here, and why.
 UNNEEDED_NAMES = {

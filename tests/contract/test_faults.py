@@ -335,7 +335,7 @@ CHANGES: dict[str, tuple[object, Outcome]] = {
 # What needs starting weights, or more than one step, to act.
 TRANSFER: dict[str, object] = {"epochs": 2, "image_size": 48, "pretrained": "PATH"}
 TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
-    "head_start": ("probe", weights),
+    "head_init": ("probe", weights),
     "freeze_epochs": (1, weights),
     "precision": ("bf16", weights),
     "warmup_epochs": (0.5, weights),

@@ -45,7 +45,7 @@ VALID = {
     "folds": st.integers(2, 100),
     "split": words,
     "repeats": st.integers(1, 20),
-    "head_start": st.sampled_from(["noise", "probe"]),
+    "head_init": st.sampled_from(["random", "probe"]),
     "freeze_epochs": st.integers(0, 99),
     "batch_norm": st.sampled_from(["train", "frozen"]),
     "epochs": st.integers(1, 10_000),
@@ -100,7 +100,7 @@ def test_the_property_below_knows_every_hyperparameter():
 @given(values=st.fixed_dictionaries({}, optional=VALID))
 def test_the_three_dialects_say_the_same(values):
     asks_weights = (
-        values.get("head_start") == "probe"
+        values.get("head_init") == "probe"
         or values.get("batch_norm") == "frozen"
         or values.get("freeze_epochs", 0) > 0
         or values.get("recipe") == "good"
@@ -137,8 +137,8 @@ def test_defaults_are_those_of_the_brief():
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        ({"epochs": "0"}, "epochs=0 trains nothing: set head_start=probe"),
-        ({"head_start": "probe", "pretrained": "false"}, "head_start=probe asks what the starting weights know"),
+        ({"epochs": "0"}, "epochs=0 trains nothing: set head_init=probe"),
+        ({"head_init": "probe", "pretrained": "false"}, "head_init=probe asks what the starting weights know"),
         ({"batch_norm": "frozen", "pretrained": "false"}, "batch_norm=frozen keeps the statistics of noise"),
         ({"warmup_epochs": "5", "epochs": "5"}, "warmup_epochs=5.0 leaves none of 5 epochs at the full rate"),
         ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes noise"),

@@ -108,9 +108,9 @@ class ClassifyConfig(Hyperparameters):
     )
 
     # start
-    head_start: Literal["noise", "probe"] = tunable(
-        "noise",
-        doc="Where the last layer starts: noise, or probe: logistic regression on the features that the starting "
+    head_init: Literal["random", "probe"] = tunable(
+        "random",
+        doc="Where the last layer starts: random, or probe: logistic regression on the features that the starting "
         "weights give, fitted in seconds; with epochs=0 that is the whole training.",
     )
     freeze_epochs: int = tunable(
@@ -289,10 +289,10 @@ class ClassifyConfig(Hyperparameters):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.epochs == 0 and self.head_start != "probe":
-            raise ValueError("epochs=0 trains nothing: set head_start=probe for a head from logistic regression")
-        if self.head_start == "probe" and self.pretrained is False:
-            raise ValueError("head_start=probe asks what the starting weights know, and pretrained=false has none")
+        if self.epochs == 0 and self.head_init != "probe":
+            raise ValueError("epochs=0 trains nothing: set head_init=probe for a head from logistic regression")
+        if self.head_init == "probe" and self.pretrained is False:
+            raise ValueError("head_init=probe asks what the starting weights know, and pretrained=false has none")
         if self.batch_size_train != "auto" and self.gradient_accumulation > self.batch_size_train // 2:
             raise ValueError(f"gradient_accumulation={self.gradient_accumulation} leaves less than two pictures a part")
         if 0 < self.epochs <= self.warmup_epochs:

@@ -66,7 +66,7 @@ def backbone_features(shared: Shared, everyone: Ranks) -> NDArray[np.float32] | 
     Where nothing is trained after it, these are the features of the served network: its views, in fp32.
     """
     config = shared.config
-    if config.head_start != "probe":
+    if config.head_init != "probe":
         return None
     is_all = config.epochs == 0
     rows_S = everyone.slice(np.arange(len(shared.targets_SK)))
