@@ -45,7 +45,7 @@ class LesionParts:
 
         self.source, _ = open_sources(config, job.channels)
         table = self.source.table()
-        labels = read_labels(table, output_size=config.output_size, of_interest=config.target_of_interest)
+        labels = read_labels(table, of_interest=config.target_of_interest)
         targets_SK = labels.encode(table)
         self.every_S = np.arange(len(table))
         preprocess = preprocess_for(config)

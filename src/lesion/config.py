@@ -8,9 +8,10 @@ from __future__ import annotations
 import ast
 import difflib
 import json
+import math
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,7 +26,6 @@ PLATFORM_NAMES = {"_tuning_objective_metric"}
 # What users of SageMaker's built-in image classification would write for the same thing.
 BUILT_IN_NAMES = {
     "mini_batch_size": "batch_size_train",
-    "num_classes": "output_size",
     "num_layers": "model",
     "image_shape": "image_size",
     "use_pretrained_model": "pretrained",
@@ -33,6 +33,18 @@ BUILT_IN_NAMES = {
     "lr_scheduler_factor": "lr_factor",
     "lr": "learning_rate",
     "batch_size": "batch_size_train",
+}
+
+# What hyperparameters were called in earlier versions.
+OLD_NAMES = {"slide_top_k": "slide_score", "batch_parts": "gradient_accumulation", "head_start": "head_init"}
+
+# Names that lead nowhere here, and why.
+UNNEEDED_NAMES = {
+    "num_classes": "the target column says how many classes there are",
+    "output_size": "the target column says how many classes there are",
+    "num_training_samples": "Lesion counts the rows itself",
+    "image_size_start": "every epoch trains at image_size: growing images were measured as worse",
+    "use_picture_count": "a number that the next patient's images do not have",
 }
 
 # For which declared types a value of JSON is taken as what it says; for all others it stays text.
@@ -55,6 +67,10 @@ def tunable(
 class Hyperparameters(BaseModel):
     """The base of every algorithm's configuration: frozen, and closed to names that were not declared."""
 
+    also_named: ClassVar[
+        Mapping[str, str]
+    ] = {}  # a name that is accepted too → the field, of which the smallest counts
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     @classmethod
@@ -64,18 +80,21 @@ class Hyperparameters(BaseModel):
         Reads the three dialects in which the SDKs and the console write values (contract, P1 to P3). Raises one
         UserError that lists every unknown name, with its nearest known one, and every value that is out of bounds.
         """
-        problems, values = [], {}
+        problems: list[str] = []
+        given: dict[str, dict[str, object]] = {}  # field → by which name → value
         for name, value in raw.items():
-            if name in cls.model_fields:
-                values[name] = decode_value(value, cls.model_fields[name].annotation)
+            field = cls.also_named.get(name, name)
+            if field in cls.model_fields:
+                given.setdefault(field, {})[name] = decode_value(value, cls.model_fields[field].annotation)
             elif not _is_platforms(name, value):
                 problems.append(
-                    f"{name[:80]}={_short(value)} is not a hyperparameter{_nearest(name, list(cls.model_fields))}"
+                    f"{name[:80]}={_short(value)} is not a hyperparameter{_what_instead(name, list(cls.model_fields))}"
                 )
+        name_of = {field: _smallest(values) for field, values in given.items()}
         try:
-            config = cls(**values)
+            config = cls(**{field: given[field][name] for field, name in name_of.items()})
         except ValidationError as error:
-            problems += [_one_line(problem, raw) for problem in error.errors()]
+            problems += [_one_line(problem, raw, name_of) for problem in error.errors()]
         if problems:
             raise UserError(
                 "hyperparameters refused: " + "; ".join(problems),
@@ -135,17 +154,30 @@ def _is_platforms(name: str, value: object) -> bool:
     return name.startswith(PLATFORM_PREFIX) or name in PLATFORM_NAMES or is_model_uri
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def _what_instead(name: str, known: list[str]) -> str:
     plain = name.strip().lower().replace("-", "_")
-    near = [BUILT_IN_NAMES[plain]] if BUILT_IN_NAMES.get(plain) in known else difflib.get_close_matches(plain, known, 1)
+    if plain in UNNEEDED_NAMES:
+        return f": {UNNEEDED_NAMES[plain]}"
+    renamed = {**BUILT_IN_NAMES, **OLD_NAMES}.get(plain)
+    near = [renamed] if renamed in known else difflib.get_close_matches(plain, known, 1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _one_line(problem: Any, raw: Mapping[str, object]) -> str:
+def _smallest(values: Mapping[str, object]) -> str:
+    """The name with the smallest whole number; one whose value is none comes first, to be refused."""
+
+    def number(name: str) -> float:
+        value = values[name]
+        return value if isinstance(value, int | float) and float(value).is_integer() else -math.inf
+
+    return min(values, key=number)
+
+
+def _one_line(problem: Any, raw: Mapping[str, object], name_of: Mapping[str, str]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:  # of several values that do not go together, which the message names
         return str(message)
-    name = str(problem["loc"][0])
+    name = name_of.get(str(problem["loc"][0]), str(problem["loc"][0]))  # as the user wrote it
     return f"{name}={_short(raw.get(name))}: {message[:1].lower()}{message[1:]}"
 
 

@@ -274,10 +274,8 @@ SEEN: dict[str, Seen] = {
     "target_column": ("other_target", lambda built: built.targets, FRAME["other_target"].tolist()),
     "class_name_column": ("other_words", lambda built: list(built.shared.target.class_names), ["no", "yes"]),
     "target_of_interest": ("benign", lambda built: built.targets, (1 - FRAME["target"]).tolist()),
-    "output_size": (2, lambda built: built.network.head.out_features, 2),
     "metadata_columns": (["age_approx"], lambda built: [column.name for column in built.columns], ["age_approx"]),
     "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),
-    "use_picture_count": (True, lambda built: len(built.columns), 3),
     # the folds
     "group_column": ("other_group", lambda built: list(built.table.group_S), FRAME["other_group"].tolist()),
     "folds": (3, lambda built: len(built.held_FS), 3),
@@ -297,7 +295,7 @@ SEEN: dict[str, Seen] = {
     # a step
     "class_weight": (3, lambda built: built.loss(0.0, 1.0), round(3 * math.log(2), 4)),
     "label_smoothing": (0.2, lambda built: built.loss(2.0, 1.0), round(0.9 * 0.126928 + 0.1 * 2.126928, 4)),
-    "batch_parts": (2, lambda built: built.settings.num_micro_batches, 2),
+    "gradient_accumulation": (2, lambda built: built.settings.num_micro_batches, 2),
     "precision": ("bf16", lambda built: built.settings.precision, "bf16"),
     "clip_norm": (0.01, lambda built: built.settings.clip_norm, 0.01),
     "mixup": (0.4, lambda built: built.settings.mixing, Mixing(mixup=0.4)),
@@ -336,20 +334,18 @@ CHANGES: dict[str, tuple[object, Outcome]] = {
 # What needs starting weights, or more than one step, to act.
 TRANSFER: dict[str, object] = {"epochs": 2, "image_size": 48, "pretrained": "PATH"}
 TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
-    "head_start": ("probe", weights),
+    "head_init": ("probe", weights),
     "freeze_epochs": (1, weights),
     "precision": ("bf16", weights),
     "warmup_epochs": (0.5, weights),
     "mixup": (0.4, weights),
     "ema_decay": (0.9, weights),
-    "image_size_start": (32, weights),
 }
 # The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {
     "algorithm": "test_algorithms.py::test_an_algorithm_that_is_not_there_is_refused_with_those_that_are",
     "source": "test_sources.py::test_a_format_may_be_forced_and_a_wrong_one_says_what_is_missing",
-    "batch_size_validation": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
-    "batch_size_test": "test_faults.py::test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities",
+    "batch_size_predict": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
     "metric": "test_faults.py::test_the_best_epoch_is_that_of_the_metric_asked_for",
     "num_workers": "test_faults.py::test_the_number_of_workers_changes_nothing",
     "cache": "test_faults.py::test_the_cache_changes_nothing",
@@ -362,7 +358,6 @@ ELSEWHERE = {
     "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
     "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",
     "slide_score": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
-    "slide_top_k": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
 }
 
 
@@ -460,7 +455,7 @@ def test_out_of_fold_probabilities_are_what_the_kept_fold_answers(trained_root):
 @pytest.mark.parametrize("batch_size", [1, 4, 5])
 def test_the_last_partial_batch_is_written_to_its_own_rows(baseline, tmp_path, batch_size):
     sizes: list[int] = []
-    root = small_job(tmp_path, batch_size_validation=batch_size)
+    root = small_job(tmp_path, batch_size_predict=batch_size)
     with watching_networks(lambda network, images_NCHW: network.training or sizes.append(len(images_NCHW))):
         changed = run(root)
     expected = 2 * 2 * {1: [1] * 6, 4: [4, 2], 5: [5, 1]}[batch_size]
@@ -472,7 +467,7 @@ def test_the_last_partial_batch_is_written_to_its_own_rows(baseline, tmp_path, b
 
 def test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities(baseline, tmp_path):
     sizes: list[int] = []
-    root = small_job(tmp_path, has_test=True, batch_size_test=2)
+    root = small_job(tmp_path, has_test=True, batch_size_predict=2)
     with watching_networks(lambda _, images_NCHW: sizes.append(len(images_NCHW))):
         changed = run(root)
     assert sizes[-6:] == [2, 2, 2, 2, 1, 1]  # five pictures, each batch through two folds

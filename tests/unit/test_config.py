@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.config import BUILT_IN_NAMES, describe
+from lesion.config import BUILT_IN_NAMES, OLD_NAMES, UNNEEDED_NAMES, describe
 from lesion.data.sources.formats import FORMATS
 from lesion.errors import UserError
 from lesion.evaluation.metrics import METRICS
@@ -27,14 +27,13 @@ names = st.text("abcxyz_.é", min_size=1, max_size=12)  # no path
 colours = st.lists(st.floats(0.01, 1), min_size=3, max_size=3)
 VALID = {
     "algorithm": st.just("classify"),
-    "recipe": st.sampled_from(["none", "good", "brief"]),
+    "recipe": st.sampled_from(["none", "good", "histology"]),
     "model": words,
     "model_args": st.dictionaries(names, st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1, 1), names)),
     "pretrained": st.one_of(st.booleans(), words.map(lambda word: f"/weights/{word}")),
     "image_size": st.integers(32, 2048),
     "image_mean": st.one_of(st.none(), colours),
     "image_std": st.one_of(st.none(), colours),
-    "output_size": st.one_of(st.none(), st.integers(1, 1000)),
     "source": st.sampled_from(["auto", *FORMATS]),
     "image_column": st.one_of(st.none(), words),
     "target_column": st.lists(words, min_size=1, max_size=4),
@@ -43,20 +42,18 @@ VALID = {
     "group_column": words,
     "metadata_columns": st.one_of(st.none(), st.lists(words, max_size=4)),
     "log_columns": st.lists(words, max_size=4),
-    "use_picture_count": st.booleans(),
     "metadata_dropout": st.floats(0, 1, exclude_max=True),
     "folds": st.integers(2, 100),
     "split": words,
     "repeats": st.integers(1, 20),
-    "head_start": st.sampled_from(["noise", "probe"]),
+    "head_init": st.sampled_from(["random", "probe"]),
     "freeze_epochs": st.integers(0, 99),
     "batch_norm": st.sampled_from(["train", "frozen"]),
     "epochs": st.integers(1, 10_000),
     "patience": st.integers(1, 99),
     "batch_size_train": st.one_of(st.just("auto"), st.integers(4, 999)),
-    "batch_parts": st.integers(1, 2),
-    "batch_size_validation": st.integers(1, 999),
-    "batch_size_test": st.integers(1, 999),
+    "gradient_accumulation": st.integers(1, 2),
+    "batch_size_predict": st.integers(1, 999),
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
     "optimizer": st.sampled_from(["adam", "adamw"]),
     "learning_rate": st.floats(0, 1, exclude_min=True),
@@ -72,7 +69,6 @@ VALID = {
     "label_smoothing": st.floats(0, 1, exclude_max=True),
     "mixup": st.floats(0, 9),
     "cutmix": st.floats(0, 9),
-    "image_size_start": st.one_of(st.none(), st.integers(32, 2048)),
     "class_weight": st.one_of(st.sampled_from(["none", "balanced"]), st.floats(0.001, 1000)),
     "metric": st.sampled_from(sorted(METRICS)),
     "tta": st.integers(1, 8),
@@ -86,8 +82,7 @@ VALID = {
     "export_graph": st.booleans(),
     "on_bad_image": st.sampled_from(["error", "drop"]),
     "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),
-    "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "noisy_or"]),
-    "slide_top_k": st.integers(1, 1000),
+    "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "top_k:1", "top_k:25", "noisy_or"]),
     "seed": st.integers(0, 2**32 - 1),
 }
 
@@ -106,7 +101,7 @@ def test_the_property_below_knows_every_hyperparameter():
 @given(values=st.fixed_dictionaries({}, optional=VALID))
 def test_the_three_dialects_say_the_same(values):
     asks_weights = (
-        values.get("head_start") == "probe"
+        values.get("head_init") == "probe"
         or values.get("batch_norm") == "frozen"
         or values.get("freeze_epochs", 0) > 0
         or values.get("recipe") == "good"
@@ -124,8 +119,7 @@ def test_defaults_are_those_of_the_brief():
     expected = {
         "model": "efficientnet_b2",
         "batch_size_train": 64,
-        "batch_size_validation": 32,
-        "batch_size_test": 16,
+        "batch_size_predict": 32,
         "device": "auto",
         "epochs": 15,
         "folds": 6,
@@ -144,16 +138,35 @@ def test_defaults_are_those_of_the_brief():
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        ({"epochs": "0"}, "epochs=0 trains nothing: set head_start=probe"),
-        ({"head_start": "probe", "pretrained": "false"}, "head_start=probe asks what the starting weights know"),
+        ({"epochs": "0"}, "epochs=0 trains nothing: set head_init=probe"),
+        ({"head_init": "probe", "pretrained": "false"}, "head_init=probe asks what the starting weights know"),
         ({"batch_norm": "frozen", "pretrained": "false"}, "batch_norm=frozen keeps the statistics of noise"),
         ({"warmup_epochs": "5", "epochs": "5"}, "warmup_epochs=5.0 leaves none of 5 epochs at the full rate"),
         ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes noise"),
-        ({"batch_parts": "40"}, "batch_parts=40 leaves less than two pictures a part"),
+        ({"gradient_accumulation": "40"}, "gradient_accumulation=40 leaves less than two pictures a part"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(raw, says):
     assert says in refused(raw)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"batch_size_validation": "8"}, 8),
+        ({"batch_size_test": "16"}, 16),
+        ({"batch_size_validation": "32", "batch_size_test": "16"}, 16),
+        ({"batch_size_test": "2", "batch_size_predict": "4"}, 2),
+    ],
+)
+def test_the_other_names_of_the_batch_size_of_prediction_set_it_and_the_smallest_counts(given, expected):
+    """No pass over pictures may be larger than what the user allowed for one of them."""
+    assert ClassifyConfig.parse(given).batch_size_predict == expected
+
+
+@pytest.mark.parametrize("others", [{}, {"batch_size_validation": "8"}, {"batch_size_predict": "8"}])
+def test_what_another_name_says_is_refused_under_that_name(others):
+    assert "batch_size_test='many': input should be a valid integer" in refused({**others, "batch_size_test": "many"})
 
 
 @pytest.mark.parametrize("text", ["8", "8.0", '"8"', '"8.0"', " 8 ", "8e0"])
@@ -213,6 +226,7 @@ def test_model_dir_is_no_hyperparameter_of_ours_unless_the_platform_sent_it():
         ("Learning-Rate", "learning_rate"),
         ("weight_decya", "weight_decay"),
         *BUILT_IN_NAMES.items(),
+        *OLD_NAMES.items(),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_known(wrong, right):
@@ -222,6 +236,11 @@ def test_an_unknown_name_is_refused_with_the_nearest_known(wrong, right):
 
 def test_the_built_in_algorithms_names_lead_to_ours():
     assert "did you mean batch_size_train?" in refused({"mini_batch_size": "32"})
+
+
+@pytest.mark.parametrize(("name", "why"), UNNEEDED_NAMES.items())
+def test_a_name_that_is_not_needed_is_refused_with_the_reason(name, why):
+    assert f"{name}='3' is not a hyperparameter: {why}" in refused({name: "3"})
 
 
 def test_an_unknown_name_unlike_any_other_gets_no_suggestion():
@@ -258,6 +277,7 @@ def test_all_that_is_wrong_is_said_at_once():
         ("image_mean", "[0.5, 0.5]", "three numbers"),
         ("device", "tpu", "'auto', 'cpu' or 'cuda'"),
         ("seed", str(2**32), "less than 4294967296"),
+        ("slide_score", "top_k:0", "match pattern '^top_k:"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_value_and_bound(name, text, bound):
@@ -275,6 +295,13 @@ def test_what_is_no_finite_number_is_refused(name, text):
 @pytest.mark.parametrize("value", ["true", "True", '"true"', True])
 def test_a_boolean_is_not_taken_for_a_number(name, value):
     refused({name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "pooling"), [("top_k", ("top_k", 10)), ("top_k:3", ("top_k", 3)), ("max", ("max", 10))]
+)
+def test_a_slide_score_says_how_many_tiles_it_takes(text, pooling):
+    assert ClassifyConfig.parse({"slide_score": text}).slide_pooling == pooling
 
 
 @pytest.mark.parametrize("text", ["8.5", "1,000", "0x10", "eight", "", "[8]"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,10 +12,15 @@ from lesion.evaluation.metrics import METRICS
 from lesion.model_args import refuse_factory_args
 
 Positive = Annotated[float, Field(gt=0)]
+Pooling = Literal["max", "mean", "top_k", "noisy_or"]
+
+TOP_K = 10  # tiles, where slide_score=top_k gives no number
 
 
 class ClassifyConfig(Hyperparameters):
     """Everything a user can set. Names that name columns are the columns of `train.csv` and `test.csv`."""
+
+    also_named: ClassVar = {"batch_size_validation": "batch_size_predict", "batch_size_test": "batch_size_predict"}
 
     algorithm: Literal["classify"] = tunable("classify", doc="Algorithm that is trained.")
     recipe: Literal[("none", *RECIPES)] = tunable(  # type: ignore[valid-type]
@@ -43,11 +48,6 @@ class ClassifyConfig(Hyperparameters):
     )
     image_std: tuple[Positive, ...] | None = tunable(
         None, doc="Standard deviation per RGB channel that is divided by; none takes what timm states for the model."
-    )
-    output_size: Annotated[int, Field(ge=1, le=1000)] | None = tunable(
-        None,
-        doc="Outputs of the network: 1 for yes or no, else one a class; none takes what the target columns ask. A "
-        "number that they contradict is refused.",
     )
 
     # data
@@ -80,11 +80,6 @@ class ClassifyConfig(Hyperparameters):
     log_columns: tuple[str, ...] = tunable(
         (), doc="Of the metadata columns those whose numbers are taken as log(1 + x): counts, sizes, long tails."
     )
-    use_picture_count: bool = tunable(
-        False,
-        doc="Feed the number of the patient's pictures in the table as metadata. In the SIIM-ISIC data it gives the "
-        "target away (doubtful patients were photographed more), which no clinic's next picture will.",
-    )
     metadata_dropout: float = tunable(
         0.0,
         ge=0,
@@ -102,20 +97,21 @@ class ClassifyConfig(Hyperparameters):
         doc="How rows are dealt to folds: group_kfold, stratified_group_kfold, kfold, stratified_kfold, "
         "leave_one_group_out (then `folds` is unused), or the name of a column that holds each row's fold.",
     )
-    slide_score: Literal["none", "max", "mean", "top_k", "noisy_or"] = tunable(
+    slide_score: (
+        Literal["none", "max", "mean", "top_k", "noisy_or"] | Annotated[str, Field(pattern="^top_k:[1-9][0-9]{0,5}$")]
+    ) = tunable(
         "none",
         doc="How the probabilities of a group's tiles become one score for the slide, which is judged too: top_k is "
-        "the mean of the `slide_top_k` largest, noisy_or the chance that one tile at least is positive.",
+        "the mean of the 10 largest, top_k:3 of the 3 largest, noisy_or the chance that one tile at least is positive.",
     )
-    slide_top_k: int = tunable(10, ge=1, doc="Tiles that `slide_score=top_k` takes the mean of.")
     repeats: int = tunable(
         1, ge=1, le=20, doc="Times the cross-validation is done, each with other folds; a row's answers are averaged."
     )
 
     # start
-    head_start: Literal["noise", "probe"] = tunable(
-        "noise",
-        doc="Where the last layer starts: noise, or probe: logistic regression on the features that the starting "
+    head_init: Literal["random", "probe"] = tunable(
+        "random",
+        doc="Where the last layer starts: random, or probe: logistic regression on the features that the starting "
         "weights give, fitted in seconds; with epochs=0 that is the whole training.",
     )
     freeze_epochs: int = tunable(
@@ -138,11 +134,15 @@ class ClassifyConfig(Hyperparameters):
         doc="Pictures a training step; less needs less memory. auto takes what the GPU's memory holds, up to 1,024, "
         "and 64 on a CPU; the learning rate stays.",
     )
-    batch_parts: int = tunable(
+    gradient_accumulation: int = tunable(
         1, ge=1, doc="Parts that a step's pictures are computed in, one after another; more needs less memory."
     )
-    batch_size_validation: int = tunable(32, ge=1, doc="Pictures a step when the held-out rows are predicted.")
-    batch_size_test: int = tunable(16, ge=1, doc="Pictures a step when the test set is predicted.")
+    batch_size_predict: int = tunable(
+        32,
+        ge=1,
+        doc="Images per step in prediction, of validation and test rows. `batch_size_validation` and `batch_size_test` "
+        "are accepted for it; of both the smaller counts.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = tunable(
         "auto",
         doc="Numbers that training computes in: bf16 is up to twice as fast where processor or GPU has it, and auto "
@@ -194,11 +194,6 @@ class ClassifyConfig(Hyperparameters):
     )
     cutmix: float = tunable(
         0.0, ge=0, doc="Paste a box of one picture into another, its area drawn from Beta(cutmix, cutmix); 0 does not."
-    )
-    image_size_start: Annotated[int, Field(ge=32, le=2048)] | None = tunable(
-        None,
-        doc="Side in pixels in the first epoch, from which it grows to `image_size` in the last; none, or one "
-        "that is no smaller, is full size throughout.",
     )
     class_weight: Literal["none", "balanced"] | Positive = tunable(
         "none",
@@ -265,6 +260,12 @@ class ClassifyConfig(Hyperparameters):
         return self.batch_size_train
 
     @property
+    def slide_pooling(self) -> tuple[Pooling, int]:
+        """How a slide's score is made of its tiles' probabilities, and how many of them `top_k` takes the mean of."""
+        how, _, k = self.slide_score.partition(":")
+        return cast(Pooling, how), int(k or TOP_K)
+
+    @property
     def keeps_groups(self) -> bool:
         """Whether the split promises that no group lies on both sides of a fold."""
         return self.split not in {"kfold", "stratified_kfold"}
@@ -289,12 +290,12 @@ class ClassifyConfig(Hyperparameters):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.epochs == 0 and self.head_start != "probe":
-            raise ValueError("epochs=0 trains nothing: set head_start=probe for a head from logistic regression")
-        if self.head_start == "probe" and self.pretrained is False:
-            raise ValueError("head_start=probe asks what the starting weights know, and pretrained=false has none")
-        if self.batch_size_train != "auto" and self.batch_parts > self.batch_size_train // 2:
-            raise ValueError(f"batch_parts={self.batch_parts} leaves less than two pictures a part")
+        if self.epochs == 0 and self.head_init != "probe":
+            raise ValueError("epochs=0 trains nothing: set head_init=probe for a head from logistic regression")
+        if self.head_init == "probe" and self.pretrained is False:
+            raise ValueError("head_init=probe asks what the starting weights know, and pretrained=false has none")
+        if self.batch_size_train != "auto" and self.gradient_accumulation > self.batch_size_train // 2:
+            raise ValueError(f"gradient_accumulation={self.gradient_accumulation} leaves less than two pictures a part")
         if 0 < self.epochs <= self.warmup_epochs:
             raise ValueError(f"warmup_epochs={self.warmup_epochs} leaves none of {self.epochs} epochs at the full rate")
         if self.batch_norm == "frozen" and self.pretrained is False:

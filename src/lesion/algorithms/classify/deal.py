@@ -70,12 +70,13 @@ def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
 
 
 def refuse_small_parts(config: ClassifyConfig, held_FS: Folds, size: int) -> None:
-    """Raises UserError where `batch_parts` would leave a part of a process's slice with less than two pictures."""
+    """Raises UserError where gradient accumulation leaves a micro-batch of a process's slice less than two pictures."""
     smallest = min(smallest_slice(config, held_S, size) for held_S in held_FS)
-    if config.batch_parts > 1 and smallest // config.batch_parts < SMALLEST_SLICE:
+    if config.gradient_accumulation > 1 and smallest // config.gradient_accumulation < SMALLEST_SLICE:
         raise UserError(
-            f"batch_parts={config.batch_parts} cuts batches of {smallest} pictures to less than {SMALLEST_SLICE}",
-            do="Lower batch_parts, or raise batch_size_train.",
+            f"gradient_accumulation={config.gradient_accumulation} cuts batches of {smallest} pictures to less than "
+            f"{SMALLEST_SLICE}",
+            do="Lower gradient_accumulation, or raise batch_size_train.",
             kind="hyperparameters",
         )
 

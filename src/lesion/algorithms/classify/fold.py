@@ -26,7 +26,6 @@ from lesion.algorithms.classify.start import (
     Shared,
     class_weights,
     probe_head,
-    size_of_epoch,
     start_training,
     step_settings,
 )
@@ -153,7 +152,7 @@ def run_epoch(
     batches = load(
         rows.dataset,
         [shared.data_parallel.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
-        Augment(size_of_epoch(config, epoch)),
+        Augment(config.image_size),
         num_workers=shared.num_workers,
         key=key,
         metadata_dropout=config.metadata_dropout,
@@ -180,7 +179,7 @@ def run_epoch(
 
 def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
     """This process's slice of the held-out rows, as prediction prepares them."""
-    batches = ordered_batches(shared.data_parallel.slice(rows.held_S), shared.config.batch_size_validation)
+    batches = ordered_batches(shared.data_parallel.slice(rows.held_S), shared.config.batch_size_predict)
     return load(rows.dataset, batches, num_workers=shared.num_workers)
 
 

@@ -92,7 +92,7 @@ def judge_slides(
     held_S = ~np.isnan(probs_SK[:, 0])
     target, group_S = labelled.target, labelled.table.unit_S[held_S]
     prob_S, is_yes_S = target.asked(probs_SK[held_S])[:, 0], target.asked(labelled.targets_SK[held_S])[:, 0]
-    groups_G, scores_G = slide_scores(prob_S, group_S, config.slide_score, config.slide_top_k)
+    groups_G, scores_G = slide_scores(prob_S, group_S, *config.slide_pooling)
     _, targets_G = slide_scores(is_yes_S, group_S, "max")
     counts = np.unique(group_S, return_counts=True)[1]
     frame = pd.DataFrame({"slide": groups_G, "tiles": counts, "target": targets_G.astype(int), "score": scores_G})

@@ -64,13 +64,13 @@ def backbone_features(shared: Shared, everyone: DataParallelGroup) -> NDArray[np
     Where nothing is trained after it, these are the features of the served network: its views, in fp32.
     """
     config = shared.config
-    if config.head_start != "probe":
+    if config.head_init != "probe":
         return None
     is_all = config.epochs == 0
     rows_S = everyone.slice(np.arange(len(shared.targets_SK)))
     nothing_SM = np.zeros((len(shared.targets_SK), 0), dtype=np.float32)
     dataset = Dataset(shared.pictures, nothing_SM, shared.targets_SK, nothing_SM[0])
-    batches, started = ordered_batches(rows_S, config.batch_size_validation), time.monotonic()
+    batches, started = ordered_batches(rows_S, config.batch_size_predict), time.monotonic()
     features_VSD = features(
         fresh_network(shared, num_metadata=0),
         load(dataset, batches, num_workers=shared.num_workers),
@@ -121,7 +121,7 @@ def step_settings(shared: Shared, weights_K: Weights, *, epoch: int) -> StepSett
         loss=partial(shared.target.loss, weights_K=weights_K, smoothing=config.label_smoothing),
         device=shared.device,
         precision=shared.precision,
-        num_micro_batches=config.batch_parts,
+        num_micro_batches=config.gradient_accumulation,
         clip_norm=config.clip_norm,
         mixing=Mixing(config.mixup, config.cutmix),
         set_trainable=partial(
@@ -165,11 +165,3 @@ def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np
         )
     weight = 1.0 if config.class_weight == "none" else float(config.class_weight)
     return np.full(target.num_outputs, weight, dtype=np.float32)
-
-
-def size_of_epoch(config: ClassifyConfig, epoch: int) -> int:
-    """Side in pixels of an epoch's training pictures: `image_size`, or on the way up to it in steps of 16."""
-    end = config.image_size
-    start = min(config.image_size_start or end, end)
-    progress = 1.0 if config.epochs <= 1 else epoch / (config.epochs - 1)
-    return end if start == end or progress == 1 else round((start + (end - start) * progress) / 16) * 16

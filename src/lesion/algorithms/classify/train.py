@@ -43,7 +43,7 @@ from lesion.algorithms.classify.results import (
 )
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
-from lesion.algorithms.classify.start import Shared, backbone_features, size_of_epoch
+from lesion.algorithms.classify.start import Shared, backbone_features
 from lesion.artifact import MANIFEST
 from lesion.data.cache import Cache
 from lesion.data.folds import Folds
@@ -84,8 +84,8 @@ def train(job: Job, config: ClassifyConfig) -> None:
             raise UserError(
                 f"the GPU's memory does not hold a step: {str(error).split('. ')[0]}",
                 where=f"image_size={config.image_size} batch_size_train={config.batch_size_train} "
-                f"batch_size_validation={config.batch_size_validation}",
-                do="Lower one of them, or raise batch_parts.",
+                f"batch_size_predict={config.batch_size_predict}",
+                do="Lower one of them, or raise gradient_accumulation.",
                 kind="memory",
             ) from error
         except RuntimeError as error:
@@ -246,7 +246,7 @@ def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, l
         predictor,
         test,
         table.metadata_rows(),
-        batch_size=config.batch_size_test,
+        batch_size=config.batch_size_predict,
         num_workers=shared.num_workers,
         on_error=fail,
     )
@@ -289,10 +289,9 @@ def fingerprint(
 
 
 def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
-    """The starting weights, known to fit the network, which takes pictures of these sizes; None starts from noise."""
+    """The starting weights, known to fit the network, which takes pictures of this size; None starts from noise."""
     backbone = create_backbone(config.model, config.model_args)
-    for image_size in {config.image_size, *(size_of_epoch(config, epoch) for epoch in range(config.epochs))}:
-        num_features(backbone, image_size)
+    num_features(backbone, config.image_size)
     weights = starting_weights(config.model, config.model_args, config.pretrained, channel)
     if weights is not None:
         load_weights(
