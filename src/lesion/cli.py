@@ -98,7 +98,7 @@ def _train_process(args: argparse.Namespace) -> int:
         )
         signal.signal(signal.SIGTERM, job.stop)  # before this line nothing is lost by ending at once
         if job.processes > 1:
-            console.log_as(job.peers[job.peer], is_first=job.process == 0)
+            console.log_as(job.process_names[job.process_index], is_first=job.process == 0)
         from lesion.algorithms.registry import parse_hyperparameters
 
         algorithm, config = parse_hyperparameters(job.hyperparameters)  # a misspelt name is refused before torch loads

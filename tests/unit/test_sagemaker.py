@@ -212,9 +212,9 @@ def test_the_number_of_processes_is_read_as_the_sdks_write_it(root, values, numb
 def test_processes_of_a_host_share_its_cores_and_have_a_name_each(root):
     configure(root, "resourceconfig", TWO_HOSTS)
     job = read_job(root, processes=2, process=1)
-    assert job.peers == ["algo-1/0", "algo-1/1", "algo-2/0", "algo-2/1"] and job.peer == 1
+    assert job.process_names == ["algo-1/0", "algo-1/1", "algo-2/0", "algo-2/1"] and job.process_index == 1
     assert job.num_cores == max(usable_cores() // 2, 1)
-    assert (read_job(root).peers, read_job(root).peer) == (["algo-1", "algo-2"], 0)
+    assert (read_job(root).process_names, read_job(root).process_index) == (["algo-1", "algo-2"], 0)
 
 
 def test_a_host_of_several_says_which_it_is(root):

@@ -73,7 +73,9 @@ def train(job: Job, config: ClassifyConfig) -> None:
     """
     shared_dir = job.shared_dir if len(job.hosts) == 1 else None
     with (
-        join_job_processes(job.peers, job.peer, job.stop, address=job.hosts[0], shared_dir=shared_dir) as processes,
+        join_job_processes(
+            job.process_names, job.process_index, job.stop, address=job.hosts[0], shared_dir=shared_dir
+        ) as processes,
         Cache(job.cache_dir, preprocess_for(config), is_wanted=config.cache == "auto") as cache,
     ):
         try:
