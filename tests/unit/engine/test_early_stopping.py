@@ -65,7 +65,9 @@ def test_nothing_but_nan_keeps_the_first():
 def test_the_best_epoch_is_what_sorting_says(values, better):
     numbers = [value for value in values if not math.isnan(value)]
     if numbers:
-        assert run(values, better=better).best_epoch == values.index(max(numbers) if better == "higher" else min(numbers))
+        assert run(values, better=better).best_epoch == values.index(
+            max(numbers) if better == "higher" else min(numbers)
+        )
 
 
 def test_patience_counts_epochs_without_better():
