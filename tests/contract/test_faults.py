@@ -42,7 +42,7 @@ from lesion.data.cache import Decoded
 from lesion.data.folds import Folds
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.table import SampleTable
-from lesion.engine.precision import pick_precision
+from lesion.engine.device import pick_precision
 from lesion.engine.training import Training
 from lesion.evaluation.metrics import METRICS, log_loss
 from lesion.models.fusion import FusionNet

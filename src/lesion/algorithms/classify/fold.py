@@ -33,8 +33,8 @@ from lesion.data.augment import Augment
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints
+from lesion.engine.device import Precision
 from lesion.engine.distributed import DataParallelGroup
-from lesion.engine.precision import Precision
 from lesion.engine.training import EpochSums, Training
 from lesion.errors import UserError
 from lesion.report.watch import Watch

@@ -51,9 +51,8 @@ from lesion.data.labels import Labelled, Labels
 from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.device import limit_threads, pick_device
+from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
 from lesion.engine.distributed import JobProcesses, join_job_processes
-from lesion.engine.precision import Precision, pick_precision
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable
 from lesion.job import Job
