@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lesion.algorithms.base import Job
 from lesion.environment import usable_cores
 from lesion.errors import PlatformError, UserError
 from lesion.files import make_folder, remove, write_first
+from lesion.job import Job
 from lesion.words import one_line
 
 log = logging.getLogger(__name__)
@@ -79,13 +79,21 @@ def asked_processes(root: Path) -> int | None:
     that process refuses it.
     """
     try:
-        values = _read_json(root / "input" / "config" / "hyperparameters.json")
+        values = told_hyperparameters(root)
         device, text = (str(values.get(name, "auto")).strip(' "') for name in ("device", "processes"))
         if text == "auto":
             return 1 if device == "cpu" else None
         return min(max(int(float(text)), 1), MAX_PROCESSES)
-    except (UserError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         return 1
+
+
+def told_hyperparameters(root: Path) -> dict[str, Any]:
+    """What hyperparameters.json says; nothing where it cannot be read, which `read_job` is there to refuse."""
+    try:
+        return _read_json(root / "input" / "config" / "hyperparameters.json")
+    except UserError:
+        return {}
 
 
 def write_failure(root: Path, reason: str) -> None:

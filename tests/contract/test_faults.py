@@ -29,11 +29,12 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import FoldRows, rows_of
 from lesion.algorithms.classify.load import load, load_torch
+from lesion.algorithms.classify.loop import Mixing, StepSettings
 from lesion.algorithms.classify.networks import TorchLane, load_networks
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.algorithms.classify.settle import settle
 from lesion.algorithms.classify.sources import open_sources
-from lesion.algorithms.classify.start import Shared, rules_of, start_training
+from lesion.algorithms.classify.start import Shared, start_training, step_settings
 from lesion.algorithms.classify.train import checked_weights, preprocess_for
 from lesion.artifact import load_manifest
 from lesion.data import images
@@ -41,11 +42,9 @@ from lesion.data.cache import Decoded
 from lesion.data.folds import Folds
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.table import SampleTable
-from lesion.engine.loop import Rules
-from lesion.engine.mixing import Mixing
 from lesion.engine.precision import pick_precision
 from lesion.engine.training import Training
-from lesion.metrics import METRICS, log_loss
+from lesion.evaluation.metrics import METRICS, log_loss
 from lesion.models.fusion import FusionNet
 from lesion.sagemaker import read_job
 
@@ -158,7 +157,7 @@ class Built:
     held_FS: Folds
     rows: FoldRows
     training: Training
-    rules: Rules
+    settings: StepSettings
 
     @property
     def table(self) -> SampleTable:
@@ -188,7 +187,7 @@ class Built:
         return self.rows.encoder.columns
 
     def loss(self, logit: float, target: float) -> float:
-        return round(float(self.rules.loss(torch.tensor([[logit]]), torch.tensor([[target]]))), 4)
+        return round(float(self.settings.loss(torch.tensor([[logit]]), torch.tensor([[target]]))), 4)
 
     def rates_on_a_plateau(self) -> list[float]:
         """The backbone's rate after each of three epochs of which none is better than the first."""
@@ -200,7 +199,7 @@ class Built:
 
     def modules_that_learn(self) -> set[str]:
         """What of the backbone is in training mode once a step is prepared, by the names of their classes."""
-        self.rules.prepare(self.network)
+        self.settings.set_trainable(self.network)
         return {type(module).__name__ for module in self.network.backbone.modules() if module.training}
 
 
@@ -234,8 +233,8 @@ def build(tmp_path_factory) -> Callable[..., Built]:
             num_workers=0,
         )
         rows = rows_of(0, checked.held_FS[0], shared)
-        rules = rules_of(shared, rows.weights_K, epoch=0)
-        return Built(shared, checked.held_FS, rows, start_training(shared, rows.encoder, None), rules)
+        settings = step_settings(shared, rows.weights_K, epoch=0)
+        return Built(shared, checked.held_FS, rows, start_training(shared, rows.encoder, None), settings)
 
     return built
 
@@ -292,15 +291,15 @@ SEEN: dict[str, Seen] = {
     "warmup_epochs": (0.5, lambda built: built.training.schedule.share(0.25), approx(0.5, abs=0.01)),
     "lr_patience": (0, Built.rates_on_a_plateau, approx([5e-4, 2e-4, 0.8e-4])),
     "lr_factor": (0.5, lambda built: built.training.schedule.state_dict()["factor"], 0.5),
-    "patience": (1, lambda built: built.training.best.patience, 1),
+    "patience": (1, lambda built: built.training.early_stopping.patience, 1),
     # a step
     "class_weight": (3, lambda built: built.loss(0.0, 1.0), round(3 * math.log(2), 4)),
     "label_smoothing": (0.2, lambda built: built.loss(2.0, 1.0), round(0.9 * 0.126928 + 0.1 * 2.126928, 4)),
-    "gradient_accumulation": (2, lambda built: built.rules.num_parts, 2),
-    "precision": ("bf16", lambda built: built.rules.precision, "bf16"),
-    "clip_norm": (0.01, lambda built: built.rules.clip_norm, 0.01),
-    "mixup": (0.4, lambda built: built.rules.mixing, Mixing(mixup=0.4)),
-    "cutmix": (1.0, lambda built: built.rules.mixing, Mixing(cutmix=1.0)),
+    "gradient_accumulation": (2, lambda built: built.settings.num_micro_batches, 2),
+    "precision": ("bf16", lambda built: built.settings.precision, "bf16"),
+    "clip_norm": (0.01, lambda built: built.settings.clip_norm, 0.01),
+    "mixup": (0.4, lambda built: built.settings.mixing, Mixing(mixup=0.4)),
+    "cutmix": (1.0, lambda built: built.settings.mixing, Mixing(cutmix=1.0)),
     "freeze_epochs": (1, Built.modules_that_learn, set()),
     "batch_norm": ("frozen", lambda built: {name for name in built.modules_that_learn() if "BatchNorm" in name}, set()),
     "ema_decay": (0.9, lambda built: built.training.ema and built.training.ema.decay, 0.9),
@@ -344,6 +343,7 @@ TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
 }
 # The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {
+    "algorithm": "test_algorithms.py::test_an_algorithm_that_is_not_there_is_refused_with_those_that_are",
     "source": "test_sources.py::test_a_format_may_be_forced_and_a_wrong_one_says_what_is_missing",
     "batch_size_predict": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
     "metric": "test_faults.py::test_the_best_epoch_is_that_of_the_metric_asked_for",

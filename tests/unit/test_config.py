@@ -13,7 +13,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.config import BUILT_IN_NAMES, OLD_NAMES, UNNEEDED_NAMES, describe
 from lesion.data.sources.formats import FORMATS
 from lesion.errors import UserError
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 
 # What the SDKs and the console do to a value before it is in hyperparameters.json (contract, P1).
 DIALECTS = {
@@ -26,6 +26,7 @@ words = st.text("abcxyz_/.é", min_size=1, max_size=12)
 names = st.text("abcxyz_.é", min_size=1, max_size=12)  # no path
 colours = st.lists(st.floats(0.01, 1), min_size=3, max_size=3)
 VALID = {
+    "algorithm": st.just("classify"),
     "recipe": st.sampled_from(["none", "good", "histology"]),
     "model": words,
     "model_args": st.dictionaries(names, st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1, 1), names)),

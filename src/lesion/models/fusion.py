@@ -55,7 +55,7 @@ class FusionNet(nn.Module):
         features_ND: Tensor = self.backbone(pixels_NCHW.contiguous(memory_format=torch.channels_last))
         return features_ND
 
-    def learn(self, *, backbone: bool, statistics: bool) -> None:
+    def set_trainable(self, *, backbone: bool, statistics: bool) -> None:
         """Training mode. The backbone learns or stands still; its BatchNorm follows the batches or stays as it is."""
         self.train()
         for parameter in self._learned:

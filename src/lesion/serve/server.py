@@ -20,8 +20,8 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.workers.base import Worker
 
-from lesion.algorithms.classify.load import Device, Wanted, load
-from lesion.artifact import load_manifest
+from lesion.algorithms.base import Device, PrecisionChoice
+from lesion.algorithms.written_by import algorithm_of_artifact
 from lesion.environment import limit_heaps, resident_bytes, usable_memory_bytes
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.serve import worker
@@ -59,7 +59,7 @@ def serve(
     port: int,
     device: Device,
     fold: int | None,
-    precision: Wanted,
+    precision: PrecisionChoice,
     has_page: bool,
 ) -> int:
     """Serves the artifact in `model_dir` until SIGTERM.
@@ -102,7 +102,7 @@ def load_app(
     *,
     device: Device,
     fold: int | None,
-    precision: Wanted,
+    precision: PrecisionChoice,
     has_page: bool,
 ) -> Flask:
     """The app, once its model answers. Ends the process with one clear line if the artifact cannot be used.
@@ -113,9 +113,10 @@ def load_app(
     limit_heaps()
     num_cores = max(settings.num_cores // settings.num_workers, 1)
     try:
-        load_manifest(model_dir)  # before anything large is imported: a folder with no artifact is told at once
-        # Its first pass, which is slow and shows that the model answers, is part of it.
-        predictor = load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
+        # Before anything large is imported: a folder without an artifact is refused at once.
+        algorithm = algorithm_of_artifact(model_dir)
+        # The first pass, which is slow and shows that the model answers, is part of it.
+        predictor = algorithm.load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
     except LesionError as error:
         log.error("error: the model cannot be served: %s", error)
         raise SystemExit(GUNICORN_BOOT_ERROR) from None

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lesion.algorithms.classify.recipes import RECIPES, with_recipe
 from lesion.config import Hyperparameters, tunable
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 from lesion.model_args import refuse_factory_args
 
 Positive = Annotated[float, Field(gt=0)]
@@ -22,6 +22,7 @@ class ClassifyConfig(Hyperparameters):
 
     also_named: ClassVar = {"batch_size_validation": "batch_size_predict", "batch_size_test": "batch_size_predict"}
 
+    algorithm: Literal["classify"] = tunable("classify", doc="Algorithm that is trained.")
     recipe: Literal[("none", *RECIPES)] = tunable(  # type: ignore[valid-type]
         "none", doc="Named settings (`lesion describe recipes`) for all that is not set beside it."
     )

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lesion.algorithms.base import Job
 from lesion.algorithms.classify import fold
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.folds import Folds
-from lesion.engine.peers import Peers
-from lesion.engine.ranks import Ranks, join_ranks
+from lesion.engine.distributed import DataParallelGroup, JobProcesses, join_data_parallel_group
 from lesion.errors import UserError
+from lesion.job import Job
 from lesion.report import watch
 
 log = logging.getLogger(__name__)
@@ -26,19 +25,19 @@ SMALLEST_SLICE = 2  # pictures: with one BatchNorm has no variance to go by
 
 
 def deal(
-    config: ClassifyConfig, held_FS: Folds, job: Job, peers: Peers, device: torch.device
-) -> tuple[Ranks, list[tuple[int, NDArray[np.bool_]]]]:
-    """The ranks that this process trains with, and the folds, numbered, that it takes part in."""
-    numbered, size = list(enumerate(held_FS)), len(peers.names)
+    config: ClassifyConfig, held_FS: Folds, job: Job, processes: JobProcesses, device: torch.device
+) -> tuple[DataParallelGroup, list[tuple[int, NDArray[np.bool_]]]]:
+    """The data-parallel group that this process trains in, and the folds, numbered, that it takes part in."""
+    numbered, size = list(enumerate(held_FS)), len(processes.names)
     if size == 1 or not are_batches_cut(config, held_FS, size):
         refuse_small_parts(config, held_FS, 1)
-        return Ranks(), peers.share(numbered)
+        return DataParallelGroup(), processes.share(numbered)
     refuse_small_parts(config, held_FS, size)
     log.info("parallel=data processes=%d: every batch is cut among them, BatchNorm sees a slice", size)
-    if not peers.is_leader:  # it would say what the leader says
+    if not processes.is_leader:  # it would say what the leader says
         for module in (fold, watch):
             logging.getLogger(module.__name__).setLevel(logging.WARNING)
-    return join_ranks(peers.rank, size, peers.group, device, per_host=job.processes), numbered
+    return join_data_parallel_group(processes, device, per_host=job.processes), numbered
 
 
 def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:
@@ -71,7 +70,7 @@ def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
 
 
 def refuse_small_parts(config: ClassifyConfig, held_FS: Folds, size: int) -> None:
-    """Raises UserError where gradient accumulation leaves a micro-batch of a rank's slice less than two pictures."""
+    """Raises UserError where gradient accumulation leaves micro-batches of less than two pictures."""
     smallest = min(smallest_slice(config, held_S, size) for held_S in held_FS)
     if config.gradient_accumulation > 1 and smallest // config.gradient_accumulation < SMALLEST_SLICE:
         raise UserError(
@@ -83,6 +82,6 @@ def refuse_small_parts(config: ClassifyConfig, held_FS: Folds, size: int) -> Non
 
 
 def smallest_slice(config: ClassifyConfig, held_S: NDArray[np.bool_], size: int) -> int:
-    """What one of `size` ranks gets of the smallest batch at least."""
+    """What one of `size` processes gets of the smallest batch at least."""
     rows = int((~held_S).sum())
     return rows // math.ceil(rows / config.batch_size) // size

@@ -18,10 +18,12 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.data.images import Pixels
 from lesion.data.labels import Labelled
-from lesion.data.slide_scores import slide_scores
 from lesion.data.table import SampleTable
+from lesion.evaluation.groups import slide_scores
+from lesion.evaluation.intervals import bootstrap_intervals
+from lesion.evaluation.metrics import score_all
+from lesion.evaluation.thresholds import youden_threshold
 from lesion.files import make_folder, write_atomic
-from lesion.metrics import bootstrap_intervals, score_all, youden_threshold
 from lesion.targets import Target
 
 Summary = dict[str, Any]

@@ -15,7 +15,7 @@ from lesion.data.labels import Labelled, Labels, read_labels
 from lesion.data.metadata import Kind, MetadataEncoder, column_kinds
 from lesion.data.table import SampleTable, Source
 from lesion.errors import UserError
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 
 
 @dataclass(frozen=True)

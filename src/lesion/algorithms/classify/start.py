@@ -17,21 +17,19 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.loop import Mixing, StepSettings, features
 from lesion.data.cache import Pictures
 from lesion.data.loader import Dataset, load, ordered_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess
-from lesion.engine.loop import Rules, features
-from lesion.engine.mixing import Mixing
+from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.optim import create_optimizer
 from lesion.engine.precision import Precision, prepare_network
-from lesion.engine.ranks import Ranks
 from lesion.engine.schedule import Schedule
-from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import Training
+from lesion.engine.training import EarlyStopping, Training
 from lesion.errors import UserError
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
 from lesion.models.weights import load_weights
@@ -56,10 +54,10 @@ class Shared:
     device: torch.device
     precision: Precision
     num_workers: int
-    ranks: Ranks = field(default_factory=Ranks)  # those that train each fold together
+    data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)  # those that train each fold together
 
 
-def backbone_features(shared: Shared, everyone: Ranks) -> NDArray[np.float32] | None:
+def backbone_features(shared: Shared, everyone: DataParallelGroup) -> NDArray[np.float32] | None:
     """What the starting weights make of every picture [V, S, D], once for the heads of all folds, each process of the
     job for a part of the pictures; None if no head starts there.
 
@@ -113,23 +111,23 @@ def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | 
         patience=config.lr_patience,
     )
     ema = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
-    return Training(network, optimizer, schedule, BestEpoch(better, config.patience), ema)
+    return Training(network, optimizer, schedule, EarlyStopping(better, config.patience), ema)
 
 
-def rules_of(shared: Shared, weights_K: Weights, *, epoch: int) -> Rules:
+def step_settings(shared: Shared, weights_K: Weights, *, epoch: int) -> StepSettings:
     """How the steps of an epoch are done."""
     config = shared.config
-    return Rules(
+    return StepSettings(
         loss=partial(shared.target.loss, weights_K=weights_K, smoothing=config.label_smoothing),
         device=shared.device,
         precision=shared.precision,
-        num_parts=config.gradient_accumulation,
+        num_micro_batches=config.gradient_accumulation,
         clip_norm=config.clip_norm,
         mixing=Mixing(config.mixup, config.cutmix),
-        prepare=partial(
-            FusionNet.learn, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
+        set_trainable=partial(
+            FusionNet.set_trainable, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
         ),
-        ranks=shared.ranks,
+        data_parallel=shared.data_parallel,
     )
 
 

@@ -10,13 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lesion.algorithms.classify.loop import Mixing, StepSettings, predict, train_one_epoch
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
-from lesion.engine.loop import Rules, predict, train_one_epoch
-from lesion.engine.mixing import Mixing
 from lesion.engine.schedule import Schedule
-from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import EpochSums, Training
+from lesion.engine.training import EarlyStopping, EpochSums, Training
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet, create_network
 from lesion.targets import Target
@@ -24,7 +22,7 @@ from lesion.targets import Target
 CPU = torch.device("cpu")
 PREPROCESS = Preprocess(32, (0.5,) * 3, (0.5,) * 3)
 plain_loss = partial(Target("binary", ("no", "yes")).loss, weights_K=np.ones(1, np.float32))
-PLAIN = Rules(plain_loss, CPU)
+PLAIN = StepSettings(plain_loss, CPU)
 
 
 def network_of(seed: int = 0) -> FusionNet:
@@ -50,11 +48,11 @@ def training_of(network: nn.Module, optimizer: torch.optim.Optimizer | None = No
     schedule = Schedule(
         optimizer, kind="plateau", num_epochs=25, warmup_epochs=0, better="higher", factor=0.4, patience=9
     )
-    return Training(network, optimizer, schedule, BestEpoch("higher", 9))
+    return Training(network, optimizer, schedule, EarlyStopping("higher", 9))
 
 
-def epoch_of(training: Training, batches: list[Batch], rules: Rules, **options: object) -> float:
-    loss = train_one_epoch(training, batches, rules, num_steps=len(batches), **options)
+def epoch_of(training: Training, batches: list[Batch], settings: StepSettings, **options: object) -> float:
+    loss = train_one_epoch(training, batches, settings, num_steps=len(batches), **options)
     training.sums = EpochSums()
     return loss
 
@@ -123,24 +121,30 @@ class Scores(nn.Module):
         return self.scores(images_NCHW.float().flatten(1) / 255) + 0 * metadata_NM.sum(dim=1, keepdim=True)
 
 
-def stepped_weights(rules: Rules, *, rate: float = 0.05) -> dict[str, torch.Tensor]:
+def stepped_weights(settings: StepSettings, *, rate: float = 0.05) -> dict[str, torch.Tensor]:
     """A network without dropout or BatchNorm after an epoch of plain gradient descent."""
     torch.manual_seed(0)
     network = Scores()
-    epoch_of(training_of(network, torch.optim.SGD(network.parameters(), lr=rate)), batches_of(6, 6, 5), rules)
+    epoch_of(training_of(network, torch.optim.SGD(network.parameters(), lr=rate)), batches_of(6, 6, 5), settings)
     return weights_of(network)
 
 
-@pytest.mark.parametrize("num_parts", [2, 3])
-def test_a_batch_in_parts_steps_as_the_whole_does(num_parts):
+@pytest.mark.parametrize("num_micro_batches", [2, 3])
+def test_a_batch_in_parts_steps_as_the_whole_does(num_micro_batches):
     with torch.random.fork_rng(devices=[]):
-        whole, parts = stepped_weights(PLAIN), stepped_weights(Rules(plain_loss, CPU, num_parts=num_parts))
+        whole, parts = (
+            stepped_weights(PLAIN),
+            stepped_weights(StepSettings(plain_loss, CPU, num_micro_batches=num_micro_batches)),
+        )
     torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_no_step_is_longer_than_the_clipped_gradient_allows():
     with torch.random.fork_rng(devices=[]):
-        start, end = stepped_weights(PLAIN, rate=0.0), stepped_weights(Rules(plain_loss, CPU, clip_norm=0.1), rate=1.0)
+        start, end = (
+            stepped_weights(PLAIN, rate=0.0),
+            stepped_weights(StepSettings(plain_loss, CPU, clip_norm=0.1), rate=1.0),
+        )
     length = torch.cat([(end[name] - start[name]).flatten() for name in start]).norm().item()
     assert 0.1 < length <= 0.3 + 1e-6  # three steps of 0.1 that hardly turn
 
@@ -148,7 +152,7 @@ def test_no_step_is_longer_than_the_clipped_gradient_allows():
 def test_bf16_steps_as_fp32_does_up_to_its_rounding():
     """bfloat16 keeps 8 bits: products are off by 0.4 %. Weights stay float32."""
     with torch.random.fork_rng(devices=[]):
-        full, half = stepped_weights(PLAIN), stepped_weights(Rules(plain_loss, CPU, precision="bf16"))
+        full, half = stepped_weights(PLAIN), stepped_weights(StepSettings(plain_loss, CPU, precision="bf16"))
     assert all(tensor.dtype == torch.float32 for tensor in half.values())
     assert any(not torch.equal(half[name], full[name]) for name in full)
     torch.testing.assert_close(half, full, rtol=0.05, atol=5e-4)
@@ -156,17 +160,17 @@ def test_bf16_steps_as_fp32_does_up_to_its_rounding():
 
 def test_an_epoch_that_goes_on_in_its_middle_goes_on_alike():
     """Dropout, mixing and the rising rate follow from the step's number and not from how the steps before were done."""
-    rules = Rules(plain_loss, CPU, mixing=Mixing(mixup=0.4, cutmix=1.0))
+    settings = StepSettings(plain_loss, CPU, mixing=Mixing(mixup=0.4, cutmix=1.0))
     batches = batches_of(6, 6, 6)
     with torch.random.fork_rng(devices=[]):
         first = network_of()
         whole = training_of(first, torch.optim.SGD(first.parameters(), lr=0.1))
-        train_one_epoch(whole, batches, rules, num_steps=3, key=(1, 2))
+        train_one_epoch(whole, batches, settings, num_steps=3, key=(1, 2))
         network = network_of()
         broken = training_of(network, torch.optim.SGD(network.parameters(), lr=0.1))
-        train_one_epoch(broken, batches[:1], rules, num_steps=3, key=(1, 2))
+        train_one_epoch(broken, batches[:1], settings, num_steps=3, key=(1, 2))
         torch.rand(5)
-        train_one_epoch(broken, batches[1:], rules, num_steps=3, key=(1, 2))
+        train_one_epoch(broken, batches[1:], settings, num_steps=3, key=(1, 2))
     assert broken.sums.num_samples == whole.sums.num_samples == 18
     assert all(torch.equal(value, whole.network.state_dict()[name]) for name, value in network.state_dict().items())
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.data.slide_scores import SLIDE_SCORES, slide_scores
+from lesion.evaluation.groups import SLIDE_SCORES, slide_scores
 
 PROBS = np.array([0.5, 0.2, 0.5, 0.1, 0.8, 0.9])
 SLIDES = np.array(["b", "a", "b", "a", "a", "c"])

@@ -1,4 +1,7 @@
-"""Loop: one epoch of training, and prediction. Batches come in; sums over counts and logits go out. Knows no files."""
+"""Loop: one epoch of training, and prediction. Batches come in; sums over counts and logits go out. Knows no files.
+
+Also mixup and CutMix, which blend the pictures of a batch before a step.
+"""
 
 # N batch · C channels · D features of a picture · H, W pixels · K outputs · M metadata features · S samples · V views
 
@@ -15,9 +18,8 @@ from torch import Tensor, nn
 
 from lesion.data.loader import Batch
 from lesion.data.transforms import view
-from lesion.engine.mixing import Mixing
+from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.precision import Precision, autocast
-from lesion.engine.ranks import Ranks
 from lesion.engine.training import Training
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet
@@ -26,23 +28,56 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # logits [N, K], targets [N, K] → o
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How every step is done, and by whom. `prepare` puts the network into the state in which it learns."""
+class Mixing:
+    """mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) by the parameter of their Beta; of both, a coin decides.
+
+    0 leaves one out.
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __call__(
+        self, images_NCHW: Tensor, metadata_NM: Tensor, targets_NK: Tensor, stream: np.random.SeedSequence
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The batch, each sample mixed with another by the same random share. Of the pixels either blend is float32."""
+        rng = np.random.default_rng(stream)
+        is_cut = self.cutmix > 0 and (self.mixup == 0 or rng.random() < 0.5)
+        alpha = self.cutmix if is_cut else self.mixup
+        if alpha == 0:
+            return images_NCHW, metadata_NM, targets_NK
+        own = float(rng.beta(alpha, alpha))
+        partner_N = torch.from_numpy(rng.permutation(len(images_NCHW))).to(images_NCHW.device)
+        if is_cut:
+            images_NCHW, own = _paste(images_NCHW, partner_N, own, rng)
+        else:
+            images_NCHW = torch.lerp(images_NCHW[partner_N].float(), images_NCHW.float(), own)
+        metadata_NM, targets_NK = (torch.lerp(rows[partner_N], rows, own) for rows in (metadata_NM, targets_NK))
+        return images_NCHW, metadata_NM, targets_NK
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """How each optimiser step is done, and by which processes.
+
+    Each batch is computed in `num_micro_batches` (gradient accumulation); the gradient's L2 norm is clipped to
+    `clip_norm`, 0 leaves it as it is; `set_trainable` puts the network into training mode and freezes what is frozen.
+    """
 
     loss: Loss
     device: torch.device
     precision: Precision = "fp32"
-    num_parts: int = 1
+    num_micro_batches: int = 1
     clip_norm: float = 0.0
     mixing: Mixing = field(default_factory=Mixing)
-    prepare: Callable[[nn.Module], object] = nn.Module.train
-    ranks: Ranks = field(default_factory=Ranks)
+    set_trainable: Callable[[nn.Module], object] = nn.Module.train
+    data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)
 
 
 def train_one_epoch(
     training: Training,
     batches: Iterable[Batch],
-    rules: Rules,
+    settings: StepSettings,
     *,
     num_steps: int,
     key: tuple[int, ...] = (0,),
@@ -52,30 +87,30 @@ def train_one_epoch(
 
     `training.sums` is what the epoch's earlier batches came to, if there were any, and is counted on to the epoch's
     `num_steps`. All randomness of a step (dropout, mixing) comes from (*key, its number), so an epoch that goes on in
-    its middle goes on alike. `after_step` may end the epoch by raising. Of several ranks each is given its slices of
-    the batches.
+    its middle goes on alike. `after_step` may end the epoch by raising. In a data-parallel group each process
+    is given its slices of the batches.
     """
-    network, sums, device, ranks = training.network, training.sums, rules.device, rules.ranks
-    rules.prepare(network)
+    network, sums, device, data_parallel = training.network, training.sums, settings.device, settings.data_parallel
+    settings.set_trainable(network)
     sums.loss = sums.loss.to(device)
     for batch in batches:
         number = sums.num_steps
-        torch.manual_seed(_seed(*key, number, ranks.rank))
+        torch.manual_seed(_seed(*key, number, data_parallel.rank))
         training.schedule.before_step(len(training.history) + number / num_steps)
-        stream = np.random.SeedSequence([*key, number, ranks.rank, 2])
-        images_NCHW, metadata_NM, targets_NK = rules.mixing(*to_device(batch, device), stream)
+        stream = np.random.SeedSequence([*key, number, data_parallel.rank, 2])
+        images_NCHW, metadata_NM, targets_NK = settings.mixing(*to_device(batch, device), stream)
         training.optimizer.zero_grad(set_to_none=True)
-        num_samples, loss_sum = ranks.total(len(batch.index_N)), torch.zeros((), device=device)
-        parts = (tensor.tensor_split(rules.num_parts) for tensor in (images_NCHW, metadata_NM, targets_NK))
-        for part_NCHW, part_NM, part_NK in zip(*parts, strict=True):
-            with autocast(rules.precision, device):
-                logits_NK = network(part_NCHW, part_NM)
-            loss_N = rules.loss(logits_NK.float(), part_NK)
+        num_samples, loss_sum = data_parallel.total(len(batch.index_N)), torch.zeros((), device=device)
+        micro = (tensor.tensor_split(settings.num_micro_batches) for tensor in (images_NCHW, metadata_NM, targets_NK))
+        for micro_NCHW, micro_NM, micro_NK in zip(*micro, strict=True):
+            with autocast(settings.precision, device):
+                logits_NK = network(micro_NCHW, micro_NM)
+            loss_N = settings.loss(logits_NK.float(), micro_NK)
             (loss_N.sum() / num_samples).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss_N.detach().sum()
-        sums.loss += ranks.sum_gradients(network.parameters(), loss_sum)
-        if rules.clip_norm:
-            nn.utils.clip_grad_norm_(network.parameters(), rules.clip_norm)
+        sums.loss += data_parallel.sum_gradients(network.parameters(), loss_sum)
+        if settings.clip_norm:
+            nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
         training.optimizer.step()
         training.after_step()
         sums.num_samples += num_samples
@@ -105,7 +140,7 @@ def predict(
             logits_VNK = predict_views(network, images_NCHW, metadata_NM, num_views=num_views)
         logits_VSK.append(logits_VNK.cpu())
         index_S.append(batch.index_N)
-    if not index_S:  # of few rows some ranks get none
+    if not index_S:  # of few rows some processes get none
         return np.zeros(0, dtype=np.intp), torch.zeros(num_views, 0, 0)
     return np.concatenate(index_S), torch.cat(logits_VSK, dim=1)
 
@@ -146,3 +181,16 @@ def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tenso
 
 def _seed(*key: int) -> int:
     return int(np.random.SeedSequence([*key, 1]).generate_state(1)[0])
+
+
+def _paste(images_NCHW: Tensor, partner_N: Tensor, own: float, rng: np.random.Generator) -> tuple[Tensor, float]:
+    """The pictures with a box of their partners, and the share of each that is still its own."""
+    height, width = images_NCHW.shape[-2:]
+    side = (1 - own) ** 0.5
+    box_height, box_width = round(height * side), round(width * side)
+    # Within the picture, so that the share of the area is the one that was drawn.
+    top, left = int(rng.integers(0, height - box_height + 1)), int(rng.integers(0, width - box_width + 1))
+    box = (..., slice(top, top + box_height), slice(left, left + box_width))
+    mixed_NCHW = images_NCHW.clone()
+    mixed_NCHW[box] = images_NCHW[partner_N][box]
+    return mixed_NCHW, 1 - box_height * box_width / (height * width)

@@ -1,9 +1,8 @@
-"""Metrics: numbers from a paper and by hand, and lines that SageMaker's regexes find."""
+"""Metrics: numbers from a paper and by hand."""
 
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 import pytest
@@ -11,18 +10,15 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.metrics import (
+from lesion.evaluation.metrics import (
     METRICS,
-    REPORTED,
     accuracy,
     average_precision,
     balanced_accuracy,
-    bootstrap_intervals,
     brier,
     log_loss,
     roc_auc,
     score_all,
-    youden_threshold,
 )
 
 # Four rows worked by hand: ranked by probability the targets read 1, 0, 1, 0.
@@ -82,28 +78,6 @@ def test_log_loss_of_a_sure_mistake_is_finite():
 
 def test_brier_by_hand():
     assert brier(TARGETS[:, None], PROBS[:, None], False) == pytest.approx((0.01 + 0.36 + 0.25 + 0.01) / 4, rel=1e-6)
-
-
-def test_youden_by_hand():
-    """At 0.9: sensitivity 1/2, specificity 1, so 0.5. At 0.5: 1 and 1/2, again 0.5;
-    the higher threshold comes first.
-    """
-    assert youden_threshold(TARGETS, PROBS) == pytest.approx(0.9)
-    assert youden_threshold(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])) == pytest.approx(0.8)
-    assert youden_threshold(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.8])) == pytest.approx(0.6)
-
-
-@given(rows=st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=4, max_size=40))
-def test_youden_is_the_best_of_all_thresholds(rows):
-    target_S, prob_S = np.array([row[0] for row in rows], float), np.array([row[1] / 20 for row in rows])
-    if len(np.unique(target_S)) < 2:
-        return
-
-    def index(threshold: float) -> float:
-        said_yes = prob_S >= threshold
-        return said_yes[target_S == 1].mean() - said_yes[target_S == 0].mean()
-
-    assert index(youden_threshold(target_S, prob_S)) == pytest.approx(max(map(index, np.unique(prob_S))))
 
 
 # Three classes and five rows, the third and the fifth answered wrongly.
@@ -169,65 +143,3 @@ def test_rows_of_one_class_leave_out_what_needs_both():
     of_one = score_all(np.zeros((3, 1)), np.array([[0.1], [0.2], [0.3]]), is_one_of=False)
     assert set(METRICS) - set(of_one) == {"roc_auc", "average_precision"}
     assert set(score_all(TARGETS[:, None], PROBS[:, None], is_one_of=False)) == set(METRICS)
-
-
-def test_the_list_of_metrics_is_within_the_platforms_limits():
-    """At most 40 definitions, names of 255 and regexes of 500 characters (contract, E4)."""
-    assert len(REPORTED) <= 40
-    assert all(len(metric.name) <= 255 and len(metric.regex) <= 500 for metric in REPORTED.values())
-    assert [metric.name for metric in REPORTED.values()] == list(REPORTED)
-
-
-@pytest.mark.parametrize("name", REPORTED)
-@pytest.mark.parametrize("value", [0.0, 0.8931234, 12.5, 1234567.0, 1e-9])
-@pytest.mark.parametrize("prefix", ["", "2026-11-21T12:00:00Z ", "[1,0]<stdout>:"])
-def test_a_regex_finds_the_number_of_its_own_line_and_of_no_other(name, value, prefix):
-    line = prefix + REPORTED[name].line(value)
-    found = {other: re.findall(metric.regex, line) for other, metric in REPORTED.items()}
-    assert float(found.pop(name)[0]) == pytest.approx(value, abs=5e-7)
-    assert not any(found.values())
-
-
-def test_a_number_that_is_none_is_not_scraped():
-    metric = REPORTED["epoch:train_loss"]
-    assert re.findall(metric.regex, metric.line(math.nan)) == []
-
-
-def roc_auc_interval(target_S, prob_S, group_S):
-    return bootstrap_intervals(target_S[:, None], prob_S[:, None], group_S, is_one_of=False, num_draws=300)["roc_auc"]
-
-
-def test_the_interval_holds_the_point():
-    rng = np.random.default_rng(1)
-    target_S = (rng.random(200) < 0.3).astype(np.float32)
-    prob_S = np.clip(0.3 * target_S + rng.random(200) * 0.7, 0, 1)
-    low, high = roc_auc_interval(target_S, prob_S, np.arange(200).astype(str))
-    assert 0.5 < low < roc_auc(target_S, prob_S) < high <= 1
-
-
-def test_the_interval_has_the_width_of_the_binomial():
-    """The mean of n outcomes has the standard error √(p (1 − p) ∕ n); 95 % lie within ± 1.96 of it."""
-    targets_SQ, probs_SQ = np.zeros((100, 1)), np.repeat([0.0, 1.0], [70, 30])[:, None]
-    low, high = bootstrap_intervals(targets_SQ, probs_SQ, np.arange(100).astype(str), is_one_of=False)["accuracy"]
-    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.3 * 0.7 / 100), rel=0.15)
-
-
-def test_copies_of_a_patient_add_no_certainty():
-    rng = np.random.default_rng(2)
-    target_S = (rng.random(60) < 0.4).astype(np.float32)
-    prob_S = np.clip(0.3 * target_S + rng.random(60) * 0.7, 0, 1)
-    group_S = np.array([f"P{row:02d}" for row in range(60)])
-    copies = np.arange(60).repeat(5)
-
-    def width(groups: np.ndarray, rows: np.ndarray) -> float:
-        low, high = roc_auc_interval(target_S[rows], prob_S[rows], groups)
-        return high - low
-
-    once = width(group_S, np.arange(60))
-    assert width(group_S[copies], copies) == pytest.approx(once, rel=1e-6)  # the same draws, each row five times
-    assert width(np.arange(300).astype(str), copies) < 0.7 * once  # what drawing rows would have claimed
-
-
-def test_an_interval_that_no_draw_defines_is_left_out():
-    of_one = bootstrap_intervals(np.zeros((3, 1)), np.zeros((3, 1)), np.array(["a", "b", "c"]), is_one_of=False)
-    assert "roc_auc" not in of_one and of_one["accuracy"] == (1.0, 1.0)

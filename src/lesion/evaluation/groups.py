@@ -1,4 +1,4 @@
-"""Slide scores: many tiles' probabilities to one score a slide."""
+"""Groups: the probabilities of many tiles to one score for their slide."""
 
 # S samples · G groups
 
