@@ -70,7 +70,7 @@ def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
 
 
 def refuse_small_parts(config: ClassifyConfig, held_FS: Folds, size: int) -> None:
-    """Raises UserError where gradient accumulation leaves a micro-batch of a process's slice less than two pictures."""
+    """Raises UserError where gradient accumulation leaves micro-batches of less than two pictures."""
     smallest = min(smallest_slice(config, held_S, size) for held_S in held_FS)
     if config.gradient_accumulation > 1 and smallest // config.gradient_accumulation < SMALLEST_SLICE:
         raise UserError(
