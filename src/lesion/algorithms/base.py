@@ -1,13 +1,13 @@
 """Base: what every algorithm is given and hands back: a job of paths and values comes in, a predictor goes out."""
 
-# N batch · F folds · H, W pixels · K outputs · M metadata features
+# N batch · F folds · V views · H, W pixels · K outputs · D features
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lesion.stop import Stop
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the parent of a training process reads a Job and nothing el
     from lesion.artifact import Manifest
     from lesion.data.images import Pixels
     from lesion.data.metadata import Row
+    from lesion.inference.batcher import Executor
 
 
 @dataclass(frozen=True)
@@ -57,22 +58,32 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """One picture as the networks take it: the square's uint8 RGB pixels, and the features that each fold makes of its
-    metadata.
-    """
+class Output:
+    """What an executor computes of one picture, before anything is made of it."""
 
-    pixels_HWC: Pixels
-    features_FM: Sequence[NDArray[np.float32]]
-    num_views: int  # flips and turns of it that are averaged
+    logits_FVK: NDArray[np.float32]  # of each fold and view
+    features_FVD: NDArray[np.float32] | None = (
+        None  # that the last layer takes; None where the graph does not give them
+    )
 
 
-class Lane(Protocol):
-    """Computes for one caller at a time: a GPU, or a share of the CPU's cores."""
+@dataclass(frozen=True)
+class Options:
+    """How a request wants its pictures looked at and its answers to look."""
 
-    def __call__(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
-        """Each fold's probabilities [N, F, K], averaged over the views."""
-        ...
+    views: int | None = None  # flips and turns to average; the artifact's own number unless given
+    top_k: int | None = None  # of several classes only so many, the likeliest first
+    details: bool = False  # each fold's answer and how far they differ
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture's answer in each of the forms that serve can write; numbers are Python's own, ready for JSON."""
+
+    fields: dict[str, Any]  # the JSON object, {"probability": …, "label": …}
+    line: dict[str, Any]  # the object of a JSON line, {"prediction": [...], …}
+    cells: Sequence[object]  # the row of CSV
+    bare: object  # what the brief's single payload is answered with: a number, or the object `fields`
 
 
 class Predictor(Protocol):
@@ -81,30 +92,48 @@ class Predictor(Protocol):
     @property
     def manifest(self) -> Manifest: ...
     @property
-    def folds(self) -> Sequence[int]:
-        """Those that are asked."""
-        ...
-
-    @property
     def backend(self) -> str:
         """What computes, in words."""
         ...
 
     @property
-    def lanes(self) -> Sequence[Lane]:
+    def executors(self) -> Sequence[Executor[Output]]:
         """That may compute side by side."""
         ...
 
     @property
     def max_batch(self) -> int:
-        """Pictures that a lane takes at once with profit."""
+        """Pictures that an executor takes at once with profit."""
         ...
 
-    def prepare(self, image: Pixels, row: Row, *, num_views: int | None = None) -> Prepared:
-        """A picture (uint8 RGB, any size) and its metadata by column name. Raises UserError for a value that is wrong.
+    @property
+    def metadata_columns(self) -> Sequence[str]:
+        """The names of the columns beside the picture that the networks see, in the order of training."""
+        ...
 
-        `num_views` is the artifact's own unless given.
+    @property
+    def metadata_words(self) -> Mapping[str, Collection[str]]:
+        """The words that the networks know, by column; columns of numbers have none."""
+        ...
+
+    @property
+    def num_cells(self) -> int:
+        """How many cells an answer's row of CSV has."""
+        ...
+
+    def prepare(self, image: Pixels, row: Row, options: Options = ...) -> Any:
+        """A picture (uint8 RGB, any size) and its metadata by column name, as the executors take it.
+
+        Raises UserError for a value that is wrong.
         """
+        ...
+
+    def answer(self, output: Output, options: Options) -> Answer:
+        """What a client is told of one picture."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What /model tells of the algorithm's part: JSON's own types, no names of files."""
         ...
 
     def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
