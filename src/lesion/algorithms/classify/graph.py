@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.ensemble import Prepared
@@ -93,7 +92,8 @@ def compile_graph(
     picture wait, so the graph is compiled a second time, for all cores together (in fp32): `in_background`, so that
     a server is ready sooner, or before this returns.
     """
-    wanted = [result for result in model.get_results() if result.get_friendly_name() in {f"fold_{f}" for f in folds}]
+    names = {name for fold in folds for name in (f"fold_{fold}", f"features_{fold}")}
+    wanted = [result for result in model.get_results() if result.get_friendly_name() in names]
     inputs = {"image", *(f"metadata_{fold}" for fold in folds)}
     parameters = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() in inputs]
     model = import_openvino().Model(wanted, parameters)  # what no wanted fold needs falls away
@@ -152,14 +152,16 @@ class GraphExecutor:
         has_metadata = {name for port in compiled.inputs for name in port.names}
         self._metadata = [(f, f"metadata_{fold}") for f, fold in enumerate(folds) if f"metadata_{fold}" in has_metadata]
         self._logits = [f"logits_{fold}" for fold in folds]
+        has_features = any("features_" in name for port in compiled.outputs for name in port.names)
+        self._features = [f"features_{fold}" for fold in folds] if has_features else []
 
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
-        """Each picture's logits. Raises PlatformError where one is no number."""
-        return [Output(numbers(self._logits_FVK(picture))) for picture in batch]
+        """Each picture's output. Raises PlatformError where a logit is no number."""
+        return [self._compute(picture) for picture in batch]
 
-    def _logits_FVK(self, picture: Prepared) -> NDArray[np.float32]:
+    def _compute(self, picture: Prepared) -> Output:
         metadata = {name: picture.features_FM[f][None] for f, name in self._metadata}
-        logits_VFK = []
+        logits_VFK, features_VFD = [], []
         with self._in_flight.joined() as is_alone:
             request = self._own_core
             if is_alone and self._all_cores is not None and self._all_cores.done():
@@ -167,4 +169,7 @@ class GraphExecutor:
             for square_HWC in views(picture.pixels_HWC, picture.num_views):
                 answer = request.infer({"image": square_HWC[None], **metadata}, share_inputs=True)
                 logits_VFK.append(np.concatenate([answer[name] for name in self._logits]))
-        return np.stack(logits_VFK, axis=1)
+                if self._features:
+                    features_VFD.append(np.concatenate([answer[name] for name in self._features]))
+        logits_FVK = numbers(np.stack(logits_VFK, axis=1))
+        return Output(logits_FVK, np.stack(features_VFD, axis=1) if features_VFD else None)

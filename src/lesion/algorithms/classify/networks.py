@@ -81,16 +81,20 @@ class TorchExecutor:
 
     @torch.inference_mode()
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
-        """Each picture's logits. Raises PlatformError where one is no number."""
+        """Each picture's output. Raises PlatformError where a logit is no number."""
         num_views = [picture.num_views for picture in batch]
         squares_BHWC = np.concatenate([views(picture.pixels_HWC, picture.num_views) for picture in batch])
         images_BCHW = self._send(squares_BHWC).permute(0, 3, 1, 2)  # torch's channels-last layout: nothing is moved
-        logits_FBK = []
+        logits_FBK, features_FBD = [], []
         for fold, network in enumerate(self._networks):
             metadata_NM = np.stack([picture.features_FM[fold] for picture in batch])
-            logits_FBK.append(network(images_BCHW, self._send(metadata_NM.repeat(num_views, axis=0))).float())
-        all_FBK = numbers(torch.stack(logits_FBK).cpu().numpy())
-        return [Output(logits_FVK) for logits_FVK in np.split(all_FBK, np.cumsum(num_views)[:-1], axis=1)]
+            logits_BK, features_BD = network.outputs(images_BCHW, self._send(metadata_NM.repeat(num_views, axis=0)))
+            logits_FBK.append(logits_BK.float())
+            features_FBD.append(features_BD.float())
+        logits, features = (torch.stack(of_folds).cpu().numpy() for of_folds in (logits_FBK, features_FBD))
+        ends = np.cumsum(num_views)[:-1]
+        of_pictures = zip(np.split(numbers(logits), ends, axis=1), np.split(features, ends, axis=1), strict=True)
+        return [Output(logits_FVK, features_FVD) for logits_FVK, features_FVD in of_pictures]
 
     def _send(self, array: NDArray[np.generic]) -> torch.Tensor:
         tensor = torch.from_numpy(array)

@@ -65,12 +65,14 @@ def check_graph(model: openvino.Model, manifest: Manifest, where: Path) -> None:
     wanted |= {f"metadata_{f.fold}": ("f32", [1, f.num_features]) for f in manifest.folds if f.num_features}
     wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in manifest.folds}
     ports = [*model.inputs, *model.outputs]
+    if any(name.startswith("features_") for port in model.outputs for name in port.names):  # older graphs give none
+        wanted |= {f"features_{f.fold}": ("f32", [1, -1]) for f in manifest.folds}
     for name, (kind, shape) in wanted.items():
         port = next((port for port in ports if name in port.names), None)
         if port is None:
             raise unusable(f"the graph has no {name}, which the manifest tells of", where)
-        found = (port.element_type.to_string(), port.partial_shape.to_string())
-        if found != (kind, openvino.PartialShape(shape).to_string()):
+        found = (port.element_type.to_string(), port.partial_shape)
+        if found[0] != kind or found[1].is_dynamic or not found[1].compatible(openvino.PartialShape(shape)):
             raise unusable(f"the graph's {name} is {found[0]} {found[1]}, and {kind} {shape} is wanted", where)
     if len(ports) != len(wanted):
         raise unusable(f"the graph has {len(ports)} inputs and outputs, and the manifest tells of {len(wanted)}", where)
