@@ -272,11 +272,8 @@ def fingerprint(
     weights: Mapping[str, Tensor] | None,
 ) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    without_effect = {
-        *("cache", "device", "num_workers", "processes", "parallel"),
-        *("checkpoint_interval_s", "on_foreign_checkpoint", "export_graph"),
-    }
-    settings = {name: value for name, value in config.as_json().items() if name not in without_effect}
+    # Of the predictions, since a finished fold keeps its own beside its weights.
+    settings = config.that_affect("predictions")
     packages = (
         *("lesion", "torch", "timm", "numpy", "scipy", "scikit-learn"),
         *("albumentations", "opencv-python-headless", "pillow"),
