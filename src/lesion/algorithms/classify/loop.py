@@ -81,7 +81,7 @@ def train_one_epoch(
     *,
     num_steps: int,
     key: tuple[int, ...] = (0,),
-    after_step: Callable[[], None] = lambda: None,
+    after_step: Callable[[Batch], None] = lambda _: None,
 ) -> float:
     """One step a batch; the mean training loss per sample. Raises UserError when the loss is no longer a number.
 
@@ -115,7 +115,7 @@ def train_one_epoch(
         training.after_step()
         sums.num_samples += num_samples
         sums.num_steps += 1
-        after_step()
+        after_step(batch)
     mean = float(sums.loss) / sums.num_samples
     if not math.isfinite(mean):
         raise UserError(f"the training loss became {mean}", do="Set a lower learning_rate.", kind="diverged")
@@ -130,6 +130,7 @@ def predict(
     *,
     num_views: int,
     precision: Precision = "fp32",
+    after_batch: Callable[[Batch], None] = lambda _: None,
 ) -> tuple[NDArray[np.intp], Tensor]:
     """Where each sample stands in the table [S], and its logits [V, S, K], float32 on the CPU, in batch order."""
     network.eval()
@@ -140,6 +141,7 @@ def predict(
             logits_VNK = predict_views(network, images_NCHW, metadata_NM, num_views=num_views)
         logits_VSK.append(logits_VNK.cpu())
         index_S.append(batch.index_N)
+        after_batch(batch)
     if not index_S:  # of few rows some processes get none
         return np.zeros(0, dtype=np.intp), torch.zeros(num_views, 0, 0)
     return np.concatenate(index_S), torch.cat(logits_VSK, dim=1)

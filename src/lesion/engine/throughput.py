@@ -1,4 +1,4 @@
-"""Pace: what a training loop waits for, what could be done about it, and how long the rest will take."""
+"""Throughput: how long a loop waits for its input, what could be done about it, and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SLOW_SHARE = 0.2  # of the loop's time, above which waiting is worth a word
 BUSY_SHARE = 0.5  # of the cores' time, above which they are what batches wait for
 
 
-class Waiting:
-    """How long one loop over batches took, and how long of that it had none to work on, in seconds.
+class InputWait:
+    """How long a loop over batches took, and how long of that it waited for its next batch, in seconds.
 
     On a GPU the loop runs ahead of its device, and a batch that comes while the device is still at work was not waited
     for. So there it counts how long the device stood still: from a mark in its queue before the wait to one after it.
