@@ -53,7 +53,7 @@ def starting_weights(
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
-def load_weights(backbone: nn.Module, name: str, state: Mapping[str, Tensor], *, where: object) -> None:
+def load_backbone_weights(backbone: nn.Module, name: str, state: Mapping[str, Tensor], *, where: object) -> None:
     """Copies `state` into the backbone; the classifier's tensors are left out.
 
     Raises UserError that names what does not fit.

@@ -31,7 +31,7 @@ from lesion.errors import UserError
 from lesion.evaluation.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
-from lesion.models.weights import load_weights
+from lesion.models.weights import load_backbone_weights
 from lesion.targets import Target, Weights
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def fresh_network(shared: Shared, *, num_metadata: int) -> FusionNet:
         seed=shared.config.seed,
     )
     if shared.weights is not None:
-        load_weights(network.backbone, shared.config.model, shared.weights, where="pretrained weights")
+        load_backbone_weights(network.backbone, shared.config.model, shared.weights, where="pretrained weights")
     return network.to(shared.device)
 
 

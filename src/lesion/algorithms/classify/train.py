@@ -58,7 +58,7 @@ from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable
 from lesion.job import Job
 from lesion.models.backbone import create_backbone, num_features, pretrained_config
-from lesion.models.weights import load_weights, starting_weights
+from lesion.models.weights import load_backbone_weights, starting_weights
 
 log = logging.getLogger(__name__)
 
@@ -310,7 +310,7 @@ def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str
     num_features(backbone, config.image_size)
     weights = starting_weights(config.model, config.model_args, config.pretrained, channel)
     if weights is not None:
-        load_weights(
+        load_backbone_weights(
             backbone,
             config.model,
             weights,
