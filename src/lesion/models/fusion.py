@@ -62,7 +62,7 @@ class FusionNet(nn.Module):
         return features_ND
 
     def set_trainable(self, *, backbone: bool, statistics: bool) -> None:
-        """Training mode: the backbone is trained or frozen, its BatchNorm statistics are updated or kept as they are."""
+        """Training mode: the backbone is trained or frozen, its BatchNorm statistics are updated or kept."""
         self.train()
         for parameter in self._learned:
             parameter.requires_grad_(backbone)
@@ -70,8 +70,8 @@ class FusionNet(nn.Module):
             if not backbone or (not statistics and isinstance(module, nn.modules.batchnorm._BatchNorm)):
                 module.eval()
 
-    def start_head(self, head: LinearHead) -> None:
-        """The last layer answers as `head` does from the picture's features alone; metadata says nothing yet."""
+    def init_head(self, head: LinearHead) -> None:
+        """Makes the last layer answer as `head` does, from the picture's features alone: metadata has weights of 0."""
         with torch.no_grad():
             self.head.weight.zero_()
             self.head.weight[:, : head.weight_KD.shape[1]] = torch.from_numpy(head.weight_KD)

@@ -12,7 +12,7 @@ from lesion.data.images import read
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
 from lesion.models.backbone import create_backbone
-from lesion.models.weights import find_weights, load_backbone_weights, starting_weights
+from lesion.models.weights import find_weights, load_backbone_weights, pretrained_weights
 
 NAME = "test_resnet"
 
@@ -41,7 +41,7 @@ def test_weights_that_fit_are_copied_and_the_classifier_is_left_out(backbone, st
 def test_half_precision_is_read_as_float32(tmp_path, backbone, state, half):
     path = tmp_path / "weights.safetensors"
     save_file({name: value.to(half) if value.is_floating_point() else value for name, value in state.items()}, path)
-    loaded = starting_weights(NAME, {}, str(path), None)
+    loaded = pretrained_weights(NAME, {}, str(path), None)
     assert loaded["conv1.0.weight"].dtype == torch.float32 and loaded["bn1.num_batches_tracked"].dtype == torch.int64
     torch.testing.assert_close(loaded["conv1.0.weight"], state["conv1.0.weight"], rtol=1e-2, atol=1e-3)
     load_backbone_weights(backbone, NAME, loaded, where=path)
@@ -96,12 +96,12 @@ def test_a_pickle_is_refused_unread(tmp_path):
     path = tmp_path / "resnet.pth"
     path.write_bytes(b"cos\nsystem\n(S'false'\ntR.")  # runs a command when unpickled
     with pytest.raises(UserError, match=r"safetensors is needed.*A \.pth that you trust .* is turned into one"):
-        starting_weights(NAME, {}, str(path), None)
+        pretrained_weights(NAME, {}, str(path), None)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match="0 weight files"):
-        starting_weights(NAME, {}, str(tmp_path / "absent.safetensors"), None)
+        pretrained_weights(NAME, {}, str(tmp_path / "absent.safetensors"), None)
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 64])
@@ -109,23 +109,23 @@ def test_a_damaged_file_is_refused_by_its_path(tmp_path, content):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"not a whole safetensors file.*weights\.safetensors"):
-        starting_weights(NAME, {}, str(path), None)
+        pretrained_weights(NAME, {}, str(path), None)
 
 
 def test_false_starts_from_noise():
-    assert starting_weights(NAME, {}, False, None) is None
+    assert pretrained_weights(NAME, {}, False, None) is None
 
 
 def test_a_network_without_weights_at_timm_is_told_without_asking_the_network():
     with pytest.raises(UserError, match=r"no weights for 'resnet50t'.*pretrained=false"):
-        starting_weights("resnet50t", {}, True, None)
+        pretrained_weights("resnet50t", {}, True, None)
 
 
 @pytest.mark.real
 def test_the_weights_beside_the_project_load_and_know_a_daisy(shared_data):
     """Class 985 of ImageNet is daisy; data/README.md: 78 % of daisies come out as that. The file has the classifier."""
     path, model_args = shared_data / "weights" / "mobilenetv2_100.safetensors", {"pad_type": "same"}
-    state = starting_weights("mobilenetv2_100", model_args, str(path), None)
+    state = pretrained_weights("mobilenetv2_100", model_args, str(path), None)
     backbone = create_backbone("mobilenetv2_100", model_args)
     load_backbone_weights(backbone, "mobilenetv2_100", state, where=path)
     squares = [

@@ -89,7 +89,7 @@ def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | 
     network = fresh_network(shared, num_metadata=encoder.num_features)
     keep_slow_convolutions_in_fp32(network, shared.precision, shared.device)
     if head is not None:
-        network.start_head(head)
+        network.init_head(head)
     better = METRICS[config.metric].better
     optimizer = create_optimizer(
         config.optimizer,

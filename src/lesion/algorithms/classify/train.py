@@ -58,7 +58,7 @@ from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable
 from lesion.job import Job
 from lesion.models.backbone import create_backbone, num_features, pretrained_config
-from lesion.models.weights import load_backbone_weights, starting_weights
+from lesion.models.weights import load_backbone_weights, pretrained_weights
 
 log = logging.getLogger(__name__)
 
@@ -308,7 +308,7 @@ def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str
     """The starting weights, known to fit the network, which takes pictures of this size; None starts from noise."""
     backbone = create_backbone(config.model, config.model_args)
     num_features(backbone, config.image_size)
-    weights = starting_weights(config.model, config.model_args, config.pretrained, channel)
+    weights = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
     if weights is not None:
         load_backbone_weights(
             backbone,
