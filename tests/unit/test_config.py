@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any, get_args
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.recipes import RECIPES
 from lesion.config import BUILT_IN_NAMES, OLD_NAMES, UNNEEDED_NAMES, describe
 from lesion.data.sources.formats import FORMATS
 from lesion.errors import UserError
@@ -94,19 +96,25 @@ def refused(raw: dict[str, object]) -> str:
     return str(caught.value)
 
 
+def go_together(values: dict[str, Any]) -> bool:
+    """Whether the values are none of those that are refused further below."""
+    recipe = RECIPES[values["recipe"]].settings if values.get("recipe", "none") != "none" else {}
+    values = {**recipe, **values}
+    needs_weights = values.get("head_init") == "probe" or values.get("batch_norm") == "frozen"
+    needs_weights |= values.get("freeze_epochs", 0) > 0
+    metadata, targets = values.get("metadata_columns"), values.get("target_column", ["target"])
+    are_lists_fit = metadata is None or (set(values.get("log_columns", [])) <= set(metadata) - set(targets))
+    are_lists_fit &= metadata is None or not set(metadata) & set(targets)
+    return are_lists_fit and not (needs_weights and values.get("pretrained") is False)
+
+
 def test_the_property_below_knows_every_hyperparameter():
     assert set(VALID) == set(ClassifyConfig.model_fields)
 
 
 @given(values=st.fixed_dictionaries({}, optional=VALID))
 def test_the_three_dialects_say_the_same(values):
-    asks_weights = (
-        values.get("head_init") == "probe"
-        or values.get("batch_norm") == "frozen"
-        or values.get("freeze_epochs", 0) > 0
-        or values.get("recipe") == "good"
-    )
-    assume(not (asks_weights and values.get("pretrained") is False))
+    assume(go_together(values))
     configs = [
         ClassifyConfig.parse({name: write(value) for name, value in values.items()}) for write in DIALECTS.values()
     ]
@@ -139,15 +147,23 @@ def test_defaults_are_those_of_the_brief():
     ("raw", "says"),
     [
         ({"epochs": "0"}, "epochs=0 trains nothing: set head_init=probe"),
-        ({"head_init": "probe", "pretrained": "false"}, "head_init=probe asks what the starting weights know"),
-        ({"batch_norm": "frozen", "pretrained": "false"}, "batch_norm=frozen keeps the statistics of noise"),
-        ({"warmup_epochs": "5", "epochs": "5"}, "warmup_epochs=5.0 leaves none of 5 epochs at the full rate"),
-        ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes noise"),
-        ({"gradient_accumulation": "40"}, "gradient_accumulation=40 leaves less than two pictures a part"),
+        ({"head_init": "probe", "pretrained": "false"}, "head_init=probe needs pretrained weights"),
+        ({"batch_norm": "frozen", "pretrained": "false"}, "batch_norm=frozen keeps pretrained statistics"),
+        ({"warmup_epochs": "5", "epochs": "5"}, "warmup_epochs=5 must be less than epochs=5"),
+        ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes a pretrained backbone"),
+        ({"gradient_accumulation": "40"}, "gradient_accumulation=40 leaves micro-batches of less than two images"),
+        ({"split": "leave_one_group_out", "repeats": "2"}, "split=leave_one_group_out gives the same folds each time"),
+        ({"log_columns": "age", "metadata_columns": "sex"}, "log_columns=age is not in metadata_columns"),
+        ({"metadata_columns": "sex, target"}, "metadata_columns=target is the target itself"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(raw, says):
     assert says in refused(raw)
+
+
+def test_all_that_does_not_go_together_is_said_at_once():
+    message = refused({"epochs": "0", "gradient_accumulation": "40", "metadata_columns": "target"})
+    assert all(says in message for says in ("epochs=0", "gradient_accumulation=40", "metadata_columns=target"))
 
 
 @pytest.mark.parametrize(
@@ -193,9 +209,32 @@ def test_a_list_may_be_bare_words():
     assert ClassifyConfig.parse({"metadata_columns": "('sex', 'age')"}).metadata_columns == ("sex", "age")
 
 
-@pytest.mark.parametrize("text", ["None", "null", '"None"', '"null"'])
-def test_none_is_none_where_it_is_allowed(text):
-    assert ClassifyConfig.parse({"class_name_column": text}).class_name_column is None
+CAN_BE_NONE = [
+    name
+    for name, field in ClassifyConfig.model_fields.items()
+    if type(None) in get_args(field.annotation) or "none" in str(field.annotation)
+]
+
+
+@pytest.mark.parametrize("name", CAN_BE_NONE)
+@pytest.mark.parametrize("text", ["none", "None", "NONE", "null", " none ", '"none"', '"None"', None])
+def test_none_is_none_wherever_it_is_allowed_however_it_is_written(name, text):
+    assert getattr(ClassifyConfig.parse({name: text}), name) in {None, "none"}
+
+
+@pytest.mark.parametrize("name", sorted(set(ClassifyConfig.model_fields) - set(CAN_BE_NONE)))
+def test_none_is_refused_or_a_word_where_it_is_not_allowed(name):
+    try:
+        assert getattr(ClassifyConfig.parse({name: "none"}), name) in {"none", ("none",)}
+    except UserError as error:
+        assert f"{name}='none'" in str(error)
+
+
+def test_the_readme_says_none_where_none_is_allowed():
+    assert set(CAN_BE_NONE) == {
+        *("image_column", "target_of_interest", "class_name_column", "metadata_columns", "image_mean", "image_std"),
+        *("class_weight", "slide_score", "recipe"),
+    }
 
 
 def test_a_file_written_by_hand_may_hold_numbers_and_lists():
@@ -343,26 +382,98 @@ def test_a_config_comes_back_from_its_own_json():
     assert ClassifyConfig.parse({name: json.dumps(value) for name, value in config.as_json().items()}) == config
 
 
+def test_each_field_says_what_it_affects():
+    """A finished fold is kept where only its predictions, or less, would be others."""
+    config = ClassifyConfig()
+    assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "predictions"} == {"tta"}
+    assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "output"} == {
+        *("slide_score", "export_graph"),
+    }
+    assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "nothing"} == {
+        *("batch_size_predict", "device", "num_workers", "cache", "processes", "parallel"),
+        *("checkpoint_interval_s", "on_foreign_checkpoint"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "weights", "predictions"),
+    [
+        ({"tta": 8}, True, False),
+        ({"batch_size_predict": 1, "slide_score": "max", "export_graph": False, "num_workers": 0}, True, True),
+        ({"learning_rate": 1e-3}, False, False),
+        ({"metric": "log_loss"}, False, False),
+        ({"precision": "bf16"}, False, False),
+    ],
+)
+def test_the_settings_of_weights_and_predictions_differ_where_a_field_affects_them(change, weights, predictions):
+    before, after = ClassifyConfig(), ClassifyConfig(**change)
+    assert (before.that_affect("weights") == after.that_affect("weights")) is weights
+    assert (before.that_affect("predictions") == after.that_affect("predictions")) is predictions
+
+
+def test_the_views_of_a_linear_probe_alone_affect_its_weights():
+    """Its head is fitted to the features of all views that prediction averages; one that is trained on is not."""
+    alone, trained_on = {"head_init": "probe", "epochs": 0}, {"head_init": "probe", "epochs": 1}
+    assert "tta" in ClassifyConfig(**alone).that_affect("weights")
+    assert "tta" not in ClassifyConfig(**trained_on).that_affect("weights")
+
+
 def test_a_config_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         ClassifyConfig.parse({}).epochs = 1
 
 
-def test_the_table_has_a_row_with_type_default_and_sentence_for_each():
-    header, rule, *rows = describe(ClassifyConfig).splitlines()
-    cells_of = {}
-    for row in rows:
-        name, *cells = [cell.strip() for cell in row.strip("|").split(" | ")]
-        cells_of[name.strip("` ")] = cells
-    assert header.count("|") == rule.count("|") == 7
-    assert list(cells_of) == list(ClassifyConfig.model_fields)
+def rows_of_page() -> dict[str, list[str]]:
+    """The cells of each row of the page, by name."""
+    rows = [line.strip("|").split(" | ") for line in describe(ClassifyConfig).splitlines() if line.startswith("| `")]
+    return {name.strip("` "): [cell.strip() for cell in cells] for name, *cells in rows}
+
+
+def test_the_page_has_a_row_for_each_with_values_default_and_sentence():
+    cells_of = rows_of_page()
+    assert set(cells_of) == set(ClassifyConfig.model_fields)
     for name, field in ClassifyConfig.model_fields.items():
-        kind, default, _, _, sentence = cells_of[name]
-        assert kind and "typing" not in kind and "<" not in kind
-        assert json.loads(default.strip("`")) == json.loads(json.dumps(field.default))
+        values, default, _, changes, sentence = cells_of[name]
+        assert values and "typing" not in values and "<class" not in values
+        assert changes == ClassifyConfig().affects(name)
         assert sentence == field.description and sentence.endswith(".")
+        given = {name: default.strip("`")}
+        assert ClassifyConfig.parse(given) == ClassifyConfig()  # it can be written as the page writes it
 
 
-def test_the_table_shows_bounds_and_tuning_range():
-    row = next(row for row in describe(ClassifyConfig).splitlines() if row.startswith("| `learning_rate` "))
-    assert "| number |" in row and "> 0, ≤ 1" in row and "1e-05 to 0.01 Logarithmic" in row
+def test_the_page_has_a_table_a_group_of_five_to_twelve():
+    groups = ClassifyConfig.groups()
+    headings = [line.removeprefix("## ") for line in describe(ClassifyConfig).splitlines() if line.startswith("## ")]
+    assert headings == [group.heading for group in groups] == [
+        *("Data", "Cross-validation and evaluation", "Network", "Optimisation", "Regularisation and loss"),
+        *("Machine", "Job"),
+    ]  # fmt: skip
+    assert all(5 <= len(group.model_fields) <= 12 for group in groups)
+    assert sum(len(group.model_fields) for group in groups) == len(ClassifyConfig.model_fields)  # none in two
+
+
+def test_the_page_shows_bounds_and_tuning_range():
+    values, _, tune, *_ = rows_of_page()["learning_rate"]
+    assert values == "number > 0, ≤ 1" and tune == "1e-05 to 0.01 logarithmic"
+    assert rows_of_page()["batch_size_train"][0] == "`auto` or integer ≥ 4"
+
+
+# The name that a textbook, a paper or a peer's documentation uses, with which a user searches.
+TEXTBOOK = [
+    *(
+        "gradient accumulation",
+        "weight decay",
+        "test-time augmentation",
+        "linear probe",
+        "early stopping",
+        "batch size",
+    ),
+    *("learning-rate schedule", "warm-up", "fine-tuning", "label smoothing", "exponential moving average", "mixup"),
+    *("cutmix", "gradient clipping", "mixed precision", "data parallelism", "cross-validation", "random seed"),
+    *("transfer learning", "class weights", "multilabel", "random initialisation", "checkpoint", "backbone"),
+]
+
+
+@pytest.mark.parametrize("term", TEXTBOOK)
+def test_a_textbooks_name_finds_its_hyperparameter(term):
+    assert any(term in (field.description or "").lower() for field in ClassifyConfig.model_fields.values())

@@ -233,7 +233,7 @@ def score(
 
 def judged(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> Judged:
     """The views' mean probabilities of some rows, judged."""
-    probs_SK = shared.target.probabilities(logits_VSK.numpy()).mean(axis=0).astype(np.float32)
+    probs_SK = shared.target.activate(logits_VSK.numpy()).mean(axis=0).astype(np.float32)
     if not np.isfinite(probs_SK).all():
         raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
     return Judged(index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from lesion.algorithms.base import Predictor
 from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import cores_of_fold, deal
+from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import curves_of, run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.once import check_once
@@ -203,7 +203,7 @@ def finished(
 class Written:
     """A whole artifact, and what is known of its folds."""
 
-    predictor: Predictor
+    predictor: Ensemble
     summary: Summary
     probs_SK: NDArray[np.float32]
 
@@ -255,7 +255,7 @@ def write_results_of(
         save_graph(job.model_dir, predictor.manifest, shared, results, stop=job.stop, num_cores=job.num_cores)
 
 
-def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, labels: Labels) -> dict[str, Any] | None:
+def predict_test(job: Job, shared: Shared, predictor: Ensemble, test: Source, labels: Labels) -> dict[str, Any] | None:
     """Writes submission.csv; the metrics of the whole ensemble where the test set says what is true."""
     table, config = test.table(), shared.config
     probs_SK = predict_source(
@@ -287,11 +287,8 @@ def fingerprint(
     weights: Mapping[str, Tensor] | None,
 ) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    without_effect = {
-        *("cache", "device", "num_workers", "processes", "parallel"),
-        *("checkpoint_interval_s", "on_foreign_checkpoint", "export_graph"),
-    }
-    settings = {name: value for name, value in config.as_json().items() if name not in without_effect}
+    # Of the predictions, since a finished fold keeps its own beside its weights.
+    settings = config.that_affect("predictions")
     packages = (
         *("lesion", "torch", "timm", "numpy", "scipy", "scikit-learn"),
         *("albumentations", "opencv-python-headless", "pillow"),
