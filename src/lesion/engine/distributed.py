@@ -56,9 +56,8 @@ class JobProcesses:
         peers = [LEADER] if rank else range(1, len(names))
         self._from: dict[int, Future[list[bytes]]] = {peer: Future() for peer in peers if len(names) > 1}
         self._lost: list[int] = []
-        self._group: dist.ProcessGroup | None = (
-            None  # for calls that all make together: threads wait on the default one
-        )
+        # For calls that all make together: on torch's default group our threads wait all the time.
+        self._group: dist.ProcessGroup | None = None
 
     @property
     def is_leader(self) -> bool:

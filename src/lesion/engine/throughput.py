@@ -54,7 +54,7 @@ class InputWait:
 
     @property
     def busy_share(self) -> float:
-        """How much of all cores' time this process used while it waited, in 0 to 1."""
+        """The share of all cores' time that this process used while it waited, in 0 to 1."""
         return min(self._cpu_s / (self._in_next_s * self._num_cores), 1.0) if self._in_next_s else 0.0
 
     def _mark(self) -> torch.cuda.Event | None:
@@ -66,7 +66,7 @@ class InputWait:
 
 
 def slowness(wait_share: float, busy_share: float, *, num_workers: int, num_cores: int) -> str | None:
-    """A line that says what a loop waits for and what would help on this machine; None where it hardly waits."""
+    """Why training is input-bound and what would help on this machine, as one line; None where it hardly waits."""
     if wait_share <= SLOW_SHARE:
         return None
     if num_workers < num_cores:
@@ -85,5 +85,5 @@ def slowness(wait_share: float, busy_share: float, *, num_workers: int, num_core
 
 
 def minutes_left(num_epochs: int, *, num_pictures: int, images_per_s: float) -> float:
-    """For so many epochs of so many pictures each, if all go as fast as that."""
+    """The time that `num_epochs` of `num_pictures` each take at this speed."""
     return num_epochs * num_pictures / images_per_s / 60
