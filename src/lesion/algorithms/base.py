@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the parent of a training process reads a Job and nothing el
     import numpy as np
     from numpy.typing import NDArray
 
+    from lesion.algorithms.classify.manifest import ClassifierRecord
     from lesion.artifact import Manifest
     from lesion.data.images import Pixels
     from lesion.data.metadata import Row
@@ -80,6 +81,8 @@ class Predictor(Protocol):
 
     @property
     def manifest(self) -> Manifest: ...
+    @property
+    def model(self) -> ClassifierRecord: ...
     @property
     def folds(self) -> Sequence[int]:
         """Those that are asked."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from werkzeug.datastructures import MIMEAccept
 
-from lesion.artifact import Manifest
+from lesion.algorithms.classify.manifest import ClassifierRecord
 from lesion.errors import UserError
 from lesion.serve.attributes import Options
 from lesion.serve.records import Form, Question
@@ -104,28 +104,28 @@ def raise_if_none(answers: Sequence[Answer | UserError]) -> None:
 def encode(
     answers: Sequence[Answer | UserError],
     question: Question,
-    manifest: Manifest,
+    model: ClassifierRecord,
     options: Options,
     about: About,
     *,
     media_type: str,
 ) -> bytes:
     """The answer of that media type. No newline at its end: batch transform adds one after each answer."""
-    return ENCODERS[media_type](answers, question, manifest, options, about)
+    return ENCODERS[media_type](answers, question, model, options, about)
 
 
 def _as_json(
-    answers: Sequence[Answer | UserError], question: Question, manifest: Manifest, options: Options, about: About
+    answers: Sequence[Answer | UserError], question: Question, model: ClassifierRecord, options: Options, about: About
 ) -> bytes:
     """{"predictions": [one object a picture]}; to the brief's payload its one object, or the bare probability of yes,
     as the brief's clients read it: `float(response)`."""
     if question.form == "payload" and not options.details and isinstance(answers[0], Answer):
-        if manifest.question.is_yes_no:
-            return json.dumps(_exact(_asked(answers[0].probs_K, manifest))).encode()
-        return json.dumps(_prediction(answers[0], manifest, options, about)).encode()
+        if model.question.is_yes_no:
+            return json.dumps(_exact(_asked(answers[0].probs_K, model))).encode()
+        return json.dumps(_prediction(answers[0], model, options, about)).encode()
 
     def prediction(answer: Answer, number: int) -> dict[str, Any]:
-        return {**_prediction(answer, manifest, options, about), **_unused(question, number, options)}
+        return {**_prediction(answer, model, options, about), **_unused(question, number, options)}
 
     predictions = _each_or_error(answers, prediction)
     more = {"model": about.model, "request_id": about.request_id} if options.details else {}
@@ -133,32 +133,34 @@ def _as_json(
 
 
 def _as_lines(
-    answers: Sequence[Answer | UserError], question: Question, manifest: Manifest, options: Options, about: About
+    answers: Sequence[Answer | UserError], question: Question, model: ClassifierRecord, options: Options, about: About
 ) -> bytes:
     """{"prediction": [a probability a class]} on each line, as the built-in image classification answers."""
 
     def line(answer: Answer, number: int) -> dict[str, Any]:
         probs = [_exact(prob) for prob in answer.probs_K]
-        if manifest.question.kind == "binary":
+        if model.question.kind == "binary":
             probs = [_exact(1 - probs[0]), probs[0]]
         if not options.details:
             return {"prediction": probs}
-        rest = {**_prediction(answer, manifest, options, about), **_unused(question, number, options)}
+        rest = {**_prediction(answer, model, options, about), **_unused(question, number, options)}
         return {"prediction": probs, **rest, "model": about.model, "request_id": about.request_id}
 
     return "\n".join(map(json.dumps, _each_or_error(answers, line))).encode()
 
 
-def _as_csv(answers: Sequence[Answer | UserError], _: Question, manifest: Manifest, __: Options, ___: About) -> bytes:
+def _as_csv(
+    answers: Sequence[Answer | UserError], _: Question, model: ClassifierRecord, __: Options, ___: About
+) -> bytes:
     """A row a picture without a header: the probability of yes, or one a class, then the label or labels; for a picture
     that could not be answered ERROR, as many columns, and the error's kind."""
-    num_answers = 1 if manifest.question.is_yes_no else manifest.question.num_outputs
+    num_answers = 1 if model.question.is_yes_no else model.question.num_outputs
 
     def cells(answer: Answer | UserError) -> list[object]:
         if isinstance(answer, UserError):
             return ["ERROR", *[""] * (num_answers - 1), answer.kind]
-        probs = manifest.question.asked(answer.probs_K[None])[0]
-        return [*map(_exact, probs), "|".join(manifest.labels(answer.probs_K))]
+        probs = model.question.asked(answer.probs_K[None])[0]
+        return [*map(_exact, probs), "|".join(model.labels(answer.probs_K))]
 
     return "\n".join(_row(cells(answer)) for answer in answers).encode()
 
@@ -170,27 +172,27 @@ def _row(cells: Sequence[object]) -> str:
     return text.getvalue().removesuffix("\r\n")
 
 
-Encoder = Callable[[Sequence[Answer | UserError], Question, Manifest, Options, About], bytes]
+Encoder = Callable[[Sequence[Answer | UserError], Question, ClassifierRecord, Options, About], bytes]
 ENCODERS: dict[str, Encoder] = {JSON: _as_json, LINES: _as_lines, CSV: _as_csv}
 
 
-def _prediction(answer: Answer, manifest: Manifest, options: Options, about: About) -> dict[str, Any]:
+def _prediction(answer: Answer, model: ClassifierRecord, options: Options, about: About) -> dict[str, Any]:
     """What is asked first: "probability" of yes where that is the question, "probabilities" by class where there are
     several, and the "label", or the "labels" where any number can be true. Details: the same of each fold, and the
     spread between the least and the most that a fold says of what is answered."""
-    target, labels = manifest.question, manifest.labels(answer.probs_K)
-    told = _probabilities(answer.probs_K, manifest)
+    target, labels = model.question, model.labels(answer.probs_K)
+    told = _probabilities(answer.probs_K, model)
     if options.top_k is not None and "probabilities" in told:
         likeliest = sorted(told["probabilities"].items(), key=lambda item: -item[1])
         told["probabilities"] = dict(likeliest[: options.top_k])
     told |= {"labels": labels} if target.kind == "multilabel" else {"label": labels[0]}
     if options.details:
-        folds = [_fold(probs_K.astype(np.float32), manifest) for probs_K in answer.probs_FK]
+        folds = [_fold(probs_K.astype(np.float32), model) for probs_K in answer.probs_FK]
         spread_K = np.ptp(answer.probs_FK, axis=0)
         if target.kind == "multilabel":
             spread: Any = dict(zip(target.class_names, map(_exact, spread_K), strict=True))
         elif target.is_yes_no:
-            spread = _exact(_asked(spread_K, manifest))
+            spread = _exact(_asked(spread_K, model))
         else:
             spread = _exact(spread_K[answer.probs_K.argmax()])
         told |= {"folds": {str(fold): of_fold for fold, of_fold in zip(about.folds, folds, strict=True)}}
@@ -198,18 +200,18 @@ def _prediction(answer: Answer, manifest: Manifest, options: Options, about: Abo
     return told
 
 
-def _probabilities(probs_K: NDArray[np.float32], manifest: Manifest) -> dict[str, Any]:
-    target = manifest.question
+def _probabilities(probs_K: NDArray[np.float32], model: ClassifierRecord) -> dict[str, Any]:
+    target = model.question
     told: dict[str, Any] = {}
     if target.is_yes_no:
-        told["probability"] = _exact(_asked(probs_K, manifest))
+        told["probability"] = _exact(_asked(probs_K, model))
     if target.kind != "binary":
         told["probabilities"] = dict(zip(target.class_names, map(_exact, probs_K), strict=True))
     return told
 
 
-def _fold(probs_K: NDArray[np.float32], manifest: Manifest) -> Any:
-    told = _probabilities(probs_K, manifest)
+def _fold(probs_K: NDArray[np.float32], model: ClassifierRecord) -> Any:
+    told = _probabilities(probs_K, model)
     return told["probability"] if "probability" in told else told["probabilities"]
 
 
@@ -230,8 +232,8 @@ def _each_or_error(
     ]
 
 
-def _asked(values_K: NDArray[Any], manifest: Manifest) -> float:
-    return float(manifest.question.asked(values_K[None])[0, 0])
+def _asked(values_K: NDArray[Any], model: ClassifierRecord) -> float:
+    return float(model.question.asked(values_K[None])[0, 0])
 
 
 def _exact(value: float | np.floating[Any]) -> float:

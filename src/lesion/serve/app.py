@@ -83,9 +83,8 @@ def create_app(
     add_pages(app, predictor, meter if has_metrics else None, has_page=has_page)
     max_bytes = min(limits.max_bodies_mib * 2**20, limits.memory_bytes // 2)  # the rest is for what they become
     admission = Admission(memory, max_requests=limits.max_requests, max_bytes=max_bytes)
-    manifest = predictor.manifest
-    version = manifest.version  # a digest, computed once
-    fields = known_fields(manifest, predictor.folds)
+    version = predictor.manifest.version  # a digest, computed once
+    fields = known_fields(predictor.model, predictor.folds)
 
     @app.get("/ping")
     def ping() -> Response:
@@ -124,7 +123,7 @@ def create_app(
             g.reasons = reasons_for_log([answer for answer in answers if isinstance(answer, UserError)])
             raise_if_none(answers)
             about = About(version, predictor.folds, g.request_id)
-            content = encode(answers, question, manifest, options, about, media_type=media_type)
+            content = encode(answers, question, predictor.model, options, about, media_type=media_type)
             return Response(content, content_type=media_type)
 
     @app.get("/execution-parameters")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from lesion.artifact import Manifest
+from lesion.algorithms.classify.manifest import ClassifierRecord
 from lesion.data.metadata import Row, cell_text
 from lesion.serve.texts import bad_request, quoted
 
@@ -66,14 +66,14 @@ class Fields:
         ]
 
 
-def known_fields(manifest: Manifest, folds: Collection[int]) -> Fields:
+def known_fields(model: ClassifierRecord, folds: Collection[int]) -> Fields:
     """What the networks of a model know, any of the folds that are asked."""
     words: dict[str, set[str]] = {}
-    for record in manifest.folds:
+    for record in model.folds:
         for column in record.metadata:
             if record.fold in folds and column.kind == "category":
                 words.setdefault(column.name, set()).update(column.categories)
-    return Fields(tuple(manifest.metadata_columns), words)
+    return Fields(tuple(model.metadata_columns), words)
 
 
 def names_for(column: str, columns: Collection[str]) -> list[str]:

@@ -21,6 +21,7 @@ def add_pages(app: Flask, predictor: Predictor, meter: Meter | None, *, has_page
     """/model always, /metrics of a `meter`, and the page if it is wanted."""
     described = describe(
         predictor.manifest,
+        predictor.model,
         version=predictor.manifest.version,
         serving={"backend": predictor.backend, "folds": ", ".join(map(str, predictor.folds))},
         content_types=list(CONTENT_TYPES),

@@ -12,31 +12,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.artifact import Manifest, TargetRecord, load_manifest
+from lesion.algorithms.classify.manifest import ClassifierRecord, TargetRecord, read
+from lesion.artifact import load_manifest
 from lesion.errors import UserError
 from lesion.serve.answers import CSV, JSON, LINES, About, Answer, choose_accept, encode, raise_if_none
 from lesion.serve.attributes import Options, read_options
 from lesion.serve.records import Form, Question, Record
 
-BASE = load_manifest(Path(__file__).parents[2] / "golden" / "artifact_v2")
+GOLDEN = Path(__file__).parents[2] / "golden" / "artifact_v2"
+BASE = read(GOLDEN, load_manifest(GOLDEN))
 ABOUT = About("abc123", [0, 1], "id-7")
+PLAIN = Options()
 BAD = UserError("not a picture", do="Send one.", kind="unreadable_image")
 
 
-def manifest(
+def model(
     kind: str, names: tuple[str, ...], thresholds: tuple[float, ...], of_interest: str | None = None
-) -> Manifest:
+) -> ClassifierRecord:
     target = TargetRecord(kind=kind, class_names=names, of_interest=of_interest, thresholds=thresholds)
     return BASE.model_copy(update={"target": target})
 
 
-YES_NO = manifest("binary", ("benign", "malignant"), (0.25,))
-FLOWERS = manifest("multiclass", ("daisy", "rose", "tulip"), ())
-SIGNS = manifest("multilabel", ("a", "b"), (0.5, 0.5))
-OF_INTEREST = manifest("multiclass", ("mel", "nv", "bkl"), (0.3,), "mel")
+YES_NO = model("binary", ("benign", "malignant"), (0.25,))
+FLOWERS = model("multiclass", ("daisy", "rose", "tulip"), ())
+SIGNS = model("multilabel", ("a", "b"), (0.5, 0.5))
+OF_INTEREST = model("multiclass", ("mel", "nv", "bkl"), (0.3,), "mel")
 
 
-def tell(answers: list, of: Manifest, media_type: str, form: Form = "picture", options: Options = Options()) -> str:  # noqa: B008
+def tell(
+    answers: list, of: ClassifierRecord, media_type: str, form: Form = "picture", options: Options = PLAIN
+) -> str:
     records = [Record(b"", {}, "")] * len(answers)
     return encode(answers, Question(records, form), of, options, ABOUT, media_type=media_type).decode()
 
@@ -123,7 +128,7 @@ def test_what_was_not_used_is_told_in_the_details_of_its_picture():
 
 
 def test_a_class_of_any_name_breaks_no_line_of_json_and_no_header():
-    odd = manifest("binary", ("a\nb", "c\rd"), (0.25,))
+    odd = model("binary", ("a\nb", "c\rd"), (0.25,))
     for media_type in (LINES, JSON):
         assert "\n" not in tell([answer([0.5])], odd, media_type)
     [row] = csv.reader(io.StringIO(tell([answer([0.5])], odd, CSV), newline=""))
@@ -197,7 +202,7 @@ def test_any_accept_is_a_form_or_refused_in_words(accept):
 
 @given(probs=st.permutations([0.5, 0.25, 0.125, 0.0625, 0.03125]), top_k=st.integers(1, 7))
 def test_top_k_are_the_likeliest_with_the_likeliest_first(probs, top_k):
-    several = manifest("multiclass", tuple("abcde"), ())
+    several = model("multiclass", tuple("abcde"), ())
     [told] = json.loads(tell([answer(probs)], several, JSON, options=Options(top_k=top_k)))["predictions"]
     assert list(told["probabilities"].values()) == sorted(probs, reverse=True)[:top_k]
     assert all(probs["abcde".index(name)] == prob for name, prob in told["probabilities"].items())

@@ -9,19 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from lesion.artifact import Manifest, TargetRecord, load_manifest
+from lesion.algorithms.classify.manifest import ClassifierRecord, TargetRecord, read
+from lesion.artifact import Manifest, load_manifest
 from lesion.data.metadata import ColumnEncoder
 from lesion.serve.describe import describe
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-BASE = load_manifest(GOLDEN / "artifact_v2")  # of three classes melanoma is asked about
+MANIFEST = load_manifest(GOLDEN / "artifact_v2")
+BASE = read(GOLDEN / "artifact_v2", MANIFEST)  # of three classes melanoma is asked about
 SERVING = {"backend": "torch cpu fp32"}
 
 
-def told(manifest: Manifest) -> dict:
+def told(model: ClassifierRecord, manifest: Manifest = MANIFEST) -> dict:
     """What is described, as a client reads it."""
     kinds = ["image/jpeg", "application/json"]
-    described = describe(manifest, version="v7", serving=SERVING, content_types=kinds, max_views=8)
+    described = describe(manifest, model, version="v7", serving=SERVING, content_types=kinds, max_views=8)
     return json.loads(json.dumps(described, allow_nan=False))
 
 
@@ -30,12 +32,12 @@ def test_the_model_is_told_with_what_made_it_and_what_runs_it():
     assert described["model"] == {
         "version": "v7",
         "network": BASE.model,
-        "algorithm": BASE.algorithm,
+        "algorithm": "classify",
         "format_version": 2,
         "lesion_version": "0.1.0",
     }
     assert described["serving"] == SERVING
-    assert described["packages"] == BASE.packages
+    assert described["packages"] == MANIFEST.packages
     assert described["views"] == {"default": BASE.num_views, "most": 8}
 
 
@@ -105,8 +107,8 @@ def test_metrics_are_the_manifests_with_their_intervals_and_each_folds_own():
 @pytest.mark.parametrize("name", ["artifact_v1", "artifact_v2"])
 def test_no_name_of_a_file_is_told(name):
     manifest = load_manifest(GOLDEN / name)
-    text = json.dumps(told(manifest))
-    assert not [record.file for record in manifest.folds if record.file in text or record.sha256 in text]
+    text = json.dumps(told(read(GOLDEN / name, manifest), manifest))
+    assert not [file for file, record in manifest.files.items() if file in text or record.sha256 in text]
 
 
 def test_describing_imports_neither_torch_nor_pandas_nor_scikit_learn():

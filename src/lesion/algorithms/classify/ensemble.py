@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.base import Lane, Prepared
-from lesion.artifact import FoldRecord, Manifest
+from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
+from lesion.artifact import Manifest
 from lesion.data.images import Pixels
 from lesion.data.metadata import MetadataEncoder, Row
 
@@ -24,9 +25,16 @@ class Ensemble:
     """A Predictor: probabilities are averaged over views and folds, each with the same weight."""
 
     def __init__(
-        self, manifest: Manifest, folds: Sequence[FoldRecord], lanes: Sequence[Lane], *, max_batch: int, backend: str
+        self,
+        manifest: Manifest,
+        model: ClassifierRecord,
+        folds: Sequence[FoldRecord],
+        lanes: Sequence[Lane],
+        *,
+        max_batch: int,
+        backend: str,
     ) -> None:
-        self.manifest, self.lanes, self.max_batch = manifest, lanes, max_batch
+        self.manifest, self.model, self.lanes, self.max_batch = manifest, model, lanes, max_batch
         self.folds = [record.fold for record in folds]  # those that are asked
         self.backend = backend  # what computes, in words
         self._encoders = [MetadataEncoder(record.metadata) for record in folds]
@@ -37,7 +45,7 @@ class Ensemble:
     def prepare(self, image: Pixels, row: Row, *, num_views: int | None = None) -> Prepared:
         """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for a lane."""
         features_FM = [encoder.encode([row])[0] for encoder in self._encoders]
-        return Prepared(self.manifest.preprocessing(image), features_FM, num_views or self.manifest.num_views)
+        return Prepared(self.model.preprocessing(image), features_FM, num_views or self.model.num_views)
 
     def ask(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float64]:
         """Each fold's probabilities [N, F, K], the lanes side by side."""

@@ -20,16 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from lesion.algorithms.base import Job, Predictor
+from lesion.algorithms.base import Job
 from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import cores_of_fold, deal
+from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.once import check_once
 from lesion.algorithms.classify.predict import predict_source
-from lesion.algorithms.classify.record import save_artifact
-from lesion.algorithms.classify.record_graph import save_graph
 from lesion.algorithms.classify.results import (
     METRICS,
     Summary,
@@ -40,6 +39,7 @@ from lesion.algorithms.classify.results import (
     write_results,
     write_submission,
 )
+from lesion.algorithms.classify.save import save_artifact, save_graph
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
 from lesion.algorithms.classify.start import Shared, backbone_features, size_of_epoch
@@ -191,7 +191,7 @@ def finished(
 class Written:
     """A whole artifact, and what is known of its folds."""
 
-    predictor: Predictor
+    predictor: Ensemble
     summary: Summary
     probs_SK: NDArray[np.float32]
 
@@ -232,10 +232,10 @@ def write_results_of(
     held_S = ~np.isnan(probs_SK[:, 0])
     watch.whole(labelled.target, labelled.targets_SK[held_S], probs_SK[held_S], summary["overall"]["metrics"])
     if shared.config.export_graph:
-        save_graph(job.model_dir, predictor.manifest, shared, results, stop=job.stop, num_cores=job.num_cores)
+        save_graph(job.model_dir, predictor, shared, results, stop=job.stop, num_cores=job.num_cores)
 
 
-def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, labels: Labels) -> dict[str, Any] | None:
+def predict_test(job: Job, shared: Shared, predictor: Ensemble, test: Source, labels: Labels) -> dict[str, Any] | None:
     """Writes submission.csv; the metrics of the whole ensemble where the test set says what is true."""
     table, config = test.table(), shared.config
     probs_SK = predict_source(
