@@ -39,9 +39,7 @@ SIGNS = model("multilabel", ("a", "b"), (0.5, 0.5))
 OF_INTEREST = model("multiclass", ("mel", "nv", "bkl"), (0.3,), "mel")
 
 
-def tell(
-    answers: list, of: ClassifierRecord, media_type: str, form: Form = "picture", options: Options = PLAIN
-) -> str:
+def tell(answers: list, of: ClassifierRecord, media_type: str, form: Form = "picture", options: Options = PLAIN) -> str:
     records = [Record(b"", {}, "")] * len(answers)
     return encode(answers, Question(records, form), of, options, ABOUT, media_type=media_type).decode()
 
