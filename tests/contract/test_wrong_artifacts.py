@@ -18,10 +18,11 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
+from lesion.algorithms.base import Output
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.load import load
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.networks import TorchLane, load_networks
+from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 from lesion.algorithms.classify.predict import predict_source
 from lesion.artifact import load_manifest
 from lesion.errors import LesionError, PlatformError, UserError
@@ -379,45 +380,44 @@ def test_a_graph_that_was_cut_is_refused_though_its_digest_agrees(model_dir):
     assert "graph.xml" in refused(model_dir)
 
 
-def with_features(model_dir: Path) -> int:
-    """The graph with an output more for each fold: what its last layer takes. Returns how many numbers that is."""
+def without_features(model_dir: Path) -> None:
+    """The graph as it was written before it gave the features of a picture."""
     import openvino
 
     graph = openvino.Core().read_model(model_dir / "graph.xml", model_dir / "graph.bin")
     for result in graph.get_results():
-        last_layer = result.input_value(0).get_node().input_value(0).get_node()  # below its bias
-        features = last_layer.input_value(0)
-        name = result.get_friendly_name().replace("fold_", "features_")
-        features.get_tensor().set_names({name})
-        more = openvino.opset13.result(features)
-        more.set_friendly_name(name)
-        graph.add_results([more])
+        if result.get_friendly_name().startswith("features_"):
+            graph.remove_result(result)
     openvino.save_model(graph, model_dir / "changed.xml", compress_to_fp16=False)
     for end in ("xml", "bin"):
         replace(model_dir, f"graph.{end}", (model_dir / f"changed.{end}").read_bytes())
-    return int(features.get_partial_shape()[1].get_length())
 
 
-def test_a_graph_with_features_is_let_through_where_its_manifest_tells_of_them(model_dir):
-    def answer() -> np.ndarray:
+def test_features_are_looked_for_where_the_manifest_tells_of_them(model_dir):
+    width = json.loads((model_dir / "manifest.json").read_text())["payload"]["graph"]["num_features"]
+    for number, expected in (
+        (width - 1, rf"features_\d is f32 \[1,{width}\]"),
+        (0, r"payload\.graph\.num_features"),
+        (None, "and the manifest tells of"),
+    ):
+        edit(model_dir, in_payload(number, "graph", "num_features"))
+        assert re.search(expected, refused(model_dir))
+
+
+def test_a_graph_without_features_answers_if_its_manifest_tells_of_none(model_dir):
+    def output() -> Output:
         predictor = load(model_dir, device="cpu", num_cores=2, precision="fp32")
         assert predictor.backend.startswith("openvino")
         pixels_HWC = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
-        return predictor.predict([pixels_HWC], [{"age_approx": 40}])
+        return predictor.compute([pixels_HWC], [{"age_approx": 40}])[0]
 
-    without = answer()
-    width = with_features(model_dir)
-    assert "the manifest tells of" in refused(model_dir)
-    for number, expected in ((width - 1, rf"features_\d is f32 \[1,{width}\]"), (0, r"graph\.num_features")):
-        edit(model_dir, in_payload(number, "graph", "num_features"))
-        assert re.search(expected, refused(model_dir))
-    edit(model_dir, in_payload(width, "graph", "num_features"))
-    np.testing.assert_allclose(answer(), without, atol=1e-6)
-
-
-def test_a_graph_without_the_features_that_its_manifest_tells_of_is_refused(model_dir):
-    edit(model_dir, in_payload(8, "graph", "num_features"))
+    with_them = output()
+    without_features(model_dir)
     assert "the graph has no features_0" in refused(model_dir)
+    edit(model_dir, in_payload(None, "graph", "num_features"))
+    without_them = output()
+    assert with_them.features_FVD is not None and without_them.features_FVD is None
+    np.testing.assert_allclose(without_them.logits_FVK, with_them.logits_FVK, atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.001])
@@ -455,8 +455,8 @@ def damaged(trained_root: Path) -> Ensemble:
     networks = load_networks(trained_root / "model", manifest, model, model.folds, torch.device("cpu"))
     with torch.no_grad():
         networks[1].head.bias.fill_(float("nan"))
-    lane = TorchLane(networks, model.question, torch.device("cpu"))
-    return Ensemble(manifest, model, model.folds, [lane], max_batch=2, backend="torch")
+    executor = TorchExecutor(networks, torch.device("cpu"))
+    return Ensemble(manifest, model, model.folds, [executor], max_batch=2, backend="torch")
 
 
 def test_a_network_that_answers_nan_is_an_error_by_every_door(damaged, trained_root, tmp_path):

@@ -54,10 +54,10 @@ def load(
     if model.graph is not None and importlib.util.find_spec("openvino") is not None:
         check_weights(model_dir, manifest, model)  # torch's networks are checked as they are loaded
         chosen = graph.pick_precision(precision, model.graph)
-        lanes = graph.load_graph(
+        executors = graph.load_graph(
             model_dir, manifest, model, [record.fold for record in folds], precision=chosen, num_cores=num_cores
         )
-        ensemble = Ensemble(manifest, model, folds, lanes, max_batch=1, backend=f"openvino cpu {chosen}")
+        ensemble = Ensemble(manifest, model, folds, executors, max_batch=1, backend=f"openvino cpu {chosen}")
         check_answers(ensemble, model_dir)
         return ensemble
     if importlib.util.find_spec("torch") is None:
@@ -84,13 +84,12 @@ def load_torch(
     devices: Sequence[torch.device],
 ) -> Ensemble:
     """The predictor that computes by torch, the whole ensemble on each of the devices."""
-    from lesion.algorithms.classify.networks import TorchLane, load_networks
+    from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 
-    lanes = [
-        TorchLane(load_networks(model_dir, manifest, model, folds, device), model.question, device)
-        for device in devices
-    ]
-    ensemble = Ensemble(manifest, model, folds, lanes, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32")
+    executors = [TorchExecutor(load_networks(model_dir, manifest, model, folds, device), device) for device in devices]
+    ensemble = Ensemble(
+        manifest, model, folds, executors, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32"
+    )
     check_answers(ensemble, model_dir)
     return ensemble
 

@@ -1,6 +1,6 @@
 """Save: what training found out, as an artifact; each part is read back and asked before anyone believes it."""
 
-# N batch · F folds · K outputs · S samples
+# N batch · F folds · V views · K outputs · D features of a picture · S samples
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lesion import artifact
+from lesion.algorithms.base import Output
+from lesion.algorithms.classify.answer import fold_probs
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.graph import TOLERANCE, Precision, compile_graph, core, has_bf16
 from lesion.algorithms.classify.load import load_torch
 from lesion.algorithms.classify.manifest import ALGORITHM, ClassifierRecord, FoldRecord, GraphRecord, TargetRecord, read
-from lesion.algorithms.classify.networks import TorchLane
+from lesion.algorithms.classify.networks import TorchExecutor
 from lesion.algorithms.classify.start import Shared
 from lesion.artifact import Manifest
 from lesion.data.table import SampleTable
@@ -61,12 +64,13 @@ def save_artifact(
     model = read(model_dir, manifest)
     predictor = load_torch(model_dir, manifest, model, model.folds, [shared.device])
     rows = [int(result.index_S[0]) for result in results]
-    probs_NFK = predictor.ask([shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows])
+    outputs = predictor.compute([shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows])
+    probs_NFK = [fold_probs(predictor.target, output.logits_FVK) for output in outputs]
     for f, result in enumerate(results):
         # Other batches take other kernels; on a GPU they differ by more.
-        if not np.allclose(probs_NFK[f, f], result.probs_SK[0], atol=1e-4 if shared.device.type == "cpu" else 1e-2):
+        if not np.allclose(probs_NFK[f][f], result.probs_SK[0], atol=1e-4 if shared.device.type == "cpu" else 1e-2):
             raise PlatformError(
-                f"the artifact answers {probs_NFK[f, f]} where fold {result.fold} said {result.probs_SK[0]} before it "
+                f"the artifact answers {probs_NFK[f][f]} where fold {result.fold} said {result.probs_SK[0]} before it "
                 "was written",
                 where=model_dir,
                 do="Check disk and memory of this machine, and run the job again.",
@@ -140,36 +144,45 @@ def _try_graph(
     graph, weights = to_openvino(
         dict(zip(numbers, networks, strict=True)), nums_metadata, model.preprocessing.image_size
     )
-    lane = TorchLane(networks, model.question, torch.device("cpu"))
-    by_torch = Ensemble(manifest, model, model.folds, [lane], max_batch=1, backend="torch")
+    executor = TorchExecutor(networks, torch.device("cpu"))
+    by_torch = Ensemble(manifest, model, model.folds, [executor], max_batch=1, backend="torch")
     held_S = np.concatenate([result.index_S for result in results])
     rows = held_S[np.linspace(0, len(held_S) - 1, min(NUM_CHECKED, len(held_S))).astype(int)].tolist()
     pictures, metadata = [shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows]
-    expected_NFK = by_torch.ask(pictures, metadata)
+    expected = by_torch.compute(pictures, metadata)
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
     differences: dict[str, float] = {}
     for precision in precisions:
-        lanes = compile_graph(
-            core().read_model(graph, weights),
-            numbers,
-            model.question,
-            precision=precision,
-            num_cores=num_cores,
-            in_background=False,
+        executors = compile_graph(
+            core().read_model(graph, weights), numbers, precision=precision, num_cores=num_cores, in_background=False
         )
-        answers_NFK = Ensemble(manifest, model, model.folds, lanes, max_batch=1, backend="").ask(pictures, metadata)
-        differences[precision] = float(np.abs(answers_NFK - expected_NFK).max())
+        found = Ensemble(manifest, model, model.folds, executors, max_batch=1, backend="").compute(pictures, metadata)
+        differences[precision] = float(np.abs(_probs_NFK(found, model) - _probs_NFK(expected, model)).max())
     if not differences["fp32"] <= TOLERANCE["fp32"]:
         raise ValueError(f"its probabilities differ by {differences['fp32']:.2g}, more than {TOLERANCE['fp32']}")
-    record = GraphRecord(file=GRAPH, weights_file=GRAPH_WEIGHTS, num_checked=len(rows), differences=differences)
+    features_FVD = expected[0].features_FVD
+    assert features_FVD is not None
+    record = GraphRecord(
+        file=GRAPH,
+        weights_file=GRAPH_WEIGHTS,
+        num_checked=len(rows),
+        differences=differences,
+        num_features=features_FVD.shape[-1],
+    )
     payload = model.model_copy(update={"graph": record}).model_dump()
     with stop.held():  # the graph's files and the manifest that names them, or none of them
         artifact.add_files(model_dir, manifest, {GRAPH_WEIGHTS: weights, GRAPH: graph}, payload=payload)
     return differences
 
 
+def _probs_NFK(outputs: Sequence[Output], model: ClassifierRecord) -> NDArray[np.float64]:
+    return np.stack([fold_probs(model.question, output.logits_FVK) for output in outputs])
+
+
 def _on_cpu(predictor: Ensemble) -> Sequence[FusionNet]:
     """The networks as they were read back from the artifact's files; of those on a GPU, copies."""
-    lane = predictor.lanes[0]
-    assert isinstance(lane, TorchLane)
-    return [network if network.mean.device.type == "cpu" else copy.deepcopy(network).cpu() for network in lane.networks]
+    executor = predictor.executors[0]
+    assert isinstance(executor, TorchExecutor)
+    return [
+        network if network.mean.device.type == "cpu" else copy.deepcopy(network).cpu() for network in executor.networks
+    ]

@@ -3,7 +3,7 @@
 Serving, predicting, exporting and the check at the end of training all come through here.
 """
 
-# D features of a picture · F folds · K outputs · M metadata features
+# D features of a picture · F folds · V views · K outputs · M metadata features
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lesion.algorithms.base import Options
 from lesion.algorithms.classify.manifest import ClassifierRecord
 from lesion.artifact import Manifest, read_headers
 from lesion.errors import PlatformError
@@ -64,7 +65,7 @@ def check_graph(graph: openvino.Model, model: ClassifierRecord, where: Path) -> 
     wanted = {"image": ("u8", [1, side, side, 3])}
     wanted |= {f"metadata_{f.fold}": ("f32", [1, f.num_metadata]) for f in model.folds if f.num_metadata}
     wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in model.folds}
-    if model.graph.num_features is not None:
+    if model.graph.num_features is not None:  # older graphs give none
         wanted |= {f"features_{f.fold}": ("f32", [1, model.graph.num_features]) for f in model.folds}
     ports = [*graph.inputs, *graph.outputs]
     for name, (kind, shape) in wanted.items():
@@ -88,19 +89,19 @@ def check_graph(graph: openvino.Model, model: ClassifierRecord, where: Path) -> 
 
 
 def check_answers(ensemble: Ensemble, where: Path) -> None:
-    """Has every lane answer a drawn picture once, without metadata.
+    """Has every executor answer a drawn picture once, without metadata.
 
     The first pass is slow, so it is best done before anyone waits. Raises UserError where the answer is no number, or
     not one for each output of each fold.
     """
     ramp = np.arange(48 * 64, dtype=np.uint32).reshape(48, 64, 1) * np.array([1, 3, 7])
-    picture = ensemble.prepare((ramp % 256).astype(np.uint8), {}, num_views=1)
-    shape = (1, len(ensemble.folds), ensemble.model.question.num_outputs)
-    for lane in ensemble.lanes:
+    picture = ensemble.prepare((ramp % 256).astype(np.uint8), {}, Options(views=1))
+    shape = (len(ensemble.folds), 1, ensemble.target.num_outputs)
+    for executor in ensemble.executors:
         with in_words(where):
             try:
-                found = np.shape(lane([picture]))
+                [output] = executor([picture])
             except PlatformError as error:
                 raise unusable(f"it cannot answer a test picture: {error.what}", where) from error
-        if found != shape:
+        if (found := output.logits_FVK.shape) != shape:
             raise unusable(f"a test picture is answered with {found} numbers, and {shape} are wanted", where)
