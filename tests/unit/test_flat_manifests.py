@@ -17,12 +17,14 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "artifact_v3"
 
 
 def flat(fields: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of format 3 as Lesion wrote it in format 2, once there were graphs."""
+    """A manifest of format 3 in the form of format 2; of its graph it tells the features too, which format 2 had not."""
     files, payload = fields["files"], fields["payload"]
     folds = [{**fold, "sha256": files[fold["file"]]["sha256"]} for fold in payload["folds"]]
-    graph = {name: value for name, value in payload["graph"].items() if name != "num_features"}
-    graph["sha256"] = files[graph["file"]]["sha256"]
-    graph["weights_sha256"] = files[graph["weights_file"]]["sha256"]
+    graph = {
+        **payload["graph"],
+        "sha256": files[payload["graph"]["file"]]["sha256"],
+        "weights_sha256": files[payload["graph"]["weights_file"]]["sha256"],
+    }
     rest = {name: value for name, value in fields.items() if name not in {"files", "payload"}}
     return {**rest, **payload, "folds": folds, "graph": graph, "format_version": 2}
 
