@@ -29,8 +29,6 @@ from lesion.algorithms.classify.fold import curves_of, run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.once import check_once
 from lesion.algorithms.classify.predict import predict_source
-from lesion.algorithms.classify.record import save_artifact
-from lesion.algorithms.classify.record_graph import save_graph
 from lesion.algorithms.classify.results import (
     METRICS,
     Summary,
@@ -41,6 +39,7 @@ from lesion.algorithms.classify.results import (
     write_results,
     write_submission,
 )
+from lesion.algorithms.classify.save import save_artifact, save_graph
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
 from lesion.algorithms.classify.start import Shared, backbone_features
@@ -252,7 +251,7 @@ def write_results_of(
         summary["overall"]["metrics"], curves_of(labelled.target, labelled.targets_SK[held_S], probs_SK[held_S])
     )
     if shared.config.export_graph:
-        save_graph(job.model_dir, predictor.manifest, shared, results, stop=job.stop, num_cores=job.num_cores)
+        save_graph(job.model_dir, predictor, shared, results, stop=job.stop, num_cores=job.num_cores)
 
 
 def predict_test(job: Job, shared: Shared, predictor: Ensemble, test: Source, labels: Labels) -> dict[str, Any] | None:
