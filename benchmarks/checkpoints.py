@@ -27,9 +27,8 @@ from lesion.algorithms.classify.loop import StepSettings, train_one_epoch
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.optim import create_optimizer
-from lesion.engine.precision import pick_precision, prepare_network
-from lesion.engine.schedule import Schedule
+from lesion.engine.device import keep_slow_convolutions_in_fp32, pick_precision
+from lesion.engine.optim import Schedule, create_optimizer
 from lesion.engine.training import EarlyStopping, EpochSums, Training
 from lesion.models.fusion import create_network
 from lesion.stop import Stop
@@ -68,7 +67,7 @@ def measure(model: str, folder: Path, args: argparse.Namespace, interval_s: floa
     preprocess = Preprocess(args.image_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = create_network(model, {}, preprocess, num_metadata=0, num_outputs=1, seed=0).to(device)
     precision = pick_precision("auto", device)
-    prepare_network(network, precision, device)
+    keep_slow_convolutions_in_fp32(network, precision, device)
     optimizer = create_optimizer(
         "adam",
         network.backbone,

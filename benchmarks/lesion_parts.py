@@ -34,8 +34,7 @@ class LesionParts:
         from lesion.data.labels import read_labels
         from lesion.data.loader import Dataset
         from lesion.data.metadata import MetadataEncoder
-        from lesion.engine.device import limit_threads, pick_device
-        from lesion.engine.precision import pick_precision
+        from lesion.engine.device import limit_threads, pick_device, pick_precision
 
         job = sagemaker.read_job(root)
         self.config = config = ClassifyConfig.parse(job.hyperparameters)

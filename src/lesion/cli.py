@@ -98,7 +98,7 @@ def _train_process(args: argparse.Namespace) -> int:
         )
         signal.signal(signal.SIGTERM, job.stop)  # before this line nothing is lost by ending at once
         if job.processes > 1:
-            console.log_as(job.peers[job.peer], is_first=job.process == 0)
+            console.log_as(job.process_names[job.process_index], is_first=job.process == 0)
         from lesion.algorithms.registry import parse_hyperparameters
 
         algorithm, config = parse_hyperparameters(job.hyperparameters)  # a misspelt name is refused before torch loads
@@ -145,16 +145,27 @@ def _leave_word(path: Path, error: LesionError) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from lesion.algorithms.base import Predictor
+    from lesion.algorithms.written_by import algorithm_of_artifact
     from lesion.serve.server import serve
 
-    settings = sagemaker.read_server_settings()
+    settings, model_dir = sagemaker.read_server_settings(), args.root / "model"
+    device, precision = _device(args.device), args.precision or settings.precision
+
+    def load() -> Predictor:
+        algorithm = algorithm_of_artifact(model_dir)  # before anything large is imported: a wrong folder is refused
+        return algorithm.load(
+            model_dir, device=device, num_cores=settings.num_cores, fold=args.fold, precision=precision
+        )
+
     return serve(
-        args.root / "model",
-        settings,
+        load,
+        settings.limits,
+        model_dir=model_dir,
         port=args.port or settings.port,
-        device=_device(args.device),
-        fold=args.fold,
-        precision=args.precision or settings.precision,
+        num_workers=settings.num_workers,
+        num_cores=settings.num_cores,
+        has_metrics=settings.has_metrics,
         has_page=args.page,
     )
 

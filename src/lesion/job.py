@@ -33,13 +33,13 @@ class Job:
     show_progress: bool = False
 
     @property
-    def peers(self) -> list[str]:
-        """The names of all processes of the job, the same everywhere: of a host that has one, the host's."""
+    def process_names(self) -> list[str]:
+        """Of all processes of the job, the same everywhere: of a host that has one, the host's."""
         if self.processes == 1:
             return list(self.hosts)
         return [f"{host}/{process}" for host in self.hosts for process in range(self.processes)]
 
     @property
-    def peer(self) -> int:
-        """This process's place among `peers`."""
+    def process_index(self) -> int:
+        """This process's place among `process_names`."""
         return self.rank * self.processes + self.process

@@ -132,9 +132,9 @@ def test_a_job_without_enough_memory_says_so(docker, image, tmp_path):
 
 
 def test_no_gpu_is_a_warning_unless_one_was_asked_for(docker, image, trained, tmp_path):
-    assert re.search(r"no GPU can be used here.*computing on the CPU", trained.log)
+    assert re.search(r"no GPU found: using the CPU", trained.log)
     root = write_job(tmp_path, device="cuda", has_test=False)
-    assert ended(docker, image, root, "train")[0] == 2 and "no GPU can be used here" in failure(root)
+    assert ended(docker, image, root, "train")[0] == 2 and "no GPU was found" in failure(root)
 
 
 # Stop and resume.

@@ -30,7 +30,7 @@ from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import FoldRows, rows_of
 from lesion.algorithms.classify.load import load, load_torch
 from lesion.algorithms.classify.loop import Mixing, StepSettings
-from lesion.algorithms.classify.networks import TorchLane, load_networks
+from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.algorithms.classify.settle import settle
 from lesion.algorithms.classify.sources import open_sources
@@ -42,7 +42,7 @@ from lesion.data.cache import Decoded
 from lesion.data.folds import Folds
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.table import SampleTable
-from lesion.engine.precision import pick_precision
+from lesion.engine.device import pick_precision
 from lesion.engine.training import Training
 from lesion.evaluation.metrics import METRICS, log_loss
 from lesion.models.fusion import FusionNet
@@ -529,8 +529,8 @@ def test_what_is_subtracted_and_divided_is_what_timm_states_for_red_green_and_bl
     manifest = load_manifest(trained_root / "model")
     networks = load_networks(trained_root / "model", manifest, manifest.folds[:1], torch.device("cpu"))
     networks[0].backbone.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
-    lane = TorchLane(networks, manifest.question, torch.device("cpu"))
-    predictor = Ensemble(manifest, manifest.folds[:1], [lane], max_batch=1, backend="")
+    executor = TorchExecutor(networks, torch.device("cpu"))
+    predictor = Ensemble(manifest, manifest.folds[:1], [executor], max_batch=1, backend="")
     predictor.predict([images.read(red(tmp_path / "red.png"))], [{}])
     torch.testing.assert_close(inputs[0][0, :, 20, 20], torch.tensor([1.0, -1.0, -1.0]))
 

@@ -1,14 +1,14 @@
 """Base: what an algorithm is to the rest of Lesion. Four small interfaces; registry.py has those that implement them.
 
-The command line asks an `Algorithm` to check, train and load. What it loads is a `Predictor`. A predictor's `Executor`s
-compute an `Output` of each picture, of which the predictor makes the `Answer` that a client reads.
+The command line asks an `Algorithm` to check, train and load. What it loads is a `Predictor`, whose executors
+(inference/batcher.py) compute an `Output` of each picture; of that it makes the `Answer` that a client reads.
 """
 
 # N batch · F folds · V views · H, W pixels · K outputs · D features of a picture
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the command line opens without any of these
     from lesion.config import Hyperparameters
     from lesion.data.images import Pixels
     from lesion.data.metadata import Row
+    from lesion.inference.batcher import Executor
     from lesion.job import Job
     from lesion.metric_lines import MetricLine
 
@@ -61,7 +62,7 @@ class Algorithm(Protocol):
 
     def load(
         self, model_dir: Path, *, device: Device, num_cores: int, fold: int | None, precision: PrecisionChoice
-    ) -> Any:
+    ) -> Predictor:
         """The predictor of an artifact, once it has answered a test picture. Raises UserError for a wrong artifact."""
         ...
 
@@ -79,15 +80,8 @@ class Output:
     """What an executor computes of one picture, before anything is made of it."""
 
     logits_FVK: NDArray[np.float32]  # of each fold and view
-    features_FVD: NDArray[np.float32] | None  # penultimate features; None where the graph of an older artifact has none
-
-
-class Executor(Protocol):
-    """Computes for one caller at a time: a GPU, or a share of the CPU's cores."""
-
-    def __call__(self, batch: Sequence[Any]) -> Sequence[Output]:
-        """The outputs of pictures that the predictor prepared. Raises PlatformError where one is no number."""
-        ...
+    # Those of the picture that the last layer takes; None where the graph of an older artifact does not give them.
+    features_FVD: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,27 +101,8 @@ class Answer:
 
     fields: dict[str, Any]  # the object of a JSON answer
     line: dict[str, Any]  # the object of a line of JSON Lines
-    cells: list[object]  # the row of a CSV
+    cells: Sequence[object]  # the row of a CSV
     bare: object  # what a request for a single picture in the brief's form is answered with: a number, or `fields`
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One picture as the networks take it: the square's uint8 RGB pixels, and the features that each fold makes of its
-    metadata.
-    """
-
-    pixels_HWC: Pixels
-    features_FM: Sequence[NDArray[np.float32]]
-    num_views: int  # flips and turns of it that are averaged
-
-
-class Lane(Protocol):
-    """Computes for one caller at a time: a GPU, or a share of the CPU's cores."""
-
-    def __call__(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
-        """Each fold's probabilities [N, F, K], averaged over the views."""
-        ...
 
 
 class Predictor(Protocol):
@@ -136,32 +111,46 @@ class Predictor(Protocol):
     @property
     def manifest(self) -> Manifest: ...
     @property
-    def folds(self) -> Sequence[int]:
-        """Those that are asked."""
-        ...
-
-    @property
     def backend(self) -> str:
         """What computes, in words."""
         ...
 
     @property
-    def lanes(self) -> Sequence[Lane]:
+    def executors(self) -> Sequence[Executor[Output]]:
         """That may compute side by side."""
         ...
 
     @property
     def max_batch(self) -> int:
-        """Pictures that a lane takes at once with profit."""
+        """Pictures that an executor takes at once with profit."""
         ...
 
-    def prepare(self, image: Pixels, row: Row, *, num_views: int | None = None) -> Prepared:
-        """A picture (uint8 RGB, any size) and its metadata by column name. Raises UserError for a value that is wrong.
+    @property
+    def metadata_columns(self) -> Sequence[str]:
+        """The metadata that it takes beside a picture, by column name."""
+        ...
 
-        `num_views` is the artifact's own unless given.
+    @property
+    def metadata_words(self) -> Mapping[str, Collection[str]]:
+        """Of the columns that hold words those that training had."""
+        ...
+
+    @property
+    def num_cells(self) -> int:
+        """How many cells `Answer.cells` has."""
+        ...
+
+    def prepare(self, image: Pixels, row: Row, options: Options = ...) -> Any:
+        """A picture (uint8 RGB, any size) and its metadata by column name, as an executor takes it.
+
+        Raises UserError for a value that is wrong.
         """
         ...
 
-    def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
-        """Probabilities [N, K] of N pictures (uint8 RGB, any sizes) and their metadata by column name; thread-safe."""
+    def answer(self, output: Output, options: Options) -> Answer:
+        """What a client is told of one picture."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What it answers and takes, in the types of JSON and without names of files."""
         ...

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lesion.engine.checkpoint import State
-from lesion.engine.schedule import Schedule
+from lesion.engine.optim import Schedule
 
 
 @dataclass

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lesion.algorithms.classify.loop import Mixing, StepSettings, predict, train_one_epoch
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
-from lesion.engine.schedule import Schedule
+from lesion.engine.optim import Schedule
 from lesion.engine.training import EarlyStopping, EpochSums, Training
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet, create_network

@@ -46,7 +46,7 @@ def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:
     More than the process's share where it is of a last round with fewer folds than the host has processes: of 5 folds
     among 2 the last has all. Depends on numbers alone, and not on who is ready when, since results depend on it.
     """
-    size = len(job.peers)
+    size = len(job.process_names)
     in_round = min(size, num_folds - fold // size * size)
     on_host = min(max(in_round - job.rank * job.processes, 1), job.processes)
     return job.num_cores * job.processes // on_host

@@ -33,8 +33,8 @@ from lesion.data.augment import Augment
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints
+from lesion.engine.device import Precision
 from lesion.engine.distributed import DataParallelGroup
-from lesion.engine.precision import Precision
 from lesion.engine.training import EpochSums, Training
 from lesion.errors import UserError
 from lesion.report.watch import Watch
@@ -202,7 +202,7 @@ def score(
 
 def judged(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> Judged:
     """The views' mean probabilities of some rows, judged."""
-    probs_SK = shared.target.probabilities(logits_VSK.numpy()).mean(axis=0).astype(np.float32)
+    probs_SK = shared.target.activate(logits_VSK.numpy()).mean(axis=0).astype(np.float32)
     if not np.isfinite(probs_SK).all():
         raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
     return Judged(index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from lesion.data.loader import Batch
 from lesion.data.transforms import view
+from lesion.engine.device import Precision, autocast
 from lesion.engine.distributed import DataParallelGroup
-from lesion.engine.precision import Precision, autocast
 from lesion.engine.training import Training
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet

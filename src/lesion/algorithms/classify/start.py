@@ -23,10 +23,9 @@ from lesion.data.loader import Dataset, load, ordered_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess
+from lesion.engine.device import Precision, keep_slow_convolutions_in_fp32
 from lesion.engine.distributed import DataParallelGroup
-from lesion.engine.optim import create_optimizer
-from lesion.engine.precision import Precision, prepare_network
-from lesion.engine.schedule import Schedule
+from lesion.engine.optim import Schedule, create_optimizer
 from lesion.engine.training import EarlyStopping, Training
 from lesion.errors import UserError
 from lesion.evaluation.metrics import METRICS
@@ -88,7 +87,7 @@ def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | 
     """A fold's training before its first step: the network with its starting weights, and all that will change it."""
     config = shared.config
     network = fresh_network(shared, num_metadata=encoder.num_features)
-    prepare_network(network, shared.precision, shared.device)
+    keep_slow_convolutions_in_fp32(network, shared.precision, shared.device)
     if head is not None:
         network.start_head(head)
     better = METRICS[config.metric].better

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from lesion.algorithms.base import Predictor
 from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import cores_of_fold, deal
+from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.once import check_once
@@ -51,9 +51,8 @@ from lesion.data.labels import Labelled, Labels
 from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.device import limit_threads, pick_device
+from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
 from lesion.engine.distributed import JobProcesses, join_job_processes
-from lesion.engine.precision import Precision, pick_precision
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable
 from lesion.job import Job
@@ -73,7 +72,9 @@ def train(job: Job, config: ClassifyConfig) -> None:
     """
     shared_dir = job.shared_dir if len(job.hosts) == 1 else None
     with (
-        join_job_processes(job.peers, job.peer, job.stop, address=job.hosts[0], shared_dir=shared_dir) as processes,
+        join_job_processes(
+            job.process_names, job.process_index, job.stop, address=job.hosts[0], shared_dir=shared_dir
+        ) as processes,
         Cache(job.cache_dir, preprocess_for(config), is_wanted=config.cache == "auto") as cache,
     ):
         try:
@@ -195,7 +196,7 @@ def finished(
 class Written:
     """A whole artifact, and what is known of its folds."""
 
-    predictor: Predictor
+    predictor: Ensemble
     summary: Summary
     probs_SK: NDArray[np.float32]
 
@@ -239,7 +240,7 @@ def write_results_of(
         save_graph(job.model_dir, predictor.manifest, shared, results, stop=job.stop, num_cores=job.num_cores)
 
 
-def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, labels: Labels) -> dict[str, Any] | None:
+def predict_test(job: Job, shared: Shared, predictor: Ensemble, test: Source, labels: Labels) -> dict[str, Any] | None:
     """Writes submission.csv; the metrics of the whole ensemble where the test set says what is true."""
     table, config = test.table(), shared.config
     probs_SK = predict_source(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from lesion.data.images import too_large
 from lesion.data.memory import MemoryBudget
 from lesion.environment import give_back_free_memory
-from lesion.serve.batcher import busy
+from lesion.inference.batcher import busy
 
 LARGE_BYTES = 2**22  # what a request took, from which on the heap is tidied up behind it
 

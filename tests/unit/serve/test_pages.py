@@ -1,4 +1,4 @@
-"""Describe: what a model says of itself, from its manifest and from those who serve it."""
+"""Pages: what /model says of a model, by its algorithm and by those who serve it."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from pathlib import Path
 
 import pytest
 
+from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.artifact import Manifest, TargetRecord, load_manifest
 from lesion.data.metadata import ColumnEncoder
-from lesion.serve.describe import describe
+from lesion.serve.pages import describe
+from lesion.serve.requests import CONTENT_TYPES
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 BASE = load_manifest(GOLDEN / "artifact_v2")  # of three classes melanoma is asked about
-SERVING = {"backend": "torch cpu fp32"}
 
 
 def told(manifest: Manifest) -> dict:
     """What is described, as a client reads it."""
-    kinds = ["image/jpeg", "application/json"]
-    described = describe(manifest, version="v7", serving=SERVING, content_types=kinds, max_views=8)
-    return json.loads(json.dumps(described, allow_nan=False))
+    predictor = Ensemble(manifest, manifest.folds, [], max_batch=1, backend="torch cpu fp32")
+    return json.loads(json.dumps(describe(predictor), allow_nan=False))
 
 
 def test_the_model_is_told_with_what_made_it_and_what_runs_it():
     described = told(BASE)
     assert described["model"] == {
-        "version": "v7",
+        "version": BASE.version,
         "network": BASE.model,
         "algorithm": BASE.algorithm,
         "format_version": 2,
         "lesion_version": "0.1.0",
     }
-    assert described["serving"] == SERVING
+    assert described["serving"] == {"backend": "torch cpu fp32", "folds": "0, 1"}
     assert described["packages"] == BASE.packages
     assert described["views"] == {"default": BASE.num_views, "most": 8}
 
@@ -43,7 +43,7 @@ def test_inputs_are_the_picture_and_each_metadata_column_in_the_order_of_trainin
     inputs = told(BASE)["inputs"]
     size = BASE.preprocessing.image_size
     picture = inputs["picture"]
-    assert picture["content_types"] == ["image/jpeg", "application/json"] and picture["image_size"] == size
+    assert picture["content_types"] == list(CONTENT_TYPES) and picture["image_size"] == size
     assert inputs["metadata"] == [
         {"name": "sex", "kind": "category", "categories": ["female", "male"]},
         {"name": "age_approx", "kind": "number", "also_called": ["age"]},
@@ -110,6 +110,7 @@ def test_no_name_of_a_file_is_told(name):
 
 
 def test_describing_imports_neither_torch_nor_pandas_nor_scikit_learn():
-    code = "import sys, lesion.serve.describe; print({'torch', 'pandas', 'sklearn'} & set(sys.modules))"
+    imports = "import sys, lesion.serve.pages, lesion.algorithms.classify.ensemble"
+    code = f"{imports}; print({{'torch', 'pandas', 'sklearn'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"

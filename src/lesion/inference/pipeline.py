@@ -1,6 +1,7 @@
-"""Pipeline: a request's pictures to answers: decoded by as many threads as there are cores, computed by the lanes."""
+"""Pipeline: items to outputs: decoded by as many threads as there are cores, computed by the executors side by side.
 
-# F folds · K outputs
+The one way to feed a predictor, for a server's many callers and for one that reads a folder. Knows no HTTP.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +9,26 @@ import copy
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from lesion.algorithms.base import Predictor
-from lesion.data.images import too_large
+from lesion.data.images import Pixels, too_large
 from lesion.data.memory import MemoryBudget, ReserveBytes
+from lesion.data.metadata import Row
 from lesion.environment import give_back_free_memory
 from lesion.errors import LesionError, UserError
-from lesion.serve.batcher import CLIENT_GONE, Batcher, Computed, busy
-from lesion.serve.records import Record
+from lesion.inference.batcher import CLIENT_GONE, Batcher, Computed, Executor, Output, busy
 
 LARGE_BYTES = 2**27  # what a picture took, from which on the heap is tidied up behind it: some milliseconds
-WINDOW = 16  # pictures of one request that are under way at once: bounds what a long request holds in memory
+WINDOW = 16  # items of one caller that are under way at once: bounds what a long request holds in memory
 
 
 @dataclass
 class Times:
-    """Where a request's time went, in seconds, summed over its pictures; and the largest batch that held one."""
+    """Where a caller's time went, in seconds, summed over its pictures; and the largest batch that held one."""
 
     num_pictures: int = 0
     decode_s: float = 0.0
@@ -36,7 +36,7 @@ class Times:
     model_s: float = 0.0
     batch_size: int = 0
 
-    def add(self, decode_s: float, computed: Computed) -> None:
+    def add(self, decode_s: float, computed: Computed[Any]) -> None:
         self.num_pictures += 1
         self.decode_s += decode_s
         self.queue_s += computed.queue_s
@@ -44,95 +44,117 @@ class Times:
         self.batch_size = max(self.batch_size, computed.batch_size)
 
 
-class _Waiting(NamedTuple):
-    """A record that was handed to the decoders, and when."""
+class Item(Protocol):
+    """A picture that can be had, and the metadata that comes with it."""
 
-    decoded: Future[tuple[float, Future[Computed]]]
+    def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes) -> Pixels:
+        """uint8 RGB [H, W, 3]. Raises UserError for what is no picture or has more pixels, and what `reserve_bytes`
+        raises, which books what is unpacked before it is.
+        """
+        ...
+
+    def metadata(self) -> Row:
+        """By column name; asked for after the pixels. Raises UserError for what cannot be read."""
+        ...
+
+
+Prepare = Callable[[Pixels, Row], Any]  # a picture and its metadata as an executor takes them; raises UserError
+
+
+class _Waiting(NamedTuple):
+    """An item that was handed to the decoders, and when."""
+
+    decoded: Future[tuple[float, Future[Computed[Any]]]]
     since: float
 
 
-class Pipeline:
-    """Answers records in their order.
+class Pipeline(Generic[Output]):
+    """Computes items in their order, those of many callers side by side.
 
-    `memory` is shared with the requests' bodies: a picture waits until what it becomes has room, at most `limit_s`.
-    `on_death` is called when a thread that computes has ended and should not have.
+    `memory` is what pictures are unpacked into, shared with whoever else books it: a picture waits until it has room,
+    at most `limit_s`. `hung_s` is how long more the caller waits for one that is being decoded or computed. Of one
+    caller `window` items are under way at once. `on_death` is called when a thread that computes has ended and should
+    not have.
     """
 
     def __init__(
         self,
-        predictor: Predictor,
+        executors: Sequence[Executor[Output]],
         *,
+        max_batch: int,
         memory: MemoryBudget,
         num_cores: int,
         max_pixels: int,
         max_wait_s: float,
         limit_s: float,
         hung_s: float,
+        window: int = WINDOW,
         on_death: Callable[[], None] = lambda: None,
     ) -> None:
-        self.predictor = predictor
         self._memory, self._max_pixels, self._limit_s, self._hung_s = memory, max_pixels, limit_s, hung_s
-        self._batcher = Batcher(
-            predictor.lanes,
-            max_batch=predictor.max_batch,
-            max_wait_s=max_wait_s,
-            limit_s=limit_s,
-            on_death=on_death,
+        self._window = window
+        self._batcher: Batcher[Output] = Batcher(
+            executors, max_batch=max_batch, max_wait_s=max_wait_s, limit_s=limit_s, on_death=on_death
         )
         # Not the threads that hold requests: those are many, and each picture keeps a core busy.
         self._decoders = ThreadPoolExecutor(num_cores, thread_name_prefix="decode")
         self._working_since: dict[int, float] = {}  # by decoder thread
 
-    def answer(
+    def run(
         self,
-        records: Iterable[Record | UserError],
-        times: Times,
+        items: Iterable[Item | UserError],
+        prepare: Prepare,
         *,
-        num_views: int | None,
-        is_wanted: Callable[[], bool],
+        times: Times | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
         held_bytes: Callable[[], int] = lambda: 0,
-    ) -> Iterator[Computed | UserError]:
-        """Each record's answer, or the error that is its own. Raises PlatformError of kind `busy`.
+    ) -> Iterator[Output | LesionError]:
+        """Each item's output, or the error that is its own; an error among the items keeps its place.
 
-        `held_bytes` is what the request itself has taken of the memory, and keeps until it is answered. The errors come
-        without the tracebacks of the threads that met them, which would keep the pictures in memory.
+        Decoding and `prepare` run in the decoders' threads. `times` sums up where the time went. `held_bytes` is what
+        the caller itself has taken of the memory, and keeps until it has all outputs.
+
+        Raises what concerns the caller and not an item: PlatformError of kind `busy`, UserError of kind `client_gone`
+        once nobody waits any more by `is_wanted`, and our bugs. The errors come without the tracebacks of the threads
+        that met them, which would keep the pictures in memory.
         """
+        times = Times() if times is None else times
         under_way: deque[_Waiting | UserError] = deque()
 
-        def begin(record: Record, since: float) -> tuple[float, Future[Computed]]:
+        def begin(item: Item, since: float) -> tuple[float, Future[Computed[Output]]]:
             started = time.monotonic()
             if started - since > self._limit_s:
                 raise busy()
             with self._batcher.arriving(), self._at_work():
                 with self._room(since + self._limit_s, held_bytes) as reserve_bytes:
-                    pixels = record.pixels(max_pixels=self._max_pixels, reserve_bytes=reserve_bytes)
-                    picture = self.predictor.prepare(pixels, record.metadata(), num_views=num_views)
+                    pixels = item.pixels(max_pixels=self._max_pixels, reserve_bytes=reserve_bytes)
+                    picture = prepare(pixels, item.metadata())
                     del pixels
                 decode_s = time.monotonic() - started
                 return decode_s, self._batcher.submit(picture, is_wanted=is_wanted)
 
-        def finish() -> Computed | UserError:
+        def finish() -> Output | LesionError:
             first = under_way.popleft()
             if isinstance(first, UserError):
                 return first
             try:
-                decode_s, answer = self._decoded(first)
-                computed = _result(answer, timeout_s=self._limit_s + self._hung_s)
-            except UserError as error:
-                if error.kind == CLIENT_GONE:  # so are the rest of its pictures for nobody
+                decode_s, result = self._decoded(first)
+                computed = _result(result, timeout_s=self._limit_s + self._hung_s)
+            except LesionError as error:
+                if error.kind in {CLIENT_GONE, "busy"}:  # so are the rest of its pictures for nobody, or too late
                     raise
                 return copy.copy(error)  # without its traceback
             times.add(decode_s, computed)
-            return computed
+            return computed.output
 
         try:
-            for record in records:
-                if isinstance(record, UserError):
-                    under_way.append(record)
+            for item in items:
+                if isinstance(item, UserError):
+                    under_way.append(item)
                 else:
                     since = time.monotonic()
-                    under_way.append(_Waiting(self._decoders.submit(begin, record, since), since))
-                if len(under_way) == WINDOW:
+                    under_way.append(_Waiting(self._decoders.submit(begin, item, since), since))
+                if len(under_way) == self._window:
                     yield finish()
             while under_way:
                 yield finish()
@@ -184,8 +206,8 @@ class Pipeline:
                 give_back_free_memory()
             self._memory.give_back(num_taken)
 
-    def _decoded(self, waiting: _Waiting) -> tuple[float, Future[Computed]]:
-        """What the decoders made of a record. Raises `busy` where none of them came to it in time, or came to an end
+    def _decoded(self, waiting: _Waiting) -> tuple[float, Future[Computed[Output]]]:
+        """What the decoders made of an item. Raises `busy` where none of them came to it in time, or came to an end
         with it.
         """
         left_s = max(waiting.since + self._limit_s - time.monotonic(), 0)

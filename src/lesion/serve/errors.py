@@ -1,4 +1,4 @@
-"""Refusals: whatever goes wrong as short JSON, {"error": kind, "message": text}, and never a traceback or a path."""
+"""Errors: whatever goes wrong as short JSON, {"error": kind, "message": text}, and never a traceback or a path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUS = {"content_type": 415, "accept": 406, "too_large": 413, "busy": 503}
 RETRY_AFTER_S = 1
 
 
-def add_refusals(app: Flask, *, max_payload_mib: int) -> None:
+def add_errors(app: Flask, *, max_payload_bytes: int) -> None:
     """The app answers errors as SageMaker hands them on: ModelError with the status and the first 2,048 characters."""
 
     @app.errorhandler(LesionError)
@@ -35,7 +35,9 @@ def add_refusals(app: Flask, *, max_payload_mib: int) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        return _error("too_large", f"The body is larger than {max_payload_mib} MiB. Send a smaller picture.", 413)
+        return _error(
+            "too_large", f"The body is larger than {max_payload_bytes >> 20} MiB. Send a smaller picture.", 413
+        )
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:

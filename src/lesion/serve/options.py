@@ -1,23 +1,14 @@
-"""Attributes: what a client asks for in X-Amzn-SageMaker-Custom-Attributes, beside whatever else it puts there."""
+"""Options: what a client asks for in X-Amzn-SageMaker-Custom-Attributes, beside whatever else it puts there."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from lesion.algorithms.base import Options
 from lesion.data.transforms import MAX_VIEWS
 from lesion.errors import UserError
 
 OPTIONS = {"views", "top_k", "details"}
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a request wants its pictures looked at and its answer to look."""
-
-    views: int | None = None  # flips and turns to average; the artifact's own number unless given
-    top_k: int | None = None  # of several classes only so many, the likeliest first
-    details: bool = False  # each fold's answer, the model's version, the request's id
 
 
 def read_options(attributes: str) -> Options:

@@ -6,7 +6,7 @@ import pytest
 
 from lesion.data.memory import MemoryBudget
 from lesion.errors import PlatformError, UserError
-from lesion.serve.admission import Admission
+from lesion.inference.admission import Admission
 
 
 def test_what_requests_took_is_free_once_they_are_answered():
