@@ -7,9 +7,10 @@ Nothing is carried from one fold to the next.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,12 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.loop import predict, train_one_epoch
 from lesion.algorithms.classify.results import judge
 from lesion.algorithms.classify.start import (
     Shared,
     class_weights,
+    fresh_network,
     probe_head,
     start_training,
     step_settings,
@@ -83,16 +86,16 @@ def run_fold(
     if state := checkpoints.load(finished):
         log.info("fold=%d was finished before this job was stopped", fold)
         bar.update(config.epochs * len(held_S))
-        return FoldResult.of_state(state)
+        return with_these_predictions(FoldResult.of_state(state), held_S, shared, checkpoints)
     rows = rows_of(fold, held_S, shared)
     if features_VSD is None:
         training, start = start_training(shared, rows.encoder, None), None
     else:
         head = probe_head(features_VSD, rows.training_S, shared, rows.weights_K)
         training = start_training(shared, rows.encoder, head)
-        start = judged(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), shared)
-        training.early_stopping.update(START, start.scores[config.metric], training.network)
-        log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.scores[config.metric])
+        start = evaluated(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), shared)
+        training.early_stopping.update(START, start.metrics[config.metric], training.network)
+        log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
     if state := checkpoints.load(unfinished):
         training.restore(state)
         log.info("fold=%d goes on in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
@@ -108,24 +111,42 @@ def run_fold(
 
     stopping = training.early_stopping
     training.network.load_state_dict(stopping.best_weights)
-    if config.epochs == 0 and start is not None:  # the same network's answers, from features at hand
-        final = start
-    else:
-        final = score(training.network, held_batches(rows, shared), shared, num_views=config.tta, precision="fp32")
+    # Where nothing was trained after the probe, `start` is what the same network answers, from features at hand.
+    final = start if config.epochs == 0 and start else predict_held_out(training.network, rows, shared)
     log.info("fold=%d best_epoch=%d rows=%d", fold, stopping.best_epoch, len(final.index_S))
-    watch.end(shared.target, shared.targets_SK[final.index_S], final.probs_SK, final.scores)
+    watch.end(shared.target, shared.targets_SK[final.index_S], final.probs_SK, final.metrics)
     result = FoldResult(
         fold,
         stopping.best_weights,
         rows.encoder,
         final.index_S,
-        final.probs_SK,
+        final.logits_SVK,
+        shared.prediction_settings,
         stopping.best_epoch,
-        final.scores,
+        final.metrics,
         training.history,
     )
     checkpoints.save(finished, result.state())
     checkpoints.remove(unfinished)
+    return result
+
+
+def with_these_predictions(
+    result: FoldResult, held_S: NDArray[np.bool_], shared: Shared, checkpoints: Checkpoints
+) -> FoldResult:
+    """A finished fold whose held-out rows are predicted with this job's settings: its own, or by its weights again."""
+    settings = shared.prediction_settings
+    if result.prediction_settings == settings:
+        return result
+    log.info("fold=%d is predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True))
+    rows = rows_of(result.fold, held_S, shared)
+    network = fresh_network(shared, num_metadata=rows.encoder.num_features)
+    network.load_state_dict(result.weights)
+    new = predict_held_out(network, rows, shared)
+    result = replace(
+        result, index_S=new.index_S, logits_SVK=new.logits_SVK, metrics=new.metrics, prediction_settings=settings
+    )
+    checkpoints.save(f"fold_{result.fold}", result.state())
     return result
 
 
@@ -169,10 +190,16 @@ def run_epoch(
     training.sums = EpochSums()
     shared.data_parallel.broadcast_buffers(training.eval_network)
     held = counted(held_batches(rows, shared), bar, shared.data_parallel)
-    scores = score(training.eval_network, held, shared, num_views=1, precision=shared.precision).scores
-    value = scores[config.metric]
+    metrics = evaluate(training.eval_network, held, shared, num_views=1, precision=shared.precision).metrics
+    value = metrics[config.metric]
     training.early_stopping.update(epoch, value, training.eval_network)
-    row = {"fold": rows.fold, "epoch": epoch, "lr": training.schedule.learning_rate, "train_loss": train_loss, **scores}
+    row = {
+        "fold": rows.fold,
+        "epoch": epoch,
+        "lr": training.schedule.learning_rate,
+        "train_loss": train_loss,
+        **metrics,
+    }
     training.history.append({**row, **watch.speed(len(rows) - num_done)})
     training.schedule.after_epoch(value)
 
@@ -184,28 +211,35 @@ def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Rows by where they stand in the table, their probabilities, and what they are worth."""
+class HeldOut:
+    """Held-out rows: where they stand in the table, their logits for each view, their probabilities and metrics."""
 
     index_S: NDArray[np.intp]
+    logits_SVK: NDArray[np.float32]
     probs_SK: NDArray[np.float32]
-    scores: dict[str, float]
+    metrics: dict[str, float]
 
 
-def score(
+def predict_held_out(network: nn.Module, rows: FoldRows, shared: Shared) -> HeldOut:
+    """The fold's held-out rows as the finished network is served: with its views, in fp32."""
+    return evaluate(network, held_batches(rows, shared), shared, num_views=shared.config.tta, precision="fp32")
+
+
+def evaluate(
     network: nn.Module, batches: Iterable[Batch], shared: Shared, *, num_views: int, precision: Precision
-) -> Judged:
+) -> HeldOut:
     """What the network makes of the rows of all processes' batches."""
     predicted = predict(network, batches, shared.device, num_views=num_views, precision=precision)
-    return judged(*shared.data_parallel.gather(*predicted), shared)
+    return evaluated(*shared.data_parallel.gather(*predicted), shared)
 
 
-def judged(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> Judged:
-    """The views' mean probabilities of some rows, judged."""
-    probs_SK = shared.target.activate(logits_VSK.numpy()).mean(axis=0).astype(np.float32)
+def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> HeldOut:
+    """Rows of the table with their logits, and what follows from them."""
+    logits_SVK = logits_VSK.numpy().swapaxes(0, 1)
+    probs_SK = combine(shared.target, logits_SVK[:, None])
     if not np.isfinite(probs_SK).all():
-        raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
-    return Judged(index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))
+        raise UserError("the network's output is not finite", do="Set a lower learning_rate.", kind="diverged")
+    return HeldOut(index_S, logits_SVK, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))
 
 
 def counted(batches: Iterable[Batch], bar: tqdm[Any], data_parallel: DataParallelGroup) -> Iterator[Batch]:

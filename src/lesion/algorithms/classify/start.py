@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,6 +55,12 @@ class Shared:
     precision: Precision
     num_workers: int
     data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)  # those that train each fold together
+
+    @property
+    def prediction_settings(self) -> dict[str, Any]:
+        """The settings that change predictions and no weights, in JSON's types."""
+        of_weights = self.config.that_affect("weights")
+        return {name: value for name, value in self.config.that_affect("predictions").items() if name not in of_weights}
 
 
 def backbone_features(shared: Shared, everyone: DataParallelGroup) -> NDArray[np.float32] | None:

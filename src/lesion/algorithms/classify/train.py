@@ -272,8 +272,7 @@ def fingerprint(
     weights: Mapping[str, Tensor] | None,
 ) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    # Of the predictions, since a finished fold keeps its own beside its weights.
-    settings = config.that_affect("predictions")
+    settings = config.that_affect("weights")
     packages = (
         *("lesion", "torch", "timm", "numpy", "scipy", "scikit-learn"),
         *("albumentations", "opencv-python-headless", "pillow"),
