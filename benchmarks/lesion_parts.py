@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 class LesionParts:
     def __init__(self, root: Path, num_timed: int) -> None:
-        from lesion.algorithms.classify.sources import open_sources
         from lesion.algorithms.classify.start import Shared, class_weights, rules_of, start_training
+        from lesion.algorithms.classify.task import questions
         from lesion.algorithms.classify.train import checked_weights, preprocess_for
         from lesion.data.cache import Cache
         from lesion.data.labels import read_labels
@@ -43,7 +43,7 @@ class LesionParts:
         limit_threads(job.num_cores)
         self.num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
 
-        self.source, _ = open_sources(config, job.channels)
+        self.source, _ = questions(config).open(job.channels).whole()
         table = self.source.table()
         labels = read_labels(table, output_size=config.output_size, of_interest=config.target_of_interest)
         targets_SK = labels.encode(table)

@@ -190,10 +190,11 @@ def _check(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None:
             channels[name] = getattr(args, name)
     config = ClassifyConfig.parse({**hyperparameters, **dict(args.set)})  # before torch and pandas are imported
-    from lesion.algorithms.classify.check import check_channels
+    from lesion.algorithms.classify.task import questions
+    from lesion.check.run import check_channels
 
     report = check_channels(
-        config,
+        questions(config),
         channels,
         output=args.output,
         num_workers=usable_cores(),
@@ -254,14 +255,14 @@ def _prepare_shards(args: argparse.Namespace) -> int:
     from lesion.algorithms.classify.config import ClassifyConfig
 
     config = ClassifyConfig.parse(dict(args.set))
-    from lesion.algorithms.classify.sources import any_columns
+    from lesion.algorithms.classify.task import wanted_columns
     from lesion.prepare.shard import Sharding
     from lesion.prepare.shards import Share, prepare_shards
 
     prepare_shards(
         args.input,
         output=args.output,
-        columns=any_columns(config),
+        columns=wanted_columns(config).optional(),
         source=config.source,
         sharding=Sharding(args.size, args.quality, args.rows, args.seed, config.on_bad_image == "drop"),
         engine=args.engine,

@@ -31,9 +31,8 @@ from lesion.algorithms.classify.fold import FoldRows, rows_of
 from lesion.algorithms.classify.load import load, load_torch
 from lesion.algorithms.classify.networks import TorchLane, load_networks
 from lesion.algorithms.classify.predict_files import predict_files
-from lesion.algorithms.classify.settle import settle
-from lesion.algorithms.classify.sources import open_sources
 from lesion.algorithms.classify.start import Shared, rules_of, start_training
+from lesion.algorithms.classify.task import define_task, questions
 from lesion.algorithms.classify.train import checked_weights, preprocess_for
 from lesion.artifact import load_manifest
 from lesion.data import images
@@ -216,26 +215,26 @@ def build(tmp_path_factory) -> Callable[..., Built]:
     def built(**changes: object) -> Built:
         changes = {name: given if value == "PATH" else value for name, value in changes.items()}
         config = ClassifyConfig.parse({**job.hyperparameters, **BASE, **changes})
-        training, _ = open_sources(config, job.channels)
-        checked = settle(config, training, None)
+        training, _ = questions(config).open(job.channels).whole()
+        task = define_task(training.table(), None, config)
         device, preprocess = torch.device("cpu"), preprocess_for(config)
         shared = Shared(
             config=config,
             source=training,
             pictures=Decoded(training, preprocess),
-            targets_SK=checked.labelled.targets_SK,
+            targets_SK=task.labelled.targets_SK,
             metadata_rows=training.table().metadata_rows(),
-            metadata_kinds=checked.kinds,
+            metadata_kinds=task.kinds,
             preprocess=preprocess,
-            target=checked.labelled.target,
+            target=task.labelled.target,
             weights=checked_weights(config, None),
             device=device,
             precision=pick_precision(config.precision, device),
             num_workers=0,
         )
-        rows = rows_of(0, checked.held_FS[0], shared)
+        rows = rows_of(0, task.held_FS[0], shared)
         rules = rules_of(shared, rows.weights_K, epoch=0)
-        return Built(shared, checked.held_FS, rows, start_training(shared, rows.encoder, None), rules)
+        return Built(shared, task.held_FS, rows, start_training(shared, rows.encoder, None), rules)
 
     return built
 

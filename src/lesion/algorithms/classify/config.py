@@ -235,10 +235,12 @@ class ClassifyConfig(Hyperparameters):
         "error",
         doc="When pictures are missing or unreadable: stop and name them, or leave their rows out and name them.",
     )
-    on_leak: Literal["error", "drop", "warn", "merge_groups"] = tunable(
-        "error",
-        doc="When training rows share a patient or a copy of a picture with rows that judge them: stop and name them, "
-        "leave training rows out, go on, or keep groups that share a picture in one fold.",
+    on_leak: Literal["auto", "error", "drop", "warn", "merge_groups"] = tunable(
+        "auto",
+        doc="When training rows share a patient or a copy of a picture with rows that judge them: auto keeps groups "
+        "that share a picture in one fold, leaves out training rows that validation or test rows share, and stops "
+        "where that concerns more than 5 % of the rows; error stops and names them, drop leaves training rows out, "
+        "warn goes on, merge_groups only merges.",
     )
     export_graph: bool = tunable(
         True,

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+import lesion
 from lesion.algorithms.base import Job, Predictor
 from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import cores_of_fold, deal
 from lesion.algorithms.classify.fold import run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.once import check_once
 from lesion.algorithms.classify.predict import predict_source
 from lesion.algorithms.classify.record import save_artifact
 from lesion.algorithms.classify.record_graph import save_graph
@@ -40,15 +40,17 @@ from lesion.algorithms.classify.results import (
     write_results,
     write_submission,
 )
-from lesion.algorithms.classify.settle import Checked
-from lesion.algorithms.classify.sources import open_sources
 from lesion.algorithms.classify.start import Shared, backbone_features, size_of_epoch
+from lesion.algorithms.classify.task import Task, questions
 from lesion.artifact import MANIFEST
+from lesion.check.outcome import check_once, forget
+from lesion.check.run import Checked
 from lesion.data.cache import Cache
 from lesion.data.folds import Folds
 from lesion.data.labels import Labelled, Labels
 from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess
+from lesion.engine.checkpoint import code_digest
 from lesion.engine.device import limit_threads, pick_device
 from lesion.engine.peers import Peers, join_peers
 from lesion.engine.precision import Precision, pick_precision
@@ -102,12 +104,21 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
     limit_threads(job.num_cores)
     num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
 
-    training, test = open_sources(config, job.channels)
     weights = checked_weights(config, job.channels.get("pretrained"))
     checked, pictures = check_once(
-        config, training, test, job, cache, is_leader=peers.is_leader, num_workers=num_workers
+        questions(config),
+        job.channels,
+        cache,
+        process=job.process,
+        processes=job.processes,
+        shared_dir=job.shared_dir,
+        output=job.output_dir if peers.is_leader else None,
+        kept_in=job.checkpoint_dir,
+        fingerprint={**settings_of(config, precision), "code": code_digest(Path(lesion.__file__).parent)},
+        num_workers=num_workers,
+        show_progress=job.show_progress,
     )
-    labelled, held_FS = checked.labelled, checked.held_FS
+    labelled, held_FS = checked.task.labelled, checked.task.held_FS
     table = labelled.table
     log_start(labelled, held_FS, device, precision, num_workers)
     preprocess = preprocess_for(config)
@@ -120,7 +131,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         pictures=pictures,
         targets_SK=labelled.targets_SK,
         metadata_rows=table.metadata_rows(),
-        metadata_kinds=checked.kinds,
+        metadata_kinds=checked.task.kinds,
         preprocess=preprocess,
         target=labelled.target,
         weights=weights,
@@ -174,6 +185,8 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     peers.finish()
     checkpoints.clear()
+    if peers.is_leader:
+        forget(job.checkpoint_dir)
 
 
 def finished(
@@ -203,10 +216,10 @@ def write_artifact(job: Job, shared: Shared, results: Sequence[FoldResult], labe
 
 
 def write_results_of(
-    job: Job, shared: Shared, results: Sequence[FoldResult], written: Written, *, checked: Checked, watch: Watch
+    job: Job, shared: Shared, results: Sequence[FoldResult], written: Written, *, checked: Checked[Task], watch: Watch
 ) -> None:
     """What lies beside the artifact, the lines that a tuner reads, and last the artifact's graph."""
-    labelled, predictor, probs_SK = checked.labelled, written.predictor, written.probs_SK
+    labelled, predictor, probs_SK = checked.task.labelled, written.predictor, written.probs_SK
     summary = dict(written.summary)
     summary["shortcuts"] = {"roc_auc": checked.shortcuts}
     if shared.config.slide_score != "none":
@@ -214,7 +227,7 @@ def write_results_of(
         write_csv(job.output_dir / "slides.csv", slides)
         log.info("slides=%d score=%s %s", len(slides), shared.config.slide_score, summary["slides"]["metrics"])
     if checked.test is not None:
-        summary["test"] = predict_test(job, shared, predictor, checked.test, checked.labels)
+        summary["test"] = predict_test(job, shared, predictor, checked.test, checked.task.labels)
     write_results(
         job.output_dir,
         labelled,
@@ -267,6 +280,15 @@ def fingerprint(
     weights: Mapping[str, Tensor] | None,
 ) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
+    rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
+    start = hashlib.sha256()
+    for name, tensor in sorted((weights or {}).items()):
+        start.update(name.encode() + tensor.numpy().tobytes())
+    return {**settings_of(config, precision), "data": rows, "weights": start.hexdigest()}
+
+
+def settings_of(config: ClassifyConfig, precision: Precision) -> dict[str, Any]:
+    """The settings and versions that could change a weight, or what the check says."""
     without_effect = {
         *("cache", "device", "num_workers", "processes", "parallel"),
         *("checkpoint_interval_s", "on_foreign_checkpoint", "export_graph"),
@@ -277,11 +299,7 @@ def fingerprint(
         *("albumentations", "opencv-python-headless", "pillow"),
     )
     versions = {package: importlib.metadata.version(package) for package in packages}
-    rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
-    start = hashlib.sha256()
-    for name, tensor in sorted((weights or {}).items()):
-        start.update(name.encode() + tensor.numpy().tobytes())
-    return {**settings, **versions, "precision": precision, "data": rows, "weights": start.hexdigest()}
+    return {**settings, **versions, "precision": precision}
 
 
 def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
