@@ -64,11 +64,13 @@ class DataSettings(Hyperparameters):
         doc="Unreadable images: error stops before training and lists the missing and damaged files; drop leaves "
         "their rows out and lists them.",
     )
-    on_leak: Literal["error", "drop", "warn", "merge_groups"] = tunable(
-        "error",
+    on_leak: Literal["auto", "error", "drop", "warn", "merge_groups"] = tunable(
+        "auto",
         doc="Leak policy, for training rows that share a patient or a copy of an image with rows that evaluate them. "
-        "error stops and lists them; drop leaves training rows out; merge_groups keeps groups that share an image in "
-        "one fold; warn trains on them, and the metrics then look better than they are.",
+        "auto keeps groups that share an image in one fold, leaves out training rows that validation or test rows "
+        "share, and stops where more than 5 % of the rows are concerned; error stops and lists them; drop leaves "
+        "training rows out; merge_groups only merges; warn trains on them, and the metrics then look better than they "
+        "are.",
     )
 
     def contradictions(self) -> Iterator[str]:

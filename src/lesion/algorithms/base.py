@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the command line opens without any of these
     from lesion.config import Hyperparameters
     from lesion.data.images import Pixels
     from lesion.data.metadata import Row
+    from lesion.data.table import Columns
     from lesion.inference.batcher import Executor
     from lesion.job import Job
     from lesion.metric_lines import MetricLine
@@ -48,6 +49,10 @@ class Algorithm(Protocol):
     @property
     def out_of_memory(self) -> str:
         """What to lower when a training process is killed for memory, as the end of a sentence: "lower …"."""
+        ...
+
+    def columns(self, config: Any) -> Columns:
+        """Which columns it reads of a labelled data set."""
         ...
 
     def check(
@@ -101,7 +106,8 @@ class Answer:
 
     fields: dict[str, Any]  # the object of a JSON answer
     line: dict[str, Any]  # the object of a line of JSON Lines
-    cells: Sequence[object]  # the row of a CSV
+    cells: Sequence[object]  # the row of a CSV without a header
+    columns: dict[str, object]  # the row of a table, by the names of `Predictor.column_names`
     bare: object  # what a request for a single picture in the brief's form is answered with: a number, or `fields`
 
 
@@ -138,6 +144,16 @@ class Predictor(Protocol):
     @property
     def num_cells(self) -> int:
         """How many cells `Answer.cells` has."""
+        ...
+
+    @property
+    def column_names(self) -> Sequence[str]:
+        """The columns of `Answer.columns`, in their order."""
+        ...
+
+    @property
+    def image_column(self) -> str:
+        """What training's table called the column of pictures."""
         ...
 
     def prepare(self, image: Pixels, row: Row, options: Options = ...) -> Any:

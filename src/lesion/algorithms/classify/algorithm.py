@@ -15,6 +15,7 @@ from lesion.metric_lines import MetricLine, by_name
 if TYPE_CHECKING:
     from lesion.algorithms.classify.ensemble import Ensemble
     from lesion.check.report import Report
+    from lesion.data.table import Columns
     from lesion.job import Job
 
 # Told apart by their first word, since a tuner takes the latest value under a name: `epoch:` comes once an epoch of
@@ -41,6 +42,11 @@ class Classify:
     metric_lines = METRIC_LINES
     out_of_memory = "lower batch_size_train or image_size, or choose a larger instance"
 
+    def columns(self, config: ClassifyConfig) -> Columns:
+        from lesion.algorithms.classify.task import wanted_columns
+
+        return wanted_columns(config)
+
     def check(
         self,
         config: ClassifyConfig,
@@ -50,9 +56,12 @@ class Classify:
         num_workers: int,
         show_progress: bool,
     ) -> Report:
-        from lesion.algorithms.classify.check import check_channels
+        from lesion.algorithms.classify.task import questions
+        from lesion.check.run import check_channels
 
-        return check_channels(config, channels, output=output, num_workers=num_workers, show_progress=show_progress)
+        return check_channels(
+            questions(config), channels, output=output, num_workers=num_workers, show_progress=show_progress
+        )
 
     def train(self, job: Job, config: ClassifyConfig) -> None:
         from lesion.algorithms.classify.train import train
