@@ -68,9 +68,10 @@ def save_artifact(
     probs_NFK = [fold_probs(predictor.target, output.logits_FVK) for output in outputs]
     for f, result in enumerate(results):
         # Other batches take other kernels; on a GPU they differ by more.
-        if not np.allclose(probs_NFK[f][f], result.probs_SK[0], atol=1e-4 if shared.device.type == "cpu" else 1e-2):
+        before_K = fold_probs(predictor.target, result.logits_SVK[0])
+        if not np.allclose(probs_NFK[f][f], before_K, atol=1e-4 if shared.device.type == "cpu" else 1e-2):
             raise PlatformError(
-                f"the artifact answers {probs_NFK[f][f]} where fold {result.fold} said {result.probs_SK[0]} before it "
+                f"the artifact answers {probs_NFK[f][f]} where fold {result.fold} said {before_K} before it "
                 "was written",
                 where=model_dir,
                 do="Check disk and memory of this machine, and run the job again.",
