@@ -110,7 +110,7 @@ def add_files(
 
     Killed in between it leaves the artifact as it was. Raises PlatformError as `save` does.
     """
-    assert not files.keys() & manifest.files.keys()
+    assert manifest.format_version == FORMAT_VERSION and not files.keys() & manifest.files.keys()
     records = {name: _write_file(directory / name, content) for name, content in files.items()}
     more = {"files": {**manifest.files, **records}, "payload": dict(payload)}
     return save_manifest(directory, manifest.model_copy(update=more))

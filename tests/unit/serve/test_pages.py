@@ -106,13 +106,13 @@ def test_metrics_are_the_manifests_with_their_intervals_and_each_folds_own():
 
 
 def test_an_algorithm_that_says_nothing_of_itself_is_told_with_what_serving_knows():
-    silent = SimpleNamespace(manifest=BASE, backend="numpy", metadata_columns=[], describe=dict)
+    silent = SimpleNamespace(manifest=MANIFEST, backend="numpy", metadata_columns=[], describe=dict)
     described = describe(silent)
-    assert described["model"]["version"] == BASE.version and described["serving"] == {"backend": "numpy"}
+    assert described["model"]["version"] == MANIFEST.version and described["serving"] == {"backend": "numpy"}
     assert described["inputs"]["picture"]["channels"] == "RGB" and described["inputs"]["metadata"] == []
 
 
-@pytest.mark.parametrize("name", ["artifact_v1", "artifact_v2"])
+@pytest.mark.parametrize("name", ["artifact_v1", "artifact_v2", "artifact_v3"])
 def test_no_name_of_a_file_is_told(name):
     manifest = load_manifest(GOLDEN / name)
     text = json.dumps(told(read(GOLDEN / name, manifest), manifest))
