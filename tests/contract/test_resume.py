@@ -110,7 +110,7 @@ def test_a_stopped_job_leaves_the_folds_that_it_finished_and_ends_as_one_that_wa
     assert stop(root, "fold=1 epoch=1", signal.SIGTERM) == 143
     assert not (root / "output" / "failure").exists()
     manifest = Trained(root).manifest
-    assert [fold["fold"] for fold in manifest["folds"]] == [0]
+    assert [fold["fold"] for fold in manifest["payload"]["folds"]] == [0]
     assert manifest["config"]["folds"] == 2
     finish(root)
     assert_equal(Trained(root), whole)
