@@ -74,7 +74,9 @@ class DataSettings(Hyperparameters):
     )
 
     def contradictions(self) -> Iterator[str]:
-        """Lists of columns that name what another list lacks, or must not have."""
+        """Columns that do not go together."""
+        if self.target_of_interest is not None and len(self.target_column) > 1:
+            yield "target_of_interest is a class of one target column: name one in target_column, or leave it out"
         if self.metadata_columns is None:
             return
         if missing := [name for name in self.log_columns if name not in self.metadata_columns]:
