@@ -185,8 +185,7 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     peers.finish()
     checkpoints.clear()
-    if peers.is_leader:
-        forget(job.checkpoint_dir)
+    forget(job.checkpoint_dir)
 
 
 def finished(
