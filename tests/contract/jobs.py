@@ -39,9 +39,15 @@ class Trained:
         return dict(json.loads((self.root / "model" / "manifest.json").read_text()))
 
     @property
+    def payload(self) -> dict[str, Any]:
+        """What the manifest holds of the classifier."""
+        return dict(self.manifest["payload"])
+
+    @property
     def digests(self) -> list[str]:
         """One for each fold's weights, bit by bit."""
-        return [fold["sha256"] for fold in self.manifest["folds"]]
+        manifest = self.manifest
+        return [manifest["files"][fold["file"]]["sha256"] for fold in manifest["payload"]["folds"]]
 
     @property
     def oof(self) -> pd.DataFrame:

@@ -67,7 +67,6 @@ class Questions(Generic[T]):
 
     columns: Columns  # as the training set must have them
     source: str  # the format's name, or "auto"
-    has_picture_count: bool
     on_bad_image: Literal["error", "drop"]
     on_leak: Policy
     keeps_groups: bool  # the split promises that no group lies on both sides of a fold
@@ -75,7 +74,7 @@ class Questions(Generic[T]):
     define_task: Callable[[SampleTable, SampleTable | None], T]  # of the training and the test rows; raises UserError
 
     def open(self, channels: Mapping[str, Path]) -> Opened:
-        return open_channels(channels, self.columns, source=self.source, has_picture_count=self.has_picture_count)
+        return open_channels(channels, self.columns, source=self.source)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lesion.data.sources.formats import open_source, recognised
 from lesion.data.sources.place import Place
-from lesion.data.table import Columns, Concat, Rows, Source, with_picture_count
+from lesion.data.table import Columns, Concat, Source
 from lesion.errors import UserError, collecting, raise_all
+from lesion.settings import DataSettings
 
 TRAINING_CHANNELS = ("training", "train")
 
@@ -35,13 +36,10 @@ class Opened:
         return self.training, self.test
 
 
-def open_channels(
-    channels: Mapping[str, Path], columns: Columns, *, source: str = "auto", has_picture_count: bool = False
-) -> Opened:
+def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str = "auto") -> Opened:
     """The sets in the channels, with `columns` as the training set must have them, in the format called `source`.
 
-    `has_picture_count` adds the count of each group's pictures as metadata. A channel, file or column that is missing
-    is among the problems, with what there is instead.
+    A channel, file or column that is missing is among the problems, with what there is instead.
     """
     channel = next((name for name in TRAINING_CHANNELS if name in channels), None)
     if channel is None:
@@ -61,21 +59,19 @@ def open_channels(
         are_both = training is not None and validation is not None
         training = Concat(training, validation) if are_both else None  # type: ignore[arg-type]
     is_partial = bool(problems)
-    if has_picture_count and training is not None:
-        if training.table().group_S is None:
-            problems.append(
-                UserError(
-                    "use_picture_count=true, and nothing says which pictures are of one patient",
-                    where=training.table().where,
-                    do="Set group_column, or use_picture_count=false.",
-                    kind="hyperparameters",
-                )
-            )
-        training = _counted(training)
     test = _open_test(channels, channel, columns.optional(), source, problems)
-    if has_picture_count and test is not None:
-        test = _counted(test)
     return Opened(training, test, tuple(problems), is_partial)
+
+
+def columns_of(settings: DataSettings) -> Columns:
+    """The columns that the user's settings name, taken where they are there; an algorithm adds which it needs."""
+    return Columns(
+        image=settings.image_column,
+        metadata=settings.metadata_columns,
+        targets=settings.target_column,
+        class_name=settings.class_name_column,
+        group=settings.group_column,
+    )
 
 
 def _open_test(
@@ -100,7 +96,3 @@ def _open(place: Place, columns: Columns, source: str, problems: list[UserError]
         with suppress(UserError):  # else it says the same again
             return open_source(place, Columns(columns.image, metadata=(), group=group), source=source)
     return None
-
-
-def _counted(source: Source) -> Source:
-    return Rows(source, table=with_picture_count(source.table()))

@@ -42,7 +42,7 @@ def create_backbone(name: str, model_args: Mapping[str, Any]) -> nn.Module:
 
 
 def num_features(backbone: nn.Module, image_size: int) -> int:
-    """How many features come out of pictures of that side.
+    """How many features the backbone makes of pictures of `image_size` pixels a side.
 
     Asked of the network itself: timm's `num_features` is not the answer for all of them. Raises UserError where it does
     not take such pictures.
@@ -54,7 +54,7 @@ def num_features(backbone: nn.Module, image_size: int) -> int:
     except (AssertionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"the network does not take pictures of {image_size} px: {str(error).splitlines()[0]}",
-            where="hyperparameters model, image_size, image_size_start",
+            where="hyperparameters model, image_size",
             do='Set the size it was made for, or model_args={"img_size": …}.',
             kind="hyperparameters",
         ) from error

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.algorithms.base import Predictor
+from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.data.images import Pixels
 from lesion.data.loader import ordered_batches
 from lesion.data.metadata import Row
@@ -19,7 +19,7 @@ from lesion.errors import LesionError, UserError
 
 
 def predict_source(
-    predictor: Predictor,
+    predictor: Ensemble,
     source: Readable,
     rows: Sequence[Row],
     *,
@@ -50,7 +50,7 @@ def predict_source(
             for index, picture in zip(indices, pictures, strict=True):  # one bad row among them: each alone
                 answer([index], [picture])
 
-    found = np.full((len(rows), predictor.manifest.question.num_outputs), np.nan, dtype=np.float32)
+    found = np.full((len(rows), predictor.model.question.num_outputs), np.nan, dtype=np.float32)
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:
         for batch in ordered_batches(np.arange(len(rows)), batch_size):
             good: dict[int, Pixels] = {}

@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.check.run import Questions
+from lesion.data.channels import columns_of
 from lesion.data.folds import SPLITS, Folds, assign_folds, check_folds, given_folds
 from lesion.data.labels import Labelled, Labels, read_labels
 from lesion.data.metadata import Kind, MetadataEncoder, column_kinds
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 
 NO_GROUPS = "stratified_kfold"  # the split where nothing names groups and none were asked for
 
@@ -34,7 +35,6 @@ def questions(config: ClassifyConfig) -> Questions[Task]:
     return Questions(
         columns=wanted_columns(config),
         source=config.source,
-        has_picture_count=config.use_picture_count,
         on_bad_image=config.on_bad_image,
         on_leak=config.on_leak,
         keeps_groups=config.keeps_groups,
@@ -50,13 +50,9 @@ def wanted_columns(config: ClassifyConfig) -> Columns:
     there.
     """
     named = config.model_fields_set  # by the user; no recipe sets either of the two
-    return Columns(
-        image=config.image_column,
-        metadata=config.metadata_columns,
-        targets=config.target_column,
+    return replace(
+        columns_of(config),
         are_targets_needed=True,
-        class_name=config.class_name_column,
-        group=config.group_column,
         is_group_needed="group_column" in named or ("split" in named and "group" in config.split),
         fold=None if config.split in SPLITS else config.split,
     )
@@ -72,7 +68,7 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     labels = labelled = held_FS = None
     kinds: dict[str, Kind] = {}
     with collecting(problems):
-        labels = read_labels(table, output_size=config.output_size, of_interest=config.target_of_interest)
+        labels = read_labels(table, of_interest=config.target_of_interest)
         labelled = Labelled(table, labels.target, labels.encode(table))
     if labels is not None and labelled is not None:
         with collecting(problems):

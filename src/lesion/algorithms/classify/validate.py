@@ -3,7 +3,7 @@
 Serving, predicting, exporting and the check at the end of training all come through here.
 """
 
-# F folds · K outputs · M metadata features
+# D features of a picture · F folds · V views · K outputs · M metadata features
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion import artifact
-from lesion.artifact import Manifest
+from lesion.algorithms.base import Options
+from lesion.algorithms.classify.manifest import ClassifierRecord
+from lesion.artifact import Manifest, read_headers
 from lesion.errors import PlatformError
 from lesion.stored_files import TensorHeader, in_words, unusable
 
@@ -23,18 +24,18 @@ if TYPE_CHECKING:
     from lesion.algorithms.classify.ensemble import Ensemble
 
 
-def check_weights(model_dir: Path, manifest: Manifest) -> None:
+def check_weights(model_dir: Path, manifest: Manifest, model: ClassifierRecord) -> None:
     """Raises UserError where a fold's file is missing or not whole, or its ends are not those that the manifest tells.
 
     Only headers are read, so that it costs nothing where a graph computes: a copy by half is found by its length. What
     lies between the ends is compared with the network where torch computes.
     """
-    num_outputs = manifest.question.num_outputs
-    for record in manifest.folds:
-        headers = artifact.weights_headers(model_dir, record)
+    num_outputs = model.question.num_outputs
+    for record in model.folds:
+        headers = read_headers(model_dir, manifest, record.file)
         _expect(headers, "head.bias", (num_outputs,), "outputs", model_dir / record.file)
-        if record.num_features:
-            _expect(headers, "metadata.0.weight", (None, record.num_features), "metadata", model_dir / record.file)
+        if record.num_metadata:
+            _expect(headers, "metadata.0.weight", (None, record.num_metadata), "metadata", model_dir / record.file)
         elif any(name.startswith("metadata.") for name in headers):
             raise unusable("the weights take metadata, and the manifest tells of none", model_dir / record.file)
 
@@ -55,15 +56,18 @@ def _expect(headers: dict[str, TensorHeader], name: str, shape: tuple[int | None
         )
 
 
-def check_graph(model: openvino.Model, manifest: Manifest, where: Path) -> None:
+def check_graph(graph: openvino.Model, model: ClassifierRecord, where: Path) -> None:
     """Raises UserError where a graph's inputs and outputs are not those of the manifest, or a weight is no number."""
     import openvino
 
-    side, num_outputs = manifest.preprocessing.image_size, manifest.question.num_outputs
+    assert model.graph is not None
+    side, num_outputs = model.preprocessing.image_size, model.question.num_outputs
     wanted = {"image": ("u8", [1, side, side, 3])}
-    wanted |= {f"metadata_{f.fold}": ("f32", [1, f.num_features]) for f in manifest.folds if f.num_features}
-    wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in manifest.folds}
-    ports = [*model.inputs, *model.outputs]
+    wanted |= {f"metadata_{f.fold}": ("f32", [1, f.num_metadata]) for f in model.folds if f.num_metadata}
+    wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in model.folds}
+    if model.graph.num_features is not None:  # older graphs give none
+        wanted |= {f"features_{f.fold}": ("f32", [1, model.graph.num_features]) for f in model.folds}
+    ports = [*graph.inputs, *graph.outputs]
     for name, (kind, shape) in wanted.items():
         port = next((port for port in ports if name in port.names), None)
         if port is None:
@@ -73,11 +77,11 @@ def check_graph(model: openvino.Model, manifest: Manifest, where: Path) -> None:
             raise unusable(f"the graph's {name} is {found[0]} {found[1]}, and {kind} {shape} is wanted", where)
     if len(ports) != len(wanted):
         raise unusable(f"the graph has {len(ports)} inputs and outputs, and the manifest tells of {len(wanted)}", where)
-    named = {parameter.get_friendly_name() for parameter in model.get_parameters()}
-    named |= {result.get_friendly_name() for result in model.get_results()}
+    named = {parameter.get_friendly_name() for parameter in graph.get_parameters()}
+    named |= {result.get_friendly_name() for result in graph.get_results()}
     if named != {name.replace("logits_", "fold_") for name in wanted}:
         raise unusable("the graph's inputs and outputs are called by several names", where)
-    for operation in model.get_ops():
+    for operation in graph.get_ops():
         # A lone NaN may be swallowed: OpenVINO's ReLU makes 0 of it. Infinity is what masks are made of.
         is_weight = operation.get_type_name() == "Constant" and operation.get_element_type().is_real()
         if is_weight and np.isnan(np.min(operation.data, initial=0)):
@@ -85,19 +89,19 @@ def check_graph(model: openvino.Model, manifest: Manifest, where: Path) -> None:
 
 
 def check_answers(ensemble: Ensemble, where: Path) -> None:
-    """Has every lane answer a drawn picture once, without metadata.
+    """Has every executor answer a drawn picture once, without metadata.
 
     The first pass is slow, so it is best done before anyone waits. Raises UserError where the answer is no number, or
     not one for each output of each fold.
     """
     ramp = np.arange(48 * 64, dtype=np.uint32).reshape(48, 64, 1) * np.array([1, 3, 7])
-    picture = ensemble.prepare((ramp % 256).astype(np.uint8), {}, num_views=1)
-    shape = (1, len(ensemble.folds), ensemble.manifest.question.num_outputs)
-    for lane in ensemble.lanes:
+    picture = ensemble.prepare((ramp % 256).astype(np.uint8), {}, Options(views=1))
+    shape = (len(ensemble.folds), 1, ensemble.target.num_outputs)
+    for executor in ensemble.executors:
         with in_words(where):
             try:
-                found = np.shape(lane([picture]))
+                [output] = executor([picture])
             except PlatformError as error:
                 raise unusable(f"it cannot answer a test picture: {error.what}", where) from error
-        if found != shape:
+        if (found := output.logits_FVK.shape) != shape:
             raise unusable(f"a test picture is answered with {found} numbers, and {shape} are wanted", where)

@@ -1,0 +1,53 @@
+"""Describe: what a model says of itself, for programs and people: its question, inputs, folds and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
+from lesion.artifact import Manifest
+from lesion.data.transforms import MAX_VIEWS
+
+
+def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRecord]) -> dict[str, Any]:
+    """The manifest in the words of those who ask, none of its file names; `folds` are those that are asked."""
+    return {
+        "model": {"network": model.model},
+        "question": _question(model),
+        "inputs": {
+            "picture": {"image_size": model.preprocessing.image_size},
+            "metadata": [_column(name, model) for name in model.metadata_columns],
+        },
+        "views": {"default": model.num_views, "most": MAX_VIEWS},
+        "metrics": manifest.metrics,
+        "folds": [
+            {"fold": record.fold, "best_epoch": record.best_epoch, "metrics": record.metrics} for record in model.folds
+        ],
+        "serving": {"folds": ", ".join(str(record.fold) for record in folds)},
+    }
+
+
+def _question(model: ClassifierRecord) -> dict[str, Any]:
+    target = model.question
+    if target.is_yes_no:
+        thresholds = {target.answer_names[1]: model.target.thresholds[0]}
+    else:
+        thresholds = dict(zip(target.class_names, model.target.thresholds, strict=False))
+    return {
+        "kind": target.kind,
+        "classes": list(target.class_names),
+        "of_interest": target.of_interest,
+        "answers": list(target.answer_names) if target.is_yes_no else list(target.class_names),
+        "thresholds": thresholds,
+    }
+
+
+def _column(name: str, model: ClassifierRecord) -> dict[str, Any]:
+    """One metadata column: its kind, and for words those that any fold knows; others count as missing."""
+    encoders = [column for record in model.folds for column in record.metadata if column.name == name]
+    kind = encoders[0].kind if encoders else None
+    column: dict[str, Any] = {"name": name, "kind": kind}
+    if kind == "category":
+        column["categories"] = sorted({word for encoder in encoders for word in encoder.categories})
+    return column
