@@ -282,14 +282,15 @@ def _prepare_tiles(args: argparse.Namespace) -> int:
 def _prepare_shards(args: argparse.Namespace) -> int:
     from lesion.algorithms.registry import parse_hyperparameters
 
-    algorithm, config = parse_hyperparameters(dict(args.set))
+    _, config = parse_hyperparameters(dict(args.set))
+    from lesion.data.channels import columns_of
     from lesion.prepare.shard import Sharding
     from lesion.prepare.shards import Share, prepare_shards
 
     prepare_shards(
         args.input,
         output=args.output,
-        columns=algorithm.columns(config).optional(),
+        columns=columns_of(config),
         source=config.source,
         sharding=Sharding(args.size, args.quality, args.rows, args.seed, config.on_bad_image == "drop"),
         engine=args.engine,

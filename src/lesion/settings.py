@@ -67,10 +67,10 @@ class DataSettings(Hyperparameters):
     on_leak: Literal["auto", "error", "drop", "warn", "merge_groups"] = tunable(
         "auto",
         doc="Leak policy, for training rows that share a patient or a copy of an image with rows that evaluate them. "
-        "auto keeps groups that share an image in one fold, leaves out training rows that validation or test rows "
-        "share, and stops where more than 5 % of the rows are concerned; error stops and lists them; drop leaves "
-        "training rows out; merge_groups only merges; warn trains on them, and the metrics then look better than they "
-        "are.",
+        "auto keeps groups that share an image in one fold, leaves out training rows that the validation or test set "
+        "has too, and stops if that concerns more than 5 % of the training rows. error stops and lists them; drop "
+        "leaves training rows out; merge_groups only merges groups; warn trains on them, and the metrics then look "
+        "better than they are.",
     )
 
     def contradictions(self) -> Iterator[str]:

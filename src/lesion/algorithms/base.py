@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # the command line opens without any of these
     from lesion.config import Hyperparameters
     from lesion.data.images import Pixels
     from lesion.data.metadata import Row
-    from lesion.data.table import Columns
     from lesion.inference.batcher import Executor
     from lesion.job import Job
     from lesion.metric_lines import MetricLine
@@ -49,10 +48,6 @@ class Algorithm(Protocol):
     @property
     def out_of_memory(self) -> str:
         """What to lower when a training process is killed for memory, as the end of a sentence: "lower …"."""
-        ...
-
-    def columns(self, config: Any) -> Columns:
-        """Which columns it reads of a labelled data set."""
         ...
 
     def check(

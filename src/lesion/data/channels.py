@@ -11,6 +11,7 @@ from lesion.data.sources.formats import open_source, recognised
 from lesion.data.sources.place import Place
 from lesion.data.table import Columns, Concat, Source
 from lesion.errors import UserError, collecting, raise_all
+from lesion.settings import DataSettings
 
 TRAINING_CHANNELS = ("training", "train")
 
@@ -38,8 +39,7 @@ class Opened:
 def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str = "auto") -> Opened:
     """The sets in the channels, with `columns` as the training set must have them, in the format called `source`.
 
-    A channel, file or column that is missing
-    is among the problems, with what there is instead.
+    A channel, file or column that is missing is among the problems, with what there is instead.
     """
     channel = next((name for name in TRAINING_CHANNELS if name in channels), None)
     if channel is None:
@@ -61,6 +61,17 @@ def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str
     is_partial = bool(problems)
     test = _open_test(channels, channel, columns.optional(), source, problems)
     return Opened(training, test, tuple(problems), is_partial)
+
+
+def columns_of(settings: DataSettings) -> Columns:
+    """The columns that the user's settings name, taken where they are there; an algorithm adds which it needs."""
+    return Columns(
+        image=settings.image_column,
+        metadata=settings.metadata_columns,
+        targets=settings.target_column,
+        class_name=settings.class_name_column,
+        group=settings.group_column,
+    )
 
 
 def _open_test(

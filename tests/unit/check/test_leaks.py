@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from hypothesis import given
@@ -102,3 +104,42 @@ def test_the_rows_that_a_validation_channel_holds_out_stay():
 def test_a_split_that_keeps_no_groups_is_not_asked_about_them():
     held_FS = np.array([[False, True]])
     assert group_leaks(table(["a", "a"]), None, LeakRules("error", False, held_FS)).findings == []
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 104)), max_size=4),
+    test_groups=st.lists(st.integers(0, 60), min_size=5, max_size=5),
+    keeps_groups=st.booleans(),
+    has_validation=st.booleans(),
+)
+def test_after_auto_nothing_is_shared_across_or_it_refuses_and_changes_nothing(
+    pairs, test_groups, keeps_groups, has_validation
+):
+    """100 rows of 50 groups and five test rows, the last 20 training rows a validation channel's, and some copies."""
+    test = table([f"g{group:02d}" for group in test_groups])
+    training = table([f"g{row // 2:02d}" for row in range(100)])
+    held_FS = (np.arange(100) >= 80)[None] if has_validation else None
+    training = replace(training, is_held_S=None if held_FS is None else held_FS[0])
+    rules = LeakRules("auto", keeps_groups, held_FS)
+    shared = group_leaks(training, test, rules)
+    # The search for copies, as in run.py, sees the rows that are left.
+    links = near(*((a, b) for a, b in pairs if a < b and shared.keep_S[a] and (b > 99 or shared.keep_S[b])))
+    copies = copy_leaks(training, test, links, rules, concerned_S=~shared.keep_S)
+    keep_S = shared.keep_S & copies.keep_S
+    group_S = training.group_S if copies.group_S is None else copies.group_S
+    for resolved, found in ((shared, shared.findings), (copies, copies.findings)):
+        if any(finding.level == "error" for finding in found):
+            assert resolved.keep_S.all() and resolved.group_S is None
+            assert all("5% at most" in finding.do for finding in found if finding.level == "error")
+    if any(finding.level == "error" for finding in [*shared.findings, *copies.findings]):
+        return
+    is_merged_S = np.isin(group_S, group_S[group_S != training.group_S])
+    assert (~keep_S | is_merged_S).sum() <= 0.05 * (80 if has_validation else 100)
+    assert not np.isin(training.group_S[keep_S], test.group_S).any()
+    for pair in links:
+        if keep_S[pair.first] and (pair.second > 99 or keep_S[pair.second]):
+            assert pair.second <= 99  # no copy of a test row is left
+            if has_validation:
+                assert held_FS[0][pair.first] == held_FS[0][pair.second]
+            else:
+                assert keeps_groups and group_S[pair.first] == group_S[pair.second]

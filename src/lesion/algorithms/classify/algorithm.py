@@ -15,7 +15,6 @@ from lesion.metric_lines import MetricLine, by_name
 if TYPE_CHECKING:
     from lesion.algorithms.classify.ensemble import Ensemble
     from lesion.check.report import Report
-    from lesion.data.table import Columns
     from lesion.job import Job
 
 # Told apart by their first word, since a tuner takes the latest value under a name: `epoch:` comes once an epoch of
@@ -41,11 +40,6 @@ class Classify:
     config = ClassifyConfig
     metric_lines = METRIC_LINES
     out_of_memory = "lower batch_size_train or image_size, or choose a larger instance"
-
-    def columns(self, config: ClassifyConfig) -> Columns:
-        from lesion.algorithms.classify.task import wanted_columns
-
-        return wanted_columns(config)
 
     def check(
         self,

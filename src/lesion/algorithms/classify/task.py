@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.check.run import Questions
+from lesion.data.channels import columns_of
 from lesion.data.folds import SPLITS, Folds, assign_folds, check_folds, given_folds
 from lesion.data.labels import Labelled, Labels, read_labels
 from lesion.data.metadata import Kind, MetadataEncoder, column_kinds
@@ -49,13 +50,9 @@ def wanted_columns(config: ClassifyConfig) -> Columns:
     there.
     """
     named = config.model_fields_set  # by the user; no recipe sets either of the two
-    return Columns(
-        image=config.image_column,
-        metadata=config.metadata_columns,
-        targets=config.target_column,
+    return replace(
+        columns_of(config),
         are_targets_needed=True,
-        class_name=config.class_name_column,
-        group=config.group_column,
         is_group_needed="group_column" in named or ("split" in named and "group" in config.split),
         fold=None if config.split in SPLITS else config.split,
     )

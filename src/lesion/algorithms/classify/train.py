@@ -128,8 +128,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     run.processes.finish()
     checkpoints.clear()
-    if run.processes.is_leader:
-        forget(job.checkpoint_dir)
+    forget(job.checkpoint_dir)
 
 
 def gather(results: Sequence[FoldResult], setup: Setup) -> list[FoldResult]:
