@@ -1,7 +1,7 @@
 """Resume: a job that is killed or stopped goes on where it was, and ends with the weights of one that was not.
 
-Real processes meet a real SIGKILL and a real SIGTERM; what is made of the states that were left is seen in this one,
-which needs not import torch first. What a signal meets by chance `StopAfter` and `KilledAtOnce` choose.
+Warm processes meet a real SIGKILL and a real SIGTERM; what is made of the states that were left is seen in this one.
+What a signal meets by chance `StopAfter` and `KilledAtOnce` choose.
 """
 
 from __future__ import annotations
