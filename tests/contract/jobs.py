@@ -95,6 +95,6 @@ def draw_weights(path: Path) -> str:
     return str(path)
 
 
-def run(root: Path) -> Trained:
-    run_job(root)
+def run(root: Path, *, is_rendered: bool = False) -> Trained:
+    run_job(root, is_rendered=is_rendered)
     return Trained(root)
