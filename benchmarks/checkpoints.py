@@ -23,15 +23,13 @@ import torch
 from ham10000 import where_and_when
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.loop import StepSettings, train_one_epoch
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.loop import Rules, train_one_epoch
-from lesion.engine.optim import create_optimizer
-from lesion.engine.precision import pick_precision, prepare_network
-from lesion.engine.schedule import Schedule
-from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import EpochSums, Training
+from lesion.engine.device import keep_slow_convolutions_in_fp32, pick_precision
+from lesion.engine.optim import Schedule, create_optimizer
+from lesion.engine.training import EarlyStopping, EpochSums, Training
 from lesion.models.fusion import create_network
 from lesion.stop import Stop
 
@@ -69,7 +67,7 @@ def measure(model: str, folder: Path, args: argparse.Namespace, interval_s: floa
     preprocess = Preprocess(args.image_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = create_network(model, {}, preprocess, num_metadata=0, num_outputs=1, seed=0).to(device)
     precision = pick_precision("auto", device)
-    prepare_network(network, precision, device)
+    keep_slow_convolutions_in_fp32(network, precision, device)
     optimizer = create_optimizer(
         "adam",
         network.backbone,
@@ -82,8 +80,8 @@ def measure(model: str, folder: Path, args: argparse.Namespace, interval_s: floa
     schedule = Schedule(
         optimizer, kind="plateau", num_epochs=1, warmup_epochs=0, better="higher", factor=0.5, patience=1
     )
-    training = Training(network, optimizer, schedule, BestEpoch("higher", 3))
-    training.best.update(0, 0.5, network)
+    training = Training(network, optimizer, schedule, EarlyStopping("higher", 3))
+    training.early_stopping.update(0, 0.5, network)
     rng = np.random.default_rng(0)
     shape = (args.batch_size, args.image_size, args.image_size, 3)
     batch = Batch(
@@ -96,12 +94,12 @@ def measure(model: str, folder: Path, args: argparse.Namespace, interval_s: floa
     def loss(logits_NK: torch.Tensor, targets_NK: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.binary_cross_entropy_with_logits(logits_NK, targets_NK, reduction="none").mean(dim=1)
 
-    rules = Rules(loss, device, precision)
+    settings = StepSettings(loss, device, precision)
 
     def train() -> float:
         training.sums = EpochSums()
         started = time.perf_counter()
-        train_one_epoch(training, [batch] * args.steps, rules, num_steps=args.steps)  # its end waits for the device
+        train_one_epoch(training, [batch] * args.steps, settings, num_steps=args.steps)  # its end waits for the device
         return time.perf_counter() - started
 
     train()  # moments are made, memory is found

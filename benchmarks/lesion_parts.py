@@ -28,14 +28,13 @@ if TYPE_CHECKING:
 class LesionParts:
     def __init__(self, root: Path, num_timed: int) -> None:
         from lesion.algorithms.classify.sources import open_sources
-        from lesion.algorithms.classify.start import Shared, class_weights, rules_of, start_training
+        from lesion.algorithms.classify.start import Shared, class_weights, start_training, step_settings
         from lesion.algorithms.classify.train import checked_weights, preprocess_for
         from lesion.data.cache import Cache
         from lesion.data.labels import read_labels
         from lesion.data.loader import Dataset
         from lesion.data.metadata import MetadataEncoder
-        from lesion.engine.device import limit_threads, pick_device
-        from lesion.engine.precision import pick_precision
+        from lesion.engine.device import limit_threads, pick_device, pick_precision
 
         job = sagemaker.read_job(root)
         self.config = config = ClassifyConfig.parse(job.hyperparameters)
@@ -45,7 +44,7 @@ class LesionParts:
 
         self.source, _ = open_sources(config, job.channels)
         table = self.source.table()
-        labels = read_labels(table, output_size=config.output_size, of_interest=config.target_of_interest)
+        labels = read_labels(table, of_interest=config.target_of_interest)
         targets_SK = labels.encode(table)
         self.every_S = np.arange(len(table))
         preprocess = preprocess_for(config)
@@ -71,9 +70,9 @@ class LesionParts:
         features_SM = none.encode(shared.metadata_rows)
         self.dataset = Dataset(shared.pictures, features_SM, targets_SK, features_SM[0])
         self.training = start_training(shared, none, None)
-        # The last epoch's rules, when all that will learn does.
+        # The last epoch's settings, when all that will learn does.
         weights_K = class_weights(config, labels.target, targets_SK)
-        self.rules = rules_of(shared, weights_K, epoch=max(config.epochs - 1, 0))
+        self.settings = step_settings(shared, weights_K, epoch=max(config.epochs - 1, 0))
 
     def fill(self, on_batch: OnBatch) -> None:
         """The one pass in which pictures are decoded and kept."""
@@ -117,7 +116,7 @@ class LesionParts:
 
     def train(self, batches: Iterator[Batch], on_batch: OnBatch) -> None:
         """Lesion's own loop over as many of the batches as are wanted."""
-        from lesion.engine.loop import train_one_epoch
+        from lesion.algorithms.classify.loop import train_one_epoch
         from lesion.engine.training import EpochSums
 
         num_steps, sizes = NUM_WARM + self.num_timed, []
@@ -129,7 +128,7 @@ class LesionParts:
 
         self.training.sums = EpochSums()
         train_one_epoch(
-            self.training, wanted(), self.rules, num_steps=num_steps, after_step=lambda: on_batch(sizes[-1])
+            self.training, wanted(), self.settings, num_steps=num_steps, after_step=lambda: on_batch(sizes[-1])
         )
 
 

@@ -59,7 +59,7 @@ def auc_without_metadata(root: Path, channel: Path) -> float:
     """Out-of-fold AUC when each row's own fold is asked about the picture alone."""
     from lesion.algorithms.classify.load import load
     from lesion.data import images
-    from lesion.metrics import roc_auc
+    from lesion.evaluation.metrics import roc_auc
 
     oof = pd.read_csv(root / "output" / "data" / "oof.csv")
     prob_S = np.zeros(len(oof))

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from lesion import sagemaker
+from lesion.algorithms.registry import DEFAULT
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         choices=["hyperparameters", "recipes", "metrics"],
         help="a Markdown table, or SageMaker's MetricDefinitions",
     )
+    describe.add_argument("--algorithm", default=DEFAULT, help="of which algorithm (default: %(default)s)")
 
     draw = command(
         "sample-data",

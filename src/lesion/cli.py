@@ -24,7 +24,6 @@ from lesion.files import temporary_folder, write_atomic
 log = logging.getLogger("lesion")
 
 EXIT_BUG = 1
-OUT_OF_MEMORY = "out of memory: lower batch_size_train or image_size, or choose a larger instance"
 PEER_LOST = "peer_lost"  # the file among a host's processes with the word of one that another was lost
 
 
@@ -52,7 +51,8 @@ def _run(args: argparse.Namespace) -> int:
         console.complain(error)
         return error.exit_code
     except MemoryError:
-        console.complain(OUT_OF_MEMORY if args.command == "train-process" else "out of memory: choose a larger machine")
+        is_training = args.command == "train-process"  # which said how to need less as it ended
+        console.complain(_out_of_memory(args.root) if is_training else "out of memory: choose a larger machine")
         return PlatformError.exit_code
     except KeyboardInterrupt:
         return launch.INTERRUPTED
@@ -80,7 +80,7 @@ def _train(args: argparse.Namespace) -> int:
     status = PlatformError.exit_code if ending.status == launch.PEER_LOST else ending.status
     if status and not ending.was_stopped and not sagemaker.has_failure(root):
         ended = f"a training process ended with exit code {status}; the log says why"
-        reason = next(iter([*filter(None, [ending.describe_death()]), *told, ended]))
+        reason = next(iter([*filter(None, [ending.describe_death(_less_memory(root))]), *told, ended]))
         console.complain(reason)
         sagemaker.write_failure(root, reason)
     return status if status >= 0 else 128 - status
@@ -98,13 +98,11 @@ def _train_process(args: argparse.Namespace) -> int:
         )
         signal.signal(signal.SIGTERM, job.stop)  # before this line nothing is lost by ending at once
         if job.processes > 1:
-            console.log_as(job.peers[job.peer], is_first=job.process == 0)
-        from lesion.algorithms.classify.config import ClassifyConfig
+            console.log_as(job.process_names[job.process_index], is_first=job.process == 0)
+        from lesion.algorithms.registry import parse_hyperparameters
 
-        config = ClassifyConfig.parse(job.hyperparameters)  # a misspelt name is told before torch is imported
-        from lesion.algorithms.classify.train import train
-
-        train(job, config)
+        algorithm, config = parse_hyperparameters(job.hyperparameters)  # a misspelt name is refused before torch loads
+        algorithm.train(job, config)
         console.raise_lost_lines()
     except LesionError as error:
         if error.kind == "peer_lost":  # no cause: that is told by the parent, of this host or of another
@@ -113,7 +111,7 @@ def _train_process(args: argparse.Namespace) -> int:
         sagemaker.write_failure(args.root, str(error))
         raise
     except MemoryError:
-        sagemaker.write_failure(args.root, OUT_OF_MEMORY)
+        sagemaker.write_failure(args.root, _out_of_memory(args.root))
         raise
     except Exception as error:
         console.complain_of_bug(error)
@@ -122,6 +120,20 @@ def _train_process(args: argparse.Namespace) -> int:
         )
         return EXIT_BUG
     return 0
+
+
+def _out_of_memory(root: Path) -> str:
+    return f"out of memory: {_less_memory(root)}"
+
+
+def _less_memory(root: Path) -> str:
+    """How to need less memory, in the words of the job's algorithm."""
+    from lesion.algorithms.registry import DEFAULT, find_algorithm
+
+    try:
+        return find_algorithm(str(sagemaker.told_hyperparameters(root).get("algorithm", DEFAULT))).out_of_memory
+    except UserError:  # no such algorithm: that refusal was the job's end, not the memory
+        return "choose a larger instance"
 
 
 def _leave_word(path: Path, error: LesionError) -> None:
@@ -133,16 +145,27 @@ def _leave_word(path: Path, error: LesionError) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from lesion.algorithms.base import Predictor
+    from lesion.algorithms.written_by import algorithm_of_artifact
     from lesion.serve.server import serve
 
-    settings = sagemaker.read_server_settings()
+    settings, model_dir = sagemaker.read_server_settings(), args.root / "model"
+    device, precision = _device(args.device), args.precision or settings.precision
+
+    def load() -> Predictor:
+        algorithm = algorithm_of_artifact(model_dir)  # before anything large is imported: a wrong folder is refused
+        return algorithm.load(
+            model_dir, device=device, num_cores=settings.num_cores, fold=args.fold, precision=precision
+        )
+
     return serve(
-        args.root / "model",
-        settings,
+        load,
+        settings.limits,
+        model_dir=model_dir,
         port=args.port or settings.port,
-        device=_device(args.device),
-        fold=args.fold,
-        precision=args.precision or settings.precision,
+        num_workers=settings.num_workers,
+        num_cores=settings.num_cores,
+        has_metrics=settings.has_metrics,
         has_page=args.page,
     )
 
@@ -173,14 +196,14 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _export_onnx(args: argparse.Namespace) -> int:
-    from lesion.algorithms.classify.export_files import export_onnx
+    from lesion.algorithms.written_by import algorithm_of_artifact
 
-    export_onnx(args.model, args.output, fold=args.fold)
+    algorithm_of_artifact(args.model).export_onnx(args.model, args.output, fold=args.fold)
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
-    from lesion.algorithms.classify.config import ClassifyConfig
+    from lesion.algorithms.registry import parse_hyperparameters
 
     channels, hyperparameters = {"training": args.data}, {}
     if (args.data / "input" / "data").is_dir():  # a whole job, as `train --root` takes it
@@ -189,10 +212,8 @@ def _check(args: argparse.Namespace) -> int:
     for name in ("validation", "test"):
         if getattr(args, name) is not None:
             channels[name] = getattr(args, name)
-    config = ClassifyConfig.parse({**hyperparameters, **dict(args.set)})  # before torch and pandas are imported
-    from lesion.algorithms.classify.check import check_channels
-
-    report = check_channels(
+    algorithm, config = parse_hyperparameters({**hyperparameters, **dict(args.set)})
+    report = algorithm.check(
         config,
         channels,
         output=args.output,
@@ -204,19 +225,17 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
+    from lesion.algorithms.registry import find_algorithm
+    from lesion.config import describe
+
+    algorithm = find_algorithm(args.algorithm, where="--algorithm")
     if args.what == "hyperparameters":
-        from lesion.algorithms.classify.config import ClassifyConfig
-        from lesion.config import describe
-
-        console.say(describe(ClassifyConfig))
+        console.say(describe(algorithm.config))
     elif args.what == "recipes":
-        from lesion.algorithms.classify import recipes
-
-        console.say(recipes.describe())
+        console.say(algorithm.describe("recipes"))
     else:
-        from lesion.metrics import REPORTED
-
-        console.say(json.dumps([{"Name": m.name, "Regex": m.regex} for m in REPORTED.values()], indent=2))
+        lines = algorithm.metric_lines.values()
+        console.say(json.dumps([{"Name": line.name, "Regex": line.regex} for line in lines], indent=2))
     return 0
 
 

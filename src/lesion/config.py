@@ -1,22 +1,32 @@
 """Config: a hyperparameter declared once. Strings in any of SageMaker's dialects come in, a frozen object goes out.
 
-Knows no algorithm: each algorithm declares its own subclass of `Hyperparameters`.
+Knows no algorithm: each algorithm composes its own subclass of `Hyperparameters` from groups of fields, of which those
+in settings.py are common to all.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
 import json
+import math
 import types
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self, Union, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lesion.dialects import decode_value
 from lesion.errors import UserError
 
 Scale = Literal["Linear", "Logarithmic"]
+
+# What another value of a field changes first. What comes earlier in this list changes all that comes after it.
+#   weights      which images are learned from, or how: the networks must be trained again
+#   predictions  out-of-fold and test predictions of the same networks
+#   output       what is written or evaluated at the end from these predictions
+#   nothing      only how fast, how safely or where the job runs; numbers differ by rounding at most, and where
+#                `parallel` cuts batches by what BatchNorm sees of them
+Affects = Literal["weights", "predictions", "output", "nothing"]
 
 # Names that SageMaker's SDK and tuner put beside the user's own; they are the platform's business.
 PLATFORM_PREFIX = "sagemaker_"
@@ -25,7 +35,6 @@ PLATFORM_NAMES = {"_tuning_objective_metric"}
 # What users of SageMaker's built-in image classification would write for the same thing.
 BUILT_IN_NAMES = {
     "mini_batch_size": "batch_size_train",
-    "num_classes": "output_size",
     "num_layers": "model",
     "image_shape": "image_size",
     "use_pretrained_model": "pretrained",
@@ -35,25 +44,47 @@ BUILT_IN_NAMES = {
     "batch_size": "batch_size_train",
 }
 
-# For which declared types a value of JSON is taken as what it says; for all others it stays text.
-TAKEN_FOR: dict[type, set[type]] = {bool: {bool}, int: {int, float}, float: {int, float}, list: {tuple}, dict: {dict}}
+# What hyperparameters were called in earlier versions.
+OLD_NAMES = {"slide_top_k": "slide_score", "batch_parts": "gradient_accumulation", "head_start": "head_init"}
+
+# Names that lead nowhere here, and why.
+UNNEEDED_NAMES = {
+    "num_classes": "the target column says how many classes there are",
+    "output_size": "the target column says how many classes there are",
+    "num_training_samples": "Lesion counts the rows itself",
+    "image_size_start": "every epoch trains at image_size: growing images were measured as worse",
+    "use_picture_count": "a number that the next patient's images do not have",
+}
 
 
 def tunable(
     default: Any,
     *,
     doc: str,
+    affects: Affects = "weights",
     tune: tuple[float, float] | None = None,
     scale: Scale = "Linear",
     **bounds: Any,
 ) -> Any:
-    """A hyperparameter's declaration: default, sentence, pydantic's bounds (ge, gt, le, lt), the range worth tuning."""
-    extra: Any = {"tune": list(tune), "scale": scale} if tune else None
+    """A hyperparameter's declaration: default, sentence, what it affects, pydantic's bounds (ge, gt, le, lt), the
+    range worth tuning.
+
+    Unless `affects` says less, a checkpoint that was made with another value is refused.
+    """
+    extra: Any = {"affects": affects} | ({"tune": list(tune), "scale": scale} if tune else {})
     return Field(default, description=doc, json_schema_extra=extra, **bounds)
 
 
 class Hyperparameters(BaseModel):
-    """The base of every algorithm's configuration: frozen, and closed to names that were not declared."""
+    """The base of every algorithm's configuration: frozen, and closed to names that were not declared.
+
+    A subclass with a `heading` is a group of fields; a configuration inherits from its groups, in their order.
+    """
+
+    heading: ClassVar[str]
+    also_named: ClassVar[
+        Mapping[str, str]
+    ] = {}  # a name that is accepted too → the field; of several the smallest counts
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -64,18 +95,21 @@ class Hyperparameters(BaseModel):
         Reads the three dialects in which the SDKs and the console write values (contract, P1 to P3). Raises one
         UserError that lists every unknown name, with its nearest known one, and every value that is out of bounds.
         """
-        problems, values = [], {}
+        problems: list[str] = []
+        given: dict[str, dict[str, object]] = {}  # field → by which name → value
         for name, value in raw.items():
-            if name in cls.model_fields:
-                values[name] = decode_value(value, cls.model_fields[name].annotation)
+            field = cls.also_named.get(name, name)
+            if field in cls.model_fields:
+                given.setdefault(field, {})[name] = decode_value(value, cls.model_fields[field].annotation)
             elif not _is_platforms(name, value):
                 problems.append(
-                    f"{name[:80]}={_short(value)} is not a hyperparameter{_nearest(name, list(cls.model_fields))}"
+                    f"{name[:80]}={_short(value)} is not a hyperparameter{_what_instead(name, list(cls.model_fields))}"
                 )
+        name_of = {field: _smallest(values) for field, values in given.items()}
         try:
-            config = cls(**values)
+            config = cls(**{field: given[field][name] for field, name in name_of.items()})
         except ValidationError as error:
-            problems += [_one_line(problem, raw) for problem in error.errors()]
+            problems += [_one_line(problem, raw, name_of) for problem in error.errors()]
         if problems:
             raise UserError(
                 "hyperparameters refused: " + "; ".join(problems),
@@ -84,50 +118,84 @@ class Hyperparameters(BaseModel):
             )
         return config
 
+    @classmethod
+    def groups(cls) -> list[type[Hyperparameters]]:
+        """The groups that this configuration is composed of, in its order."""
+        return [base for base in cls.__mro__ if issubclass(base, Hyperparameters) and "heading" in vars(base)]
+
+    def contradictions(self) -> Iterator[str]:
+        """A sentence for each pair of values of this group that do not go together."""
+        yield from ()
+
+    def affects(self, name: str) -> Affects:
+        """What another value of the field would change first, beside the values that the others have."""
+        return _extra(type(self), name)["affects"]  # type: ignore[no-any-return]
+
+    def that_affect(self, result: Literal["weights", "predictions"]) -> dict[str, Any]:
+        """The resolved settings that a fold's weights, or its predictions, follow from, in JSON's types.
+
+        The fingerprint of a checkpoint. Since predictions follow from weights, theirs holds the other.
+        """
+        kept = {"weights"} if result == "weights" else {"weights", "predictions"}
+        return {name: value for name, value in self.as_json().items() if self.affects(name) in kept}
+
     def as_json(self) -> dict[str, Any]:
         """Every resolved value in JSON's types, for the log line and the artifact."""
         return self.model_dump(mode="json")
 
-
-def decode_value(value: object, declared: Any) -> object:
-    """`value` as the Python object it stands for, as far as the `declared` type allows.
-
-    A text stays text where the declaration takes only text, so "0123" and "1e3" survive; otherwise JSON (also JSON in
-    JSON) is tried, then Python's True, False, None and lists, then the text itself. pydantic judges what comes out.
-    """
-    text = (value if isinstance(value, str) else json.dumps(value)).strip()  # files written by hand hold numbers too
-    if text.startswith('"'):  # json.dumps of a text, and for some SDK classes of a number's text
-        inner = _json_or_none(text)
-        if isinstance(inner, str):
-            return decode_value(inner, declared)
-    allowed = set(_plain_types(declared))
-    literal = _literal(text)
-    if literal is None:
-        is_null = text in {"None", "null"}
-        literal = None if is_null and type(None) in allowed else text
-    elif not TAKEN_FOR.get(type(literal), set()) & allowed:
-        literal = text
-    if isinstance(literal, str) and tuple in allowed:  # bare "sex, age_approx" for a list
-        return tuple(part.strip() for part in literal.split(",") if part.strip())
-    return tuple(literal) if isinstance(literal, list) and tuple in allowed else literal
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        problems: list[str] = []
+        for base in type(self).__mro__:
+            if issubclass(base, Hyperparameters) and "contradictions" in vars(base):
+                problems += base.contradictions(self)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 def describe(config_class: type[Hyperparameters]) -> str:
-    """The Markdown table of every hyperparameter: name, type, default, bounds, range worth tuning, sentence."""
-    rows = ["| name | type | default | bounds | tuning range | what it does |", "|---|---|---|---|---|---|"]
-    for name, field in config_class.model_fields.items():
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        tune = f"{_range(extra['tune'])} {extra['scale']}" if extra else ""
-        bounds = ", ".join(
-            f"{sign} {getattr(bound, key)}"
-            for bound in field.metadata
-            for key, sign in {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}.items()
-            if hasattr(bound, key)
-        )
-        default = json.dumps(field.get_default(call_default_factory=True))
-        cells = [f"`{name}`", _type_name(field.annotation), f"`{default}`", bounds, tune, field.description or ""]
+    """The page of every hyperparameter, in Markdown: a heading and a table a group."""
+    return "\n\n".join(
+        [PAGE_START]
+        + [f"## {group.heading}\n\n{table(config_class, list(group.model_fields))}" for group in config_class.groups()]
+    )
+
+
+PAGE_START = """# Hyperparameters
+
+Give them to SageMaker as hyperparameters, or write them as JSON into `input/config/hyperparameters.json`. A value may
+be written as text: `"5"`, `"0.001"`, `"true"`, `"none"`. Lists are JSON or words with commas: `"sex, age_approx"`.
+
+*changes* says what another value changes: **weights** (a job with another value must train again), **predictions** of
+the same networks, **output** that is written at the end, or **nothing** but where and how fast the job runs. A stopped
+job continues from its checkpoints unless a value that changes weights is different."""
+
+
+def table(config_class: type[Hyperparameters], names: Sequence[str]) -> str:
+    """The Markdown table of some hyperparameters: values, default, range worth tuning, what changes, sentence."""
+    rows = ["| name | values | default | tuning range | changes | what it does |", "|---|---|---|---|---|---|"]
+    for name in names:
+        field, extra = config_class.model_fields[name], _extra(config_class, name)
+        tune = f"{_range(extra['tune'])} {extra['scale'].lower()}" if "tune" in extra else ""
+        values = _type_name(field.annotation) + _bounds(field.metadata)
+        cells = [
+            f"`{name}`",
+            values,
+            f"`{_as_written(field.default)}`",
+            tune,
+            extra["affects"],
+            field.description or "",
+        ]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def _extra(config_class: type[Hyperparameters], name: str) -> dict[str, Any]:
+    """What `tunable` keeps beside pydantic's own."""
+    extra = config_class.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)  # else it was not declared by `tunable`
+    return extra
 
 
 def _is_platforms(name: str, value: object) -> bool:
@@ -135,17 +203,31 @@ def _is_platforms(name: str, value: object) -> bool:
     return name.startswith(PLATFORM_PREFIX) or name in PLATFORM_NAMES or is_model_uri
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def _what_instead(name: str, known: list[str]) -> str:
     plain = name.strip().lower().replace("-", "_")
-    near = [BUILT_IN_NAMES[plain]] if BUILT_IN_NAMES.get(plain) in known else difflib.get_close_matches(plain, known, 1)
+    if plain in UNNEEDED_NAMES:
+        return f": {UNNEEDED_NAMES[plain]}"
+    renamed = {**BUILT_IN_NAMES, **OLD_NAMES}.get(plain)
+    near = [renamed] if renamed in known else difflib.get_close_matches(plain, known, 1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _one_line(problem: Any, raw: Mapping[str, object]) -> str:
+def _smallest(values: Mapping[str, object]) -> str:
+    """The name with the smallest whole number; one whose value is none comes first, to be refused."""
+
+    def number(name: str) -> float:
+        value = values[name]
+        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        return value if is_whole else -math.inf  # type: ignore[return-value]
+
+    return min(values, key=number)
+
+
+def _one_line(problem: Any, raw: Mapping[str, object], name_of: Mapping[str, str]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:  # of several values that do not go together, which the message names
         return str(message)
-    name = str(problem["loc"][0])
+    name = name_of.get(str(problem["loc"][0]), str(problem["loc"][0]))  # as the user wrote it
     return f"{name}={_short(raw.get(name))}: {message[:1].lower()}{message[1:]}"
 
 
@@ -155,41 +237,21 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-def _json_or_none(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # also an integer of more digits than Python reads
-        return None
-
-
-def _literal(text: str) -> Any:
-    """What `text` says in JSON, or as one of Python's True, False or lists; None where it is neither."""
-    if (value := _json_or_none(text)) is not None:
-        return value
-    if text in {"True", "False"} or text.startswith(("[", "(", "{")):
-        try:
-            return json.loads(json.dumps(ast.literal_eval(text)))  # through JSON: no sets, bytes or complex numbers
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            return None
-    return None
-
-
-def _plain_types(declared: Any) -> Iterator[type]:
-    """The plain types inside an annotation: `int | None` gives int and NoneType, `tuple[str, ...]` gives tuple."""
-    origin = get_origin(declared)
-    if origin in {Union, types.UnionType}:
-        for part in get_args(declared):
-            yield from _plain_types(part)
-    elif origin is Literal:
-        yield from {type(choice) for choice in get_args(declared)}
-    elif hasattr(declared, "__metadata__"):  # Annotated[…]
-        yield from _plain_types(get_args(declared)[0])
-    else:
-        yield origin or declared
-
-
 def _range(ends: Any) -> str:
     return " to ".join(f"{end:g}" for end in ends)
+
+
+def _as_written(default: Any) -> str:
+    """A default as a user would write it."""
+    if default is None:
+        return "none"
+    return default if isinstance(default, str) else json.dumps(default)
+
+
+def _bounds(metadata: Sequence[Any]) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [f"{sign} {getattr(one, key):,}" for one in metadata for key, sign in signs.items() if hasattr(one, key)]
+    return f" {', '.join(limits)}" if limits else ""
 
 
 def _type_name(annotation: Any) -> str:
@@ -199,8 +261,8 @@ def _type_name(annotation: Any) -> str:
     if origin in {Union, types.UnionType}:
         return " or ".join(_type_name(part) for part in parts)
     if hasattr(annotation, "__metadata__"):
-        return _type_name(parts[0])
+        return _type_name(parts[0]) + "".join(_bounds(field.metadata) for field in annotation.__metadata__)
     if origin is tuple:
         return f"list of {_type_name(parts[0])}"
-    names: dict[Any, str] = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "none"}
-    return names.get(annotation) or ("object" if (origin or annotation) is dict else str(annotation))
+    names: dict[Any, str] = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "`none`"}
+    return names.get(annotation) or ("JSON object" if (origin or annotation) is dict else str(annotation))

@@ -60,7 +60,7 @@ def log_as(name: str, *, is_first: bool) -> None:
         handler.setFormatter(_LineFormatter(f"process={_harmless(name)} "))
     if not is_first:
         log.setLevel(logging.ERROR)
-        of_its_own = ("algorithms.classify.fold", "report.watch", "engine.peers", "engine.checkpoint")
+        of_its_own = ("algorithms.classify.fold", "report.watch", "engine.distributed", "engine.checkpoint")
         for own in of_its_own:
             logging.getLogger(f"lesion.{own}").setLevel(logging.INFO)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from lesion.engine.openvino import import_openvino
 from lesion.errors import UserError
 from lesion.files import temporary_folder, write_atomic, writing
 from lesion.models.fusion import FusionNet
-from lesion.targets import Kind
 
 
 class Square(nn.Module):
@@ -31,9 +30,9 @@ class Square(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, images_NHWC: Tensor, metadata_NM: Tensor) -> Tensor:
-        logits_NK: Tensor = self.network(images_NHWC.permute(0, 3, 1, 2), metadata_NM)
-        return logits_NK
+    def forward(self, images_NHWC: Tensor, metadata_NM: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [N, K] and features [N, D]."""
+        return self.network.outputs(images_NHWC.permute(0, 3, 1, 2), metadata_NM)
 
 
 def to_openvino(
@@ -42,8 +41,8 @@ def to_openvino(
     """The folds' networks as one graph of OpenVINO: its XML and its weights, float32.
 
     Inputs `image`, uint8 [1, H, W, 3] in RGB, shared by all, and `metadata_F`, float32 [1, M], of each fold that takes
-    some; outputs `logits_F`, float32 [1, K]. The networks must be on the CPU in eval mode. Raises whatever the
-    converter meets.
+    some; outputs `logits_F`, float32 [1, K], and `features_F`, float32 [1, D]. The networks must be on the CPU in eval
+    mode. Raises whatever the converter meets.
     """
     openvino = import_openvino()
     from openvino import opset13
@@ -52,23 +51,25 @@ def to_openvino(
     image.output(0).set_names({"image"})
     parameters, results = [image], []
     for fold, network in networks.items():
-        pictures, metadata, result = _convert(network, nums_metadata[fold], image_size)
+        pictures, metadata, logits, features = _convert(network, nums_metadata[fold], image_size)
         pictures.output(0).replace(image.output(0))
         if metadata is not None:
             metadata.set_friendly_name(f"metadata_{fold}")
             metadata.output(0).set_names({f"metadata_{fold}"})
             parameters.append(metadata)
-        result.set_friendly_name(f"fold_{fold}")
-        result.input_value(0).get_tensor().set_names({f"logits_{fold}"})
-        results.append(result)
+        logits.set_friendly_name(f"fold_{fold}")
+        logits.input_value(0).get_tensor().set_names({f"logits_{fold}"})
+        features.set_friendly_name(f"features_{fold}")
+        features.input_value(0).get_tensor().set_names({f"features_{fold}"})
+        results += [logits, features]
     with temporary_folder() as folder:
         path = folder / "graph.xml"
         openvino.save_model(openvino.Model(results, parameters, "lesion"), path, compress_to_fp16=False)
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
-def _convert(network: FusionNet, num_metadata: int, image_size: int) -> tuple[Any, Any, Any]:
-    """One network's graph by its ends: the parameters of pictures and of metadata, if it takes any, and the result."""
+def _convert(network: FusionNet, num_metadata: int, image_size: int) -> tuple[Any, Any, Any, Any]:
+    """One network's graph by its ends: parameters of pictures and metadata, if it takes any; logits and features."""
     openvino = import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -87,37 +88,45 @@ def _convert(network: FusionNet, num_metadata: int, image_size: int) -> tuple[An
         parameter.set_element_type(kind)
         parameter.set_partial_shape(openvino.PartialShape(shape))
     model.validate_nodes_and_infer_types()
-    return pictures, rest[0] if num_metadata else None, model.get_results()[0]
+    return pictures, rest[0] if num_metadata else None, *model.get_results()
 
 
-class Mean(nn.Module):
-    """Several folds' networks as one: pictures, and the metadata of each fold that takes some, to probabilities."""
+class Probabilities(nn.Module):
+    """Several folds' networks as one: pictures, and the metadata of each fold that takes some, to probabilities.
 
-    def __init__(self, networks: Mapping[int, FusionNet], nums_metadata: Mapping[int, int], kind: Kind) -> None:
+    `combine` makes them of logits [N, F, V, K], as for every other answer; of the views there is the picture itself.
+    """
+
+    def __init__(
+        self, networks: Mapping[int, FusionNet], nums_metadata: Mapping[int, int], combine: Callable[[Tensor], Tensor]
+    ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(map(Square, networks.values()))
         self._takes_metadata = [nums_metadata[fold] > 0 for fold in networks]
-        self._kind = kind
+        self._combine = combine
 
     def forward(self, images_NHWC: Tensor, *metadata: Tensor) -> Tensor:
-        """Probabilities [N, K], averaged over the folds."""
+        """Probabilities [N, K]."""
         given = iter(metadata)
         none_N0 = images_NHWC.new_zeros((len(images_NHWC), 0), dtype=torch.float32)
-        logits_FNK = torch.stack(
-            [
-                network(images_NHWC, next(given) if takes else none_N0)
-                for network, takes in zip(self.networks, self._takes_metadata, strict=True)
-            ]
-        )
-        probs_FNK = logits_FNK.softmax(dim=-1) if self._kind == "multiclass" else logits_FNK.sigmoid()
-        return probs_FNK.mean(dim=0)
+        logits_FNK = [
+            network(images_NHWC, next(given) if takes else none_N0)[0]
+            for network, takes in zip(self.networks, self._takes_metadata, strict=True)
+        ]
+        return self._combine(torch.stack(logits_FNK, dim=1).unsqueeze(2))
 
 
 def to_onnx(
-    networks: Mapping[int, FusionNet], nums_metadata: Mapping[int, int], image_size: int, kind: Kind, path: Path
+    networks: Mapping[int, FusionNet],
+    nums_metadata: Mapping[int, int],
+    image_size: int,
+    path: Path,
+    *,
+    combine: Callable[[Tensor], Tensor],
 ) -> None:
     """Writes the folds' networks as one ONNX model: `image`, uint8 [N, H, W, 3] in RGB, and `metadata_F`, float32
-    [N, M], to `probabilities` [N, K], the folds' mean of one view. The networks must be on the CPU in eval mode.
+    [N, M], to `probabilities` [N, K], which `combine` makes of logits [N, F, 1, K]. The networks must be on the CPU in
+    eval mode.
 
     Raises UserError where the package `onnx` is missing or the network cannot be written so, PlatformError where the
     disk refuses.
@@ -135,7 +144,7 @@ def to_onnx(
             warnings.simplefilter("ignore")
             part = folder / "model.onnx"
             torch.onnx.export(
-                Mean(networks, nums_metadata, kind).eval(),
+                Probabilities(networks, nums_metadata, combine).eval(),
                 example,
                 part,
                 input_names=names,

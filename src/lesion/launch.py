@@ -37,16 +37,16 @@ class Ending:
         """Whether somebody asked the job to stop."""
         return self.status in {128 + signal.SIGTERM, 128 + signal.SIGINT}
 
-    def describe_death(self) -> str | None:
-        """What a death by signal says, for the failure file; None for an ordinary end."""
+    def describe_death(self, remedy: str) -> str | None:
+        """What a death by signal says, for the failure file; None for an ordinary end.
+
+        `remedy` is what the algorithm's user can lower when the memory is too small.
+        """
         if self.status >= 0:
             return None
         name = signal.Signals(-self.status).name
         several = self.num_processes > 1
-        cause = (
-            f"most likely for want of memory: lower {'processes, ' if several else ''}batch_size_train or image_size, "
-            "or choose a larger instance"
-        )
+        cause = f"most likely out of memory: {'lower processes, or ' if several else ''}{remedy}"
         who = f"process {self.process} of {self.num_processes}" if several else "the training process"
         return f"{who} was killed by {name}, " + (
             cause if name == "SIGKILL" else "a crash in native code: see the end of the log"

@@ -16,21 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lesion.algorithms.base import Job
 from lesion.environment import usable_cores
 from lesion.errors import PlatformError, UserError
 from lesion.files import make_folder, remove, write_first
+from lesion.job import Job
+from lesion.serve.limits import Limits
 from lesion.words import one_line
 
 log = logging.getLogger(__name__)
 
 ROOT = Path("/opt/ml")
 FAILURE_CHARACTERS = 1024  # what SageMaker keeps of the failure file as FailureReason
-DEFAULT_PAYLOAD_MIB = 100
-
-
 MAX_PROCESSES = 64  # on a host
 MAX_PORT = 65535
+MIB = 2**20
 
 
 def read_job(
@@ -79,13 +78,21 @@ def asked_processes(root: Path) -> int | None:
     that process refuses it.
     """
     try:
-        values = _read_json(root / "input" / "config" / "hyperparameters.json")
+        values = told_hyperparameters(root)
         device, text = (str(values.get(name, "auto")).strip(' "') for name in ("device", "processes"))
         if text == "auto":
             return 1 if device == "cpu" else None
         return min(max(int(float(text)), 1), MAX_PROCESSES)
-    except (UserError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         return 1
+
+
+def told_hyperparameters(root: Path) -> dict[str, Any]:
+    """What hyperparameters.json says; nothing where it cannot be read, which `read_job` is there to refuse."""
+    try:
+        return _read_json(root / "input" / "config" / "hyperparameters.json")
+    except UserError:
+        return {}
 
 
 def write_failure(root: Path, reason: str) -> None:
@@ -117,17 +124,12 @@ def clear_failure(root: Path) -> None:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where to listen, what a request may hold, how many are under way at once, and what computes."""
+    """Where to listen, what computes, and how much each worker takes on."""
 
     port: int
-    max_payload_mib: int  # 0 sets no limit
-    max_pixels: int  # of one picture
-    max_requests: int  # under way at once, for each worker; more are refused with 503
-    max_bodies_mib: int  # of all their bodies together, but one alone has room
-    max_wait_ms: int  # how long a GPU that is free may wait for pictures that are being decoded
     num_workers: int  # processes, each with a model of its own
-    num_cores: int
-    timeout_s: int  # after which a worker that hangs is replaced
+    num_cores: int  # of each
+    limits: Limits
     precision: Literal["auto", "fp32", "bf16"]  # of the graph on a CPU
     has_metrics: bool  # whether /metrics answers
 
@@ -147,17 +149,22 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
         f"SAGEMAKER_{name}" if f"SAGEMAKER_{name}" in environ else name
         for name in ("MODEL_SERVER_WORKERS", "MODEL_SERVER_TIMEOUT")
     )
+    num_workers = _whole(environ, workers, 1, at_least=1, at_most=256)
+    payload_mib, bodies_mib = Limits.max_payload_bytes // MIB, Limits.max_bodies_bytes // MIB
+    limits = Limits(
+        # 0 is SageMaker's word for "no limit", which batch transform pairs with chunked bodies.
+        max_payload_bytes=MIB * _whole(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB", payload_mib),
+        max_pixels=_whole(environ, "LESION_MAX_PIXELS", Limits.max_pixels, at_least=1),
+        max_requests=_whole(environ, "LESION_MAX_REQUESTS", Limits.max_requests, at_least=1, at_most=1024),
+        max_bodies_bytes=MIB * _whole(environ, "LESION_MAX_BODIES_MIB", bodies_mib, at_least=1),
+        max_wait_s=_whole(environ, "LESION_MAX_WAIT_MS", round(1000 * Limits.max_wait_s)) / 1000,
+        hung_s=_whole(environ, timeout, Limits.hung_s, at_least=1),
+    )
     return ServerSettings(
         port=_whole(environ, "SAGEMAKER_BIND_TO_PORT", 8080, at_least=1, at_most=MAX_PORT),
-        # 0 is SageMaker's word for "no limit", which batch transform pairs with chunked bodies.
-        max_payload_mib=_whole(environ, "SAGEMAKER_MAX_PAYLOAD_IN_MB", DEFAULT_PAYLOAD_MIB),
-        max_pixels=_whole(environ, "LESION_MAX_PIXELS", 100_000_000, at_least=1),
-        max_requests=_whole(environ, "LESION_MAX_REQUESTS", 64, at_least=1, at_most=1024),
-        max_bodies_mib=_whole(environ, "LESION_MAX_BODIES_MIB", 512, at_least=1),
-        max_wait_ms=_whole(environ, "LESION_MAX_WAIT_MS", 5),
-        num_workers=_whole(environ, workers, 1, at_least=1, at_most=256),
-        num_cores=usable_cores(),
-        timeout_s=_whole(environ, timeout, 120, at_least=1),
+        num_workers=num_workers,
+        num_cores=max(usable_cores() // num_workers, 1),
+        limits=limits,
         precision=precision,  # type: ignore[arg-type]  # looked at above
         has_metrics=environ.get("LESION_METRICS", "").strip().lower() in {"1", "true", "yes"},
     )

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+STOP_SPREAD_S = 5  # a job that is stopped is stopped in all its processes, in some a moment sooner
+
 
 class Stop:
     """A signal handler. Ends what runs by a KeyboardInterrupt: at once, or where `held` at the next `check`."""
@@ -28,12 +30,13 @@ class Stop:
         if self.is_requested:
             raise KeyboardInterrupt
 
-    def wait(self, seconds: float) -> None:
-        """Returns when the job is asked to end, and after `seconds` at the latest."""
-        ends = time.monotonic() + seconds
+    def check_soon(self) -> None:
+        """As `check`, but waits up to STOP_SPREAD_S for the signal that may have ended another process already."""
+        ends = time.monotonic() + STOP_SPREAD_S
         while time.monotonic() < ends and not self.is_requested:
             with suppress(KeyboardInterrupt):  # our own, or another thread's word
                 time.sleep(0.1)
+        self.check()
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +107,17 @@ class Target:
             return np.asarray(len(targets_SK) / (len(positives_K) * positives_K), dtype=np.float32)
         return np.asarray((len(targets_SK) - positives_K) / positives_K, dtype=np.float32)
 
-    def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Probabilities in [0, 1] of logits of any shape that ends in K: softmax, or a sigmoid each."""
+    @overload
+    def activate(self, logits: NDArray[np.floating]) -> NDArray[np.float64]: ...
+    @overload
+    def activate(self, logits: Tensor) -> Tensor: ...
+    def activate(self, logits: NDArray[np.floating] | Tensor) -> NDArray[np.float64] | Tensor:
+        """Probabilities in [0, 1] of logits of any shape that ends in K: softmax, or a sigmoid each.
+
+        NumPy's are computed in float64; a tensor keeps its type, so that the step can be exported.
+        """
+        if not isinstance(logits, np.ndarray):
+            return logits.softmax(dim=-1) if self.kind == "multiclass" else logits.sigmoid()
         logits = logits.astype(np.float64)
         if self.kind == "multiclass":
             powers = np.exp(logits - logits.max(axis=-1, keepdims=True))

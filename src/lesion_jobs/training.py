@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError
-from lesion.metrics import REPORTED
 from lesion_jobs.announce import TRAINING, announce
 from lesion_jobs.place import Place, new_name
 from lesion_jobs.session import open_session, plain_errors
@@ -80,8 +79,13 @@ def train(
 
 def check_hyperparameters(place: Place, channels: Mapping[str, str], hyperparameters: Mapping[str, object]) -> None:
     """Raises what the container would, a minute of a paid machine earlier."""
-    config = ClassifyConfig.parse(hyperparameters)
-    if config.pretrained is True and "pretrained" not in channels and place.isolated and not place.is_local:
+    _, config = parse_hyperparameters(hyperparameters)
+    if (
+        getattr(config, "pretrained", None) is True
+        and "pretrained" not in channels
+        and place.isolated
+        and not place.is_local
+    ):
         raise UserError(
             "pretrained=true downloads starting weights, and an isolated container reaches no network",
             do="Give a `pretrained` channel with the .safetensors file, or Place(isolated=False), or pretrained=false.",
@@ -111,6 +115,7 @@ def estimator_arguments(
 ) -> dict[str, Any]:
     """What sagemaker.estimator.Estimator is made with, but for the session."""
     place = run.place
+    algorithm, _ = parse_hyperparameters(hyperparameters)
     is_folder = place.output_uri.startswith("file://")  # there the SDK does not add the job's name
     arguments: dict[str, Any] = {
         "image_uri": place.image,
@@ -119,7 +124,7 @@ def estimator_arguments(
         "instance_type": place.instance_type,
         "output_path": run.model.rpartition("/")[0] if is_folder else place.output_uri,
         "hyperparameters": {key: as_text(value) for key, value in hyperparameters.items()},
-        "metric_definitions": [{"Name": metric.name, "Regex": metric.regex} for metric in REPORTED.values()],
+        "metric_definitions": [{"Name": line.name, "Regex": line.regex} for line in algorithm.metric_lines.values()],
         # Hooks of SageMaker's own framework images, which only lengthen the request of others.
         "debugger_hook_config": False,
         "disable_profiler": True,

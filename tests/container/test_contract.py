@@ -20,7 +20,7 @@ from containers import Docker, mount
 from PIL import Image
 
 from factories import sample_frame, write_channel, write_hyperparameters, write_job
-from lesion.metrics import REPORTED
+from lesion.algorithms.classify.algorithm import METRIC_LINES
 from processes import states, wait_until
 from slides import APERIO, draw_slide, pyramid, write_slide
 
@@ -84,10 +84,10 @@ def test_a_job_leaves_model_results_and_no_failure(trained):
     assert not (trained.root / "output" / "failure").exists()
 
 
-@pytest.mark.parametrize("name", REPORTED)
+@pytest.mark.parametrize("name", METRIC_LINES)
 def test_every_metric_is_found_by_its_regex(trained, name):
     """E4, E5."""
-    found = re.findall(REPORTED[name].regex, trained.log)
+    found = re.findall(METRIC_LINES[name].regex, trained.log)
     assert found and all(re.fullmatch(r"[-+.\de]+", value) for value in found)
     assert len(found) == 1 or not name.startswith("validation:")
 
@@ -132,9 +132,9 @@ def test_a_job_without_enough_memory_says_so(docker, image, tmp_path):
 
 
 def test_no_gpu_is_a_warning_unless_one_was_asked_for(docker, image, trained, tmp_path):
-    assert re.search(r"no GPU can be used here.*computing on the CPU", trained.log)
+    assert re.search(r"no GPU found: using the CPU", trained.log)
     root = write_job(tmp_path, device="cuda", has_test=False)
-    assert ended(docker, image, root, "train")[0] == 2 and "no GPU can be used here" in failure(root)
+    assert ended(docker, image, root, "train")[0] == 2 and "no GPU was found" in failure(root)
 
 
 # Stop and resume.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from environments import environment, run_script
 
-from lesion.metrics import REPORTED
+from lesion.algorithms.classify.algorithm import METRIC_LINES
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/k"
 TAGS = [{"Key": "team", "Value": "skin"}]
@@ -32,7 +32,7 @@ def body(found: dict[str, Any], case: str, operation: str) -> Any:
 def test_a_training_job_carries_all_that_people_forget(found):
     job = body(found, "everything_set", "CreateTrainingJob")
     metrics = job["AlgorithmSpecification"].pop("MetricDefinitions")
-    assert metrics == [{"Name": metric.name, "Regex": metric.regex} for metric in REPORTED.values()]
+    assert metrics == [{"Name": metric.name, "Regex": metric.regex} for metric in METRIC_LINES.values()]
     assert len(metrics) <= 40  # SageMaker's limit
     del job["InputDataConfig"]
     assert job == {

@@ -29,11 +29,12 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import FoldRows, rows_of
 from lesion.algorithms.classify.load import load, load_torch
-from lesion.algorithms.classify.networks import TorchLane, load_networks
+from lesion.algorithms.classify.loop import Mixing, StepSettings
+from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.algorithms.classify.settle import settle
 from lesion.algorithms.classify.sources import open_sources
-from lesion.algorithms.classify.start import Shared, rules_of, start_training
+from lesion.algorithms.classify.start import Shared, start_training, step_settings
 from lesion.algorithms.classify.train import checked_weights, preprocess_for
 from lesion.artifact import load_manifest
 from lesion.data import images
@@ -41,11 +42,9 @@ from lesion.data.cache import Decoded
 from lesion.data.folds import Folds
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.table import SampleTable
-from lesion.engine.loop import Rules
-from lesion.engine.mixing import Mixing
-from lesion.engine.precision import pick_precision
+from lesion.engine.device import pick_precision
 from lesion.engine.training import Training
-from lesion.metrics import METRICS, log_loss
+from lesion.evaluation.metrics import METRICS, log_loss
 from lesion.models.fusion import FusionNet
 from lesion.sagemaker import read_job
 
@@ -158,7 +157,7 @@ class Built:
     held_FS: Folds
     rows: FoldRows
     training: Training
-    rules: Rules
+    settings: StepSettings
 
     @property
     def table(self) -> SampleTable:
@@ -188,7 +187,7 @@ class Built:
         return self.rows.encoder.columns
 
     def loss(self, logit: float, target: float) -> float:
-        return round(float(self.rules.loss(torch.tensor([[logit]]), torch.tensor([[target]]))), 4)
+        return round(float(self.settings.loss(torch.tensor([[logit]]), torch.tensor([[target]]))), 4)
 
     def rates_on_a_plateau(self) -> list[float]:
         """The backbone's rate after each of three epochs of which none is better than the first."""
@@ -200,7 +199,7 @@ class Built:
 
     def modules_that_learn(self) -> set[str]:
         """What of the backbone is in training mode once a step is prepared, by the names of their classes."""
-        self.rules.prepare(self.network)
+        self.settings.set_trainable(self.network)
         return {type(module).__name__ for module in self.network.backbone.modules() if module.training}
 
 
@@ -234,8 +233,8 @@ def build(tmp_path_factory) -> Callable[..., Built]:
             num_workers=0,
         )
         rows = rows_of(0, checked.held_FS[0], shared)
-        rules = rules_of(shared, rows.weights_K, epoch=0)
-        return Built(shared, checked.held_FS, rows, start_training(shared, rows.encoder, None), rules)
+        settings = step_settings(shared, rows.weights_K, epoch=0)
+        return Built(shared, checked.held_FS, rows, start_training(shared, rows.encoder, None), settings)
 
     return built
 
@@ -275,10 +274,8 @@ SEEN: dict[str, Seen] = {
     "target_column": ("other_target", lambda built: built.targets, FRAME["other_target"].tolist()),
     "class_name_column": ("other_words", lambda built: list(built.shared.target.class_names), ["no", "yes"]),
     "target_of_interest": ("benign", lambda built: built.targets, (1 - FRAME["target"]).tolist()),
-    "output_size": (2, lambda built: built.network.head.out_features, 2),
     "metadata_columns": (["age_approx"], lambda built: [column.name for column in built.columns], ["age_approx"]),
     "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),
-    "use_picture_count": (True, lambda built: len(built.columns), 3),
     # the folds
     "group_column": ("other_group", lambda built: list(built.table.group_S), FRAME["other_group"].tolist()),
     "folds": (3, lambda built: len(built.held_FS), 3),
@@ -294,15 +291,15 @@ SEEN: dict[str, Seen] = {
     "warmup_epochs": (0.5, lambda built: built.training.schedule.share(0.25), approx(0.5, abs=0.01)),
     "lr_patience": (0, Built.rates_on_a_plateau, approx([5e-4, 2e-4, 0.8e-4])),
     "lr_factor": (0.5, lambda built: built.training.schedule.state_dict()["factor"], 0.5),
-    "patience": (1, lambda built: built.training.best.patience, 1),
+    "patience": (1, lambda built: built.training.early_stopping.patience, 1),
     # a step
     "class_weight": (3, lambda built: built.loss(0.0, 1.0), round(3 * math.log(2), 4)),
     "label_smoothing": (0.2, lambda built: built.loss(2.0, 1.0), round(0.9 * 0.126928 + 0.1 * 2.126928, 4)),
-    "batch_parts": (2, lambda built: built.rules.num_parts, 2),
-    "precision": ("bf16", lambda built: built.rules.precision, "bf16"),
-    "clip_norm": (0.01, lambda built: built.rules.clip_norm, 0.01),
-    "mixup": (0.4, lambda built: built.rules.mixing, Mixing(mixup=0.4)),
-    "cutmix": (1.0, lambda built: built.rules.mixing, Mixing(cutmix=1.0)),
+    "gradient_accumulation": (2, lambda built: built.settings.num_micro_batches, 2),
+    "precision": ("bf16", lambda built: built.settings.precision, "bf16"),
+    "clip_norm": (0.01, lambda built: built.settings.clip_norm, 0.01),
+    "mixup": (0.4, lambda built: built.settings.mixing, Mixing(mixup=0.4)),
+    "cutmix": (1.0, lambda built: built.settings.mixing, Mixing(cutmix=1.0)),
     "freeze_epochs": (1, Built.modules_that_learn, set()),
     "batch_norm": ("frozen", lambda built: {name for name in built.modules_that_learn() if "BatchNorm" in name}, set()),
     "ema_decay": (0.9, lambda built: built.training.ema and built.training.ema.decay, 0.9),
@@ -337,19 +334,18 @@ CHANGES: dict[str, tuple[object, Outcome]] = {
 # What needs starting weights, or more than one step, to act.
 TRANSFER: dict[str, object] = {"epochs": 2, "image_size": 48, "pretrained": "PATH"}
 TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
-    "head_start": ("probe", weights),
+    "head_init": ("probe", weights),
     "freeze_epochs": (1, weights),
     "precision": ("bf16", weights),
     "warmup_epochs": (0.5, weights),
     "mixup": (0.4, weights),
     "ema_decay": (0.9, weights),
-    "image_size_start": (32, weights),
 }
 # The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {
+    "algorithm": "test_algorithms.py::test_an_algorithm_that_is_not_there_is_refused_with_those_that_are",
     "source": "test_sources.py::test_a_format_may_be_forced_and_a_wrong_one_says_what_is_missing",
-    "batch_size_validation": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
-    "batch_size_test": "test_faults.py::test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities",
+    "batch_size_predict": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
     "metric": "test_faults.py::test_the_best_epoch_is_that_of_the_metric_asked_for",
     "num_workers": "test_faults.py::test_the_number_of_workers_changes_nothing",
     "cache": "test_faults.py::test_the_cache_changes_nothing",
@@ -362,7 +358,6 @@ ELSEWHERE = {
     "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
     "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",
     "slide_score": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
-    "slide_top_k": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
 }
 
 
@@ -460,7 +455,7 @@ def test_out_of_fold_probabilities_are_what_the_kept_fold_answers(trained_root):
 @pytest.mark.parametrize("batch_size", [1, 4, 5])
 def test_the_last_partial_batch_is_written_to_its_own_rows(baseline, tmp_path, batch_size):
     sizes: list[int] = []
-    root = small_job(tmp_path, batch_size_validation=batch_size)
+    root = small_job(tmp_path, batch_size_predict=batch_size)
     with watching_networks(lambda network, images_NCHW: network.training or sizes.append(len(images_NCHW))):
         changed = run(root)
     expected = 2 * 2 * {1: [1] * 6, 4: [4, 2], 5: [5, 1]}[batch_size]
@@ -472,7 +467,7 @@ def test_the_last_partial_batch_is_written_to_its_own_rows(baseline, tmp_path, b
 
 def test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities(baseline, tmp_path):
     sizes: list[int] = []
-    root = small_job(tmp_path, has_test=True, batch_size_test=2)
+    root = small_job(tmp_path, has_test=True, batch_size_predict=2)
     with watching_networks(lambda _, images_NCHW: sizes.append(len(images_NCHW))):
         changed = run(root)
     assert sizes[-6:] == [2, 2, 2, 2, 1, 1]  # five pictures, each batch through two folds
@@ -534,8 +529,8 @@ def test_what_is_subtracted_and_divided_is_what_timm_states_for_red_green_and_bl
     manifest = load_manifest(trained_root / "model")
     networks = load_networks(trained_root / "model", manifest, manifest.folds[:1], torch.device("cpu"))
     networks[0].backbone.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
-    lane = TorchLane(networks, manifest.question, torch.device("cpu"))
-    predictor = Ensemble(manifest, manifest.folds[:1], [lane], max_batch=1, backend="")
+    executor = TorchExecutor(networks, torch.device("cpu"))
+    predictor = Ensemble(manifest, manifest.folds[:1], [executor], max_batch=1, backend="")
     predictor.predict([images.read(red(tmp_path / "red.png"))], [{}])
     torch.testing.assert_close(inputs[0][0, :, 20, 20], torch.tensor([1.0, -1.0, -1.0]))
 

@@ -12,7 +12,8 @@ from flask import Flask
 from PIL import Image
 
 from lesion.algorithms.classify.load import load
-from lesion.serve.app import Limits, create_app
+from lesion.serve.app import create_app
+from lesion.serve.limits import Limits
 
 
 @pytest.fixture(scope="module")

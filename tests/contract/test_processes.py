@@ -80,7 +80,7 @@ def test_a_fold_each_gives_what_one_process_gives_with_as_many_threads(tmp_path)
 def test_features_to_start_from_are_made_once_and_in_parts(tmp_path):
     weights = draw_weights(tmp_path / "given.safetensors")
     settings = {"frame": small_frame(9), "model": "test_resnet", "pretrained": weights, "metadata_columns": []}
-    settings |= {"head_start": "probe", "epochs": 0}
+    settings |= {"head_init": "probe", "epochs": 0}
     alone = run_alone(small_job(tmp_path / "alone", **settings), num_threads=1)
     both = finish(small_job(tmp_path / "both", **settings, processes=2))
     pd.testing.assert_frame_equal(both.oof, alone.oof, rtol=1e-4)

@@ -11,7 +11,7 @@ import pytest
 
 from factories import draw_picture
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.config import describe
+from lesion.config import describe, table
 from processes import Server
 
 PROJECT = Path(__file__).parents[2]
@@ -19,9 +19,21 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_the_hyperparameter_table_is_the_one_that_the_command_prints():
+# Those that a new user needs first.
+FIRST = (
+    *("model", "pretrained", "image_size", "epochs", "learning_rate", "batch_size_train"),
+    *("folds", "group_column", "target_column", "metadata_columns", "recipe", "seed"),
+)
+
+
+def test_the_page_of_hyperparameters_is_what_the_command_prints():
+    page = (PROJECT / "docs/hyperparameters.md").read_text(encoding="utf-8")
+    assert page == describe(ClassifyConfig) + "\n", "lesion describe hyperparameters > docs/hyperparameters.md"
+
+
+def test_the_readmes_table_shows_the_first_hyperparameters_as_the_page_does():
     shown = re.search(r"<!-- hyperparameters -->\n(.*?)\n<!-- /hyperparameters -->", README, flags=re.DOTALL)
-    assert shown is not None and shown[1] == describe(ClassifyConfig)
+    assert shown is not None and shown[1] == table(ClassifyConfig, FIRST)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=["picture", "json"])

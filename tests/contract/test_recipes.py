@@ -28,11 +28,6 @@ def test_what_a_recipe_sets_is_set_unless_the_user_sets_it(name):
     assert ClassifyConfig.parse({"recipe": name, "epochs": "7"}).epochs == 7
 
 
-def test_the_brief_is_what_the_defaults_are():
-    brief, plain = (ClassifyConfig.parse(raw).as_json() for raw in ({"recipe": "brief"}, {}))
-    assert {**brief, "recipe": "none"} == plain
-
-
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> str:
     return draw_weights(tmp_path_factory.mktemp("weights") / "given.safetensors")

@@ -13,7 +13,7 @@ import pytest
 from jobs import Trained, run, small_frame, small_job
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 from processes import finish, stop
 
 SETTINGS = {"epochs": 3}

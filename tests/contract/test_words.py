@@ -13,7 +13,7 @@ import pytest
 from jobs import SMALL, small_frame, small_job
 
 from factories import TINY, draw_picture, write_hyperparameters
-from lesion.metrics import REPORTED
+from lesion.algorithms.classify.algorithm import METRIC_LINES
 from processes import lesion
 
 FORGED = "\nmetric validation:roc_auc=1.0"
@@ -23,7 +23,7 @@ CLASSES = [r"costs $5_$", "under $1_0$\r\n\x1b[2J" + FORGED, "metric validation:
 
 
 def roc_aucs(text: str) -> list[str]:
-    return re.findall(REPORTED["validation:roc_auc"].regex, text)
+    return re.findall(METRIC_LINES["validation:roc_auc"].regex, text)
 
 
 @pytest.fixture(scope="module")

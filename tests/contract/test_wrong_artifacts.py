@@ -20,7 +20,7 @@ from safetensors.torch import save as to_bytes
 
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.load import load
-from lesion.algorithms.classify.networks import TorchLane, load_networks
+from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 from lesion.algorithms.classify.predict import predict_source
 from lesion.artifact import load_manifest
 from lesion.errors import LesionError, PlatformError, UserError
@@ -352,8 +352,8 @@ def damaged(trained_root: Path) -> Ensemble:
     networks = load_networks(trained_root / "model", manifest, manifest.folds, torch.device("cpu"))
     with torch.no_grad():
         networks[1].head.bias.fill_(float("nan"))
-    lane = TorchLane(networks, manifest.question, torch.device("cpu"))
-    return Ensemble(manifest, manifest.folds, [lane], max_batch=2, backend="torch")
+    executor = TorchExecutor(networks, torch.device("cpu"))
+    return Ensemble(manifest, manifest.folds, [executor], max_batch=2, backend="torch")
 
 
 def test_a_network_that_answers_nan_is_an_error_by_every_door(damaged, trained_root, tmp_path):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any, get_args
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.config import BUILT_IN_NAMES, describe
+from lesion.algorithms.classify.recipes import RECIPES
+from lesion.config import BUILT_IN_NAMES, OLD_NAMES, UNNEEDED_NAMES, describe
 from lesion.data.sources.formats import FORMATS
 from lesion.errors import UserError
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 
 # What the SDKs and the console do to a value before it is in hyperparameters.json (contract, P1).
 DIALECTS = {
@@ -26,14 +28,14 @@ words = st.text("abcxyz_/.é", min_size=1, max_size=12)
 names = st.text("abcxyz_.é", min_size=1, max_size=12)  # no path
 colours = st.lists(st.floats(0.01, 1), min_size=3, max_size=3)
 VALID = {
-    "recipe": st.sampled_from(["none", "good", "brief"]),
+    "algorithm": st.just("classify"),
+    "recipe": st.sampled_from(["none", "good", "histology"]),
     "model": words,
     "model_args": st.dictionaries(names, st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1, 1), names)),
     "pretrained": st.one_of(st.booleans(), words.map(lambda word: f"/weights/{word}")),
     "image_size": st.integers(32, 2048),
     "image_mean": st.one_of(st.none(), colours),
     "image_std": st.one_of(st.none(), colours),
-    "output_size": st.one_of(st.none(), st.integers(1, 1000)),
     "source": st.sampled_from(["auto", *FORMATS]),
     "image_column": st.one_of(st.none(), words),
     "target_column": st.lists(words, min_size=1, max_size=4),
@@ -42,20 +44,18 @@ VALID = {
     "group_column": words,
     "metadata_columns": st.one_of(st.none(), st.lists(words, max_size=4)),
     "log_columns": st.lists(words, max_size=4),
-    "use_picture_count": st.booleans(),
     "metadata_dropout": st.floats(0, 1, exclude_max=True),
     "folds": st.integers(2, 100),
     "split": words,
     "repeats": st.integers(1, 20),
-    "head_start": st.sampled_from(["noise", "probe"]),
+    "head_init": st.sampled_from(["random", "probe"]),
     "freeze_epochs": st.integers(0, 99),
     "batch_norm": st.sampled_from(["train", "frozen"]),
     "epochs": st.integers(1, 10_000),
     "patience": st.integers(1, 99),
     "batch_size_train": st.one_of(st.just("auto"), st.integers(4, 999)),
-    "batch_parts": st.integers(1, 2),
-    "batch_size_validation": st.integers(1, 999),
-    "batch_size_test": st.integers(1, 999),
+    "gradient_accumulation": st.integers(1, 2),
+    "batch_size_predict": st.integers(1, 999),
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
     "optimizer": st.sampled_from(["adam", "adamw"]),
     "learning_rate": st.floats(0, 1, exclude_min=True),
@@ -71,7 +71,6 @@ VALID = {
     "label_smoothing": st.floats(0, 1, exclude_max=True),
     "mixup": st.floats(0, 9),
     "cutmix": st.floats(0, 9),
-    "image_size_start": st.one_of(st.none(), st.integers(32, 2048)),
     "class_weight": st.one_of(st.sampled_from(["none", "balanced"]), st.floats(0.001, 1000)),
     "metric": st.sampled_from(sorted(METRICS)),
     "tta": st.integers(1, 8),
@@ -85,8 +84,7 @@ VALID = {
     "export_graph": st.booleans(),
     "on_bad_image": st.sampled_from(["error", "drop"]),
     "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),
-    "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "noisy_or"]),
-    "slide_top_k": st.integers(1, 1000),
+    "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "top_k:1", "top_k:25", "noisy_or"]),
     "seed": st.integers(0, 2**32 - 1),
 }
 
@@ -98,19 +96,25 @@ def refused(raw: dict[str, object]) -> str:
     return str(caught.value)
 
 
+def go_together(values: dict[str, Any]) -> bool:
+    """Whether the values are none of those that are refused further below."""
+    recipe = RECIPES[values["recipe"]].settings if values.get("recipe", "none") != "none" else {}
+    values = {**recipe, **values}
+    needs_weights = values.get("head_init") == "probe" or values.get("batch_norm") == "frozen"
+    needs_weights |= values.get("freeze_epochs", 0) > 0
+    metadata, targets = values.get("metadata_columns"), values.get("target_column", ["target"])
+    are_lists_fit = metadata is None or (set(values.get("log_columns", [])) <= set(metadata) - set(targets))
+    are_lists_fit &= metadata is None or not set(metadata) & set(targets)
+    return are_lists_fit and not (needs_weights and values.get("pretrained") is False)
+
+
 def test_the_property_below_knows_every_hyperparameter():
     assert set(VALID) == set(ClassifyConfig.model_fields)
 
 
 @given(values=st.fixed_dictionaries({}, optional=VALID))
 def test_the_three_dialects_say_the_same(values):
-    asks_weights = (
-        values.get("head_start") == "probe"
-        or values.get("batch_norm") == "frozen"
-        or values.get("freeze_epochs", 0) > 0
-        or values.get("recipe") == "good"
-    )
-    assume(not (asks_weights and values.get("pretrained") is False))
+    assume(go_together(values))
     configs = [
         ClassifyConfig.parse({name: write(value) for name, value in values.items()}) for write in DIALECTS.values()
     ]
@@ -123,8 +127,7 @@ def test_defaults_are_those_of_the_brief():
     expected = {
         "model": "efficientnet_b2",
         "batch_size_train": 64,
-        "batch_size_validation": 32,
-        "batch_size_test": 16,
+        "batch_size_predict": 32,
         "device": "auto",
         "epochs": 15,
         "folds": 6,
@@ -143,16 +146,43 @@ def test_defaults_are_those_of_the_brief():
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        ({"epochs": "0"}, "epochs=0 trains nothing: set head_start=probe"),
-        ({"head_start": "probe", "pretrained": "false"}, "head_start=probe asks what the starting weights know"),
-        ({"batch_norm": "frozen", "pretrained": "false"}, "batch_norm=frozen keeps the statistics of noise"),
-        ({"warmup_epochs": "5", "epochs": "5"}, "warmup_epochs=5.0 leaves none of 5 epochs at the full rate"),
-        ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes noise"),
-        ({"batch_parts": "40"}, "batch_parts=40 leaves less than two pictures a part"),
+        ({"epochs": "0"}, "epochs=0 trains nothing: set head_init=probe"),
+        ({"head_init": "probe", "pretrained": "false"}, "head_init=probe needs pretrained weights"),
+        ({"batch_norm": "frozen", "pretrained": "false"}, "batch_norm=frozen keeps pretrained statistics"),
+        ({"warmup_epochs": "5", "epochs": "5"}, "warmup_epochs=5 must be less than epochs=5"),
+        ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes a pretrained backbone"),
+        ({"gradient_accumulation": "40"}, "gradient_accumulation=40 leaves micro-batches of less than two images"),
+        ({"split": "leave_one_group_out", "repeats": "2"}, "split=leave_one_group_out gives the same folds each time"),
+        ({"log_columns": "age", "metadata_columns": "sex"}, "log_columns=age is not in metadata_columns"),
+        ({"metadata_columns": "sex, target"}, "metadata_columns=target is the target itself"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(raw, says):
     assert says in refused(raw)
+
+
+def test_all_that_does_not_go_together_is_said_at_once():
+    message = refused({"epochs": "0", "gradient_accumulation": "40", "metadata_columns": "target"})
+    assert all(says in message for says in ("epochs=0", "gradient_accumulation=40", "metadata_columns=target"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"batch_size_validation": "8"}, 8),
+        ({"batch_size_test": "16"}, 16),
+        ({"batch_size_validation": "32", "batch_size_test": "16"}, 16),
+        ({"batch_size_test": "2", "batch_size_predict": "4"}, 2),
+    ],
+)
+def test_the_other_names_of_the_batch_size_of_prediction_set_it_and_the_smallest_counts(given, expected):
+    """No pass over pictures may be larger than what the user allowed for one of them."""
+    assert ClassifyConfig.parse(given).batch_size_predict == expected
+
+
+@pytest.mark.parametrize("others", [{}, {"batch_size_validation": "8"}, {"batch_size_predict": "8"}])
+def test_what_another_name_says_is_refused_under_that_name(others):
+    assert "batch_size_test='many': input should be a valid integer" in refused({**others, "batch_size_test": "many"})
 
 
 @pytest.mark.parametrize("text", ["8", "8.0", '"8"', '"8.0"', " 8 ", "8e0"])
@@ -179,9 +209,32 @@ def test_a_list_may_be_bare_words():
     assert ClassifyConfig.parse({"metadata_columns": "('sex', 'age')"}).metadata_columns == ("sex", "age")
 
 
-@pytest.mark.parametrize("text", ["None", "null", '"None"', '"null"'])
-def test_none_is_none_where_it_is_allowed(text):
-    assert ClassifyConfig.parse({"class_name_column": text}).class_name_column is None
+CAN_BE_NONE = [
+    name
+    for name, field in ClassifyConfig.model_fields.items()
+    if type(None) in get_args(field.annotation) or "none" in str(field.annotation)
+]
+
+
+@pytest.mark.parametrize("name", CAN_BE_NONE)
+@pytest.mark.parametrize("text", ["none", "None", "NONE", "null", " none ", '"none"', '"None"', None])
+def test_none_is_none_wherever_it_is_allowed_however_it_is_written(name, text):
+    assert getattr(ClassifyConfig.parse({name: text}), name) in {None, "none"}
+
+
+@pytest.mark.parametrize("name", sorted(set(ClassifyConfig.model_fields) - set(CAN_BE_NONE)))
+def test_none_is_refused_or_a_word_where_it_is_not_allowed(name):
+    try:
+        assert getattr(ClassifyConfig.parse({name: "none"}), name) in {"none", ("none",)}
+    except UserError as error:
+        assert f"{name}='none'" in str(error)
+
+
+def test_the_readme_says_none_where_none_is_allowed():
+    assert set(CAN_BE_NONE) == {
+        *("image_column", "target_of_interest", "class_name_column", "metadata_columns", "image_mean", "image_std"),
+        *("class_weight", "slide_score", "recipe"),
+    }
 
 
 def test_a_file_written_by_hand_may_hold_numbers_and_lists():
@@ -212,6 +265,7 @@ def test_model_dir_is_no_hyperparameter_of_ours_unless_the_platform_sent_it():
         ("Learning-Rate", "learning_rate"),
         ("weight_decya", "weight_decay"),
         *BUILT_IN_NAMES.items(),
+        *OLD_NAMES.items(),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_known(wrong, right):
@@ -221,6 +275,11 @@ def test_an_unknown_name_is_refused_with_the_nearest_known(wrong, right):
 
 def test_the_built_in_algorithms_names_lead_to_ours():
     assert "did you mean batch_size_train?" in refused({"mini_batch_size": "32"})
+
+
+@pytest.mark.parametrize(("name", "why"), UNNEEDED_NAMES.items())
+def test_a_name_that_is_not_needed_is_refused_with_the_reason(name, why):
+    assert f"{name}='3' is not a hyperparameter: {why}" in refused({name: "3"})
 
 
 def test_an_unknown_name_unlike_any_other_gets_no_suggestion():
@@ -257,6 +316,7 @@ def test_all_that_is_wrong_is_said_at_once():
         ("image_mean", "[0.5, 0.5]", "three numbers"),
         ("device", "tpu", "'auto', 'cpu' or 'cuda'"),
         ("seed", str(2**32), "less than 4294967296"),
+        ("slide_score", "top_k:0", "match pattern '^top_k:"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_value_and_bound(name, text, bound):
@@ -274,6 +334,13 @@ def test_what_is_no_finite_number_is_refused(name, text):
 @pytest.mark.parametrize("value", ["true", "True", '"true"', True])
 def test_a_boolean_is_not_taken_for_a_number(name, value):
     refused({name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "pooling"), [("top_k", ("top_k", 10)), ("top_k:3", ("top_k", 3)), ("max", ("max", 10))]
+)
+def test_a_slide_score_says_how_many_tiles_it_takes(text, pooling):
+    assert ClassifyConfig.parse({"slide_score": text}).slide_pooling == pooling
 
 
 @pytest.mark.parametrize("text", ["8.5", "1,000", "0x10", "eight", "", "[8]"])
@@ -315,26 +382,98 @@ def test_a_config_comes_back_from_its_own_json():
     assert ClassifyConfig.parse({name: json.dumps(value) for name, value in config.as_json().items()}) == config
 
 
+def test_each_field_says_what_it_affects():
+    """A finished fold is kept where only its predictions, or less, would be others."""
+    config = ClassifyConfig()
+    assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "predictions"} == {"tta"}
+    assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "output"} == {
+        *("slide_score", "export_graph"),
+    }
+    assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "nothing"} == {
+        *("batch_size_predict", "device", "num_workers", "cache", "processes", "parallel"),
+        *("checkpoint_interval_s", "on_foreign_checkpoint"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "weights", "predictions"),
+    [
+        ({"tta": 8}, True, False),
+        ({"batch_size_predict": 1, "slide_score": "max", "export_graph": False, "num_workers": 0}, True, True),
+        ({"learning_rate": 1e-3}, False, False),
+        ({"metric": "log_loss"}, False, False),
+        ({"precision": "bf16"}, False, False),
+    ],
+)
+def test_the_settings_of_weights_and_predictions_differ_where_a_field_affects_them(change, weights, predictions):
+    before, after = ClassifyConfig(), ClassifyConfig(**change)
+    assert (before.that_affect("weights") == after.that_affect("weights")) is weights
+    assert (before.that_affect("predictions") == after.that_affect("predictions")) is predictions
+
+
+def test_the_views_of_a_linear_probe_alone_affect_its_weights():
+    """Its head is fitted to the features of all views that prediction averages; one that is trained on is not."""
+    alone, trained_on = {"head_init": "probe", "epochs": 0}, {"head_init": "probe", "epochs": 1}
+    assert "tta" in ClassifyConfig(**alone).that_affect("weights")
+    assert "tta" not in ClassifyConfig(**trained_on).that_affect("weights")
+
+
 def test_a_config_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         ClassifyConfig.parse({}).epochs = 1
 
 
-def test_the_table_has_a_row_with_type_default_and_sentence_for_each():
-    header, rule, *rows = describe(ClassifyConfig).splitlines()
-    cells_of = {}
-    for row in rows:
-        name, *cells = [cell.strip() for cell in row.strip("|").split(" | ")]
-        cells_of[name.strip("` ")] = cells
-    assert header.count("|") == rule.count("|") == 7
-    assert list(cells_of) == list(ClassifyConfig.model_fields)
+def rows_of_page() -> dict[str, list[str]]:
+    """The cells of each row of the page, by name."""
+    rows = [line.strip("|").split(" | ") for line in describe(ClassifyConfig).splitlines() if line.startswith("| `")]
+    return {name.strip("` "): [cell.strip() for cell in cells] for name, *cells in rows}
+
+
+def test_the_page_has_a_row_for_each_with_values_default_and_sentence():
+    cells_of = rows_of_page()
+    assert set(cells_of) == set(ClassifyConfig.model_fields)
     for name, field in ClassifyConfig.model_fields.items():
-        kind, default, _, _, sentence = cells_of[name]
-        assert kind and "typing" not in kind and "<" not in kind
-        assert json.loads(default.strip("`")) == json.loads(json.dumps(field.default))
+        values, default, _, changes, sentence = cells_of[name]
+        assert values and "typing" not in values and "<class" not in values
+        assert changes == ClassifyConfig().affects(name)
         assert sentence == field.description and sentence.endswith(".")
+        given = {name: default.strip("`")}
+        assert ClassifyConfig.parse(given) == ClassifyConfig()  # it can be written as the page writes it
 
 
-def test_the_table_shows_bounds_and_tuning_range():
-    row = next(row for row in describe(ClassifyConfig).splitlines() if row.startswith("| `learning_rate` "))
-    assert "| number |" in row and "> 0, ≤ 1" in row and "1e-05 to 0.01 Logarithmic" in row
+def test_the_page_has_a_table_a_group_of_five_to_twelve():
+    groups = ClassifyConfig.groups()
+    headings = [line.removeprefix("## ") for line in describe(ClassifyConfig).splitlines() if line.startswith("## ")]
+    assert headings == [group.heading for group in groups] == [
+        *("Data", "Cross-validation and evaluation", "Network", "Optimisation", "Regularisation and loss"),
+        *("Machine", "Job"),
+    ]  # fmt: skip
+    assert all(5 <= len(group.model_fields) <= 12 for group in groups)
+    assert sum(len(group.model_fields) for group in groups) == len(ClassifyConfig.model_fields)  # none in two
+
+
+def test_the_page_shows_bounds_and_tuning_range():
+    values, _, tune, *_ = rows_of_page()["learning_rate"]
+    assert values == "number > 0, ≤ 1" and tune == "1e-05 to 0.01 logarithmic"
+    assert rows_of_page()["batch_size_train"][0] == "`auto` or integer ≥ 4"
+
+
+# The name that a textbook, a paper or a peer's documentation uses, with which a user searches.
+TEXTBOOK = [
+    *(
+        "gradient accumulation",
+        "weight decay",
+        "test-time augmentation",
+        "linear probe",
+        "early stopping",
+        "batch size",
+    ),
+    *("learning-rate schedule", "warm-up", "fine-tuning", "label smoothing", "exponential moving average", "mixup"),
+    *("cutmix", "gradient clipping", "mixed precision", "data parallelism", "cross-validation", "random seed"),
+    *("transfer learning", "class weights", "multilabel", "random initialisation", "checkpoint", "backbone"),
+]
+
+
+@pytest.mark.parametrize("term", TEXTBOOK)
+def test_a_textbooks_name_finds_its_hyperparameter(term):
+    assert any(term in (field.description or "").lower() for field in ClassifyConfig.model_fields.values())

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import pytest
 
-from lesion.metrics import REPORTED
+from lesion.algorithms.classify.algorithm import METRIC_LINES
 
 FORGED = "metric validation:roc_auc=0.99"
 START = "import logging, sys, warnings\nfrom lesion import console\nconsole.open_streams()\nconsole.log_to_stdout()\n"
@@ -25,7 +25,7 @@ def run(code: str, *, stdout: IO[Any] | int = subprocess.PIPE, **options: Any) -
 
 
 def metrics_in(text: str) -> list[str]:
-    return re.findall(REPORTED["validation:roc_auc"].regex, text)
+    return re.findall(METRIC_LINES["validation:roc_auc"].regex, text)
 
 
 # Every way in which words of the user's come to be said.
@@ -57,7 +57,7 @@ def test_a_word_makes_no_line_and_no_metric_anywhere(end):
 
 
 def test_a_metrics_own_line_is_as_it_was():
-    ended = run(f"log.info({REPORTED['validation:roc_auc'].line(0.75)!r})")
+    ended = run(f"log.info({METRIC_LINES['validation:roc_auc'].line(0.75)!r})")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ metric validation:roc_auc=0.750000\n", ended.stdout)
 
 

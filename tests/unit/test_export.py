@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from lesion import export
-from lesion.algorithms.base import Prepared
+from lesion.algorithms.base import Options
 from lesion.algorithms.classify import graph, record_graph
-from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.algorithms.classify.answer import combine, fold_probs
+from lesion.algorithms.classify.ensemble import Ensemble, Prepared
 from lesion.algorithms.classify.export_files import export_onnx
 from lesion.algorithms.classify.load import load, load_torch
-from lesion.algorithms.classify.networks import TorchLane
+from lesion.algorithms.classify.networks import TorchExecutor
 from lesion.artifact import load_manifest
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
@@ -58,12 +59,17 @@ def test_a_graph_answers_as_the_networks_do(name):
     }
     xml, weights = export.to_openvino(networks, {0: 5, 4: 0}, 64)
     model = graph.core().read_model(xml, weights)
-    [lane] = graph.compile_graph(model, [0, 4], YES_NO, precision="fp32", num_cores=1, in_background=False)
+    [executor] = graph.compile_graph(model, [0, 4], precision="fp32", num_cores=1, in_background=False)
     features_FM = [np.linspace(-1, 1, 5, dtype=np.float32), np.zeros(0, np.float32)]
     batch = [Prepared(picture, features_FM, num_views) for num_views, picture in enumerate(pictures(4, 64), start=1)]
-    expected_NFK = TorchLane(list(networks.values()), YES_NO, torch.device("cpu"))(batch)
-    assert expected_NFK.shape == (4, 2, 1) and np.ptp(expected_NFK) > 1e-3
-    np.testing.assert_allclose(lane(batch), expected_NFK, atol=1e-5)
+    expected = TorchExecutor(list(networks.values()), torch.device("cpu"))(batch)
+    assert [output.logits_FVK.shape for output in expected] == [(2, num_views, 1) for num_views in (1, 2, 3, 4)]
+    assert np.ptp([fold_probs(YES_NO, output.logits_FVK) for output in expected]) > 1e-3
+    for found, wanted in zip(executor(batch), expected, strict=True):
+        np.testing.assert_allclose(found.logits_FVK, wanted.logits_FVK, atol=1e-5)
+        assert found.features_FVD.shape == (*found.logits_FVK.shape[:2], wanted.features_FVD.shape[-1])
+        np.testing.assert_allclose(found.features_FVD, wanted.features_FVD, atol=1e-4)
+    assert np.ptp([output.features_FVD for output in expected[:1]]) > 1e-3
 
 
 def test_the_graph_of_an_artifact_answers_as_torch_does_with_all_folds_and_with_one(trained_root):
@@ -98,9 +104,9 @@ def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores
     assert manifest.graph is not None
     folds = [record.fold for record in manifest.folds]
     settings = {"precision": precision, "num_cores": num_cores, "in_background": False}
-    lanes = graph.load_graph(model_dir, manifest, folds, **settings)
-    assert len(lanes) == num_cores
-    predictor = Ensemble(manifest, manifest.folds, lanes, max_batch=1, backend="")
+    executors = graph.load_graph(model_dir, manifest, folds, **settings)
+    assert len(executors) == num_cores
+    predictor = Ensemble(manifest, manifest.folds, executors, max_batch=1, backend="")
     together = predictor.predict(pictures(9), [{}] * 9)
     alone = np.concatenate([predictor.predict([picture], [{}]) for picture in pictures(9)])
     expected = by_graph(model_dir, precision=precision).predict(pictures(9), [{}] * 9)
@@ -173,7 +179,8 @@ def test_an_onnx_model_answers_as_the_artifact_does_with_one_view(trained_root, 
     predictor = by_torch(model_dir)
     side_px = predictor.manifest.preprocessing.image_size
     batch = [
-        predictor.prepare(picture, row, num_views=1) for picture, row in zip(pictures(4, side_px), ROWS, strict=True)
+        predictor.prepare(picture, row, Options(views=1))
+        for picture, row in zip(pictures(4, side_px), ROWS, strict=True)
     ]
     export_onnx(model_dir, tmp_path / "new" / "model.onnx", fold=None)
     compiled = openvino.Core().compile_model(
@@ -186,4 +193,5 @@ def test_an_onnx_model_answers_as_the_artifact_does_with_one_view(trained_root, 
     answer = compiled.create_infer_request().infer(
         {"image": np.stack([picture.pixels_HWC for picture in batch]), **metadata}
     )
-    np.testing.assert_allclose(answer["probabilities"], predictor.lanes[0](batch).mean(axis=1), atol=1e-5)
+    expected_NK = [combine(predictor.target, output.logits_FVK) for output in predictor.executors[0](batch)]
+    np.testing.assert_allclose(answer["probabilities"], expected_NK, atol=1e-5)

@@ -62,22 +62,20 @@ def test_a_wish_to_stop_reaches_all(tmp_path):
     )
     threading.Thread(target=stop_when_both_are_there).start()
     ending = run_children([[sys.executable, "-c", script, str(tmp_path / name)] for name in "ab"], os.environ)
-    assert ending.status == 143 and ending.was_stopped and ending.describe_death() is None
+    assert ending.status == 143 and ending.was_stopped and ending.describe_death("lower it") is None
 
 
 def test_a_death_is_told_with_what_to_do():
-    assert Ending(-9, 0, 1).describe_death() == (
-        "the training process was killed by SIGKILL, most likely for want of memory: lower batch_size_train or "
-        "image_size, or choose a larger instance"
+    assert Ending(-9, 0, 1).describe_death("lower image_size") == (
+        "the training process was killed by SIGKILL, most likely out of memory: lower image_size"
     )
-    assert Ending(-9, 1, 2).describe_death() == (
-        "process 1 of 2 was killed by SIGKILL, most likely for want of memory: lower processes, batch_size_train or "
-        "image_size, or choose a larger instance"
+    assert Ending(-9, 1, 2).describe_death("lower image_size") == (
+        "process 1 of 2 was killed by SIGKILL, most likely out of memory: lower processes, or lower image_size"
     )
-    assert Ending(-11, 0, 1).describe_death() == (
+    assert Ending(-11, 0, 1).describe_death("lower image_size") == (
         "the training process was killed by SIGSEGV, a crash in native code: see the end of the log"
     )
-    assert Ending(2, 0, 1).describe_death() is None
+    assert Ending(2, 0, 1).describe_death("lower image_size") is None
 
 
 @pytest.mark.parametrize(

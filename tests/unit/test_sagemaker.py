@@ -19,6 +19,7 @@ from lesion.sagemaker import (
     training_environment,
     write_failure,
 )
+from lesion.serve.limits import Limits
 
 
 @pytest.fixture(autouse=True)
@@ -212,9 +213,9 @@ def test_the_number_of_processes_is_read_as_the_sdks_write_it(root, values, numb
 def test_processes_of_a_host_share_its_cores_and_have_a_name_each(root):
     configure(root, "resourceconfig", TWO_HOSTS)
     job = read_job(root, processes=2, process=1)
-    assert job.peers == ["algo-1/0", "algo-1/1", "algo-2/0", "algo-2/1"] and job.peer == 1
+    assert job.process_names == ["algo-1/0", "algo-1/1", "algo-2/0", "algo-2/1"] and job.process_index == 1
     assert job.num_cores == max(usable_cores() // 2, 1)
-    assert (read_job(root).peers, read_job(root).peer) == (["algo-1", "algo-2"], 0)
+    assert (read_job(root).process_names, read_job(root).process_index) == (["algo-1", "algo-2"], 0)
 
 
 def test_a_host_of_several_says_which_it_is(root):
@@ -314,10 +315,10 @@ def test_an_earlier_jobs_failure_is_cleared(tmp_path):
 
 def test_server_settings_have_defaults():
     settings = read_server_settings({})
-    assert (settings.port, settings.timeout_s) == (8080, 120)
-    assert settings.max_payload_mib >= 100  # contract, H4
+    assert (settings.port, settings.limits) == (8080, Limits())
+    assert settings.limits.max_payload_bytes >= 100 * 2**20  # contract, H4
     assert (settings.num_workers, settings.num_cores) == (1, usable_cores())  # a model a device: contract, H9
-    assert settings.max_requests >= 32 and settings.precision == "auto" and not settings.has_metrics
+    assert settings.limits.max_requests >= 32 and settings.precision == "auto" and not settings.has_metrics
     assert read_server_settings() == settings  # of an empty environment
 
 
@@ -325,7 +326,10 @@ def test_server_settings_follow_the_platforms_variables():
     settings = read_server_settings(
         {"SAGEMAKER_BIND_TO_PORT": "9000", "SAGEMAKER_MAX_PAYLOAD_IN_MB": " 6 ", "MODEL_SERVER_TIMEOUT": "", "X": "y"}
     )
-    assert (settings.port, settings.max_payload_mib, settings.timeout_s) == (9000, 6, 120)
+    assert (settings.port, settings.limits.max_payload_bytes, settings.limits.hung_s) == (9000, 6 * 2**20, 120)
+    assert read_server_settings({"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0"}).limits.max_payload_bytes == 0  # without a limit
+    several = read_server_settings({"MODEL_SERVER_WORKERS": "256", "SAGEMAKER_MODEL_SERVER_TIMEOUT": "90"})
+    assert (several.num_workers, several.num_cores, several.limits.hung_s) == (256, 1, 90)
 
 
 def test_server_settings_follow_our_own_variables():
@@ -334,11 +338,14 @@ def test_server_settings_follow_our_own_variables():
             "LESION_MAX_REQUESTS": "8",
             "LESION_MAX_BODIES_MIB": "64",
             "LESION_MAX_PIXELS": "1000",
+            "LESION_MAX_WAIT_MS": "20",
             "LESION_PRECISION": "bf16",
             "LESION_METRICS": "1",
         }
     )
-    assert (settings.max_requests, settings.max_bodies_mib, settings.max_pixels) == (8, 64, 1000)
+    assert settings.limits == Limits(
+        max_requests=8, max_bodies_bytes=64 * 2**20, max_pixels=1000, max_wait_s=0.02
+    )  # in the server's own units
     assert settings.precision == "bf16" and settings.has_metrics
     refused = {
         "LESION_PRECISION": "int8",

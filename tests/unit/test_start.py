@@ -10,21 +10,7 @@ import pytest
 from lesion import sagemaker
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import are_batches_cut, cores_of_fold, refuse_small_parts
-from lesion.algorithms.classify.start import size_of_epoch
 from lesion.errors import UserError
-
-
-@pytest.mark.parametrize("image_size", [32, 40, 100, 260, 518])
-def test_every_epoch_has_the_full_size_unless_a_smaller_start_is_asked_for(image_size):
-    for start in (None, image_size, 600):
-        config = ClassifyConfig(image_size=image_size, image_size_start=start, epochs=3)
-        assert [size_of_epoch(config, epoch) for epoch in range(3)] == [image_size] * 3
-
-
-def test_pictures_grow_from_the_start_to_the_full_size():
-    config = ClassifyConfig(image_size=260, image_size_start=128, epochs=4)
-    assert [size_of_epoch(config, epoch) for epoch in range(4)] == [128, 176, 224, 260]  # 128, 172, 216 and 260, to 16
-    assert size_of_epoch(ClassifyConfig(image_size=260, image_size_start=128, epochs=1), 0) == 260
 
 
 @pytest.mark.parametrize(
@@ -38,12 +24,12 @@ def test_pictures_grow_from_the_start_to_the_full_size():
     ],
 )
 def test_parts_of_a_batch_have_two_pictures_at_least(num_rows, batch_size, size, parts, is_taken):
-    config = ClassifyConfig(batch_size_train=batch_size, batch_parts=parts)
+    config = ClassifyConfig(batch_size_train=batch_size, gradient_accumulation=parts)
     held_FS = np.repeat([False, True], [num_rows, 9])[None]
     if is_taken:
         refuse_small_parts(config, held_FS, size)
     else:
-        with pytest.raises(UserError, match=f"batch_parts={parts} cuts batches of"):
+        with pytest.raises(UserError, match=f"gradient_accumulation={parts} cuts batches of"):
             refuse_small_parts(config, held_FS, size)
 
 

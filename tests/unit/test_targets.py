@@ -70,14 +70,14 @@ def test_every_loss_forgives_the_right_and_survives_the_wrong(target):
 
 
 def test_the_activations_give_probabilities():
-    assert BINARY.probabilities(np.array([[math.log(3)]])) == pytest.approx(0.75)
-    assert FLOWERS.probabilities(np.zeros((2, 1, 3))) == pytest.approx(np.full((2, 1, 3), 1 / 3))
-    assert SIGNS.probabilities(np.zeros((1, 3))) == pytest.approx(np.full((1, 3), 0.5))
+    assert BINARY.activate(np.array([[math.log(3)]])) == pytest.approx(0.75)
+    assert FLOWERS.activate(np.zeros((2, 1, 3))) == pytest.approx(np.full((2, 1, 3), 1 / 3))
+    assert SIGNS.activate(np.zeros((1, 3))) == pytest.approx(np.full((1, 3), 0.5))
     logits_NK = np.random.default_rng(0).normal(scale=50, size=(20, 3)).astype(np.float32)
     for target, by_torch in ((SIGNS, torch.sigmoid), (FLOWERS, partial(torch.softmax, dim=1))):
         expected_NK = by_torch(torch.from_numpy(logits_NK).double()).numpy()
-        np.testing.assert_allclose(target.probabilities(logits_NK), expected_NK, rtol=1e-12)
-    assert BINARY.probabilities(np.array([[-1e4], [1e4]], np.float32)).tolist() == [[0], [1]]
+        np.testing.assert_allclose(target.activate(logits_NK), expected_NK, rtol=1e-12)
+    assert BINARY.activate(np.array([[-1e4], [1e4]], np.float32)).tolist() == [[0], [1]]
     assert [target.num_outputs for target in KINDS] == [1, 3, 3, 3]
 
 

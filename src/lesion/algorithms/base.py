@@ -1,78 +1,108 @@
-"""Base: what every algorithm is given and hands back: a job of paths and values comes in, a predictor goes out."""
+"""Base: what an algorithm is to the rest of Lesion. Four small interfaces; registry.py has those that implement them.
 
-# N batch · F folds · H, W pixels · K outputs · M metadata features
+The command line asks an `Algorithm` to check, train and load. What it loads is a `Predictor`, whose executors
+(inference/batcher.py) compute an `Output` of each picture; of that it makes the `Answer` that a client reads.
+"""
+
+# N batch · F folds · V views · H, W pixels · K outputs · D features of a picture
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from lesion.stop import Stop
-
-if TYPE_CHECKING:  # the parent of a training process reads a Job and nothing else: it stays light and quick
+if TYPE_CHECKING:  # the command line opens without any of these
     import numpy as np
     from numpy.typing import NDArray
 
     from lesion.artifact import Manifest
+    from lesion.check.report import Report
+    from lesion.config import Hyperparameters
     from lesion.data.images import Pixels
     from lesion.data.metadata import Row
+    from lesion.inference.batcher import Executor
+    from lesion.job import Job
+    from lesion.metric_lines import MetricLine
+
+Device = Literal["auto", "cpu", "cuda"]
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One training job: where its channels are mounted, what the user set, where results go, who takes part.
-
-    This is the view of one process: several may train on a host, and a job may have several hosts.
-    """
-
-    channels: Mapping[str, Path]
-    hyperparameters: Mapping[str, object]
-    model_dir: Path
-    output_dir: Path
-    checkpoint_dir: Path
-    cache_dir: Path  # for pictures that were decoded; made when it is needed, and never uploaded
-    tensorboard_dir: Path
-    num_cores: int  # this process's share of the host's
-    hosts: Sequence[str] = ("localhost",)  # of the whole job, sorted: the first leads
-    rank: int = 0  # this host's place among them
-    processes: int = 1  # on each host
-    process: int = 0  # this one's number among its host's
-    shared_dir: Path | None = None  # a folder of this host's processes alone, where there are several
-    stop: Stop = field(default_factory=Stop)
-    show_progress: bool = False
+class Algorithm(Protocol):
+    """One way to learn from pictures, by the name that the hyperparameter `algorithm` gives."""
 
     @property
-    def peers(self) -> list[str]:
-        """The names of all processes of the job, the same everywhere: of a host that has one, the host's."""
-        if self.processes == 1:
-            return list(self.hosts)
-        return [f"{host}/{process}" for host in self.hosts for process in range(self.processes)]
-
+    def name(self) -> str: ...
     @property
-    def peer(self) -> int:
-        """This process's place among `peers`."""
-        return self.rank * self.processes + self.process
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One picture as the networks take it: the square's uint8 RGB pixels, and the features that each fold makes of its
-    metadata.
-    """
-
-    pixels_HWC: Pixels
-    features_FM: Sequence[NDArray[np.float32]]
-    num_views: int  # flips and turns of it that are averaged
-
-
-class Lane(Protocol):
-    """Computes for one caller at a time: a GPU, or a share of the CPU's cores."""
-
-    def __call__(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
-        """Each fold's probabilities [N, F, K], averaged over the views."""
+    def config(self) -> type[Hyperparameters]:
+        """Its hyperparameters."""
         ...
+
+    @property
+    def metric_lines(self) -> Mapping[str, MetricLine]:
+        """What it reports in the log for SageMaker, by name."""
+        ...
+
+    @property
+    def out_of_memory(self) -> str:
+        """What to lower when a training process is killed for memory, as the end of a sentence: "lower …"."""
+        ...
+
+    def check(
+        self, config: Any, channels: Mapping[str, Path], *, output: Path, num_workers: int, show_progress: bool
+    ) -> Report:
+        """Everything that is wrong with the channels, written below `output` too."""
+        ...
+
+    def train(self, job: Job, config: Any) -> None:
+        """Leaves an artifact in `job.model_dir` and results in `job.output_dir`. Raises UserError for bad input."""
+        ...
+
+    def load(
+        self, model_dir: Path, *, device: Device, num_cores: int, fold: int | None, precision: PrecisionChoice
+    ) -> Predictor:
+        """The predictor of an artifact, once it has answered a test picture. Raises UserError for a wrong artifact."""
+        ...
+
+    def describe(self, what: Literal["recipes"]) -> str:
+        """A Markdown table for `lesion describe`."""
+        ...
+
+    def export_onnx(self, model_dir: Path, output: Path, *, fold: int | None) -> None:
+        """Writes the artifact's networks as an ONNX model. Raises UserError where the algorithm has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Output:
+    """What an executor computes of one picture, before anything is made of it."""
+
+    logits_FVK: NDArray[np.float32]  # of each fold and view
+    # Those of the picture that the last layer takes; None where the graph of an older artifact does not give them.
+    features_FVD: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a request wants its pictures looked at, and its answer to look."""
+
+    views: int | None = (
+        None  # test-time augmentation: flips and turns to average; the artifact's own number unless given
+    )
+    top_k: int | None = None  # of several classes only so many, the most probable first
+    details: bool = False  # each fold's answer as well
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture's answer in the forms that serve and `lesion predict` write."""
+
+    fields: dict[str, Any]  # the object of a JSON answer
+    line: dict[str, Any]  # the object of a line of JSON Lines
+    cells: Sequence[object]  # the row of a CSV
+    bare: object  # what a request for a single picture in the brief's form is answered with: a number, or `fields`
 
 
 class Predictor(Protocol):
@@ -81,32 +111,46 @@ class Predictor(Protocol):
     @property
     def manifest(self) -> Manifest: ...
     @property
-    def folds(self) -> Sequence[int]:
-        """Those that are asked."""
-        ...
-
-    @property
     def backend(self) -> str:
         """What computes, in words."""
         ...
 
     @property
-    def lanes(self) -> Sequence[Lane]:
+    def executors(self) -> Sequence[Executor[Output]]:
         """That may compute side by side."""
         ...
 
     @property
     def max_batch(self) -> int:
-        """Pictures that a lane takes at once with profit."""
+        """Pictures that an executor takes at once with profit."""
         ...
 
-    def prepare(self, image: Pixels, row: Row, *, num_views: int | None = None) -> Prepared:
-        """A picture (uint8 RGB, any size) and its metadata by column name. Raises UserError for a value that is wrong.
+    @property
+    def metadata_columns(self) -> Sequence[str]:
+        """The metadata that it takes beside a picture, by column name."""
+        ...
 
-        `num_views` is the artifact's own unless given.
+    @property
+    def metadata_words(self) -> Mapping[str, Collection[str]]:
+        """Of the columns that hold words those that training had."""
+        ...
+
+    @property
+    def num_cells(self) -> int:
+        """How many cells `Answer.cells` has."""
+        ...
+
+    def prepare(self, image: Pixels, row: Row, options: Options = ...) -> Any:
+        """A picture (uint8 RGB, any size) and its metadata by column name, as an executor takes it.
+
+        Raises UserError for a value that is wrong.
         """
         ...
 
-    def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
-        """Probabilities [N, K] of N pictures (uint8 RGB, any sizes) and their metadata by column name; thread-safe."""
+    def answer(self, output: Output, options: Options) -> Answer:
+        """What a client is told of one picture."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What it answers and takes, in the types of JSON and without names of files."""
         ...

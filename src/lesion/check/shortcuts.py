@@ -13,7 +13,7 @@ from lesion.check.finding import Finding
 from lesion.data.folds import Folds
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.errors import UserError
-from lesion.metrics import has_both_classes, score_all
+from lesion.evaluation.metrics import has_both_classes, score_all
 
 GIVES_AWAY = 0.99  # the AUC from which on a column is the target in other words
 MIN_ROWS = 30  # fewer reach it by chance

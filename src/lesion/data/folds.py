@@ -47,8 +47,6 @@ def assign_folds(
                 f"leave_one_group_out would train {num_units:,} networks, one a group; it can be 2 to {MAX_FOLDS}",
                 do="Set split=group_kfold.",
             )
-        if repeats > 1:
-            raise UserError("leave_one_group_out is the same each time", do="Set repeats=1, or split=group_kfold.")
     if num_folds * repeats > MAX_FOLDS:
         raise UserError(
             f"{repeats} times {num_folds} folds are {num_folds * repeats} networks",

@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from lesion.data import dicom, formats
 from lesion.data.codestreams import JP2, SOC, SOI, jpeg_2000_cost, jpeg_cost
-from lesion.data.memory import ReserveBytes, process_budget
+from lesion.data.memory import MAX_PIXELS, ReserveBytes, process_budget
 from lesion.data.pieces import PiecewiseFile
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
 from lesion.errors import PlatformError, UserError
@@ -27,7 +27,6 @@ Pixels = NDArray[np.uint8]
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".j2k", ".gif"} | dicom.SUFFIXES
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
-MAX_PIXELS = 100_000_000  # 300 MB once decoded; the largest dermoscopy and histology cameras stay below 50 million
 MAX_WAIT_S = 600  # for room in memory, outside serving
 MAX_TIFF_MARGIN_PIXELS = 2**26  # unpacked beyond a TIFF's own picture: four tiles of 4,096 px
 MAX_KEPT_PROFILE_BYTES = 2**21  # of a colour profile; those of printing presses take up to a MiB

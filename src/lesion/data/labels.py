@@ -66,32 +66,19 @@ class Labelled:
         return counts
 
 
-def read_labels(table: SampleTable, *, output_size: int | None, of_interest: str | None) -> Labels:
+def read_labels(table: SampleTable, *, of_interest: str | None) -> Labels:
     """What the target columns of `table` ask.
 
     Several columns of 0 and 1 ask each for itself (multilabel). One column asks yes or no if it holds 0 and 1 or two
-    words, of which the later in the alphabet, or the one of interest, is yes; with more it asks which. `output_size`
-    None takes that; 1 insists on yes or no, 2 or more on as many classes or columns. Raises UserError that says what
-    the columns hold instead.
+    words, of which the later in the alphabet, or the one of interest, is yes; with more it asks which. Raises UserError
+    that says what the columns hold where they ask nothing.
     """
     text_SK = _texts(table)
     columns = list(map(str, table.targets.columns)) if table.targets is not None else []
-    if len(columns) > 1:
-        labels = _multilabel(table, text_SK, columns)
-    else:
-        labels = _one_column(table, text_SK[:, 0], is_yes_no=output_size == 1, is_softmax=(output_size or 0) > 1)
+    labels = _multilabel(table, text_SK, columns) if len(columns) > 1 else _one_column(table, text_SK[:, 0])
     _refuse_no_text(labels.target.class_names, table)
     if of_interest is not None:
         labels = _asked_about(labels, of_interest, table)
-    if output_size not in {None, labels.target.num_outputs}:
-        raise UserError(
-            f"output_size={output_size}, but {_cells(table)} {_listed(list(labels.words))}"
-            if len(columns) == 1
-            else f"output_size={output_size}, but there are {len(columns)} target columns",
-            where=table.where,
-            do=f"Set output_size={labels.target.num_outputs}, leave it out, or correct the targets.",
-            kind="hyperparameters",
-        )
     return labels
 
 
@@ -106,7 +93,7 @@ def _multilabel(table: SampleTable, text_SK: NDArray[np.str_], columns: list[str
     return Labels(Target("multilabel", tuple(columns)), YES_NO)
 
 
-def _one_column(table: SampleTable, text_S: NDArray[np.str_], *, is_yes_no: bool, is_softmax: bool) -> Labels:
+def _one_column(table: SampleTable, text_S: NDArray[np.str_]) -> Labels:
     words = tuple(sorted(set(text_S.tolist()), key=lambda word: (not _is_whole(word), _order(word), word)))
     if len(words) == 1:
         words = YES_NO if words[0] in YES_NO else words  # which of the two is missing is said with the folds
@@ -116,11 +103,11 @@ def _one_column(table: SampleTable, text_S: NDArray[np.str_], *, is_yes_no: bool
             where=table.where,
             do="Set target_column to a column of classes, or cut the numbers into classes.",
         )
-    if len(words) == 1 or (is_yes_no and len(words) != 2):
+    if len(words) == 1:
         raise UserError(
-            f"{_cells(table)} no yes-or-no target: {len(words)} different values, such as {_listed(list(words))}",
+            f"{_cells(table)} one value only, {words[0]}",
             where=table.where,
-            do="Use 0 and 1 or two words, leave output_size out to learn all classes, or set target_column.",
+            do="Use 0 and 1, or two or more words, or set target_column.",
         )
     if len(words) > min(MAX_CLASSES, max(len(text_S) // 2, 2)):
         raise UserError(
@@ -135,7 +122,7 @@ def _one_column(table: SampleTable, text_S: NDArray[np.str_], *, is_yes_no: bool
             do="Use 0 and 1, or two words.",
         )
     names = _names(table, text_S, words)
-    return Labels(Target("binary" if len(words) == 2 and not is_softmax else "multiclass", names), words)
+    return Labels(Target("binary" if len(words) == 2 else "multiclass", names), words)
 
 
 def _refuse_no_text(names: tuple[str, ...], table: SampleTable) -> None:

@@ -8,6 +8,10 @@ from functools import lru_cache
 
 from lesion.environment import resident_bytes, usable_memory_bytes
 
+MAX_PIXELS = (
+    100_000_000  # of a picture: 300 MB once decoded; the largest cameras of dermoscopy and histology: 50 million
+)
+
 # Books so many more bytes, or raises UserError of kind `too_large` or PlatformError of kind `busy`.
 ReserveBytes = Callable[[int], None]
 

@@ -91,17 +91,6 @@ class SampleTable:
         return digest.hexdigest()
 
 
-PICTURE_COUNT = "pictures_of_group"
-
-
-def with_picture_count(table: SampleTable) -> SampleTable:
-    """The table with one more metadata column: how many of its pictures are of the row's group."""
-    if table.group_S is None:
-        return table
-    counts = pd.Series(table.group_S).map(pd.Series(table.group_S).value_counts()).astype("string")
-    return replace(table, metadata=table.metadata.assign(**{PICTURE_COUNT: counts.to_numpy()}))
-
-
 class Readable(Protocol):
     """Numbered pictures. Reading is safe from several threads at once."""
 

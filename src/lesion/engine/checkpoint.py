@@ -1,7 +1,7 @@
-"""Checkpoint: what a job that was killed goes on from. One file a state, complete or absent, its digest in its name.
+"""Checkpoint: what a job that was killed resumes from. A file a state, complete or absent, its digest in its name.
 
 A state is tensors and JSON in one safetensors file: nothing is unpickled, a torn file is known by its digest, and a
-file of another job by the fingerprint inside. Whoever trains waits for a copy in memory; a thread of our own writes it.
+file of another job by the fingerprint inside. `save` waits only for a copy in memory; a thread of our own writes it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 import lesion
+from lesion.engine.distributed import DataParallelGroup
 from lesion.errors import PlatformError, UserError
 from lesion.files import PART, make_folder, remove, write_atomic, writing
 from lesion.stop import Stop
@@ -74,8 +75,9 @@ class State:
 class Checkpoints:
     """The states of one job, by name, under one folder. `fingerprint` tells this job from others: JSON by name.
 
-    One state at most is being written; why it could not be comes up with the next call that would wait for it. As a
-    context, what was saved is on disk when it is left, however it is left.
+    At most one write is in flight; its failure is raised by the next save, load or exit. Leaving the `with` block
+    flushes. In a data-parallel group the first process writes, what it loads is sent to the others, and all stop after
+    the same step: so all must call `after_step` and `load`.
     """
 
     def __init__(
@@ -87,17 +89,24 @@ class Checkpoints:
         interval_s: float,
         on_foreign: Literal["error", "set_aside"] = "error",
         sets_aside: bool = True,
+        data_parallel: DataParallelGroup | None = None,
     ) -> None:
         """Raises UserError when states of another job lie there, unless they are to be set aside.
 
         Of several processes that share the folder one sets aside: for the others `sets_aside` is False.
         """
         self._folder, self._stop, self._interval_s = folder, stop, interval_s
+        self._data_parallel = DataParallelGroup() if data_parallel is None else data_parallel
         self._saved_at = time.monotonic()
         self._writer = futures.ThreadPoolExecutor(1, "checkpoint")
         self._writing: futures.Future[None] | None = None
-        code = code_digest(Path(lesion.__file__).parent)
-        self._fingerprint = json.loads(json.dumps({**fingerprint, "code": code}))  # as it will come back
+        # In a group of another size BatchNorm and dropout see other slices, so the weights would be others.
+        named = {
+            **fingerprint,
+            "data_parallel": self._data_parallel.size,
+            "code": code_digest(Path(lesion.__file__).parent),
+        }
+        self._fingerprint = json.loads(json.dumps(named))  # as it will come back
         make_folder(folder)
         if sets_aside or on_foreign == "error":
             self._treat_foreign(on_foreign)
@@ -117,20 +126,28 @@ class Checkpoints:
 
     def save(self, name: str, state: State) -> None:
         """Keeps `state`, as it is now, as the newest of `name`. Raises PlatformError when the disk refused the last."""
+        if not self._data_parallel.is_first:
+            return
         self.wait()  # so that one copy at most is in memory
         state = State(state.tensors, {"fingerprint": self._fingerprint, **state.values}).copied()
         self._writing = self._writer.submit(self._write, name, state)
         self._saved_at = time.monotonic()
 
     def after_step(self, name: str, state: Callable[[], State]) -> None:
-        """Saves now and then, and when the job is to stop; then it stops, by a KeyboardInterrupt."""
-        is_stopping = self._stop.is_requested
-        is_free = self._writing is None or self._writing.done()
+        """Saves every `interval_s`, and when the job is to stop; then it raises KeyboardInterrupt.
+
+        Where only another process of the group was told to stop it raises PlatformError.
+        """
+        is_stopping = self._data_parallel.any(self._stop.is_requested)  # whichever heard of it first
+        is_free = self._data_parallel.is_first and (self._writing is None or self._writing.done())
         if is_stopping or (is_free and time.monotonic() - self._saved_at >= self._interval_s):
             self.save(name, state())
         if is_stopping:
             self.wait()
-        self._stop.check()
+            self._stop.check_soon()
+            raise PlatformError(
+                "another process of the job was stopped", do="Start the job again: it resumes here.", kind="peer_lost"
+            )
 
     def wait(self) -> None:
         """Returns when what was saved is on disk. Raises PlatformError when the disk refuses."""
@@ -141,6 +158,16 @@ class Checkpoints:
 
     def load(self, name: str) -> State | None:
         """The newest whole state of `name`; None if there is none."""
+        state = self.load_own(name)
+        if self._data_parallel.size == 1:
+            return state
+        content = self._data_parallel.from_first(None if state is None else state.to_bytes())
+        return None if content is None else State.from_bytes(content)
+
+    def load_own(self, name: str) -> State | None:
+        """As `load`, without the rest of the group, which may have ended; None but in the first process."""
+        if not self._data_parallel.is_first:
+            return None
         self.wait()
         for part in self._folder.glob(f"{name}.*.safetensors{PART}"):  # a write that was killed
             remove(part)  # of this name only: others may be written by another process just now
@@ -149,8 +176,9 @@ class Checkpoints:
 
     def remove(self, name: str) -> None:
         """Takes away all states of `name`, once what was saved before is on disk."""
-        self.wait()
-        self._forget(name, keep=0)
+        if self._data_parallel.is_first:
+            self.wait()
+            self._forget(name, keep=0)
 
     def clear(self) -> None:
         """Takes away the states of all names: the job is done, and the next one in this folder is another.

@@ -1,9 +1,13 @@
-"""Training: all that changes while one network is trained, as one thing that can be kept and brought back."""
+"""Training: all that changes while one network is trained, as one object that can be saved and restored.
+
+Network, optimiser, schedule, EMA model, early stopping, history, and how far the epoch has come.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from timm.utils import ModelEmaV3
@@ -11,8 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lesion.engine.checkpoint import State
-from lesion.engine.schedule import Schedule
-from lesion.engine.stopping import BestEpoch
+from lesion.engine.optim import Schedule
 
 
 @dataclass
@@ -25,36 +28,64 @@ class EpochSums:
 
 
 @dataclass
+class EarlyStopping:
+    """The best epoch so far, with a copy of its weights in memory; whether to stop waiting for a better one.
+
+    Given one value of the metric an epoch; a NaN is never better. Stops after `patience` epochs without a better one.
+    """
+
+    better: Literal["higher", "lower"]
+    patience: int
+    best_epoch: int = -1
+    best_value: float = float("nan")
+    epochs_since_best: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def update(self, epoch: int, value: float, network: nn.Module) -> None:
+        is_better = value > self.best_value if self.better == "higher" else value < self.best_value
+        is_first_number = math.isnan(self.best_value) and not math.isnan(value)  # no number is > NaN
+        if not self.best_weights or is_better or is_first_number:
+            self.best_epoch, self.best_value, self.epochs_since_best = epoch, value, 0
+            self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+        else:
+            self.epochs_since_best += 1
+
+    @property
+    def should_stop(self) -> bool:
+        return self.epochs_since_best >= self.patience
+
+
+@dataclass
 class Training:
     """A network between two steps. `history` has a row of numbers an epoch, so its length is the one in work."""
 
     network: nn.Module
     optimizer: Optimizer
     schedule: Schedule
-    best: BestEpoch
+    early_stopping: EarlyStopping
     ema: ModelEmaV3 | None = None
     num_updates: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     sums: EpochSums = field(default_factory=EpochSums)
 
     @property
-    def judged(self) -> nn.Module:
-        """The network that is judged and kept: the average of the weights, where one is held."""
+    def eval_network(self) -> nn.Module:
+        """The network that is evaluated and kept: the EMA model (exponential moving average), where there is one."""
         return self.network if self.ema is None else self.ema.module
 
     def after_step(self) -> None:
-        """Counts the step, and takes it into the average."""
+        """Counts the step, and updates the EMA model."""
         self.num_updates += 1
         if self.ema is not None:
             self.ema.update(self.network, step=self.num_updates)
 
     def state(self) -> State:
         """What `restore` makes the same training of, bit for bit."""
-        optimizer = self.optimizer.state_dict()
+        optimizer, stopping = self.optimizer.state_dict(), self.early_stopping
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         if self.ema is not None:
             tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.module.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.weights.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in stopping.best_weights.items()}
         for number, moments in optimizer["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
         tensors["loss_sum"] = self.sums.loss
@@ -65,7 +96,9 @@ class Training:
             "num_samples": self.sums.num_samples,
             "param_groups": optimizer["param_groups"],
             "schedule": self.schedule.state_dict(),
-            "best": {"epoch": self.best.epoch, "value": self.best.value, "epochs_since": self.best.epochs_since},
+            "best_epoch": stopping.best_epoch,
+            "best_value": stopping.best_value,
+            "epochs_since_best": stopping.epochs_since_best,
         }
         return State(tensors, values)
 
@@ -83,10 +116,10 @@ class Training:
             self.ema.module.load_state_dict(state.below("ema"))
         self.optimizer.load_state_dict({"state": moments, "param_groups": state.values["param_groups"]})
         self.schedule.load_state_dict(state.values["schedule"])
-        self.best.epoch = state.values["best"]["epoch"]
-        self.best.value = state.values["best"]["value"]
-        self.best.epochs_since = state.values["best"]["epochs_since"]
-        self.best.weights = state.below("best")
+        self.early_stopping.best_epoch = state.values["best_epoch"]
+        self.early_stopping.best_value = state.values["best_value"]
+        self.early_stopping.epochs_since_best = state.values["epochs_since_best"]
+        self.early_stopping.best_weights = state.below("best")
         self.history = state.values["history"]
         self.num_updates = state.values["num_updates"]
         self.sums = EpochSums(state.values["num_steps"], state.values["num_samples"], state.tensors["loss_sum"])

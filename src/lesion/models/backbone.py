@@ -54,7 +54,7 @@ def num_features(backbone: nn.Module, image_size: int) -> int:
     except (AssertionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"the network does not take pictures of {image_size} px: {str(error).splitlines()[0]}",
-            where="hyperparameters model, image_size, image_size_start",
+            where="hyperparameters model, image_size",
             do='Set the size it was made for, or model_args={"img_size": …}.',
             kind="hyperparameters",
         ) from error

@@ -43,11 +43,14 @@ class FusionNet(nn.Module):
 
     def forward(self, images_NCHW: Tensor, metadata_NM: Tensor) -> Tensor:
         """Pixels as uint8, or as float32 in 0 to 255, and features as float32 to logits [N, K]."""
-        features_ND = self.features(images_NCHW)
+        return self.outputs(images_NCHW, metadata_NM)[0]
+
+    def outputs(self, images_NCHW: Tensor, metadata_NM: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward` the logits [N, K], and with them the features of the pictures [N, D]."""
+        features_ND = joined_ND = self.features(images_NCHW)
         if self.metadata is not None:
-            features_ND = torch.cat([features_ND, self.metadata(metadata_NM)], dim=1)
-        logits_NK: Tensor = self.head(features_ND)
-        return logits_NK
+            joined_ND = torch.cat([features_ND, self.metadata(metadata_NM)], dim=1)
+        return self.head(joined_ND), features_ND
 
     def features(self, images_NCHW: Tensor) -> Tensor:
         """What the backbone makes of the pictures [N, D]."""
@@ -55,7 +58,7 @@ class FusionNet(nn.Module):
         features_ND: Tensor = self.backbone(pixels_NCHW.contiguous(memory_format=torch.channels_last))
         return features_ND
 
-    def learn(self, *, backbone: bool, statistics: bool) -> None:
+    def set_trainable(self, *, backbone: bool, statistics: bool) -> None:
         """Training mode. The backbone learns or stands still; its BatchNorm follows the batches or stays as it is."""
         self.train()
         for parameter in self._learned:

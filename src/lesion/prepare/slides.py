@@ -1,6 +1,6 @@
 """Slides: whole-slide files and large pictures, found, asked for their resolution, and read a window at a time.
 
-OpenSlide reads both; a slide is never in memory as a whole, a plain picture is, and must stay below images.MAX_PIXELS.
+OpenSlide reads both; a slide is never in memory as a whole, a plain picture is, and must stay below memory.MAX_PIXELS.
 """
 
 # H, W pixels
@@ -18,7 +18,7 @@ import numpy as np
 import openslide
 from PIL import Image, ImageCms
 
-from lesion.data import dicom, images
+from lesion.data import dicom, images, memory
 from lesion.data.images import Pixels
 from lesion.data.reading import check_regular, reading
 from lesion.data.sources.place import walk_files
@@ -171,7 +171,7 @@ class Slide:
         level = max(index for index, own in enumerate(self._downsamples) if own <= downsample * SAME)
         scale = downsample / self._downsamples[level]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        if size[0] * size[1] > images.MAX_PIXELS:
+        if size[0] * size[1] > memory.MAX_PIXELS:
             raise UserError(
                 f"{width}×{height} px at 1/{downsample:g} of the slide's own are {size[0]:,}×{size[1]:,} px to read",
                 where=self._path,
@@ -215,7 +215,7 @@ def _open_slide(path: Path) -> openslide.OpenSlide | None:
             math.prod(int(slide.properties.get(f"openslide.level[{level}].tile-{side}", 0)) for side in SIDES)
             for level in range(slide.level_count)
         ]
-    if max(width_px, height_px) > MAX_SIDE_PX or width_px * height_px > MAX_SLIDE_PX or max(pieces) > images.MAX_PIXELS:
+    if max(width_px, height_px) > MAX_SIDE_PX or width_px * height_px > MAX_SLIDE_PX or max(pieces) > memory.MAX_PIXELS:
         slide.close()
         raise _not_a_slide(path, f"it claims {width_px:,}×{height_px:,} px, in pieces of {max(pieces):,} px")
     return slide

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lesion.data.images import Pixels
 from lesion.errors import LesionError
-from lesion.metrics import roc_auc
+from lesion.evaluation.metrics import roc_auc
 from lesion.targets import Target
 from lesion.words import shortened
 

@@ -23,7 +23,7 @@ from lesion.data.images import Pixels
 from lesion.data.loader import Batch
 from lesion.data.transforms import resize
 from lesion.engine.pace import Waiting, minutes_left, slowness
-from lesion.metrics import REPORTED
+from lesion.metric_lines import MetricLine
 from lesion.report.events import EventFile
 from lesion.report.figure import draw_roc, try_to_draw
 from lesion.targets import Target
@@ -51,9 +51,11 @@ class Watch:
         num_workers: int,
         num_cores: int,
         device: torch.device,
+        metric_lines: Mapping[str, MetricLine],
     ) -> None:
         self._folder, self._folds, self._num_epochs = folder, list(folds), num_epochs
         self._num_workers, self._num_cores, self._device = num_workers, num_cores, device
+        self._metric_lines = metric_lines
         self._events = EventFile(None)  # of the fold in work
 
     def begin(self, fold: int, history: Sequence[Mapping[str, Any]]) -> None:
@@ -61,7 +63,7 @@ class Watch:
         self._events = self._open(f"fold_{fold}")
         self._has_pictures = self._has_said_slow = False
         for row in history:
-            self._events.numbers(_reported("epoch", row), row["epoch"])
+            self._events.numbers(self._reported("epoch", row), row["epoch"])
 
     def training(self, batches: Iterable[Batch], epoch: int) -> Iterator[Batch]:
         """The same batches, an epoch's. The fold's first are shown as pictures, and the clock starts."""
@@ -90,8 +92,8 @@ class Watch:
             *(row[name] for name in ("fold", "epoch", "lr", "images_per_s", "wait_share")),
             minutes_left(num_left, num_pictures=num_pictures, images_per_s=row["images_per_s"]),
         )
-        _log("epoch", row)
-        self._events.numbers(_reported("epoch", row), row["epoch"])
+        self._log("epoch", row)
+        self._events.numbers(self._reported("epoch", row), row["epoch"])
         slow = slowness(
             row["wait_share"], self._waiting.busy_share, num_workers=self._num_workers, num_cores=self._num_cores
         )
@@ -107,7 +109,7 @@ class Watch:
         scores: Mapping[str, float],
     ) -> None:
         """A fold is finished: `scores` and curves of the rows that it held out."""
-        _tell_end(self._events, "fold", target=target, targets_SK=targets_SK, probs_SK=probs_SK, scores=scores)
+        self._tell_end(self._events, "fold", target=target, targets_SK=targets_SK, probs_SK=probs_SK, scores=scores)
 
     def whole(
         self,
@@ -118,7 +120,7 @@ class Watch:
     ) -> None:
         """All folds of all hosts are finished: the same of every row that was held out."""
         events = self._open(OUT_OF_FOLD)
-        _tell_end(events, "validation", target=target, targets_SK=targets_SK, probs_SK=probs_SK, scores=scores)
+        self._tell_end(events, "validation", target=target, targets_SK=targets_SK, probs_SK=probs_SK, scores=scores)
 
     def _open(self, run: str) -> EventFile:
         """A run's events; of none any more once a disk has refused, so that it is said once."""
@@ -126,21 +128,30 @@ class Watch:
             self._folder = None
         return EventFile(self._folder and self._folder / run)
 
+    def _tell_end(
+        self,
+        events: EventFile,
+        word: str,
+        *,
+        target: Target,
+        targets_SK: NDArray[np.float32],
+        probs_SK: NDArray[np.float32],
+        scores: Mapping[str, float],
+    ) -> None:
+        """The last of a run: its scores under `word`, which also go to the log, and its curves."""
+        self._log(word, scores)
+        events.numbers(self._reported(word, scores), 0)
+        _show_curves(events, target, targets_SK, probs_SK)
+        events.close()
 
-def _tell_end(
-    events: EventFile,
-    word: str,
-    *,
-    target: Target,
-    targets_SK: NDArray[np.float32],
-    probs_SK: NDArray[np.float32],
-    scores: Mapping[str, float],
-) -> None:
-    """The last of a run: its scores under `word`, which also go to the log, and its curves."""
-    _log(word, scores)
-    events.numbers(_reported(word, scores), 0)
-    _show_curves(events, target, targets_SK, probs_SK)
-    events.close()
+    def _reported(self, of: str, values: Mapping[str, Any]) -> dict[str, float]:
+        """The values that have a line in the log, under its name with a slash, by which TensorBoard sorts."""
+        return {f"{of}/{name}": value for name, value in values.items() if f"{of}:{name}" in self._metric_lines}
+
+    def _log(self, of: str, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if f"{of}:{name}" in self._metric_lines:
+                log.info(self._metric_lines[f"{of}:{name}"].line(value))
 
 
 def grid(images_NHWC: NDArray[np.uint8]) -> Pixels:
@@ -151,17 +162,6 @@ def grid(images_NHWC: NDArray[np.uint8]) -> Pixels:
     images += [np.zeros_like(images[0])] * (-len(images) % num_columns)
     rows = [np.hstack(images[start : start + num_columns]) for start in range(0, len(images), num_columns)]
     return np.vstack(rows)
-
-
-def _reported(of: str, values: Mapping[str, Any]) -> dict[str, float]:
-    """The values that have a line in the log, under its name with a slash, by which TensorBoard sorts."""
-    return {f"{of}/{name}": value for name, value in values.items() if f"{of}:{name}" in REPORTED}
-
-
-def _log(of: str, values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        if f"{of}:{name}" in REPORTED:
-            log.info(REPORTED[f"{of}:{name}"].line(value))
 
 
 def _show_curves(

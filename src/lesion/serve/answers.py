@@ -1,6 +1,4 @@
-"""Answers: probabilities to the bytes that a client reads. Knows media types, no HTTP server."""
-
-# F folds · K outputs
+"""Answers: what the algorithm answers to the bytes that a client reads. Knows media types, no HTTP server."""
 
 from __future__ import annotations
 
@@ -8,18 +6,15 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from werkzeug.datastructures import MIMEAccept
 
-from lesion.artifact import Manifest
+from lesion.algorithms.base import Answer
 from lesion.errors import UserError
-from lesion.serve.attributes import Options
-from lesion.serve.records import Form, Question
+from lesion.serve.records import Form, Invocation
 
 JSON, LINES, CSV = "application/json", "application/jsonlines", "text/csv"
 MEDIA_TYPES = {JSON: JSON, LINES: LINES, CSV: CSV, "application/x-jsonlines": LINES}
@@ -31,23 +26,10 @@ REASON_LETTERS = 300  # of each; SageMaker hands on the first 2,048 of an answer
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Each fold's probabilities of one picture [F, K]."""
-
-    probs_FK: NDArray[np.float64]
-
-    @property
-    def probs_K(self) -> NDArray[np.float32]:
-        """Their mean."""
-        return np.asarray(self.probs_FK.mean(axis=0), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class About:
-    """What details tell of the server: the model's version, which folds it asks, the request's id."""
+class ResponseInfo:
+    """What details tell of the server: the model's version and the request's id."""
 
     model: str
-    folds: Sequence[int]
     request_id: str
 
 
@@ -83,10 +65,10 @@ def _wanted(accept: str) -> Iterator[tuple[str, float]]:
             yield ("*/*" if kind == "*" else kind), min(float(weights[0]), 1.0) if weights else 1.0
 
 
-def raise_if_none(answers: Sequence[Answer | UserError]) -> None:
+def raise_if_none(results: Sequence[object]) -> None:
     """Raises UserError where no picture of a request could be answered, with the first reasons: 400, and not 200."""
-    errors = [answer for answer in answers if isinstance(answer, UserError)]
-    if not errors or len(errors) < len(answers):
+    errors = [result for result in results if isinstance(result, UserError)]
+    if not errors or len(errors) < len(results):
         return
     first = errors[0]
     if len(errors) == 1:  # another object: one that is raised again would keep this frame, and with it the records
@@ -102,65 +84,72 @@ def raise_if_none(answers: Sequence[Answer | UserError]) -> None:
 
 
 def encode(
-    answers: Sequence[Answer | UserError],
-    question: Question,
-    manifest: Manifest,
-    options: Options,
-    about: About,
+    answers: Iterable[Answer | UserError],
+    invocation: Invocation,
     *,
     media_type: str,
+    num_cells: int,
+    details: ResponseInfo | None = None,
 ) -> bytes:
-    """The answer of that media type. No newline at its end: batch transform adds one after each answer."""
-    return ENCODERS[media_type](answers, question, manifest, options, about)
+    """The answers as that media type. No newline at the end: batch transform adds one after each response.
+
+    Each answer is written as it comes, and then let go. `num_cells` is how many cells a row of CSV has; `details` are
+    added where the client asks for them, and to each picture what came with it and was not used.
+    """
+    return ENCODERS[media_type](answers, invocation, num_cells, details)
 
 
 def _as_json(
-    answers: Sequence[Answer | UserError], question: Question, manifest: Manifest, options: Options, about: About
+    answers: Iterable[Answer | UserError], invocation: Invocation, _: int, details: ResponseInfo | None
 ) -> bytes:
-    """{"predictions": [one object a picture]}; to the brief's payload its one object, or the bare probability of yes,
-    as the brief's clients read it: `float(response)`."""
-    if question.form == "payload" and not options.details and isinstance(answers[0], Answer):
-        if manifest.question.is_yes_no:
-            return json.dumps(_exact(_asked(answers[0].probs_K, manifest))).encode()
-        return json.dumps(_prediction(answers[0], manifest, options, about)).encode()
-
-    def prediction(answer: Answer, number: int) -> dict[str, Any]:
-        return {**_prediction(answer, manifest, options, about), **_unused(question, number, options)}
-
-    predictions = _each_or_error(answers, prediction)
-    more = {"model": about.model, "request_id": about.request_id} if options.details else {}
-    return json.dumps({"predictions": predictions, **more}).encode()
+    """{"predictions": [one object a picture]}; to the brief's payload its bare answer: a number, as the brief's clients
+    read it (`float(response)`), or the one object."""
+    if invocation.form == "payload" and details is None:
+        [answer] = answers
+        if isinstance(answer, Answer):
+            return json.dumps(answer.bare).encode()
+        answers = [answer]
+    predictions = list(_objects(answers, invocation, details, lambda answer: answer.fields))
+    of_server = {} if details is None else asdict(details)
+    return json.dumps({"predictions": predictions, **of_server}).encode()
 
 
 def _as_lines(
-    answers: Sequence[Answer | UserError], question: Question, manifest: Manifest, options: Options, about: About
+    answers: Iterable[Answer | UserError], invocation: Invocation, _: int, details: ResponseInfo | None
 ) -> bytes:
-    """{"prediction": [a probability a class]} on each line, as the built-in image classification answers."""
-
-    def line(answer: Answer, number: int) -> dict[str, Any]:
-        probs = [_exact(prob) for prob in answer.probs_K]
-        if manifest.question.kind == "binary":
-            probs = [_exact(1 - probs[0]), probs[0]]
-        if not options.details:
-            return {"prediction": probs}
-        rest = {**_prediction(answer, manifest, options, about), **_unused(question, number, options)}
-        return {"prediction": probs, **rest, "model": about.model, "request_id": about.request_id}
-
-    return "\n".join(map(json.dumps, _each_or_error(answers, line))).encode()
+    """An object on each line; with details what is told of the server stands in each, since there is nothing around."""
+    of_server = {} if details is None else asdict(details)
+    objects = _objects(answers, invocation, details, lambda answer: answer.line)
+    return "\n".join(json.dumps(each if "error" in each else {**each, **of_server}) for each in objects).encode()
 
 
-def _as_csv(answers: Sequence[Answer | UserError], _: Question, manifest: Manifest, __: Options, ___: About) -> bytes:
-    """A row a picture without a header: the probability of yes, or one a class, then the label or labels; for a picture
-    that could not be answered ERROR, as many columns, and the error's kind."""
-    num_answers = 1 if manifest.question.is_yes_no else manifest.question.num_outputs
+def _as_csv(answers: Iterable[Answer | UserError], _: Invocation, num_cells: int, __: ResponseInfo | None) -> bytes:
+    """A row a picture without a header; for a picture that could not be answered ERROR, as many cells, and the error's
+    kind."""
+    return "\n".join(
+        _row(["ERROR", *[""] * (num_cells - 2), answer.kind] if isinstance(answer, UserError) else answer.cells)
+        for answer in answers
+    ).encode()
 
-    def cells(answer: Answer | UserError) -> list[object]:
+
+Encoder = Callable[[Iterable[Answer | UserError], Invocation, int, ResponseInfo | None], bytes]
+ENCODERS: dict[str, Encoder] = {JSON: _as_json, LINES: _as_lines, CSV: _as_csv}
+
+
+def _objects(
+    answers: Iterable[Answer | UserError],
+    invocation: Invocation,
+    details: ResponseInfo | None,
+    part: Callable[[Answer], dict[str, Any]],
+) -> Iterator[dict[str, Any]]:
+    """A part of each answer, or its error; with details also what came with its picture and was not used."""
+    for number, answer in enumerate(answers):
         if isinstance(answer, UserError):
-            return ["ERROR", *[""] * (num_answers - 1), answer.kind]
-        probs = manifest.question.asked(answer.probs_K[None])[0]
-        return [*map(_exact, probs), "|".join(manifest.labels(answer.probs_K))]
-
-    return "\n".join(_row(cells(answer)) for answer in answers).encode()
+            yield {"error": {"kind": answer.kind, "message": str(answer)}}
+        elif details is not None and (unused := invocation.unused_of(number)):
+            yield {**part(answer), "unused": list(unused)}
+        else:
+            yield part(answer)
 
 
 def _row(cells: Sequence[object]) -> str:
@@ -168,72 +157,3 @@ def _row(cells: Sequence[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(cells)
     return text.getvalue().removesuffix("\r\n")
-
-
-Encoder = Callable[[Sequence[Answer | UserError], Question, Manifest, Options, About], bytes]
-ENCODERS: dict[str, Encoder] = {JSON: _as_json, LINES: _as_lines, CSV: _as_csv}
-
-
-def _prediction(answer: Answer, manifest: Manifest, options: Options, about: About) -> dict[str, Any]:
-    """What is asked first: "probability" of yes where that is the question, "probabilities" by class where there are
-    several, and the "label", or the "labels" where any number can be true. Details: the same of each fold, and the
-    spread between the least and the most that a fold says of what is answered."""
-    target, labels = manifest.question, manifest.labels(answer.probs_K)
-    told = _probabilities(answer.probs_K, manifest)
-    if options.top_k is not None and "probabilities" in told:
-        likeliest = sorted(told["probabilities"].items(), key=lambda item: -item[1])
-        told["probabilities"] = dict(likeliest[: options.top_k])
-    told |= {"labels": labels} if target.kind == "multilabel" else {"label": labels[0]}
-    if options.details:
-        folds = [_fold(probs_K.astype(np.float32), manifest) for probs_K in answer.probs_FK]
-        spread_K = np.ptp(answer.probs_FK, axis=0)
-        if target.kind == "multilabel":
-            spread: Any = dict(zip(target.class_names, map(_exact, spread_K), strict=True))
-        elif target.is_yes_no:
-            spread = _exact(_asked(spread_K, manifest))
-        else:
-            spread = _exact(spread_K[answer.probs_K.argmax()])
-        told |= {"folds": {str(fold): of_fold for fold, of_fold in zip(about.folds, folds, strict=True)}}
-        told |= {"spread": spread}
-    return told
-
-
-def _probabilities(probs_K: NDArray[np.float32], manifest: Manifest) -> dict[str, Any]:
-    target = manifest.question
-    told: dict[str, Any] = {}
-    if target.is_yes_no:
-        told["probability"] = _exact(_asked(probs_K, manifest))
-    if target.kind != "binary":
-        told["probabilities"] = dict(zip(target.class_names, map(_exact, probs_K), strict=True))
-    return told
-
-
-def _fold(probs_K: NDArray[np.float32], manifest: Manifest) -> Any:
-    told = _probabilities(probs_K, manifest)
-    return told["probability"] if "probability" in told else told["probabilities"]
-
-
-def _unused(question: Question, number: int, options: Options) -> dict[str, Any]:
-    """What came with a picture and was not used, where details are asked for and there is some."""
-    unused = question.unused_of(number) if options.details else ()
-    return {"unused": list(unused)} if unused else {}
-
-
-def _each_or_error(
-    answers: Sequence[Answer | UserError], write: Callable[[Answer, int], dict[str, Any]]
-) -> list[dict[str, Any]]:
-    return [
-        {"error": {"kind": answer.kind, "message": str(answer)}}
-        if isinstance(answer, UserError)
-        else write(answer, number)
-        for number, answer in enumerate(answers)
-    ]
-
-
-def _asked(values_K: NDArray[Any], manifest: Manifest) -> float:
-    return float(manifest.question.asked(values_K[None])[0, 0])
-
-
-def _exact(value: float | np.floating[Any]) -> float:
-    """A float32 in the digits that bring it back, not those of its double."""
-    return float(f"{float(value):.9g}")

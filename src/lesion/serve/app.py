@@ -10,23 +10,22 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flask import Flask, Response, g, request
 
-from lesion.algorithms.base import Predictor
-from lesion.data.images import MAX_PIXELS
+from lesion.algorithms.base import Answer, Options, Output, Predictor
 from lesion.data.memory import MemoryBudget, ReserveBytes
-from lesion.errors import UserError
-from lesion.serve.admission import Admission
-from lesion.serve.answers import About, Answer, choose_accept, encode, raise_if_none
-from lesion.serve.attributes import read_options
+from lesion.errors import LesionError, UserError
+from lesion.inference.admission import Admission
+from lesion.inference.pipeline import Pipeline, Times
+from lesion.serve.answers import ResponseInfo, choose_accept, encode, raise_if_none
 from lesion.serve.connection import ClientWatch
-from lesion.serve.fields import known_fields, unknown_parameters, unused_line
+from lesion.serve.errors import add_errors
+from lesion.serve.limits import Limits
 from lesion.serve.metering import Meter, reasons_for_log
+from lesion.serve.options import read_options
 from lesion.serve.pages import add_pages
-from lesion.serve.pipeline import Pipeline, Times
-from lesion.serve.refusals import add_refusals
+from lesion.serve.records import unknown_parameters, unused_line
 from lesion.serve.requests import decode
 from lesion.serve.worker import BODY_ERRORS
 
@@ -34,21 +33,8 @@ CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 MAX_ID_CHARACTERS = 64  # the platform's own limit: API_runtime_InvokeEndpoint.html, InferenceId
 UNUSED = "X-Lesion-Unused"  # names of what was sent and not used
+MAX_TRANSFORM_MIB = 100  # of all payloads that batch transform has under way: API_CreateTransformJob.html
 PIECE_BYTES = 2**16  # of a body, read before the next look at how much is under way
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much is taken on at once."""
-
-    max_payload_mib: int = 100  # 0 sets no limit
-    max_pixels: int = MAX_PIXELS  # of one picture
-    max_requests: int = 64  # that are under way; more are refused at once
-    max_bodies_mib: int = 512  # of all their bodies; one alone may be as long as max_payload_mib
-    memory_bytes: int = 2**31  # of all that is under way: bodies, what is read from them, pictures as they are decoded
-    max_wait_s: float = 0.005  # how long a lane that computes batches may wait for pictures that are being decoded
-    limit_s: float = 50.0  # how long a picture may wait for its turn: SageMaker gives up after 60
-    hung_s: float = 120.0  # how long a lane or a decoder may work on a picture before the server is called unhealthy
 
 
 def create_app(
@@ -65,10 +51,11 @@ def create_app(
     `on_death` is called when a thread that computes has ended and should not have: /ping is unhealthy from then on.
     """
     app = Flask("lesion", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = limits.max_payload_mib * 2**20 or None
+    app.config["MAX_CONTENT_LENGTH"] = limits.max_payload_bytes or None
     memory = MemoryBudget(limits.memory_bytes)
     pipeline = Pipeline(
-        predictor,
+        predictor.executors,
+        max_batch=predictor.max_batch,
         memory=memory,
         num_cores=num_cores,
         max_pixels=limits.max_pixels,
@@ -79,13 +66,11 @@ def create_app(
     )
     app.extensions["pipeline"] = pipeline
     meter = Meter()
-    add_refusals(app, max_payload_mib=limits.max_payload_mib)
+    add_errors(app, max_payload_bytes=limits.max_payload_bytes)
     add_pages(app, predictor, meter if has_metrics else None, has_page=has_page)
-    max_bytes = min(limits.max_bodies_mib * 2**20, limits.memory_bytes // 2)  # the rest is for what they become
+    max_bytes = min(limits.max_bodies_bytes, limits.memory_bytes // 2)  # the rest is for what they become
     admission = Admission(memory, max_requests=limits.max_requests, max_bytes=max_bytes)
-    manifest = predictor.manifest
-    version = manifest.version  # a digest, computed once
-    fields = known_fields(manifest, predictor.folds)
+    version = predictor.manifest.version  # a digest, computed once
 
     @app.get("/ping")
     def ping() -> Response:
@@ -100,38 +85,44 @@ def create_app(
         with admission.place() as place, is_wanted.until_answered():
             options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
             body = _body(place.reserve_bytes)
-            question = decode(
+            invocation = decode(
                 body,
                 request.content_type or "",
-                metadata_columns=fields.columns,
-                words=fields.words,
+                metadata_columns=predictor.metadata_columns,
+                words=predictor.metadata_words,
                 content_encoding=request.headers.get("Content-Encoding", ""),
                 reserve_bytes=place.reserve_bytes,
             )
             del body
-            media_type = choose_accept(request.headers.get("Accept", ""), question.form)
-            answers = [
-                result if isinstance(result, UserError) else Answer(result.probs_FK)
-                for result in pipeline.answer(
-                    question.records,
-                    g.times,
-                    num_views=options.views,
+            media_type = choose_accept(request.headers.get("Accept", ""), invocation.form)
+            results = list(
+                pipeline.run(
+                    invocation.records,
+                    lambda pixels, row: predictor.prepare(pixels, row, options),
+                    times=g.times,
                     is_wanted=is_wanted,
                     held_bytes=lambda: place.num_bytes,
                 )
-            ]
-            g.unused = unused_line([*question.all_unused(), *unknown_parameters(request.args)])
-            g.reasons = reasons_for_log([answer for answer in answers if isinstance(answer, UserError)])
-            raise_if_none(answers)
-            about = About(version, predictor.folds, g.request_id)
-            content = encode(answers, question, manifest, options, about, media_type=media_type)
+            )
+            g.unused = unused_line([*invocation.all_unused(), *unknown_parameters(request.args)])
+            g.reasons = reasons_for_log([result for result in results if isinstance(result, UserError)])
+            raise_if_none(results)
+            content = encode(
+                (_answer(result, predictor, options) for result in results),
+                invocation,
+                media_type=media_type,
+                num_cells=predictor.num_cells,
+                details=ResponseInfo(version, g.request_id) if options.details else None,
+            )
             return Response(content, content_type=media_type)
 
     @app.get("/execution-parameters")
     def execution_parameters() -> dict[str, int]:
         # BatchStrategy is left out: local mode of the SDK does not know the service's own words for it.
         num_at_once = min(2 * num_cores, 16)
-        largest_mib = min(limits.max_payload_mib or 100, 100 // num_at_once)
+        largest_mib = MAX_TRANSFORM_MIB // num_at_once
+        if limits.max_payload_bytes:
+            largest_mib = min(largest_mib, limits.max_payload_bytes >> 20)
         return {"MaxConcurrentTransforms": num_at_once, "MaxPayloadInMB": largest_mib}
 
     @app.before_request
@@ -154,6 +145,15 @@ def create_app(
         return response
 
     return app
+
+
+def _answer(result: Output | LesionError, predictor: Predictor, options: Options) -> Answer | UserError:
+    """Raises a picture's PlatformError: that is no answer of a request that the client could mend."""
+    if isinstance(result, Output):
+        return predictor.answer(result, options)
+    if isinstance(result, UserError):
+        return result
+    raise result
 
 
 def _body(reserve_bytes: ReserveBytes) -> bytes:

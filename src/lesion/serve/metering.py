@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from lesion.errors import LesionError
-from lesion.serve.pipeline import Times
+from lesion.inference.pipeline import Times
 
 log = logging.getLogger(__name__)
 

@@ -5,27 +5,32 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response
 
 from lesion.algorithms.base import Predictor
-from lesion.data.transforms import MAX_VIEWS
+from lesion.data import formats
 from lesion.serve import metering
-from lesion.serve.describe import describe
 from lesion.serve.metering import Meter
+from lesion.serve.records import names_for
 from lesion.serve.requests import CONTENT_TYPES
+
+# What reaches the networks, whatever format it came in; an array has to hold it so.
+PIXELS = {
+    "channels": "RGB",  # also of an array: OpenCV's own order is BGR
+    "dtype": "uint8",
+    "range": [0, 255],
+    "of_16_bits": "the upper byte",
+    "of_several_frames": "the first",
+}
 
 
 def add_pages(app: Flask, predictor: Predictor, meter: Meter | None, *, has_page: bool) -> None:
     """/model always, /metrics of a `meter`, and the page if it is wanted."""
-    described = describe(
-        predictor.manifest,
-        version=predictor.manifest.version,
-        serving={"backend": predictor.backend, "folds": ", ".join(map(str, predictor.folds))},
-        content_types=list(CONTENT_TYPES),
-        max_views=MAX_VIEWS,
-    )
+    described = describe(predictor)
 
     @app.get("/model")
     def model() -> Response:
@@ -44,6 +49,38 @@ def add_pages(app: Flask, predictor: Predictor, meter: Meter | None, *, has_page
         @app.get("/")
         def page() -> Response:
             return Response(html, content_type="text/html; charset=utf-8", headers=headers)
+
+
+def describe(predictor: Predictor) -> dict[str, Any]:
+    """What /model answers: what the algorithm says of the model, with what serving it adds."""
+    manifest, told = predictor.manifest, predictor.describe()
+    inputs = told["inputs"]
+    return {
+        **told,
+        "model": {
+            "version": manifest.version,
+            "algorithm": manifest.algorithm,
+            "format_version": manifest.format_version,
+            "lesion_version": manifest.packages.get("lesion"),
+            **told["model"],
+        },
+        "inputs": {
+            "picture": {
+                "content_types": list(CONTENT_TYPES),
+                "formats": list(formats.READ),
+                **PIXELS,
+                **inputs["picture"],
+            },
+            "metadata": [_with_short_names(column, predictor.metadata_columns) for column in inputs["metadata"]],
+        },
+        "serving": {"backend": predictor.backend, **told["serving"]},
+        "packages": manifest.packages,
+    }
+
+
+def _with_short_names(column: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    short = names_for(column["name"], columns)
+    return {**column, "also_called": short} if short else column
 
 
 def policy(html: str) -> str:

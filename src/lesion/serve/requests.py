@@ -22,8 +22,7 @@ from lesion.data.metadata import Row
 from lesion.errors import UserError
 from lesion.serve import forms
 from lesion.serve.arrays import MAGIC, pictures
-from lesion.serve.fields import Fields, Words, unknown_fields
-from lesion.serve.records import Form, Question, Record
+from lesion.serve.records import Fields, Form, Invocation, Record, Words, unknown_fields
 from lesion.serve.texts import (
     bad_request,
     base64_bytes,
@@ -61,7 +60,7 @@ def decode(
     words: Words | None = None,
     reserve_bytes: ReserveBytes = reserve_nothing,
     content_encoding: str = "",
-) -> Question:
+) -> Invocation:
     """The pictures and metadata of a request.
 
     `content_type` may carry parameters, in any case; a missing one is guessed from the bytes. A CSV without a header
@@ -100,11 +99,11 @@ def _looks_like(body: bytes) -> str:
     return f", and the body looks like {proper}" if proper else ""
 
 
-def _alone(record: Record, form: Form) -> Question:
-    return Question([record], form, [record.unused])
+def _alone(record: Record, form: Form) -> Invocation:
+    return Invocation([record], form, [record.unused])
 
 
-def _many(records: Iterable[Record | UserError], form: Form) -> Question:
+def _many(records: Iterable[Record | UserError], form: Form) -> Invocation:
     """Records that are read as they are asked for, and what of each was not used as it becomes known."""
     unused: list[Sequence[str]] = []
 
@@ -113,17 +112,17 @@ def _many(records: Iterable[Record | UserError], form: Form) -> Question:
             unused.append(record.unused if isinstance(record, Record) else ())
             yield record
 
-    return Question(noted(), form, unused)
+    return Invocation(noted(), form, unused)
 
 
-def _picture(body: bytes, room: _Room) -> Question:
+def _picture(body: bytes, room: _Room) -> Invocation:
     if not dicom.is_dicom(body) and (name := name_format(body)) in TEXT_TYPES:
         what = f"the request body looks like {name}, and its Content-Type says a picture"
         raise bad_request(what, f"Send it as {TEXT_TYPES[str(name)]}.")
     return _alone(Record(body, {}, "request body", fields=room.fields), "picture")
 
 
-def _json(body: bytes, room: _Room) -> Question:
+def _json(body: bytes, room: _Room) -> Invocation:
     """The brief's payload, one picture; or `instances`, many."""
     if not body.strip():
         raise bad_request("the request body is empty", 'Send {"image": base64, "json_data": {…}}.')
@@ -149,7 +148,7 @@ def _json(body: bytes, room: _Room) -> Question:
     return _many(_each(instances, len(instances), read), "instances")
 
 
-def _lines(body: bytes, room: _Room) -> Question:
+def _lines(body: bytes, room: _Room) -> Invocation:
     """An instance on each line."""
 
     def read(line: bytes, number: int) -> Record:
@@ -160,7 +159,7 @@ def _lines(body: bytes, room: _Room) -> Question:
     return _many(_each(*_split_lines(body), read), "lines")
 
 
-def _csv(body: bytes, room: _Room) -> Question:
+def _csv(body: bytes, room: _Room) -> Invocation:
     """A row on each line; the names of a header, which is one that holds `image`, are the columns'."""
     csv.field_size_limit(2**31 - 1)  # csv's own default, 128 KiB, is less than a picture
     lines, num_lines = _split_lines(body)
@@ -256,7 +255,7 @@ def _form(parts: Sequence[forms.Part], room: _Room) -> Record:
     return Record(sent[0].content, metadata, "file 'image'", unused, room.fields)
 
 
-def _array(body: bytes, room: _Room) -> Question:
+def _array(body: bytes, room: _Room) -> Invocation:
     """A NumPy file of one picture or many."""
     pictures_NHWC = pictures(body)
 
@@ -267,7 +266,7 @@ def _array(body: bytes, room: _Room) -> Question:
     return _many(records, "arrays" if len(pictures_NHWC) > 1 else "array")
 
 
-DECODERS: dict[str, Callable[[bytes, _Room], Question]] = {
+DECODERS: dict[str, Callable[[bytes, _Room], Invocation]] = {
     "application/json": _json,
     "image/*": _picture,
     "application/x-image": _picture,

@@ -11,8 +11,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
@@ -20,12 +21,12 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.workers.base import Worker
 
-from lesion.algorithms.classify.load import Device, Wanted, load
-from lesion.artifact import load_manifest
+from lesion.algorithms.base import Predictor
 from lesion.environment import limit_heaps, resident_bytes, usable_memory_bytes
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.serve import worker
-from lesion.serve.app import Limits, create_app
+from lesion.serve.app import create_app
+from lesion.serve.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -35,42 +36,34 @@ RESERVE_BYTES, LEAST_BYTES = 2**27, 2**25
 GUNICORN_BOOT_ERROR = 3  # a worker that ends with it makes gunicorn end too, instead of starting the worker again
 
 
-class Settings(worker.Settings, Protocol):
-    """What the server needs to be told; sagemaker.ServerSettings is one."""
-
-    @property
-    def max_payload_mib(self) -> int: ...
-    @property
-    def max_bodies_mib(self) -> int: ...
-    @property
-    def max_pixels(self) -> int: ...
-    @property
-    def max_wait_ms(self) -> int: ...
-    @property
-    def num_cores(self) -> int: ...
-    @property
-    def has_metrics(self) -> bool: ...
-
-
 def serve(
-    model_dir: Path,
-    settings: Settings,
+    load: Callable[[], Predictor],
+    limits: Limits,
     *,
+    model_dir: Path,
     port: int,
-    device: Device,
-    fold: int | None,
-    precision: Wanted,
+    num_workers: int,
+    num_cores: int,
+    has_metrics: bool,
     has_page: bool,
 ) -> int:
-    """Serves the artifact in `model_dir` until SIGTERM.
+    """Serves the predictor that `load` gives until SIGTERM: each worker loads its own, and has `num_cores` for it.
 
     The exit status: 0 stopped, else the artifact could not be loaded. Raises UserError for a port that is taken.
     """
 
     def make_app() -> Flask:
-        return load_app(model_dir, settings, device=device, fold=fold, precision=precision, has_page=has_page)
+        return load_app(
+            load,
+            limits,
+            model_dir=model_dir,
+            num_workers=num_workers,
+            num_cores=num_cores,
+            has_metrics=has_metrics,
+            has_page=has_page,
+        )
 
-    application = _Gunicorn(make_app, worker.gunicorn_settings(settings, listen(port)))
+    application = _Gunicorn(make_app, worker.gunicorn_settings(limits, num_workers, listen(port)))
     try:
         _Arbiter(application).run()
     except SystemExit as stop:
@@ -97,12 +90,13 @@ def listen(port: int) -> socket.socket:
 
 
 def load_app(
-    model_dir: Path,
-    settings: Settings,
+    load: Callable[[], Predictor],
+    limits: Limits,
     *,
-    device: Device,
-    fold: int | None,
-    precision: Wanted,
+    model_dir: Path,
+    num_workers: int,
+    num_cores: int,
+    has_metrics: bool,
     has_page: bool,
 ) -> Flask:
     """The app, once its model answers. Ends the process with one clear line if the artifact cannot be used.
@@ -111,39 +105,26 @@ def load_app(
     """
     started = time.monotonic()
     limit_heaps()
-    num_cores = max(settings.num_cores // settings.num_workers, 1)
     try:
-        load_manifest(model_dir)  # before anything large is imported: a folder with no artifact is told at once
-        # Its first pass, which is slow and shows that the model answers, is part of it.
-        predictor = load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
+        predictor = load()  # its first pass, which is slow and shows that the model answers, is part of it
     except LesionError as error:
         log.error("error: the model cannot be served: %s", error)
         raise SystemExit(GUNICORN_BOOT_ERROR) from None
     log.info(
-        "ready model=%s version=%s folds=%d backend=%s lanes=%d seconds=%.1f",
+        "ready model=%s version=%s backend=%s executors=%d seconds=%.1f",
         model_dir,
         predictor.manifest.version,
-        len(predictor.folds),
         predictor.backend.replace(" ", "-"),
-        len(predictor.lanes),
+        len(predictor.executors),
         time.monotonic() - started,
     )
-    memory_bytes = _free_memory_bytes(settings.num_workers)
+    memory_bytes = _free_memory_bytes(num_workers)
     log.info("memory resident_mib=%d free_mib=%d", resident_bytes() >> 20, memory_bytes >> 20)
-    limits = Limits(
-        max_payload_mib=settings.max_payload_mib,
-        max_pixels=settings.max_pixels,
-        max_requests=settings.max_requests,
-        max_bodies_mib=settings.max_bodies_mib,
-        memory_bytes=memory_bytes,
-        max_wait_s=settings.max_wait_ms / 1000,
-        hung_s=settings.timeout_s,
-    )
     return create_app(
         predictor,
-        limits=limits,
+        limits=replace(limits, memory_bytes=memory_bytes),
         num_cores=num_cores,
-        has_metrics=settings.has_metrics,
+        has_metrics=has_metrics,
         has_page=has_page,
         on_death=_end_worker,
     )

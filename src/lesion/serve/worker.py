@@ -16,14 +16,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from selectors import EVENT_READ
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
-from lesion.serve.batcher import busy
+from lesion.inference.batcher import busy
 from lesion.serve.connection import CLOSE_BYTES, CLOSE_S, MAX_HEAD_BYTES, Connection
-from lesion.serve.refusals import refusal_bytes
+from lesion.serve.errors import refusal_bytes
+from lesion.serve.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -38,31 +39,20 @@ BUSY = refusal_bytes(503, "busy", str(busy()))
 IDLE_CLOSE_S = 1.0  # how long a stopping worker keeps connections on which a request may be on its way
 
 
-class Settings(Protocol):
-    """What gunicorn needs to be told; sagemaker.ServerSettings is one."""
-
-    @property
-    def num_workers(self) -> int: ...
-    @property
-    def max_requests(self) -> int: ...
-    @property
-    def timeout_s(self) -> int: ...
-
-
-def gunicorn_settings(settings: Settings, listener: socket.socket) -> dict[str, Any]:
-    """gunicorn's own settings, for a server that listens on that socket. What a user may change is in `settings`."""
-    threads = settings.max_requests + SPARE_THREADS
+def gunicorn_settings(limits: Limits, num_workers: int, listener: socket.socket) -> dict[str, Any]:
+    """gunicorn's own settings, for a server that listens on that socket."""
+    threads = limits.max_requests + SPARE_THREADS
     return {
         "bind": f"fd://{listener.detach()}",
         # One process, since each would hold its own copy of the model; threads read bodies and decode side by side.
-        "workers": settings.num_workers,
+        "workers": num_workers,
         "worker_class": PatientWorker,
         # Threads only wait, and are made as they are needed: the pipeline decides how many compute.
         "threads": threads,
         "worker_connections": max(MAX_CONNECTIONS, 2 * threads),
         # The model loads in the worker, after the fork, which CUDA does not survive. Until then connections wait.
         "preload_app": False,
-        "timeout": settings.timeout_s,  # longer than SageMaker's 60 s, so that only a hung worker meets it
+        "timeout": limits.hung_s,  # longer than SageMaker's 60 s, so that only a hung worker meets it
         "graceful_timeout": 25,  # SageMaker kills 30 s after SIGTERM
         "keepalive": 65,  # longer than the platform's own, so that it never writes to a connection we just closed
         # Nobody in front of us sets variables of the program by headers: SCRIPT_NAME from this machine would.

@@ -22,8 +22,8 @@ def table_of(names: list[str] | None = None, **columns: list[str]) -> SampleTabl
     )
 
 
-def read(table: SampleTable, output_size: int | None = None, of_interest: str | None = None):
-    labels = read_labels(table, output_size=output_size, of_interest=of_interest)
+def read(table: SampleTable, of_interest: str | None = None):
+    labels = read_labels(table, of_interest=of_interest)
     return labels, labels.encode(table)
 
 
@@ -85,11 +85,6 @@ def test_a_class_of_interest_is_one_of_many():
     assert labels.target.kind == "multiclass" and labels.target.is_yes_no and targets_SK.shape == (6, 3)
 
 
-def test_two_classes_are_a_softmax_where_two_outputs_are_asked_for():
-    labels, targets_SK = read(table_of(target=["0", "1"]), output_size=2)
-    assert labels.target.kind == "multiclass" and targets_SK.tolist() == [[1, 0], [0, 1]]
-
-
 @pytest.mark.parametrize("other", ["1_0", "١٠"])
 def test_what_python_alone_calls_a_number_is_a_word_of_its_own(other):
     labels, _ = read(table_of(grade=["10", other, "3"] * 2))
@@ -101,12 +96,9 @@ def test_what_python_alone_calls_a_number_is_a_word_of_its_own(other):
     [
         ({"t": ["0", "2"]}, {}, "'t' holds 0, 2, and which of them is yes would be a guess"),
         ({"t": ["0.5", "1"]}, {}, "measurements, not classes.*Set target_column"),
-        ({"t": ["a", "b", "c"]}, {"output_size": 1}, "no yes-or-no target: 3 different values, such as a, b, c"),
-        ({"t": ["a", "a"]}, {}, "1 different values"),
+        ({"t": ["a", "a"]}, {}, "'t' holds one value only, a"),
         ({"t": ["a", "b", "c", "d"]}, {}, "4 different values in 4 rows: not a column of classes"),
-        ({"t": ["a", "b", "c"] * 2}, {"output_size": 5}, "output_size=5, but column 't' holds a, b, c.*output_size=3"),
         ({"t": ["0", "1"], "u": ["0", "3"]}, {}, "column 'u' holds 3: with several target columns each is 0 or 1"),
-        ({"t": ["0", "1"], "u": ["0", "1"]}, {"output_size": 3}, "there are 2 target columns"),
         ({"t": ["ab", "b", "c"] * 2}, {"of_interest": "abc"}, r"abc is not one of the classes.*Did you mean ab\?"),
         ({"t": ["0", "1"], "u": ["0", "1"]}, {"of_interest": "t"}, "not one of the classes"),
     ],

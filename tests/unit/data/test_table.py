@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lesion.data.images import Pixels
-from lesion.data.table import PICTURE_COUNT, Joined, Picked, Retold, SampleTable, with_picture_count
+from lesion.data.table import Joined, Picked, SampleTable
 
 
 class Levels:
@@ -102,19 +102,3 @@ def test_the_same_rows_have_the_same_fingerprint():
 def test_a_fingerprint_changes_with_whatever_a_row_says(change):
     table = Levels(1, 2).table()
     assert replace(table, **change).fingerprint() != table.fingerprint()
-
-
-def test_the_count_of_a_groups_pictures_is_one_more_column():
-    class Grouped(Levels):
-        def table(self) -> SampleTable:
-            return replace(super().table(), group_S=np.array(["a", "b", "a"]))
-
-    source = Grouped(5, 6, 7)
-    counted = Retold(source, with_picture_count(source.table()))
-    rows = counted.table().metadata_rows()
-    assert rows == [
-        {"age": "5", PICTURE_COUNT: "2"},
-        {"age": "6", PICTURE_COUNT: "1"},
-        {"age": "7", PICTURE_COUNT: "2"},
-    ]
-    assert counted.read(1)[0, 0, 0] == 6

@@ -288,7 +288,7 @@ def test_other_code_is_another_job(tmp_path):
     package = Path(lesion.__file__).parent
     shutil.copytree(package, tmp_path / "lesion", ignore=shutil.ignore_patterns("__pycache__"))
     assert code_digest(tmp_path / "lesion") == code_digest(package)
-    with (tmp_path / "lesion" / "engine" / "loop.py").open("a") as file:
+    with (tmp_path / "lesion" / "algorithms" / "classify" / "loop.py").open("a") as file:
         file.write("# another line\n")
     assert code_digest(tmp_path / "lesion") != code_digest(package)
 
@@ -297,4 +297,4 @@ def test_a_state_says_which_code_made_it(tmp_path):
     with checkpoints(tmp_path) as kept:
         kept.save("fold_0", state(1))
         found = kept.load("fold_0")
-    assert found.values["fingerprint"] == {"code": code_digest(Path(lesion.__file__).parent)}
+    assert found.values["fingerprint"] == {"code": code_digest(Path(lesion.__file__).parent), "data_parallel": 1}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lesion.data.transforms import Preprocess
-from lesion.engine.optim import create_optimizer
+from lesion.engine.optim import Schedule, create_optimizer
 from lesion.models.fusion import create_network
 
 
@@ -37,14 +37,19 @@ def test_steps_are_as_the_papers_write_them(kind, penalty, decay):
         np.testing.assert_allclose(weight.detach().numpy(), theta, rtol=1e-9)
 
 
-def rates_of(**changes: float) -> dict[str, float]:
-    """The learning rate of each parameter of a small network with metadata."""
+def network_with_optimizer(**changes: float) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """A small network with metadata."""
     network = create_network(
         "test_resnet", {}, Preprocess(32, (0.5,) * 3, (0.5,) * 3), num_metadata=2, num_outputs=1, seed=0
     )
     rest = [parameter for name, parameter in network.named_parameters() if not name.startswith("backbone.")]
     options = {"learning_rate": 0.01, "weight_decay": 0.0, "rest_factor": 1.0, "layer_decay": 1.0, **changes}
-    optimizer = create_optimizer("adam", network.backbone, rest, **options)
+    return network, create_optimizer("adam", network.backbone, rest, **options)
+
+
+def rates_of(**changes: float) -> dict[str, float]:
+    """The learning rate of each parameter."""
+    network, optimizer = network_with_optimizer(**changes)
     rate_of = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
     return {name: rate_of[id(parameter)] for name, parameter in network.named_parameters()}
 
@@ -63,3 +68,19 @@ def test_layers_learn_slower_the_earlier_they_stand():
     rates = rates_of(layer_decay=0.5)
     stem, early, late = (rates[f"backbone.{name}.weight"] for name in ("conv1.0", "layer1.0.conv1", "layer4.0.conv1"))
     assert stem < early < late <= 0.01 == rates["head.weight"]
+
+
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_the_rate_that_is_reported_is_that_of_the_backbones_last_layer(layer_decay):
+    changes = {"layer_decay": layer_decay, "rest_factor": 10.0}
+    schedule = Schedule(
+        network_with_optimizer(**changes)[1],
+        kind="cosine",
+        num_epochs=4,
+        warmup_epochs=0,
+        better="higher",
+        factor=0.4,
+        patience=1,
+    )
+    schedule.before_step(2)  # half of the way: a cosine's half
+    assert schedule.learning_rate == pytest.approx(rates_of(**changes)["backbone.layer4.0.conv1.weight"] / 2)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lesion.engine.schedule import Schedule
+from lesion.engine.optim import Schedule
 
 
 def schedule_of(kind: str = "plateau", *, warmup: float = 0.0, better: str = "higher", epochs: int = 4) -> Schedule:

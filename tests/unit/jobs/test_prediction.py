@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from factories import draw_picture
+from lesion.algorithms.base import Options, Output
+from lesion.algorithms.classify.answer import answer_of
 from lesion.errors import UserError
-from lesion.serve.answers import JSON, About, Answer, encode
-from lesion.serve.attributes import Options
-from lesion.serve.records import Question
+from lesion.serve.answers import JSON, encode
+from lesion.serve.records import Invocation
 from lesion.serve.requests import decode
 from lesion.targets import Target
 from lesion_jobs.prediction import Prediction, decode_answer, encode_request, read_picture
@@ -60,15 +60,14 @@ TARGETS = {
 @pytest.mark.parametrize("kind", TARGETS)
 def test_what_the_server_says_of_every_kind_of_target_is_read(kind: str):
     target, probs, (label, labels) = TARGETS[kind]
-    manifest = SimpleNamespace(
-        question=target, labels=lambda probs_K: target.label(probs_K, (0.5,) * len(target.class_names))
-    )
+    probs_FVK = np.array([[probs]])
+    logits_FVK = np.log(probs_FVK) - (0 if target.kind == "multiclass" else np.log1p(-probs_FVK))
+    thresholds = (0.5,) * len(target.class_names)
+    told = answer_of(Output(logits_FVK), Options(), target=target, thresholds_Q=thresholds, folds=[0])
 
     def answer(form: str) -> bytes:
         """What the server writes to a request of that form."""
-        probs_FK = np.array([probs], np.float64)
-        question = Question([], form)
-        return encode([Answer(probs_FK)], question, manifest, Options(), About("", [0], ""), media_type=JSON)
+        return encode([told], Invocation([], form), media_type=JSON, num_cells=2)
 
     read = decode_answer(answer("picture"), where="p.jpg")
     assert (read.label, read.labels) == (label, labels)

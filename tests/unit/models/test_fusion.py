@@ -94,7 +94,7 @@ def test_what_a_network_holds_still_never_learns():
     held.requires_grad_(False)
     network = FusionNet(backbone, PREPROCESS, num_metadata=0, num_outputs=1)
     for does_learn in (False, True):
-        network.learn(backbone=does_learn, statistics=True)
+        network.set_trainable(backbone=does_learn, statistics=True)
         assert (held.requires_grad, learned.requires_grad) == (False, does_learn)
 
 

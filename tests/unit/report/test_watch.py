@@ -10,6 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.data.loader import Batch
 from lesion.engine import pace
 from lesion.report import watch as watch_module
@@ -51,6 +52,7 @@ def make_watch(folder: Path, *, folds: tuple[int, ...] = (0, 1, 2), num_epochs: 
         num_workers=num_workers,
         num_cores=4,
         device=torch.device("cpu"),
+        metric_lines=METRIC_LINES,
     )
 
 

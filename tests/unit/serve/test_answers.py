@@ -12,37 +12,61 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.artifact import Manifest, TargetRecord, load_manifest
+from lesion.algorithms.base import Options, Output
+from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.artifact import TargetRecord, load_manifest
 from lesion.errors import UserError
-from lesion.serve.answers import CSV, JSON, LINES, About, Answer, choose_accept, encode, raise_if_none
-from lesion.serve.attributes import Options, read_options
-from lesion.serve.records import Form, Question, Record
+from lesion.serve.answers import CSV, JSON, LINES, ResponseInfo, choose_accept, encode, raise_if_none
+from lesion.serve.options import read_options
+from lesion.serve.records import Form, Invocation
 
-BASE = load_manifest(Path(__file__).parents[2] / "golden" / "artifact_v2")
-ABOUT = About("abc123", [0, 1], "id-7")
+BASE = load_manifest(Path(__file__).parents[2] / "golden" / "artifact_v2")  # of two folds
+INFO = ResponseInfo("abc123", "id-7")
 BAD = UserError("not a picture", do="Send one.", kind="unreadable_image")
 
 
-def manifest(
+def ensemble(
     kind: str, names: tuple[str, ...], thresholds: tuple[float, ...], of_interest: str | None = None
-) -> Manifest:
+) -> Ensemble:
+    """A predictor of that question; nothing computes in it."""
     target = TargetRecord(kind=kind, class_names=names, of_interest=of_interest, thresholds=thresholds)
-    return BASE.model_copy(update={"target": target})
+    manifest = BASE.model_copy(update={"target": target})
+    return Ensemble(manifest, manifest.folds, [], max_batch=1, backend="")
 
 
-YES_NO = manifest("binary", ("benign", "malignant"), (0.25,))
-FLOWERS = manifest("multiclass", ("daisy", "rose", "tulip"), ())
-SIGNS = manifest("multilabel", ("a", "b"), (0.5, 0.5))
-OF_INTEREST = manifest("multiclass", ("mel", "nv", "bkl"), (0.3,), "mel")
+YES_NO = ensemble("binary", ("benign", "malignant"), (0.25,))
+FLOWERS = ensemble("multiclass", ("daisy", "rose", "tulip"), ())
+SIGNS = ensemble("multilabel", ("a", "b"), (0.5, 0.5))
+OF_INTEREST = ensemble("multiclass", ("mel", "nv", "bkl"), (0.3,), "mel")
 
 
-def tell(answers: list, of: Manifest, media_type: str, form: Form = "picture", options: Options = Options()) -> str:  # noqa: B008
-    records = [Record(b"", {}, "")] * len(answers)
-    return encode(answers, Question(records, form), of, options, ABOUT, media_type=media_type).decode()
+def tell(
+    results: list[list[list[float]] | UserError],
+    of: Ensemble,
+    media_type: str,
+    form: Form = "picture",
+    options: Options = Options(),
+    unused: list[list[str]] | None = None,
+) -> str:
+    """What is told of pictures of which each fold says these probabilities, or of errors in their place."""
+    answers = (
+        result if isinstance(result, UserError) else of.answer(Output(logits(result, of)), options)
+        for result in results
+    )
+    details = INFO if options.details else None
+    invocation = Invocation([], form, unused or [])
+    return encode(answers, invocation, media_type=media_type, num_cells=of.num_cells, details=details).decode()
 
 
-def answer(*folds: list[float]) -> Answer:
-    return Answer(np.array(folds, np.float64))
+def logits(probs_FK: list[list[float]], of: Ensemble) -> np.ndarray:
+    """Of one view [F, 1, K], from which the probabilities follow."""
+    probs_FVK = np.array(probs_FK, np.float64)[:, None]
+    with np.errstate(divide="ignore"):  # of what is sure
+        return np.log(probs_FVK) - (0 if of.target.kind == "multiclass" else np.log1p(-probs_FVK))
+
+
+def answer(*folds: list[float]) -> list[list[float]]:
+    return list(folds)
 
 
 def test_yes_or_no_in_each_form():
@@ -111,19 +135,19 @@ def test_a_request_of_which_no_record_can_be_answered_is_refused_with_the_first_
 
 
 def test_what_was_not_used_is_told_in_the_details_of_its_picture():
-    question = Question([], "lines", [["weight:unknown_field"], [], ()])
+    unused = [["weight:unknown_field"], [], []]
     answers = [answer([0.5], [0.5]), answer([0.25], [0.5]), BAD]
     details = Options(details=True)
-    lines = encode(answers, question, YES_NO, details, ABOUT, media_type=LINES).decode().split("\n")
-    predictions = json.loads(encode(answers, question, YES_NO, details, ABOUT, media_type=JSON))["predictions"]
+    lines = tell(answers, YES_NO, LINES, "lines", details, unused).split("\n")
+    predictions = json.loads(tell(answers, YES_NO, JSON, "lines", details, unused))["predictions"]
     for told in ([json.loads(line) for line in lines], predictions):
         assert told[0]["unused"] == ["weight:unknown_field"]
         assert "unused" not in told[1] and told[2].keys() == {"error"}
-    assert b"unused" not in encode(answers, question, YES_NO, Options(), ABOUT, media_type=JSON)
+    assert "unused" not in tell(answers, YES_NO, JSON, "lines", Options(), unused)
 
 
 def test_a_class_of_any_name_breaks_no_line_of_json_and_no_header():
-    odd = manifest("binary", ("a\nb", "c\rd"), (0.25,))
+    odd = ensemble("binary", ("a\nb", "c\rd"), (0.25,))
     for media_type in (LINES, JSON):
         assert "\n" not in tell([answer([0.5])], odd, media_type)
     [row] = csv.reader(io.StringIO(tell([answer([0.5])], odd, CSV), newline=""))
@@ -195,9 +219,9 @@ def test_any_accept_is_a_form_or_refused_in_words(accept):
         assert error.kind == "accept"
 
 
-@given(probs=st.permutations([0.5, 0.25, 0.125, 0.0625, 0.03125]), top_k=st.integers(1, 7))
+@given(probs=st.permutations([0.5, 0.25, 0.125, 0.0625, 0.0625]), top_k=st.integers(1, 7))
 def test_top_k_are_the_likeliest_with_the_likeliest_first(probs, top_k):
-    several = manifest("multiclass", tuple("abcde"), ())
+    several = ensemble("multiclass", tuple("abcde"), ())
     [told] = json.loads(tell([answer(probs)], several, JSON, options=Options(top_k=top_k)))["predictions"]
     assert list(told["probabilities"].values()) == sorted(probs, reverse=True)[:top_k]
     assert all(probs["abcde".index(name)] == prob for name, prob in told["probabilities"].items())

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from lesion.errors import UserError
-from lesion.serve.records import Question, Record
+from lesion.serve.records import Invocation, Record
 from lesion.serve.requests import decode
 
 PICTURE = (Path(__file__).parents[2] / "golden" / "artifact_v2" / "picture.png").read_bytes()
 IMAGE = ('name="image"; filename="a.png"', "Content-Type: image/png", PICTURE)
 
 
-def ask(*parts: tuple[str, str, bytes]) -> Question:
+def ask(*parts: tuple[str, str, bytes]) -> Invocation:
     """A form of (disposition, further headers, content), as programs write it by hand."""
     body = b"".join(
         "\r\n".join(

@@ -8,8 +8,8 @@ import pytest
 
 from lesion.data.metadata import ColumnEncoder
 from lesion.errors import LesionError, UserError
+from lesion.inference.pipeline import Times
 from lesion.serve.metering import Meter, reasons_for_log
-from lesion.serve.pipeline import Times
 
 
 def line(caplog: pytest.LogCaptureFixture, **more: object) -> str:

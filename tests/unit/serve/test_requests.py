@@ -21,8 +21,7 @@ from werkzeug.test import EnvironBuilder
 from factories import dicom_file, with_broken_header
 from lesion.data.metadata import ColumnEncoder
 from lesion.errors import UserError
-from lesion.serve.fields import unknown_fields, unused_line
-from lesion.serve.records import Question, Record
+from lesion.serve.records import Invocation, Record, unknown_fields, unused_line
 from lesion.serve.requests import CONTENT_TYPES, decode
 
 COLUMNS = ["sex", "age_approx"]
@@ -31,7 +30,7 @@ TEXT = base64.b64encode(PICTURE).decode()
 ROW = {"sex": "female", "age_approx": "45"}
 
 
-def ask(body: bytes | str, content_type: str) -> Question:
+def ask(body: bytes | str, content_type: str) -> Invocation:
     return decode(body.encode() if isinstance(body, str) else body, content_type, metadata_columns=COLUMNS)
 
 
@@ -175,9 +174,9 @@ def test_an_array_that_is_not_what_it_claims_is_refused(name):
 @given(cells=st.lists(st.sampled_from([TEXT, "§", "", '"', "a,b,c,d,e"]), min_size=1, max_size=8), end=st.booleans())
 def test_csv_has_a_record_for_each_line_good_or_bad(cells, end):
     lines = [f"{cell},male,30" for cell in cells]
-    question = ask("\n".join(lines) + "\n" * end, "text/csv")
-    assert question.is_many
-    for cell, record in zip(cells, question.records, strict=True):
+    invocation = ask("\n".join(lines) + "\n" * end, "text/csv")
+    assert invocation.is_many
+    for cell, record in zip(cells, invocation.records, strict=True):
         assert isinstance(record, UserError) == (cell != TEXT)
 
 
@@ -195,8 +194,8 @@ def test_json_lines_have_a_record_for_each_line_good_or_bad(lines):
     assume(
         any(line.strip() for line in lines) and lines[-1]
     )  # the body is not blank; nothing after a last \\n is no line
-    question = ask("\n".join(lines), "application/jsonlines")
-    for line, record in zip(lines, question.records, strict=True):
+    invocation = ask("\n".join(lines), "application/jsonlines")
+    for line, record in zip(lines, invocation.records, strict=True):
         assert isinstance(record, Record) == (TEXT in line)
 
 
@@ -206,13 +205,13 @@ def test_json_lines_have_a_record_for_each_line_good_or_bad(lines):
     ),
     content_type=st.sampled_from([*CONTENT_TYPES, "image/png", "multipart/form-data; boundary=a", "text/csv; a=", ""]),
 )
-def test_any_bytes_are_a_question_or_refused_in_words(body, content_type):
+def test_any_bytes_are_a_invocation_or_refused_in_words(body, content_type):
     try:
-        question = ask(body, content_type)
+        invocation = ask(body, content_type)
     except UserError as error:
         assert error.kind in {"bad_request", "content_type"}
     else:
-        assert list(question.records)
+        assert list(invocation.records)
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate pairs, too
@@ -225,15 +224,15 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))  # halves of surrogate 
         max_leaves=8,
     )
 )
-def test_any_json_is_a_question_or_refused_in_words(value):
+def test_any_json_is_a_invocation_or_refused_in_words(value):
     for fields in (value, {"image": value}, {"image": TEXT, "json_data": value}, {"instances": value}):
         try:
-            question = ask(json.dumps(fields), "application/json")
+            invocation = ask(json.dumps(fields), "application/json")
         except UserError as error:
             assert error.kind == "bad_request"
             str(error).encode()  # can be answered and logged
         else:
-            assert list(question.records)
+            assert list(invocation.records)
 
 
 @given(content_type=st.one_of(st.text(max_size=60), st.text(max_size=60).map("multipart/form-data; {}".format)))
@@ -443,10 +442,10 @@ def test_what_values_take_is_booked_before_they_are_made():
 def test_lines_one_after_another_book_the_largest_of_them():
     booked = []
     lines = [json.dumps({"image": TEXT, "json_data": {"sex": "a,b" * repeats}}) for repeats in (1, 200, 3, 200)]
-    question = decode(
+    invocation = decode(
         "\n".join(lines).encode(), "application/jsonlines", metadata_columns=COLUMNS, reserve_bytes=booked.append
     )
-    assert all(isinstance(record, Record) for record in question.records)
+    assert all(isinstance(record, Record) for record in invocation.records)
     assert len(booked) == 2 and sum(booked) < 100_000
 
 
@@ -605,11 +604,11 @@ WORDS = {"sex": {"female", "male"}}
 def unused(body: bytes | str, content_type: str) -> list[Sequence[str]]:
     """Of each record, once it was read and its metadata was taken."""
     content = body.encode() if isinstance(body, str) else body
-    question = decode(content, content_type, metadata_columns=COLUMNS, words=WORDS)
-    for record in question.records:
+    invocation = decode(content, content_type, metadata_columns=COLUMNS, words=WORDS)
+    for record in invocation.records:
         assert isinstance(record, Record), record
         record.metadata()
-    return question.unused
+    return invocation.unused
 
 
 STRANGERS = {"sex": "other", "Weight kg": "80", "age": "45"}

@@ -11,9 +11,8 @@ import torch
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.transforms import Preprocess
-from lesion.engine.memory import largest_batch
+from lesion.engine.device import Precision, autocast, largest_batch
 from lesion.engine.optim import create_optimizer
-from lesion.engine.precision import Precision, autocast
 from lesion.models.fusion import create_network
 from lesion.targets import Target
 

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lesion.algorithms.base import Job
 from lesion.algorithms.classify import fold
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.folds import Folds
-from lesion.engine.peers import Peers
-from lesion.engine.ranks import Ranks, join_ranks
+from lesion.engine.distributed import DataParallelGroup, JobProcesses, join_data_parallel_group
 from lesion.errors import UserError
+from lesion.job import Job
 from lesion.report import watch
 
 log = logging.getLogger(__name__)
@@ -26,19 +25,19 @@ SMALLEST_SLICE = 2  # pictures: with one BatchNorm has no variance to go by
 
 
 def deal(
-    config: ClassifyConfig, held_FS: Folds, job: Job, peers: Peers, device: torch.device
-) -> tuple[Ranks, list[tuple[int, NDArray[np.bool_]]]]:
-    """The ranks that this process trains with, and the folds, numbered, that it takes part in."""
-    numbered, size = list(enumerate(held_FS)), len(peers.names)
+    config: ClassifyConfig, held_FS: Folds, job: Job, processes: JobProcesses, device: torch.device
+) -> tuple[DataParallelGroup, list[tuple[int, NDArray[np.bool_]]]]:
+    """The data-parallel group that this process trains in, and the folds, numbered, that it takes part in."""
+    numbered, size = list(enumerate(held_FS)), len(processes.names)
     if size == 1 or not are_batches_cut(config, held_FS, size):
         refuse_small_parts(config, held_FS, 1)
-        return Ranks(), peers.share(numbered)
+        return DataParallelGroup(), processes.share(numbered)
     refuse_small_parts(config, held_FS, size)
     log.info("parallel=data processes=%d: every batch is cut among them, BatchNorm sees a slice", size)
-    if not peers.is_leader:  # it would say what the leader says
+    if not processes.is_leader:  # it would say what the leader says
         for module in (fold, watch):
             logging.getLogger(module.__name__).setLevel(logging.WARNING)
-    return join_ranks(peers.rank, size, peers.group, device, per_host=job.processes), numbered
+    return join_data_parallel_group(processes, device, per_host=job.processes), numbered
 
 
 def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:
@@ -47,7 +46,7 @@ def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:
     More than the process's share where it is of a last round with fewer folds than the host has processes: of 5 folds
     among 2 the last has all. Depends on numbers alone, and not on who is ready when, since results depend on it.
     """
-    size = len(job.peers)
+    size = len(job.process_names)
     in_round = min(size, num_folds - fold // size * size)
     on_host = min(max(in_round - job.rank * job.processes, 1), job.processes)
     return job.num_cores * job.processes // on_host
@@ -71,17 +70,18 @@ def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
 
 
 def refuse_small_parts(config: ClassifyConfig, held_FS: Folds, size: int) -> None:
-    """Raises UserError where `batch_parts` would leave a part of a rank's slice with less than two pictures."""
+    """Raises UserError where gradient accumulation leaves micro-batches of less than two pictures."""
     smallest = min(smallest_slice(config, held_S, size) for held_S in held_FS)
-    if config.batch_parts > 1 and smallest // config.batch_parts < SMALLEST_SLICE:
+    if config.gradient_accumulation > 1 and smallest // config.gradient_accumulation < SMALLEST_SLICE:
         raise UserError(
-            f"batch_parts={config.batch_parts} cuts batches of {smallest} pictures to less than {SMALLEST_SLICE}",
-            do="Lower batch_parts, or raise batch_size_train.",
+            f"gradient_accumulation={config.gradient_accumulation} cuts batches of {smallest} pictures to less than "
+            f"{SMALLEST_SLICE}",
+            do="Lower gradient_accumulation, or raise batch_size_train.",
             kind="hyperparameters",
         )
 
 
 def smallest_slice(config: ClassifyConfig, held_S: NDArray[np.bool_], size: int) -> int:
-    """What one of `size` ranks gets of the smallest batch at least."""
+    """What one of `size` processes gets of the smallest batch at least."""
     rows = int((~held_S).sum())
     return rows // math.ceil(rows / config.batch_size) // size

@@ -3,58 +3,105 @@
 The same lines for the test set, the command line and HTTP. Imports neither torch nor pandas.
 """
 
-# N batch · F folds · H, W pixels · K outputs · M metadata features
+# N batch · F folds · V views · H, W pixels · K outputs · M metadata features
 
 from __future__ import annotations
 
 import queue
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.algorithms.base import Lane, Prepared
+from lesion.algorithms.base import Answer, Options, Output
+from lesion.algorithms.classify.answer import answer_of, combine
+from lesion.algorithms.classify.describe import describe
 from lesion.artifact import FoldRecord, Manifest
 from lesion.data.images import Pixels
 from lesion.data.metadata import MetadataEncoder, Row
+from lesion.inference.batcher import Executor
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One picture as the networks take it: the square's uint8 RGB pixels, and the features that each fold makes of its
+    metadata.
+    """
+
+    pixels_HWC: Pixels
+    features_FM: Sequence[NDArray[np.float32]]
+    num_views: int  # flips and turns of it that are averaged
 
 
 class Ensemble:
     """A Predictor: probabilities are averaged over views and folds, each with the same weight."""
 
     def __init__(
-        self, manifest: Manifest, folds: Sequence[FoldRecord], lanes: Sequence[Lane], *, max_batch: int, backend: str
+        self,
+        manifest: Manifest,
+        folds: Sequence[FoldRecord],
+        executors: Sequence[Executor[Output]],
+        *,
+        max_batch: int,
+        backend: str,
     ) -> None:
-        self.manifest, self.lanes, self.max_batch = manifest, lanes, max_batch
+        self.manifest, self.executors, self.max_batch = manifest, executors, max_batch
         self.folds = [record.fold for record in folds]  # those that are asked
         self.backend = backend  # what computes, in words
+        self.target = manifest.question
+        self.num_cells = 2 if self.target.is_yes_no else self.target.num_outputs + 1
+        self.metadata_columns = tuple(manifest.metadata_columns)
+        self.metadata_words = known_words(folds)
+        self._records = folds
         self._encoders = [MetadataEncoder(record.metadata) for record in folds]
-        self._free: queue.SimpleQueue[Lane] = queue.SimpleQueue()
-        for lane in lanes:
-            self._free.put(lane)
+        self._free: queue.SimpleQueue[Executor[Output]] = queue.SimpleQueue()
+        for executor in executors:
+            self._free.put(executor)
 
-    def prepare(self, image: Pixels, row: Row, *, num_views: int | None = None) -> Prepared:
-        """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for a lane."""
+    def prepare(self, image: Pixels, row: Row, options: Options = Options()) -> Prepared:
+        """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for an executor."""
         features_FM = [encoder.encode([row])[0] for encoder in self._encoders]
-        return Prepared(self.manifest.preprocessing(image), features_FM, num_views or self.manifest.num_views)
+        return Prepared(self.manifest.preprocessing(image), features_FM, options.views or self.manifest.num_views)
 
-    def ask(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float64]:
-        """Each fold's probabilities [N, F, K], the lanes side by side."""
+    def answer(self, output: Output, options: Options) -> Answer:
+        """What a client is told of one picture."""
+        thresholds_Q = self.manifest.target.thresholds
+        return answer_of(output, options, target=self.target, thresholds_Q=thresholds_Q, folds=self.folds)
+
+    def describe(self) -> dict[str, Any]:
+        """Question, thresholds, inputs, views, metrics and folds, in JSON's own types."""
+        return describe(self.manifest, self._records)
+
+    def compute(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> list[Output]:
+        """The outputs of pictures (uint8 RGB [H, W, 3], any sizes), the executors side by side."""
         pictures = [self.prepare(image, row) for image, row in zip(images, metadata, strict=True)]
         batches = [pictures[start : start + self.max_batch] for start in range(0, len(pictures), self.max_batch)]
         if len(batches) == 1:
-            return self._run(batches[0])
-        with ThreadPoolExecutor(len(self.lanes)) as pool:
-            return np.concatenate(list(pool.map(self._run, batches)))
+            return list(self._run(batches[0]))
+        with ThreadPoolExecutor(len(self.executors)) as pool:
+            return list(chain.from_iterable(pool.map(self._run, batches)))
 
     def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
         """Probabilities [N, K] of pictures (uint8 RGB [H, W, 3], any sizes) and metadata that may lack fields."""
-        return np.asarray(self.ask(images, metadata).mean(axis=1), dtype=np.float32)
+        return np.stack([combine(self.target, output.logits_FVK) for output in self.compute(images, metadata)])
 
-    def _run(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
-        lane = self._free.get()
+    def _run(self, batch: Sequence[Prepared]) -> Sequence[Output]:
+        executor = self._free.get()
         try:
-            return lane(batch)
+            return executor(batch)
         finally:
-            self._free.put(lane)
+            self._free.put(executor)
+
+
+def known_words(folds: Sequence[FoldRecord]) -> dict[str, set[str]]:
+    """The words that any of the folds knows, by column."""
+    words: dict[str, set[str]] = {}
+    for record in folds:
+        for column in record.metadata:
+            if column.kind == "category":
+                words.setdefault(column.name, set()).update(column.categories)
+    return words

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from lesion import artifact
+from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.load import chosen_folds
 from lesion.algorithms.classify.networks import load_networks
 from lesion.data.metadata import MetadataEncoder
@@ -32,7 +33,7 @@ def export_onnx(model_dir: Path, output: Path, *, fold: int | None) -> None:
         dict(zip(numbers, networks, strict=True)),
         nums_metadata,
         manifest.preprocessing.image_size,
-        manifest.question.kind,
         output,
+        combine=lambda logits_NFVK: combine(manifest.question, logits_NFVK),
     )
     log.info("onnx=%s folds=%d", output, len(folds))

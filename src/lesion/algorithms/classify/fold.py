@@ -20,22 +20,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lesion.algorithms.classify.fold_result import FoldResult
+from lesion.algorithms.classify.loop import predict, train_one_epoch
 from lesion.algorithms.classify.results import judge
 from lesion.algorithms.classify.start import (
     Shared,
     class_weights,
     probe_head,
-    rules_of,
-    size_of_epoch,
     start_training,
+    step_settings,
 )
 from lesion.data.augment import Augment
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints
-from lesion.engine.loop import predict, train_one_epoch
-from lesion.engine.precision import Precision
-from lesion.engine.ranks import Ranks
+from lesion.engine.device import Precision
+from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.training import EpochSums, Training
 from lesion.errors import UserError
 from lesion.report.watch import Watch
@@ -92,31 +91,38 @@ def run_fold(
         head = probe_head(features_VSD, rows.training_S, shared, rows.weights_K)
         training = start_training(shared, rows.encoder, head)
         start = judged(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), shared)
-        training.best.update(START, start.scores[config.metric], training.network)
+        training.early_stopping.update(START, start.scores[config.metric], training.network)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.scores[config.metric])
     if state := checkpoints.load(unfinished):
         training.restore(state)
         log.info("fold=%d goes on in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
         bar.update(len(training.history) * len(rows) + training.sums.num_samples)
     watch.begin(fold, training.history)
-    while len(training.history) < config.epochs and not training.best.should_stop:
+    while len(training.history) < config.epochs and not training.early_stopping.should_stop:
         save = partial(checkpoints.after_step, unfinished, training.state)
         with stop.held():
             run_epoch(training, rows, shared, after_step=save, bar=bar, watch=watch)
             checkpoints.save(unfinished, training.state())
-            watch.epoch(training.history[-1], num_pictures=len(rows), is_last=training.best.should_stop)
+            watch.epoch(training.history[-1], num_pictures=len(rows), is_last=training.early_stopping.should_stop)
     bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
 
-    best = training.best
-    training.network.load_state_dict(best.weights)
+    stopping = training.early_stopping
+    training.network.load_state_dict(stopping.best_weights)
     if config.epochs == 0 and start is not None:  # the same network's answers, from features at hand
         final = start
     else:
         final = score(training.network, held_batches(rows, shared), shared, num_views=config.tta, precision="fp32")
-    log.info("fold=%d best_epoch=%d rows=%d", fold, best.epoch, len(final.index_S))
+    log.info("fold=%d best_epoch=%d rows=%d", fold, stopping.best_epoch, len(final.index_S))
     watch.end(shared.target, shared.targets_SK[final.index_S], final.probs_SK, final.scores)
     result = FoldResult(
-        fold, best.weights, rows.encoder, final.index_S, final.probs_SK, best.epoch, final.scores, training.history
+        fold,
+        stopping.best_weights,
+        rows.encoder,
+        final.index_S,
+        final.probs_SK,
+        stopping.best_epoch,
+        final.scores,
+        training.history,
     )
     checkpoints.save(finished, result.state())
     checkpoints.remove(unfinished)
@@ -145,8 +151,8 @@ def run_epoch(
     num_done = training.sums.num_samples
     batches = load(
         rows.dataset,
-        [shared.ranks.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
-        Augment(size_of_epoch(config, epoch)),
+        [shared.data_parallel.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
+        Augment(config.image_size),
         num_workers=shared.num_workers,
         key=key,
         metadata_dropout=config.metadata_dropout,
@@ -154,26 +160,26 @@ def run_epoch(
     with torch.random.fork_rng(devices=[shared.device] if shared.device.type == "cuda" else []):
         train_loss = train_one_epoch(
             training,
-            watch.training(counted(batches, bar, shared.ranks), epoch),
-            rules_of(shared, rows.weights_K, epoch=epoch),
+            watch.training(counted(batches, bar, shared.data_parallel), epoch),
+            step_settings(shared, rows.weights_K, epoch=epoch),
             num_steps=len(order),
             key=key,
             after_step=after_step,
         )
     training.sums = EpochSums()
-    shared.ranks.share_statistics(training.judged)
-    held = counted(held_batches(rows, shared), bar, shared.ranks)
-    scores = score(training.judged, held, shared, num_views=1, precision=shared.precision).scores
+    shared.data_parallel.broadcast_buffers(training.eval_network)
+    held = counted(held_batches(rows, shared), bar, shared.data_parallel)
+    scores = score(training.eval_network, held, shared, num_views=1, precision=shared.precision).scores
     value = scores[config.metric]
-    training.best.update(epoch, value, training.judged)
+    training.early_stopping.update(epoch, value, training.eval_network)
     row = {"fold": rows.fold, "epoch": epoch, "lr": training.schedule.learning_rate, "train_loss": train_loss, **scores}
     training.history.append({**row, **watch.speed(len(rows) - num_done)})
     training.schedule.after_epoch(value)
 
 
 def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
-    """This rank's held-out rows, as prediction prepares them."""
-    batches = ordered_batches(shared.ranks.slice(rows.held_S), shared.config.batch_size_validation)
+    """This process's slice of the held-out rows, as prediction prepares them."""
+    batches = ordered_batches(shared.data_parallel.slice(rows.held_S), shared.config.batch_size_predict)
     return load(rows.dataset, batches, num_workers=shared.num_workers)
 
 
@@ -189,21 +195,21 @@ class Judged:
 def score(
     network: nn.Module, batches: Iterable[Batch], shared: Shared, *, num_views: int, precision: Precision
 ) -> Judged:
-    """What the network makes of the rows of all ranks' batches."""
+    """What the network makes of the rows of all processes' batches."""
     predicted = predict(network, batches, shared.device, num_views=num_views, precision=precision)
-    return judged(*shared.ranks.gather(*predicted), shared)
+    return judged(*shared.data_parallel.gather(*predicted), shared)
 
 
 def judged(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> Judged:
     """The views' mean probabilities of some rows, judged."""
-    probs_SK = shared.target.probabilities(logits_VSK.numpy()).mean(axis=0).astype(np.float32)
+    probs_SK = shared.target.activate(logits_VSK.numpy()).mean(axis=0).astype(np.float32)
     if not np.isfinite(probs_SK).all():
         raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
     return Judged(index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))
 
 
-def counted(batches: Iterable[Batch], bar: tqdm[Any], ranks: Ranks) -> Iterator[Batch]:
+def counted(batches: Iterable[Batch], bar: tqdm[Any], data_parallel: DataParallelGroup) -> Iterator[Batch]:
     """The same batches; the progress bar moves on as each is done."""
     for batch in batches:
         yield batch
-        bar.update(len(batch.index_N) * ranks.size)  # nearly what all have done
+        bar.update(len(batch.index_N) * data_parallel.size)  # nearly what all have done

@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lesion.algorithms.base import Prepared
+from lesion.algorithms.base import Output
+from lesion.algorithms.classify.ensemble import Prepared
 from lesion.algorithms.classify.numbers import numbers
 from lesion.algorithms.classify.validate import check_graph
 from lesion.artifact import GraphRecord, Manifest, graph_files
 from lesion.data.transforms import views
 from lesion.engine.openvino import import_openvino
 from lesion.stored_files import in_words
-from lesion.targets import Target
 
 if TYPE_CHECKING:
     import openvino
@@ -65,7 +64,7 @@ def load_graph(
     precision: Precision,
     num_cores: int,
     in_background: bool = True,
-) -> list[GraphLane]:
+) -> list[GraphExecutor]:
     """The artifact's graph of these folds, compiled for this CPU, as by `compile_graph`.
 
     Raises UserError for files that are not the artifact's, and for a graph that is not what the manifest tells.
@@ -75,54 +74,52 @@ def load_graph(
     with in_words(graph):
         model = core().read_model(graph, weights)
         check_graph(model, manifest, graph)
-        return compile_graph(
-            model, folds, manifest.question, precision=precision, num_cores=num_cores, in_background=in_background
-        )
+        return compile_graph(model, folds, precision=precision, num_cores=num_cores, in_background=in_background)
 
 
 def compile_graph(
     model: openvino.Model,
     folds: Sequence[int],
-    target: Target,
     *,
     precision: Precision,
     num_cores: int,
     in_background: bool,
-) -> list[GraphLane]:
-    """The graph of these folds as lanes that share its weights and the cores.
+) -> list[GraphExecutor]:
+    """The graph of these folds as executors that share its weights and the cores.
 
     A picture is computed alone, so that its answer cannot depend on its neighbours; a batch would cost as much, and
-    more memory (docs/decisions/0017). A lane a core wastes least where many ask; that core alone would make a lone
+    more memory (docs/decisions/0017). An executor a core wastes least where many ask; that core alone would make a lone
     picture wait, so the graph is compiled a second time, for all cores together (in fp32): `in_background`, so that
     a server is ready sooner, or before this returns.
     """
-    wanted = [result for result in model.get_results() if result.get_friendly_name() in {f"fold_{f}" for f in folds}]
+    names = {name for fold in folds for name in (f"fold_{fold}", f"features_{fold}")}
+    wanted = [result for result in model.get_results() if result.get_friendly_name() in names]
     inputs = {"image", *(f"metadata_{fold}" for fold in folds)}
     parameters = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() in inputs]
     model = import_openvino().Model(wanted, parameters)  # what no wanted fold needs falls away
 
-    def compiled(num_lanes: int) -> openvino.CompiledModel:
+    def compiled(num_streams: int) -> openvino.CompiledModel:
         settings = {
             "INFERENCE_PRECISION_HINT": HINT[precision],
-            "NUM_STREAMS": str(num_lanes),
+            "NUM_STREAMS": str(num_streams),
             "INFERENCE_NUM_THREADS": num_cores,
             "ENABLE_CPU_PINNING": False,  # the cores are shared with those that decode, and with other containers
         }
         return core().compile_model(model, "CPU", settings)
 
-    a_lane_a_core = compiled(num_cores)
+    a_stream_a_core = compiled(num_cores)
     all_cores: Future[openvino.InferRequest] | None = None
     # In bf16 another number of cores may round otherwise, and an answer would depend on who else asks.
     if num_cores > 1 and precision == "fp32":
         pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
         all_cores = pool.submit(lambda: compiled(1).create_infer_request())
         pool.shutdown(wait=not in_background)
-    company = Company()
-    return [GraphLane(a_lane_a_core, all_cores, company, folds, target) for _ in range(num_cores)]
+    in_flight = InFlight()
+    return [GraphExecutor(a_stream_a_core, all_cores, in_flight, folds) for _ in range(num_cores)]
 
 
-class Company:
-    """Who else computes."""
+class InFlight:
+    """How many pictures the executors compute at present."""
 
     def __init__(self) -> None:
         self._num_computing = 0
@@ -141,36 +138,38 @@ class Company:
                 self._num_computing -= 1
 
 
-class GraphLane:
-    """A core of its own, and all of them while no other lane computes. A batch is computed picture by picture."""
+class GraphExecutor:
+    """A core of its own, and all of them while no other executor computes. A batch is computed picture by picture."""
 
     def __init__(
         self,
         compiled: openvino.CompiledModel,
         all_cores: Future[openvino.InferRequest] | None,
-        company: Company,
+        in_flight: InFlight,
         folds: Sequence[int],
-        target: Target,
     ) -> None:
-        self._own_core, self._all_cores, self._company = compiled.create_infer_request(), all_cores, company
-        self._target = target
+        self._own_core, self._all_cores, self._in_flight = compiled.create_infer_request(), all_cores, in_flight
         has_metadata = {name for port in compiled.inputs for name in port.names}
         self._metadata = [(f, f"metadata_{fold}") for f, fold in enumerate(folds) if f"metadata_{fold}" in has_metadata]
         self._logits = [f"logits_{fold}" for fold in folds]
+        has_features = any("features_" in name for port in compiled.outputs for name in port.names)
+        self._features = [f"features_{fold}" for fold in folds] if has_features else []
 
-    def __call__(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
-        """Each fold's probabilities [N, F, K], averaged over the views. Raises PlatformError where one is no number."""
-        logits_NVFK = (numbers(self._logits_VFK(picture)) for picture in batch)
-        return np.stack([self._target.probabilities(logits_VFK).mean(axis=0) for logits_VFK in logits_NVFK])
+    def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
+        """Each picture's output. Raises PlatformError where a logit is no number."""
+        return [self._compute(picture) for picture in batch]
 
-    def _logits_VFK(self, picture: Prepared) -> NDArray[np.float32]:
+    def _compute(self, picture: Prepared) -> Output:
         metadata = {name: picture.features_FM[f][None] for f, name in self._metadata}
-        logits_VFK = []
-        with self._company.joined() as is_alone:
+        logits_VFK, features_VFD = [], []
+        with self._in_flight.joined() as is_alone:
             request = self._own_core
             if is_alone and self._all_cores is not None and self._all_cores.done():
                 request = self._all_cores.result()
             for square_HWC in views(picture.pixels_HWC, picture.num_views):
                 answer = request.infer({"image": square_HWC[None], **metadata}, share_inputs=True)
                 logits_VFK.append(np.concatenate([answer[name] for name in self._logits]))
-        return np.stack(logits_VFK)
+                if self._features:
+                    features_VFD.append(np.concatenate([answer[name] for name in self._features]))
+        logits_FVK = numbers(np.stack(logits_VFK, axis=1))
+        return Output(logits_FVK, np.stack(features_VFD, axis=1) if features_VFD else None)

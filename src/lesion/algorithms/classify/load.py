@@ -52,10 +52,10 @@ def load(
     if manifest.graph is not None and importlib.util.find_spec("openvino") is not None:
         check_weights(model_dir, manifest)  # torch's networks are checked as they are loaded
         chosen = graph.pick_precision(precision, manifest.graph)
-        lanes = graph.load_graph(
+        executors = graph.load_graph(
             model_dir, manifest, [record.fold for record in folds], precision=chosen, num_cores=num_cores
         )
-        ensemble = Ensemble(manifest, folds, lanes, max_batch=1, backend=f"openvino cpu {chosen}")
+        ensemble = Ensemble(manifest, folds, executors, max_batch=1, backend=f"openvino cpu {chosen}")
         check_answers(ensemble, model_dir)
         return ensemble
     if importlib.util.find_spec("torch") is None:
@@ -78,12 +78,10 @@ def load_torch(
     model_dir: Path, manifest: Manifest, folds: Sequence[FoldRecord], devices: Sequence[torch.device]
 ) -> Ensemble:
     """The predictor that computes by torch, the whole ensemble on each of the devices."""
-    from lesion.algorithms.classify.networks import TorchLane, load_networks
+    from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 
-    lanes = [
-        TorchLane(load_networks(model_dir, manifest, folds, device), manifest.question, device) for device in devices
-    ]
-    ensemble = Ensemble(manifest, folds, lanes, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32")
+    executors = [TorchExecutor(load_networks(model_dir, manifest, folds, device), device) for device in devices]
+    ensemble = Ensemble(manifest, folds, executors, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32")
     check_answers(ensemble, model_dir)
     return ensemble
 

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from lesion import artifact
-from lesion.algorithms.base import Prepared
+from lesion.algorithms.base import Output
+from lesion.algorithms.classify.ensemble import Prepared
 from lesion.algorithms.classify.numbers import numbers
 from lesion.algorithms.classify.validate import check_weights
 from lesion.artifact import FoldRecord, Manifest
@@ -20,7 +21,6 @@ from lesion.data.transforms import views
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet, create_network
 from lesion.stored_files import in_words, last_line, unusable
-from lesion.targets import Target
 
 
 def load_networks(
@@ -73,25 +73,28 @@ def _network(manifest: Manifest, num_metadata: int, model_dir: Path) -> FusionNe
         raise unusable(f"the manifest's network cannot be made: {error.what}", model_dir, do) from error
 
 
-class TorchLane:
+class TorchExecutor:
     """All folds on one device. A batch is one forward pass of each fold over all its pictures' views."""
 
-    def __init__(self, networks: Sequence[FusionNet], target: Target, device: torch.device) -> None:
-        self._networks, self._target, self._device = networks, target, device
+    def __init__(self, networks: Sequence[FusionNet], device: torch.device) -> None:
+        self._networks, self._device = networks, device
 
     @torch.inference_mode()
-    def __call__(self, batch: Sequence[Prepared]) -> NDArray[np.float64]:
-        """Each fold's probabilities [N, F, K], averaged over the views. Raises PlatformError where one is no number."""
+    def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
+        """Each picture's output. Raises PlatformError where a logit is no number."""
         num_views = [picture.num_views for picture in batch]
         squares_BHWC = np.concatenate([views(picture.pixels_HWC, picture.num_views) for picture in batch])
         images_BCHW = self._send(squares_BHWC).permute(0, 3, 1, 2)  # torch's channels-last layout: nothing is moved
-        logits_FBK = []
+        logits_FBK, features_FBD = [], []
         for fold, network in enumerate(self._networks):
             metadata_NM = np.stack([picture.features_FM[fold] for picture in batch])
-            logits_FBK.append(network(images_BCHW, self._send(metadata_NM.repeat(num_views, axis=0))).float())
-        probs_FBK = self._target.probabilities(numbers(torch.stack(logits_FBK).cpu().numpy()))
-        of_picture = np.split(probs_FBK, np.cumsum(num_views)[:-1], axis=1)
-        return np.stack([probs_FVK.mean(axis=1) for probs_FVK in of_picture])
+            logits_BK, features_BD = network.outputs(images_BCHW, self._send(metadata_NM.repeat(num_views, axis=0)))
+            logits_FBK.append(logits_BK.float())
+            features_FBD.append(features_BD.float())
+        logits, features = (torch.stack(of_folds).cpu().numpy() for of_folds in (logits_FBK, features_FBD))
+        ends = np.cumsum(num_views)[:-1]
+        of_pictures = zip(np.split(numbers(logits), ends, axis=1), np.split(features, ends, axis=1), strict=True)
+        return [Output(logits_FVK, features_FVD) for logits_FVK, features_FVD in of_pictures]
 
     def _send(self, array: NDArray[np.generic]) -> torch.Tensor:
         tensor = torch.from_numpy(array)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from lesion.algorithms.base import Job
 from lesion.algorithms.classify.check import check_before_training
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.settle import Checked, settle
@@ -24,6 +23,7 @@ from lesion.data.cache import Cache, Pictures
 from lesion.data.table import Picked, Retold, Source
 from lesion.engine.checkpoint import State
 from lesion.files import write_atomic
+from lesion.job import Job
 
 LOOK_EVERY_S = 0.2
 NAME = "checked.safetensors"

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.algorithms.base import Predictor
+from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.data.images import Pixels
 from lesion.data.loader import ordered_batches
 from lesion.data.metadata import Row
@@ -19,7 +19,7 @@ from lesion.errors import LesionError, UserError
 
 
 def predict_source(
-    predictor: Predictor,
+    predictor: Ensemble,
     source: Readable,
     rows: Sequence[Row],
     *,

@@ -22,7 +22,7 @@ RECIPES: dict[str, Recipe] = {
         {
             "model": "mobilenetv2_100",
             "image_size": 224,
-            "head_start": "probe",
+            "head_init": "probe",
             "epochs": 0,
             "tta": 1,
             "metadata_columns": [],
@@ -35,7 +35,7 @@ RECIPES: dict[str, Recipe] = {
         {
             "model": "mobilenetv2_100",
             "image_size": 160,
-            "head_start": "probe",
+            "head_init": "probe",
             "batch_norm": "frozen",
             "epochs": 2,
             "batch_size_train": 32,
@@ -51,7 +51,7 @@ RECIPES: dict[str, Recipe] = {
         "For as long as it takes: from the probe's head, a cosine over ten epochs, weights averaged. HAM10000, "
         "pictures only, mobilenetv2_100 at 192 px, epochs=4, processes=2: AUC 0.904 in 21 minutes on 2 cores.",
         {
-            "head_start": "probe",
+            "head_init": "probe",
             "batch_norm": "frozen",
             "epochs": 10,
             "patience": 10,
@@ -65,11 +65,6 @@ RECIPES: dict[str, Recipe] = {
             "ema_decay": 0.99,
             "tta": 8,
         },
-    ),
-    "brief": Recipe(
-        "The project's brief, which is what the defaults are: efficientnet_b2 at 260 px, six folds, the rate falls on "
-        "plateaus.",
-        {"model": "efficientnet_b2", "image_size": 260, "folds": 6, "epochs": 15, "learning_rate": 5e-4},
     ),
     "histology": Recipe(
         "Tiles of tissue, in two stages: the last layer of an Xception alone, then all of it at a lower rate. With "

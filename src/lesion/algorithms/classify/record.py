@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lesion import artifact
+from lesion.algorithms.classify.answer import fold_probs
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.load import load_torch
@@ -40,12 +41,13 @@ def save_artifact(
     manifest = artifact.load_manifest(model_dir)  # as it was written
     predictor = load_torch(model_dir, manifest, manifest.folds, [shared.device])
     rows = [int(result.index_S[0]) for result in results]
-    probs_NFK = predictor.ask([shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows])
+    outputs = predictor.compute([shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows])
+    probs_NFK = [fold_probs(predictor.target, output.logits_FVK) for output in outputs]
     for f, result in enumerate(results):
         # Other batches take other kernels; on a GPU they differ by more.
-        if not np.allclose(probs_NFK[f, f], result.probs_SK[0], atol=1e-4 if shared.device.type == "cpu" else 1e-2):
+        if not np.allclose(probs_NFK[f][f], result.probs_SK[0], atol=1e-4 if shared.device.type == "cpu" else 1e-2):
             raise PlatformError(
-                f"the artifact answers {probs_NFK[f, f]} where fold {result.fold} said {result.probs_SK[0]} before it "
+                f"the artifact answers {probs_NFK[f][f]} where fold {result.fold} said {result.probs_SK[0]} before it "
                 "was written",
                 where=model_dir,
                 do="Check disk and memory of this machine, and run the job again.",

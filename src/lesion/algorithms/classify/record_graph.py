@@ -11,15 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lesion import artifact
+from lesion.algorithms.classify.answer import fold_probs
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.graph import TOLERANCE, Precision, compile_graph, core, has_bf16
-from lesion.algorithms.classify.networks import TorchLane, load_networks
+from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 from lesion.algorithms.classify.start import Shared
 from lesion.artifact import Manifest
-from lesion.data.metadata import MetadataEncoder
+from lesion.data.images import Pixels
+from lesion.data.metadata import MetadataEncoder, Row
 from lesion.export import to_openvino
 from lesion.stop import Stop
 
@@ -57,24 +60,26 @@ def _try_graph(
     graph, weights = to_openvino(
         dict(zip(numbers, networks, strict=True)), nums_metadata, manifest.preprocessing.image_size
     )
-    by_torch = Ensemble(
-        manifest, manifest.folds, [TorchLane(networks, manifest.question, cpu)], max_batch=1, backend="torch"
-    )
+    by_torch = Ensemble(manifest, manifest.folds, [TorchExecutor(networks, cpu)], max_batch=1, backend="torch")
     held_S = np.concatenate([result.index_S for result in results])
     rows = held_S[np.linspace(0, len(held_S) - 1, min(NUM_CHECKED, len(held_S))).astype(int)].tolist()
     pictures, metadata = [shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows]
-    expected_NFK = by_torch.ask(pictures, metadata)
+    expected_NFK = _probs_NFK(by_torch, pictures, metadata)
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
     differences: dict[str, float] = {}
     for precision in precisions:
         model = core().read_model(graph, weights)
-        lanes = compile_graph(
-            model, numbers, manifest.question, precision=precision, num_cores=num_cores, in_background=False
-        )
-        answers_NFK = Ensemble(manifest, manifest.folds, lanes, max_batch=1, backend="").ask(pictures, metadata)
+        executors = compile_graph(model, numbers, precision=precision, num_cores=num_cores, in_background=False)
+        by_graph = Ensemble(manifest, manifest.folds, executors, max_batch=1, backend="")
+        answers_NFK = _probs_NFK(by_graph, pictures, metadata)
         differences[precision] = float(np.abs(answers_NFK - expected_NFK).max())
     if not differences["fp32"] <= TOLERANCE["fp32"]:
         raise ValueError(f"its probabilities differ by {differences['fp32']:.2g}, more than {TOLERANCE['fp32']}")
     with stop.held():  # the graph's files and the manifest that names them, or none of them
         artifact.add_graph(model_dir, manifest, graph, weights, num_checked=len(rows), differences=differences)
     return differences
+
+
+def _probs_NFK(predictor: Ensemble, pictures: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float64]:
+    outputs = predictor.compute(pictures, metadata)
+    return np.stack([fold_probs(predictor.target, output.logits_FVK) for output in outputs])

@@ -18,10 +18,12 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.data.images import Pixels
 from lesion.data.labels import Labelled
-from lesion.data.slide_scores import slide_scores
 from lesion.data.table import SampleTable
+from lesion.evaluation.groups import slide_scores
+from lesion.evaluation.intervals import bootstrap_intervals
+from lesion.evaluation.metrics import score_all
+from lesion.evaluation.thresholds import youden_threshold
 from lesion.files import make_folder, write_atomic
-from lesion.metrics import bootstrap_intervals, score_all, youden_threshold
 from lesion.targets import Target
 
 Summary = dict[str, Any]
@@ -90,7 +92,7 @@ def judge_slides(
     held_S = ~np.isnan(probs_SK[:, 0])
     target, group_S = labelled.target, labelled.table.unit_S[held_S]
     prob_S, is_yes_S = target.asked(probs_SK[held_S])[:, 0], target.asked(labelled.targets_SK[held_S])[:, 0]
-    groups_G, scores_G = slide_scores(prob_S, group_S, config.slide_score, config.slide_top_k)
+    groups_G, scores_G = slide_scores(prob_S, group_S, *config.slide_pooling)
     _, targets_G = slide_scores(is_yes_S, group_S, "max")
     counts = np.unique(group_S, return_counts=True)[1]
     frame = pd.DataFrame({"slide": groups_G, "tiles": counts, "target": targets_G.astype(int), "score": scores_G})

@@ -15,7 +15,7 @@ from lesion.data.labels import Labelled, Labels, read_labels
 from lesion.data.metadata import Kind, MetadataEncoder, column_kinds
 from lesion.data.table import SampleTable, Source
 from lesion.errors import UserError
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def settle(config: ClassifyConfig, training: Source, test: Source | None) -> Che
     Raises UserError for targets, folds or metadata that cannot be trained on, and test rows that cannot be answered.
     """
     table = training.table()
-    labels = read_labels(table, output_size=config.output_size, of_interest=config.target_of_interest)
+    labels = read_labels(table, of_interest=config.target_of_interest)
     labelled = Labelled(table, labels.target, labels.encode(table))
     if config.slide_score != "none" and (table.group_S is None or not labels.target.is_yes_no):
         raise UserError(

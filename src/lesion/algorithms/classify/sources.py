@@ -10,32 +10,13 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.folds import SPLITS
 from lesion.data.sources.formats import open_source, recognised
 from lesion.data.sources.place import Place
-from lesion.data.table import Columns, Joined, Retold, Source, with_picture_count
+from lesion.data.table import Columns, Joined, Source
 from lesion.errors import UserError
 
 TRAINING_CHANNELS = ("training", "train")
 
 
 def open_sources(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[Source, Source | None]:
-    """The job's training and test set, with the count of each group's pictures as metadata where it is asked for."""
-    training, test = _open(config, channels)
-    if not config.use_picture_count:
-        return training, test
-    if training.table().group_S is None:
-        raise UserError(
-            "use_picture_count=true, and nothing says which pictures are of one patient",
-            where=training.table().where,
-            do="Set group_column, or use_picture_count=false.",
-            kind="hyperparameters",
-        )
-    return _counted(training), None if test is None else _counted(test)
-
-
-def _counted(source: Source) -> Source:
-    return Retold(source, with_picture_count(source.table()))
-
-
-def _open(config: ClassifyConfig, channels: Mapping[str, Path]) -> tuple[Source, Source | None]:
     """All labelled rows, a validation channel's among them and marked as held out, and the test set if there is one.
 
     Raises UserError for a channel, file or column that is missing, naming what there is.

@@ -17,21 +17,18 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.loop import Mixing, StepSettings, features
 from lesion.data.cache import Pictures
 from lesion.data.loader import Dataset, load, ordered_batches
 from lesion.data.metadata import Kind, MetadataEncoder, Row
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess
-from lesion.engine.loop import Rules, features
-from lesion.engine.mixing import Mixing
-from lesion.engine.optim import create_optimizer
-from lesion.engine.precision import Precision, prepare_network
-from lesion.engine.ranks import Ranks
-from lesion.engine.schedule import Schedule
-from lesion.engine.stopping import BestEpoch
-from lesion.engine.training import Training
+from lesion.engine.device import Precision, keep_slow_convolutions_in_fp32
+from lesion.engine.distributed import DataParallelGroup
+from lesion.engine.optim import Schedule, create_optimizer
+from lesion.engine.training import EarlyStopping, Training
 from lesion.errors import UserError
-from lesion.metrics import METRICS
+from lesion.evaluation.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
 from lesion.models.weights import load_weights
@@ -56,23 +53,23 @@ class Shared:
     device: torch.device
     precision: Precision
     num_workers: int
-    ranks: Ranks = field(default_factory=Ranks)  # those that train each fold together
+    data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)  # those that train each fold together
 
 
-def backbone_features(shared: Shared, everyone: Ranks) -> NDArray[np.float32] | None:
+def backbone_features(shared: Shared, everyone: DataParallelGroup) -> NDArray[np.float32] | None:
     """What the starting weights make of every picture [V, S, D], once for the heads of all folds, each process of the
     job for a part of the pictures; None if no head starts there.
 
     Where nothing is trained after it, these are the features of the served network: its views, in fp32.
     """
     config = shared.config
-    if config.head_start != "probe":
+    if config.head_init != "probe":
         return None
     is_all = config.epochs == 0
     rows_S = everyone.slice(np.arange(len(shared.targets_SK)))
     nothing_SM = np.zeros((len(shared.targets_SK), 0), dtype=np.float32)
     dataset = Dataset(shared.pictures, nothing_SM, shared.targets_SK, nothing_SM[0])
-    batches, started = ordered_batches(rows_S, config.batch_size_validation), time.monotonic()
+    batches, started = ordered_batches(rows_S, config.batch_size_predict), time.monotonic()
     features_VSD = features(
         fresh_network(shared, num_metadata=0),
         load(dataset, batches, num_workers=shared.num_workers),
@@ -90,7 +87,7 @@ def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | 
     """A fold's training before its first step: the network with its starting weights, and all that will change it."""
     config = shared.config
     network = fresh_network(shared, num_metadata=encoder.num_features)
-    prepare_network(network, shared.precision, shared.device)
+    keep_slow_convolutions_in_fp32(network, shared.precision, shared.device)
     if head is not None:
         network.start_head(head)
     better = METRICS[config.metric].better
@@ -113,23 +110,23 @@ def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | 
         patience=config.lr_patience,
     )
     ema = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
-    return Training(network, optimizer, schedule, BestEpoch(better, config.patience), ema)
+    return Training(network, optimizer, schedule, EarlyStopping(better, config.patience), ema)
 
 
-def rules_of(shared: Shared, weights_K: Weights, *, epoch: int) -> Rules:
+def step_settings(shared: Shared, weights_K: Weights, *, epoch: int) -> StepSettings:
     """How the steps of an epoch are done."""
     config = shared.config
-    return Rules(
+    return StepSettings(
         loss=partial(shared.target.loss, weights_K=weights_K, smoothing=config.label_smoothing),
         device=shared.device,
         precision=shared.precision,
-        num_parts=config.batch_parts,
+        num_micro_batches=config.gradient_accumulation,
         clip_norm=config.clip_norm,
         mixing=Mixing(config.mixup, config.cutmix),
-        prepare=partial(
-            FusionNet.learn, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
+        set_trainable=partial(
+            FusionNet.set_trainable, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
         ),
-        ranks=shared.ranks,
+        data_parallel=shared.data_parallel,
     )
 
 
@@ -167,11 +164,3 @@ def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np
         )
     weight = 1.0 if config.class_weight == "none" else float(config.class_weight)
     return np.full(target.num_outputs, weight, dtype=np.float32)
-
-
-def size_of_epoch(config: ClassifyConfig, epoch: int) -> int:
-    """Side in pixels of an epoch's training pictures: `image_size`, or on the way up to it in steps of 16."""
-    end = config.image_size
-    start = min(config.image_size_start or end, end)
-    progress = 1.0 if config.epochs <= 1 else epoch / (config.epochs - 1)
-    return end if start == end or progress == 1 else round((start + (end - start) * progress) / 16) * 16

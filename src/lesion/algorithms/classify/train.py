@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from lesion.algorithms.base import Job, Predictor
+from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import cores_of_fold, deal
+from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.once import check_once
@@ -42,20 +43,19 @@ from lesion.algorithms.classify.results import (
 )
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
-from lesion.algorithms.classify.start import Shared, backbone_features, size_of_epoch
+from lesion.algorithms.classify.start import Shared, backbone_features
 from lesion.artifact import MANIFEST
 from lesion.data.cache import Cache
 from lesion.data.folds import Folds
 from lesion.data.labels import Labelled, Labels
 from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess
-from lesion.engine.device import limit_threads, pick_device
-from lesion.engine.peers import Peers, join_peers
-from lesion.engine.precision import Precision, pick_precision
-from lesion.engine.ranks import RankCheckpoints, Ranks
+from lesion.engine.checkpoint import Checkpoints
+from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
+from lesion.engine.distributed import JobProcesses, join_job_processes
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable
-from lesion.metrics import REPORTED
+from lesion.job import Job
 from lesion.models.backbone import create_backbone, num_features, pretrained_config
 from lesion.models.weights import load_weights, starting_weights
 from lesion.report.watch import Watch
@@ -72,19 +72,21 @@ def train(job: Job, config: ClassifyConfig) -> None:
     """
     shared_dir = job.shared_dir if len(job.hosts) == 1 else None
     with (
-        join_peers(job.peers, job.peer, job.stop, address=job.hosts[0], shared_dir=shared_dir) as peers,
+        join_job_processes(
+            job.process_names, job.process_index, job.stop, address=job.hosts[0], shared_dir=shared_dir
+        ) as processes,
         Cache(job.cache_dir, preprocess_for(config), is_wanted=config.cache == "auto") as cache,
     ):
         try:
             ensure_writable(job.model_dir / MANIFEST)
             ensure_writable(job.output_dir / METRICS)
-            cross_validate(job, config, peers, cache)
+            cross_validate(job, config, processes, cache)
         except torch.OutOfMemoryError as error:
             raise UserError(
                 f"the GPU's memory does not hold a step: {str(error).split('. ')[0]}",
                 where=f"image_size={config.image_size} batch_size_train={config.batch_size_train} "
-                f"batch_size_validation={config.batch_size_validation}",
-                do="Lower one of them, or raise batch_parts.",
+                f"batch_size_predict={config.batch_size_predict}",
+                do="Lower one of them, or raise gradient_accumulation.",
                 kind="memory",
             ) from error
         except RuntimeError as error:
@@ -93,7 +95,7 @@ def train(job: Job, config: ClassifyConfig) -> None:
             raise
 
 
-def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache) -> None:
+def cross_validate(job: Job, config: ClassifyConfig, processes: JobProcesses, cache: Cache) -> None:
     """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     started = time.monotonic()
@@ -105,14 +107,14 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
     training, test = open_sources(config, job.channels)
     weights = checked_weights(config, job.channels.get("pretrained"))
     checked, pictures = check_once(
-        config, training, test, job, cache, is_leader=peers.is_leader, num_workers=num_workers
+        config, training, test, job, cache, is_leader=processes.is_leader, num_workers=num_workers
     )
     labelled, held_FS = checked.labelled, checked.held_FS
     table = labelled.table
     log_start(labelled, held_FS, device, precision, num_workers)
     preprocess = preprocess_for(config)
-    config = with_batch_size(config, labelled.target, preprocess, device, precision, agree=peers.least)
-    ranks, folds = deal(config, held_FS, job, peers, device)
+    config = with_batch_size(config, labelled.target, preprocess, device, precision, agree=processes.minimum)
+    data_parallel, folds = deal(config, held_FS, job, processes, device)
 
     shared = Shared(
         config=config,
@@ -127,25 +129,26 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         device=device,
         precision=precision,
         num_workers=num_workers,
-        ranks=ranks,
+        data_parallel=data_parallel,
     )
-    checkpoints = RankCheckpoints(
+    checkpoints = Checkpoints(
         job.checkpoint_dir,
         fingerprint(config, precision, table, held_FS, weights),
         job.stop,
         interval_s=config.checkpoint_interval_s,
         on_foreign=config.on_foreign_checkpoint,
-        ranks=ranks,
+        data_parallel=data_parallel,
         sets_aside=job.process == 0,
     )
-    features_VSD = backbone_features(shared, Ranks(peers.rank, len(peers.names), peers.group))
+    features_VSD = backbone_features(shared, processes.as_group())
     watch = Watch(
-        job.tensorboard_dir if ranks.is_first else None,
+        job.tensorboard_dir if data_parallel.is_first else None,
         folds=[fold for fold, _ in folds],
         num_epochs=config.epochs,
         num_workers=num_workers,
         num_cores=job.num_cores,
         device=device,
+        metric_lines=METRIC_LINES,
     )
     results: list[FoldResult] = []
     written: Written | None = None
@@ -153,31 +156,33 @@ def cross_validate(job: Job, config: ClassifyConfig, peers: Peers, cache: Cache)
         num_pictures = config.epochs * len(table) * len(folds)
         with checkpoints, tqdm(total=num_pictures, unit="picture", disable=not job.show_progress) as bar:
             for fold, held_S in folds:
-                if ranks.size == 1:
+                if data_parallel.size == 1:
                     limit_threads(cores_of_fold(fold, len(held_FS), job))
                 results.append(
                     run_fold(fold, held_S, shared, features_VSD, checkpoints, stop=job.stop, bar=bar, watch=watch)
                 )
-        contents = peers.gather([result.state().to_bytes() for result in results] if ranks.is_first else [])
-        results = sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if peers.is_leader else []
-        if peers.is_leader:
+        contents = processes.gather([result.state().to_bytes() for result in results] if data_parallel.is_first else [])
+        results = (
+            sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if processes.is_leader else []
+        )
+        if processes.is_leader:
             with job.stop.held():  # a job that is told to stop here ends with a whole artifact
                 written = write_artifact(job, shared, results, labelled)
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():
-            if peers.is_leader and written is None and (done := finished(results, folds, checkpoints)):
+            if processes.is_leader and written is None and (done := finished(results, folds, checkpoints)):
                 write_artifact(job, shared, done, labelled)
                 log.info("stopped: the artifact holds %d of the folds; the same job would go on from here", len(done))
         raise
     if written is not None:
         write_results_of(job, shared, results, written, checked=checked, watch=watch)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
-    peers.finish()
+    processes.finish()
     checkpoints.clear()
 
 
 def finished(
-    results: Sequence[FoldResult], folds: Sequence[tuple[int, Any]], checkpoints: RankCheckpoints
+    results: Sequence[FoldResult], folds: Sequence[tuple[int, Any]], checkpoints: Checkpoints
 ) -> list[FoldResult]:
     """The folds of this process that are finished: a stop may come between a fold's last state and its result here."""
     known = {result.fold: result for result in results}
@@ -191,7 +196,7 @@ def finished(
 class Written:
     """A whole artifact, and what is known of its folds."""
 
-    predictor: Predictor
+    predictor: Ensemble
     summary: Summary
     probs_SK: NDArray[np.float32]
 
@@ -235,14 +240,14 @@ def write_results_of(
         save_graph(job.model_dir, predictor.manifest, shared, results, stop=job.stop, num_cores=job.num_cores)
 
 
-def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, labels: Labels) -> dict[str, Any] | None:
+def predict_test(job: Job, shared: Shared, predictor: Ensemble, test: Source, labels: Labels) -> dict[str, Any] | None:
     """Writes submission.csv; the metrics of the whole ensemble where the test set says what is true."""
     table, config = test.table(), shared.config
     probs_SK = predict_source(
         predictor,
         test,
         table.metadata_rows(),
-        batch_size=config.batch_size_test,
+        batch_size=config.batch_size_predict,
         num_workers=shared.num_workers,
         on_error=fail,
     )
@@ -255,7 +260,7 @@ def predict_test(job: Job, shared: Shared, predictor: Predictor, test: Source, l
         judged["slides"], slides = judge_slides(labelled, probs_SK, config)
         write_csv(job.output_dir / "slides_test.csv", slides)
     for name, value in judged["metrics"].items():
-        log.info(REPORTED[f"test:{name}"].line(value))
+        log.info(METRIC_LINES[f"test:{name}"].line(value))
     return judged
 
 
@@ -267,11 +272,8 @@ def fingerprint(
     weights: Mapping[str, Tensor] | None,
 ) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    without_effect = {
-        *("cache", "device", "num_workers", "processes", "parallel"),
-        *("checkpoint_interval_s", "on_foreign_checkpoint", "export_graph"),
-    }
-    settings = {name: value for name, value in config.as_json().items() if name not in without_effect}
+    # Of the predictions, since a finished fold keeps its own beside its weights.
+    settings = config.that_affect("predictions")
     packages = (
         *("lesion", "torch", "timm", "numpy", "scipy", "scikit-learn"),
         *("albumentations", "opencv-python-headless", "pillow"),
@@ -285,10 +287,9 @@ def fingerprint(
 
 
 def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
-    """The starting weights, known to fit the network, which takes pictures of these sizes; None starts from noise."""
+    """The starting weights, known to fit the network, which takes pictures of this size; None starts from noise."""
     backbone = create_backbone(config.model, config.model_args)
-    for image_size in {config.image_size, *(size_of_epoch(config, epoch) for epoch in range(config.epochs))}:
-        num_features(backbone, image_size)
+    num_features(backbone, config.image_size)
     weights = starting_weights(config.model, config.model_args, config.pretrained, channel)
     if weights is not None:
         load_weights(

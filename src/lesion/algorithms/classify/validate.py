@@ -3,7 +3,7 @@
 Serving, predicting, exporting and the check at the end of training all come through here.
 """
 
-# F folds · K outputs · M metadata features
+# F folds · V views · K outputs · M metadata features
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lesion import artifact
+from lesion.algorithms.base import Options
 from lesion.artifact import Manifest
 from lesion.errors import PlatformError
 from lesion.stored_files import TensorHeader, in_words, unusable
@@ -64,12 +65,14 @@ def check_graph(model: openvino.Model, manifest: Manifest, where: Path) -> None:
     wanted |= {f"metadata_{f.fold}": ("f32", [1, f.num_features]) for f in manifest.folds if f.num_features}
     wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in manifest.folds}
     ports = [*model.inputs, *model.outputs]
+    if any(name.startswith("features_") for port in model.outputs for name in port.names):  # older graphs give none
+        wanted |= {f"features_{f.fold}": ("f32", [1, -1]) for f in manifest.folds}
     for name, (kind, shape) in wanted.items():
         port = next((port for port in ports if name in port.names), None)
         if port is None:
             raise unusable(f"the graph has no {name}, which the manifest tells of", where)
-        found = (port.element_type.to_string(), port.partial_shape.to_string())
-        if found != (kind, openvino.PartialShape(shape).to_string()):
+        found = (port.element_type.to_string(), port.partial_shape)
+        if found[0] != kind or found[1].is_dynamic or not found[1].compatible(openvino.PartialShape(shape)):
             raise unusable(f"the graph's {name} is {found[0]} {found[1]}, and {kind} {shape} is wanted", where)
     if len(ports) != len(wanted):
         raise unusable(f"the graph has {len(ports)} inputs and outputs, and the manifest tells of {len(wanted)}", where)
@@ -85,19 +88,19 @@ def check_graph(model: openvino.Model, manifest: Manifest, where: Path) -> None:
 
 
 def check_answers(ensemble: Ensemble, where: Path) -> None:
-    """Has every lane answer a drawn picture once, without metadata.
+    """Has every executor answer a drawn picture once, without metadata.
 
     The first pass is slow, so it is best done before anyone waits. Raises UserError where the answer is no number, or
     not one for each output of each fold.
     """
     ramp = np.arange(48 * 64, dtype=np.uint32).reshape(48, 64, 1) * np.array([1, 3, 7])
-    picture = ensemble.prepare((ramp % 256).astype(np.uint8), {}, num_views=1)
-    shape = (1, len(ensemble.folds), ensemble.manifest.question.num_outputs)
-    for lane in ensemble.lanes:
+    picture = ensemble.prepare((ramp % 256).astype(np.uint8), {}, Options(views=1))
+    shape = (len(ensemble.folds), 1, ensemble.target.num_outputs)
+    for executor in ensemble.executors:
         with in_words(where):
             try:
-                found = np.shape(lane([picture]))
+                [output] = executor([picture])
             except PlatformError as error:
                 raise unusable(f"it cannot answer a test picture: {error.what}", where) from error
-        if found != shape:
+        if (found := output.logits_FVK.shape) != shape:
             raise unusable(f"a test picture is answered with {found} numbers, and {shape} are wanted", where)

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from lesion.data import images
+from lesion.data import memory
 from lesion.data.images import Pixels
 from lesion.data.sources.hdf5 import Dataset
 from lesion.data.sources.place import Place, walk_files
@@ -41,10 +41,10 @@ class PcamHdf5:
         shape, dtype = self._pictures().shape or (), self._pictures().dtype
         if len(shape) != 4 or shape[3] != 3 or dtype != "uint8" or 0 in shape:
             raise UserError(f"x is {dtype} {shape}", where=x_path, do="Write it as uint8 [rows, height, width, 3].")
-        if shape[0] > MAX_ROWS or shape[1] * shape[2] > images.MAX_PIXELS:
+        if shape[0] > MAX_ROWS or shape[1] * shape[2] > memory.MAX_PIXELS:
             raise UserError(
                 f"x claims {shape[0]:,} pictures of {shape[2]:,}×{shape[1]:,} px: more than {MAX_ROWS:,} pictures, or "
-                f"than {images.MAX_PIXELS:,} pixels in one",
+                f"than {memory.MAX_PIXELS:,} pixels in one",
                 where=x_path,
                 do="Write fewer, or smaller ones.",
             )

@@ -1,0 +1,78 @@
+"""Algorithm: the classifier's entry in the registry. Imports what a command needs when that command is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lesion.algorithms.base import Device, PrecisionChoice
+from lesion.algorithms.classify import recipes
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.evaluation.metrics import METRICS
+from lesion.metric_lines import MetricLine, by_name
+
+if TYPE_CHECKING:
+    from lesion.algorithms.classify.ensemble import Ensemble
+    from lesion.check.report import Report
+    from lesion.job import Job
+
+# Told apart by their first word, since a tuner takes the latest value under a name: `epoch:` comes once an epoch of
+# each fold, `fold:` once a fold, `validation:` once a job, over all out-of-fold rows, `test:` for a labelled test set.
+METRIC_LINES = by_name(
+    (
+        MetricLine("epoch:train_loss", "lower"),
+        *(MetricLine(f"epoch:{name}", metric.better) for name, metric in METRICS.items()),
+        MetricLine("epoch:lr", None, num_decimals=9),
+        MetricLine("epoch:images_per_s", "higher"),
+        MetricLine("epoch:wait_share", "lower"),  # of the training loop's time, in 0 to 1
+        *(MetricLine(f"fold:{name}", metric.better) for name, metric in METRICS.items()),
+        *(MetricLine(f"validation:{name}", metric.better) for name, metric in METRICS.items()),
+        *(MetricLine(f"test:{name}", metric.better) for name, metric in METRICS.items()),
+    )
+)
+
+
+class Classify:
+    """Image classification with cross-validation: binary, multiclass or multilabel."""
+
+    name = "classify"
+    config = ClassifyConfig
+    metric_lines = METRIC_LINES
+    out_of_memory = "lower batch_size_train or image_size, or choose a larger instance"
+
+    def check(
+        self,
+        config: ClassifyConfig,
+        channels: Mapping[str, Path],
+        *,
+        output: Path,
+        num_workers: int,
+        show_progress: bool,
+    ) -> Report:
+        from lesion.algorithms.classify.check import check_channels
+
+        return check_channels(config, channels, output=output, num_workers=num_workers, show_progress=show_progress)
+
+    def train(self, job: Job, config: ClassifyConfig) -> None:
+        from lesion.algorithms.classify.train import train
+
+        train(job, config)
+
+    def load(
+        self, model_dir: Path, *, device: Device, num_cores: int, fold: int | None, precision: PrecisionChoice
+    ) -> Ensemble:
+        from lesion.algorithms.classify.load import load
+
+        return load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
+
+    def describe(self, what: Literal["recipes"]) -> str:
+        return {"recipes": recipes.describe}[what]()
+
+    def export_onnx(self, model_dir: Path, output: Path, *, fold: int | None) -> None:
+        from lesion.algorithms.classify.export_files import export_onnx
+
+        export_onnx(model_dir, output, fold=fold)
+
+
+CLASSIFY = Classify()

@@ -1,0 +1,129 @@
+"""Answer: what is made of the networks' logits: probabilities, the one place where they are, and what a client is told.
+
+Knows neither HTTP nor media types; imports neither torch nor pandas.
+"""
+
+# F folds · V views · K outputs, one a class (yes or no: one in all); … any dimensions before them
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.algorithms.base import Answer, Options, Output
+from lesion.targets import Target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@overload
+def combine(target: Target, logits_FVK: NDArray[np.floating]) -> NDArray[np.float32]: ...
+@overload
+def combine(target: Target, logits_FVK: Tensor) -> Tensor: ...
+def combine(target: Target, logits_FVK: NDArray[np.floating] | Tensor) -> NDArray[np.float32] | Tensor:
+    """Probabilities [..., K] of logits [..., F, V, K]: activated, averaged over the views, then over the folds.
+
+    Every probability that leaves this program is made here. NumPy's are averaged in float64 and returned as float32; a
+    tensor keeps its type.
+    """
+    if isinstance(logits_FVK, np.ndarray):
+        return mean_of_folds(fold_probs(target, logits_FVK))
+    return _mean(_mean(target.activate(logits_FVK)))
+
+
+def fold_probs(target: Target, logits_FVK: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Each fold's own probabilities [..., F, K] of logits [..., F, V, K], averaged over the views."""
+    return _mean(target.activate(logits_FVK))
+
+
+def mean_of_folds(probs_FK: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The ensemble's probabilities [..., K] of each fold's [..., F, K]; each fold has the same weight."""
+    return _mean(probs_FK).astype(np.float32)
+
+
+def answer_of(
+    output: Output, options: Options, *, target: Target, thresholds_Q: tuple[float, ...], folds: Sequence[int]
+) -> Answer:
+    """What a client is told of one picture: "probability" of yes where that is the question, "probabilities" by class
+    where there are several, and the "label", or the "labels" where any number can be true.
+
+    A line holds a probability for each class, in class order, as the built-in image classification answers. A row of
+    CSV holds the probability of yes, or one a class, then the label or labels. With details the object and the line
+    tell each of the `folds` too, and the spread between the least and the most that a fold says of what is answered.
+    """
+    probs_FK = fold_probs(target, output.logits_FVK)
+    probs_K = mean_of_folds(probs_FK)
+    labels = target.label(probs_K, thresholds_Q)
+    exact_K = _exact(probs_K)
+    fields = _probabilities(exact_K, target)
+    if options.top_k is not None and "probabilities" in fields:
+        likeliest = sorted(fields["probabilities"].items(), key=lambda item: -item[1])
+        fields["probabilities"] = dict(likeliest[: options.top_k])
+    fields |= {"labels": labels} if target.kind == "multilabel" else {"label": labels[0]}
+    if options.details:
+        fields |= _details(probs_FK, probs_K, target, folds)
+    return Answer(
+        fields=fields,
+        line={"prediction": _each_class(exact_K, target), **(fields if options.details else {})},
+        cells=[*([_asked(exact_K, target)] if target.is_yes_no else exact_K), "|".join(labels)],
+        bare=_asked(exact_K, target) if target.is_yes_no else fields,
+    )
+
+
+def _details(
+    probs_FK: NDArray[np.float64], probs_K: NDArray[np.float32], target: Target, folds: Sequence[int]
+) -> dict[str, Any]:
+    of_fold = {}
+    for fold, fold_K in zip(folds, probs_FK.astype(np.float32), strict=True):
+        told = _probabilities(_exact(fold_K), target)
+        of_fold[str(fold)] = told.get("probability", told.get("probabilities"))
+    spread_K = _exact(np.ptp(probs_FK, axis=0))
+    spread: Any = spread_K[int(probs_K.argmax())]
+    if target.kind == "multilabel":
+        spread = dict(zip(target.class_names, spread_K, strict=True))
+    elif target.is_yes_no:
+        spread = _asked(spread_K, target)
+    return {"folds": of_fold, "spread": spread}
+
+
+def _probabilities(exact_K: Sequence[float], target: Target) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if target.is_yes_no:
+        told["probability"] = _asked(exact_K, target)
+    if target.kind != "binary":
+        told["probabilities"] = dict(zip(target.class_names, exact_K, strict=True))
+    return told
+
+
+def _asked(values_K: Sequence[float], target: Target) -> float:
+    """The one value that is asked about, where the answer is yes or no."""
+    return values_K[0 if target.of_interest is None else target.class_names.index(target.of_interest)]
+
+
+def _each_class(exact_K: list[float], target: Target) -> list[float]:
+    """A probability for each class: of yes or no two."""
+    return [_nine_digits(1 - exact_K[0]), exact_K[0]] if target.kind == "binary" else exact_K
+
+
+def _exact(values_K: NDArray[np.floating]) -> list[float]:
+    """Each float32 in the digits that bring it back, not those of its double."""
+    return [_nine_digits(value) for value in values_K.tolist()]
+
+
+def _nine_digits(value: float) -> float:
+    return float(f"{value:.9g}")
+
+
+Array = TypeVar("Array", bound="NDArray[np.float64] | Tensor")
+
+
+def _mean(probs: Array) -> Array:
+    """The mean over the last dimension but one, added in order. NumPy's own adds in an order that depends on how the
+    array lies in memory, and the last bit with it: the same picture would have another answer by another door.
+    """
+    num_values = probs.shape[-2]
+    return sum(probs[..., number, :] for number in range(num_values)) / num_values  # type: ignore[return-value]

@@ -1,0 +1,121 @@
+"""Run: the frame of a job in one process, the same for every algorithm: processes, device, cache, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from lesion.data.cache import Cache
+from lesion.data.transforms import Preprocess
+from lesion.engine.checkpoint import Checkpoints
+from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
+from lesion.engine.distributed import DataParallelGroup, JobProcesses, join_job_processes
+from lesion.errors import PlatformError, UserError
+from lesion.files import ensure_writable, write_atomic
+from lesion.job import Job
+
+log = logging.getLogger(__name__)
+
+STEP_FILE = "step"  # in the folder of a host's processes: what each is doing, for the parent of one that is killed
+
+
+class RunSettings(Protocol):
+    """The hyperparameters that the frame needs, whatever the algorithm."""
+
+    @property
+    def device(self) -> Literal["auto", "cpu", "cuda"]: ...
+    @property
+    def precision(self) -> Literal["auto", "fp32", "bf16"]: ...
+    @property
+    def num_workers(self) -> Literal["auto"] | int: ...
+    @property
+    def cache(self) -> Literal["auto", "off"]: ...
+    @property
+    def checkpoint_interval_s(self) -> float: ...
+    @property
+    def on_foreign_checkpoint(self) -> Literal["error", "set_aside"]: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process's part in a job, with what it computes on."""
+
+    job: Job
+    settings: RunSettings
+    processes: JobProcesses
+    cache: Cache
+    device: torch.device
+    precision: Precision
+    num_workers: int
+
+    def checkpoints(self, fingerprint: Mapping[str, Any], data_parallel: DataParallelGroup) -> Checkpoints:
+        """The job's states, those of this process or of its data-parallel group. Raises UserError for foreign ones."""
+        return Checkpoints(
+            self.job.checkpoint_dir,
+            fingerprint,
+            self.job.stop,
+            interval_s=self.settings.checkpoint_interval_s,
+            on_foreign=self.settings.on_foreign_checkpoint,
+            data_parallel=data_parallel,
+            sets_aside=self.job.process == 0,
+        )
+
+    @contextmanager
+    def step(self, what: str, *, remedy: str) -> Iterator[None]:
+        """While `what` is done, as in "training fold 2". Running out of memory there says so, and the `remedy`.
+
+        Where the kernel kills this process for it, the parent reads what it was doing from a file. Raises UserError of
+        kind `memory` where a GPU's memory is too small, MemoryError where the machine's is.
+        """
+        self._note(f"{what}\n{remedy}")
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"the GPU ran out of memory while {what}: {str(error).split('. ')[0]}",
+                do=_sentence(remedy),
+                kind="memory",
+            ) from error
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's word on a CPU
+                raise
+            raise PlatformError(f"out of memory while {what}", do=_sentence(remedy), kind="memory") from error
+        self._note("")
+
+    def _note(self, text: str) -> None:
+        if self.job.shared_dir is not None:
+            with suppress(PlatformError):  # a full disk is told by what must be written there
+                write_atomic(self.job.shared_dir / f"{STEP_FILE}_{self.job.process}", text.encode())
+
+
+@contextmanager
+def open_run(job: Job, settings: RunSettings, preprocess: Preprocess, *, writes: list[Path]) -> Iterator[Run]:
+    """The job's processes joined, its cache opened, its device picked. `writes` are files that it will write.
+
+    Raises PlatformError where the processes do not find each other or a file cannot be written, and UserError for a
+    device that is not there.
+    """
+    shared_dir = job.shared_dir if len(job.hosts) == 1 else None
+    with (
+        join_job_processes(
+            job.process_names, job.process_index, job.stop, address=job.hosts[0], shared_dir=shared_dir
+        ) as processes,
+        Cache(job.cache_dir, preprocess, is_wanted=settings.cache == "auto") as cache,
+    ):
+        for path in writes:
+            ensure_writable(path)
+        device = pick_device(settings.device, process=job.process)
+        precision = pick_precision(settings.precision, device)
+        limit_threads(job.num_cores)
+        num_workers = job.num_cores if settings.num_workers == "auto" else settings.num_workers
+        yield Run(job, settings, processes, cache, device, precision, num_workers)
+
+
+def _sentence(remedy: str) -> str:
+    return f"{remedy[:1].upper()}{remedy[1:]}."

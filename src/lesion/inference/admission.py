@@ -1,0 +1,70 @@
+"""Admission: how many requests are under way, and how much memory they take. What would be more is refused."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lesion.data.images import too_large
+from lesion.data.memory import MemoryBudget
+from lesion.environment import give_back_free_memory
+from lesion.inference.batcher import busy
+
+LARGE_BYTES = 2**22  # what a request took, from which on the heap is tidied up behind it
+
+
+class Place:
+    """One request's place, and the memory that its body and what is read from it have taken."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self.num_bytes = 0
+
+    def reserve_bytes(self, num_bytes: int) -> None:
+        """Books so many more bytes, until the request has been answered.
+
+        Raises PlatformError of kind `busy` where there is no room now, UserError of kind `too_large` where there never
+        is.
+        """
+        self._admission.reserve_bytes(self, num_bytes)
+
+
+class Admission:
+    """Places for requests, and room for their bodies as they arrive: a length that is only claimed takes none."""
+
+    def __init__(self, memory: MemoryBudget, *, max_requests: int, max_bytes: int) -> None:
+        self._memory, self._max_requests, self._max_bytes = memory, max_requests, max_bytes
+        self._num_requests = self._num_bytes = 0
+        self._changing = threading.Lock()
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """A place for one request. Raises PlatformError of kind `busy` where there is none."""
+        with self._changing:
+            if self._num_requests >= self._max_requests:
+                raise busy()
+            self._num_requests += 1
+        place = Place(self)
+        try:
+            yield place
+        finally:
+            with self._changing:
+                self._num_requests -= 1
+                self._num_bytes -= place.num_bytes
+            self._memory.give_back(place.num_bytes)
+            if place.num_bytes > LARGE_BYTES:
+                give_back_free_memory()
+
+    def reserve_bytes(self, place: Place, num_bytes: int) -> None:
+        """As `Place.reserve_bytes`. A body alone may be longer than all together: only the memory limits it."""
+        if place.num_bytes + num_bytes > self._memory.limit_bytes:
+            raise too_large(place.num_bytes + num_bytes, self._memory.limit_bytes)
+        with self._changing:
+            is_alone = self._num_bytes == place.num_bytes
+            if not is_alone and self._num_bytes + num_bytes > self._max_bytes:
+                raise busy()
+            if not self._memory.take(num_bytes):
+                raise busy()
+            self._num_bytes += num_bytes
+            place.num_bytes += num_bytes

@@ -1,0 +1,238 @@
+"""Pipeline: items to outputs: decoded by as many threads as there are cores, computed by the executors side by side.
+
+The one way to feed a predictor, for a server's many callers and for one that reads a folder. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from lesion.data.images import Pixels, too_large
+from lesion.data.memory import MemoryBudget, ReserveBytes
+from lesion.data.metadata import Row
+from lesion.environment import give_back_free_memory
+from lesion.errors import LesionError, UserError
+from lesion.inference.batcher import CLIENT_GONE, Batcher, Computed, Executor, Output, busy
+
+LARGE_BYTES = 2**27  # what a picture took, from which on the heap is tidied up behind it: some milliseconds
+WINDOW = 16  # items of one caller that are under way at once: bounds what a long request holds in memory
+
+
+@dataclass
+class Times:
+    """Where a caller's time went, in seconds, summed over its pictures; and the largest batch that held one."""
+
+    num_pictures: int = 0
+    decode_s: float = 0.0
+    queue_s: float = 0.0
+    model_s: float = 0.0
+    batch_size: int = 0
+
+    def add(self, decode_s: float, computed: Computed[Any]) -> None:
+        self.num_pictures += 1
+        self.decode_s += decode_s
+        self.queue_s += computed.queue_s
+        self.model_s += computed.model_s
+        self.batch_size = max(self.batch_size, computed.batch_size)
+
+
+class Item(Protocol):
+    """A picture that can be had, and the metadata that comes with it."""
+
+    def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes) -> Pixels:
+        """uint8 RGB [H, W, 3]. Raises UserError for what is no picture or has more pixels, and what `reserve_bytes`
+        raises, which books what is unpacked before it is.
+        """
+        ...
+
+    def metadata(self) -> Row:
+        """By column name; asked for after the pixels. Raises UserError for what cannot be read."""
+        ...
+
+
+Prepare = Callable[[Pixels, Row], Any]  # a picture and its metadata as an executor takes them; raises UserError
+
+
+class _Waiting(NamedTuple):
+    """An item that was handed to the decoders, and when."""
+
+    decoded: Future[tuple[float, Future[Computed[Any]]]]
+    since: float
+
+
+class Pipeline(Generic[Output]):
+    """Computes items in their order, those of many callers side by side.
+
+    `memory` is what pictures are unpacked into, shared with whoever else books it: a picture waits until it has room,
+    at most `limit_s`. `hung_s` is how long more the caller waits for one that is being decoded or computed. Of one
+    caller `window` items are under way at once. `on_death` is called when a thread that computes has ended and should
+    not have.
+    """
+
+    def __init__(
+        self,
+        executors: Sequence[Executor[Output]],
+        *,
+        max_batch: int,
+        memory: MemoryBudget,
+        num_cores: int,
+        max_pixels: int,
+        max_wait_s: float,
+        limit_s: float,
+        hung_s: float,
+        window: int = WINDOW,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._memory, self._max_pixels, self._limit_s, self._hung_s = memory, max_pixels, limit_s, hung_s
+        self._window = window
+        self._batcher: Batcher[Output] = Batcher(
+            executors, max_batch=max_batch, max_wait_s=max_wait_s, limit_s=limit_s, on_death=on_death
+        )
+        # Not the threads that hold requests: those are many, and each picture keeps a core busy.
+        self._decoders = ThreadPoolExecutor(num_cores, thread_name_prefix="decode")
+        self._working_since: dict[int, float] = {}  # by decoder thread
+
+    def run(
+        self,
+        items: Iterable[Item | UserError],
+        prepare: Prepare,
+        *,
+        times: Times | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+        held_bytes: Callable[[], int] = lambda: 0,
+    ) -> Iterator[Output | LesionError]:
+        """Each item's output, or the error that is its own; an error among the items keeps its place.
+
+        Decoding and `prepare` run in the decoders' threads. `times` sums up where the time went. `held_bytes` is what
+        the caller itself has taken of the memory, and keeps until it has all outputs.
+
+        Raises what concerns the caller and not an item: PlatformError of kind `busy`, UserError of kind `client_gone`
+        once nobody waits any more by `is_wanted`, and our bugs. The errors come without the tracebacks of the threads
+        that met them, which would keep the pictures in memory.
+        """
+        times = Times() if times is None else times
+        under_way: deque[_Waiting | UserError] = deque()
+
+        def begin(item: Item, since: float) -> tuple[float, Future[Computed[Output]]]:
+            started = time.monotonic()
+            if started - since > self._limit_s:
+                raise busy()
+            with self._batcher.arriving(), self._at_work():
+                with self._room(since + self._limit_s, held_bytes) as reserve_bytes:
+                    pixels = item.pixels(max_pixels=self._max_pixels, reserve_bytes=reserve_bytes)
+                    picture = prepare(pixels, item.metadata())
+                    del pixels
+                decode_s = time.monotonic() - started
+                return decode_s, self._batcher.submit(picture, is_wanted=is_wanted)
+
+        def finish() -> Output | LesionError:
+            first = under_way.popleft()
+            if isinstance(first, UserError):
+                return first
+            try:
+                decode_s, result = self._decoded(first)
+                computed = _result(result, timeout_s=self._limit_s + self._hung_s)
+            except LesionError as error:
+                if error.kind in {CLIENT_GONE, "busy"}:  # so are the rest of its pictures for nobody, or too late
+                    raise
+                return copy.copy(error)  # without its traceback
+            times.add(decode_s, computed)
+            return computed.output
+
+        try:
+            for item in items:
+                if isinstance(item, UserError):
+                    under_way.append(item)
+                else:
+                    since = time.monotonic()
+                    under_way.append(_Waiting(self._decoders.submit(begin, item, since), since))
+                if len(under_way) == self._window:
+                    yield finish()
+            while under_way:
+                yield finish()
+        finally:
+            for left in under_way:  # of a request that failed
+                if isinstance(left, _Waiting):
+                    left.decoded.cancel()
+
+    def is_well(self, *, hung_s: float) -> bool:
+        """Whether pictures are still being decoded and computed, none of them for longer than `hung_s`."""
+        now = time.monotonic()
+        is_prompt = all(now - since < hung_s for since in list(self._working_since.values()))
+        are_alive = all(thread.is_alive() for thread in list(self._decoders._threads))
+        return is_prompt and are_alive and self._batcher.is_well(hung_s=hung_s)
+
+    def stop(self) -> None:
+        """Ends the threads."""
+        self._decoders.shutdown(cancel_futures=True)
+        self._batcher.stop()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """While a decoder thread has a picture."""
+        number = threading.get_ident()
+        self._working_since[number] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._working_since[number]
+
+    @contextmanager
+    def _room(self, ends: float, held_bytes: Callable[[], int]) -> Iterator[ReserveBytes]:
+        """What waits for memory until `ends`, and gives all of it back."""
+        num_taken = 0
+
+        def reserve_bytes(num_bytes: int) -> None:
+            nonlocal num_taken
+            limit_bytes = self._memory.limit_bytes - held_bytes()
+            if num_taken + num_bytes > limit_bytes:
+                raise too_large(num_taken + num_bytes, limit_bytes)
+            if not self._memory.take(num_bytes, wait_s=max(ends - time.monotonic(), 0)):
+                raise busy()
+            num_taken += num_bytes
+
+        try:
+            yield reserve_bytes
+        finally:
+            if num_taken > LARGE_BYTES:
+                give_back_free_memory()
+            self._memory.give_back(num_taken)
+
+    def _decoded(self, waiting: _Waiting) -> tuple[float, Future[Computed[Output]]]:
+        """What the decoders made of an item. Raises `busy` where none of them came to it in time, or came to an end
+        with it.
+        """
+        left_s = max(waiting.since + self._limit_s - time.monotonic(), 0)
+        wait([waiting.decoded], timeout=left_s)
+        if waiting.decoded.cancel():
+            raise busy()
+        return _result(waiting.decoded, timeout_s=self._hung_s)
+
+
+T = TypeVar("T")
+
+
+def _result(future: Future[T], *, timeout_s: float) -> T:
+    """As the future's own, with an error in a copy: the error itself leads to the future, and the future to it, so that
+    both, and the pictures that the frames of its traceback hold, would stay until the next garbage collection.
+    """
+    try:
+        error = future.exception(timeout_s)
+    except TimeoutError:
+        raise busy() from None
+    if error is None:
+        return future.result()
+    if isinstance(error, LesionError):
+        raise copy.copy(error)
+    try:
+        raise error
+    finally:
+        del error, future

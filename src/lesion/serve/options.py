@@ -1,0 +1,48 @@
+"""Options: what a client asks for in X-Amzn-SageMaker-Custom-Attributes, beside whatever else it puts there."""
+
+from __future__ import annotations
+
+import re
+
+from lesion.algorithms.base import Options
+from lesion.data.transforms import MAX_VIEWS
+from lesion.errors import UserError
+
+OPTIONS = {"views", "top_k", "details"}
+
+
+def read_options(attributes: str) -> Options:
+    """The options in `views=4, top_k=3; details=true`. Other names are for others, and ignored.
+
+    Raises UserError of kind `custom_attributes` for a value that is out of bounds, and for an option that comes twice.
+    """
+    found: dict[str, str] = {}
+    for part in re.split("[,;]", attributes):
+        name, separator, value = part.partition("=")
+        name, value = name.strip().lower(), value.strip().lower()
+        if separator and name in OPTIONS:
+            if name in found:
+                raise _refused(name, value, f"what came before it, '{found[name][:80]}'")
+            found[name] = value
+    details = found.get("details", "false")
+    if details not in {"true", "false", "1", "0"}:
+        raise _refused("details", details, "true or false")
+    return Options(
+        _number(found, "views", MAX_VIEWS), _number(found, "top_k", 10_000), details=details in {"true", "1"}
+    )
+
+
+def _number(found: dict[str, str], name: str, largest: int) -> int | None:
+    if (text := found.get(name)) is None:
+        return None
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= largest:
+        raise _refused(name, text, f"a whole number from 1 to {largest}")
+    return int(text)
+
+
+def _refused(name: str, value: str, wanted: str) -> UserError:
+    return UserError(
+        f"custom attribute {name}='{value[:80]}' is not {wanted}",
+        do="Correct it, or leave it out.",
+        kind="custom_attributes",
+    )

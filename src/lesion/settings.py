@@ -1,0 +1,163 @@
+"""Settings: the groups of hyperparameters that every algorithm has: its data, the machine, the job.
+
+An algorithm's configuration inherits from them, beside groups of its own. Loads neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from lesion.config import Hyperparameters, tunable
+
+
+class DataSettings(Hyperparameters):
+    """Which images, labels and patients are read, and what is done about those that are wrong."""
+
+    heading: ClassVar = "Data"
+
+    source: Literal["auto", "csv_folder", "class_folder", "pcam_hdf5", "lst", "augmented_manifest", "webdataset"] = (
+        tunable(
+            "auto",
+            doc="Data set format (docs/sources.md). auto recognises the format from the files, and logs which one it "
+            "took.",
+        )
+    )
+    image_column: str | None = tunable(
+        None,
+        doc="Image column: holds the file name of each image. none takes the column `image_name` or `image_id`.",
+    )
+    target_column: Annotated[tuple[str, ...], Field(min_length=1)] = tunable(
+        ("target",),
+        doc="Target column: the label to predict. 0 and 1, or two words: binary, the alphabetically later word is the "
+        "positive class. More words: multiclass. Several columns of 0 and 1: multilabel.",
+    )
+    target_of_interest: str | None = tunable(
+        None,
+        doc="Class of interest: the network learns all classes, but this one against all others is evaluated and "
+        "served. Set it if your labels are diagnoses and your question is yes or no.",
+    )
+    class_name_column: str | None = tunable(
+        "benign_malignant",
+        doc="Class names: the column with a word for each class if the target column holds numbers. Ignored if the "
+        "table has no such column.",
+    )
+    group_column: str = tunable(
+        "patient_id",
+        doc="Group column: the patient, lesion or slide of each row. All rows of a group stay in the same fold, so "
+        "that no patient is both trained on and evaluated on.",
+    )
+    metadata_columns: tuple[str, ...] | None = tunable(
+        None,
+        doc="Metadata (tabular features): columns that the network gets together with the image. An empty list: "
+        "images only. none takes `sex`, `age_approx` and `anatom_site_general_challenge`, if the table has them.",
+    )
+    log_columns: tuple[str, ...] = tunable(
+        (),
+        doc="Log transform: metadata columns whose numbers x are replaced by log(1 + x). Use it for counts and sizes "
+        "that range over several powers of ten.",
+    )
+    on_bad_image: Literal["error", "drop"] = tunable(
+        "error",
+        doc="Unreadable images: error stops before training and lists the missing and damaged files; drop leaves "
+        "their rows out and lists them.",
+    )
+    on_leak: Literal["error", "drop", "warn", "merge_groups"] = tunable(
+        "error",
+        doc="Leak policy, for training rows that share a patient or a copy of an image with rows that evaluate them. "
+        "error stops and lists them; drop leaves training rows out; merge_groups keeps groups that share an image in "
+        "one fold; warn trains on them, and the metrics then look better than they are.",
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """Lists of columns that name what another list lacks, or must not have."""
+        if self.metadata_columns is None:
+            return
+        if missing := [name for name in self.log_columns if name not in self.metadata_columns]:
+            yield f"log_columns={missing[0]} is not in metadata_columns: add it there, or take it out of log_columns"
+        if targets := [name for name in self.target_column if name in self.metadata_columns]:
+            yield f"metadata_columns={targets[0]} is the target itself: take it out"
+
+
+class MachineSettings(Hyperparameters):
+    """What computes, with how many processes and threads, in which precision."""
+
+    heading: ClassVar = "Machine"
+    also_named: ClassVar = {"batch_size_validation": "batch_size_predict", "batch_size_test": "batch_size_predict"}
+
+    device: Literal["auto", "cpu", "cuda"] = tunable(
+        "auto", affects="nothing", doc="Device: what computes. auto takes a GPU if there is one, else the CPU."
+    )
+    precision: Literal["auto", "fp32", "bf16"] = tunable(
+        "auto",
+        doc="Mixed precision in training: bf16 is up to twice as fast if the processor or GPU supports it, and auto "
+        "takes it then. Out-of-fold and test predictions are always computed in fp32; serving uses bf16 on CPUs that "
+        "support it.",
+    )
+    batch_size_predict: int = tunable(
+        32,
+        ge=1,
+        affects="nothing",  # by rounding: as another device or number of threads does
+        doc="Batch size for prediction: images per step on validation and test rows. Smaller needs less memory. "
+        "`batch_size_validation` and `batch_size_test` are other names for it; if both are given, the smaller counts.",
+    )
+    num_workers: Literal["auto"] | Annotated[int, Field(ge=0)] = tunable(
+        "auto",
+        affects="nothing",
+        doc="Data-loading workers: threads that read and augment images. auto is one per core.",
+    )
+    cache: Literal["auto", "off"] = tunable(
+        "auto",
+        affects="nothing",
+        doc="Image cache: decoded images are kept on disk while the job runs. auto uses it if there is enough room; "
+        "off decodes every image again in each epoch.",
+    )
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = tunable(
+        "auto",
+        affects="nothing",
+        doc="Training processes per host, which share its cores. auto is one per GPU, and one on a CPU. One per core "
+        "trains folds 1.1 to 1.3 times as fast on a CPU if the memory is enough for all of them.",
+    )
+    parallel: Literal["auto", "folds", "data"] = tunable(
+        "auto",
+        affects="nothing",  # a job must go on from its checkpoints on another number of machines
+        doc="Parallel training with several processes. folds: each process trains other folds. data: data "
+        "parallelism, all processes train the same fold and each gets a slice of every batch, which is all that its "
+        "BatchNorm sees. auto is folds if there is a fold for each process, else data.",
+    )
+
+
+class JobSettings(Hyperparameters):
+    """What the job is, how it is repeated, and what it leaves."""
+
+    heading: ClassVar = "Job"
+
+    algorithm: str  # declared by each algorithm, as are its recipes
+    recipe: str
+    seed: int = tunable(
+        0,
+        ge=0,
+        lt=2**32,
+        doc="Random seed: the same seed, data and settings on the same machine give the same weights.",
+    )
+    export_graph: bool = tunable(
+        True,
+        affects="output",
+        doc="Inference graph (OpenVINO): added to the artifact so that a CPU serves faster and without torch. It is "
+        "as large as the weights.",
+    )
+    checkpoint_interval_s: float = tunable(
+        300,
+        ge=0,
+        affects="nothing",
+        doc="Checkpoint interval: seconds of training between two checkpoints within an epoch, which is the most work "
+        "that a crash loses. Each epoch ends with a checkpoint too.",
+    )
+    on_foreign_checkpoint: Literal["error", "set_aside"] = tunable(
+        "error",
+        affects="nothing",
+        doc="Checkpoints of another job (other data, settings or versions) in the checkpoint folder: error stops and "
+        "says what differs; set_aside moves them into the folder `set_aside` and starts from the beginning.",
+    )

@@ -1,0 +1,116 @@
+"""Pages: what /model says of a model, by its algorithm and by those who serve it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.artifact import Manifest, TargetRecord, load_manifest
+from lesion.data.metadata import ColumnEncoder
+from lesion.serve.pages import describe
+from lesion.serve.requests import CONTENT_TYPES
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+BASE = load_manifest(GOLDEN / "artifact_v2")  # of three classes melanoma is asked about
+
+
+def told(manifest: Manifest) -> dict:
+    """What is described, as a client reads it."""
+    predictor = Ensemble(manifest, manifest.folds, [], max_batch=1, backend="torch cpu fp32")
+    return json.loads(json.dumps(describe(predictor), allow_nan=False))
+
+
+def test_the_model_is_told_with_what_made_it_and_what_runs_it():
+    described = told(BASE)
+    assert described["model"] == {
+        "version": BASE.version,
+        "network": BASE.model,
+        "algorithm": BASE.algorithm,
+        "format_version": 2,
+        "lesion_version": "0.1.0",
+    }
+    assert described["serving"] == {"backend": "torch cpu fp32", "folds": "0, 1"}
+    assert described["packages"] == BASE.packages
+    assert described["views"] == {"default": BASE.num_views, "most": 8}
+
+
+def test_inputs_are_the_picture_and_each_metadata_column_in_the_order_of_training():
+    inputs = told(BASE)["inputs"]
+    size = BASE.preprocessing.image_size
+    picture = inputs["picture"]
+    assert picture["content_types"] == list(CONTENT_TYPES) and picture["image_size"] == size
+    assert inputs["metadata"] == [
+        {"name": "sex", "kind": "category", "categories": ["female", "male"]},
+        {"name": "age_approx", "kind": "number", "also_called": ["age"]},
+        {"name": "prior", "kind": "boolean"},
+        {"name": "size_mm", "kind": "number"},
+    ]
+
+
+def test_the_values_of_a_picture_are_told_with_their_order_type_and_range():
+    picture = told(BASE)["inputs"]["picture"]
+    assert (picture["channels"], picture["dtype"], picture["range"]) == ("RGB", "uint8", [0, 255])
+    assert picture["of_16_bits"] == "the upper byte" and {"JPEG", "DICOM"} <= set(picture["formats"])
+
+
+def test_a_short_name_is_told_only_where_it_is_not_a_columns_own():
+    of = BASE.model_copy(update={"metadata_columns": ["age", "age_approx"]})
+    assert all("also_called" not in column for column in told(of)["inputs"]["metadata"])
+
+
+def test_a_word_that_one_fold_alone_has_seen_is_among_the_categories():
+    seen = [("torso",), ("scalp", "torso")]
+    folds = [
+        record.model_copy(update={"metadata": (ColumnEncoder("site", "category", categories=words),)})
+        for record, words in zip(BASE.folds, seen, strict=True)
+    ]
+    described = told(BASE.model_copy(update={"folds": folds, "metadata_columns": ["site"]}))
+    assert described["inputs"]["metadata"] == [{"name": "site", "kind": "category", "categories": ["scalp", "torso"]}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "thresholds", "told_with"),
+    [
+        ("binary", ("benign", "malignant"), (0.25,), {"malignant": 0.25}),
+        ("multilabel", ("net", "veil"), (0.5, 0.1), {"net": 0.5, "veil": 0.1}),
+        ("multiclass", ("a", "b", "c"), (), {}),
+    ],
+)
+def test_each_threshold_is_told_with_its_class(kind, names, thresholds, told_with):
+    target = TargetRecord(kind=kind, class_names=names, of_interest=None, thresholds=thresholds)
+    question = told(BASE.model_copy(update={"target": target}))["question"]
+    assert question["answers"] == question["classes"] == list(names) and question["thresholds"] == told_with
+
+
+def test_a_class_of_interest_is_asked_about_against_the_rest():
+    question = told(BASE)["question"]
+    assert question["kind"] == "multiclass" and question["of_interest"] == "melanoma"
+    assert question["classes"] == list(BASE.target.class_names)
+    assert question["answers"] == ["not melanoma", "melanoma"]
+    assert question["thresholds"] == {"melanoma": BASE.target.thresholds[0]}
+
+
+def test_metrics_are_the_manifests_with_their_intervals_and_each_folds_own():
+    described = told(BASE)
+    assert described["metrics"]["overall"]["interval_95"]["roc_auc"] == [0.9, 1.0]
+    assert [fold["fold"] for fold in described["folds"]] == [0, 1]
+    assert [fold["metrics"] for fold in described["folds"]] == [record.metrics for record in BASE.folds]
+
+
+@pytest.mark.parametrize("name", ["artifact_v1", "artifact_v2"])
+def test_no_name_of_a_file_is_told(name):
+    manifest = load_manifest(GOLDEN / name)
+    text = json.dumps(told(manifest))
+    assert not [record.file for record in manifest.folds if record.file in text or record.sha256 in text]
+
+
+def test_describing_imports_neither_torch_nor_pandas_nor_scikit_learn():
+    imports = "import sys, lesion.serve.pages, lesion.algorithms.classify.ensemble"
+    code = f"{imports}; print({{'torch', 'pandas', 'sklearn'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "set()"
