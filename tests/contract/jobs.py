@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 from factories import run_job, sample_frame, write_job
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.train import train
 from lesion.models.backbone import create_backbone
+from lesion.sagemaker import read_job
+from lesion.stop import Stop
 
 # One epoch of two folds over a dozen pictures: about a second and a half.
 SMALL: dict[str, object] = {
@@ -98,3 +103,17 @@ def draw_weights(path: Path) -> str:
 def run(root: Path, *, is_rendered: bool = False) -> Trained:
     run_job(root, is_rendered=is_rendered)
     return Trained(root)
+
+
+class _EndAtOnce(Stop):
+    """Ends a job after its first step without having been asked to stop, so that nothing is saved for that."""
+
+    def check(self) -> None:
+        raise KeyboardInterrupt
+
+
+def run_a_step(root: Path) -> None:
+    """The job as far as its first step, as a kill would end it there."""
+    job = replace(read_job(root), stop=_EndAtOnce())
+    with suppress(KeyboardInterrupt):
+        train(job, ClassifyConfig.parse(job.hyperparameters))
