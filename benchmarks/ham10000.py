@@ -134,7 +134,7 @@ def linear_probe(channel: Path, oof: pd.DataFrame, settings: dict[str, Any]) -> 
     from lesion.data import images
     from lesion.data.transforms import Preprocess
     from lesion.models.fusion import create_network
-    from lesion.models.weights import load_weights
+    from lesion.models.weights import load_backbone_weights
 
     preprocess = Preprocess(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = create_network(
@@ -143,7 +143,7 @@ def linear_probe(channel: Path, oof: pd.DataFrame, settings: dict[str, Any]) -> 
     weights = {
         name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(WEIGHTS).items()
     }
-    load_weights(network.backbone, settings["model"], weights, where=WEIGHTS)
+    load_backbone_weights(network.backbone, settings["model"], weights, where=WEIGHTS)
     network.head = torch.nn.Identity()  # the features themselves
     none = torch.zeros(1, 0)
     with torch.inference_mode():

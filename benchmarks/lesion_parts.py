@@ -119,16 +119,14 @@ class LesionParts:
         from lesion.algorithms.classify.loop import train_one_epoch
         from lesion.engine.training import EpochSums
 
-        num_steps, sizes = NUM_WARM + self.num_timed, []
-
-        def wanted() -> Iterator[Batch]:
-            for batch in itertools.islice(batches, num_steps):
-                sizes.append(len(batch.index_N))
-                yield batch
-
+        num_steps = NUM_WARM + self.num_timed
         self.training.sums = EpochSums()
         train_one_epoch(
-            self.training, wanted(), self.settings, num_steps=num_steps, after_step=lambda: on_batch(sizes[-1])
+            self.training,
+            itertools.islice(batches, num_steps),
+            self.settings,
+            num_steps=num_steps,
+            after_step=lambda batch: on_batch(len(batch.index_N)),
         )
 
 

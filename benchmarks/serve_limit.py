@@ -20,6 +20,7 @@ import openvino
 import torch
 from peers.serve_model import CORES, MEAN, SIDE_PX, STD, load_model
 
+from lesion.algorithms.classify.manifest import read
 from lesion.artifact import load_manifest
 from lesion.data import images
 
@@ -75,7 +76,7 @@ def cost(work: Work, num_pictures: int, seconds: float) -> dict[str, float]:
 
 def decoders(artifact: Path) -> dict[str, Callable[[bytes], object]]:
     """Name to what makes of a file the network's square."""
-    preprocessing = load_manifest(artifact).preprocessing
+    preprocessing = read(artifact, load_manifest(artifact)).preprocessing
     return {
         "lesion": lambda file: preprocessing(images.decode(file)),
         "opencv": lambda file: by_opencv(file, cv2.IMREAD_COLOR),

@@ -1,6 +1,8 @@
-"""Artifact: all that prediction needs, in one folder: manifest.json, a safetensors file a fold, a graph for a CPU.
+"""Artifact: all that prediction needs, in one folder: manifest.json, and beside it the files that the manifest lists.
 
-What the manifest's fields mean, and what a reader may rely on, is written in docs/artifact.md.
+The envelope is the same for every algorithm: which files there are, their digests, what they were trained with and on.
+What they mean stands in `payload`, which the algorithm alone writes and reads. docs/artifact.md says what a reader may
+rely on.
 """
 
 from __future__ import annotations
@@ -8,23 +10,22 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lesion.data.metadata import ColumnEncoder
-from lesion.data.transforms import MAX_VIEWS, Preprocess
 from lesion.errors import UserError
-from lesion.files import make_folder, write_atomic
-from lesion.model_args import refuse_factory_args
+from lesion.files import PART, make_folder, remove, write_atomic, writing
+from lesion.flat_manifests import with_envelope
 from lesion.stored_files import (
+    FileName,
+    FileRecord,
     TensorHeader,
     in_words,
-    is_plain_name,
     json_object,
     last_line,
     path_as_written,
@@ -33,19 +34,19 @@ from lesion.stored_files import (
     tensor_headers,
     unusable,
 )
-from lesion.targets import Kind, Target
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT_VERSION = 2
-READ_VERSIONS = (1, 2)
+    Content = bytes | Mapping[str, Tensor]  # tensors are written as a safetensors file
+
+FORMAT_VERSION = 3
+READ_VERSIONS = (1, 2, 3)
+FLAT_VERSIONS = (1, 2)  # without an envelope
 MANIFEST = "manifest.json"
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
-GRAPH, GRAPH_WEIGHTS = "graph.xml", "graph.bin"
-MAX_IMAGE_SIZE = 2048  # pixels, as of the hyperparameter
-# Far beyond what training writes: a manifest holds every word of a column of metadata, a graph a line for each step.
-MAX_MANIFEST_BYTES, MAX_GRAPH_BYTES, MAX_WEIGHTS_BYTES = 2**26, 2**29, 2**36
+# Far beyond what training writes: a manifest holds every word of a column of metadata.
+MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 2**26, 2**36
 RECORDED_PACKAGES = (
     "lesion",
     "torch",
@@ -57,145 +58,29 @@ RECORDED_PACKAGES = (
     "scikit-learn",
 )
 
-
-def _plain_name(name: str) -> str:
-    if not is_plain_name(name):
-        raise ValueError(f"{name[:80]!r} is not the name of a file in the artifact's own folder")
-    return name
-
-
-def _each_once(names: Sequence[str]) -> Sequence[str]:
-    if len(set(names)) < len(names):
-        raise ValueError("a name stands twice in it")
-    return names
-
-
-def _sound(encoder: ColumnEncoder) -> ColumnEncoder:
-    _each_once(encoder.categories)
-    if not (np.isfinite(encoder.mean) and np.isfinite(encoder.std) and encoder.std > 0):
-        raise ValueError(f"{encoder.name[:80]!r} has mean {encoder.mean} and deviation {encoder.std}")
-    return encoder
-
-
-def _possible(preprocess: Preprocess) -> Preprocess:
-    if not 1 <= preprocess.image_size <= MAX_IMAGE_SIZE:
-        raise ValueError(f"image_size is {preprocess.image_size}, and a side is 1 to {MAX_IMAGE_SIZE} pixels")
-    numbers = np.array([*preprocess.mean, *preprocess.std])
-    # Colours are 0 to 1 there; some networks' own numbers are those of 0 to 255.
-    if not (np.isfinite(numbers).all() and (np.abs(numbers) <= 255).all() and (numbers[3:] >= 1e-6).all()):
-        raise ValueError(f"mean {preprocess.mean} and deviation {preprocess.std} cannot be those of colours")
-    return preprocess
-
-
-def _makeable(model_args: dict[str, Any]) -> dict[str, Any]:
-    refuse_factory_args(model_args)
-    return model_args
-
-
-FileName = Annotated[str, AfterValidator(_plain_name)]
-Names = AfterValidator(_each_once)
-Text = Annotated[str, Field(max_length=10_000)]
-Share = Annotated[float, Field(ge=0, le=1)]  # NaN is neither
-
-
-class TargetRecord(BaseModel):
-    """The question that was trained for, its classes, and from which probability on an answer is yes.
-
-    One threshold for each answer that is yes or no, none where one of several classes is the answer.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Kind
-    class_names: Annotated[tuple[Text, ...], Field(min_length=1), Names]
-    of_interest: str | None
-    thresholds: tuple[Share, ...]
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        names = self.class_names
-        if self.of_interest is not None and (self.kind != "multiclass" or self.of_interest not in names):
-            raise ValueError(f"of_interest {self.of_interest[:80]!r} is none of several classes")
-        if len(names) != 2 if self.kind == "binary" else self.kind == "multiclass" and len(names) < 2:
-            raise ValueError(f"{len(names)} class_names are no {self.kind} question")
-        is_yes_no = self.kind == "binary" or self.of_interest is not None
-        wanted = 1 if is_yes_no else len(names) if self.kind == "multilabel" else 0
-        if len(self.thresholds) != wanted:
-            raise ValueError(f"{len(self.thresholds)} thresholds where the question takes {wanted}")
-        return self
-
-
-class FoldRecord(BaseModel):
-    """One fold's network: its file and digest, its metadata encoders, and how it did on the rows it never saw."""
-
-    model_config = ConfigDict(frozen=True)
-
-    fold: Annotated[int, Field(ge=0)]
-    file: FileName
-    sha256: str
-    metadata: tuple[Annotated[ColumnEncoder, AfterValidator(_sound)], ...]
-    best_epoch: int
-    metrics: dict[str, float]
-
-    @property
-    def num_features(self) -> int:
-        """How many numbers the network takes of a row's metadata."""
-        return sum(encoder.width for encoder in self.metadata)
-
-
-class GraphRecord(BaseModel):
-    """All folds as one graph of OpenVINO, and how far its probabilities lay from torch's where it was made.
-
-    `differences` holds the largest by precision, fp32 and, where that machine could compute in it, bf16, over as many
-    pictures as `num_checked`.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    file: FileName
-    sha256: str
-    weights_file: FileName
-    weights_sha256: str
-    num_checked: int
-    differences: dict[str, float]
+Payload = TypeVar("Payload", bound=BaseModel)
 
 
 class Manifest(BaseModel):
-    """What the weights are for and how pictures and metadata reach them.
+    """What lies in the folder, what made it, and in `payload` what only the algorithm understands."""
 
-    Its bounds let through all that training can write, and nothing that prediction cannot use.
-    """
+    model_config = ConfigDict(frozen=True)
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
-
-    format_version: int = FORMAT_VERSION
-    algorithm: Literal["classify"]
-    model: Text
-    model_args: Annotated[dict[str, Any], AfterValidator(_makeable)]
-    target: TargetRecord
-    preprocessing: Annotated[Preprocess, AfterValidator(_possible)]
-    num_views: Annotated[int, Field(ge=1, le=MAX_VIEWS)]
-    metadata_columns: Annotated[list[str], Names]
-    image_column: str
-    target_columns: list[str]
-    metrics: dict[str, Any]
+    format_version: int = FORMAT_VERSION  # as it was read: an upgraded manifest keeps its own number
+    algorithm: Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{0,63}$")]
+    files: dict[FileName, FileRecord]  # every file of the artifact but the manifest
+    packages: dict[str, str]  # the versions that trained it
     data_fingerprint: str
-    config: dict[str, Any]
-    packages: dict[str, str]
-    folds: Annotated[list[FoldRecord], Field(min_length=1)]
-    graph: GraphRecord | None = None
+    config: dict[str, Any]  # every hyperparameter as it was resolved
+    metrics: dict[str, Any]
+    payload: dict[str, Any]
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        _each_once([str(record.fold) for record in self.folds])
-        files = [record.file for record in self.folds]
-        _each_once([*files, MANIFEST, *([self.graph.file, self.graph.weights_file] if self.graph else [])])
-        for record in self.folds:
-            if [encoder.name for encoder in record.metadata] != self.metadata_columns:
-                raise ValueError(f"the metadata of fold {record.fold} is not that of metadata_columns")
-            kinds = [[(encoder.kind, encoder.is_log) for encoder in of.metadata] for of in (record, self.folds[0])]
-            if kinds[0] != kinds[1]:
-                raise ValueError(f"fold {record.fold} reads metadata otherwise than fold {self.folds[0].fold}")
+        if MANIFEST in self.files:
+            raise ValueError(f"files lists {MANIFEST}, which cannot hold its own digest")
+        if self.format_version not in FLAT_VERSIONS and any(record.bytes is None for record in self.files.values()):
+            raise ValueError("files lists a file without its bytes")
         return self
 
     @property
@@ -203,63 +88,73 @@ class Manifest(BaseModel):
         """What tells this artifact from any other: the beginning of a digest of all that the manifest says."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
-    @property
-    def question(self) -> Target:
-        """The target, with all that follows from it."""
-        return Target(self.target.kind, self.target.class_names, self.target.of_interest)
 
-    def labels(self, probs_K: NDArray[np.floating]) -> list[str]:
-        """What probabilities [K] amount to: one class's name, or for multilabel all that are reached."""
-        return self.question.label(probs_K, self.target.thresholds)
-
-
-def save(directory: Path, manifest: Manifest, weights: Mapping[int, Mapping[str, Tensor]]) -> Manifest:
-    """Writes the weights of each fold, then the manifest, each complete or absent; returns it with digests filled in.
+def save(directory: Path, manifest: Manifest, files: Mapping[str, Content]) -> Manifest:
+    """Writes the files, then the manifest that lists them, each complete or absent; returns it as it will be read.
 
     Raises PlatformError when the disk refuses.
     """
-    from safetensors.torch import save as to_bytes
-
     make_folder(directory)
-    records = []
-    for record in manifest.folds:
-        tensors = {name: tensor.contiguous() for name, tensor in weights[record.fold].items()}
-        content = to_bytes(tensors)
-        write_atomic(directory / record.file, content)
-        records.append(record.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()}))
-    return _write_manifest(directory, manifest.model_copy(update={"folds": records}))
+    records = {name: _write_file(directory / name, content) for name, content in files.items()}
+    return _write_manifest(directory, manifest.model_copy(update={"files": records}))
 
 
-def add_graph(
+def add_files(
     directory: Path,
     manifest: Manifest,
-    graph: bytes,
-    weights: bytes,
+    files: Mapping[str, Content],
     *,
-    num_checked: int,
-    differences: dict[str, float],
+    payload: Mapping[str, Any],
 ) -> Manifest:
-    """Writes a graph beside the weights, then the manifest that tells of it. Raises PlatformError as `save` does."""
-    record = GraphRecord(
-        file=GRAPH,
-        sha256=hashlib.sha256(graph).hexdigest(),
-        weights_file=GRAPH_WEIGHTS,
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
-        num_checked=num_checked,
-        differences=differences,
-    )
-    write_atomic(directory / GRAPH_WEIGHTS, weights)
-    write_atomic(directory / GRAPH, graph)
-    return _write_manifest(directory, manifest.model_copy(update={"graph": record}))
+    """Writes further files into a saved artifact, then its manifest again, with the payload that tells of them.
+
+    Killed in between it leaves the artifact as it was. Raises PlatformError as `save` does.
+    """
+    assert not files.keys() & manifest.files.keys()
+    records = {name: _write_file(directory / name, content) for name, content in files.items()}
+    more = {"files": {**manifest.files, **records}, "payload": dict(payload)}
+    return _write_manifest(directory, manifest.model_copy(update=more))
+
+
+def clear(directory: Path, own: re.Pattern[str]) -> None:
+    """Takes away what an earlier job, or a kill, left of an artifact; whatever else lies there stays.
+
+    That is what the manifest lists, and what `own` matches, the names of the algorithm's files: after a kill they lie
+    there without a manifest. The manifest goes first, so that what is left never looks whole.
+    """
+    try:
+        listed = set(load_manifest(directory).files)
+    except UserError:  # there is none, or none that can be read
+        listed = set()
+    remove(directory / MANIFEST)
+    with writing(directory):
+        names = sorted(entry.name for entry in directory.iterdir() if not entry.is_dir())
+    for name in names:
+        written = name.removesuffix(PART)
+        if written in {MANIFEST, *listed} or own.fullmatch(written):
+            remove(directory / name)
+
+
+def _write_file(path: Path, content: Content) -> FileRecord:
+    if not isinstance(content, bytes):
+        from safetensors.torch import save as to_bytes
+
+        content = to_bytes({name: tensor.contiguous() for name, tensor in content.items()})
+    write_atomic(path, content)
+    return FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
 def _write_manifest(directory: Path, manifest: Manifest) -> Manifest:
-    write_atomic(directory / MANIFEST, (json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n").encode())
-    return manifest
+    text = json.dumps(manifest.model_dump(), indent=2, sort_keys=True)
+    write_atomic(directory / MANIFEST, f"{text}\n".encode())
+    return Manifest.model_validate(json.loads(text))
 
 
 def load_manifest(directory: Path) -> Manifest:
-    """The manifest in `directory`, strangers beside it ignored. Raises UserError that says why it cannot be used."""
+    """The manifest in `directory`, whatever else lies there. Raises UserError that says why it cannot be used.
+
+    Formats 1 and 2 are read as format 3. Neither the payload nor any other file is looked at.
+    """
     with in_words(directory):
         path = directory / MANIFEST
         if not (path.exists() or path.is_symlink()):
@@ -278,16 +173,30 @@ def load_manifest(directory: Path) -> Manifest:
             f"this version reads {READ_VERSIONS[0]} to {READ_VERSIONS[-1]}"
         )
         raise unusable(what, path)
-    try:
-        manifest = Manifest.model_validate(_of_format_1(fields) if version == 1 else fields)
+    with _in_the_manifests_words(path):
+        manifest = Manifest.model_validate(with_envelope(fields) if version in FLAT_VERSIONS else fields)
         _ = manifest.version  # it is told in every answer: what cannot be written again is refused here
+    return manifest
+
+
+def read_payload(directory: Path, manifest: Manifest, form: type[Payload]) -> Payload:
+    """The payload in the algorithm's own form. Raises UserError that names the first field which is wrong."""
+    place = "" if manifest.format_version in FLAT_VERSIONS else "payload."
+    with _in_the_manifests_words(directory / MANIFEST, place):
+        return form.model_validate(manifest.payload)
+
+
+@contextmanager
+def _in_the_manifests_words(path: Path, place: str = "") -> Iterator[None]:
+    """Turns what pydantic finds wrong within into one line with the field, which `place` stands before."""
+    try:
+        yield
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))[:200] or "the whole"
-        raise unusable(f"manifest.json: {place}: {first['msg'].removeprefix('Value error, ')}", path) from error
+        field = (place + ".".join(map(str, first["loc"]))).removesuffix(".")[:200] or "the whole"
+        raise unusable(f"manifest.json: {field}: {first['msg'].removeprefix('Value error, ')}", path) from error
     except (ValueError, OverflowError, RecursionError) as error:
         raise unusable(f"manifest.json cannot be used: {last_line(error)}", path) from error
-    return manifest
 
 
 def _no_manifest(directory: Path) -> UserError:
@@ -308,39 +217,42 @@ def _no_manifest(directory: Path) -> UserError:
     return unusable("no manifest.json, so no Lesion artifact", where)
 
 
-def load_weights(directory: Path, record: FoldRecord) -> dict[str, Tensor]:
-    """One fold's tensors on the CPU. Raises UserError for a file that is absent or is not the one that was written."""
+def read_file(directory: Path, manifest: Manifest, name: str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """One file's bytes. Raises UserError for a file that is absent, or is not the one that was written."""
+    return read_as_written(directory, name, _listed(directory, manifest, name), max_bytes=max_bytes)
+
+
+def path_of_file(directory: Path, manifest: Manifest, name: str, *, max_bytes: int = MAX_FILE_BYTES) -> Path:
+    """The path of a file that another library reads, its digest compared. Raises UserError as `read_file` does."""
+    return path_as_written(directory, name, _listed(directory, manifest, name), max_bytes=max_bytes)
+
+
+def read_tensors(directory: Path, manifest: Manifest, name: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU. Raises UserError as `read_file` does, and for any other file."""
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    content = read_as_written(directory, record.file, record.sha256, max_bytes=MAX_WEIGHTS_BYTES)
+    content = read_file(directory, manifest, name)
     try:
         return from_bytes(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise unusable(f"not a safetensors file: {last_line(error)}", directory / record.file) from error
+        raise unusable(f"not a safetensors file: {last_line(error)}", directory / name) from error
 
 
-def weights_headers(directory: Path, record: FoldRecord) -> dict[str, TensorHeader]:
-    """What one fold's file says that it holds. Raises UserError for a file that is absent or not whole."""
-    return tensor_headers(directory, record.file, max_bytes=MAX_WEIGHTS_BYTES)
+def read_headers(directory: Path, manifest: Manifest, name: str) -> dict[str, TensorHeader]:
+    """What a safetensors file says that it holds: of its bytes only their number is compared, so that it costs nothing.
+
+    Raises UserError for a file that is absent or not whole.
+    """
+    return tensor_headers(directory, name, _listed(directory, manifest, name), max_bytes=MAX_FILE_BYTES)
 
 
-def graph_files(directory: Path, graph: GraphRecord) -> tuple[Path, Path]:
-    """The graph and its weights. Raises UserError for a file that is absent or is not the one that was written."""
-    return (
-        path_as_written(directory, graph.file, graph.sha256, max_bytes=MAX_GRAPH_BYTES),
-        path_as_written(directory, graph.weights_file, graph.weights_sha256, max_bytes=MAX_WEIGHTS_BYTES),
-    )
-
-
-def _of_format_1(fields: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of format 1, which knew yes or no only, in the words of format 2."""
-    target = fields.get("target")
-    if isinstance(target, dict):
-        target = {**target, "of_interest": None, "thresholds": [target.get("threshold")]}
-    return {**fields, "target": target, "target_columns": [fields.get("target_column")]}
+def _listed(directory: Path, manifest: Manifest, name: str) -> FileRecord:
+    if name not in manifest.files:
+        raise unusable(f"manifest.json: files does not list {name[:80]!r}", directory / MANIFEST)
+    return manifest.files[name]
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of what made an artifact, to be kept in it."""
+    """The versions of what makes an artifact, to be kept in it."""
     return {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from lesion.errors import PlatformError
 from lesion.files import refused
+from lesion.logs import leave_to_first
 from lesion.words import one_line
 
 log = logging.getLogger("lesion")
@@ -55,14 +56,11 @@ def log_to_stdout() -> None:
 
 
 def log_as(name: str, *, is_first: bool) -> None:
-    """Lines that say which process they are of. What all would say alike only the first of a host says."""
+    """Each line names its process. What is about the job only the first process of a host says."""
     for handler in log.handlers:
         handler.setFormatter(_LineFormatter(f"process={_harmless(name)} "))
     if not is_first:
-        log.setLevel(logging.ERROR)
-        of_its_own = ("algorithms.classify.fold", "report.watch", "engine.distributed", "engine.checkpoint")
-        for own in of_its_own:
-            logging.getLogger(f"lesion.{own}").setLevel(logging.INFO)
+        leave_to_first("job", below=logging.ERROR)
 
 
 def say(text: str) -> None:

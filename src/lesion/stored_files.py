@@ -1,4 +1,4 @@
-"""Stored files: a file of an artifact, as far as its folder, its digest and its own header can vouch for it.
+"""Stored files: a file of an artifact, as far as its folder, digest, length and own header can vouch for it.
 
 What is read was written by a stranger: a name may lead elsewhere, a file may be no file, a header may lie. Whatever is
 wrong is a UserError of kind `artifact`.
@@ -18,16 +18,43 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lesion.errors import LesionError, PlatformError, UserError
 
 OF_THE_MACHINE = {errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+ALTERED = "its bytes are not those that the manifest was written with"
 MAX_HEADER_BYTES = 100 * 2**20  # of a safetensors file: its own library's limit
 BYTES_OF = {
     **{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2},
     **{"I8": 1, "U8": 1, "BOOL": 1},
 }
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name is that of a file in the folder itself."""
+    return name not in {"", ".", ".."} and not set(name) & set("/\\") and name.isprintable() and len(name) <= 255
+
+
+def _plain_name(name: str) -> str:
+    if not is_plain_name(name):
+        raise ValueError(f"{name[:80]!r} is not the name of a file in the artifact's own folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain_name)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
+
+
+class FileRecord(BaseModel):
+    """What a file was when it was written: its digest and its length, which formats 1 and 2 did not tell."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: Digest
+    bytes: Annotated[int, Field(ge=0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,37 +96,33 @@ def last_line(error: Exception) -> str:
     return lines[-1][:300] if lines else type(error).__name__
 
 
-def is_plain_name(name: str) -> bool:
-    """Whether a name is that of a file in the folder itself."""
-    return name not in {"", ".", ".."} and not set(name) & set("/\\") and name.isprintable() and len(name) <= 255
-
-
 def read_stored(folder: Path, name: str, *, max_bytes: int) -> bytes:
     """The whole file. Raises UserError for what is absent, unreadable, no regular file of this folder, or larger."""
     with _opened(folder, name, max_bytes) as file:
         return file.read()
 
 
-def read_as_written(folder: Path, name: str, sha256: str, *, max_bytes: int) -> bytes:
-    """As `read_stored`. Raises UserError too where its digest is another."""
-    content = read_stored(folder, name, max_bytes=max_bytes)
-    _compare(hashlib.sha256(content).hexdigest(), sha256, folder / name)
+def read_as_written(folder: Path, name: str, written: FileRecord, *, max_bytes: int) -> bytes:
+    """As `read_stored`. Raises UserError too where its length or its digest is another."""
+    with _opened(folder, name, max_bytes, written) as file:
+        content = file.read()
+    _compare(hashlib.sha256(content).hexdigest(), written, folder / name)
     return content
 
 
-def path_as_written(folder: Path, name: str, sha256: str, *, max_bytes: int) -> Path:
+def path_as_written(folder: Path, name: str, written: FileRecord, *, max_bytes: int) -> Path:
     """The path of a file that another library reads. Raises UserError as `read_as_written` does."""
-    with _opened(folder, name, max_bytes) as file:
-        _compare(hashlib.file_digest(file, "sha256").hexdigest(), sha256, folder / name)
+    with _opened(folder, name, max_bytes, written) as file:
+        _compare(hashlib.file_digest(file, "sha256").hexdigest(), written, folder / name)
     return folder / name
 
 
-def tensor_headers(folder: Path, name: str, *, max_bytes: int) -> dict[str, TensorHeader]:
-    """What a safetensors file says that it holds, its tensors unread.
+def tensor_headers(folder: Path, name: str, written: FileRecord, *, max_bytes: int) -> dict[str, TensorHeader]:
+    """What a safetensors file says that it holds, its tensors unread and its digest not compared.
 
-    Raises UserError where that is not what its length can hold, as of a file that was copied by half.
+    Raises UserError where its length is another, or not what its header says, as of a file that was copied by half.
     """
-    with _opened(folder, name, max_bytes) as file:
+    with _opened(folder, name, max_bytes, written) as file:
         size = os.fstat(file.fileno()).st_size
         num_bytes = int.from_bytes(file.read(8), "little")
         if size < 8 or num_bytes > min(size - 8, MAX_HEADER_BYTES):
@@ -148,7 +171,7 @@ def _header(value: Any) -> TensorHeader:
 
 
 @contextmanager
-def _opened(folder: Path, name: str, max_bytes: int) -> Iterator[BufferedReader]:
+def _opened(folder: Path, name: str, max_bytes: int, written: FileRecord | None = None) -> Iterator[BufferedReader]:
     path = folder / name if is_plain_name(name) else folder
     if path == folder:
         raise unusable(f"{name[:80]!r} is not the name of a file in the artifact's own folder", folder)
@@ -162,6 +185,8 @@ def _opened(folder: Path, name: str, max_bytes: int) -> Iterator[BufferedReader]
                 raise unusable("not a regular file", path, "Put the artifact's own file there.")
             if found.st_size > max_bytes:
                 raise unusable(f"{found.st_size} bytes, where at most {max_bytes} are read", path)
+            if written is not None and written.bytes not in {None, found.st_size}:
+                raise unusable(f"{ALTERED}: {found.st_size} of them, and {written.bytes} were written", path)
             yield file
     except FileNotFoundError as error:
         raise unusable("a file of the artifact is missing", path) from error
@@ -181,6 +206,6 @@ def _unreadable(error: OSError, where: object) -> LesionError:
     return unusable(what, where)
 
 
-def _compare(found: str, written: str, path: Path) -> None:
-    if found != written:
-        raise unusable("its bytes are not those that the manifest was written with", path)
+def _compare(sha256: str, written: FileRecord, path: Path) -> None:
+    if sha256 != written.sha256:
+        raise unusable(ALTERED, path)

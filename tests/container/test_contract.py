@@ -61,7 +61,8 @@ def server(docker: Docker, image: str, trained: SimpleNamespace, tmp_path_factor
 
 
 def weights(root: Path) -> list[str]:
-    return [fold["sha256"] for fold in json.loads((root / "model" / "manifest.json").read_text())["folds"]]
+    files = json.loads((root / "model" / "manifest.json").read_text())["files"]
+    return [files[name]["sha256"] for name in sorted(files) if name.endswith(".safetensors")]
 
 
 def failure(root: Path) -> str:

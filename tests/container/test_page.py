@@ -286,7 +286,7 @@ def serving(model_dir: Path) -> Iterator[str]:
 def test_classes_are_shown_the_likeliest_first(window, folder, tmp_path, name):
     shutil.copytree(GOLDEN, tmp_path / "model")
     manifest = json.loads((tmp_path / "model/manifest.json").read_text())
-    manifest["target"] |= QUESTIONS[name]
+    manifest["payload"]["target"] |= QUESTIONS[name]
     (tmp_path / "model/manifest.json").write_text(json.dumps(manifest))
     see(window, 390, 844)
     with serving(tmp_path / "model") as url:

@@ -44,9 +44,15 @@ class Trained:
         return dict(json.loads((self.root / "model" / "manifest.json").read_text()))
 
     @property
+    def payload(self) -> dict[str, Any]:
+        """What the manifest holds of the classifier."""
+        return dict(self.manifest["payload"])
+
+    @property
     def digests(self) -> list[str]:
         """One for each fold's weights, bit by bit."""
-        return [fold["sha256"] for fold in self.manifest["folds"]]
+        manifest = self.manifest
+        return [manifest["files"][fold["file"]]["sha256"] for fold in manifest["payload"]["folds"]]
 
     @property
     def oof(self) -> pd.DataFrame:
@@ -105,15 +111,23 @@ def run(root: Path, *, is_rendered: bool = False) -> Trained:
     return Trained(root)
 
 
-class _EndAtOnce(Stop):
-    """Ends a job after its first step without having been asked to stop, so that nothing is saved for that."""
+class _EndsAtOnce(Stop):
+    """Ends a job in its second step without having been asked to stop, so that nothing is saved for that."""
 
-    def check(self) -> None:
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        super().__init__()
+        self._num_steps = 0
+
+    @property
+    def is_requested(self) -> bool:
+        self._num_steps += 1
+        if self._num_steps == 2:
+            raise KeyboardInterrupt
+        return False
 
 
 def run_a_step(root: Path) -> None:
-    """The job as far as its first step, as a kill would end it there."""
-    job = replace(read_job(root), stop=_EndAtOnce())
+    """The job as far as its second step, as a kill would end it there: one is kept if each is."""
+    job = replace(read_job(root), stop=_EndsAtOnce())
     with suppress(KeyboardInterrupt):
         train(job, ClassifyConfig.parse(job.hyperparameters))

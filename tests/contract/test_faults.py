@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -30,6 +31,7 @@ from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import FoldRows, rows_of
 from lesion.algorithms.classify.load import load, load_torch
 from lesion.algorithms.classify.loop import Mixing, StepSettings
+from lesion.algorithms.classify.manifest import read
 from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 from lesion.algorithms.classify.predict_files import predict_files
 from lesion.algorithms.classify.settle import settle
@@ -77,15 +79,14 @@ def ask_fold(trained: Trained, fold: int, oof: pd.DataFrame) -> np.ndarray:
 def watching_networks(note: Callable[[FusionNet, torch.Tensor], object]) -> Iterator[None]:
     """Inside, `note` is shown every network with each batch of pictures that reaches it."""
 
-    def look(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        if isinstance(module, FusionNet):
-            note(module, arguments[0])
+    features = FusionNet.features
 
-    hook = torch.nn.modules.module.register_module_forward_pre_hook(look)
-    try:
+    def look(network: FusionNet, images_NCHW: torch.Tensor) -> torch.Tensor:
+        note(network, images_NCHW)
+        return features(network, images_NCHW)
+
+    with patch.object(FusionNet, "features", look):
         yield
-    finally:
-        hook.remove()
 
 
 # Folds sharing a network that goes on training; held-out rows that reach it
@@ -112,11 +113,11 @@ def test_what_a_fold_holds_out_changes_none_of_its_weights(baseline, altered):
     """Fold 0 was trained on the altered rows and comes first: a network that went on training would carry them on."""
     assert altered.digests[0] != baseline.digests[0]
     assert altered.digests[1] == baseline.digests[1]
-    assert altered.manifest["folds"][1]["metadata"] == baseline.manifest["folds"][1]["metadata"]
+    assert altered.payload["folds"][1]["metadata"] == baseline.payload["folds"][1]["metadata"]
 
 
 def test_a_word_that_only_held_out_rows_use_is_not_in_the_folds_encoder(altered):
-    words = [fold["metadata"][2]["categories"] for fold in altered.manifest["folds"]]
+    words = [fold["metadata"][2]["categories"] for fold in altered.payload["folds"]]
     assert "only held out" in words[0]
     assert "only held out" not in words[1]
 
@@ -339,7 +340,7 @@ TRANSFER_STEP: dict[str, object] = {
 WHOLE: dict[str, tuple[object, Callable[[Trained], object]]] = {
     "group_column": ("other_group", lambda trained: trained.oof["fold"].tolist()),
     "tta": (3, lambda trained: trained.oof["probability"].tolist()),
-    "export_graph": (True, lambda trained: trained.manifest["graph"] is None),
+    "export_graph": (True, lambda trained: trained.payload["graph"] is None),
 }
 # The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {
@@ -527,9 +528,10 @@ def test_folds_are_averaged_with_equal_weight(trained_root):
 def test_views_are_averaged_with_equal_weight(trained_root, tmp_path):
     """Views 0 to 2: as it is, mirrored left and right, mirrored up and down. Pictures of the network's own size."""
     manifest = json.loads((trained_root / "model/manifest.json").read_text())
-    assert manifest["num_views"] == 3
+    assert manifest["payload"]["num_views"] == 3
+    one_view = {**manifest, "payload": {**manifest["payload"], "num_views": 1}}
     shutil.copytree(trained_root / "model", tmp_path / "model")
-    (tmp_path / "model/manifest.json").write_text(json.dumps({**manifest, "num_views": 1}))
+    (tmp_path / "model/manifest.json").write_text(json.dumps(one_view))
     square_HWC = images.read(trained_root / "input/data/training/train_jpg/IMG_000_0.jpg")[:48, :48]
     one, three = opened(tmp_path / "model"), opened(trained_root / "model")
     flips = [square_HWC, square_HWC[:, ::-1], square_HWC[::-1]]
@@ -550,7 +552,8 @@ def test_a_red_picture_is_red_when_it_reaches_the_network(trained_root, tmp_path
     seen: list[torch.Tensor] = []
     model_dir = trained_root / "model"
     manifest = load_manifest(model_dir)
-    predictor = load_torch(model_dir, manifest, manifest.folds, [torch.device("cpu")])
+    model = read(model_dir, manifest)
+    predictor = load_torch(model_dir, manifest, model, model.folds, [torch.device("cpu")])
     with watching_networks(lambda _, images_NCHW: seen.append(images_NCHW)):
         as_red = predictor.predict([images.read(red(tmp_path / "red.png"))], [{}])
         as_blue = predictor.predict([images.read(tmp_path / "red.png")[:, :, ::-1].copy()], [{}])
@@ -562,10 +565,11 @@ def test_what_is_subtracted_and_divided_is_what_timm_states_for_red_green_and_bl
     """test_resnet's weights were trained with mean and deviation 0.5: pure red is +1, −1, −1."""
     inputs: list[torch.Tensor] = []
     manifest = load_manifest(trained_root / "model")
-    networks = load_networks(trained_root / "model", manifest, manifest.folds[:1], torch.device("cpu"))
+    model = read(trained_root / "model", manifest)
+    networks = load_networks(trained_root / "model", manifest, model, model.folds[:1], torch.device("cpu"))
     networks[0].backbone.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
     executor = TorchExecutor(networks, torch.device("cpu"))
-    predictor = Ensemble(manifest, manifest.folds[:1], [executor], max_batch=1, backend="")
+    predictor = Ensemble(manifest, model, model.folds[:1], [executor], max_batch=1, backend="")
     predictor.predict([images.read(red(tmp_path / "red.png"))], [{}])
     torch.testing.assert_close(inputs[0][0, :, 20, 20], torch.tensor([1.0, -1.0, -1.0]))
 
@@ -680,7 +684,7 @@ def slow_job(request, tmp_path_factory) -> tuple[str, Trained]:
 
 def test_the_best_epoch_is_that_of_the_metric_asked_for(slow_job):
     metric, trained = slow_job
-    for record in trained.manifest["folds"]:
+    for record in trained.payload["folds"]:
         values = trained.history.query(f"fold == {record['fold']}")[metric].to_numpy()
         assert len(values) == 4
         best = values.argmax() if METRICS[metric].better == "higher" else values.argmin()
@@ -690,7 +694,7 @@ def test_the_best_epoch_is_that_of_the_metric_asked_for(slow_job):
 def test_the_weights_kept_are_those_of_the_best_epoch_and_not_of_one_that_rounds_to_it(slow_job):
     _, trained = slow_job
     is_told_apart = False
-    for record in trained.manifest["folds"]:
+    for record in trained.payload["folds"]:
         rows = trained.oof[trained.oof["fold"] == record["fold"]]
         losses = trained.history.query(f"fold == {record['fold']}")["log_loss"].to_numpy()
         is_told_apart |= len(set(losses.round(3))) < len(set(losses))
@@ -711,7 +715,7 @@ def test_the_test_sets_metadata_change_nothing_but_its_own_answers(baseline, tmp
     test.assign(age_approx=1000, anatom_site_general_challenge="elsewhere", sex="unknown").to_csv(csv_path, index=False)
     changed = run(root)
     assert changed.digests == baseline.digests
-    assert [f["metadata"] for f in changed.manifest["folds"]] == [f["metadata"] for f in baseline.manifest["folds"]]
+    assert [f["metadata"] for f in changed.payload["folds"]] == [f["metadata"] for f in baseline.payload["folds"]]
     answers = [pd.read_csv(job.root / "output/data/submission.csv")["target"] for job in (baseline, changed)]
     assert not np.allclose(*answers)
 

@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 from lesion.algorithms.classify.load import load, load_torch
+from lesion.algorithms.classify.manifest import read
 from lesion.artifact import load_manifest
 from lesion.data import images
 from lesion.serve.app import create_app
@@ -51,7 +52,8 @@ def light(trained_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("light")
     shutil.copytree(trained_root / "model", root / "model")
     manifest = load_manifest(root / "model")
-    (root / "model" / "manifest.json").write_text(manifest.model_copy(update={"num_views": 1}).model_dump_json())
+    one_view = manifest.model_copy(update={"payload": {**manifest.payload, "num_views": 1}})
+    (root / "model" / "manifest.json").write_text(one_view.model_dump_json())
     return root
 
 
@@ -105,7 +107,8 @@ def test_lines_of_any_number_are_answered_in_their_order(server, pictures, offli
 def test_neighbours_in_a_batch_change_nothing(light, pictures, offline, max_batch):
     """By torch, which computes batches; the graph takes one picture at a time."""
     manifest = load_manifest(light / "model")
-    predictor = load_torch(light / "model", manifest, manifest.folds[:1], [torch.device("cpu")])
+    model = read(light / "model", manifest)
+    predictor = load_torch(light / "model", manifest, model, model.folds[:1], [torch.device("cpu")])
     predictor.max_batch = max_batch
     app = create_app(predictor, num_cores=2, limits=Limits(max_wait_s=0.05))
 

@@ -88,7 +88,7 @@ def test_the_test_set_gets_what_the_job_wrote_for_it(trained_root, tmp_path):
 
 def test_the_label_is_that_of_the_artifacts_threshold(trained_root, tmp_path):
     _, rows = predict(trained_root / "input/data/training/train.csv", trained_root, tmp_path / "out.csv")
-    threshold = Trained(trained_root).manifest["target"]["thresholds"][0]
+    threshold = Trained(trained_root).payload["target"]["thresholds"][0]
     expected = np.where(probabilities(rows) >= threshold, "malignant", "benign")
     assert rows["label"].tolist() == expected.tolist()
 

@@ -48,15 +48,15 @@ def test_each_recipe_trains_and_its_artifact_answers_as_it_did_out_of_fold(tmp_p
     trained = run(job_of(tmp_path, settings))
     assert np.isfinite(trained.oof["probability"]).all()
     assert trained.manifest["config"]["recipe"] == name
-    assert trained.manifest["num_views"] == RECIPES[name].settings.get("tta", 3)
+    assert trained.payload["num_views"] == RECIPES[name].settings.get("tta", 3)
 
 
 def test_a_probe_trains_nothing_but_the_head(tmp_path, weights):
     trained = run(job_of(tmp_path, {"recipe": "probe", "pretrained": weights, **SMALL, "folds": 2}))
     given = load_file(weights)
-    for record in trained.manifest["folds"]:
+    for record in trained.payload["folds"]:
         kept = load_file(trained.root / "model" / record["file"])
         assert all(torch.equal(kept[f"backbone.{key}"], value) for key, value in given.items())
         assert record["best_epoch"] == -1
-    heads = [load_file(trained.root / "model" / record["file"])["head.weight"] for record in trained.manifest["folds"]]
+    heads = [load_file(trained.root / "model" / record["file"])["head.weight"] for record in trained.payload["folds"]]
     assert not torch.equal(*heads)

@@ -71,13 +71,10 @@ class StopAfter(Stop):
         super().__init__()
         self._num_left = num_steps
 
-    def check(self) -> None:  # is called after each step
-        super().check()
-        self._num_left -= 1
-
     @property
-    def is_requested(self) -> bool:
-        return self._num_left <= 0
+    def is_requested(self) -> bool:  # is asked once after each step, and once after each epoch
+        self._num_left -= 1
+        return self._num_left < 0
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +110,7 @@ def test_a_stopped_job_leaves_the_folds_that_it_finished_and_ends_as_one_that_wa
     assert stop(root, "fold=1 epoch=1", signal.SIGTERM) == 143
     assert not (root / "output" / "failure").exists()
     manifest = Trained(root).manifest
-    assert [fold["fold"] for fold in manifest["folds"]] == [0]
+    assert [fold["fold"] for fold in manifest["payload"]["folds"]] == [0]
     assert manifest["config"]["folds"] == 2
     finish(root)
     assert_equal(Trained(root), whole)
@@ -233,3 +230,14 @@ def test_a_full_disk_ends_the_job_in_words_and_with_room_again_it_goes_on(tmp_pa
         disk.remount(f"size={10 * size}")
         assert_equal(run(root), whole)
     assert "fold=0 goes on in epoch=2 after step=0" in said()
+
+
+def test_a_finished_fold_is_kept_and_predicted_again_when_only_prediction_changes(half_done, whole, said, tmp_path):
+    hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
+    write_hyperparameters(half_done, {**hyperparameters, "tta": 4, "slide_score": "mean"})
+    resumed = run(half_done)
+    assert 'fold=0 is predicted again, with {"tta": 4}' in said() and "fold=0 epoch=" not in said()
+    assert resumed.digests == whole.digests
+    other = run(small_job(tmp_path / "other", **SETTINGS, tta=4))
+    assert resumed.oof.equals(other.oof)
+    assert not resumed.oof["probability"].equals(whole.oof["probability"])

@@ -138,7 +138,7 @@ def test_a_folder_of_pictures_is_tabled_with_a_column_a_class(request, trained, 
     options = {"device": "cpu", "fold": None, "precision": "fp32", "num_cores": 1, "show_progress": False}
     assert predict_files(job.channel / "train_jpg", model_dir=job.root / "model", output=output, **options) == 0
     table = pd.read_csv(output)
-    names = job.manifest["target"]["class_names"]
+    names = job.payload["target"]["class_names"]
     assert [f"probability_{name}" for name in names] == [c for c in table.columns if c.startswith("probability_")]
     assert ("probability" in table.columns) == (trained == "of_interest") and len(table) == 18
 
@@ -159,7 +159,7 @@ def test_leaving_a_centre_out_with_one_class_wants_a_metric_that_bears_it(tmp_pa
         run(small_job(tmp_path / "ranked", **changes))
     trained = run(small_job(tmp_path / "likely", metric="log_loss", **changes))
     assert trained.oof.groupby("fold")["group"].unique().tolist() == [["C0"], ["C1"], ["C2"]]
-    assert "roc_auc" not in trained.manifest["folds"][0]["metrics"]
+    assert "roc_auc" not in trained.payload["folds"][0]["metrics"]
     assert "roc_auc" in trained.manifest["metrics"]["overall"]["metrics"]
 
 

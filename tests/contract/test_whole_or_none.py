@@ -11,7 +11,7 @@ import pytest
 from jobs import Trained, run, small_job
 from kills import train_until
 
-from lesion.artifact import graph_files, load_manifest, load_weights
+from lesion.artifact import load_manifest, path_of_file
 
 INTERRUPTED = 130
 STEPS = (2, 3, 7)  # of seven: a trial, the old manifest and two folds go, two folds come, and then the manifest
@@ -67,12 +67,10 @@ def digests_of_whole(root: Path) -> list[str] | None:
     if not (root / "model" / "manifest.json").exists():
         return None
     manifest = load_manifest(root / "model")
-    for record in manifest.folds:
-        load_weights(root / "model", record)
-    if manifest.graph is not None:
-        graph_files(root / "model", manifest.graph)
+    for name in manifest.files:
+        path_of_file(root / "model", manifest, name)  # its digest is compared
     assert not list((root / "model").glob("*.sagemaker-ignore"))
-    return [record.sha256 for record in manifest.folds]
+    return [record.sha256 for name, record in sorted(manifest.files.items()) if name.endswith(".safetensors")]
 
 
 def test_a_stop_once_all_folds_are_finished_leaves_a_whole_artifact(ended, whole):
@@ -86,7 +84,7 @@ def test_a_stop_once_all_folds_are_finished_leaves_a_whole_artifact(ended, whole
 def test_a_kill_leaves_a_whole_artifact_or_none_and_the_next_run_mends_it(earlier, ended, whole):
     assert {ended.statuses[root] for root in ended.killed} == {-signal.SIGKILL}
     found = [digests_of_whole(root) if not parts(root) else None for root in ended.killed]
-    before = [fold["sha256"] for fold in Trained(earlier).manifest["folds"]]
+    before = Trained(earlier).digests
     assert found == [before, None, None]
     mended = run(ended.killed[1]).root
     assert digests_of_whole(mended) == whole.digests
@@ -104,4 +102,4 @@ def parts(root: Path) -> list[Path]:
 def test_a_stop_while_the_graph_is_written_leaves_it_whole_too(ended):
     assert ended.statuses[ended.with_graph] == INTERRUPTED
     assert digests_of_whole(ended.with_graph) is not None
-    assert load_manifest(ended.with_graph / "model").graph is not None
+    assert {"graph.xml", "graph.bin"} < load_manifest(ended.with_graph / "model").files.keys()

@@ -18,8 +18,10 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
+from lesion.algorithms.base import Output
 from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.load import load
+from lesion.algorithms.classify.manifest import read
 from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 from lesion.algorithms.classify.predict import predict_source
 from lesion.artifact import load_manifest
@@ -28,6 +30,7 @@ from lesion.serve.app import create_app
 from processes import free_port, lesion
 
 Fields = dict[str, Any]
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -54,21 +57,15 @@ def setting(value: object, *path: str | int) -> Callable[[Fields], None]:
     return change
 
 
+def in_payload(value: object, *path: str | int) -> Callable[[Fields], None]:
+    return setting(value, "payload", *path)
+
+
 def replace(model_dir: Path, name: str, content: bytes) -> None:
-    """Other bytes under that name, with the digest that the manifest then needs."""
+    """Other bytes under that name, with the record that the manifest then needs."""
     (model_dir / name).write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-
-    def change(fields: Fields) -> None:
-        for record in fields["folds"]:
-            if record["file"] == name:
-                record["sha256"] = digest
-        if fields["graph"] and fields["graph"]["file"] == name:
-            fields["graph"]["sha256"] = digest
-        if fields["graph"] and fields["graph"]["weights_file"] == name:
-            fields["graph"]["weights_sha256"] = digest
-
-    edit(model_dir, change)
+    record = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    edit(model_dir, setting(record, "files", name))
 
 
 def with_tensors(model_dir: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -76,7 +73,7 @@ def with_tensors(model_dir: Path, change: Callable[[dict[str, torch.Tensor]], ob
     tensors = load_file(model_dir / "fold_0.safetensors")
     change(tensors)
     replace(model_dir, "fold_0.safetensors", to_bytes(tensors))
-    edit(model_dir, setting(None, "graph"))
+    edit(model_dir, in_payload(None, "graph"))
 
 
 def with_graph(model_dir: Path, pattern: str, new: str, count: int = 0) -> None:
@@ -97,68 +94,98 @@ def refused(model_dir: Path) -> str:
 
 def test_the_good_one_is_let_through(model_dir):
     assert load(model_dir, device="cpu", num_cores=2).backend.startswith("openvino")
-    edit(model_dir, setting(None, "graph"))
+    edit(model_dir, in_payload(None, "graph"))
     assert load(model_dir, device="cpu", num_cores=2).backend.startswith("torch")
 
 
 MANIFESTS = {
-    "views 0": (setting(0, "num_views"), "num_views"),
-    "views 9": (setting(9, "num_views"), "num_views"),
-    "views huge": (setting(10**400, "num_views"), "num_views"),
-    "views text": (setting("many", "num_views"), "num_views"),
-    "image size 0": (setting(0, "preprocessing", "image_size"), "image_size is 0"),
-    "image size huge": (setting(10**9, "preprocessing", "image_size"), "image_size"),
-    "image size other": (setting(64, "preprocessing", "image_size"), r"graph's image is u8 \[1,48,48,3\]"),
-    "mean NaN": (setting([0.5, float("nan"), 0.5], "preprocessing", "mean"), "preprocessing.*mean"),
-    "mean huge": (setting([10**400, 0.5, 0.5], "preprocessing", "mean"), "preprocessing"),
-    "std 0": (setting([0.5, 0, 0.5], "preprocessing", "std"), "deviation"),
-    "std negative": (setting([0.5, -1, 0.5], "preprocessing", "std"), "deviation"),
-    "std of two": (setting([0.5, 0.5], "preprocessing", "std"), "preprocessing.std"),
-    "threshold NaN": (setting([float("nan")], "target", "thresholds"), "target.thresholds"),
-    "threshold above 1": (setting([1.5], "target", "thresholds"), "target.thresholds"),
-    "threshold missing": (setting([], "target", "thresholds"), "0 thresholds where the question takes 1"),
-    "thresholds too many": (setting([0.5, 0.5], "target", "thresholds"), "2 thresholds"),
-    "classes twice": (setting(["a", "a"], "target", "class_names"), "twice"),
-    "classes none": (setting([], "target", "class_names"), "class_names"),
-    "classes of three": (setting(["a", "b", "c"], "target", "class_names"), "3 class_names are no binary question"),
-    "class name endless": (setting(["a", "b" * 10**5], "target", "class_names"), "class_names"),
-    "class name of no letters": (setting(["a", "\ud800"], "target", "class_names"), "manifest.json"),
-    "of_interest nobody": (setting("c", "target", "of_interest"), "of_interest"),
-    "kind unknown": (setting("regression", "target", "kind"), "target.kind"),
-    "algorithm unknown": (setting("segment", "algorithm"), "algorithm"),
-    "folds none": (setting([], "folds"), "folds"),
-    "fold number twice": (setting(1, "folds", 0, "fold"), "twice"),
-    "fold number negative": (setting(-1, "folds", 0, "fold"), "folds.0.fold"),
-    "fold file twice": (setting("fold_1.safetensors", "folds", 0, "file"), "twice"),
-    "file name with NUL": (setting("a\0b", "graph", "file"), "graph.file"),
-    "file name above": (setting("../model/graph.xml", "graph", "file"), "graph.file"),
-    "file name of lines": (setting("graph\n.xml", "graph", "file"), "graph.file"),
-    "file name a number": (setting(7, "folds", 0, "file"), "folds.0.file"),
-    "columns twice": (setting(["sex", "sex", "sex"], "metadata_columns"), "twice"),
-    "columns others": (setting(["a", "b", "c"], "metadata_columns"), "metadata of fold 0"),
-    "columns fewer": (lambda fields: [fold["metadata"].pop() for fold in fields["folds"]], "metadata of fold 0"),
+    "views 0": (in_payload(0, "num_views"), "num_views"),
+    "views 9": (in_payload(9, "num_views"), "num_views"),
+    "views huge": (in_payload(10**400, "num_views"), "num_views"),
+    "views text": (in_payload("many", "num_views"), "num_views"),
+    "image size 0": (in_payload(0, "preprocessing", "image_size"), "image_size is 0"),
+    "image size huge": (in_payload(10**9, "preprocessing", "image_size"), "image_size"),
+    "image size other": (in_payload(64, "preprocessing", "image_size"), r"graph's image is u8 \[1,48,48,3\]"),
+    "mean NaN": (in_payload([0.5, float("nan"), 0.5], "preprocessing", "mean"), "preprocessing.*mean"),
+    "mean huge": (in_payload([10**400, 0.5, 0.5], "preprocessing", "mean"), "preprocessing"),
+    "std 0": (in_payload([0.5, 0, 0.5], "preprocessing", "std"), "deviation"),
+    "std negative": (in_payload([0.5, -1, 0.5], "preprocessing", "std"), "deviation"),
+    "std of two": (in_payload([0.5, 0.5], "preprocessing", "std"), "preprocessing.std"),
+    "threshold NaN": (in_payload([float("nan")], "target", "thresholds"), "target.thresholds"),
+    "threshold above 1": (in_payload([1.5], "target", "thresholds"), "target.thresholds"),
+    "threshold missing": (in_payload([], "target", "thresholds"), "0 thresholds where the question takes 1"),
+    "thresholds too many": (in_payload([0.5, 0.5], "target", "thresholds"), "2 thresholds"),
+    "classes twice": (in_payload(["a", "a"], "target", "class_names"), "twice"),
+    "classes none": (in_payload([], "target", "class_names"), "class_names"),
+    "classes of three": (in_payload(["a", "b", "c"], "target", "class_names"), "3 class_names are no binary question"),
+    "class name endless": (in_payload(["a", "b" * 10**5], "target", "class_names"), "class_names"),
+    "class name of no letters": (in_payload(["a", "\ud800"], "target", "class_names"), "manifest.json"),
+    "of_interest nobody": (in_payload("c", "target", "of_interest"), "of_interest"),
+    "kind unknown": (in_payload("regression", "target", "kind"), "target.kind"),
+    "algorithm unknown": (setting("segment", "algorithm"), "algorithm: 'segment', where 'classify' is wanted"),
+    "files a list": (setting([], "files"), "manifest.json: files"),
+    "files without a fold's": (
+        lambda fields: fields["files"].pop("fold_1.safetensors"),
+        r"files does not list 'fold_1\.safetensors'",
+    ),
+    "files without the graph's": (lambda fields: fields["files"].pop("graph.bin"), r"files does not list 'graph\.bin'"),
+    "files with the manifest": (
+        lambda fields: fields["files"].update({"manifest.json": fields["files"]["graph.bin"]}),
+        "files lists manifest.json",
+    ),
+    "file of another length": (setting(5, "files", "fold_1.safetensors", "bytes"), r"and 5 were written.*fold_1"),
+    "file of no length": (
+        lambda fields: fields["files"]["fold_1.safetensors"].pop("bytes"),
+        "files lists a file without its bytes",
+    ),
+    "file of another digest": (setting("0" * 64, "files", "graph.bin", "sha256"), r"not those that.*graph\.bin"),
+    "payload a list": (setting([], "payload"), "manifest.json: payload"),
+    "payload empty": (setting({}, "payload"), r"payload\.model: Field required"),
+    "payload in the envelope": (lambda fields: fields.update(fields.pop("payload")), "payload: Field required"),
+    "payload without end": (lambda fields: fields["payload"].update(more=nested(500)), "manifest.json"),
+    "folds none": (in_payload([], "folds"), "folds"),
+    "fold number twice": (in_payload(1, "folds", 0, "fold"), "twice"),
+    "fold number negative": (in_payload(-1, "folds", 0, "fold"), "folds.0.fold"),
+    "fold file twice": (in_payload("fold_1.safetensors", "folds", 0, "file"), "twice"),
+    "file name with NUL": (in_payload("a\0b", "graph", "file"), "graph.file"),
+    "file name above": (in_payload("../model/graph.xml", "graph", "file"), "graph.file"),
+    "file name of lines": (in_payload("graph\n.xml", "graph", "file"), "graph.file"),
+    "file name a number": (in_payload(7, "folds", 0, "file"), "folds.0.file"),
+    "columns twice": (in_payload(["sex", "sex", "sex"], "metadata_columns"), "twice"),
+    "columns others": (in_payload(["a", "b", "c"], "metadata_columns"), "metadata of fold 0"),
+    "columns fewer": (
+        lambda fields: [fold["metadata"].pop() for fold in fields["payload"]["folds"]],
+        "metadata of fold 0",
+    ),
     "columns of another kind": (
-        setting("boolean", "folds", 1, "metadata", 1, "kind"),
+        in_payload("boolean", "folds", 1, "metadata", 1, "kind"),
         "fold 1 reads metadata otherwise",
     ),
-    "words twice": (setting(["a", "a"], "folds", 0, "metadata", 0, "categories"), "twice"),
-    "words more": (setting(["a", "b", "c"], "folds", 1, "metadata", 0, "categories"), r"metadata.*fold_1\.safetensors"),
-    "a million words": (setting(list(map(str, range(10**6))), "folds", 0, "metadata", 0, "categories"), "metadata"),
-    "age without spread": (setting(0, "folds", 0, "metadata", 1, "std"), "deviation"),
-    "age NaN": (setting(float("nan"), "folds", 0, "metadata", 1, "mean"), "folds.0.metadata.1"),
-    "format of the future": (setting(3, "format_version"), "format 3"),
+    "words twice": (in_payload(["a", "a"], "folds", 0, "metadata", 0, "categories"), "twice"),
+    "words more": (
+        in_payload(["a", "b", "c"], "folds", 1, "metadata", 0, "categories"),
+        r"metadata.*fold_1\.safetensors",
+    ),
+    "a million words": (in_payload(list(map(str, range(10**6))), "folds", 0, "metadata", 0, "categories"), "metadata"),
+    "age without spread": (in_payload(0, "folds", 0, "metadata", 1, "std"), "deviation"),
+    "age NaN": (in_payload(float("nan"), "folds", 0, "metadata", 1, "mean"), "folds.0.metadata.1"),
+    "format of the future": (setting(4, "format_version"), "format 4"),
+    "format of the past": (setting(2, "format_version"), "folds: Field required"),
     "format true": (setting(True, "format_version"), "format True"),
     "format endless": (setting("9" * 10**6, "format_version"), "this version reads"),
-    "model_args a list": (setting([1], "model_args"), "model_args"),
+    "model_args a list": (in_payload([1], "model_args"), "model_args"),
     "model_args of a file": (
-        setting({"checkpoint_path": "/etc/passwd"}, "model_args"),
+        in_payload({"checkpoint_path": "/etc/passwd"}, "model_args"),
         "checkpoint_path cannot be set",
     ),
-    "model_args of an address": (setting({"act_layer": ["https://a.b"]}, "model_args"), "names a file or an address"),
+    "model_args of an address": (
+        in_payload({"act_layer": ["https://a.b"]}, "model_args"),
+        "names a file or an address",
+    ),
     "config without end": (lambda fields: fields.update(config=nested(500)), "manifest.json"),
-    "graph of other folds": (setting(7, "folds", 0, "fold"), "graph has no metadata_7"),
+    "graph of other folds": (in_payload(7, "folds", 0, "fold"), "graph has no metadata_7"),
     "more classes than outputs": (
-        setting(
+        in_payload(
             {"kind": "multiclass", "class_names": ["a", "b", "c"], "of_interest": None, "thresholds": []}, "target"
         ),
         r"outputs that the manifest tells: head.bias is F32 \[1\]",
@@ -180,16 +207,51 @@ def test_a_manifest_that_was_edited_is_refused_with_its_field(model_dir, name):
     assert re.search(expected, refused(model_dir))
 
 
+FLAT: dict[str, tuple[Callable[[Fields], object], str]] = {
+    "no digest": (lambda fields: fields["folds"][1].pop("sha256"), r"folds\.1\.sha256: Field required"),
+    "a digest that is none": (setting("", "folds", 0, "sha256"), r"folds\.0\.sha256"),
+    "another digest": (setting("0" * 64, "folds", 0, "sha256"), r"not those that.*fold_0\.safetensors"),
+    "a file name above": (setting("../fold_0.safetensors", "folds", 0, "file"), r"folds\.0\.file"),
+    "a file twice": (setting("fold_1.safetensors", "folds", 0, "file"), "twice"),
+    "the manifest as a file": (setting("manifest.json", "folds", 0, "file"), "files lists manifest.json"),
+    "folds that are none": (setting({"fold": 0}, "folds"), "manifest.json: folds"),
+    "a fold that is none": (setting("fold_0.safetensors", "folds", 0), r"folds\.0"),
+    "a graph that is none": (setting("graph.xml", "graph"), "manifest.json: graph"),
+    "a graph of no digest": (setting({"file": "graph.xml", "weights_file": "graph.bin"}, "graph"), r"graph\.sha256"),
+    "a graph of no bounds": (
+        setting({"file": "a", "weights_file": "b", "sha256": "0" * 64, "weights_sha256": "1" * 64}, "graph"),
+        r"json: graph\.num_checked",
+    ),
+    "a field out of its bounds": (setting(9, "num_views"), "json: num_views"),
+    "a target that is none": (setting([], "target"), "json: target"),
+    "an algorithm unknown": (setting("segment", "algorithm"), "algorithm: 'segment'"),
+    "no configuration": (lambda fields: fields.pop("config"), "json: config: Field required"),
+    "more without end": (lambda fields: fields["folds"][0].update(more=nested(500)), "manifest.json"),
+    "the future's number": (setting(3, "format_version"), "files: Field required"),
+}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("name", FLAT)
+def test_a_manifest_of_an_earlier_format_that_was_edited_is_refused_with_its_own_field(tmp_path, version, name):
+    """Its fields are named as they stand in it, without the envelope that it lacks."""
+    earlier = shutil.copytree(GOLDEN / f"artifact_v{version}", tmp_path / "model")
+    change, expected = FLAT[name]
+    edit(earlier, change)
+    assert re.search(expected, refused(earlier))
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"format_version": 2, "format_version": 2}', "'format_version' stands twice"),
+        (b'{"format_version": 3, "format_version": 3}', "'format_version' stands twice"),
+        (b'{"format_version": 3, "files": {"a": {}, "a": {}}}', "'a' stands twice"),
         (b"", "manifest.json cannot be read"),
         (b'{"format_version": ' + b"1" * 5000 + b"}", "manifest.json cannot be read"),
         (b" " * (2**26 + 1), "at most 67108864 are read"),
     ],
-    ids=["deep", "twice", "empty", "digits", "large"],
+    ids=["deep", "twice", "file twice", "empty", "digits", "large"],
 )
 def test_a_manifest_that_is_no_manifest_is_refused(model_dir, content, expected):
     (model_dir / "manifest.json").write_bytes(content)
@@ -260,7 +322,7 @@ def safetensors(header: bytes, size: int | None = None, content: bytes = b"") ->
 def test_weights_whose_header_lies_are_refused(model_dir, content, has_graph):
     replace(model_dir, "fold_0.safetensors", content)
     if not has_graph:
-        edit(model_dir, setting(None, "graph"))
+        edit(model_dir, in_payload(None, "graph"))
     assert "fold_0.safetensors" in refused(model_dir)
 
 
@@ -292,7 +354,7 @@ def test_weights_that_the_network_does_not_take_are_refused(model_dir, name):
     [("no_such_network", {}), ("test_vit", {}), ("test_resnet", {"nonsense": 1}), ("test_resnet", {"layers": []})],
 )
 def test_a_network_that_cannot_be_made_is_refused(model_dir, model, model_args):
-    edit(model_dir, lambda fields: fields.update(model=model, model_args=model_args, graph=None))
+    edit(model_dir, lambda fields: fields["payload"].update(model=model, model_args=model_args, graph=None))
     refused(model_dir)
 
 
@@ -316,6 +378,46 @@ def test_a_graph_that_was_cut_is_refused_though_its_digest_agrees(model_dir):
     content = (model_dir / "graph.xml").read_bytes()
     replace(model_dir, "graph.xml", content[: len(content) // 2])
     assert "graph.xml" in refused(model_dir)
+
+
+def without_features(model_dir: Path) -> None:
+    """The graph as it was written before it gave the features of a picture."""
+    import openvino
+
+    graph = openvino.Core().read_model(model_dir / "graph.xml", model_dir / "graph.bin")
+    for result in graph.get_results():
+        if result.get_friendly_name().startswith("features_"):
+            graph.remove_result(result)
+    openvino.save_model(graph, model_dir / "changed.xml", compress_to_fp16=False)
+    for end in ("xml", "bin"):
+        replace(model_dir, f"graph.{end}", (model_dir / f"changed.{end}").read_bytes())
+
+
+def test_features_are_looked_for_where_the_manifest_tells_of_them(model_dir):
+    width = json.loads((model_dir / "manifest.json").read_text())["payload"]["graph"]["num_features"]
+    for number, expected in (
+        (width - 1, rf"features_\d is f32 \[1,{width}\]"),
+        (0, r"payload\.graph\.num_features"),
+        (None, "and the manifest tells of"),
+    ):
+        edit(model_dir, in_payload(number, "graph", "num_features"))
+        assert re.search(expected, refused(model_dir))
+
+
+def test_a_graph_without_features_answers_if_its_manifest_tells_of_none(model_dir):
+    def output() -> Output:
+        predictor = load(model_dir, device="cpu", num_cores=2, precision="fp32")
+        assert predictor.backend.startswith("openvino")
+        pixels_HWC = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+        return predictor.compute([pixels_HWC], [{"age_approx": 40}])[0]
+
+    with_them = output()
+    without_features(model_dir)
+    assert "the graph has no features_0" in refused(model_dir)
+    edit(model_dir, in_payload(None, "graph", "num_features"))
+    without_them = output()
+    assert with_them.features_FVD is not None and without_them.features_FVD is None
+    np.testing.assert_allclose(without_them.logits_FVK, with_them.logits_FVK, atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.001])
@@ -349,11 +451,12 @@ def test_a_graph_that_answers_infinity_is_refused(model_dir):
 def damaged(trained_root: Path) -> Ensemble:
     """A predictor whose memory was damaged after it was loaded."""
     manifest = load_manifest(trained_root / "model")
-    networks = load_networks(trained_root / "model", manifest, manifest.folds, torch.device("cpu"))
+    model = read(trained_root / "model", manifest)
+    networks = load_networks(trained_root / "model", manifest, model, model.folds, torch.device("cpu"))
     with torch.no_grad():
         networks[1].head.bias.fill_(float("nan"))
     executor = TorchExecutor(networks, torch.device("cpu"))
-    return Ensemble(manifest, manifest.folds, [executor], max_batch=2, backend="torch")
+    return Ensemble(manifest, model, model.folds, [executor], max_batch=2, backend="torch")
 
 
 def test_a_network_that_answers_nan_is_an_error_by_every_door(damaged, trained_root, tmp_path):

@@ -1,4 +1,4 @@
-"""Make artifact_v2: trains it, and works out by plain torch, without Lesion, what it must answer.
+"""Make artifact_v3: trains it, and works out by plain torch, without Lesion, what it must answer.
 
 Run once for a format version, `python tests/golden/make_artifact.py`; the folder is then committed and never made
 again, since what it guards is that later code reads earlier artifacts.
@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-GOLDEN = Path(__file__).parent / "artifact_v2"
+GOLDEN = Path(__file__).parent / "artifact_v3"
 ROWS = [
     {"sex": "male", "age_approx": 45, "prior": True, "size_mm": 3.5},
     {"sex": "female", "age_approx": "80.0", "prior": "no"},
@@ -72,18 +72,18 @@ def main() -> None:
 
 def answer(artifact: Path, picture: Path, row: dict[str, object]) -> list[float]:
     """The probabilities by docs/artifact.md alone: safetensors, timm and arithmetic."""
-    manifest = json.loads((artifact / "manifest.json").read_text())
+    model = json.loads((artifact / "manifest.json").read_text())["payload"]
     pixels_HWC = np.asarray(Image.open(picture))
     margin = (pixels_HWC.shape[1] - pixels_HWC.shape[0]) // 2
     square_HWC = pixels_HWC[:, margin : margin + pixels_HWC.shape[0]] / 255.0
-    stated = manifest["preprocessing"]
+    stated = model["preprocessing"]
     image_HWC = (square_HWC - np.array(stated["mean"])) / np.array(stated["std"])
-    views = [image_HWC, image_HWC[:, ::-1], image_HWC[::-1]][: manifest["num_views"]]
+    views = [image_HWC, image_HWC[:, ::-1], image_HWC[::-1]][: model["num_views"]]
     views_VCHW = torch.tensor(np.stack(views).transpose(0, 3, 1, 2), dtype=torch.float32)
     probs = []
-    for fold in manifest["folds"]:
+    for fold in model["folds"]:
         tensors = load_file(artifact / fold["file"])
-        backbone = timm.create_model(manifest["model"], num_classes=0).eval()
+        backbone = timm.create_model(model["model"], num_classes=0).eval()
         backbone.load_state_dict(
             {n.removeprefix("backbone."): t for n, t in tensors.items() if n.startswith("backbone.")}
         )

@@ -114,3 +114,37 @@ def test_streams_that_are_closed_are_no_place_for_files(tmp_path):
     code += "console.say('text')\nlog.info('line')\nconsole.finish()"
     subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", START + code], check=True)
     assert (tmp_path / "file").read_text() == "content"
+
+
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        ("", {"of the job", "warning of the job", "of a fold", "warning of a fold", "of a process", "error"}),
+        (
+            "console.log_as('host/0', is_first=True)",
+            {"of the job", "warning of the job", "of a fold", "warning of a fold", "of a process", "error"},
+        ),
+        ("console.log_as('host/1', is_first=False)", {"of a fold", "warning of a fold", "of a process", "error"}),
+        (
+            "leave_to_first('fold', below=logging.WARNING)",
+            {"of the job", "warning of the job", "warning of a fold", "of a process", "error"},
+        ),
+        (
+            "console.log_as('host/1', is_first=False)\nleave_to_first('fold', below=logging.WARNING)",
+            {"warning of a fold", "of a process", "error"},
+        ),
+    ],
+    ids=["alone", "first of a host", "another of a host", "another of a group", "another of a host and of a group"],
+)
+def test_what_several_processes_would_say_alike_the_first_says_and_of_itself_each(setup, said):
+    """Errors are said by all: only one process may have met them."""
+    code = f"""
+from lesion.logs import leave_to_first, scoped_logger
+{setup}
+log.info('of the job'), log.warning('warning of the job'), log.error('error')
+of_fold, own = scoped_logger('lesion.engine.some', 'fold'), scoped_logger('lesion.engine.other', 'process')
+of_fold.info('of a fold'), of_fold.warning('warning of a fold'), own.info('of a process')
+"""
+    lines = run(code).stdout.splitlines()
+    assert {re.sub(r"^\S+ (process=\S+ )?", "", line) for line in lines} == said
+    assert all(("process=host" in line) == ("log_as" in setup) for line in lines)

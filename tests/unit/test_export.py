@@ -14,11 +14,12 @@ import torch
 
 from lesion import export
 from lesion.algorithms.base import Options
-from lesion.algorithms.classify import graph, record_graph
+from lesion.algorithms.classify import graph, save
 from lesion.algorithms.classify.answer import combine, fold_probs
 from lesion.algorithms.classify.ensemble import Ensemble, Prepared
 from lesion.algorithms.classify.export_files import export_onnx
 from lesion.algorithms.classify.load import load, load_torch
+from lesion.algorithms.classify.manifest import read
 from lesion.algorithms.classify.networks import TorchExecutor
 from lesion.artifact import load_manifest
 from lesion.data.transforms import Preprocess
@@ -38,8 +39,9 @@ def pictures(number: int = 4, side_px: int = 70) -> list[np.ndarray]:
 
 def by_torch(model_dir: Path, fold: int | None = None) -> Ensemble:
     manifest = load_manifest(model_dir)
-    folds = [record for record in manifest.folds if fold in {None, record.fold}]
-    return load_torch(model_dir, manifest, folds, [torch.device("cpu")])
+    model = read(model_dir, manifest)
+    folds = [record for record in model.folds if fold in {None, record.fold}]
+    return load_torch(model_dir, manifest, model, folds, [torch.device("cpu")])
 
 
 def by_graph(model_dir: Path, **options: object) -> Ensemble:
@@ -80,8 +82,11 @@ def test_the_graph_of_an_artifact_answers_as_torch_does_with_all_folds_and_with_
         assert len(set(answers[:, 0].tolist())) == 4
 
 
-def test_the_manifest_says_how_far_the_graph_lay_from_torch(trained_root):
-    record = load_manifest(trained_root / "model").graph
+def test_the_manifest_says_how_far_the_graph_lay_from_torch_and_how_many_features_it_gives(trained_root):
+    predictor = by_torch(trained_root / "model")
+    record = predictor.model.graph
+    [output] = predictor.compute(pictures(1), [{}])
+    assert record is not None and record.num_features == output.features_FVD.shape[-1]
     assert record is not None and record.num_checked == 16
     assert 0 < record.differences["fp32"] < 1e-5
     assert ("bf16" in record.differences) == graph.has_bf16()
@@ -101,12 +106,12 @@ def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores
     if precision == "bf16" and not graph.has_bf16():
         pytest.skip("this CPU does not compute in bf16")
     model_dir, manifest = trained_root / "model", load_manifest(trained_root / "model")
-    assert manifest.graph is not None
-    folds = [record.fold for record in manifest.folds]
+    model = read(model_dir, manifest)
+    folds = [record.fold for record in model.folds]
     settings = {"precision": precision, "num_cores": num_cores, "in_background": False}
-    executors = graph.load_graph(model_dir, manifest, folds, **settings)
+    executors = graph.load_graph(model_dir, manifest, model, folds, **settings)
     assert len(executors) == num_cores
-    predictor = Ensemble(manifest, manifest.folds, executors, max_batch=1, backend="")
+    predictor = Ensemble(manifest, model, model.folds, executors, max_batch=1, backend="")
     together = predictor.predict(pictures(9), [{}] * 9)
     alone = np.concatenate([predictor.predict([picture], [{}]) for picture in pictures(9)])
     expected = by_graph(model_dir, precision=precision).predict(pictures(9), [{}] * 9)
@@ -148,7 +153,8 @@ def test_a_damaged_graph_is_refused_by_name(trained_root, tmp_path):
 def test_without_a_graph_torch_computes_and_says_so(trained_root, tmp_path, caplog):
     model_dir = shutil.copytree(trained_root / "model", tmp_path / "model")
     manifest = load_manifest(model_dir)
-    (model_dir / "manifest.json").write_text(manifest.model_copy(update={"graph": None}).model_dump_json())
+    without = manifest.model_copy(update={"payload": {**manifest.payload, "graph": None}})
+    (model_dir / "manifest.json").write_text(without.model_dump_json())
     predictor = load(model_dir, device="cpu", num_cores=2)
     assert predictor.backend.startswith("torch") and "no graph" in caplog.text
 
@@ -160,14 +166,13 @@ class Refused(Exception):
 def test_a_network_that_cannot_be_exported_fails_nothing(trained_root, tmp_path, caplog, monkeypatch):
     """The converter is not ours; that a network is beyond it is played by one that raises as it is traced."""
     model_dir = shutil.copytree(trained_root / "model", tmp_path / "model")
-    before = load_manifest(model_dir).model_copy(update={"graph": None})
 
     def refuse(*_: object) -> None:
         raise Refused("no such operation")
 
     monkeypatch.setattr(export.Square, "forward", refuse)
     caplog.set_level(logging.INFO, "lesion")
-    record_graph.save_graph(model_dir, before, None, [], stop=Stop(), num_cores=1)  # type: ignore[arg-type]  # it does not get so far
+    save.save_graph(model_dir, by_torch(model_dir), None, [], stop=Stop(), num_cores=1)  # type: ignore[arg-type]  # it does not get so far
     assert "torch will serve" in caplog.text and "no such operation" in caplog.text
 
 
@@ -177,7 +182,7 @@ def test_an_onnx_model_answers_as_the_artifact_does_with_one_view(trained_root, 
 
     model_dir = trained_root / "model"
     predictor = by_torch(model_dir)
-    side_px = predictor.manifest.preprocessing.image_size
+    side_px = predictor.model.preprocessing.image_size
     batch = [
         predictor.prepare(picture, row, Options(views=1))
         for picture, row in zip(pictures(4, side_px), ROWS, strict=True)

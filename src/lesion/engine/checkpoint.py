@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -29,9 +28,10 @@ import lesion
 from lesion.engine.distributed import DataParallelGroup
 from lesion.errors import PlatformError, UserError
 from lesion.files import PART, make_folder, remove, write_atomic, writing
+from lesion.logs import scoped_logger
 from lesion.stop import Stop
 
-log = logging.getLogger(__name__)
+log = scoped_logger(__name__, "process")
 
 GENERATIONS = 2  # states kept of one name: the last, and the one before for the case that the last is torn
 DIGEST_CHARACTERS = 16

@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lesion.errors import PlatformError
+from lesion.logs import leave_to_first, scoped_logger
 from lesion.stop import Stop
 
-log = logging.getLogger(__name__)
+log = scoped_logger(__name__, "process")
 
 Item = TypeVar("Item")
 Indices = NDArray[np.intp]
@@ -55,9 +56,8 @@ class JobProcesses:
         peers = [LEADER] if rank else range(1, len(names))
         self._from: dict[int, Future[list[bytes]]] = {peer: Future() for peer in peers if len(names) > 1}
         self._lost: list[int] = []
-        self._group: dist.ProcessGroup | None = (
-            None  # for calls that all make together: threads wait on the default one
-        )
+        # For calls that all make together: on torch's default group our threads wait all the time.
+        self._group: dist.ProcessGroup | None = None
 
     @property
     def is_leader(self) -> bool:
@@ -278,8 +278,10 @@ class DataParallelGroup:
 
 
 def join_data_parallel_group(processes: JobProcesses, device: torch.device, *, per_host: int) -> DataParallelGroup:
-    """All processes of the job, `per_host` on each host, as one group. All must call this."""
+    """All processes of the job, `per_host` on each host, as one group, whose first logs how folds go."""
     group = processes.as_group()
+    if not group.is_first:
+        leave_to_first("fold", below=logging.WARNING)
     if device.type != "cuda" or group.any(torch.cuda.device_count() < per_host):
         return group  # NCCL wants a GPU for each process; gloo also serves those that share one
     return group.with_gpus(dist.new_group(backend="nccl", timeout=STEP_LIMIT))

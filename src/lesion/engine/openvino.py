@@ -1,4 +1,4 @@
-"""OpenVINO: imported so that it reports to nobody."""
+"""OpenVINO: imported without its telemetry."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from types import ModuleType
 
 
 def import_openvino() -> ModuleType:
-    """The module `openvino`, without its reports.
+    """The module `openvino`, without telemetry.
 
-    Its import tells its makers' analytics of itself, and leaves an id in the home folder, unless the package
+    Its import reports to its makers, and leaves an id in the home folder, unless the package
     `openvino_telemetry` is not installed: then it takes a stub of its own. The image leaves that package out; elsewhere
     its name is barred, as Python's import system provides for (None in sys.modules).
     """

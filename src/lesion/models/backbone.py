@@ -42,7 +42,7 @@ def create_backbone(name: str, model_args: Mapping[str, Any]) -> nn.Module:
 
 
 def num_features(backbone: nn.Module, image_size: int) -> int:
-    """How many features come out of pictures of that side.
+    """How many features the backbone makes of pictures of `image_size` pixels a side.
 
     Asked of the network itself: timm's `num_features` is not the answer for all of them. Raises UserError where it does
     not take such pictures.

@@ -7,6 +7,7 @@ Normalises the pixels itself, so that uint8 goes in everywhere.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,11 +21,18 @@ from lesion.models.probe import LinearHead
 HIDDEN = 250  # width of both layers of the metadata branch, the project's brief
 DROPOUT = 0.2
 
+_NUM_FEATURES: dict[tuple[str, str, int], int] = {}  # what was asked of networks, by name, arguments and size
+
 
 class FusionNet(nn.Module):
-    """A backbone beside a metadata branch (M → 250 → 250); their features joined, one linear layer to K logits."""
+    """A backbone beside a metadata branch (M → 250 → 250); their features joined, one linear layer to K logits.
 
-    def __init__(self, backbone: nn.Module, preprocess: Preprocess, *, num_metadata: int, num_outputs: int) -> None:
+    `num_features` is the backbone's D.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, preprocess: Preprocess, *, num_features: int, num_metadata: int, num_outputs: int
+    ) -> None:
         super().__init__()
         self.mean: Tensor
         self.std: Tensor
@@ -33,9 +41,7 @@ class FusionNet(nn.Module):
         self.backbone = backbone
         # Some of timm's networks keep a part as it is drawn (the patches of MoCo v3): that never learns.
         self._learned = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
-        self.head = nn.Linear(
-            num_features(backbone, preprocess.image_size) + (HIDDEN if num_metadata else 0), num_outputs
-        )
+        self.head = nn.Linear(num_features + (HIDDEN if num_metadata else 0), num_outputs)
         # Drawn last, and its input layer last of all: only that layer's shape can differ from fold to fold, so with the
         # same seed all else starts from the same numbers in every fold.
         hidden = _layer(HIDDEN)
@@ -53,13 +59,13 @@ class FusionNet(nn.Module):
         return self.head(joined_ND), features_ND
 
     def features(self, images_NCHW: Tensor) -> Tensor:
-        """What the backbone makes of the pictures [N, D]."""
+        """The backbone's features of the pictures [N, D]."""
         pixels_NCHW = (images_NCHW.float() - self.mean) / self.std
         features_ND: Tensor = self.backbone(pixels_NCHW.contiguous(memory_format=torch.channels_last))
         return features_ND
 
     def set_trainable(self, *, backbone: bool, statistics: bool) -> None:
-        """Training mode. The backbone learns or stands still; its BatchNorm follows the batches or stays as it is."""
+        """Training mode: the backbone is trained or frozen, its BatchNorm statistics are updated or kept."""
         self.train()
         for parameter in self._learned:
             parameter.requires_grad_(backbone)
@@ -67,8 +73,8 @@ class FusionNet(nn.Module):
             if not backbone or (not statistics and isinstance(module, nn.modules.batchnorm._BatchNorm)):
                 module.eval()
 
-    def start_head(self, head: LinearHead) -> None:
-        """The last layer answers as `head` does from the picture's features alone; metadata says nothing yet."""
+    def init_head(self, head: LinearHead) -> None:
+        """Makes the last layer answer as `head` does, from the picture's features alone: metadata has weights of 0."""
         with torch.no_grad():
             self.head.weight.zero_()
             self.head.weight[:, : head.weight_KD.shape[1]] = torch.from_numpy(head.weight_KD)
@@ -88,8 +94,22 @@ def create_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = create_backbone(name, model_args)
-        network = FusionNet(backbone, preprocess, num_metadata=num_metadata, num_outputs=num_outputs)
+        network = FusionNet(
+            backbone,
+            preprocess,
+            num_features=_num_features_once(backbone, name, model_args, preprocess.image_size),
+            num_metadata=num_metadata,
+            num_outputs=num_outputs,
+        )
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _num_features_once(backbone: nn.Module, name: str, model_args: Mapping[str, Any], image_size: int) -> int:
+    """As `num_features`. It takes as long as a prediction, and a job makes each network a dozen times."""
+    key = (name, json.dumps(dict(model_args), sort_keys=True), image_size)
+    if key not in _NUM_FEATURES:
+        _NUM_FEATURES[key] = num_features(backbone, image_size)
+    return _NUM_FEATURES[key]
 
 
 def _layer(num_inputs: int) -> tuple[nn.Module, ...]:

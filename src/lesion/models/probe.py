@@ -1,6 +1,6 @@
-"""Probe: a linear head fitted on features that stand still, by logistic regression; seconds where training takes hours.
+"""Linear probe: a head fitted by logistic regression on frozen features; seconds where fine-tuning takes hours.
 
-Alain & Bengio 2016. It says what the starting weights already know, and is where the last layer may start.
+Alain & Bengio 2016. It says what the pretrained weights already know, and may initialise the last layer.
 """
 
 # D features of a picture · K outputs · S samples · V views

@@ -1,4 +1,4 @@
-"""Weights: where a backbone's starting weights come from, and whether they fit.
+"""Pretrained weights: where a backbone's come from, and whether they fit.
 
 Only safetensors: loading runs no code.
 """
@@ -22,7 +22,7 @@ HOW = "Give a `pretrained` channel with the model's .safetensors file, set pretr
 
 
 def find_weights(pretrained: bool | str, channel: Path | None) -> Path | None:
-    """The safetensors file to start from: the path given, else the channel's one file; None leaves it to timm's hub."""
+    """The safetensors file to start from: the path given, else the channel's only file; None: from timm's hub."""
     if pretrained is False or (pretrained is True and channel is None):
         return None
     place = Path(pretrained) if isinstance(pretrained, str) else channel
@@ -39,10 +39,10 @@ def find_weights(pretrained: bool | str, channel: Path | None) -> Path | None:
     return found[0]
 
 
-def starting_weights(
+def pretrained_weights(
     name: str, model_args: Mapping[str, Any], pretrained: bool | str, channel: Path | None
 ) -> dict[str, Tensor] | None:
-    """The backbone's starting weights as float32 tensors, or None to start from noise.
+    """The backbone's pretrained weights as float32 tensors; None for random initial weights (pretrained=false).
 
     Raises UserError where none were given and timm's hub cannot be reached or knows none.
     """
@@ -53,8 +53,8 @@ def starting_weights(
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
-def load_weights(backbone: nn.Module, name: str, state: Mapping[str, Tensor], *, where: object) -> None:
-    """Copies `state` into the backbone; the classifier's tensors are left out.
+def load_backbone_weights(backbone: nn.Module, name: str, state: Mapping[str, Tensor], *, where: object) -> None:
+    """Copies the pretrained weights `state` into the backbone, without the tensors of their own classifier.
 
     Raises UserError that names what does not fit.
     """

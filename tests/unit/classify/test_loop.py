@@ -217,3 +217,21 @@ def test_a_rows_prediction_does_not_depend_on_its_batch():
     torch.testing.assert_close(
         predict(network, [whole], CPU, num_views=1)[1], predict(network, parts, CPU, num_views=1)[1]
     )
+
+
+def test_every_batch_is_handed_on_once_it_is_done():
+    """To whoever counts: a step's is counted in the sums by then, and a prediction's has its logits."""
+    network, batches = network_of(), batches_of(6, 6, 3)
+    training, seen = training_of(network), []
+    with torch.random.fork_rng(devices=[]):
+        train_one_epoch(
+            training,
+            batches,
+            PLAIN,
+            num_steps=3,
+            after_step=lambda batch: seen.append((len(batch.index_N), training.sums.num_samples)),
+        )
+    assert seen == [(6, 6), (6, 12), (3, 15)]
+    predicted: list[Batch] = []
+    predict(network, batches, CPU, num_views=1, after_batch=predicted.append)
+    assert predicted == batches

@@ -35,7 +35,7 @@ def test_the_backbone_sees_pixels_scaled_to_one_less_mean_by_deviation():
     images_NHWC = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     images_NHWC[0, 0, 0], images_NHWC[0, 0, 1] = 0, 255
     seen = Seen()
-    network = FusionNet(seen, PREPROCESS, num_metadata=0, num_outputs=1).eval()
+    network = FusionNet(seen, PREPROCESS, num_features=3, num_metadata=0, num_outputs=1).eval()
     network(torch.from_numpy(images_NHWC.transpose(0, 3, 1, 2).copy()), torch.zeros(2, 0))
     expected = (images_NHWC.astype(np.float64) / 255 - PREPROCESS.mean) / PREPROCESS.std
     np.testing.assert_allclose(seen.pixels_NCHW.numpy(), expected.transpose(0, 3, 1, 2), rtol=1e-5, atol=1e-5)
@@ -65,6 +65,14 @@ def test_another_number_of_features_changes_the_first_layer_of_the_metadata_only
     assert three["metadata.0.weight"].shape == (HIDDEN, 3)
 
 
+def test_networks_of_one_name_and_other_arguments_have_heads_of_their_own_width():
+    """The width is asked of the first network of a name, arguments and size, and known for those that follow."""
+    for _ in range(2):
+        for args, width in (({}, 96), ({"global_pool": "catavgmax"}, 192)):  # mean and maximum
+            network = create_network("test_resnet", args, PREPROCESS, num_metadata=0, num_outputs=1, seed=0)
+            assert network.head.in_features == width
+
+
 def test_without_metadata_there_is_no_branch():
     network = network_of(num_metadata=0).eval()
     assert not any(name.startswith("metadata") for name in network.state_dict())
@@ -92,7 +100,7 @@ def test_what_a_network_holds_still_never_learns():
     backbone = create_backbone("test_resnet", {})
     held, learned, *_ = backbone.parameters()
     held.requires_grad_(False)
-    network = FusionNet(backbone, PREPROCESS, num_metadata=0, num_outputs=1)
+    network = FusionNet(backbone, PREPROCESS, num_features=num_features(backbone, 32), num_metadata=0, num_outputs=1)
     for does_learn in (False, True):
         network.set_trainable(backbone=does_learn, statistics=True)
         assert (held.requires_grad, learned.requires_grad) == (False, does_learn)

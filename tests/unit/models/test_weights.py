@@ -12,7 +12,7 @@ from lesion.data.images import read
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
 from lesion.models.backbone import create_backbone
-from lesion.models.weights import find_weights, load_weights, starting_weights
+from lesion.models.weights import find_weights, load_backbone_weights, pretrained_weights
 
 NAME = "test_resnet"
 
@@ -31,7 +31,7 @@ def state() -> dict[str, Tensor]:
 
 def test_weights_that_fit_are_copied_and_the_classifier_is_left_out(backbone, state):
     assert "fc.weight" in state
-    load_weights(backbone, NAME, state, where="a file")
+    load_backbone_weights(backbone, NAME, state, where="a file")
     own = backbone.state_dict()
     assert set(state) - set(own) == {"fc.weight", "fc.bias"}
     assert all(torch.equal(own[name], state[name]) for name in own)
@@ -41,10 +41,10 @@ def test_weights_that_fit_are_copied_and_the_classifier_is_left_out(backbone, st
 def test_half_precision_is_read_as_float32(tmp_path, backbone, state, half):
     path = tmp_path / "weights.safetensors"
     save_file({name: value.to(half) if value.is_floating_point() else value for name, value in state.items()}, path)
-    loaded = starting_weights(NAME, {}, str(path), None)
+    loaded = pretrained_weights(NAME, {}, str(path), None)
     assert loaded["conv1.0.weight"].dtype == torch.float32 and loaded["bn1.num_batches_tracked"].dtype == torch.int64
     torch.testing.assert_close(loaded["conv1.0.weight"], state["conv1.0.weight"], rtol=1e-2, atol=1e-3)
-    load_weights(backbone, NAME, loaded, where=path)
+    load_backbone_weights(backbone, NAME, loaded, where=path)
 
 
 def test_tensors_that_do_not_fit_are_named_and_nothing_is_copied(backbone, state):
@@ -53,7 +53,7 @@ def test_tensors_that_do_not_fit_are_named_and_nothing_is_copied(backbone, state
     state["stranger.weight"] = torch.zeros(1)
     state["conv1.0.weight"] = torch.zeros(1, 2, 3, 3)
     with pytest.raises(UserError) as caught:
-        load_weights(backbone, NAME, state, where="weights.safetensors")
+        load_backbone_weights(backbone, NAME, state, where="weights.safetensors")
     message = str(caught.value)
     shape = list(before["conv1.0.weight"].shape)
     for part in (
@@ -70,7 +70,7 @@ def test_tensors_that_do_not_fit_are_named_and_nothing_is_copied(backbone, state
 def test_another_networks_weights_are_told_in_few_words(backbone):
     other = timm.create_model("test_efficientnet", pretrained=False).state_dict()
     with pytest.raises(UserError, match=r"do not fit 'test_resnet'.* and \d+ more") as caught:
-        load_weights(backbone, NAME, other, where="a file")
+        load_backbone_weights(backbone, NAME, other, where="a file")
     assert len(str(caught.value)) < 600
 
 
@@ -96,12 +96,12 @@ def test_a_pickle_is_refused_unread(tmp_path):
     path = tmp_path / "resnet.pth"
     path.write_bytes(b"cos\nsystem\n(S'false'\ntR.")  # runs a command when unpickled
     with pytest.raises(UserError, match=r"safetensors is needed.*A \.pth that you trust .* is turned into one"):
-        starting_weights(NAME, {}, str(path), None)
+        pretrained_weights(NAME, {}, str(path), None)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match="0 weight files"):
-        starting_weights(NAME, {}, str(tmp_path / "absent.safetensors"), None)
+        pretrained_weights(NAME, {}, str(tmp_path / "absent.safetensors"), None)
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 64])
@@ -109,25 +109,25 @@ def test_a_damaged_file_is_refused_by_its_path(tmp_path, content):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"not a whole safetensors file.*weights\.safetensors"):
-        starting_weights(NAME, {}, str(path), None)
+        pretrained_weights(NAME, {}, str(path), None)
 
 
 def test_false_starts_from_noise():
-    assert starting_weights(NAME, {}, False, None) is None
+    assert pretrained_weights(NAME, {}, False, None) is None
 
 
 def test_a_network_without_weights_at_timm_is_told_without_asking_the_network():
     with pytest.raises(UserError, match=r"no weights for 'resnet50t'.*pretrained=false"):
-        starting_weights("resnet50t", {}, True, None)
+        pretrained_weights("resnet50t", {}, True, None)
 
 
 @pytest.mark.real
 def test_the_weights_beside_the_project_load_and_know_a_daisy(shared_data):
     """Class 985 of ImageNet is daisy; data/README.md: 78 % of daisies come out as that. The file has the classifier."""
     path, model_args = shared_data / "weights" / "mobilenetv2_100.safetensors", {"pad_type": "same"}
-    state = starting_weights("mobilenetv2_100", model_args, str(path), None)
+    state = pretrained_weights("mobilenetv2_100", model_args, str(path), None)
     backbone = create_backbone("mobilenetv2_100", model_args)
-    load_weights(backbone, "mobilenetv2_100", state, where=path)
+    load_backbone_weights(backbone, "mobilenetv2_100", state, where=path)
     squares = [
         Preprocess(224, (0.5,) * 3, (0.5,) * 3)(read(photo))
         for photo in sorted((shared_data / "flowers5" / "daisy").glob("*.jpg"))[:12]
@@ -138,4 +138,4 @@ def test_the_weights_beside_the_project_load_and_know_a_daisy(shared_data):
         logits = features @ state["classifier.weight"].T + state["classifier.bias"]
     assert (logits.argmax(dim=1) == 985).sum() >= 7
     with pytest.raises(UserError, match="do not fit"):
-        load_weights(create_backbone("mobilenetv2_050", {}), "mobilenetv2_050", state, where=path)
+        load_backbone_weights(create_backbone("mobilenetv2_050", {}), "mobilenetv2_050", state, where=path)

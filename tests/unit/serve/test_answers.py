@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from lesion.algorithms.base import Options, Output
 from lesion.algorithms.classify.ensemble import Ensemble
-from lesion.artifact import TargetRecord, load_manifest
+from lesion.algorithms.classify.manifest import TargetRecord, read
+from lesion.artifact import load_manifest
 from lesion.errors import UserError
 from lesion.serve.answers import CSV, JSON, LINES, ResponseInfo, choose_accept, encode, raise_if_none
 from lesion.serve.options import read_options
 from lesion.serve.records import Form, Invocation
 
-BASE = load_manifest(Path(__file__).parents[2] / "golden" / "artifact_v2")  # of two folds
+GOLDEN = Path(__file__).parents[2] / "golden" / "artifact_v2"
+BASE = load_manifest(GOLDEN)  # of two folds
 INFO = ResponseInfo("abc123", "id-7")
 BAD = UserError("not a picture", do="Send one.", kind="unreadable_image")
 
@@ -30,8 +32,8 @@ def ensemble(
 ) -> Ensemble:
     """A predictor of that question; nothing computes in it."""
     target = TargetRecord(kind=kind, class_names=names, of_interest=of_interest, thresholds=thresholds)
-    manifest = BASE.model_copy(update={"target": target})
-    return Ensemble(manifest, manifest.folds, [], max_batch=1, backend="")
+    model = read(GOLDEN, BASE).model_copy(update={"target": target})
+    return Ensemble(BASE, model, model.folds, [], max_batch=1, backend="")
 
 
 YES_NO = ensemble("binary", ("benign", "malignant"), (0.25,))

@@ -10,32 +10,34 @@ from pathlib import Path
 import pytest
 
 from lesion.algorithms.classify.ensemble import Ensemble
-from lesion.artifact import Manifest, TargetRecord, load_manifest
+from lesion.algorithms.classify.manifest import ClassifierRecord, TargetRecord, read
+from lesion.artifact import Manifest, load_manifest
 from lesion.data.metadata import ColumnEncoder
 from lesion.serve.pages import describe
 from lesion.serve.requests import CONTENT_TYPES
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-BASE = load_manifest(GOLDEN / "artifact_v2")  # of three classes melanoma is asked about
+MANIFEST = load_manifest(GOLDEN / "artifact_v2")
+BASE = read(GOLDEN / "artifact_v2", MANIFEST)  # of three classes melanoma is asked about
 
 
-def told(manifest: Manifest) -> dict:
+def told(model: ClassifierRecord, manifest: Manifest = MANIFEST) -> dict:
     """What is described, as a client reads it."""
-    predictor = Ensemble(manifest, manifest.folds, [], max_batch=1, backend="torch cpu fp32")
+    predictor = Ensemble(manifest, model, model.folds, [], max_batch=1, backend="torch cpu fp32")
     return json.loads(json.dumps(describe(predictor), allow_nan=False))
 
 
 def test_the_model_is_told_with_what_made_it_and_what_runs_it():
     described = told(BASE)
     assert described["model"] == {
-        "version": BASE.version,
+        "version": MANIFEST.version,
         "network": BASE.model,
-        "algorithm": BASE.algorithm,
+        "algorithm": MANIFEST.algorithm,
         "format_version": 2,
         "lesion_version": "0.1.0",
     }
     assert described["serving"] == {"backend": "torch cpu fp32", "folds": "0, 1"}
-    assert described["packages"] == BASE.packages
+    assert described["packages"] == MANIFEST.packages
     assert described["views"] == {"default": BASE.num_views, "most": 8}
 
 
@@ -105,8 +107,8 @@ def test_metrics_are_the_manifests_with_their_intervals_and_each_folds_own():
 @pytest.mark.parametrize("name", ["artifact_v1", "artifact_v2"])
 def test_no_name_of_a_file_is_told(name):
     manifest = load_manifest(GOLDEN / name)
-    text = json.dumps(told(manifest))
-    assert not [record.file for record in manifest.folds if record.file in text or record.sha256 in text]
+    text = json.dumps(told(read(GOLDEN / name, manifest), manifest))
+    assert not [file for file, record in manifest.files.items() if file in text or record.sha256 in text]
 
 
 def test_describing_imports_neither_torch_nor_pandas_nor_scikit_learn():

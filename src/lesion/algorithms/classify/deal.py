@@ -11,13 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lesion.algorithms.classify import fold
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.folds import Folds
 from lesion.engine.distributed import DataParallelGroup, JobProcesses, join_data_parallel_group
 from lesion.errors import UserError
 from lesion.job import Job
-from lesion.report import watch
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +32,6 @@ def deal(
         return DataParallelGroup(), processes.share(numbered)
     refuse_small_parts(config, held_FS, size)
     log.info("parallel=data processes=%d: every batch is cut among them, BatchNorm sees a slice", size)
-    if not processes.is_leader:  # it would say what the leader says
-        for module in (fold, watch):
-            logging.getLogger(module.__name__).setLevel(logging.WARNING)
     return join_data_parallel_group(processes, device, per_host=job.processes), numbered
 
 

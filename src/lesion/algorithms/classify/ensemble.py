@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from lesion.algorithms.base import Answer, Options, Output
 from lesion.algorithms.classify.answer import answer_of, combine
 from lesion.algorithms.classify.describe import describe
-from lesion.artifact import FoldRecord, Manifest
+from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
+from lesion.artifact import Manifest
 from lesion.data.images import Pixels
 from lesion.data.metadata import MetadataEncoder, Row
 from lesion.inference.batcher import Executor
@@ -43,18 +44,19 @@ class Ensemble:
     def __init__(
         self,
         manifest: Manifest,
+        model: ClassifierRecord,
         folds: Sequence[FoldRecord],
         executors: Sequence[Executor[Output]],
         *,
         max_batch: int,
         backend: str,
     ) -> None:
-        self.manifest, self.executors, self.max_batch = manifest, executors, max_batch
+        self.manifest, self.model, self.executors, self.max_batch = manifest, model, executors, max_batch
         self.folds = [record.fold for record in folds]  # those that are asked
         self.backend = backend  # what computes, in words
-        self.target = manifest.question
+        self.target = model.question
         self.num_cells = 2 if self.target.is_yes_no else self.target.num_outputs + 1
-        self.metadata_columns = tuple(manifest.metadata_columns)
+        self.metadata_columns = tuple(model.metadata_columns)
         self.metadata_words = known_words(folds)
         self._records = folds
         self._encoders = [MetadataEncoder(record.metadata) for record in folds]
@@ -65,16 +67,16 @@ class Ensemble:
     def prepare(self, image: Pixels, row: Row, options: Options = Options()) -> Prepared:
         """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for an executor."""
         features_FM = [encoder.encode([row])[0] for encoder in self._encoders]
-        return Prepared(self.manifest.preprocessing(image), features_FM, options.views or self.manifest.num_views)
+        return Prepared(self.model.preprocessing(image), features_FM, options.views or self.model.num_views)
 
     def answer(self, output: Output, options: Options) -> Answer:
         """What a client is told of one picture."""
-        thresholds_Q = self.manifest.target.thresholds
+        thresholds_Q = self.model.target.thresholds
         return answer_of(output, options, target=self.target, thresholds_Q=thresholds_Q, folds=self.folds)
 
     def describe(self) -> dict[str, Any]:
         """Question, thresholds, inputs, views, metrics and folds, in JSON's own types."""
-        return describe(self.manifest, self._records)
+        return describe(self.manifest, self.model, self._records)
 
     def compute(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> list[Output]:
         """The outputs of pictures (uint8 RGB [H, W, 3], any sizes), the executors side by side."""

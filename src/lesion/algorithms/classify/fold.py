@@ -7,9 +7,9 @@ Nothing is carried from one fold to the next.
 
 from __future__ import annotations
 
-import logging
+import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,29 +19,33 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.loop import predict, train_one_epoch
 from lesion.algorithms.classify.results import judge
 from lesion.algorithms.classify.start import (
     Shared,
     class_weights,
+    fresh_network,
     probe_head,
     start_training,
     step_settings,
 )
 from lesion.data.augment import Augment
+from lesion.data.images import Pixels
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
 from lesion.data.metadata import MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.device import Precision
-from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.training import EpochSums, Training
+from lesion.engine.training_log import Curves, EpochLog, TrainingLog
 from lesion.errors import UserError
-from lesion.report.watch import Watch
+from lesion.logs import scoped_logger
+from lesion.report.figure import draw_roc, try_to_draw
 from lesion.stop import Stop
-from lesion.targets import Weights
+from lesion.targets import Target, Weights
 
-log = logging.getLogger(__name__)
+log = scoped_logger(__name__, "fold")
 
 START = -1  # the number of the epoch before the first
 
@@ -70,7 +74,7 @@ def run_fold(
     *,
     stop: Stop,
     bar: tqdm[Any],
-    watch: Watch,
+    training_log: TrainingLog,
 ) -> FoldResult:
     """Trains until the epochs are over or the metric stops rising, keeps the best epoch, predicts what was held out.
 
@@ -83,49 +87,68 @@ def run_fold(
     if state := checkpoints.load(finished):
         log.info("fold=%d was finished before this job was stopped", fold)
         bar.update(config.epochs * len(held_S))
-        return FoldResult.of_state(state)
+        return with_these_predictions(FoldResult.of_state(state), held_S, shared, checkpoints)
     rows = rows_of(fold, held_S, shared)
     if features_VSD is None:
         training, start = start_training(shared, rows.encoder, None), None
     else:
         head = probe_head(features_VSD, rows.training_S, shared, rows.weights_K)
         training = start_training(shared, rows.encoder, head)
-        start = judged(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), shared)
-        training.early_stopping.update(START, start.scores[config.metric], training.network)
-        log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.scores[config.metric])
+        start = evaluated(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), shared)
+        training.early_stopping.update(START, start.metrics[config.metric], training.network)
+        log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
     if state := checkpoints.load(unfinished):
         training.restore(state)
         log.info("fold=%d goes on in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
         bar.update(len(training.history) * len(rows) + training.sums.num_samples)
-    watch.begin(fold, training.history)
-    while len(training.history) < config.epochs and not training.early_stopping.should_stop:
-        save = partial(checkpoints.after_step, unfinished, training.state)
-        with stop.held():
-            run_epoch(training, rows, shared, after_step=save, bar=bar, watch=watch)
-            checkpoints.save(unfinished, training.state())
-            watch.epoch(training.history[-1], num_pictures=len(rows), is_last=training.early_stopping.should_stop)
-    bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
-
     stopping = training.early_stopping
-    training.network.load_state_dict(stopping.best_weights)
-    if config.epochs == 0 and start is not None:  # the same network's answers, from features at hand
-        final = start
-    else:
-        final = score(training.network, held_batches(rows, shared), shared, num_views=config.tta, precision="fp32")
-    log.info("fold=%d best_epoch=%d rows=%d", fold, stopping.best_epoch, len(final.index_S))
-    watch.end(shared.target, shared.targets_SK[final.index_S], final.probs_SK, final.scores)
+    with training_log.fold(fold, training.history) as fold_log:
+        while len(training.history) < config.epochs and not stopping.should_stop:
+            save = partial(checkpoints.after_step, unfinished, training.state)
+            with stop.held():
+                epoch_log = fold_log.epoch(len(training.history))
+                run_epoch(training, rows, shared, epoch_log, save=save, bar=bar)
+                checkpoints.save(unfinished, training.state())
+                epoch_log.end(training.history[-1], num_pictures=len(rows), is_last=stopping.should_stop)
+        bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
+
+        training.network.load_state_dict(stopping.best_weights)
+        # Where nothing was trained after the probe, `start` is what the same network answers, from features at hand.
+        final = start if config.epochs == 0 and start else predict_held_out(training.network, rows, shared)
+        log.info("fold=%d best_epoch=%d rows=%d", fold, stopping.best_epoch, len(final.index_S))
+        fold_log.end(final.metrics, curves_of(shared.target, shared.targets_SK[final.index_S], final.probs_SK))
     result = FoldResult(
         fold,
         stopping.best_weights,
         rows.encoder,
         final.index_S,
-        final.probs_SK,
+        final.logits_SVK,
+        shared.prediction_settings,
         stopping.best_epoch,
-        final.scores,
+        final.metrics,
         training.history,
     )
     checkpoints.save(finished, result.state())
     checkpoints.remove(unfinished)
+    return result
+
+
+def with_these_predictions(
+    result: FoldResult, held_S: NDArray[np.bool_], shared: Shared, checkpoints: Checkpoints
+) -> FoldResult:
+    """A finished fold whose held-out rows are predicted with this job's settings: its own, or by its weights again."""
+    settings = shared.prediction_settings
+    if result.prediction_settings == settings:
+        return result
+    log.info("fold=%d is predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True))
+    rows = rows_of(result.fold, held_S, shared)
+    network = fresh_network(shared, num_metadata=rows.encoder.num_features)
+    network.load_state_dict(result.weights)
+    new = predict_held_out(network, rows, shared)
+    result = replace(
+        result, index_S=new.index_S, logits_SVK=new.logits_SVK, metrics=new.metrics, prediction_settings=settings
+    )
+    checkpoints.save(f"fold_{result.fold}", result.state())
     return result
 
 
@@ -141,9 +164,24 @@ def rows_of(fold: int, held_S: NDArray[np.bool_], shared: Shared) -> FoldRows:
 
 
 def run_epoch(
-    training: Training, rows: FoldRows, shared: Shared, *, after_step: Callable[[], None], bar: tqdm[Any], watch: Watch
+    training: Training,
+    rows: FoldRows,
+    shared: Shared,
+    epoch_log: EpochLog,
+    *,
+    save: Callable[[], None],
+    bar: tqdm[Any],
 ) -> None:
     """What is left of the epoch in work, the judgement of the held rows after it, and what follows for the next."""
+
+    def count(batch: Batch) -> None:
+        bar.update(len(batch.index_N) * shared.data_parallel.size)  # nearly what all processes have done
+
+    def after_step(batch: Batch) -> None:
+        count(batch)
+        epoch_log.show(batch.images_NHWC)
+        save()
+
     config = shared.config
     epoch = len(training.history)
     key = (config.seed, rows.fold, epoch)
@@ -160,7 +198,7 @@ def run_epoch(
     with torch.random.fork_rng(devices=[shared.device] if shared.device.type == "cuda" else []):
         train_loss = train_one_epoch(
             training,
-            watch.training(counted(batches, bar, shared.data_parallel), epoch),
+            epoch_log.input_wait.over(batches),
             step_settings(shared, rows.weights_K, epoch=epoch),
             num_steps=len(order),
             key=key,
@@ -168,12 +206,18 @@ def run_epoch(
         )
     training.sums = EpochSums()
     shared.data_parallel.broadcast_buffers(training.eval_network)
-    held = counted(held_batches(rows, shared), bar, shared.data_parallel)
-    scores = score(training.eval_network, held, shared, num_views=1, precision=shared.precision).scores
-    value = scores[config.metric]
+    metrics = evaluate(
+        training.eval_network,
+        held_batches(rows, shared),
+        shared,
+        num_views=1,
+        precision=shared.precision,
+        after_batch=count,
+    ).metrics
+    value = metrics[config.metric]
     training.early_stopping.update(epoch, value, training.eval_network)
-    row = {"fold": rows.fold, "epoch": epoch, "lr": training.schedule.learning_rate, "train_loss": train_loss, **scores}
-    training.history.append({**row, **watch.speed(len(rows) - num_done)})
+    row = {"fold": rows.fold, "epoch": epoch, "lr": training.schedule.learning_rate, "train_loss": train_loss}
+    training.history.append({**row, **metrics, **epoch_log.speed(len(rows) - num_done)})
     training.schedule.after_epoch(value)
 
 
@@ -184,32 +228,50 @@ def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Rows by where they stand in the table, their probabilities, and what they are worth."""
+class HeldOut:
+    """Held-out rows: where they stand in the table, their logits for each view, their probabilities and metrics."""
 
     index_S: NDArray[np.intp]
+    logits_SVK: NDArray[np.float32]
     probs_SK: NDArray[np.float32]
-    scores: dict[str, float]
+    metrics: dict[str, float]
 
 
-def score(
-    network: nn.Module, batches: Iterable[Batch], shared: Shared, *, num_views: int, precision: Precision
-) -> Judged:
+def predict_held_out(network: nn.Module, rows: FoldRows, shared: Shared) -> HeldOut:
+    """The fold's held-out rows as the finished network is served: with its views, in fp32."""
+    return evaluate(network, held_batches(rows, shared), shared, num_views=shared.config.tta, precision="fp32")
+
+
+def evaluate(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    shared: Shared,
+    *,
+    num_views: int,
+    precision: Precision,
+    after_batch: Callable[[Batch], None] = lambda _: None,
+) -> HeldOut:
     """What the network makes of the rows of all processes' batches."""
-    predicted = predict(network, batches, shared.device, num_views=num_views, precision=precision)
-    return judged(*shared.data_parallel.gather(*predicted), shared)
+    predicted = predict(
+        network, batches, shared.device, num_views=num_views, precision=precision, after_batch=after_batch
+    )
+    return evaluated(*shared.data_parallel.gather(*predicted), shared)
 
 
-def judged(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> Judged:
-    """The views' mean probabilities of some rows, judged."""
-    probs_SK = shared.target.activate(logits_VSK.numpy()).mean(axis=0).astype(np.float32)
+def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> HeldOut:
+    """Rows of the table with their logits, and what follows from them."""
+    logits_SVK = logits_VSK.numpy().swapaxes(0, 1)
+    probs_SK = combine(shared.target, logits_SVK[:, None])
     if not np.isfinite(probs_SK).all():
-        raise UserError("the network answers with no numbers", do="Set a lower learning_rate.", kind="diverged")
-    return Judged(index_S, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))
+        raise UserError("the network's output is not finite", do="Set a lower learning_rate.", kind="diverged")
+    return HeldOut(index_S, logits_SVK, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))
 
 
-def counted(batches: Iterable[Batch], bar: tqdm[Any], data_parallel: DataParallelGroup) -> Iterator[Batch]:
-    """The same batches; the progress bar moves on as each is done."""
-    for batch in batches:
-        yield batch
-        bar.update(len(batch.index_N) * data_parallel.size)  # nearly what all have done
+def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> Curves:
+    """What the curves of these rows are drawn from: of the positive class, or of each of several."""
+
+    def draw() -> Pixels | None:
+        return try_to_draw("the ROC curves for TensorBoard", lambda: draw_roc(target, targets_SK, probs_SK))
+
+    names = target.answer_names[1:] if target.is_yes_no else target.class_names
+    return Curves(names, target.asked(targets_SK) == 1, target.asked(probs_SK), draw)

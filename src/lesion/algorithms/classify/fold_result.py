@@ -1,6 +1,6 @@
 """Fold result: what one trained fold leaves, as a value, and as the state that a checkpoint or another host holds."""
 
-# K outputs · S samples
+# K outputs · S samples · V views
 
 from __future__ import annotations
 
@@ -18,22 +18,27 @@ from lesion.engine.checkpoint import State
 
 @dataclass(frozen=True)
 class FoldResult:
-    """One fold's best weights, and the probabilities [S, K] it gives the rows `index_S` that it held out."""
+    """One fold's best weights, and the logits that they give the rows `index_S` that it held out.
+
+    `prediction_settings` are those that the logits follow from beside the weights.
+    """
 
     fold: int
     weights: dict[str, Tensor]
     encoder: MetadataEncoder
     index_S: NDArray[np.intp]
-    probs_SK: NDArray[np.float32]
+    logits_SVK: NDArray[np.float32]
+    prediction_settings: dict[str, Any]
     best_epoch: int
     metrics: dict[str, float]
     history: list[dict[str, Any]]
 
     def state(self) -> State:
-        arrays = {"index_S": torch.from_numpy(self.index_S), "probs_SK": torch.from_numpy(self.probs_SK)}
+        arrays = {"index_S": torch.from_numpy(self.index_S), "logits_SVK": torch.from_numpy(self.logits_SVK)}
         values = {
             "fold": self.fold,
             "encoder": [asdict(column) for column in self.encoder.columns],
+            "prediction_settings": self.prediction_settings,
             "best_epoch": self.best_epoch,
             "metrics": self.metrics,
             "history": self.history,
@@ -56,7 +61,8 @@ class FoldResult:
             weights=state.below("weights"),
             encoder=MetadataEncoder(tuple(columns)),
             index_S=state.tensors["index_S"].numpy(),
-            probs_SK=state.tensors["probs_SK"].numpy(),
+            logits_SVK=state.tensors["logits_SVK"].numpy(),
+            prediction_settings=values["prediction_settings"],
             best_epoch=values["best_epoch"],
             metrics=values["metrics"],
             history=values["history"],

@@ -16,9 +16,10 @@ import numpy as np
 
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.ensemble import Prepared
+from lesion.algorithms.classify.manifest import ClassifierRecord, GraphRecord
 from lesion.algorithms.classify.numbers import numbers
 from lesion.algorithms.classify.validate import check_graph
-from lesion.artifact import GraphRecord, Manifest, graph_files
+from lesion.artifact import Manifest, path_of_file
 from lesion.data.transforms import views
 from lesion.engine.openvino import import_openvino
 from lesion.stored_files import in_words
@@ -31,6 +32,7 @@ Precision = Literal["fp32", "bf16"]
 # How far a probability may lie from torch's in fp32. Further off, that precision is not used, and without fp32 the
 # graph is not kept. What bf16 moves is its rounding, to three digits, of every layer.
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.03}
+MAX_GRAPH_BYTES = 2**29  # far beyond what is written: a line for each step of the computation
 HINT: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -59,6 +61,7 @@ def pick_precision(wanted: Literal["auto", "fp32", "bf16"], graph: GraphRecord) 
 def load_graph(
     model_dir: Path,
     manifest: Manifest,
+    model: ClassifierRecord,
     folds: Sequence[int],
     *,
     precision: Precision,
@@ -69,12 +72,13 @@ def load_graph(
 
     Raises UserError for files that are not the artifact's, and for a graph that is not what the manifest tells.
     """
-    assert manifest.graph is not None
-    graph, weights = graph_files(model_dir, manifest.graph)
-    with in_words(graph):
-        model = core().read_model(graph, weights)
-        check_graph(model, manifest, graph)
-        return compile_graph(model, folds, precision=precision, num_cores=num_cores, in_background=in_background)
+    assert model.graph is not None
+    path = path_of_file(model_dir, manifest, model.graph.file, max_bytes=MAX_GRAPH_BYTES)
+    weights = path_of_file(model_dir, manifest, model.graph.weights_file)
+    with in_words(path):
+        graph = core().read_model(path, weights)
+        check_graph(graph, model, path)
+        return compile_graph(graph, folds, precision=precision, num_cores=num_cores, in_background=in_background)
 
 
 def compile_graph(

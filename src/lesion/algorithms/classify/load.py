@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from lesion import artifact
 from lesion.algorithms.classify import graph
 from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord, read
 from lesion.algorithms.classify.validate import check_answers, check_weights
-from lesion.artifact import FoldRecord, Manifest
+from lesion.artifact import Manifest
 from lesion.errors import UserError
 
 if TYPE_CHECKING:  # serving on a CPU starts without torch
@@ -39,7 +40,8 @@ def load(
     CPU the artifact's graph computes, and torch where it holds none. Raises UserError where it cannot be used.
     """
     manifest = artifact.load_manifest(model_dir)
-    folds = chosen_folds(manifest, fold, model_dir)
+    model = read(model_dir, manifest)
+    folds = chosen_folds(model, fold, model_dir)
     if device != "cpu":
         from lesion.engine.device import pick_device
 
@@ -48,14 +50,14 @@ def load(
             import torch
 
             gpus = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
-            return load_torch(model_dir, manifest, folds, gpus)
-    if manifest.graph is not None and importlib.util.find_spec("openvino") is not None:
-        check_weights(model_dir, manifest)  # torch's networks are checked as they are loaded
-        chosen = graph.pick_precision(precision, manifest.graph)
+            return load_torch(model_dir, manifest, model, folds, gpus)
+    if model.graph is not None and importlib.util.find_spec("openvino") is not None:
+        check_weights(model_dir, manifest, model)  # torch's networks are checked as they are loaded
+        chosen = graph.pick_precision(precision, model.graph)
         executors = graph.load_graph(
-            model_dir, manifest, [record.fold for record in folds], precision=chosen, num_cores=num_cores
+            model_dir, manifest, model, [record.fold for record in folds], precision=chosen, num_cores=num_cores
         )
-        ensemble = Ensemble(manifest, folds, executors, max_batch=1, backend=f"openvino cpu {chosen}")
+        ensemble = Ensemble(manifest, model, folds, executors, max_batch=1, backend=f"openvino cpu {chosen}")
         check_answers(ensemble, model_dir)
         return ensemble
     if importlib.util.find_spec("torch") is None:
@@ -71,25 +73,31 @@ def load(
 
     log.warning("the artifact holds no graph for a CPU: torch computes, slower")
     limit_threads(num_cores)
-    return load_torch(model_dir, manifest, folds, [torch.device("cpu")])
+    return load_torch(model_dir, manifest, model, folds, [torch.device("cpu")])
 
 
 def load_torch(
-    model_dir: Path, manifest: Manifest, folds: Sequence[FoldRecord], devices: Sequence[torch.device]
+    model_dir: Path,
+    manifest: Manifest,
+    model: ClassifierRecord,
+    folds: Sequence[FoldRecord],
+    devices: Sequence[torch.device],
 ) -> Ensemble:
     """The predictor that computes by torch, the whole ensemble on each of the devices."""
     from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 
-    executors = [TorchExecutor(load_networks(model_dir, manifest, folds, device), device) for device in devices]
-    ensemble = Ensemble(manifest, folds, executors, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32")
+    executors = [TorchExecutor(load_networks(model_dir, manifest, model, folds, device), device) for device in devices]
+    ensemble = Ensemble(
+        manifest, model, folds, executors, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32"
+    )
     check_answers(ensemble, model_dir)
     return ensemble
 
 
-def chosen_folds(manifest: Manifest, fold: int | None, where: Path) -> list[FoldRecord]:
+def chosen_folds(model: ClassifierRecord, fold: int | None, where: Path) -> list[FoldRecord]:
     """The records of all folds, or of one. Raises UserError for a fold that the artifact has not."""
-    folds = [record for record in manifest.folds if fold is None or record.fold == fold]
+    folds = [record for record in model.folds if fold is None or record.fold == fold]
     if not folds:
-        known = ", ".join(str(record.fold) for record in manifest.folds)
+        known = ", ".join(str(record.fold) for record in model.folds)
         raise UserError(f"the artifact has no fold {fold}", where=where, do=f"Choose among {known}.")
     return folds

@@ -29,9 +29,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # logits [N, K], targets [N, K] → o
 
 @dataclass(frozen=True)
 class Mixing:
-    """mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) by the parameter of their Beta; of both, a coin decides.
+    """mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019): each the α of its Beta(α, α), 0 switches it off.
 
-    0 leaves one out.
+    With both on, a fair coin decides for each batch.
     """
 
     mixup: float = 0.0
@@ -40,7 +40,7 @@ class Mixing:
     def __call__(
         self, images_NCHW: Tensor, metadata_NM: Tensor, targets_NK: Tensor, stream: np.random.SeedSequence
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The batch, each sample mixed with another by the same random share. Of the pixels either blend is float32."""
+        """The batch, each sample mixed with a partner by one random share. mixup turns uint8 pixels into float32."""
         rng = np.random.default_rng(stream)
         is_cut = self.cutmix > 0 and (self.mixup == 0 or rng.random() < 0.5)
         alpha = self.cutmix if is_cut else self.mixup
@@ -81,14 +81,14 @@ def train_one_epoch(
     *,
     num_steps: int,
     key: tuple[int, ...] = (0,),
-    after_step: Callable[[], None] = lambda: None,
+    after_step: Callable[[Batch], None] = lambda _: None,
 ) -> float:
-    """One step a batch; the mean training loss per sample. Raises UserError when the loss is no longer a number.
+    """One optimiser step a batch; returns the mean training loss per sample. Raises UserError when it is not finite.
 
-    `training.sums` is what the epoch's earlier batches came to, if there were any, and is counted on to the epoch's
-    `num_steps`. All randomness of a step (dropout, mixing) comes from (*key, its number), so an epoch that goes on in
-    its middle goes on alike. `after_step` may end the epoch by raising. In a data-parallel group each process
-    is given its slices of the batches.
+    `training.sums` holds the sums over the epoch's earlier steps, if there were any; the epoch has `num_steps`. All
+    randomness of a step (dropout, mixing) comes from (*key, its number), so an epoch that is resumed in its middle goes
+    on exactly as an unbroken one. `after_step` may end the epoch by raising. In a data-parallel group each process is
+    given its slices of the batches.
     """
     network, sums, device, data_parallel = training.network, training.sums, settings.device, settings.data_parallel
     settings.set_trainable(network)
@@ -106,6 +106,7 @@ def train_one_epoch(
             with autocast(settings.precision, device):
                 logits_NK = network(micro_NCHW, micro_NM)
             loss_N = settings.loss(logits_NK.float(), micro_NK)
+            # Divided by the size of the whole batch: gradients of micro-batches and of other processes' slices add up.
             (loss_N.sum() / num_samples).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss_N.detach().sum()
         sums.loss += data_parallel.sum_gradients(network.parameters(), loss_sum)
@@ -115,8 +116,8 @@ def train_one_epoch(
         training.after_step()
         sums.num_samples += num_samples
         sums.num_steps += 1
-        after_step()
-    mean = float(sums.loss) / sums.num_samples
+        after_step(batch)
+    mean = float(sums.loss) / sums.num_samples  # waits for the device
     if not math.isfinite(mean):
         raise UserError(f"the training loss became {mean}", do="Set a lower learning_rate.", kind="diverged")
     return mean
@@ -130,6 +131,7 @@ def predict(
     *,
     num_views: int,
     precision: Precision = "fp32",
+    after_batch: Callable[[Batch], None] = lambda _: None,
 ) -> tuple[NDArray[np.intp], Tensor]:
     """Where each sample stands in the table [S], and its logits [V, S, K], float32 on the CPU, in batch order."""
     network.eval()
@@ -140,6 +142,7 @@ def predict(
             logits_VNK = predict_views(network, images_NCHW, metadata_NM, num_views=num_views)
         logits_VSK.append(logits_VNK.cpu())
         index_S.append(batch.index_N)
+        after_batch(batch)
     if not index_S:  # of few rows some processes get none
         return np.zeros(0, dtype=np.intp), torch.zeros(num_views, 0, 0)
     return np.concatenate(index_S), torch.cat(logits_VSK, dim=1)
@@ -149,7 +152,7 @@ def predict(
 def features(
     network: FusionNet, batches: Iterable[Batch], device: torch.device, *, num_views: int, precision: Precision
 ) -> Tensor:
-    """What the backbone makes of each picture and view [V, S, D], float32 on the CPU, in batch order."""
+    """The backbone's features of each picture and view [V, S, D], float32 on the CPU, in batch order."""
     network.eval()
     features_VSD = []
     for batch in batches:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from lesion import artifact
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.ensemble import Prepared
+from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
 from lesion.algorithms.classify.numbers import numbers
 from lesion.algorithms.classify.validate import check_weights
-from lesion.artifact import FoldRecord, Manifest
+from lesion.artifact import Manifest
 from lesion.data.transforms import views
 from lesion.errors import UserError
 from lesion.models.fusion import FusionNet, create_network
@@ -24,17 +25,17 @@ from lesion.stored_files import in_words, last_line, unusable
 
 
 def load_networks(
-    model_dir: Path, manifest: Manifest, folds: Sequence[FoldRecord], device: torch.device
+    model_dir: Path, manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRecord], device: torch.device
 ) -> list[FusionNet]:
     """Each fold's network in eval mode on its device. Raises UserError for files that are not the artifact's, or that
     hold what the network does not take or what is no number.
     """
-    check_weights(model_dir, manifest)
+    check_weights(model_dir, manifest, model)
     networks = []
     for record in folds:
         path = model_dir / record.file
-        network = _network(manifest, record.num_features, model_dir)
-        tensors = artifact.load_weights(model_dir, record)
+        network = _network(manifest, model, record.num_metadata, model_dir)
+        tensors = artifact.read_tensors(model_dir, manifest, record.file)
         own = network.state_dict()
         for name, tensor in tensors.items():
             if name in own and tensor.dtype != own[name].dtype:
@@ -45,7 +46,7 @@ def load_networks(
             network.load_state_dict(tensors)
         except RuntimeError as error:
             raise unusable(
-                f"the weights do not fit '{manifest.model}' of this timm: {last_line(error)}",
+                f"the weights do not fit '{model.model}' of this timm: {last_line(error)}",
                 path,
                 f"Use timm {str(manifest.packages.get('timm'))[:40]}.",
             ) from error
@@ -54,16 +55,16 @@ def load_networks(
     return networks
 
 
-def _network(manifest: Manifest, num_metadata: int, model_dir: Path) -> FusionNet:
+def _network(manifest: Manifest, model: ClassifierRecord, num_metadata: int, model_dir: Path) -> FusionNet:
     """The manifest's network, untrained. What training would call wrong settings is here a wrong artifact."""
     try:
         with in_words(model_dir):
             return create_network(
-                manifest.model,
-                manifest.model_args,
-                manifest.preprocessing,
+                model.model,
+                model.model_args,
+                model.preprocessing,
                 num_metadata=num_metadata,
-                num_outputs=manifest.question.num_outputs,
+                num_outputs=model.question.num_outputs,
                 seed=0,
             )
     except UserError as error:
@@ -77,7 +78,7 @@ class TorchExecutor:
     """All folds on one device. A batch is one forward pass of each fold over all its pictures' views."""
 
     def __init__(self, networks: Sequence[FusionNet], device: torch.device) -> None:
-        self._networks, self._device = networks, device
+        self.networks, self._device = networks, device
 
     @torch.inference_mode()
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
@@ -86,7 +87,7 @@ class TorchExecutor:
         squares_BHWC = np.concatenate([views(picture.pixels_HWC, picture.num_views) for picture in batch])
         images_BCHW = self._send(squares_BHWC).permute(0, 3, 1, 2)  # torch's channels-last layout: nothing is moved
         logits_FBK, features_FBD = [], []
-        for fold, network in enumerate(self._networks):
+        for fold, network in enumerate(self.networks):
             metadata_NM = np.stack([picture.features_FM[fold] for picture in batch])
             logits_BK, features_BD = network.outputs(images_BCHW, self._send(metadata_NM.repeat(num_views, axis=0)))
             logits_FBK.append(logits_BK.float())

@@ -50,7 +50,7 @@ def predict_source(
             for index, picture in zip(indices, pictures, strict=True):  # one bad row among them: each alone
                 answer([index], [picture])
 
-    found = np.full((len(rows), predictor.manifest.question.num_outputs), np.nan, dtype=np.float32)
+    found = np.full((len(rows), predictor.model.question.num_outputs), np.nan, dtype=np.float32)
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:
         for batch in ordered_batches(np.arange(len(rows)), batch_size):
             good: dict[int, Pixels] = {}

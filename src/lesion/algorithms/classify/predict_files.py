@@ -10,9 +10,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from lesion.algorithms.classify.load import Device, Wanted, load
+from lesion.algorithms.classify.manifest import ClassifierRecord
 from lesion.algorithms.classify.predict import predict_source
 from lesion.algorithms.classify.results import answer_columns, write_csv
-from lesion.artifact import Manifest
 from lesion.data import dicom, images
 from lesion.data.metadata import Row
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
@@ -46,8 +46,8 @@ def predict_files(
     """
     ensure_writable(output)
     predictor = load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
-    manifest = predictor.manifest
-    names, rows, source = _open(source_path, manifest)
+    model = predictor.model
+    names, rows, source = _open(source_path, model)
     errors = [""] * len(names)
     with tqdm(total=len(names), unit="picture", disable=not show_progress) as bar:
 
@@ -58,11 +58,9 @@ def predict_files(
             predictor, source, rows, batch_size=BATCH_SIZE, num_workers=num_cores, on_error=note, on_batch=bar.update
         )
 
-    labels = [
-        "" if error else "|".join(manifest.labels(probs_K)) for probs_K, error in zip(probs_SK, errors, strict=True)
-    ]
-    answers = answer_columns(manifest.question, probs_SK)
-    frame = pd.DataFrame({manifest.image_column: names, **answers, "label": labels, "error": errors})
+    labels = ["" if error else "|".join(model.labels(probs_K)) for probs_K, error in zip(probs_SK, errors, strict=True)]
+    answers = answer_columns(model.question, probs_SK)
+    frame = pd.DataFrame({model.image_column: names, **answers, "label": labels, "error": errors})
     write_csv(output, frame)
     num_failed = sum(map(bool, errors))
     log.info("predictions=%s pictures=%d unanswered=%d", output, len(names), num_failed)
@@ -98,7 +96,7 @@ def _header(path: Path) -> Row | UserError:
         return error
 
 
-def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Readable]:
+def _open(path: Path, model: ClassifierRecord) -> tuple[list[str], Sequence[Row], Readable]:
     """Names, metadata and pictures of what `path` holds."""
     if path.is_dir():
         paths = [found for found in walk_files(path) if found.suffix.lower() in images.SUFFIXES]
@@ -110,10 +108,10 @@ def _open(path: Path, manifest: Manifest) -> tuple[list[str], Sequence[Row], Rea
         return [found.relative_to(path).as_posix() for found in paths], files.rows(), files
     header = read_csv(path).columns
     columns = Columns(
-        image=manifest.image_column if manifest.image_column in header else None,
-        metadata=tuple(name for name in manifest.metadata_columns if name in header),
+        image=model.image_column if model.image_column in header else None,
+        metadata=tuple(name for name in model.metadata_columns if name in header),
     )
-    if absent := [name for name in manifest.metadata_columns if name not in header]:
+    if absent := [name for name in model.metadata_columns if name not in header]:
         log.warning("metadata columns not in %s, taken as missing: %s", path, ", ".join(absent))
     csv_source = CsvFolder(path, columns)
     table = csv_source.table()

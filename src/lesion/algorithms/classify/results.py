@@ -1,6 +1,6 @@
 """Results: what a job leaves in output/data: out-of-fold and test predictions, metrics, history, a picture."""
 
-# K outputs · S samples · G groups, here slides
+# K outputs · S samples · V views · G groups, here slides · N predictions of samples, more where folds are repeated
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.data.images import Pixels
@@ -35,14 +36,18 @@ def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.
     return score_all(target.asked(targets_SK), target.asked(probs_SK), is_one_of=target.is_one_of)
 
 
-def mean_of_held_out(results: Sequence[FoldResult], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """The probabilities [S, K] of each row, averaged over the folds that held it out; NaN where none did."""
-    sums_SK, times_S = np.zeros(shape), np.zeros(shape[0])
-    for result in results:
-        np.add.at(sums_SK, result.index_S, result.probs_SK)  # by position, so no batch can land on other rows
-        np.add.at(times_S, result.index_S, 1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(sums_SK / times_S[:, None], dtype=np.float32)
+def out_of_fold(target: Target, results: Sequence[FoldResult], num_rows: int) -> NDArray[np.float32]:
+    """The probabilities [S, K] of each row, combined over the folds that held it out; NaN where none did."""
+    index_N = np.concatenate([result.index_S for result in results])
+    logits_NVK = np.concatenate([result.logits_SVK for result in results])
+    logits_NVK = logits_NVK[np.argsort(index_N, kind="stable")]  # a row's folds one after another
+    times_S = np.bincount(index_N, minlength=num_rows)  # more than 1 where the cross-validation is repeated
+    starts_S = np.cumsum(times_S) - times_S
+    probs_SK = np.full((num_rows, target.num_outputs), np.nan, dtype=np.float32)
+    for times in np.unique(times_S[times_S > 0]).tolist():
+        rows = np.flatnonzero(times_S == times)
+        probs_SK[rows] = combine(target, logits_NVK[starts_S[rows, None] + np.arange(times)])
+    return probs_SK
 
 
 def summarise(results: Sequence[FoldResult], labelled: Labelled) -> tuple[Summary, NDArray[np.float32]]:
@@ -52,7 +57,7 @@ def summarise(results: Sequence[FoldResult], labelled: Labelled) -> tuple[Summar
     differ.
     """
     target, targets_SK = labelled.target, labelled.targets_SK
-    probs_SK = mean_of_held_out(results, targets_SK.shape)
+    probs_SK = out_of_fold(target, results, len(targets_SK))
     held_S = ~np.isnan(probs_SK[:, 0])
     targets, probs = targets_SK[held_S], probs_SK[held_S]
     asked, answers = target.asked(targets), target.asked(probs)
@@ -142,7 +147,8 @@ def write_results(
     fold_S = np.repeat([result.fold for result in results], [len(result.index_S) for result in results])
     in_order = np.lexsort((fold_S, index_S))
     rows = index_S[in_order]
-    answers = answer_columns(target, np.concatenate([result.probs_SK for result in results])[in_order])
+    logits_SVK = np.concatenate([result.logits_SVK for result in results])[in_order]
+    answers = answer_columns(target, combine(target, logits_SVK[:, None]))
     frame = pd.DataFrame(
         {
             table.image_column: table.name_S[rows],
@@ -150,6 +156,7 @@ def write_results(
             "fold": fold_S[in_order],
             **target_columns(target, labelled.targets_SK[rows]),
             **answers,
+            **logit_columns(target, logits_SVK.mean(axis=1)),
         }
     )
     write_csv(output_dir / "oof.csv", frame)
@@ -185,6 +192,13 @@ def answer_columns(target: Target, probs_SK: NDArray[np.float32]) -> dict[str, N
     if target.kind != "binary":
         columns |= {f"probability_{name}": probs_SK[:, k] for k, name in enumerate(target.class_names)}
     return columns
+
+
+def logit_columns(target: Target, logits_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """The logits as oof.csv holds them, each the mean over the views: one, or one a class of several."""
+    if target.kind == "binary":
+        return {"logit": logits_SK[:, 0]}
+    return {f"logit_{name}": logits_SK[:, k] for k, name in enumerate(target.class_names)}
 
 
 def write_submission(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from lesion.errors import UserError
 from lesion.evaluation.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
-from lesion.models.weights import load_weights
+from lesion.models.weights import load_backbone_weights
 from lesion.targets import Target, Weights
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,12 @@ class Shared:
     precision: Precision
     num_workers: int
     data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)  # those that train each fold together
+
+    @property
+    def prediction_settings(self) -> dict[str, Any]:
+        """The settings that change predictions and no weights, in JSON's types."""
+        of_weights = self.config.that_affect("weights")
+        return {name: value for name, value in self.config.that_affect("predictions").items() if name not in of_weights}
 
 
 def backbone_features(shared: Shared, everyone: DataParallelGroup) -> NDArray[np.float32] | None:
@@ -89,7 +96,7 @@ def start_training(shared: Shared, encoder: MetadataEncoder, head: LinearHead | 
     network = fresh_network(shared, num_metadata=encoder.num_features)
     keep_slow_convolutions_in_fp32(network, shared.precision, shared.device)
     if head is not None:
-        network.start_head(head)
+        network.init_head(head)
     better = METRICS[config.metric].better
     optimizer = create_optimizer(
         config.optimizer,
@@ -141,7 +148,7 @@ def fresh_network(shared: Shared, *, num_metadata: int) -> FusionNet:
         seed=shared.config.seed,
     )
     if shared.weights is not None:
-        load_weights(network.backbone, shared.config.model, shared.weights, where="pretrained weights")
+        load_backbone_weights(network.backbone, shared.config.model, shared.weights, where="pretrained weights")
     return network.to(shared.device)
 
 

@@ -25,12 +25,10 @@ from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.deal import cores_of_fold, deal
 from lesion.algorithms.classify.ensemble import Ensemble
-from lesion.algorithms.classify.fold import run_fold
+from lesion.algorithms.classify.fold import curves_of, run_fold
 from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.once import check_once
 from lesion.algorithms.classify.predict import predict_source
-from lesion.algorithms.classify.record import save_artifact
-from lesion.algorithms.classify.record_graph import save_graph
 from lesion.algorithms.classify.results import (
     METRICS,
     Summary,
@@ -41,6 +39,7 @@ from lesion.algorithms.classify.results import (
     write_results,
     write_submission,
 )
+from lesion.algorithms.classify.save import save_artifact, save_graph
 from lesion.algorithms.classify.settle import Checked
 from lesion.algorithms.classify.sources import open_sources
 from lesion.algorithms.classify.start import Shared, backbone_features
@@ -53,12 +52,12 @@ from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
 from lesion.engine.distributed import JobProcesses, join_job_processes
+from lesion.engine.training_log import Machine, TrainingLog
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable
 from lesion.job import Job
 from lesion.models.backbone import create_backbone, num_features, pretrained_config
-from lesion.models.weights import load_weights, starting_weights
-from lesion.report.watch import Watch
+from lesion.models.weights import load_backbone_weights, pretrained_weights
 
 log = logging.getLogger(__name__)
 
@@ -141,14 +140,12 @@ def cross_validate(job: Job, config: ClassifyConfig, processes: JobProcesses, ca
         sets_aside=job.process == 0,
     )
     features_VSD = backbone_features(shared, processes.as_group())
-    watch = Watch(
+    training_log = TrainingLog(
         job.tensorboard_dir if data_parallel.is_first else None,
         folds=[fold for fold, _ in folds],
         num_epochs=config.epochs,
-        num_workers=num_workers,
-        num_cores=job.num_cores,
-        device=device,
         metric_lines=METRIC_LINES,
+        machine=Machine(device, num_workers, job.num_cores),
     )
     results: list[FoldResult] = []
     written: Written | None = None
@@ -159,7 +156,16 @@ def cross_validate(job: Job, config: ClassifyConfig, processes: JobProcesses, ca
                 if data_parallel.size == 1:
                     limit_threads(cores_of_fold(fold, len(held_FS), job))
                 results.append(
-                    run_fold(fold, held_S, shared, features_VSD, checkpoints, stop=job.stop, bar=bar, watch=watch)
+                    run_fold(
+                        fold,
+                        held_S,
+                        shared,
+                        features_VSD,
+                        checkpoints,
+                        stop=job.stop,
+                        bar=bar,
+                        training_log=training_log,
+                    )
                 )
         contents = processes.gather([result.state().to_bytes() for result in results] if data_parallel.is_first else [])
         results = (
@@ -175,7 +181,7 @@ def cross_validate(job: Job, config: ClassifyConfig, processes: JobProcesses, ca
                 log.info("stopped: the artifact holds %d of the folds; the same job would go on from here", len(done))
         raise
     if written is not None:
-        write_results_of(job, shared, results, written, checked=checked, watch=watch)
+        write_results_of(job, shared, results, written, checked=checked, training_log=training_log)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     processes.finish()
     checkpoints.clear()
@@ -208,7 +214,13 @@ def write_artifact(job: Job, shared: Shared, results: Sequence[FoldResult], labe
 
 
 def write_results_of(
-    job: Job, shared: Shared, results: Sequence[FoldResult], written: Written, *, checked: Checked, watch: Watch
+    job: Job,
+    shared: Shared,
+    results: Sequence[FoldResult],
+    written: Written,
+    *,
+    checked: Checked,
+    training_log: TrainingLog,
 ) -> None:
     """What lies beside the artifact, the lines that a tuner reads, and last the artifact's graph."""
     labelled, predictor, probs_SK = checked.labelled, written.predictor, written.probs_SK
@@ -235,9 +247,11 @@ def write_results_of(
             summary["overall"]["metrics"]["roc_auc"],
         )
     held_S = ~np.isnan(probs_SK[:, 0])
-    watch.whole(labelled.target, labelled.targets_SK[held_S], probs_SK[held_S], summary["overall"]["metrics"])
+    training_log.out_of_fold(
+        summary["overall"]["metrics"], curves_of(labelled.target, labelled.targets_SK[held_S], probs_SK[held_S])
+    )
     if shared.config.export_graph:
-        save_graph(job.model_dir, predictor.manifest, shared, results, stop=job.stop, num_cores=job.num_cores)
+        save_graph(job.model_dir, predictor, shared, results, stop=job.stop, num_cores=job.num_cores)
 
 
 def predict_test(job: Job, shared: Shared, predictor: Ensemble, test: Source, labels: Labels) -> dict[str, Any] | None:
@@ -272,8 +286,7 @@ def fingerprint(
     weights: Mapping[str, Tensor] | None,
 ) -> dict[str, Any]:
     """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    # Of the predictions, since a finished fold keeps its own beside its weights.
-    settings = config.that_affect("predictions")
+    settings = config.that_affect("weights")
     packages = (
         *("lesion", "torch", "timm", "numpy", "scipy", "scikit-learn"),
         *("albumentations", "opencv-python-headless", "pillow"),
@@ -290,9 +303,9 @@ def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str
     """The starting weights, known to fit the network, which takes pictures of this size; None starts from noise."""
     backbone = create_backbone(config.model, config.model_args)
     num_features(backbone, config.image_size)
-    weights = starting_weights(config.model, config.model_args, config.pretrained, channel)
+    weights = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
     if weights is not None:
-        load_weights(
+        load_backbone_weights(
             backbone,
             config.model,
             weights,

@@ -3,7 +3,7 @@
 Serving, predicting, exporting and the check at the end of training all come through here.
 """
 
-# F folds · V views · K outputs · M metadata features
+# D features of a picture · F folds · V views · K outputs · M metadata features
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesion import artifact
 from lesion.algorithms.base import Options
-from lesion.artifact import Manifest
+from lesion.algorithms.classify.manifest import ClassifierRecord
+from lesion.artifact import Manifest, read_headers
 from lesion.errors import PlatformError
 from lesion.stored_files import TensorHeader, in_words, unusable
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from lesion.algorithms.classify.ensemble import Ensemble
 
 
-def check_weights(model_dir: Path, manifest: Manifest) -> None:
+def check_weights(model_dir: Path, manifest: Manifest, model: ClassifierRecord) -> None:
     """Raises UserError where a fold's file is missing or not whole, or its ends are not those that the manifest tells.
 
     Only headers are read, so that it costs nothing where a graph computes: a copy by half is found by its length. What
     lies between the ends is compared with the network where torch computes.
     """
-    num_outputs = manifest.question.num_outputs
-    for record in manifest.folds:
-        headers = artifact.weights_headers(model_dir, record)
+    num_outputs = model.question.num_outputs
+    for record in model.folds:
+        headers = read_headers(model_dir, manifest, record.file)
         _expect(headers, "head.bias", (num_outputs,), "outputs", model_dir / record.file)
-        if record.num_features:
-            _expect(headers, "metadata.0.weight", (None, record.num_features), "metadata", model_dir / record.file)
+        if record.num_metadata:
+            _expect(headers, "metadata.0.weight", (None, record.num_metadata), "metadata", model_dir / record.file)
         elif any(name.startswith("metadata.") for name in headers):
             raise unusable("the weights take metadata, and the manifest tells of none", model_dir / record.file)
 
@@ -56,31 +56,32 @@ def _expect(headers: dict[str, TensorHeader], name: str, shape: tuple[int | None
         )
 
 
-def check_graph(model: openvino.Model, manifest: Manifest, where: Path) -> None:
+def check_graph(graph: openvino.Model, model: ClassifierRecord, where: Path) -> None:
     """Raises UserError where a graph's inputs and outputs are not those of the manifest, or a weight is no number."""
     import openvino
 
-    side, num_outputs = manifest.preprocessing.image_size, manifest.question.num_outputs
+    assert model.graph is not None
+    side, num_outputs = model.preprocessing.image_size, model.question.num_outputs
     wanted = {"image": ("u8", [1, side, side, 3])}
-    wanted |= {f"metadata_{f.fold}": ("f32", [1, f.num_features]) for f in manifest.folds if f.num_features}
-    wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in manifest.folds}
-    ports = [*model.inputs, *model.outputs]
-    if any(name.startswith("features_") for port in model.outputs for name in port.names):  # older graphs give none
-        wanted |= {f"features_{f.fold}": ("f32", [1, -1]) for f in manifest.folds}
+    wanted |= {f"metadata_{f.fold}": ("f32", [1, f.num_metadata]) for f in model.folds if f.num_metadata}
+    wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in model.folds}
+    if model.graph.num_features is not None:  # older graphs give none
+        wanted |= {f"features_{f.fold}": ("f32", [1, model.graph.num_features]) for f in model.folds}
+    ports = [*graph.inputs, *graph.outputs]
     for name, (kind, shape) in wanted.items():
         port = next((port for port in ports if name in port.names), None)
         if port is None:
             raise unusable(f"the graph has no {name}, which the manifest tells of", where)
-        found = (port.element_type.to_string(), port.partial_shape)
-        if found[0] != kind or found[1].is_dynamic or not found[1].compatible(openvino.PartialShape(shape)):
+        found = (port.element_type.to_string(), port.partial_shape.to_string())
+        if found != (kind, openvino.PartialShape(shape).to_string()):
             raise unusable(f"the graph's {name} is {found[0]} {found[1]}, and {kind} {shape} is wanted", where)
     if len(ports) != len(wanted):
         raise unusable(f"the graph has {len(ports)} inputs and outputs, and the manifest tells of {len(wanted)}", where)
-    named = {parameter.get_friendly_name() for parameter in model.get_parameters()}
-    named |= {result.get_friendly_name() for result in model.get_results()}
+    named = {parameter.get_friendly_name() for parameter in graph.get_parameters()}
+    named |= {result.get_friendly_name() for result in graph.get_results()}
     if named != {name.replace("logits_", "fold_") for name in wanted}:
         raise unusable("the graph's inputs and outputs are called by several names", where)
-    for operation in model.get_ops():
+    for operation in graph.get_ops():
         # A lone NaN may be swallowed: OpenVINO's ReLU makes 0 of it. Infinity is what masks are made of.
         is_weight = operation.get_type_name() == "Constant" and operation.get_element_type().is_real()
         if is_weight and np.isnan(np.min(operation.data, initial=0)):

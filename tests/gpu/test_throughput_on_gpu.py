@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from lesion.engine.pace import Waiting
+from lesion.engine.throughput import InputWait
 
 
 @pytest.mark.parametrize("cycles, is_waited_for", [(500_000_000, False), (0, True)])  # a quarter of a second at 2 GHz
@@ -17,8 +17,8 @@ def test_a_batch_that_comes_while_the_gpu_is_at_work_was_not_waited_for(gpu, cyc
             time.sleep(0.05)
             yield number
 
-    waiting = Waiting(gpu, num_cores=1)
-    for _ in waiting.over(batches()):
+    input_wait = InputWait(gpu, num_cores=1)
+    for _ in input_wait.over(batches()):
         if cycles:
             torch.cuda._sleep(cycles)  # comes back at once; the device is busy
-    assert (waiting.share > 0.5) == is_waited_for
+    assert (input_wait.share > 0.5) == is_waited_for

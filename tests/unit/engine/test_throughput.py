@@ -1,4 +1,4 @@
-"""Pace: what was waited for is told from what was worked on, by a clock that only the test moves."""
+"""Throughput: what was waited for is told from what was worked on, by a clock that only the test moves."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lesion.engine import pace
-from lesion.engine.pace import Waiting, minutes_left, slowness
+from lesion.engine import throughput
+from lesion.engine.throughput import InputWait, minutes_left, slowness
 
 CPU = torch.device("cpu")
 
@@ -34,11 +34,11 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(pace, "time", clock)
+    monkeypatch.setattr(throughput, "time", clock)
     return clock
 
 
-def loop(clock: Clock, *, num_batches: int, wait_s: float, work_s: float, num_busy: float) -> Waiting:
+def loop(clock: Clock, *, num_batches: int, wait_s: float, work_s: float, num_busy: float) -> InputWait:
     """Four cores, all of which work; `num_busy` of them while a batch is waited for."""
 
     def batches() -> Iterator[int]:
@@ -46,18 +46,18 @@ def loop(clock: Clock, *, num_batches: int, wait_s: float, work_s: float, num_bu
             clock.spend(wait_s, num_busy=num_busy)
             yield number
 
-    waiting = Waiting(CPU, num_cores=4)
+    input_wait = InputWait(CPU, num_cores=4)
     seen = []
-    for batch in waiting.over(batches()):
+    for batch in input_wait.over(batches()):
         clock.spend(work_s, num_busy=4)
         seen.append(batch)
     assert seen == list(range(num_batches))
-    return waiting
+    return input_wait
 
 
 def test_waiting_is_the_time_until_a_batch_comes(clock):
-    waiting = loop(clock, num_batches=5, wait_s=3, work_s=1, num_busy=4)
-    assert (waiting.waited_s, waiting.elapsed_s, waiting.share) == (15, 20, 0.75)
+    input_wait = loop(clock, num_batches=5, wait_s=3, work_s=1, num_busy=4)
+    assert (input_wait.waited_s, input_wait.elapsed_s, input_wait.share) == (15, 20, 0.75)
 
 
 @pytest.mark.parametrize("num_busy, share", [(0, 0), (1, 0.25), (4, 1)])
@@ -68,8 +68,8 @@ def test_cores_that_are_idle_while_a_batch_is_waited_for_are_told_from_busy_ones
 @pytest.mark.parametrize("num_batches", [0, 2])
 def test_a_loop_that_has_no_batch_or_waits_for_none_has_no_share(clock, num_batches):
     """None is left where a job was stopped after an epoch's last step."""
-    waiting = loop(clock, num_batches=num_batches, wait_s=0, work_s=1, num_busy=0)
-    assert waiting.share == waiting.busy_share == 0
+    input_wait = loop(clock, num_batches=num_batches, wait_s=0, work_s=1, num_busy=0)
+    assert input_wait.share == input_wait.busy_share == 0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pace: what a training loop waits for, what could be done about it, and how long the rest will take."""
+"""Throughput: how long a loop waits for its input, what could be done about it, and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SLOW_SHARE = 0.2  # of the loop's time, above which waiting is worth a word
 BUSY_SHARE = 0.5  # of the cores' time, above which they are what batches wait for
 
 
-class Waiting:
-    """How long one loop over batches took, and how long of that it had none to work on, in seconds.
+class InputWait:
+    """How long a loop over batches took, and how long of that it waited for its next batch, in seconds.
 
     On a GPU the loop runs ahead of its device, and a batch that comes while the device is still at work was not waited
     for. So there it counts how long the device stood still: from a mark in its queue before the wait to one after it.
@@ -54,7 +54,7 @@ class Waiting:
 
     @property
     def busy_share(self) -> float:
-        """How much of all cores' time this process used while it waited, in 0 to 1."""
+        """The share of all cores' time that this process used while it waited, in 0 to 1."""
         return min(self._cpu_s / (self._in_next_s * self._num_cores), 1.0) if self._in_next_s else 0.0
 
     def _mark(self) -> torch.cuda.Event | None:
@@ -66,7 +66,7 @@ class Waiting:
 
 
 def slowness(wait_share: float, busy_share: float, *, num_workers: int, num_cores: int) -> str | None:
-    """A line that says what a loop waits for and what would help on this machine; None where it hardly waits."""
+    """Why training is input-bound and what would help on this machine, as one line; None where it hardly waits."""
     if wait_share <= SLOW_SHARE:
         return None
     if num_workers < num_cores:
@@ -85,5 +85,5 @@ def slowness(wait_share: float, busy_share: float, *, num_workers: int, num_core
 
 
 def minutes_left(num_epochs: int, *, num_pictures: int, images_per_s: float) -> float:
-    """For so many epochs of so many pictures each, if all go as fast as that."""
+    """The time that `num_epochs` of `num_pictures` each take at this speed."""
     return num_epochs * num_pictures / images_per_s / 60

@@ -1,4 +1,4 @@
-"""Events: TensorBoard's own reader finds what was written; a run that is told again is there once."""
+"""TensorBoard: TensorBoard's own reader finds what was written; a run that is told again is there once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lesion.report.events import EventFile
+from lesion.engine.tensorboard import EventFile
 
 
 def read(folder: Path) -> EventAccumulator:

@@ -1,4 +1,4 @@
-"""Events: one run of TensorBoard, as the file that it reads: numbers, pictures and curves, each with its step.
+"""TensorBoard: one of its runs, as the event file that it reads: numbers, pictures and curves, each with its step.
 
 A file that is opened says that whatever lies in the run's older files is void, so a run is told from its start again,
 and no step is there twice. Watching never ends a job: where the disk refuses, a warning is all that comes of it.
@@ -23,7 +23,6 @@ from lesion.data.images import Pixels, encode
 from lesion.words import shortened
 
 log = logging.getLogger(__name__)
-
 
 MAX_NAME = 200  # characters: TensorBoard's page has no room for more
 
@@ -50,6 +49,11 @@ class EventFile:
         except OSError as error:
             self._give_up("nothing", error)
         self._write(step=0, session_log=SessionLog(status=SessionLog.START))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything that is given to it is written."""
+        return self._writer is not None
 
     def numbers(self, values: Mapping[str, float], step: int) -> None:
         from tensorboardX.proto.summary_pb2 import Summary

@@ -1,0 +1,178 @@
+"""Manifest: what the classifier keeps in an artifact's payload: its question, its network, and each fold of it."""
+
+# K outputs
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from lesion.artifact import MANIFEST, Manifest, read_payload
+from lesion.data.metadata import ColumnEncoder
+from lesion.data.transforms import MAX_VIEWS, Preprocess
+from lesion.model_args import refuse_factory_args
+from lesion.stored_files import FileName, unusable
+from lesion.targets import Kind, Target
+
+ALGORITHM = "classify"
+MAX_IMAGE_SIZE = 2048  # pixels, as of the hyperparameter
+
+
+def _each_once(names: Sequence[str]) -> Sequence[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands twice in it")
+    return names
+
+
+def _sound(encoder: ColumnEncoder) -> ColumnEncoder:
+    _each_once(encoder.categories)
+    if not (np.isfinite(encoder.mean) and np.isfinite(encoder.std) and encoder.std > 0):
+        raise ValueError(f"{encoder.name[:80]!r} has mean {encoder.mean} and deviation {encoder.std}")
+    return encoder
+
+
+def _possible(preprocess: Preprocess) -> Preprocess:
+    if not 1 <= preprocess.image_size <= MAX_IMAGE_SIZE:
+        raise ValueError(f"image_size is {preprocess.image_size}, and a side is 1 to {MAX_IMAGE_SIZE} pixels")
+    numbers = np.array([*preprocess.mean, *preprocess.std])
+    # Colours are 0 to 1 there; some networks' own numbers are those of 0 to 255.
+    if not (np.isfinite(numbers).all() and (np.abs(numbers) <= 255).all() and (numbers[3:] >= 1e-6).all()):
+        raise ValueError(f"mean {preprocess.mean} and deviation {preprocess.std} cannot be those of colours")
+    return preprocess
+
+
+def _makeable(model_args: dict[str, Any]) -> dict[str, Any]:
+    refuse_factory_args(model_args)
+    return model_args
+
+
+Names = AfterValidator(_each_once)
+Text = Annotated[str, Field(max_length=10_000)]
+Share = Annotated[float, Field(ge=0, le=1)]  # NaN is neither
+
+
+class TargetRecord(BaseModel):
+    """The question that was trained for, its classes, and from which probability on an answer is yes.
+
+    One threshold for each answer that is yes or no, none where one of several classes is the answer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    class_names: Annotated[tuple[Text, ...], Field(min_length=1), Names]
+    of_interest: str | None
+    thresholds: tuple[Share, ...]
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        names = self.class_names
+        if self.of_interest is not None and (self.kind != "multiclass" or self.of_interest not in names):
+            raise ValueError(f"of_interest {self.of_interest[:80]!r} is none of several classes")
+        if len(names) != 2 if self.kind == "binary" else self.kind == "multiclass" and len(names) < 2:
+            raise ValueError(f"{len(names)} class_names are no {self.kind} question")
+        is_yes_no = self.kind == "binary" or self.of_interest is not None
+        wanted = 1 if is_yes_no else len(names) if self.kind == "multilabel" else 0
+        if len(self.thresholds) != wanted:
+            raise ValueError(f"{len(self.thresholds)} thresholds where the question takes {wanted}")
+        return self
+
+
+class FoldRecord(BaseModel):
+    """One fold's network: the file of its weights, its metadata encoders, and how it did on the rows it never saw."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fold: Annotated[int, Field(ge=0)]
+    file: FileName
+    metadata: tuple[Annotated[ColumnEncoder, AfterValidator(_sound)], ...]
+    best_epoch: int
+    metrics: dict[str, float]
+
+    @property
+    def num_metadata(self) -> int:
+        """How many numbers the network takes of a row's metadata."""
+        return sum(encoder.width for encoder in self.metadata)
+
+
+class GraphRecord(BaseModel):
+    """All folds as one graph of OpenVINO, and how far its probabilities lay from torch's where it was made.
+
+    `differences` holds the largest by precision, fp32 and, where that machine could compute in it, bf16, over as many
+    pictures as `num_checked`. `num_features` is the width of the outputs `features_F`, the penultimate features of a
+    picture; None where the graph has no such outputs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file: FileName
+    weights_file: FileName
+    num_checked: int
+    differences: dict[str, float]
+    num_features: Annotated[int, Field(ge=1)] | None = None
+
+
+class ClassifierRecord(BaseModel):
+    """What the weights are for and how pictures and metadata reach them.
+
+    Its bounds let through all that training can write, and nothing that prediction cannot use.
+    """
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    model: Text  # timm's name of the network
+    model_args: Annotated[dict[str, Any], AfterValidator(_makeable)]
+    target: TargetRecord
+    preprocessing: Annotated[Preprocess, AfterValidator(_possible)]
+    num_views: Annotated[int, Field(ge=1, le=MAX_VIEWS)]
+    metadata_columns: Annotated[list[str], Names]
+    image_column: str
+    target_columns: list[str]
+    folds: Annotated[list[FoldRecord], Field(min_length=1)]
+    graph: GraphRecord | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        _each_once([str(record.fold) for record in self.folds])
+        _each_once(self.files)
+        for record in self.folds:
+            if [encoder.name for encoder in record.metadata] != self.metadata_columns:
+                raise ValueError(f"the metadata of fold {record.fold} is not that of metadata_columns")
+            kinds = [[(encoder.kind, encoder.is_log) for encoder in of.metadata] for of in (record, self.folds[0])]
+            if kinds[0] != kinds[1]:
+                raise ValueError(f"fold {record.fold} reads metadata otherwise than fold {self.folds[0].fold}")
+        return self
+
+    @property
+    def files(self) -> list[str]:
+        """The files that it speaks of."""
+        graph = [] if self.graph is None else [self.graph.file, self.graph.weights_file]
+        return [*(record.file for record in self.folds), *graph]
+
+    @property
+    def question(self) -> Target:
+        """The target, with all that follows from it."""
+        return Target(self.target.kind, self.target.class_names, self.target.of_interest)
+
+    def labels(self, probs_K: NDArray[np.floating]) -> list[str]:
+        """What probabilities [K] amount to: one class's name, or for multilabel all that are reached."""
+        return self.question.label(probs_K, self.target.thresholds)
+
+
+def read(model_dir: Path, manifest: Manifest) -> ClassifierRecord:
+    """What the manifest's payload says. Raises UserError where it is another algorithm's, a field is wrong, or it
+    speaks of a file that the manifest does not list.
+    """
+    path = model_dir / MANIFEST
+    if manifest.algorithm != ALGORITHM:
+        raise unusable(f"manifest.json: algorithm: '{manifest.algorithm}', where '{ALGORITHM}' is wanted", path)
+    record = read_payload(model_dir, manifest, ClassifierRecord)
+    for name in record.files:
+        if name not in manifest.files:
+            raise unusable(f"manifest.json: files does not list '{name}', which its payload speaks of", path)
+    return record

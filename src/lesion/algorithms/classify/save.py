@@ -1,0 +1,189 @@
+"""Save: what training found out, as an artifact; each part is read back and asked before anyone believes it."""
+
+# N batch · F folds · V views · K outputs · D features of a picture · S samples
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lesion import artifact
+from lesion.algorithms.base import Output
+from lesion.algorithms.classify.answer import fold_probs
+from lesion.algorithms.classify.ensemble import Ensemble
+from lesion.algorithms.classify.fold_result import FoldResult
+from lesion.algorithms.classify.graph import TOLERANCE, Precision, compile_graph, core, has_bf16
+from lesion.algorithms.classify.load import load_torch
+from lesion.algorithms.classify.manifest import ALGORITHM, ClassifierRecord, FoldRecord, GraphRecord, TargetRecord, read
+from lesion.algorithms.classify.networks import TorchExecutor
+from lesion.algorithms.classify.start import Shared
+from lesion.artifact import Manifest
+from lesion.data.table import SampleTable
+from lesion.errors import PlatformError
+from lesion.export import to_openvino
+from lesion.models.fusion import FusionNet
+from lesion.stop import Stop
+
+log = logging.getLogger(__name__)
+
+GRAPH, GRAPH_WEIGHTS = "graph.xml", "graph.bin"
+OWN_FILE = re.compile(rf"fold_[0-9]+\.safetensors|{re.escape(GRAPH)}|{re.escape(GRAPH_WEIGHTS)}")
+NUM_CHECKED = 16  # held-out pictures that a graph must answer as torch does
+
+
+def save_artifact(
+    model_dir: Path, shared: Shared, table: SampleTable, results: Sequence[FoldResult], summary: dict[str, Any]
+) -> Ensemble:
+    """Writes the artifact and returns the predictor that was loaded from it.
+
+    Killed at any instant it leaves a whole artifact or none: what lay there goes first, its manifest before all else,
+    and the manifest comes last. Each fold, as it was written, is asked for one row that it held out. Raises
+    PlatformError if the answer is another, or the disk refuses.
+    """
+    artifact.clear(model_dir, OWN_FILE)
+    written = Manifest(
+        algorithm=ALGORITHM,
+        files={},  # filled in as they are written
+        packages=artifact.package_versions(),
+        data_fingerprint=table.fingerprint(),
+        config=shared.config.as_json(),
+        metrics=summary,
+        payload=record_of(shared, table, results, summary).model_dump(),
+    )
+    artifact.save(model_dir, written, {file_of(result.fold): result.weights for result in results})
+    manifest = artifact.load_manifest(model_dir)  # as it was written
+    model = read(model_dir, manifest)
+    predictor = load_torch(model_dir, manifest, model, model.folds, [shared.device])
+    rows = [int(result.index_S[0]) for result in results]
+    outputs = predictor.compute([shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows])
+    probs_NFK = [fold_probs(predictor.target, output.logits_FVK) for output in outputs]
+    for f, result in enumerate(results):
+        # Other batches take other kernels; on a GPU they differ by more.
+        before_K = fold_probs(predictor.target, result.logits_SVK[0])
+        if not np.allclose(probs_NFK[f][f], before_K, atol=1e-4 if shared.device.type == "cpu" else 1e-2):
+            raise PlatformError(
+                f"the artifact answers {probs_NFK[f][f]} where fold {result.fold} said {before_K} before it "
+                "was written",
+                where=model_dir,
+                do="Check disk and memory of this machine, and run the job again.",
+            )
+    return predictor
+
+
+def file_of(fold: int) -> str:
+    """The name of the file that holds a fold's weights."""
+    return f"fold_{fold}.safetensors"
+
+
+def record_of(
+    shared: Shared, table: SampleTable, results: Sequence[FoldResult], summary: dict[str, Any]
+) -> ClassifierRecord:
+    """The payload: everything that prediction needs beside the weights."""
+    config = shared.config
+    return ClassifierRecord(
+        model=config.model,
+        model_args=config.model_args,
+        target=TargetRecord(
+            kind=shared.target.kind,
+            class_names=shared.target.class_names,
+            of_interest=shared.target.of_interest,
+            thresholds=tuple(summary["overall"]["thresholds"]),
+        ),
+        preprocessing=shared.preprocess,
+        num_views=config.tta,
+        metadata_columns=list(table.metadata.columns),
+        image_column=table.image_column,
+        target_columns=list(config.target_column),
+        folds=[
+            FoldRecord(
+                fold=result.fold,
+                file=file_of(result.fold),
+                metadata=result.encoder.columns,
+                best_epoch=result.best_epoch,
+                metrics=result.metrics,
+            )
+            for result in results
+        ],
+    )
+
+
+def save_graph(
+    model_dir: Path, predictor: Ensemble, shared: Shared, results: Sequence[FoldResult], *, stop: Stop, num_cores: int
+) -> None:
+    """Adds the graph with which a CPU serves without torch, once it has answered held-out rows as `predictor` does,
+    which `save_artifact` returned.
+
+    The artifact is whole without it: if the conversion fails, the disk refuses or an answer differs, one warning says
+    so, and torch will serve.
+    """
+    started = time.monotonic()
+    try:
+        differences = _try_graph(model_dir, predictor, shared, results, stop=stop, num_cores=num_cores)
+    except Exception as error:
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        log.warning("graph: none, torch will serve: %s: %s", type(error).__name__, reason)
+        return
+    told = " ".join(f"{precision}={difference:.2g}" for precision, difference in differences.items())
+    log.info("graph: largest difference from torch %s seconds=%.1f", told, time.monotonic() - started)
+
+
+def _try_graph(
+    model_dir: Path, predictor: Ensemble, shared: Shared, results: Sequence[FoldResult], *, stop: Stop, num_cores: int
+) -> dict[str, float]:
+    manifest, model, networks = predictor.manifest, predictor.model, _on_cpu(predictor)
+    numbers = [record.fold for record in model.folds]
+    nums_metadata = {record.fold: record.num_metadata for record in model.folds}
+    graph, weights = to_openvino(
+        dict(zip(numbers, networks, strict=True)), nums_metadata, model.preprocessing.image_size
+    )
+    executor = TorchExecutor(networks, torch.device("cpu"))
+    by_torch = Ensemble(manifest, model, model.folds, [executor], max_batch=1, backend="torch")
+    held_S = np.concatenate([result.index_S for result in results])
+    rows = held_S[np.linspace(0, len(held_S) - 1, min(NUM_CHECKED, len(held_S))).astype(int)].tolist()
+    pictures, metadata = [shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows]
+    expected = by_torch.compute(pictures, metadata)
+    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
+    differences: dict[str, float] = {}
+    for precision in precisions:
+        executors = compile_graph(
+            core().read_model(graph, weights), numbers, precision=precision, num_cores=num_cores, in_background=False
+        )
+        found = Ensemble(manifest, model, model.folds, executors, max_batch=1, backend="").compute(pictures, metadata)
+        differences[precision] = float(np.abs(_probs_NFK(found, model) - _probs_NFK(expected, model)).max())
+    if not differences["fp32"] <= TOLERANCE["fp32"]:
+        raise ValueError(f"its probabilities differ by {differences['fp32']:.2g}, more than {TOLERANCE['fp32']}")
+    features_FVD = expected[0].features_FVD
+    assert features_FVD is not None
+    record = GraphRecord(
+        file=GRAPH,
+        weights_file=GRAPH_WEIGHTS,
+        num_checked=len(rows),
+        differences=differences,
+        num_features=features_FVD.shape[-1],
+    )
+    payload = model.model_copy(update={"graph": record}).model_dump()
+    with stop.held():  # the graph's files and the manifest that names them, or none of them
+        artifact.add_files(model_dir, manifest, {GRAPH_WEIGHTS: weights, GRAPH: graph}, payload=payload)
+    return differences
+
+
+def _probs_NFK(outputs: Sequence[Output], model: ClassifierRecord) -> NDArray[np.float64]:
+    return np.stack([fold_probs(model.question, output.logits_FVK) for output in outputs])
+
+
+def _on_cpu(predictor: Ensemble) -> Sequence[FusionNet]:
+    """The networks as they were read back from the artifact's files; of those on a GPU, copies."""
+    executor = predictor.executors[0]
+    assert isinstance(executor, TorchExecutor)
+    return [
+        network if network.mean.device.type == "cpu" else copy.deepcopy(network).cpu() for network in executor.networks
+    ]

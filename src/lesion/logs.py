@@ -1,0 +1,32 @@
+"""Logs: which of a job's processes says a line. What several would say alike, the first of them says for all.
+
+A record has a scope, what it is about: the "job" (where nothing else is stated), which the first process of each host
+tells; a "fold", which the first of the processes that train it together tells; or the "process" itself, each its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+Scope = Literal["job", "fold", "process"]
+
+
+def scoped_logger(name: str, scope: Scope) -> logging.LoggerAdapter[logging.Logger]:
+    """The logger of that name, whose records have this scope."""
+    return logging.LoggerAdapter(logging.getLogger(name), {"scope": scope})
+
+
+def leave_to_first(scope: Scope, *, below: int) -> None:
+    """From now on this process, which is not the first, says nothing of that scope below the level `below`."""
+    for handler in logging.getLogger("lesion").handlers:
+        handler.addFilter(_LeftToFirst(scope, below))
+
+
+class _LeftToFirst(logging.Filter):
+    def __init__(self, scope: Scope, below: int) -> None:
+        super().__init__()
+        self._scope, self._below = scope, below
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "scope", "job") != self._scope or record.levelno >= self._below
