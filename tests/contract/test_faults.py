@@ -323,7 +323,7 @@ STEP: dict[str, object] = {
     "model_args": {"act_layer": "gelu"},
     "metadata_columns": ["age_approx"],
     "metadata_dropout": 0.5,
-    "batch_size_train": 2,
+    "batch_size_train": 5,
     "learning_rate": 1e-3,
     "class_weight": 3,
     "seed": 1,
@@ -399,7 +399,8 @@ def test_weights_that_are_averaged_are_trained_as_others_and_kept_as_averages(tw
 
 def after_a_step(root: Path, **settings: object) -> dict[str, bytes]:
     """The network's tensors once a job has made its first step, of two or more in an epoch."""
-    run_a_step(small_job(root, **{"batch_size_train": 4, "checkpoint_interval_s": 0, **settings}))
+    usual = {"frame": small_frame(10), "batch_size_train": 4, "checkpoint_interval_s": 0}
+    run_a_step(small_job(root, **{**usual, **settings}))
     [kept] = states(root, "fold_0.step")
     tensors = State.from_bytes(kept.read_bytes()).below("network")
     return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
