@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "artifact_v3"
 
 
 def flat(fields: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of format 3 in the form of format 2; of its graph it tells the features too, which format 2 had not."""
+    """A manifest of format 3 in the form of format 2, but for the features of its graph, which format 2 had not."""
     files, payload = fields["files"], fields["payload"]
     folds = [{**fold, "sha256": files[fold["file"]]["sha256"]} for fold in payload["folds"]]
     graph = {

@@ -65,18 +65,15 @@ def _wanted(accept: str) -> Iterator[tuple[str, float]]:
             yield ("*/*" if kind == "*" else kind), min(float(weights[0]), 1.0) if weights else 1.0
 
 
-def raise_if_none(results: Sequence[object]) -> None:
-    """Raises UserError where no picture of a request could be answered, with the first reasons: 400, and not 200."""
-    errors = [result for result in results if isinstance(result, UserError)]
-    if not errors or len(errors) < len(results):
-        return
+def refusal_of_all(errors: Sequence[UserError]) -> UserError:
+    """What a request is refused with of which no picture could be answered: the first reasons."""
     first = errors[0]
     if len(errors) == 1:  # another object: one that is raised again would keep this frame, and with it the records
-        raise UserError(first.what, where=first.where, do=first.do, kind=first.kind)
+        return UserError(first.what, where=first.where, do=first.do, kind=first.kind)
     reasons = " ".join(str(error)[:REASON_LETTERS] for error in errors[:NUM_REASONS])
     more = f" The first {NUM_REASONS}:" if len(errors) > NUM_REASONS else ""
     is_one_kind = all(error.kind == first.kind for error in errors)
-    raise UserError(
+    return UserError(
         f"none of the {len(errors)} records can be answered",
         do=f"Correct them.{more} {reasons}",
         kind=first.kind if is_one_kind else "bad_request",
@@ -93,8 +90,9 @@ def encode(
 ) -> bytes:
     """The answers as that media type. No newline at the end: batch transform adds one after each response.
 
-    Each answer is written as it comes, and then let go. `num_cells` is how many cells a row of CSV has; `details` are
-    added where the client asks for them, and to each picture what came with it and was not used.
+    Each is written as it comes and then let go: a hundred thousand answers take many times the room of their text.
+    `num_cells` is how many cells a row of CSV has; `details` are added where the client asks for them, and to each
+    picture what came with it and was not used.
     """
     return ENCODERS[media_type](answers, invocation, num_cells, details)
 
@@ -109,9 +107,9 @@ def _as_json(
         if isinstance(answer, Answer):
             return json.dumps(answer.bare).encode()
         answers = [answer]
-    predictions = list(_objects(answers, invocation, details, lambda answer: answer.fields))
-    of_server = {} if details is None else asdict(details)
-    return json.dumps({"predictions": predictions, **of_server}).encode()
+    predictions = ", ".join(map(json.dumps, _objects(answers, invocation, details, lambda answer: answer.fields)))
+    of_server = "" if details is None else f", {json.dumps(asdict(details))[1:-1]}"
+    return f'{{"predictions": [{predictions}]{of_server}}}'.encode()
 
 
 def _as_lines(

@@ -5,11 +5,12 @@ GET /execution-parameters is for batch transform. What people and monitors look 
 
 from __future__ import annotations
 
+import copy
 import io
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from flask import Flask, Response, g, request
 
@@ -18,7 +19,7 @@ from lesion.data.memory import MemoryBudget, ReserveBytes
 from lesion.errors import LesionError, UserError
 from lesion.inference.admission import Admission
 from lesion.inference.pipeline import Pipeline, Times
-from lesion.serve.answers import ResponseInfo, choose_accept, encode, raise_if_none
+from lesion.serve.answers import ResponseInfo, choose_accept, encode, refusal_of_all
 from lesion.serve.connection import ClientWatch
 from lesion.serve.errors import add_errors
 from lesion.serve.limits import Limits
@@ -95,25 +96,25 @@ def create_app(
             )
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), invocation.form)
-            results = list(
-                pipeline.run(
-                    invocation.records,
-                    lambda pixels, row: predictor.prepare(pixels, row, options),
-                    times=g.times,
-                    is_wanted=is_wanted,
-                    held_bytes=lambda: place.num_bytes,
-                )
+            results = pipeline.run(
+                invocation.records,
+                lambda pixels, row: predictor.prepare(pixels, row, options),
+                times=g.times,
+                is_wanted=is_wanted,
+                held_bytes=lambda: place.num_bytes,
             )
-            g.unused = unused_line([*invocation.all_unused(), *unknown_parameters(request.args)])
-            g.reasons = reasons_for_log([result for result in results if isinstance(result, UserError)])
-            raise_if_none(results)
+            errors: list[UserError] = []
             content = encode(
-                (_answer(result, predictor, options) for result in results),
+                _answers(results, predictor, options, errors),
                 invocation,
                 media_type=media_type,
                 num_cells=predictor.num_cells,
                 details=ResponseInfo(version, g.request_id) if options.details else None,
             )
+            g.unused = unused_line([*invocation.all_unused(), *unknown_parameters(request.args)])
+            g.reasons = reasons_for_log(errors)
+            if errors and not g.times.num_pictures:
+                raise refusal_of_all(errors)
             return Response(content, content_type=media_type)
 
     @app.get("/execution-parameters")
@@ -147,13 +148,21 @@ def create_app(
     return app
 
 
-def _answer(result: Output | LesionError, predictor: Predictor, options: Options) -> Answer | UserError:
-    """Raises a picture's PlatformError: that is no answer of a request that the client could mend."""
-    if isinstance(result, Output):
-        return predictor.answer(result, options)
-    if isinstance(result, UserError):
-        return result
-    raise result
+def _answers(
+    results: Iterable[Output | LesionError], predictor: Predictor, options: Options, errors: list[UserError]
+) -> Iterator[Answer | UserError]:
+    """Each picture's answer as it comes, or the error that is its own, which `errors` gets too.
+
+    Raises the first PlatformError: what the client cannot mend is not for its answer.
+    """
+    for result in results:
+        if isinstance(result, UserError):
+            errors.append(result)
+            yield result
+        elif isinstance(result, LesionError):
+            raise copy.copy(result)  # itself it would hold this frame, which holds it, until the next collection
+        else:
+            yield predictor.answer(result, options)
 
 
 def _body(reserve_bytes: ReserveBytes) -> bytes:

@@ -52,9 +52,10 @@ def add_pages(app: Flask, predictor: Predictor, meter: Meter | None, *, has_page
 
 
 def describe(predictor: Predictor) -> dict[str, Any]:
-    """What /model answers: what the algorithm says of the model, with what serving it adds."""
+    """What /model answers: what the algorithm says of the model, any part of which may be missing, with what serving
+    adds to "model", "inputs" and "serving"."""
     manifest, told = predictor.manifest, predictor.describe()
-    inputs = told["inputs"]
+    inputs = told.get("inputs", {})
     return {
         **told,
         "model": {
@@ -62,18 +63,20 @@ def describe(predictor: Predictor) -> dict[str, Any]:
             "algorithm": manifest.algorithm,
             "format_version": manifest.format_version,
             "lesion_version": manifest.packages.get("lesion"),
-            **told["model"],
+            **told.get("model", {}),
         },
         "inputs": {
             "picture": {
                 "content_types": list(CONTENT_TYPES),
                 "formats": list(formats.READ),
                 **PIXELS,
-                **inputs["picture"],
+                **inputs.get("picture", {}),
             },
-            "metadata": [_with_short_names(column, predictor.metadata_columns) for column in inputs["metadata"]],
+            "metadata": [
+                _with_short_names(column, predictor.metadata_columns) for column in inputs.get("metadata", [])
+            ],
         },
-        "serving": {"backend": predictor.backend, **told["serving"]},
+        "serving": {"backend": predictor.backend, **told.get("serving", {})},
         "packages": manifest.packages,
     }
 

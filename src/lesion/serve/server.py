@@ -185,7 +185,7 @@ def _why_it_died(number: int | None) -> str:
         memory = usable_memory_bytes() / 2**20
         return (
             f"{start}, killed by SIGKILL, most likely for want of memory: there are {memory:,.0f} MiB. "
-            "Give the container more memory, or serve fewer folds (--fold)."
+            "Give the container more memory, or serve a smaller model."
         )
     how = "" if number is None else f", by {signal.Signals(number).name}"
     return f"{start}{how}. The log above says more; if nothing does, the graph may be damaged: copy the artifact again."

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,6 +103,13 @@ def test_metrics_are_the_manifests_with_their_intervals_and_each_folds_own():
     assert described["metrics"]["overall"]["interval_95"]["roc_auc"] == [0.9, 1.0]
     assert [fold["fold"] for fold in described["folds"]] == [0, 1]
     assert [fold["metrics"] for fold in described["folds"]] == [record.metrics for record in BASE.folds]
+
+
+def test_an_algorithm_that_says_nothing_of_itself_is_told_with_what_serving_knows():
+    silent = SimpleNamespace(manifest=BASE, backend="numpy", metadata_columns=[], describe=dict)
+    described = describe(silent)
+    assert described["model"]["version"] == BASE.version and described["serving"] == {"backend": "numpy"}
+    assert described["inputs"]["picture"]["channels"] == "RGB" and described["inputs"]["metadata"] == []
 
 
 @pytest.mark.parametrize("name", ["artifact_v1", "artifact_v2"])

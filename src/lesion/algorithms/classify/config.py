@@ -56,8 +56,8 @@ class FoldSettings(Hyperparameters):
         ge=1,
         le=8,
         affects="predictions",
-        doc="Test-time augmentation (TTA): number of flips and quarter turns of each image over which out-of-fold, "
-        "test and served predictions are averaged. Prediction takes that many times as long.",
+        doc="Test-time augmentation (TTA): out-of-fold, test and served predictions are means over this many views of "
+        "each image (flips and quarter turns); 1 is the image alone. Prediction takes that many times as long.",
     )
     slide_score: (
         Literal["none", "max", "mean", "top_k", "noisy_or"] | Annotated[str, Field(pattern="^top_k:[1-9][0-9]{0,5}$")]
@@ -197,7 +197,8 @@ class OptimSettings(Hyperparameters):
         le=1,
         tune=(1e-5, 1e-2),
         scale="Logarithmic",
-        doc="Learning rate: the highest of the schedule. Halve it if the training loss rises.",
+        doc="Learning rate: its highest value, which `schedule` and `warmup_epochs` vary. Halve it if the training "
+        "loss rises.",
     )
     head_lr_factor: float = tunable(
         1.0,
