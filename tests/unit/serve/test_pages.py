@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.manifest import ClassifierRecord, TargetRecord, read
+from lesion.algorithms.classify.predictor import Ensemble
 from lesion.artifact import Manifest, load_manifest
 from lesion.data.metadata import ColumnEncoder
 from lesion.serve.pages import describe
@@ -120,7 +120,7 @@ def test_no_name_of_a_file_is_told(name):
 
 
 def test_describing_imports_neither_torch_nor_pandas_nor_scikit_learn():
-    imports = "import sys, lesion.serve.pages, lesion.algorithms.classify.ensemble"
+    imports = "import sys, lesion.serve.pages, lesion.algorithms.classify.predictor"
     code = f"{imports}; print({{'torch', 'pandas', 'sklearn'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lesion.algorithms.classify.answer import combine
-from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.loop import predict, train_one_epoch
 from lesion.algorithms.classify.setup import (
     Setup,
@@ -30,16 +29,16 @@ from lesion.algorithms.classify.setup import (
     start_training,
     step_settings,
 )
-from lesion.algorithms.classify.summary import judge
 from lesion.data.augment import Augment
 from lesion.data.images import Pixels
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
-from lesion.data.metadata import MetadataEncoder
-from lesion.engine.checkpoint import Checkpoints
+from lesion.data.metadata import ColumnEncoder, MetadataEncoder
+from lesion.engine.checkpoint import Checkpoints, State
 from lesion.engine.device import Precision
 from lesion.engine.training import EpochSums, Training
 from lesion.engine.training_log import Curves, EpochLog, TrainingLog
 from lesion.errors import UserError
+from lesion.evaluation.metrics import score_all
 from lesion.logs import scoped_logger
 from lesion.report.figure import draw_roc, try_to_draw
 from lesion.targets import Target, Weights
@@ -262,6 +261,11 @@ def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, setup: Setup) -> He
     return HeldOut(index_S, logits_SVK, probs_SK, judge(setup.target, setup.targets_SK[index_S], probs_SK))
 
 
+def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
+    """Every metric of what is asked that these rows define."""
+    return score_all(target.asked(targets_SK), target.asked(probs_SK), is_one_of=target.is_one_of)
+
+
 def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> Curves:
     """What the curves of these rows are drawn from: of the positive class, or of each of several."""
 
@@ -270,3 +274,56 @@ def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray
 
     names = target.answer_names[1:] if target.is_yes_no else target.class_names
     return Curves(names, target.asked(targets_SK) == 1, target.asked(probs_SK), draw)
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold's best weights, and the logits that they give the rows `index_S` that it held out.
+
+    `prediction_settings` are those that the logits follow from beside the weights.
+    """
+
+    fold: int
+    weights: dict[str, Tensor]
+    encoder: MetadataEncoder
+    index_S: NDArray[np.intp]
+    logits_SVK: NDArray[np.float32]
+    prediction_settings: dict[str, Any]
+    best_epoch: int
+    metrics: dict[str, float]
+    history: list[dict[str, Any]]
+
+    def state(self) -> State:
+        arrays = {"index_S": torch.from_numpy(self.index_S), "logits_SVK": torch.from_numpy(self.logits_SVK)}
+        values = {
+            "fold": self.fold,
+            "encoder": [asdict(column) for column in self.encoder.columns],
+            "prediction_settings": self.prediction_settings,
+            "best_epoch": self.best_epoch,
+            "metrics": self.metrics,
+            "history": self.history,
+        }
+        return State({**arrays, **{f"weights.{name}": tensor for name, tensor in self.weights.items()}}, values)
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> FoldResult:
+        """The result whose state made `content`."""
+        return cls.of_state(State.from_bytes(content))
+
+    @classmethod
+    def of_state(cls, state: State) -> FoldResult:
+        values = state.values
+        columns = [
+            ColumnEncoder(**{**column, "categories": tuple(column["categories"])}) for column in values["encoder"]
+        ]
+        return cls(
+            fold=values["fold"],
+            weights=state.below("weights"),
+            encoder=MetadataEncoder(tuple(columns)),
+            index_S=state.tensors["index_S"].numpy(),
+            logits_SVK=state.tensors["logits_SVK"].numpy(),
+            prediction_settings=values["prediction_settings"],
+            best_epoch=values["best_epoch"],
+            metrics=values["metrics"],
+            history=values["history"],
+        )

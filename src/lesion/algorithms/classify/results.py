@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.answer import combine
-from lesion.algorithms.classify.ensemble import Ensemble
-from lesion.algorithms.classify.fold import curves_of
-from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.predict import predict_source
+from lesion.algorithms.classify.fold import FoldResult, curves_of
+from lesion.algorithms.classify.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.save import save_graph, save_metrics
 from lesion.algorithms.classify.setup import Setup
 from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test, out_of_fold, summarise
 from lesion.algorithms.classify.task import Task
 from lesion.check.run import Checked
 from lesion.data.labels import Labelled
-from lesion.data.table import SampleTable, Source
+from lesion.data.metadata import Row
+from lesion.data.table import Readable, SampleTable, Source
 from lesion.data.write_csv import write_csv
 from lesion.engine.training_log import TrainingLog
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
+from lesion.inference.batches import compute_in_batches
 from lesion.targets import Target
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,35 @@ def predict_test(setup: Setup, predictor: Ensemble, test: Source, task: Task) ->
     for name, value in judged["metrics"].items():
         log.info(METRIC_LINES[f"test:{name}"].line(value))
     return judged
+
+
+def predict_source(
+    predictor: Ensemble,
+    source: Readable,
+    rows: Sequence[Row],
+    *,
+    num_workers: int,
+    on_error: Callable[[int, LesionError], None],
+) -> NDArray[np.float32]:
+    """Probabilities [S, K] of a source's pictures with their rows of metadata, read by threads.
+
+    A picture or row that cannot be used, or whose output is not finite, is reported to `on_error` with its place, and
+    its probabilities are NaN.
+    """
+
+    def prepare(index: int) -> Prepared:
+        return predictor.prepare(source.read(index), rows[index])
+
+    probs_SK = np.full((len(rows), predictor.target.num_outputs), np.nan, dtype=np.float32)
+    outputs = compute_in_batches(
+        predictor.executors, prepare, len(rows), max_batch=predictor.max_batch, num_workers=num_workers
+    )
+    for index, output in outputs:
+        if isinstance(output, LesionError):
+            on_error(index, output)
+        else:
+            probs_SK[index] = combine(predictor.target, output.logits_FVK)
+    return probs_SK
 
 
 def fail(index: int, error: LesionError) -> None:  # noqa: ARG001

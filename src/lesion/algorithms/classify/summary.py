@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.fold_result import FoldResult
+from lesion.algorithms.classify.fold import FoldResult, judge
 from lesion.data.labels import Labelled
 from lesion.evaluation.groups import slide_scores
 from lesion.evaluation.intervals import bootstrap_intervals
@@ -22,11 +22,6 @@ from lesion.evaluation.thresholds import youden_threshold
 from lesion.targets import Target
 
 Summary = dict[str, Any]
-
-
-def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
-    """Every metric of what is asked that these rows define."""
-    return score_all(target.asked(targets_SK), target.asked(probs_SK), is_one_of=target.is_one_of)
 
 
 def out_of_fold(target: Target, results: Sequence[FoldResult], num_rows: int) -> NDArray[np.float32]:
