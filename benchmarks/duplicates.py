@@ -23,8 +23,8 @@ import numpy as np
 from ham10000 import SHARED, where_and_when
 from PIL import Image
 
+from lesion.check.duplicates import Fingerprint, find_duplicates, fingerprint
 from lesion.data import images
-from lesion.data.duplicates import Fingerprint, find_duplicates, fingerprint
 
 SETS = {
     "dermoscopy": "ham10000/train_jpg",

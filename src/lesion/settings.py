@@ -64,15 +64,19 @@ class DataSettings(Hyperparameters):
         doc="Unreadable images: error stops before training and lists the missing and damaged files; drop leaves "
         "their rows out and lists them.",
     )
-    on_leak: Literal["error", "drop", "warn", "merge_groups"] = tunable(
-        "error",
+    on_leak: Literal["auto", "error", "drop", "warn", "merge_groups"] = tunable(
+        "auto",
         doc="Leak policy, for training rows that share a patient or a copy of an image with rows that evaluate them. "
-        "error stops and lists them; drop leaves training rows out; merge_groups keeps groups that share an image in "
-        "one fold; warn trains on them, and the metrics then look better than they are.",
+        "auto keeps groups that share an image in one fold, leaves out training rows that the validation or test set "
+        "has too, and stops if that concerns more than 5 % of the training rows. error stops and lists them; drop "
+        "leaves training rows out; merge_groups only merges groups; warn trains on them, and the metrics then look "
+        "better than they are.",
     )
 
     def contradictions(self) -> Iterator[str]:
-        """Lists of columns that name what another list lacks, or must not have."""
+        """Columns that do not go together."""
+        if self.target_of_interest is not None and len(self.target_column) > 1:
+            yield "target_of_interest is a class of one target column: name one in target_column, or leave it out"
         if self.metadata_columns is None:
             return
         if missing := [name for name in self.log_columns if name not in self.metadata_columns]:

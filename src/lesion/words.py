@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable, Sequence
 
 # What ends a line, moves the cursor, turns the direction of text, or is no character at all. A joiner (U+200D) is none
 # of these: emoji are made with it.
@@ -20,3 +22,14 @@ def shortened(text: str, most: int) -> str:
     """One line of at most `most` characters, cut with an ellipsis."""
     line = one_line(text[: most + 1])
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def listed(words: Sequence[str], *, most: int = 5, separator: str = ", ") -> str:
+    """The first `most` words, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return separator.join(words[:most]) + more
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was most likely meant to be; None where none is like it."""
+    return next(iter(difflib.get_close_matches(word, list(known), 1)), None)

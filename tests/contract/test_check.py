@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+<<<<<<< HEAD
+=======
+import shutil
+>>>>>>> main
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,60 +17,16 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from checks import DataSet, check, errors, names, one
 from jobs import SMALL, run, small_frame, small_job
 
-from factories import run_job, sample_frame, write_channel
-from lesion.algorithms.classify.check import check_channels
-from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.check.finding import Finding
-from lesion.check.report import Report
+from factories import draw_picture, run_job, sample_frame, write_channel
 from lesion.errors import UserError
-
-SETTINGS = {**SMALL, "pretrained": False, "model": "test_resnet"}
-
-
-class DataSet:
-    """A channel that a test spoils, and what the check says of it."""
-
-    def __init__(self, folder: Path, frame: pd.DataFrame, **settings: object) -> None:
-        self.folder, self.frame, self.settings = folder, frame, {**SETTINGS, **settings}
-        self.channels = {"training": folder}
-        write_channel(folder, frame)
-
-    def rewrite(self, frame: pd.DataFrame) -> None:
-        frame.to_csv(self.folder / "train.csv", index=False)
-
-    def picture(self, name: str) -> Path:
-        return self.folder / "train_jpg" / f"{name}.jpg"
-
-    def copy(self, name: str, to: str) -> None:
-        self.picture(to).write_bytes(self.picture(name).read_bytes())
-
-    def add(self, channel: str, frame: pd.DataFrame) -> Path:
-        """A further channel; its folder of pictures."""
-        folder = self.folder.with_name(channel)
-        write_channel(folder, frame, csv_name=f"{channel}.csv", image_dir=f"{channel}_jpg")
-        self.channels[channel] = folder
-        return folder / f"{channel}_jpg"
-
-    def check(self, **changes: object) -> Report:
-        config = ClassifyConfig.parse({**self.settings, **changes})
-        output = self.folder.with_name("check")
-        return check_channels(config, self.channels, output=output, num_workers=1, show_progress=False)
 
 
 @pytest.fixture
 def data(tmp_path) -> DataSet:
     return DataSet(tmp_path / "training", small_frame(10))
-
-
-def one(report: Report, name: str) -> Finding:
-    [finding] = [finding for finding in report.findings if finding.name == name]
-    return finding
-
-
-def names(finding: Finding) -> list[str]:
-    return [row.name for row in finding.rows]
 
 
 def test_a_good_set_has_no_error_and_no_warning(data):
@@ -108,7 +68,11 @@ def test_a_table_that_is_odd_is_named_with_its_rows(data, case):
     spoil(data)
     findings = [finding for finding in data.check().findings if finding.name == name]
     [finding] = [f for f in findings if names(f) == [data.frame["image_name"][row] for row in rows]]
+<<<<<<< HEAD
     assert len(findings) == (3 if name == "missing_values" else 1)  # the set has gaps in two other columns
+=======
+    assert len(findings) == 1 + (name == "missing_values") * 2  # age and site have gaps of their own
+>>>>>>> main
     assert re.search(words, finding.what), finding.what
 
 
@@ -138,9 +102,21 @@ def test_columns_that_nothing_uses_and_columns_that_are_looked_for_in_vain_are_l
     assert "age_approx, anatom_site_general_challenge, benign_malignant" in one(report, "absent_columns").what
 
 
-def test_a_set_without_groups_is_warned_of(data):
+def test_a_set_without_groups_is_dealt_by_class_and_warned_of_once(data):
     data.rewrite(data.frame.drop(columns="patient_id"))
-    assert "one patient's may lie on both sides" in one(data.check(split="stratified_kfold"), "no_groups").what
+    report = data.check()
+    [warning] = [finding for finding in report.findings if finding.level == "warning"]
+    assert warning.name == "no_groups" and "which pictures are of one patient" in warning.what
+    assert report.num("error") == 0 and (report.folds[["benign", "malignant"]] == 5).all(axis=None)
+    stratified = data.check(split="stratified_kfold")
+    pd.testing.assert_frame_equal(stratified.folds, report.folds)
+    assert one(stratified, "no_groups") == warning
+
+
+@pytest.mark.parametrize("settings", [{"group_column": "patient_id"}, {"split": "group_kfold"}])
+def test_groups_that_are_asked_for_by_name_and_absent_are_an_error(data, settings):
+    data.rewrite(data.frame.drop(columns="patient_id"))
+    assert "columns not found: 'patient_id' (group_column)" in one(data.check(**settings), "bad_input").what
 
 
 def test_a_metadata_column_that_gives_the_target_away_is_refused_by_name(tmp_path):
@@ -188,97 +164,9 @@ def test_pictures_of_another_set_in_the_same_folder_are_not_without_row(tmp_path
         image_name=lambda frame: "T" + frame["image_name"], patient_id=["T0", "T0", "T1", "T1"]
     )
     write_channel(folder, test, csv_name="test.csv", image_dir=".")
-    config = ClassifyConfig.parse(SETTINGS)
-    report = check_channels(config, {"training": folder}, output=tmp_path / "check", num_workers=1, show_progress=False)
+    report = check({"training": folder}, tmp_path / "check")
     assert report.sets["test"]["num_rows"] == 4
     assert [finding.name for finding in report.findings if finding.name == "pictures_without_row"] == []
-
-
-# Leaks
-
-
-def turned(content: bytes) -> bytes:
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    return cv2.imencode(".jpg", np.rot90(image), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-
-
-def test_copies_in_different_groups_are_refused_and_named(data):
-    data.copy("IMG_001_0", to="IMG_006_0")
-    data.picture("IMG_008_1").write_bytes(turned(data.picture("IMG_003_1").read_bytes()))
-    report = data.check()
-    finding = one(report, "copies_across_folds")
-    assert finding.level == "error" and "2 pairs of copies of one picture in different groups" in finding.what
-    assert names(finding) == ["IMG_001_0", "IMG_006_0", "IMG_003_1", "IMG_008_1"]
-    assert "on_leak=drop to leave 2 training rows out, merge_groups" in finding.do
-
-
-def test_copies_with_different_targets_are_named(data):
-    data.copy("IMG_001_0", to="IMG_006_1")
-    assert names(one(data.check(), "contradicting_copies")) == ["IMG_001_0", "IMG_006_1"]
-
-
-def test_copies_within_a_group_are_no_leak(data):
-    data.copy("IMG_001_0", to="IMG_001_1")
-    report = data.check()
-    assert one(report, "copies_within_groups").level == "note" and report.num("error") == 0
-    assert one(data.check(split="kfold"), "copies_across_folds").level == "error"
-
-
-def test_merged_groups_lie_in_one_fold(tmp_path):
-    root = small_job(tmp_path, on_leak="merge_groups")
-    pictures = root / "input/data/training/train_jpg"
-    for original, copy in (("IMG_001_0", "IMG_004_0"), ("IMG_004_1", "IMG_002_1")):
-        (pictures / f"{copy}.jpg").write_bytes((pictures / f"{original}.jpg").read_bytes())
-    oof = run(root).oof
-    merged = oof[oof["image_name"].str.slice(4, 7).isin(["001", "002", "004"])]
-    assert set(merged["group"]) == {"P001"} and merged["fold"].nunique() == 1
-    assert len(oof) == 12
-
-
-def test_dropped_copies_leave_one_of_each(tmp_path):
-    root = small_job(tmp_path, on_leak="drop")
-    pictures = root / "input/data/training/train_jpg"
-    for copy in ("IMG_003_0", "IMG_005_0"):
-        (pictures / f"{copy}.jpg").write_bytes((pictures / "IMG_001_0.jpg").read_bytes())
-    assert sorted(set(small_frame()["image_name"]) - set(run(root).oof["image_name"])) == ["IMG_003_0", "IMG_005_0"]
-
-
-def test_merging_cannot_mend_copies_where_no_groups_are_kept(data):
-    data.copy("IMG_001_0", to="IMG_006_0")
-    finding = one(data.check(on_leak="merge_groups", split="kfold"), "copies_across_folds")
-    assert finding.level == "error" and finding.do.startswith("on_leak=merge_groups cannot mend that.")
-
-
-@pytest.mark.parametrize("channel", ["validation", "test"])
-def test_a_patient_in_training_and_another_set_is_refused_and_can_be_dropped(data, channel):
-    held = sample_frame(3).assign(
-        image_name=lambda frame: "V" + frame["image_name"], patient_id=["P004"] * 2 + ["V"] * 4
-    )
-    data.add(channel, held)
-    name = {"validation": "group_on_both_sides", "test": "group_in_test"}[channel]
-    finding = one(data.check(), name)
-    assert finding.level == "error" and f"1 group in training and {channel}: P004" in finding.what
-    assert names(finding) == ["IMG_004_0", "IMG_004_1"]
-    report = data.check(on_leak="drop")
-    assert report.num("error") == 0 and one(report, name).level == "warning"
-    assert report.sets["training"]["num_rows"] == 18 + 6 * (channel == "validation")
-    assert data.check(on_leak="warn").num("error") == 0
-    assert data.check(on_leak="merge_groups").num("error") == 1
-
-
-@pytest.mark.parametrize("channel", ["validation", "test"])
-def test_a_copy_in_training_and_another_set_is_refused_and_can_be_dropped(data, channel):
-    held = sample_frame(3).assign(
-        image_name=lambda frame: "V" + frame["image_name"], patient_id=["V0"] * 2 + ["V1"] * 4
-    )
-    pictures = data.add(channel, held)
-    (pictures / "VIMG_000_1.jpg").write_bytes(turned(data.picture("IMG_007_0").read_bytes()))
-    name = {"validation": "copies_across_folds", "test": "copies_in_test"}[channel]
-    finding = one(data.check(), name)
-    assert finding.level == "error" and names(finding) == ["IMG_007_0", "VIMG_000_1"]
-    report = data.check(on_leak="drop")
-    assert report.num("error") == 0
-    assert report.sets["training"]["num_rows"] == 19 + 6 * (channel == "validation")  # the training row goes
 
 
 # Doors
@@ -363,18 +251,79 @@ def test_training_leaves_the_check_beside_its_results_and_compares_itself_with_s
     assert f"a ROC AUC of {alone['all']:.4f}" in line
 
 
-def test_training_refuses_before_it_opens_a_picture_and_says_why_on_the_page(tmp_path):
-    root = small_job(tmp_path, frame=small_frame().assign(target=0))
-    for picture in (root / "input/data/training/train_jpg").iterdir():
-        picture.write_bytes(b"")
-    with pytest.raises(UserError, match="fold 0 has no held-out row"):
+def test_training_says_all_that_is_wrong_at_once_in_the_words_of_the_check(tmp_path, caplog):
+    """In the tables of two sets, in the pictures, and between them."""
+    root = small_job(tmp_path, frame=small_frame().assign(target=0), on_leak="error", log_columns="sex", has_test=True)
+    training = root / "input/data/training"
+    pictures = training / "train_jpg"
+    (pictures / "IMG_001_0.jpg").write_bytes((pictures / "IMG_002_0.jpg").read_bytes())
+    (pictures / "IMG_003_0.jpg").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
         run_job(root)
     known = json.loads((root / "output/data/check.json").read_text())
-    assert known["verdict"].startswith("Training would refuse this") and len(known["findings"]) >= 1
+    assert known["verdict"].startswith("Training would refuse this")
+    wrong = [finding for finding in known["findings"] if finding["level"] == "error"]
+    assert [error["name"] for error in wrong] == [
+        *("unreadable_image", "copies_across_folds", "bad_input", "hyperparameters")
+    ]
+    logged = "".join(message for message in caplog.messages if message.startswith("check error: "))
+    assert all(error["what"] in logged for error in wrong)
+    told = str(caught.value)
+    assert told.startswith("4 things are wrong with the data: 1) fold 0 has no held-out row of class")
+    assert " 2) log_columns=sex is not" in told and " more." in told and len(told) <= 1000
+    settings = json.loads((root / "input/config/hyperparameters.json").read_text())
+    report = check({"training": training}, tmp_path / "check", **settings)
+    assert [finding.as_json() for finding in report.sorted_findings()] == known["findings"]
+
+
+def test_a_table_that_cannot_be_learned_from_hides_neither_its_pictures_nor_another_sets_table(data):
+    data.add("test", sample_frame(2).assign(image_name="x"))
+    data.rewrite(data.frame.drop(columns=["patient_id", "sex"]).assign(target=["", "", *("1", "0") * 9]))
+    data.copy("IMG_001_0", to="IMG_006_0")
+    data.picture("IMG_002_0").write_bytes(b"")
+    wrong = errors(data.check(group_column="patient_id", metadata_columns="sex", on_leak="error"))
+    assert [error.name for error in wrong] == ["bad_input"] * 3 + ["unreadable_image", "copies_across_folds"]
+    assert "'patient_id' (group_column), 'sex' (metadata_columns)" in wrong[0].what
+    assert "column 'target' is empty in 2 of 20 rows" in wrong[1].what
+    assert "3 pictures stand in more than one row" in wrong[2].what and "test.csv" in wrong[2].where
+
+
+def test_metadata_of_the_test_set_that_is_no_number_is_named_by_column_and_file(data):
+    data.add("test", sample_frame(2).assign(image_name=list("abcd"), patient_id="T", age_approx="old", sex="male"))
+    finding = one(data.check(), "bad_input")
+    assert finding.what == "column 'age_approx': 'old' is not a number" and finding.where.endswith("test.csv")
+
+
+def draw_classes(channel: Path, num_pictures: int) -> None:
+    """Folders of two classes, and one picture of one of them twice."""
+    for number, name in enumerate(["daisy", "tulip"] * (num_pictures // 2)):
+        draw_picture(channel / name / f"{number}.jpg", is_positive=name == "tulip", seed=number)
+    (channel / "daisy" / "0.jpg").write_bytes((channel / "daisy" / "2.jpg").read_bytes())
+
+
+def test_class_folders_with_a_copy_and_without_the_groups_that_were_asked_for_are_refused_once(tmp_path):
+    """Not first for the groups, and after a second start for the copy."""
+    draw_classes(tmp_path / "classes", 16)
+    report = check({"training": tmp_path / "classes"}, tmp_path / "check", split="group_kfold", on_leak="error")
+    groups, copies = errors(report)
+    assert "class folders do not say which pictures are of one patient" in groups.what
+    assert copies.name == "copies_across_folds"
+
+
+def test_class_folders_train_without_a_setting(tmp_path, caplog):
+    root = small_job(tmp_path / "job", metadata_columns="[]")
+    channel = root / "input/data/training"
+    shutil.rmtree(channel)
+    draw_classes(channel, 40)
+    oof = run(root).oof
+    assert len(oof) == 39 and sorted(oof.groupby("fold")["target"].sum().tolist()) == [10, 10]
+    warnings = [message for message in caplog.messages if message.startswith("check warning")]
+    assert len(warnings) == 2 and "which pictures are of one patient" in warnings[0]
+    assert "(daisy/0.jpg = daisy/2.jpg). on_leak=auto leaves 1 training row out." in warnings[1]
 
 
 def test_training_names_all_that_is_wrong_with_the_pictures_at_once(tmp_path):
-    root = small_job(tmp_path)
+    root = small_job(tmp_path, on_leak="error")
     pictures = root / "input/data/training/train_jpg"
     (pictures / "IMG_001_0.jpg").write_bytes((pictures / "IMG_002_0.jpg").read_bytes())
     (pictures / "IMG_003_0.jpg").write_bytes(b"")

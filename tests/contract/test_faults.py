@@ -33,22 +33,21 @@ from lesion.algorithms.classify.load import load, load_torch
 from lesion.algorithms.classify.loop import Mixing, StepSettings
 from lesion.algorithms.classify.manifest import read
 from lesion.algorithms.classify.networks import TorchExecutor, load_networks
-from lesion.algorithms.classify.predict_files import predict_files
-from lesion.algorithms.classify.settle import settle
-from lesion.algorithms.classify.sources import open_sources
-from lesion.algorithms.classify.start import Shared, start_training, step_settings
-from lesion.algorithms.classify.train import checked_weights, preprocess_for
+from lesion.algorithms.classify.setup import Setup, preprocess_for, pretrained_backbone, start_training, step_settings
+from lesion.algorithms.classify.task import define_task, questions
 from lesion.artifact import load_manifest
 from lesion.data import images
-from lesion.data.cache import Decoded
+from lesion.data.cache import Cache, Decoded
 from lesion.data.folds import Folds
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.table import SampleTable
 from lesion.engine.checkpoint import State
-from lesion.engine.device import pick_precision
+from lesion.engine.distributed import JobProcesses
+from lesion.engine.run import create_run
 from lesion.engine.training import Training
 from lesion.evaluation.metrics import METRICS, log_loss
 from lesion.models.fusion import FusionNet
+from lesion.predict_files import predict_files
 from lesion.sagemaker import read_job
 from processes import states
 
@@ -156,7 +155,7 @@ PLATEAU: dict[str, object] = {
 class Built:
     """What the first fold's first step of a job starts from, made by what `train` makes it with."""
 
-    shared: Shared
+    setup: Setup
     held_FS: Folds
     rows: FoldRows
     training: Training
@@ -164,7 +163,7 @@ class Built:
 
     @property
     def table(self) -> SampleTable:
-        return self.shared.source.table()
+        return self.setup.source.table()
 
     @property
     def network(self) -> FusionNet:
@@ -174,7 +173,7 @@ class Built:
 
     @property
     def targets(self) -> list[float]:
-        return list(self.shared.targets_SK[:, 0].tolist())
+        return list(self.setup.targets_SK[:, 0].tolist())
 
     @property
     def groups(self) -> list[dict[str, Any]]:
@@ -218,33 +217,31 @@ def build(tmp_path_factory) -> Callable[..., Built]:
     def built(**changes: object) -> Built:
         changes = {name: given if value == "PATH" else value for name, value in changes.items()}
         config = ClassifyConfig.parse({**job.hyperparameters, **BASE, **changes})
-        training, _ = open_sources(config, job.channels)
-        checked = settle(config, training, None)
-        device, preprocess = torch.device("cpu"), preprocess_for(config)
-        shared = Shared(
+        training, _ = questions(config).open(job.channels).whole()
+        task = define_task(training.table(), None, config)
+        preprocess, alone = preprocess_for(config), JobProcesses(["localhost"], 0, job.stop)
+        setup = Setup(
+            run=create_run(job, config, alone, Cache(job.cache_dir, preprocess)),
             config=config,
             source=training,
             pictures=Decoded(training, preprocess),
-            targets_SK=checked.labelled.targets_SK,
+            targets_SK=task.labelled.targets_SK,
             metadata_rows=training.table().metadata_rows(),
-            metadata_kinds=checked.kinds,
+            metadata_kinds=task.kinds,
             preprocess=preprocess,
-            target=checked.labelled.target,
-            weights=checked_weights(config, None),
-            device=device,
-            precision=pick_precision(config.precision, device),
-            num_workers=0,
+            target=task.labelled.target,
+            weights=pretrained_backbone(config, None),
         )
-        rows = rows_of(0, checked.held_FS[0], shared)
-        settings = step_settings(shared, rows.weights_K, epoch=0)
-        return Built(shared, checked.held_FS, rows, start_training(shared, rows.encoder, None), settings)
+        rows = rows_of(0, task.held_FS[0], setup)
+        settings = step_settings(setup, rows.weights_K, epoch=0)
+        return Built(setup, task.held_FS, rows, start_training(setup, rows.encoder, None), settings)
 
     return built
 
 
 def is_given(built: Built) -> bool:
     """Whether the backbone has the weights of the file that was named, if one was."""
-    path, weights = built.shared.config.pretrained, built.network.backbone.state_dict()
+    path, weights = built.setup.config.pretrained, built.network.backbone.state_dict()
     return isinstance(path, str) and all(torch.equal(weights[name], given) for name, given in load_file(path).items())
 
 
@@ -275,7 +272,7 @@ SEEN: dict[str, Seen] = {
     # the table
     "image_column": ("other_image", lambda built: list(built.table.name_S), FRAME["other_image"].tolist()),
     "target_column": ("other_target", lambda built: built.targets, FRAME["other_target"].tolist()),
-    "class_name_column": ("other_words", lambda built: list(built.shared.target.class_names), ["no", "yes"]),
+    "class_name_column": ("other_words", lambda built: list(built.setup.target.class_names), ["no", "yes"]),
     "target_of_interest": ("benign", lambda built: built.targets, (1 - FRAME["target"]).tolist()),
     "metadata_columns": (["age_approx"], lambda built: [column.name for column in built.columns], ["age_approx"]),
     "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),

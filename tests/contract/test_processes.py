@@ -17,12 +17,11 @@ from jobs import Trained, draw_weights, small_frame, small_job
 from safetensors.torch import load_file
 
 import processes
-from lesion.algorithms.classify.check import check_before_training
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.once import outcome, take_over
-from lesion.algorithms.classify.sources import open_sources
+from lesion.algorithms.classify.task import questions
 from lesion.algorithms.classify.train import train
-from lesion.engine.checkpoint import State
+from lesion.check.outcome import Outcome, take_over
+from lesion.check.run import check_before_training
 from lesion.sagemaker import read_job
 from processes import LIMIT_S, children, kill_all, wait_for_text
 from warm import Command
@@ -160,12 +159,11 @@ def test_what_the_first_process_dropped_and_merged_the_others_drop_and_merge(tmp
     (pictures / "IMG_000_0.jpg").write_bytes(b"no picture")
     (pictures / "IMG_002_0.jpg").write_bytes((pictures / "IMG_004_0.jpg").read_bytes())
     (job.channels["training"] / "test_jpg" / "TEST_IMG_001_0.jpg").write_bytes(b"no picture")
-    config = ClassifyConfig.parse(job.hyperparameters)
-    first = check_before_training(
-        config, *open_sources(config, job.channels), output=None, num_workers=1, show_progress=False
-    )
-    handed_over = State.from_bytes(outcome(first, None).to_bytes())
-    other = take_over(handed_over, config, *open_sources(config, job.channels))
+    asked = questions(ClassifyConfig.parse(job.hyperparameters))
+    opened = asked.open(job.channels)
+    first, _ = check_before_training(asked, opened, output=None, num_workers=1, show_progress=False)
+    handed_over = Outcome.from_bytes(Outcome.of(first).to_bytes())
+    other = take_over(handed_over, asked, *asked.open(job.channels).whole())
 
     table, other_table = first.training.table(), other.training.table()
     assert len(table) == 19 and table.fingerprint() == other_table.fingerprint()
@@ -173,8 +171,8 @@ def test_what_the_first_process_dropped_and_merged_the_others_drop_and_merge(tmp
     groups = dict(zip(table.name_S, table.group_S, strict=True))
     assert groups["IMG_002_0"] == groups["IMG_004_0"]
     assert list(first.test.table().name_S) == list(other.test.table().name_S) and len(other.test.table()) == 4
-    np.testing.assert_array_equal(other.held_FS, first.held_FS)
-    np.testing.assert_array_equal(other.opened_S, first.opened_S)
-    np.testing.assert_array_equal(other.labelled.targets_SK, first.labelled.targets_SK)
+    np.testing.assert_array_equal(other.task.held_FS, first.task.held_FS)
+    np.testing.assert_array_equal(other.training.index_S, first.training.index_S)
+    np.testing.assert_array_equal(other.task.labelled.targets_SK, first.task.labelled.targets_SK)
     np.testing.assert_array_equal(other.training.read(4), first.training.read(4))  # behind the row that was dropped
-    assert other.kinds == first.kinds and other.shortcuts == first.shortcuts and first.shortcuts
+    assert other.task.kinds == first.task.kinds and other.shortcuts == first.shortcuts and first.shortcuts

@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 
 from factories import write_channel
 from lesion.algorithms.classify.load import load
-from lesion.algorithms.classify.predict_files import predict_files
 from lesion.data import images
 from lesion.errors import UserError
+from lesion.predict_files import predict_files
 from lesion.serve.app import create_app
 
 KINDS = ["keratosis", "melanoma", "nevus"]

@@ -105,6 +105,8 @@ def go_together(values: dict[str, Any]) -> bool:
     metadata, targets = values.get("metadata_columns"), values.get("target_column", ["target"])
     are_lists_fit = metadata is None or (set(values.get("log_columns", [])) <= set(metadata) - set(targets))
     are_lists_fit &= metadata is None or not set(metadata) & set(targets)
+    if len(targets) > 1 and (values.get("target_of_interest") or values.get("slide_score", "none") != "none"):
+        return False
     return are_lists_fit and not (needs_weights and values.get("pretrained") is False)
 
 
@@ -155,6 +157,8 @@ def test_defaults_are_those_of_the_brief():
         ({"split": "leave_one_group_out", "repeats": "2"}, "split=leave_one_group_out gives the same folds each time"),
         ({"log_columns": "age", "metadata_columns": "sex"}, "log_columns=age is not in metadata_columns"),
         ({"metadata_columns": "sex, target"}, "metadata_columns=target is the target itself"),
+        ({"target_of_interest": "ink", "target_column": "ink, hair"}, "target_of_interest is a class of one target"),
+        ({"slide_score": "max", "target_column": "ink, hair"}, "slide_score=max needs one yes-or-no target"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(raw, says):

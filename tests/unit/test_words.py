@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.words import one_line, shortened
+from lesion.words import listed, nearest, one_line, shortened
 
 READABLE = [
     r"costs $5_$",
@@ -56,3 +56,15 @@ def test_a_long_word_is_cut_where_that_is_said():
     assert shortened("x" * 10_000, 5) == "xxxx…"
     assert shortened("12345", 5) == "12345"
     assert shortened("\n" * 9, 5) == r"\n\n…"
+
+
+def test_the_first_five_are_listed_and_the_others_counted():
+    assert listed(list("abcde")) == "a, b, c, d, e"
+    assert listed(list("abcdefg")) == "a, b, c, d, e and 2 more"
+    assert listed(list("abc"), most=2, separator="; ") == "a; b and 1 more"
+    assert listed([]) == ""
+
+
+def test_the_nearest_word_is_the_one_that_was_meant():
+    assert nearest("melanom", ["nevus", "melanoma"]) == "melanoma"
+    assert nearest("xyz", ["nevus", "melanoma"]) is None

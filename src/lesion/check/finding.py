@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lesion.errors import UserError
+from lesion.errors import UserError, raise_all
+from lesion.words import listed
 
 Level = Literal["error", "warning", "note"]  # training refuses; think about it; good to know
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 Part = Literal["training", "test"]  # a validation channel's rows are among the training rows
-NUM_NAMED = 5  # rows in a message; check.json names them all
+# Names of findings that come after all others in a message, the last last.
+LAST = (
+    (),
+    ("unreadable_image",),
+    ("group_on_both_sides", "group_in_test", "copies_across_folds", "copies_in_test"),
+)
 
 
 @dataclass(frozen=True)
@@ -36,17 +42,17 @@ class Finding:
     is_paired: bool = False
 
     @classmethod
-    def of_error(cls, error: UserError, rows: tuple[Row, ...] = ()) -> Finding:
+    def of_error(cls, error: UserError) -> Finding:
+        """The finding of one error; a UserErrors holds several (`each`)."""
         where = None if error.where is None else str(error.where)
-        return cls("error", error.kind, error.what, error.do, where, rows)
+        return cls("error", error.kind, error.what, error.do, where)
 
     @property
     def named(self) -> str:
-        """The first rows' names, for a message."""
+        """The first rows' names, for a message; check.json names them all."""
         step = 2 if self.is_paired else 1
         shown = [" = ".join(row.name for row in self.rows[at : at + step]) for at in range(0, len(self.rows), step)]
-        more = f" and {len(shown) - NUM_NAMED} more" if len(shown) > NUM_NAMED else ""
-        return ", ".join(shown[:NUM_NAMED]) + more
+        return listed(shown)
 
     def as_error(self) -> UserError:
         return UserError(self.what, where=self.where or self.named or None, do=self.do, kind=self.name)
@@ -69,10 +75,11 @@ def number_of(count: int, word: str) -> str:
 
 
 def raise_errors(findings: Sequence[Finding]) -> None:
-    """Raises the errors among the findings as one UserError, each with its own remedy."""
-    errors = [finding.as_error() for finding in findings if finding.level == "error"]
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        words = " ".join(f"{number}) {error}" for number, error in enumerate(errors, 1))
-        raise UserError(f"{len(errors)} things are wrong with the data: {words}", do="", kind=errors[0].kind)
+    """Raises the errors among the findings as one UserError, each with its own remedy, the most important first."""
+    errors = [finding for finding in findings if finding.level == "error"]
+    raise_all([finding.as_error() for finding in sorted(errors, key=_urgency)])
+
+
+def _urgency(finding: Finding) -> int:
+    """Low for what must be corrected before the rest means much: tables and hyperparameters, then files, then leaks."""
+    return next((place for place, names in enumerate(LAST) if finding.name in names), 0)

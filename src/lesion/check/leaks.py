@@ -1,7 +1,9 @@
 """Leaks: what training rows share with rows that judge them, a patient or a picture, and what is done about it.
 
-A policy decides: "error" refuses; "drop" leaves training rows out; "merge_groups" makes groups that share a picture
-one, which keeps its copies in one fold; "warn" goes on.
+A policy decides. "error" refuses; "drop" leaves training rows out; "merge_groups" makes groups that share a picture
+one, which keeps its copies in one fold; "warn" goes on. "auto" mends what can be mended: it merges where a split keeps
+groups together and leaves rows out elsewhere. It refuses where a column gives the folds, which is the user's own word,
+and where more than 5 % of the training rows are concerned: then the set has another fault than a few copies.
 """
 
 # S training rows (a validation channel's among them) · T test rows · F folds · G groups · L links
@@ -9,24 +11,26 @@ one, which keeps its copies in one fold; "warn" goes on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesion.check.duplicates import Pair
 from lesion.check.finding import Finding, Level, Row, number_of
-from lesion.data.duplicates import Pair
 from lesion.data.folds import Folds
 from lesion.data.table import SampleTable
+from lesion.words import listed
 
-Policy = Literal["error", "drop", "warn", "merge_groups"]
+Policy = Literal["auto", "error", "drop", "warn", "merge_groups"]
+MOST_CONCERNED = 0.05  # of the training rows: those that auto leaves out, and all rows of the groups that it merges
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Rules:
+class LeakRules:
     """How rows are held apart: by whose word, and what is done where that does not hold."""
 
     policy: Policy
@@ -43,68 +47,164 @@ class Resolved:
     group_S: NDArray[np.str_] | None = None
 
 
-def group_leaks(training: SampleTable, test: SampleTable | None, rules: Rules) -> Resolved:
+@dataclass(frozen=True)
+class Leak:
+    """One kind of leak, before anything is done about it."""
+
+    name: str
+    what: str
+    rows: tuple[Row, ...]
+    drop_S: Mask  # the training rows that on_leak=drop leaves out
+    by_auto: Literal["drop", "merge", "refuse"]
+    auto_drop_S: Mask  # those that on_leak=auto leaves out, where that is what it does
+    links: Sequence[tuple[int, int]] = ()  # pairs of training rows whose groups become one, where they are merged
+    where: str | None = None
+
+    @property
+    def can_merge(self) -> bool:
+        return self.by_auto == "merge"
+
+
+def group_leaks(training: SampleTable, test: SampleTable | None, rules: LeakRules) -> Resolved:
     """Groups on both sides of a fold that is given, and groups of training rows that are in the test set too."""
-    findings, keep_S = [], np.ones(len(training), dtype=bool)
-    group_S = training.group_S
+    leaks, group_S = [], training.group_S
+
+    def add(name: str, sides: str, drop_S: Mask, by_auto: Literal["drop", "refuse"]) -> None:
+        if drop_S.any():
+            groups = np.unique(training.unit_S[drop_S]).tolist()
+            what = f"{number_of(len(groups), 'group')} {sides}: {listed(groups)}"
+            rows = tuple(_row(index, training, None) for index in np.flatnonzero(drop_S).tolist())
+            leaks.append(Leak(name, what, rows, drop_S, by_auto, drop_S, where=training.where))
+
     if group_S is not None and rules.keeps_groups and rules.fixed_FS is not None:
         fold_S = _fold_numbers(rules.fixed_FS)
         groups_G, number_S = np.unique(group_S, return_inverse=True)
         last_G = np.full(len(groups_G), -1)
         np.maximum.at(last_G, number_S, fold_S)
         drop_S = fold_S < last_G[number_S]  # those that are held out, and of the folds of a column the last, stay
-        if drop_S.any():
-            sides = "in training and validation" if training.is_held_S is not None else "in several folds"
-            findings.append(_shared("group_on_both_sides", sides, training, drop_S, rules.policy))
-            keep_S &= ~drop_S
+        if training.is_held_S is None:
+            add("group_on_both_sides", "in several folds", drop_S, "refuse")
+        else:
+            add("group_on_both_sides", "in training and validation", drop_S, "drop")
     if group_S is not None and test is not None and test.group_S is not None:
-        drop_S = np.isin(group_S, test.group_S)
-        if drop_S.any():
-            findings.append(_shared("group_in_test", "in training and test", training, drop_S, rules.policy))
-            keep_S &= ~drop_S
-    return Resolved(findings, keep_S if rules.policy == "drop" else np.ones_like(keep_S))
+        add("group_in_test", "in training and test", np.isin(group_S, test.group_S), "drop")
+    return _resolved(training, leaks, rules, concerned_S=np.zeros(len(training), dtype=bool))
 
 
-def copy_leaks(training: SampleTable, test: SampleTable | None, pairs: Sequence[Pair], rules: Rules) -> Resolved:
+def copy_leaks(
+    training: SampleTable,
+    test: SampleTable | None,
+    pairs: Sequence[Pair],
+    rules: LeakRules,
+    *,
+    concerned_S: Mask | None = None,
+) -> Resolved:
     """Copies of a picture that may come to lie on both sides of a fold, or in training and test.
 
     `pairs` number the training rows first and the test rows after them. A pair within a group that is kept together,
-    or within one fold where folds are given, is no leak.
+    or within one fold where folds are given, is no leak. `concerned_S` are the rows that on_leak=auto has left out
+    already: they count with those of here.
     """
     num = len(training)
     apart_S = _apart(training, rules)
     within = [(pair.first, pair.second) for pair in pairs if pair.second < num]
     across = [(a, b) for a, b in within if apart_S[a] != apart_S[b]]
     in_test = [(pair.first, pair.second) for pair in pairs if pair.first < num <= pair.second]
+    spare_S, tested_S = _spare_copies(within, in_test, apart_S, keeps_last=rules.fixed_FS is not None)
+    are_given = rules.fixed_FS is not None and training.is_held_S is None  # by a column
     can_merge = rules.keeps_groups and rules.fixed_FS is None and training.group_S is not None
-    drop_S = _spare_copies(within, in_test, apart_S, keeps_last=rules.fixed_FS is not None)
-    findings = []
+    leaks, notes = [], []
 
-    def add(name: str, found: Sequence[tuple[int, int]], where: str, verdict: tuple[Level, str]) -> None:
-        if found:
-            rows = tuple(_row(index, training, test) for pair in found for index in pair)
-            what = f"{number_of(len(found), 'pair')} of copies of one picture {where}"
-            findings.append(Finding(verdict[0], name, what, verdict[1], rows=rows, is_paired=True))
+    def words(found: Sequence[tuple[int, int]], where: str) -> tuple[str, tuple[Row, ...]]:
+        rows = tuple(_row(index, training, test) for pair in found for index in pair)
+        return f"{number_of(len(found), 'pair')} of copies of one picture {where}", rows
 
-    num_dropped = int(drop_S.sum())
-    where = "in different groups" if can_merge else "in one set" if rules.fixed_FS is None else "in different folds"
-    add("copies_across_folds", across, where, _verdict(rules.policy, num_dropped, can_merge=can_merge))
-    add("copies_in_test", in_test, "in training and test", _verdict(rules.policy, num_dropped, can_merge=False))
+    if across:
+        where = "in different groups" if can_merge else "in one set" if rules.fixed_FS is None else "in different folds"
+        by_auto: Literal["drop", "merge", "refuse"] = "merge" if can_merge else "refuse" if are_given else "drop"
+        leaks.append(Leak("copies_across_folds", *words(across, where), spare_S, by_auto, spare_S, across))
+    if in_test:
+        leaks.append(Leak("copies_in_test", *words(in_test, "in training and test"), spare_S, "drop", tested_S))
     if training.targets is not None:
         rows_SK = training.targets.to_numpy(dtype=np.str_)
-        contradicting = [(a, b) for a, b in within if (rows_SK[a] != rows_SK[b]).any()]
-        advice = "One of each two is wrong: correct the targets."
-        add("contradicting_copies", contradicting, "with different targets", ("warning", advice))
-    harmless = [(a, b) for a, b in within if apart_S[a] == apart_S[b]]
-    advice = "They are held together; each counts as a picture of its own."
-    add("copies_within_groups", harmless, "within a group or fold", ("note", advice))
-    if rules.policy == "drop":
-        return Resolved(findings, ~drop_S)
-    group_S = _merged(training, across) if rules.policy == "merge_groups" and can_merge and across else None
-    return Resolved(findings, np.ones(num, dtype=bool), group_S)
+        if contradicting := [(a, b) for a, b in within if (rows_SK[a] != rows_SK[b]).any()]:
+            what, rows = words(contradicting, "with different targets")
+            advice = "One of each two is wrong: correct the targets."
+            notes.append(Finding("warning", "contradicting_copies", what, advice, rows=rows, is_paired=True))
+    if harmless := [(a, b) for a, b in within if apart_S[a] == apart_S[b]]:
+        what, rows = words(harmless, "within a group or fold")
+        advice = "They are held together; each counts as a picture of its own."
+        notes.append(Finding("note", "copies_within_groups", what, advice, rows=rows, is_paired=True))
+    concerned_S = np.zeros(num, dtype=bool) if concerned_S is None else concerned_S
+    resolved = _resolved(training, leaks, rules, concerned_S=concerned_S)
+    return replace(resolved, findings=[*resolved.findings, *notes])
 
 
-def _apart(training: SampleTable, rules: Rules) -> NDArray[np.intp]:
+def _resolved(training: SampleTable, leaks: Sequence[Leak], rules: LeakRules, *, concerned_S: Mask) -> Resolved:
+    """The leaks as findings, and what the policy makes of the rows."""
+    policy, drop_S, group_S = rules.policy, np.zeros(len(training), dtype=bool), None
+    for leak in leaks:
+        if policy == "drop":
+            drop_S = drop_S | leak.drop_S
+        elif policy == "auto" and leak.by_auto == "drop":
+            drop_S = drop_S | leak.auto_drop_S
+    if policy in {"auto", "merge_groups"}:
+        links = [(a, b) for leak in leaks if leak.can_merge for a, b in leak.links if not (drop_S[a] or drop_S[b])]
+        group_S = _merged(training, links) if links else None
+        if group_S is not None:
+            concerned_S = concerned_S | np.isin(group_S, group_S[np.unique(links)])
+    concerned_S = concerned_S | drop_S
+    share = float(concerned_S.sum() / max(num_learned(training), 1))
+    if policy == "auto" and share > MOST_CONCERNED:
+        findings = [_as_finding(leak, _too_many(leak, int(concerned_S.sum()), share)) for leak in leaks]
+        return Resolved(findings, np.ones(len(training), dtype=bool))
+    return Resolved([_as_finding(leak, _verdict(leak, policy)) for leak in leaks], ~drop_S, group_S)
+
+
+def num_learned(training: SampleTable) -> int:
+    """How many rows are trained on: all but those of a validation channel."""
+    return len(training) if training.is_held_S is None else int((~training.is_held_S).sum())
+
+
+def _verdict(leak: Leak, policy: Policy) -> tuple[Level, str]:
+    """How grave a leak is under a policy, and what is said to be done."""
+    mends = leak.by_auto if policy == "auto" else "drop" if policy == "drop" else "refuse"
+    if policy == "merge_groups" and leak.can_merge:
+        mends = "merge"
+    if mends == "drop":
+        num = int((leak.auto_drop_S if policy == "auto" else leak.drop_S).sum())
+        return "warning", f"on_leak={policy} leaves {number_of(num, 'training row')} out."
+    if mends == "merge":
+        return "warning", f"on_leak={policy} keeps their groups in one fold."
+    if policy == "warn":
+        return "warning", "on_leak=warn goes on: the metrics will look better than they are."
+    if policy == "merge_groups":
+        return "error", f"on_leak=merge_groups cannot mend that. {_choices(leak)}"
+    if policy == "auto":
+        return "error", f"on_leak=auto leaves folds as a column gives them. {_choices(leak)}"
+    return "error", _choices(leak)
+
+
+def _too_many(leak: Leak, num_concerned: int, share: float) -> tuple[Level, str]:
+    return "error", (
+        f"Mending the leaks concerns {number_of(num_concerned, 'training row')} ({share:.1%}), and on_leak=auto does "
+        f"that for {MOST_CONCERNED:.0%} at most. {_choices(leak)}"
+    )
+
+
+def _choices(leak: Leak) -> str:
+    merging = "merge_groups to keep them in one fold, " if leak.can_merge else ""
+    num = number_of(int(leak.drop_S.sum()), "training row")
+    return f"Correct the table, or set on_leak=drop to leave {num} out, {merging}or warn to go on as it is."
+
+
+def _as_finding(leak: Leak, verdict: tuple[Level, str]) -> Finding:
+    level, do = verdict
+    is_paired = leak.name.startswith("copies")
+    return Finding(level, leak.name, leak.what, do, leak.where, leak.rows, is_paired)
+
+
+def _apart(training: SampleTable, rules: LeakRules) -> NDArray[np.intp]:
     """A number [S] for each row; rows of one number are never on two sides of a fold."""
     if rules.fixed_FS is not None:
         return _fold_numbers(rules.fixed_FS)
@@ -119,57 +219,29 @@ def _spare_copies(
     apart_S: NDArray[np.intp],
     *,
     keeps_last: bool,
-) -> Mask:
-    """The rows [S] without which no two that are apart are copies: of each picture one group's, or its last fold's,
-    stay, and none where it is in the test set."""
+) -> tuple[Mask, Mask]:
+    """The rows [S] without which no two that are apart are copies, and those of them that the test set has too.
+
+    Of each picture one group's rows, or those of its last fold, stay, and none where it is in the test set.
+    """
     num = len(apart_S)
-    drop_S = np.zeros(num, dtype=bool)
+    spare_S, tested_S = np.zeros(num, dtype=bool), np.zeros(num, dtype=bool)
     pairs = [*within, *in_test]
     if not pairs:
-        return drop_S
+        return spare_S, tested_S
     picture_N = _components(np.array(pairs), max(num, int(np.max(pairs)) + 1))
     rows = np.unique([index for pair in pairs for index in pair if index < num])
     frame = pd.DataFrame({"picture": picture_N[rows], "apart": apart_S[rows]})
     stays = frame.groupby("picture")["apart"].transform("max" if keeps_last else "first")
-    tested = picture_N[[b for _, b in in_test]]
-    drop_S[rows] = (frame["apart"] != stays) | frame["picture"].isin(tested)
-    return drop_S
+    tested_S[rows] = frame["picture"].isin(picture_N[[b for _, b in in_test]])
+    spare_S[rows] = (frame["apart"] != stays) | tested_S[rows]
+    return spare_S, tested_S
 
 
-def _shared(name: str, sides: str, training: SampleTable, drop_S: Mask, policy: Policy) -> Finding:
-    groups_G = np.unique(training.unit_S[drop_S])
-    level, do = _verdict(policy, int(drop_S.sum()), can_merge=False)
-    more = f" and {len(groups_G) - 5} more" if len(groups_G) > 5 else ""
-    return Finding(
-        level,
-        name,
-        f"{number_of(len(groups_G), 'group')} {sides}: {', '.join(groups_G[:5].tolist())}{more}",
-        do,
-        where=training.where,
-        rows=tuple(_row(index, training, None) for index in np.flatnonzero(drop_S).tolist()),
-    )
-
-
-def _verdict(policy: Policy, num_dropped: int, *, can_merge: bool) -> tuple[Level, str]:
-    """How grave a leak is under a policy, and what is said to be done."""
-    if policy == "drop":
-        return "warning", f"on_leak=drop leaves {number_of(num_dropped, 'training row')} out."
-    if policy == "warn":
-        return "warning", "on_leak=warn goes on: the metrics will look better than they are."
-    if policy == "merge_groups" and can_merge:
-        return "warning", "on_leak=merge_groups keeps their groups in one fold."
-    others = "merge_groups to keep them in one fold, " if can_merge else ""
-    why = "on_leak=merge_groups cannot mend that. " if policy == "merge_groups" else ""
-    return "error", (
-        f"{why}Correct the table, or set on_leak=drop to leave {number_of(num_dropped, 'training row')} out, {others}"
-        "or warn to go on as it is."
-    )
-
-
-def _merged(training: SampleTable, across: Sequence[tuple[int, int]]) -> NDArray[np.str_]:
+def _merged(training: SampleTable, links: Sequence[tuple[int, int]]) -> NDArray[np.str_]:
     """The groups [S], those that share a picture under the first of their names."""
     groups_G, number_S = np.unique(training.unit_S, return_inverse=True)
-    component_G = _components(number_S[np.array(across)], len(groups_G))
+    component_G = _components(number_S[np.array(links)], len(groups_G))
     _, first_of = np.unique(component_G, return_index=True)  # groups are sorted, so the first is the first by name
     return np.asarray(groups_G[first_of[component_G[number_S]]], dtype=np.str_)
 

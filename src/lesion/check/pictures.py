@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lesion.check.finding import Finding, Part, Row
-from lesion.data.survey import Look
+from lesion.check.survey import Look
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
 from lesion.words import one_line, shortened
 
+JSON, PAGE = FILES = ("check.json", "check.html")  # what a report is written to
 THUMBNAIL_PX = 128
 NUM_SHOWN = 8  # pictures of a finding, and of a class
 NUM_LISTED = 200  # names of a finding on the page; check.json has them all
@@ -53,6 +55,17 @@ class Report:
         if errors:
             return f"Training would refuse this: {errors} error{'s' * (errors > 1)}, {warnings} to think about."
         return f"Training would begin: no error, {warnings} to think about."
+
+    def lines(self) -> list[tuple[int, str]]:
+        """The findings as lines of a log, with their levels there. A lone error is left to who raises it."""
+        return [
+            (
+                {"error": logging.ERROR, "warning": logging.WARNING, "note": logging.INFO}[finding.level],
+                f"check {finding.level}: {finding.as_error()}".rstrip(),
+            )
+            for finding in self.sorted_findings()
+            if finding.level != "error" or self.num("error") > 1
+        ]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -87,8 +100,8 @@ class Report:
     def write(self, folder: Path, read: Callable[[Row], Pixels]) -> None:
         """check.json and check.html in `folder`. `read` gives a row's picture, or raises UserError."""
         make_folder(folder)
-        write_atomic(folder / "check.json", (json.dumps(self.as_json(), indent=1) + "\n").encode())
-        write_atomic(folder / "check.html", self._page(read).encode())
+        write_atomic(folder / JSON, (json.dumps(self.as_json(), indent=1) + "\n").encode())
+        write_atomic(folder / PAGE, self._page(read).encode())
 
     def _page(self, read: Callable[[Row], Pixels]) -> str:
         from jinja2 import Environment, PackageLoader

@@ -34,7 +34,7 @@ def out_of_fold_auc(
     for held_S in held_FS:
         for output, target_S in enumerate(targets_SQ.T):
             learned_S = target_S[~held_S]
-            if learned_S.min() == learned_S.max():
+            if len(np.unique(learned_S)) < 2:
                 return None
             model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
             model.fit(features_SD[~held_S], learned_S)

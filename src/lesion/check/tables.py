@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lesion.check.finding import Finding, Part, Row, number_of
 from lesion.data.metadata import MISSING
 from lesion.data.table import USUAL_METADATA, Columns, SampleTable
+from lesion.words import listed
 
 AGE = (0.0, 120.0)  # years
 MOSTLY = 0.8  # of a column's words are numbers: then the others are slips
@@ -59,8 +60,9 @@ def _columns(table: SampleTable, columns: Columns, part: Part) -> Iterator[Findi
         yield Finding(
             "warning",
             "no_groups",
-            "nothing says which pictures are of one patient, so one patient's may lie on both sides of a fold",
-            "Give a group column, and split=group_kfold.",
+            "nothing says which pictures are of one patient: rows are dealt to folds by their class, and where one "
+            "patient's lie on both sides of a fold the result is better than it will be on new patients",
+            "Give a table with a column of patients, named in group_column; or know that no two are of one patient.",
             where=table.where,
         )
 
@@ -86,7 +88,8 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "words_among_numbers",
-            f"{called} holds numbers, and in {number_of(num_words, 'row')} other words: {_listed(text_S[is_word_S])}",
+            f"{called} holds numbers, and in {number_of(num_words, 'row')} other words: "
+            f"{_different(text_S[is_word_S])}",
             "Correct or empty them, else every number counts as a word of its own.",
             rows=_rows(table, is_word_S, part),
         )
@@ -104,11 +107,11 @@ def _numbers(
     if "age" in name.lower().split("_"):
         is_impossible_S = (number_S < AGE[0]) | (number_S > AGE[1])
         if is_impossible_S.any():
-            listed = _listed(number_S[is_impossible_S].astype(str))
+            listed_ages = _different(number_S[is_impossible_S].astype(str))
             yield Finding(
                 "warning",
                 "impossible_values",
-                f"{called} is no age in {number_of(int(is_impossible_S.sum()), 'row')}: {listed}",
+                f"{called} is no age in {number_of(int(is_impossible_S.sum()), 'row')}: {listed_ages}",
                 "Correct or empty them.",
                 rows=_rows(table, is_impossible_S, part),
             )
@@ -121,7 +124,7 @@ def _numbers(
             "warning",
             "impossible_values",
             f"{called} lies mostly within {low:g} to {high:g}, and in {number_of(int(is_far_S.sum()), 'row')} far off: "
-            f"{_listed(number_S[is_far_S].astype(str))}",
+            f"{_different(number_S[is_far_S].astype(str))}",
             "Correct or empty them; if they are right, name the column in log_columns.",
             rows=_rows(table, is_far_S, part),
         )
@@ -136,11 +139,11 @@ def _words(
     several = [words for words in spellings.values() if len(words) > 1]
     if several:
         is_concerned_S = np.isin(text_S, sorted(set().union(*several)))
-        listed = "; ".join(_listed(np.array(sorted(words))) for words in several[:5])
+        spelt = "; ".join(listed(sorted(words)) for words in several[:5])
         yield Finding(
             "warning",
             "spellings",
-            f"{called} has words that differ by capitals or spaces only: {listed}",
+            f"{called} has words that differ by capitals or spaces only: {spelt}",
             "Write each in one way, else they count as different.",
             rows=_rows(table, is_concerned_S, part),
         )
@@ -164,7 +167,7 @@ def _contradictions(
         yield Finding(
             "warning",
             "contradictions",
-            f"{called} says two things of one group in {number_of(len(changing), 'group')}: {_listed(changing)}",
+            f"{called} says two things of one group in {number_of(len(changing), 'group')}: {_different(changing)}",
             "Correct the column, or the groups.",
             rows=_rows(table, np.isin(table.unit_S, changing) & ~is_missing_S, part),
         )
@@ -174,6 +177,5 @@ def _rows(table: SampleTable, is_row_S: NDArray[np.bool_], part: Part) -> tuple[
     return tuple(Row(part, index, str(table.name_S[index])) for index in np.flatnonzero(is_row_S).tolist())
 
 
-def _listed(words: NDArray[np.str_]) -> str:
-    different = list(dict.fromkeys(words.tolist()))
-    return ", ".join(different[:5]) + (f" and {len(different) - 5} more" if len(different) > 5 else "")
+def _different(words: NDArray[np.str_]) -> str:
+    return listed(list(dict.fromkeys(words.tolist())))

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.numbers import is_number
+from lesion.data.table import SampleTable
 from lesion.errors import UserError
+from lesion.words import listed
 
 SPLITS = ("group_kfold", "stratified_group_kfold", "kfold", "stratified_kfold", "leave_one_group_out")
 MAX_FOLDS = 100  # each is a network that is trained, kept and asked
@@ -90,6 +92,16 @@ def folds_from_column(text_S: NDArray[np.str_]) -> Folds:
     return np.array([text_S == value for value in values])
 
 
+def given_folds(table: SampleTable) -> Folds | None:
+    """The folds [F, S] that a validation channel or a column gives; None where a splitter deals them.
+
+    Raises UserError for a column of too few or too many values.
+    """
+    if table.is_held_S is not None:
+        return table.is_held_S[None]
+    return None if table.fold_S is None else folds_from_column(table.fold_S)
+
+
 def check_folds(held_FS: Folds, learned: Classes, judged: Classes, group_S: NDArray[np.str_] | None) -> None:
     """Raises one UserError that names each fold which lacks a class on a side, or shares a group with another.
 
@@ -106,10 +118,9 @@ def check_folds(held_FS: Folds, learned: Classes, judged: Classes, group_S: NDAr
             if len(shared):
                 problems.append(f"fold {fold} shares {len(shared)} groups with other rows, such as {shared[0]}")
     if problems:
-        more = f" and {len(problems) - 6} more" if len(problems) > 6 else ""
         remedy = " or metric=log_loss, which needs no class held out" if judged else ""
         raise UserError(
-            "; ".join(problems[:6]) + more,
+            listed(problems, most=6, separator="; "),
             do=f"Set fewer folds or split=stratified_group_kfold{remedy}, or correct the groups, folds or targets.",
         )
 

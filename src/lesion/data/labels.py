@@ -7,7 +7,6 @@ Whatever a data set's format, its sources hand over words; what these mean is de
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from lesion.data.numbers import is_number
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
 from lesion.targets import Target
+from lesion.words import listed, nearest
 
 MAX_CLASSES = 1000
 YES_NO = ("0", "1")
@@ -39,9 +39,9 @@ class Labels:
         unknown = sorted(set(text_SK.ravel().tolist()) - set(number))
         if unknown:
             raise UserError(
-                f"{_cells(table)} {_listed(unknown)}, which training does not know",
+                f"{_cells(table)} {listed(unknown)}, which training does not know",
                 where=table.where,
-                do=f"Use {_listed(list(self.words))}, as in the training table.",
+                do=f"Use {listed(self.words)}, as in the training table.",
             )
         class_SK = np.vectorize(number.__getitem__, otypes=[np.intp])(text_SK)
         if self.target.kind == "multiclass":
@@ -86,7 +86,7 @@ def _multilabel(table: SampleTable, text_SK: NDArray[np.str_], columns: list[str
     for text_S, column in zip(text_SK.T, columns, strict=True):
         if strange := sorted(set(text_S.tolist()) - set(YES_NO)):
             raise UserError(
-                f"column '{column}' holds {_listed(strange)}: with several target columns each is 0 or 1",
+                f"column '{column}' holds {listed(strange)}: with several target columns each is 0 or 1",
                 where=table.where,
                 do="Correct it, or set target_column to one column.",
             )
@@ -99,7 +99,7 @@ def _one_column(table: SampleTable, text_S: NDArray[np.str_]) -> Labels:
         words = YES_NO if words[0] in YES_NO else words  # which of the two is missing is said with the folds
     if any(is_number(word) and not _is_whole(word) for word in words):
         raise UserError(
-            f"{_cells(table)} {_listed(list(words))}: measurements, not classes",
+            f"{_cells(table)} {listed(words)}: measurements, not classes",
             where=table.where,
             do="Set target_column to a column of classes, or cut the numbers into classes.",
         )
@@ -117,7 +117,7 @@ def _one_column(table: SampleTable, text_S: NDArray[np.str_]) -> Labels:
         )
     if len(words) == 2 and _is_whole(words[0]) and words != YES_NO:
         raise UserError(
-            f"{_cells(table)} {_listed(list(words))}, and which of them is yes would be a guess",
+            f"{_cells(table)} {listed(words)}, and which of them is yes would be a guess",
             where=table.where,
             do="Use 0 and 1, or two words.",
         )
@@ -141,11 +141,11 @@ def _asked_about(labels: Labels, of_interest: str, table: SampleTable) -> Labels
     target = labels.target
     name = dict(zip(labels.words, target.class_names, strict=False)).get(of_interest, of_interest)
     if target.kind == "multilabel" or name not in target.class_names:
-        near = difflib.get_close_matches(of_interest, target.class_names, 1)
+        near = nearest(of_interest, target.class_names)
         raise UserError(
-            f"target_of_interest={of_interest} is not one of the classes {_listed(list(target.class_names))}",
+            f"target_of_interest={of_interest} is not one of the classes {listed(target.class_names)}",
             where=table.where,
-            do=f"Did you mean {near[0]}?" if near else "Choose one of them, and set target_column to the fine classes.",
+            do=f"Did you mean {near}?" if near else "Choose one of them, and set target_column to the fine classes.",
             kind="hyperparameters",
         )
     if target.kind == "multiclass":
@@ -175,10 +175,6 @@ def _texts(table: SampleTable) -> NDArray[np.str_]:
 def _cells(table: SampleTable) -> str:
     assert table.targets is not None
     return f"column '{table.targets.columns[0]}' holds"
-
-
-def _listed(words: list[str]) -> str:
-    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
 
 
 def _is_whole(text: str) -> bool:

@@ -17,6 +17,7 @@ from lesion.data.images import Pixels
 from lesion.data.metadata import Row
 
 USUAL_METADATA = ("sex", "age_approx", "anatom_site_general_challenge")  # of the SIIM-ISIC challenge
+USUAL_GROUP = "patient_id"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Columns:
     group: str | None = None
     is_group_needed: bool = False
     fold: str | None = None
+
+    def optional(self) -> Columns:
+        """The same columns where they are there; none is needed."""
+        return replace(self, are_targets_needed=False, is_group_needed=False, fold=None)
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Source(Readable, Protocol):
     def table(self) -> SampleTable: ...
 
 
-class Joined:
+class Concat:
     """A training and a validation channel as one source, whose table says which rows are held out."""
 
     def __init__(self, training: Source, validation: Source) -> None:
@@ -135,25 +140,25 @@ class Joined:
         return self._parts[part].read(index - int(self._starts[part]))
 
 
-class Retold:
-    """The same pictures with another table, row by row: groups that were merged, a column more or less."""
+class Rows:
+    """Some rows of a source, in an order of their own and under a table of their own: a source again.
 
-    def __init__(self, source: Source, table: SampleTable) -> None:
-        self._table = table
-        self.read = source.read
+    What is left when rows are dropped, groups are merged, or a column is added.
+    """
+
+    def __init__(
+        self, source: Source, index_S: NDArray[np.intp] | None = None, *, table: SampleTable | None = None
+    ) -> None:
+        """`index_S` is where each row stands in `source`, all of them unless given; `table` says what these rows hold,
+        as `source` does unless given."""
+        opened = source.table()
+        self._source = source
+        self.index_S = np.arange(len(opened)) if index_S is None else index_S
+        self._table = opened.rows(self.index_S) if table is None else table
+        assert len(self._table) == len(self.index_S)
 
     def table(self) -> SampleTable:
         return self._table
-
-
-class Picked:
-    """Some rows of a source, in the order asked for: what is left when others are dropped."""
-
-    def __init__(self, source: Source, index_S: NDArray[np.intp]) -> None:
-        self._source, self.index_S = source, index_S
-
-    def table(self) -> SampleTable:
-        return self._source.table().rows(self.index_S)
 
     def read(self, index: int) -> Pixels:
         return self._source.read(int(self.index_S[index]))

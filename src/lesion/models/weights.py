@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lesion.errors import UserError
 from lesion.models.backbone import pretrained_config
+from lesion.words import listed
 
 HOW = "Give a `pretrained` channel with the model's .safetensors file, set pretrained to a path, or pretrained=false."
 
@@ -70,9 +71,8 @@ def load_backbone_weights(backbone: nn.Module, name: str, state: Mapping[str, Te
         if key in own and value.shape != own[key].shape
     ]
     if misfits:
-        more = f" and {len(misfits) - 5} more" if len(misfits) > 5 else ""
         raise UserError(
-            f"the weights do not fit '{name}': {'; '.join(misfits[:5])}{more}",
+            f"the weights do not fit '{name}': {listed(misfits, separator='; ')}",
             where=where,
             do="Set model (and model_args) to the network that the weights were made for.",
             kind="weights",

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from lesion.data.sources.place import walk_files
 from lesion.errors import UserError
 from lesion.prepare.annotations import SUFFIXES, Region, read_annotations
 from lesion.prepare.slides import SlideFile, pick_slide
+from lesion.words import nearest
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +106,9 @@ def read_marks(folder: Path, slides: Sequence[SlideFile], marking: Marking, *, i
 def _check_classes(marking: Marking, known: set[str], folder: Path) -> None:
     for name in (*marking.positive, *marking.excluded):
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), 1)
+            near = nearest(name, sorted(known))
             raise UserError(
                 f"no annotation has the class '{name}'; there are {', '.join(repr(one) for one in sorted(known))}",
                 where=folder,
-                do=f"Did you mean {near[0]}?" if near else "Choose one of them.",
+                do=f"Did you mean {near}?" if near else "Choose one of them.",
             )

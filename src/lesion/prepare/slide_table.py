@@ -10,6 +10,7 @@ from pathlib import Path
 from lesion.data.sources.rows import read_csv
 from lesion.errors import UserError
 from lesion.prepare.slides import SlideFile, pick_slide
+from lesion.words import listed
 
 SLIDE_COLUMNS = ("file", "image_name", "slide", "slide_id")  # the first of them that is there says which slide it is
 TARGET_COLUMNS = ("target", "label")
@@ -50,7 +51,7 @@ def read_slide_table(
         return SlideTable(None, {slide.name: {name: rows[slide.name][name] for name in kept} for slide in slides})
     targets = {slide.name: str(rows[slide.name][target]).strip() for slide in slides}
     if empty := [name for name, word in targets.items() if not word]:
-        raise UserError(f"column '{target}' is empty for {_listed(empty)}", where=path, do="Fill it in.")
+        raise UserError(f"column '{target}' is empty for {listed(empty)}", where=path, do="Fill it in.")
     carried = {slide.name: {name: rows[slide.name][name] for name in kept} for slide in slides}
     if is_target_needed:
         return SlideTable(targets, carried)
@@ -64,19 +65,15 @@ def _names(written: Sequence[str], path: Path, slides: Sequence[SlideFile], *, i
     strangers = [text for text, name in zip(written, names, strict=True) if name is None]
     if strangers and is_whole:
         raise UserError(
-            f"{len(strangers)} rows without a slide: {_listed(strangers)}", where=path, do="Add it, or drop the row."
+            f"{len(strangers)} rows without a slide: {listed(strangers)}", where=path, do="Add it, or drop the row."
         )
     if absent := [slide.name for slide in slides if slide.name not in names]:
-        raise UserError(f"{len(absent)} slides without a row: {_listed(absent)}", where=path, do="Add their rows.")
+        raise UserError(f"{len(absent)} slides without a row: {listed(absent)}", where=path, do="Add their rows.")
     if twice := sorted(name for name, count in Counter(names).items() if name is not None and count > 1):
-        raise UserError(f"more than one row for {_listed(twice)}", where=path, do="Keep one row a slide.")
+        raise UserError(f"more than one row for {listed(twice)}", where=path, do="Keep one row a slide.")
     return names
 
 
 def _no_column(what: str, wanted: Sequence[str], path: Path, columns: list[str], do: str) -> UserError:
     names = " or ".join(f"'{name}'" for name in wanted)
     return UserError(f"no {what} column {names}", where=f"{path}: {columns}", do=do)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

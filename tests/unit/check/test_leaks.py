@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.check.leaks import Rules, copy_leaks, group_leaks
-from lesion.data.duplicates import Pair
+from lesion.check.duplicates import Pair
+from lesion.check.leaks import LeakRules, copy_leaks, group_leaks
 from lesion.data.table import SampleTable
 
 
@@ -27,31 +29,31 @@ def near(*pairs: tuple[int, int]) -> list[Pair]:
 
 
 def test_the_groups_of_copies_are_merged_under_the_first_name_also_in_a_chain():
-    resolved = copy_leaks(table(["d", "c", "b", "a", "e"]), None, near((0, 1), (1, 2)), Rules("merge_groups", True))
+    resolved = copy_leaks(table(["d", "c", "b", "a", "e"]), None, near((0, 1), (1, 2)), LeakRules("merge_groups", True))
     assert resolved.group_S is not None and resolved.group_S.tolist() == ["b", "b", "b", "a", "e"]
     assert resolved.keep_S.all()
 
 
 def test_of_copies_in_a_fold_column_the_last_folds_stays():
     folds = np.array([[True, False, False, True], [False, True, False, False], [False, False, True, False]])
-    rules = Rules("drop", True, folds)
+    rules = LeakRules("drop", True, folds)
     resolved = copy_leaks(table(["a", "b", "c", "d"]), None, near((0, 1), (0, 2)), rules)
     assert resolved.keep_S.tolist() == [False, False, True, True]
 
 
 def test_a_training_row_whose_copy_is_in_the_test_set_goes_with_its_own_copies():
-    resolved = copy_leaks(table(["a", "a", "b"]), table(["t"]), near((0, 1), (0, 3)), Rules("drop", True))
+    resolved = copy_leaks(table(["a", "a", "b"]), table(["t"]), near((0, 1), (0, 3)), LeakRules("drop", True))
     assert resolved.keep_S.tolist() == [False, False, True]
 
 
 def test_a_pair_within_the_test_set_is_no_matter():
-    resolved = copy_leaks(table(["a"]), table(["t", "u"]), near((1, 2)), Rules("error", True))
+    resolved = copy_leaks(table(["a"]), table(["t", "u"]), near((1, 2)), LeakRules("error", True))
     assert resolved.findings == []
 
 
 def test_copies_of_one_target_do_not_contradict_each_other():
     pairs = near((0, 1), (1, 2))
-    resolved = copy_leaks(table(["a", "a", "a"], ["0", "0", "1"]), None, pairs, Rules("warn", True))
+    resolved = copy_leaks(table(["a", "a", "a"], ["0", "0", "1"]), None, pairs, LeakRules("warn", True))
     [finding] = [finding for finding in resolved.findings if finding.name == "contradicting_copies"]
     assert [row.name for row in finding.rows] == ["row1", "row2"]
 
@@ -66,7 +68,7 @@ def test_after_dropping_no_copies_are_apart_and_of_each_picture_something_is_lef
     pairs = near(
         *((picture_S.index(picture), b) for b, picture in enumerate(picture_S) if picture_S.index(picture) < b)
     )
-    resolved = copy_leaks(table(groups, num=num), None, pairs, Rules("drop", True, folds))
+    resolved = copy_leaks(table(groups, num=num), None, pairs, LeakRules("drop", True, folds))
     apart_S = fold_S if has_folds else groups if groups is not None else range(num)
     left = [index for index in range(num) if resolved.keep_S[index]]
     for a in left:
@@ -85,7 +87,7 @@ def test_after_dropping_no_copies_are_apart_and_of_each_picture_something_is_lef
 def test_after_dropping_no_group_is_on_two_sides(group_S, held_S, test_groups):
     held_FS = np.array([held_S[: len(group_S)]])
     test = table(test_groups) if test_groups else None
-    keep_S = group_leaks(table(group_S), test, Rules("drop", True, held_FS)).keep_S
+    keep_S = group_leaks(table(group_S), test, LeakRules("drop", True, held_FS)).keep_S
     sides = [{group for group, held, keep in zip(group_S, held_FS[0], keep_S, strict=True) if keep and held == side}
              for side in (True, False)]  # fmt: skip
     assert not sides[0] & sides[1] and not (sides[0] | sides[1]) & set(test_groups)
@@ -95,10 +97,49 @@ def test_after_dropping_no_group_is_on_two_sides(group_S, held_S, test_groups):
 
 def test_the_rows_that_a_validation_channel_holds_out_stay():
     held_FS = np.array([[False, False, True, True]])
-    resolved = group_leaks(table(["a", "b", "b", "c"]), None, Rules("drop", True, held_FS))
+    resolved = group_leaks(table(["a", "b", "b", "c"]), None, LeakRules("drop", True, held_FS))
     assert resolved.keep_S.tolist() == [True, False, True, True]
 
 
 def test_a_split_that_keeps_no_groups_is_not_asked_about_them():
     held_FS = np.array([[False, True]])
-    assert group_leaks(table(["a", "a"]), None, Rules("error", False, held_FS)).findings == []
+    assert group_leaks(table(["a", "a"]), None, LeakRules("error", False, held_FS)).findings == []
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 104)), max_size=4),
+    test_groups=st.lists(st.integers(0, 60), min_size=5, max_size=5),
+    keeps_groups=st.booleans(),
+    has_validation=st.booleans(),
+)
+def test_after_auto_nothing_is_shared_across_or_it_refuses_and_changes_nothing(
+    pairs, test_groups, keeps_groups, has_validation
+):
+    """100 rows of 50 groups and five test rows, the last 20 training rows a validation channel's, and some copies."""
+    test = table([f"g{group:02d}" for group in test_groups])
+    training = table([f"g{row // 2:02d}" for row in range(100)])
+    held_FS = (np.arange(100) >= 80)[None] if has_validation else None
+    training = replace(training, is_held_S=None if held_FS is None else held_FS[0])
+    rules = LeakRules("auto", keeps_groups, held_FS)
+    shared = group_leaks(training, test, rules)
+    # The search for copies, as in run.py, sees the rows that are left.
+    links = near(*((a, b) for a, b in pairs if a < b and shared.keep_S[a] and (b > 99 or shared.keep_S[b])))
+    copies = copy_leaks(training, test, links, rules, concerned_S=~shared.keep_S)
+    keep_S = shared.keep_S & copies.keep_S
+    group_S = training.group_S if copies.group_S is None else copies.group_S
+    for resolved, found in ((shared, shared.findings), (copies, copies.findings)):
+        if any(finding.level == "error" for finding in found):
+            assert resolved.keep_S.all() and resolved.group_S is None
+            assert all("5% at most" in finding.do for finding in found if finding.level == "error")
+    if any(finding.level == "error" for finding in [*shared.findings, *copies.findings]):
+        return
+    is_merged_S = np.isin(group_S, group_S[group_S != training.group_S])
+    assert (~keep_S | is_merged_S).sum() <= 0.05 * (80 if has_validation else 100)
+    assert not np.isin(training.group_S[keep_S], test.group_S).any()
+    for pair in links:
+        if keep_S[pair.first] and (pair.second > 99 or keep_S[pair.second]):
+            assert pair.second <= 99  # no copy of a test row is left
+            if has_validation:
+                assert held_FS[0][pair.first] == held_FS[0][pair.second]
+            else:
+                assert keeps_groups and group_S[pair.first] == group_S[pair.second]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lesion.data.images import Pixels
-from lesion.data.table import Joined, Picked, SampleTable
+from lesion.data.table import Concat, Rows, SampleTable
 
 
 class Levels:
@@ -32,7 +32,7 @@ class Levels:
         return np.full((2, 2, 3), self.levels[index], np.uint8)
 
 
-def assert_rows_are(source: Joined | Picked, levels: list[int]) -> None:
+def assert_rows_are(source: Concat | Rows, levels: list[int]) -> None:
     """Every column and every picture says the same level for each row."""
     table = source.table()
     assert len(table) == len(levels)
@@ -46,17 +46,17 @@ def assert_rows_are(source: Joined | Picked, levels: list[int]) -> None:
 
 
 def test_joined_sources_stand_behind_one_another():
-    joined = Joined(Levels(1, 2, 3), Levels(5, 4))
+    joined = Concat(Levels(1, 2, 3), Levels(5, 4))
     assert_rows_are(joined, [1, 2, 3, 5, 4])
     assert joined.table().is_held_S.tolist() == [False, False, False, True, True]
 
 
 def test_picked_rows_stand_in_the_order_asked_for():
-    assert_rows_are(Picked(Levels(7, 8, 9, 10), np.array([3, 0, 2])), [10, 7, 9])
+    assert_rows_are(Rows(Levels(7, 8, 9, 10), np.array([3, 0, 2])), [10, 7, 9])
 
 
 def test_picked_rows_of_joined_sources_agree_with_both():
-    picked = Picked(Joined(Levels(1, 2), Levels(3, 4)), np.array([1, 2]))
+    picked = Rows(Concat(Levels(1, 2), Levels(3, 4)), np.array([1, 2]))
     assert_rows_are(picked, [2, 3])
     assert picked.table().is_held_S.tolist() == [False, True]
 
@@ -66,7 +66,7 @@ def test_joined_sources_have_a_column_only_where_all_have_it():
         def table(self) -> SampleTable:
             return replace(super().table(), group_S=None)
 
-    assert Joined(Levels(1), Ungrouped(2)).table().group_S is None
+    assert Concat(Levels(1), Ungrouped(2)).table().group_S is None
 
 
 def test_rows_may_be_picked_by_mask():
@@ -102,3 +102,11 @@ def test_the_same_rows_have_the_same_fingerprint():
 def test_a_fingerprint_changes_with_whatever_a_row_says(change):
     table = Levels(1, 2).table()
     assert replace(table, **change).fingerprint() != table.fingerprint()
+
+
+def test_rows_of_rows_stand_where_the_source_has_them_and_keep_the_table_that_they_were_given():
+    left = Rows(Levels(7, 8, 9, 10), np.array([1, 2, 3]))
+    table = replace(left.table().rows(np.array([0, 2])), group_S=np.array(["a", "a"]))
+    merged = Rows(left, np.array([0, 2]), table=table)
+    assert merged.table().group_S.tolist() == ["a", "a"] and merged.table().name_S.tolist() == ["p8", "p10"]
+    assert [int(merged.read(row)[0, 0, 0]) for row in range(2)] == [8, 10]

@@ -118,7 +118,7 @@ def test_an_algorithm_that_says_nothing_of_itself_is_told_with_what_serving_know
     assert described["inputs"]["picture"]["channels"] == "RGB" and described["inputs"]["metadata"] == []
 
 
-@pytest.mark.parametrize("name", ["artifact_v1", "artifact_v2"])
+@pytest.mark.parametrize("name", ["artifact_v1", "artifact_v2", "artifact_v3"])
 def test_no_name_of_a_file_is_told(name):
     manifest = load_manifest(GOLDEN / name)
     text = json.dumps(told(read(GOLDEN / name, manifest), manifest))

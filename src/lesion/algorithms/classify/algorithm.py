@@ -50,9 +50,12 @@ class Classify:
         num_workers: int,
         show_progress: bool,
     ) -> Report:
-        from lesion.algorithms.classify.check import check_channels
+        from lesion.algorithms.classify.task import questions
+        from lesion.check.run import check_channels
 
-        return check_channels(config, channels, output=output, num_workers=num_workers, show_progress=show_progress)
+        return check_channels(
+            questions(config), channels, output=output, num_workers=num_workers, show_progress=show_progress
+        )
 
     def train(self, job: Job, config: ClassifyConfig) -> None:
         from lesion.algorithms.classify.train import train

@@ -332,6 +332,8 @@ class ClassifyConfig(
         """What one group asks of another."""
         if self.epochs == 0 and self.head_init != "probe":
             yield "epochs=0 trains nothing: set head_init=probe for a linear probe, or epochs to 1 or more"
+        if self.slide_score != "none" and len(self.target_column) > 1:
+            yield f"slide_score={self.slide_score} needs one yes-or-no target: name one column in target_column"
 
     def affects(self, name: str) -> Affects:
         """As declared; but a linear probe alone is fitted to the views that prediction averages."""

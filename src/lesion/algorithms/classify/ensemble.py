@@ -7,6 +7,7 @@ The same lines for the test set, the command line and HTTP. Imports neither torc
 
 from __future__ import annotations
 
+import copy
 import queue
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.base import Answer, Options, Output
-from lesion.algorithms.classify.answer import answer_of, combine
+from lesion.algorithms.classify.answer import answer_of, column_names, combine
 from lesion.algorithms.classify.describe import describe
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
 from lesion.artifact import Manifest
@@ -56,6 +57,8 @@ class Ensemble:
         self.backend = backend  # what computes, in words
         self.target = model.question
         self.num_cells = 2 if self.target.is_yes_no else self.target.num_outputs + 1
+        self.column_names = column_names(self.target)
+        self.image_column = model.image_column
         self.metadata_columns = tuple(model.metadata_columns)
         self.metadata_words = known_words(folds)
         self._records = folds
@@ -63,6 +66,12 @@ class Ensemble:
         self._free: queue.SimpleQueue[Executor[Output]] = queue.SimpleQueue()
         for executor in executors:
             self._free.put(executor)
+
+    def with_manifest(self, manifest: Manifest) -> Ensemble:
+        """The same networks under a manifest that says more of them."""
+        other = copy.copy(self)
+        other.manifest = manifest
+        return other
 
     def prepare(self, image: Pixels, row: Row, options: Options = Options()) -> Prepared:
         """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for an executor."""

@@ -82,14 +82,21 @@ def load_torch(
     model: ClassifierRecord,
     folds: Sequence[FoldRecord],
     devices: Sequence[torch.device],
+    *,
+    max_batch: int = TORCH_BATCH,
+    max_squares: int = 2**31,
 ) -> Ensemble:
-    """The predictor that computes by torch, the whole ensemble on each of the devices."""
+    """The predictor that computes by torch, the whole ensemble on each of the devices.
+
+    It takes up to `max_batch` pictures at once, and each forward pass up to `max_squares` of their views.
+    """
     from lesion.algorithms.classify.networks import TorchExecutor, load_networks
 
-    executors = [TorchExecutor(load_networks(model_dir, manifest, model, folds, device), device) for device in devices]
-    ensemble = Ensemble(
-        manifest, model, folds, executors, max_batch=TORCH_BATCH, backend=f"torch {devices[0].type} fp32"
-    )
+    executors = [
+        TorchExecutor(load_networks(model_dir, manifest, model, folds, device), device, max_squares=max_squares)
+        for device in devices
+    ]
+    ensemble = Ensemble(manifest, model, folds, executors, max_batch=max_batch, backend=f"torch {devices[0].type} fp32")
     check_answers(ensemble, model_dir)
     return ensemble
 

@@ -12,7 +12,7 @@ from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import names_of, read_csv, table_of
 from lesion.data.table import Columns, SampleTable
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 
 FOLDER_ENDINGS = ("_jpg", "", "_images")  # train.csv's pictures lie in train_jpg/, train/, train_images/, or beside it
 CSV_NAMES = {"train": ("train.csv",), "validation": ("validation.csv", "train.csv"), "test": ("test.csv",)}
@@ -28,8 +28,13 @@ class CsvFolder:
         """Reads the CSV and lists the pictures, decoding none. Raises UserError for a missing column, cell or row."""
         self.csv_path = csv_path
         frame, folder = read_csv(csv_path), picture_folder(csv_path)
-        self._pictures = NamedPictures(folder, names_of(frame, columns, str(csv_path)))
-        table = table_of(with_headers(frame, self._pictures.paths, columns), columns, str(csv_path))
+        problems: list[UserError] = []
+        with collecting(problems):
+            self._pictures = NamedPictures(folder, names_of(frame, columns, str(csv_path)))
+            frame = with_headers(frame, self._pictures.paths, columns)
+        with collecting(problems):
+            table = table_of(frame, columns, str(csv_path))
+        raise_all(problems)
         self._table = replace(table, strays=_strays(csv_path, self._pictures, columns))
 
     @classmethod

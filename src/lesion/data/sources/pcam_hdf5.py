@@ -17,7 +17,7 @@ from lesion.data.images import Pixels
 from lesion.data.sources.hdf5 import Dataset
 from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import one_target, read_csv, table_of
-from lesion.data.table import Columns, SampleTable
+from lesion.data.table import USUAL_GROUP, Columns, SampleTable
 from lesion.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -58,9 +58,9 @@ class PcamHdf5:
             if len(columns.targets) > 1:
                 raise one_target(columns, y_path)
             frame[columns.targets[0]] = _targets(y_path, shape[0])
-        if columns.group and columns.group not in frame and SLIDE in frame:
-            log.info("group_column=%s, since there is no %s", SLIDE, columns.group)
-            frame[columns.group] = frame[SLIDE]
+        if columns.group == USUAL_GROUP and USUAL_GROUP not in frame and SLIDE in frame:
+            log.info("group_column=%s, since there is no %s", SLIDE, USUAL_GROUP)
+            frame[USUAL_GROUP] = frame[SLIDE]
         self._table = table_of(frame.astype("string"), columns, str(x_path))
 
     @classmethod

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lesion.data.reading import file_text, reading
 from lesion.data.table import USUAL_METADATA, Columns, SampleTable
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 
 IMAGE_COLUMNS = ("image_name", "image_id")
 MAX_CELLS = 50_000_000  # of a table: some gigabytes once they are words of their own
@@ -59,39 +59,51 @@ def check_size(num_cells: int, where: object) -> None:
 def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     """The table that `columns` picks of a frame of text, one row a picture.
 
-    Raises one UserError that names every column which is missing, and another for empty cells and repeated pictures.
+    Raises one UserError for every column which is missing, and for empty cells, cells too long and repeated pictures.
     """
-    name_S = names_of(frame, columns, where)
+    problems: list[UserError] = []
+    with collecting(problems):
+        name_S = names_of(frame, columns, where)
     has_targets = columns.are_targets_needed or all(column in frame.columns for column in columns.targets)
     has_group = columns.is_group_needed or columns.group in frame.columns
     metadata = columns.metadata
     if metadata is None:
         metadata = tuple(column for column in USUAL_METADATA if column in frame.columns)
-    wanted = [("target_column", column) for column in columns.targets] if has_targets else []
-    wanted += [("group_column", columns.group)] if has_group and columns.group else []
-    wanted += [("split", columns.fold)] if columns.fold else []
-    wanted += [("metadata_columns", column) for column in metadata]
+    to_fill = [("target_column", column) for column in columns.targets] if has_targets else []
+    to_fill += [("group_column", columns.group)] if has_group and columns.group else []
+    to_fill += [("split", columns.fold)] if columns.fold else []
+    wanted = [*to_fill, *(("metadata_columns", column) for column in metadata)]
     missing = [f"'{column}' ({setting})" for setting, column in wanted if column not in frame.columns]
     if missing:
-        raise UserError(
-            f"columns not found: {', '.join(missing)}",
-            where=f"{where}: {list(frame.columns)}",
-            do="Rename them, or set the hyperparameter in brackets.",
+        problems.append(
+            UserError(
+                f"columns not found: {', '.join(missing)}",
+                where=f"{where}: {list(frame.columns)}",
+                do="Rename them, or set the hyperparameter in brackets.",
+            )
         )
     has_names = columns.class_name in frame.columns
     for column in (*metadata, *([columns.class_name] if has_names and columns.class_name else [])):
-        _check_lengths(frame[column], column, where)
+        if column in frame.columns:
+            with collecting(problems):
+                _check_lengths(frame[column], column, where)
+    filled = {}
+    for _, column in to_fill:
+        if column in frame.columns:
+            with collecting(problems):
+                filled[column] = _filled(frame, column, where)
+    raise_all(problems)
     image_column = pick_image_column(frame, columns.image, where)
     used = {image_column, columns.class_name, columns.group, columns.fold, *metadata, *columns.targets}
     return SampleTable(
         name_S=name_S,
         metadata=frame[list(metadata)].reset_index(drop=True),
-        targets=pd.DataFrame({column: _filled(frame, column, where) for column in columns.targets})
+        targets=pd.DataFrame({column: filled[column] for column in columns.targets})
         if columns.targets and has_targets
         else None,
         class_name_S=frame[columns.class_name].fillna("").to_numpy(dtype=np.str_) if has_names else None,
-        group_S=_filled(frame, columns.group, where) if columns.group and has_group else None,
-        fold_S=_filled(frame, columns.fold, where) if columns.fold else None,
+        group_S=filled[columns.group] if columns.group and has_group else None,
+        fold_S=filled[columns.fold] if columns.fold else None,
         others=frame[[column for column in frame.columns if column not in used]].reset_index(drop=True),
         image_column=image_column,
         where=where,
@@ -112,12 +124,12 @@ def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.st
 
 
 def refuse_groups(columns: Columns, what: str, where: object) -> None:
-    """Raises UserError if groups are wanted of a format that knows none."""
+    """Raises UserError if groups are asked for, by name or by a split, of a format that knows none."""
     if columns.is_group_needed:
         raise UserError(
-            f"{what} do not say which pictures are of one patient, and the split keeps patients together",
+            f"{what} do not say which pictures are of one patient, and group_column or split asks for it",
             where=where,
-            do="Give a train.csv with a group column, or set split=stratified_kfold if no two are of one patient.",
+            do="Give a train.csv with a group column, or leave both unset: rows are then dealt to folds by class.",
         )
 
 

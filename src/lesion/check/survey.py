@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lesion.data.duplicates import Fingerprint, fingerprint
+from lesion.check.duplicates import Fingerprint, fingerprint
 from lesion.data.images import Pixels
 from lesion.data.table import Source
 from lesion.errors import UserError

@@ -7,8 +7,8 @@ import pytest
 from tqdm import tqdm
 
 from factories import sample_frame, write_channel
+from lesion.check.survey import Look, look, plain_features, survey
 from lesion.data.sources.csv_folder import CsvFolder
-from lesion.data.survey import Look, look, plain_features, survey
 from lesion.data.table import Columns
 from lesion.errors import UserError
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.random import default_rng
 from PIL import Image
 
-from lesion.data import duplicates
-from lesion.data.duplicates import Fingerprint, find_duplicates, fingerprint
+from lesion.check import duplicates
+from lesion.check.duplicates import Fingerprint, find_duplicates, fingerprint
 from lesion.data.images import Pixels
 from lesion.data.sample_data import draw_picture
 

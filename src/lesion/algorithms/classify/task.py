@@ -1,0 +1,154 @@
+"""Task: what tables ask the classifier to learn: the question, the folds, the kinds of metadata. Opens no picture."""
+
+# S samples · F folds
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.check.run import Questions
+from lesion.data.channels import columns_of
+from lesion.data.folds import SPLITS, Folds, assign_folds, check_folds, given_folds
+from lesion.data.labels import Labelled, Labels, read_labels
+from lesion.data.metadata import Kind, MetadataEncoder, column_kinds
+from lesion.data.table import Columns, SampleTable
+from lesion.errors import UserError, collecting, raise_all
+from lesion.evaluation.metrics import METRICS
+
+NO_GROUPS = "stratified_kfold"  # the split where nothing names groups and none were asked for
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned of the training rows, and which of them each fold holds out."""
+
+    labels: Labels
+    labelled: Labelled
+    held_FS: Folds
+    kinds: Mapping[str, Kind]  # what each metadata column holds
+
+
+def questions(config: ClassifyConfig) -> Questions[Task]:
+    """What the check asks of a data set before the classifier is trained on it."""
+    return Questions(
+        columns=wanted_columns(config),
+        source=config.source,
+        on_bad_image=config.on_bad_image,
+        on_leak=config.on_leak,
+        keeps_groups=config.keeps_groups,
+        image_size=config.image_size,
+        define_task=lambda table, test_table: define_task(table, test_table, config),
+    )
+
+
+def wanted_columns(config: ClassifyConfig) -> Columns:
+    """Which columns a labelled set must have.
+
+    Groups must be there where the user names their column or a split that keeps them, and are taken where they are
+    there.
+    """
+    named = config.model_fields_set  # by the user; no recipe sets either of the two
+    return replace(
+        columns_of(config),
+        are_targets_needed=True,
+        is_group_needed="group_column" in named or ("split" in named and "group" in config.split),
+        fold=None if config.split in SPLITS else config.split,
+    )
+
+
+def define_task(table: SampleTable, test_table: SampleTable | None, config: ClassifyConfig) -> Task:
+    """The task of the training rows.
+
+    Raises one UserError for all targets, folds and metadata that cannot be trained on, and for test rows that cannot be
+    answered: they are told now, not when all folds are trained.
+    """
+    problems: list[UserError] = []
+    labels = labelled = held_FS = None
+    kinds: dict[str, Kind] = {}
+    with collecting(problems):
+        labels = read_labels(table, of_interest=config.target_of_interest)
+        labelled = Labelled(table, labels.target, labels.encode(table))
+    if labels is not None and labelled is not None:
+        with collecting(problems):
+            refuse_slide_score(table, labels, config)
+        with collecting(problems):
+            held_FS = choose_folds(labelled, config)
+        with collecting(problems):
+            if test_table is not None and test_table.targets is not None:
+                labels.encode(test_table)
+    with collecting(problems):
+        kinds = checked_kinds(table, config)
+        refuse_cells(table, test_table, kinds, config)
+    raise_all(problems)
+    assert labels is not None and labelled is not None and held_FS is not None  # else there was a problem
+    return Task(labels, labelled, held_FS, kinds)
+
+
+def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfig) -> None:
+    """Raises UserError where slides are to be judged and there are none, or no yes or no to judge."""
+    if config.slide_score != "none" and (table.group_S is None or not labels.target.is_yes_no):
+        raise UserError(
+            f"slide_score={config.slide_score} needs groups, and a target of yes or no",
+            where=table.where,
+            do="Set group_column to the slide's column, target_of_interest to a class, or slide_score=none.",
+            kind="hyperparameters",
+        )
+
+
+def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
+    """What each fold holds out [F, S], by the user's splitter or column.
+
+    A validation channel's rows are the one fold there is. Where nothing names groups and the user asked for none, rows
+    are dealt by class.
+    """
+    table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
+    given_FS = given_folds(table)
+    held_FS = given_FS
+    if held_FS is None:
+        held_FS = assign_folds(
+            table.group_S,
+            target.class_of(targets_SK),
+            config.folds,
+            seed=config.seed,
+            split=NO_GROUPS if table.group_S is None and "group" in config.split else config.split,
+            repeats=config.repeats,
+            name_S=table.name_S,
+        )
+    are_groups_kept = given_FS is None and config.keeps_groups  # of given folds group_leaks speaks
+    judged = target.judged(targets_SK) if METRICS[config.metric].needs_both else {}
+    check_folds(held_FS, target.classes(targets_SK), judged, table.group_S if are_groups_kept else None)
+    return held_FS
+
+
+def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, Kind]:
+    """What each metadata column holds. Raises UserError where a logarithm is asked of what holds no numbers."""
+    kinds = column_kinds(table.metadata_rows(), list(table.metadata.columns))
+    if wrong := [name for name in config.log_columns if kinds.get(name) != "number"]:
+        raise UserError(
+            f"log_columns={wrong[0]} is not a metadata column of numbers",
+            where=f"{table.where}: {kinds}",
+            do="Take it out, or add the column to metadata_columns.",
+            kind="hyperparameters",
+        )
+    return kinds
+
+
+def refuse_cells(
+    table: SampleTable, test_table: SampleTable | None, kinds: Mapping[str, Kind], config: ClassifyConfig
+) -> None:
+    """Raises one UserError for the metadata columns with cells that cannot be made numbers of, in either table."""
+    problems: list[UserError] = []
+    rows, test_rows = table.metadata_rows(), [] if test_table is None else test_table.metadata_rows()
+    for name, kind in kinds.items():
+        where = table.where
+        try:
+            encoder = MetadataEncoder.fit(rows, {name: kind}, logs=config.log_columns)
+            if test_table is not None:
+                where = test_table.where
+                encoder.encode(test_rows)
+        except UserError as error:
+            what = f"column '{name}': {error.what}"
+            problems.append(UserError(what, where=where, do="Correct the cell, or empty it.", kind=error.kind))
+    raise_all(problems)

@@ -1,0 +1,280 @@
+"""Run: the questions that are asked of a data set before anything is trained, in their order, once a job.
+
+All are asked, whatever was wrong before: tables, groups, pictures, copies, and whether there is a task to be learned.
+What is wrong is said at once, by `lesion check` and by training in the same words, or mended as the user's policies
+say. What an algorithm makes of a table it hands in as a function: this file knows none.
+"""
+
+# S samples
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lesion.check.counts import crosstabs, fold_counts
+from lesion.check.duplicates import Pair, find_duplicates
+from lesion.check.finding import Finding, Part, Row, raise_errors
+from lesion.check.leaks import LeakRules, Policy, copy_leaks, group_leaks
+from lesion.check.pictures import picture_findings, unreadable
+from lesion.check.report import NUM_SHOWN, Report
+from lesion.check.shortcuts import columns_that_give_away, refuse_answers, shortcut_findings, shortcuts
+from lesion.check.survey import Look, plain_features, survey
+from lesion.check.tables import table_findings
+from lesion.data.channels import Opened, open_channels
+from lesion.data.folds import Folds, given_folds
+from lesion.data.images import Pixels
+from lesion.data.labels import Labelled, Labels
+from lesion.data.metadata import Kind
+from lesion.data.table import Columns, Rows, SampleTable, Source
+from lesion.errors import UserError, collecting
+
+log = logging.getLogger(__name__)
+Keep = Callable[[int, Pixels], None]
+Mask = NDArray[np.bool_]
+
+
+class Task(Protocol):
+    """What the training rows ask to be learned, as far as the check looks at it."""
+
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def labelled(self) -> Labelled: ...
+    @property
+    def held_FS(self) -> Folds: ...
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What each metadata column holds."""
+        ...
+
+
+T = TypeVar("T", bound=Task)
+
+
+@dataclass(frozen=True)
+class Questions(Generic[T]):
+    """What an algorithm and its user want of a data set, and what is done where that does not hold."""
+
+    columns: Columns  # as the training set must have them
+    source: str  # the format's name, or "auto"
+    on_bad_image: Literal["error", "drop"]
+    on_leak: Policy
+    keeps_groups: bool  # the split promises that no group lies on both sides of a fold
+    image_size: int
+    define_task: Callable[[SampleTable, SampleTable | None], T]  # of the training and the test rows; raises UserError
+
+    def open(self, channels: Mapping[str, Path]) -> Opened:
+        return open_channels(channels, self.columns, source=self.source)
+
+
+@dataclass(frozen=True)
+class Checked(Generic[T]):
+    """A data set that can be trained on: the rows that are left of its sets, and the task."""
+
+    training: Rows
+    test: Rows | None
+    task: T
+    shortcuts: Mapping[str, float]  # ROC AUC by what it is reached with
+
+
+def check_channels(
+    questions: Questions[T], channels: Mapping[str, Path], *, output: Path, num_workers: int, show_progress: bool
+) -> Report:
+    """Everything that can be found out about the channels; written below `output` too."""
+    report = Report("Lesion: check of " + ", ".join(str(path) for path in channels.values()))
+    opened = questions.open(channels)
+    examine(questions, opened, report=report, num_workers=num_workers, show_progress=show_progress)
+    report.write(output, reader(opened))
+    return report
+
+
+def check_before_training(
+    questions: Questions[T],
+    opened: Opened,
+    *,
+    output: Path | None,
+    num_workers: int,
+    show_progress: bool,
+    keep: Keep | None = None,
+) -> tuple[Checked[T], Report]:
+    """What training starts from. Raises one UserError for all that is wrong, as `lesion check` would say it.
+
+    Either way check.json and check.html lie in `output` afterwards, unless that is None. `keep` is given each training
+    picture that can be read, and its row.
+    """
+    report = Report("Lesion: check before training")
+    try:
+        checked = examine(
+            questions, opened, report=report, num_workers=num_workers, show_progress=show_progress, keep=keep
+        )
+    finally:
+        for level, line in report.lines():
+            log.log(level, line)
+        if output is not None:
+            report.write(output, reader(opened))
+    raise_errors(report.findings)
+    assert checked is not None  # else something was wrong, and raised
+    return checked, report
+
+
+def examine(
+    questions: Questions[T],
+    opened: Opened,
+    *,
+    report: Report,
+    num_workers: int,
+    show_progress: bool,
+    keep: Keep | None = None,
+) -> Checked[T] | None:
+    """Asks all questions in their order and fills the report; None where something is wrong that nothing mends."""
+    findings = report.findings
+    findings += map(Finding.of_error, opened.problems)
+    training, test = opened.training, opened.test
+    if training is None:  # nothing else can be known
+        return None
+    tables: dict[Part, SampleTable] = {"training": training.table()}
+    if test is not None:
+        tables["test"] = test.table()
+    table, test_table = tables["training"], tables.get("test")
+    for part, one in tables.items():
+        if not opened.problems:  # else a table was opened for its pictures alone
+            findings += table_findings(one, questions.columns, part=part)
+        report.sets[part] = _counts(one)
+
+    keep_S, rules = np.ones(len(table), dtype=bool), None
+    with _adding(findings):
+        rules = LeakRules(questions.on_leak, questions.keeps_groups, given_folds(table))
+        shared = group_leaks(table, test_table, rules)
+        findings += shared.findings
+        keep_S &= shared.keep_S
+
+    looks = _look_at(training, test, num_workers=num_workers, show_progress=show_progress, keep=keep)
+    is_dropped = questions.on_bad_image == "drop"
+    for part, one in tables.items():
+        findings += unreadable(one, looks[part], part=part, is_dropped=is_dropped)
+        findings += picture_findings(one, looks[part], part=part, image_size=questions.image_size)
+    keep_S &= _stays(looks["training"], is_dropped=is_dropped)
+
+    if rules is not None:
+        pairs = _copies(looks, keep_S, num_workers=num_workers)
+        copies = copy_leaks(table, test_table, pairs, rules, concerned_S=~shared.keep_S)
+        findings += copies.findings
+        keep_S &= copies.keep_S
+        if copies.group_S is not None:
+            table = replace(table, group_S=copies.group_S)
+    index_S = np.flatnonzero(keep_S)
+    rows = Rows(training, index_S, table=table.rows(index_S))
+    test_rows = None if test is None else Rows(test, np.flatnonzero(_stays(looks["test"], is_dropped=is_dropped)))
+
+    task = None
+    if opened.is_partial:  # without all its columns a table does not say what is to be learned
+        return None
+    with _adding(findings):
+        task = questions.define_task(rows.table(), None if test_rows is None else test_rows.table())
+        if questions.on_leak != "warn":
+            refuse_giveaways(task)
+    if task is None:
+        return None
+    _describe(report, task, rows, test_rows, [looks["training"][row] for row in index_S.tolist()])
+    return None if report.num("error") else Checked(rows, test_rows, task, report.shortcuts)
+
+
+def refuse_giveaways(task: Task) -> None:
+    """Raises UserError for metadata columns that answer the question by themselves: a logistic regression each."""
+    target, table = task.labelled.target, task.labelled.table
+    targets_SQ = target.asked(task.labelled.targets_SK)
+    aucs = columns_that_give_away(table.metadata_rows(), task.kinds, targets_SQ, task.held_FS)
+    refuse_answers(aucs, where=table.where)
+
+
+def reader(opened: Opened) -> Callable[[Row], Pixels]:
+    """What gives the picture of a row of the sets as they were opened."""
+
+    def read(row: Row) -> Pixels:
+        source = opened.training if row.part == "training" else opened.test
+        assert source is not None  # it has this row
+        return source.read(row.index)
+
+    return read
+
+
+def _look_at(
+    training: Source, test: Source | None, *, num_workers: int, show_progress: bool, keep: Keep | None
+) -> dict[Part, list[Look | UserError]]:
+    sources: dict[Part, Source] = {"training": training}
+    if test is not None:
+        sources["test"] = test
+    total = sum(len(source.table()) for source in sources.values())
+    with tqdm(total=total, unit="picture", desc="check", disable=not show_progress) as bar:
+        return {
+            part: survey(source, num_workers=num_workers, bar=bar, keep=keep if part == "training" else None)
+            for part, source in sources.items()
+        }
+
+
+def _stays(looks: Sequence[Look | UserError], *, is_dropped: bool) -> Mask:
+    """The rows [S] that unreadable pictures leave: all, where these are an error, so that no further one follows."""
+    is_readable_S = np.array([isinstance(look, Look) for look in looks], dtype=bool)
+    return is_readable_S if is_dropped and is_readable_S.any() else np.ones(len(looks), dtype=bool)
+
+
+def _copies(looks: Mapping[Part, Sequence[Look | UserError]], keep_S: Mask, *, num_workers: int) -> list[Pair]:
+    """The pairs of copies among the training rows that are kept and the test rows, numbered one after the other."""
+    everything = [*looks["training"], *looks.get("test", [])]
+    is_asked = np.concatenate([keep_S, np.ones(len(everything) - len(keep_S), dtype=bool)])
+    asked = {
+        index: look
+        for index, look in enumerate(everything)
+        if isinstance(look, Look) and is_asked[index] and not look.is_blank  # blank pictures are told by themselves
+    }
+    started = time.monotonic()
+    pairs = find_duplicates([look.print_ for look in asked.values()], num_workers=num_workers)
+    log.info("copies=%d pictures=%d seconds=%.1f", len(pairs), len(asked), time.monotonic() - started)
+    index_of = list(asked)
+    return [replace(pair, first=index_of[pair.first], second=index_of[pair.second]) for pair in pairs]
+
+
+def _counts(table: SampleTable) -> dict[str, int]:
+    return {"num_rows": len(table)} | ({} if table.group_S is None else {"num_groups": len(np.unique(table.group_S))})
+
+
+def _describe(
+    report: Report, task: Task, rows: Rows, test_rows: Rows | None, look_S: Sequence[Look | UserError]
+) -> None:
+    """What is trained on, by fold, class and metadata, and how far shortcuts lead."""
+    labelled, is_seen_S = task.labelled, np.array([isinstance(look, Look) for look in look_S], dtype=bool)
+    seen, asked_SQ = [look for look in look_S if isinstance(look, Look)], labelled.target.asked(labelled.targets_SK)
+    if seen:
+        report.shortcuts = shortcuts(plain_features(seen), asked_SQ[is_seen_S], task.held_FS[:, is_seen_S])
+        report.findings += shortcut_findings(report.shortcuts)
+    report.sets["training"] = labelled.counts(np.ones(len(look_S), dtype=bool))
+    if test_rows is not None and (test_table := test_rows.table()).targets is not None:
+        test = Labelled(test_table, labelled.target, task.labels.encode(test_table))
+        report.sets["test"] = test.counts(np.ones(len(test_table), dtype=bool))
+    report.folds = fold_counts(labelled, task.held_FS)
+    report.crosstabs = crosstabs(labelled)
+    rng = np.random.default_rng(0)
+    for name, is_class_S in labelled.target.classes(labelled.targets_SK).items():
+        of_class = np.flatnonzero(is_class_S)
+        picked = np.sort(rng.choice(of_class, min(NUM_SHOWN, len(of_class)), replace=False)).tolist()
+        names_S, index_S = labelled.table.name_S, rows.index_S
+        report.examples[name] = [Row("training", int(index_S[row]), str(names_S[row])) for row in picked]
+
+
+@contextmanager
+def _adding(findings: list[Finding]) -> Iterator[None]:
+    """Inside, a UserError ends the block and joins the findings, each of its errors once."""
+    problems: list[UserError] = []
+    with collecting(problems):
+        yield
+    findings += [finding for finding in map(Finding.of_error, problems) if finding not in findings]

@@ -1,0 +1,98 @@
+"""Channels: a job's input folders to the pictures that are trained on, held out and tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lesion.data.sources.formats import open_source, recognised
+from lesion.data.sources.place import Place
+from lesion.data.table import Columns, Concat, Source
+from lesion.errors import UserError, collecting, raise_all
+from lesion.settings import DataSettings
+
+TRAINING_CHANNELS = ("training", "train")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A job's sets, and what is wrong with their tables; None for a set that could not be opened or is not there.
+
+    A validation channel's rows are among the training rows, marked as held out. Where a training table lacks a column
+    or a cell `is_partial`: it was opened for its pictures alone, so that these can be looked at in the same pass.
+    """
+
+    training: Source | None
+    test: Source | None
+    problems: tuple[UserError, ...] = ()
+    is_partial: bool = False
+
+    def whole(self) -> tuple[Source, Source | None]:
+        """The training and the test set. Raises one UserError for all the problems."""
+        raise_all(self.problems)
+        assert self.training is not None  # else there was a problem
+        return self.training, self.test
+
+
+def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str = "auto") -> Opened:
+    """The sets in the channels, with `columns` as the training set must have them, in the format called `source`.
+
+    A channel, file or column that is missing is among the problems, with what there is instead.
+    """
+    channel = next((name for name in TRAINING_CHANNELS if name in channels), None)
+    if channel is None:
+        present = ", ".join(sorted(channels)) or "none"
+        problem = UserError(
+            "channel 'training' is missing",
+            where=f"channels present: {present}",
+            do="Give it the folder with the pictures and their table.",
+        )
+        return Opened(None, None, (problem,))
+    problems: list[UserError] = []
+    place = Place(channels[channel], "train", lists=channels.get("train_lst"))
+    training = _open(place, columns, source, problems)
+    if "validation" in channels:
+        place = Place(channels["validation"], "validation", lists=channels.get("validation_lst"))
+        validation = _open(place, replace(columns, fold=None), source, problems)
+        are_both = training is not None and validation is not None
+        training = Concat(training, validation) if are_both else None  # type: ignore[arg-type]
+    is_partial = bool(problems)
+    test = _open_test(channels, channel, columns.optional(), source, problems)
+    return Opened(training, test, tuple(problems), is_partial)
+
+
+def columns_of(settings: DataSettings) -> Columns:
+    """The columns that the user's settings name, taken where they are there; an algorithm adds which it needs."""
+    return Columns(
+        image=settings.image_column,
+        metadata=settings.metadata_columns,
+        targets=settings.target_column,
+        class_name=settings.class_name_column,
+        group=settings.group_column,
+    )
+
+
+def _open_test(
+    channels: Mapping[str, Path], channel: str, columns: Columns, source: str, problems: list[UserError]
+) -> Source | None:
+    """The test channel's rows, or those that lie beside the training set; None where there are none."""
+    if "test" in channels:
+        return _open(Place(channels["test"], "test"), columns, source, problems)
+    place = Place(channels[channel], "test", is_own=False)
+    with collecting(problems):
+        if recognised(place, source=source):
+            return _open(place, columns, source, problems)
+    return None
+
+
+def _open(place: Place, columns: Columns, source: str, problems: list[UserError]) -> Source | None:
+    """The set at `place`. What is wrong joins the `problems`, and then its pictures are opened for themselves, with
+    their groups where these can be read."""
+    with collecting(problems):
+        return open_source(place, columns, source=source)
+    for group in (columns.group, None):
+        with suppress(UserError):  # else it says the same again
+            return open_source(place, Columns(columns.image, metadata=(), group=group), source=source)
+    return None
