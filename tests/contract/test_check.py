@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-<<<<<<< HEAD
-=======
 import shutil
->>>>>>> main
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -68,11 +65,7 @@ def test_a_table_that_is_odd_is_named_with_its_rows(data, case):
     spoil(data)
     findings = [finding for finding in data.check().findings if finding.name == name]
     [finding] = [f for f in findings if names(f) == [data.frame["image_name"][row] for row in rows]]
-<<<<<<< HEAD
-    assert len(findings) == (3 if name == "missing_values" else 1)  # the set has gaps in two other columns
-=======
     assert len(findings) == 1 + (name == "missing_values") * 2  # age and site have gaps of their own
->>>>>>> main
     assert re.search(words, finding.what), finding.what
 
 
