@@ -155,7 +155,7 @@ class Built:
     """What the first fold's first step of a job starts from, made by what `train` makes it with."""
 
     setup: Setup
-    held_FS: Folds
+    valid_FS: Folds
     rows: FoldRows
     training: Training
     settings: StepSettings
@@ -231,9 +231,9 @@ def build(tmp_path_factory) -> Callable[..., Built]:
             target=task.labelled.target,
             weights=pretrained_backbone(config, None),
         )
-        rows = rows_of(0, task.held_FS[0], setup)
+        rows = rows_of(0, task.valid_FS[0], setup)
         settings = step_settings(setup, rows.weights_K, epoch=0)
-        return Built(setup, task.held_FS, rows, start_training(setup, rows.encoder, None), settings)
+        return Built(setup, task.valid_FS, rows, start_training(setup, rows.encoder, None), settings)
 
     return built
 
@@ -277,9 +277,9 @@ SEEN: dict[str, Seen] = {
     "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),
     # the folds
     "group_column": ("other_group", lambda built: list(built.table.group_S), FRAME["other_group"].tolist()),
-    "folds": (3, lambda built: len(built.held_FS), 3),
-    "repeats": (2, lambda built: len(built.held_FS), 4),
-    "split": ("other_fold", lambda built: built.held_FS.argmax(axis=0).tolist(), FRAME["other_fold"].tolist()),
+    "folds": (3, lambda built: len(built.valid_FS), 3),
+    "repeats": (2, lambda built: len(built.valid_FS), 4),
+    "split": ("other_fold", lambda built: built.valid_FS.argmax(axis=0).tolist(), FRAME["other_fold"].tolist()),
     # the optimiser
     "optimizer": ("adamw", lambda built: type(built.training.optimizer).__name__, "AdamW"),
     "learning_rate": (1e-3, lambda built: built.rates, [1e-3, 1e-3]),

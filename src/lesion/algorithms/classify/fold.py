@@ -55,18 +55,18 @@ class FoldRows:
 
     fold: int
     training_S: NDArray[np.intp]
-    held_S: NDArray[np.intp]
+    valid_S: NDArray[np.intp]
     dataset: Dataset
     encoder: MetadataEncoder
     weights_K: Weights
 
     def __len__(self) -> int:
-        return len(self.training_S) + len(self.held_S)
+        return len(self.training_S) + len(self.valid_S)
 
 
 def run_fold(
     fold: int,
-    held_S: NDArray[np.bool_],
+    valid_S: NDArray[np.bool_],
     setup: Setup,
     features_VSD: NDArray[np.float32] | None,
     checkpoints: Checkpoints,
@@ -84,15 +84,15 @@ def run_fold(
     config = setup.config
     if state := checkpoints.load(finished):
         log.info("fold=%d was finished before this job was stopped", fold)
-        bar.update(config.epochs * len(held_S))
-        return with_these_predictions(FoldResult.of_state(state), held_S, setup, checkpoints)
-    rows = rows_of(fold, held_S, setup)
+        bar.update(config.epochs * len(valid_S))
+        return with_these_predictions(FoldResult.of_state(state), valid_S, setup, checkpoints)
+    rows = rows_of(fold, valid_S, setup)
     if features_VSD is None:
         training, start = start_training(setup, rows.encoder, None), None
     else:
         head = probe_head(features_VSD, rows.training_S, setup, rows.weights_K)
         training = start_training(setup, rows.encoder, head)
-        start = evaluated(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), setup)
+        start = evaluated(rows.valid_S, torch.from_numpy(head.logits(features_VSD[:, rows.valid_S])), setup)
         training.early_stopping.update(START, start.metrics[config.metric], training.network)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
     if state := checkpoints.load(unfinished):
@@ -132,14 +132,14 @@ def run_fold(
 
 
 def with_these_predictions(
-    result: FoldResult, held_S: NDArray[np.bool_], setup: Setup, checkpoints: Checkpoints
+    result: FoldResult, valid_S: NDArray[np.bool_], setup: Setup, checkpoints: Checkpoints
 ) -> FoldResult:
     """A finished fold whose held-out rows are predicted with this job's settings: its own, or by its weights again."""
     settings = setup.prediction_settings
     if result.prediction_settings == settings:
         return result
     log.info("fold=%d is predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True))
-    rows = rows_of(result.fold, held_S, setup)
+    rows = rows_of(result.fold, valid_S, setup)
     network = fresh_network(setup, num_metadata=rows.encoder.num_features)
     network.load_state_dict(result.weights)
     new = predict_held_out(network, rows, setup)
@@ -150,15 +150,15 @@ def with_these_predictions(
     return result
 
 
-def rows_of(fold: int, held_S: NDArray[np.bool_], setup: Setup) -> FoldRows:
+def rows_of(fold: int, valid_S: NDArray[np.bool_], setup: Setup) -> FoldRows:
     """The fold's rows; what is fitted to rows is fitted to those that are learned from."""
-    training_S = np.flatnonzero(~held_S)
+    training_S = np.flatnonzero(~valid_S)
     training_rows = [setup.metadata_rows[row] for row in training_S.tolist()]
     encoder = MetadataEncoder.fit(training_rows, setup.metadata_kinds, logs=setup.config.log_columns)
     features_SM, nothing_M = encoder.encode(setup.metadata_rows), encoder.encode([{}])[0]
     dataset = Dataset(setup.pictures, features_SM, setup.targets_SK, nothing_M)
     weights_K = class_weights(setup.config, setup.target, setup.targets_SK[training_S])
-    return FoldRows(fold, training_S, np.flatnonzero(held_S), dataset, encoder, weights_K)
+    return FoldRows(fold, training_S, np.flatnonzero(valid_S), dataset, encoder, weights_K)
 
 
 def run_epoch(
@@ -217,7 +217,7 @@ def run_epoch(
 
 def held_batches(rows: FoldRows, setup: Setup) -> Iterator[Batch]:
     """This process's slice of the held-out rows, as prediction prepares them."""
-    batches = ordered_batches(setup.data_parallel.slice(rows.held_S), setup.config.batch_size_predict)
+    batches = ordered_batches(setup.data_parallel.slice(rows.valid_S), setup.config.batch_size_predict)
     return load(rows.dataset, batches, num_workers=setup.run.num_workers)
 
 
@@ -263,7 +263,9 @@ def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, setup: Setup) -> He
 
 def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
     """Every metric of what is asked that these rows define."""
-    return score_all(target.asked(targets_SK), target.asked(probs_SK), is_one_of=target.is_one_of)
+    return score_all(
+        target.judged_columns(targets_SK), target.judged_columns(probs_SK), is_multiclass=target.has_multiclass_answer
+    )
 
 
 def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> Curves:
@@ -272,8 +274,8 @@ def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray
     def draw() -> Pixels | None:
         return try_to_draw("the ROC curves for TensorBoard", lambda: draw_roc(target, targets_SK, probs_SK))
 
-    names = target.answer_names[1:] if target.is_yes_no else target.class_names
-    return Curves(names, target.asked(targets_SK) == 1, target.asked(probs_SK), draw)
+    names = target.answer_names[1:] if target.has_binary_answer else target.class_names
+    return Curves(names, target.judged_columns(targets_SK) == 1, target.judged_columns(probs_SK), draw)
 
 
 @dataclass(frozen=True)

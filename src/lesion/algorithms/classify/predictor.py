@@ -155,7 +155,7 @@ class Ensemble:
         self.folds = [record.fold for record in folds]  # those that are asked
         self.backend = backend  # what computes, in words
         self.target = model.question
-        self.num_cells = 2 if self.target.is_yes_no else self.target.num_outputs + 1
+        self.num_cells = 2 if self.target.has_binary_answer else self.target.num_outputs + 1
         self.column_names = column_names(self.target)
         self.image_column = model.image_column
         self.metadata_columns = tuple(model.metadata_columns)

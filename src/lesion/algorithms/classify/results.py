@@ -56,10 +56,10 @@ def write_results(
     write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
     write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results))
     probs_SK = out_of_fold(target, results, len(labelled.table))
-    held_S = ~np.isnan(probs_SK[:, 0])
+    valid_S = ~np.isnan(probs_SK[:, 0])
     summary = summarise(results, labelled)
     overall = summary["overall"]
-    training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[held_S], probs_SK[held_S]))
+    training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[valid_S], probs_SK[valid_S]))
     overall["interval_95"] = intervals(labelled, probs_SK)
     summary["shortcuts"] = {"roc_auc": checked.shortcuts}
     if config.slide_score != "none":
@@ -146,15 +146,15 @@ def write_report(setup: Setup, labelled: Labelled, probs_SK: NDArray[np.float32]
     """report.png, with some pictures. Without it, and with a warning, where it cannot be drawn."""
     from lesion.report.figure import draw_report, try_to_draw
 
-    held_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
+    valid_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
     png = try_to_draw(
         "report.png",
         lambda: draw_report(
             labelled.target,
-            labelled.targets_SK[held_rows],
-            probs_SK[held_rows],
+            labelled.targets_SK[valid_rows],
+            probs_SK[valid_rows],
             overall,
-            read=lambda row: setup.preprocess(setup.source.read(int(held_rows[row]))),
+            read=lambda row: setup.preprocess(setup.source.read(int(valid_rows[row]))),
         ),
     )
     if png is not None:
@@ -172,7 +172,7 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult]) -> pd.Da
     return pd.DataFrame(
         {
             table.image_column: table.name_S[rows],
-            "group": table.unit_S[rows],
+            "group": table.group_or_row_S[rows],
             "fold": fold_S[in_order],
             **target_columns(target, labelled.targets_SK[rows]),
             **answer_columns(target, combine(target, logits_SVK[:, None])),
@@ -183,16 +183,16 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult]) -> pd.Da
 
 def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """The targets as oof.csv holds them: 0 or 1, the class's name, or for multilabel a column of 0 and 1 a class."""
-    if target.is_yes_no:
-        return {"target": target.asked(targets_SK)[:, 0].astype(int)}
-    if target.is_one_of:
+    if target.has_binary_answer:
+        return {"target": target.judged_columns(targets_SK)[:, 0].astype(int)}
+    if target.has_multiclass_answer:
         return {"target": np.array(target.class_names)[targets_SK.argmax(axis=1)]}
     return {f"target_{name}": targets_SK[:, k].astype(int) for k, name in enumerate(target.class_names)}
 
 
 def answer_columns(target: Target, probs_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """The probabilities as tables hold them: of yes, where that is asked, and one a class of several."""
-    columns = {"probability": target.asked(probs_SK)[:, 0]} if target.is_yes_no else {}
+    columns = {"probability": target.judged_columns(probs_SK)[:, 0]} if target.has_binary_answer else {}
     if target.kind != "binary":
         columns |= {f"probability_{name}": probs_SK[:, k] for k, name in enumerate(target.class_names)}
     return columns
@@ -210,7 +210,7 @@ def write_submission(
 ) -> None:
     """The test set's probabilities, one row a picture in its table's order, as challenges want them: a column named as
     the target column for yes or no, else one named as each class."""
-    names = target_names if target.is_yes_no else target.class_names
-    answers = target.asked(probs_SK)
+    names = target_names if target.has_binary_answer else target.class_names
+    answers = target.judged_columns(probs_SK)
     columns = {name: answers[:, q] for q, name in enumerate(names)}
     write_csv(path, pd.DataFrame({table.image_column: table.name_S, **columns}))

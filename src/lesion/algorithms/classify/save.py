@@ -157,8 +157,8 @@ def _try_graph(
     )
     executor = TorchExecutor(networks, torch.device("cpu"), max_squares=setup.config.batch_size_predict)
     by_torch = Ensemble(manifest, model, model.folds, [executor], max_batch=1, backend="torch")
-    held_S = np.concatenate([result.index_S for result in results])
-    rows = held_S[np.linspace(0, len(held_S) - 1, min(NUM_CHECKED, len(held_S))).astype(int)].tolist()
+    valid_S = np.concatenate([result.index_S for result in results])
+    rows = valid_S[np.linspace(0, len(valid_S) - 1, min(NUM_CHECKED, len(valid_S))).astype(int)].tolist()
     pictures, metadata = [setup.source.read(row) for row in rows], [setup.metadata_rows[row] for row in rows]
     expected = by_torch.compute(pictures, metadata)
     precisions: list[GraphPrecision] = ["fp32", "bf16"] if cpu_has_bf16() else ["fp32"]
