@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.sources.place import walk_files
+from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
 from lesion.prepare.annotations import SUFFIXES, Region, read_annotations
 from lesion.prepare.slides import SlideFile, pick_slide

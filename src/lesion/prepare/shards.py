@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lesion.data.sources.formats import open_source, recognised
-from lesion.data.sources.place import Place, Split
+from lesion.data.sources.location import Split, SplitLocation
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.files import make_folder
@@ -93,9 +93,9 @@ def _finish(output: Path, shards: Sequence[tuple[Plan, int]], tables: Mapping[Sp
 def _tables(folder: Path, columns: Columns, source: str) -> dict[Split, SampleTable]:
     tables: dict[Split, SampleTable] = {}
     for split in SPLITS:
-        place = Place(folder, split, is_own=split == "train")
-        if split == "train" or recognised(place, source=source):
-            tables[split] = open_source(place, columns, source=source).table()
+        location = SplitLocation(folder, split, is_own=split == "train")
+        if split == "train" or recognised(location, source=source):
+            tables[split] = open_source(location, columns, source=source).table()
     return tables
 
 

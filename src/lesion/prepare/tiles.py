@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from lesion.data import images
 from lesion.data.reading import reading
-from lesion.data.sources.place import walk_files
+from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic, write_whole
 from lesion.prepare.claim import claim, fingerprint
