@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -75,15 +76,14 @@ def ask_fold(trained: Trained, fold: int, oof: pd.DataFrame) -> np.ndarray:
 def watching_networks(note: Callable[[FusionNet, torch.Tensor], object]) -> Iterator[None]:
     """Inside, `note` is shown every network with each batch of pictures that reaches it."""
 
-    def look(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        if isinstance(module, FusionNet):
-            note(module, arguments[0])
+    outputs = FusionNet.outputs  # which `forward` calls too
 
-    hook = torch.nn.modules.module.register_module_forward_pre_hook(look)
-    try:
+    def look(network: FusionNet, images_NCHW: torch.Tensor, metadata_NM: torch.Tensor) -> object:
+        note(network, images_NCHW)
+        return outputs(network, images_NCHW, metadata_NM)
+
+    with mock.patch.object(FusionNet, "outputs", look):
         yield
-    finally:
-        hook.remove()
 
 
 # Folds sharing a network that goes on training; held-out rows that reach it
