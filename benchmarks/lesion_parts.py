@@ -27,32 +27,40 @@ if TYPE_CHECKING:
 
 class LesionParts:
     def __init__(self, root: Path, num_timed: int) -> None:
-        from lesion.algorithms.classify.start import Shared, class_weights, start_training, step_settings
+        from lesion.algorithms.classify.setup import (
+            Setup,
+            class_weights,
+            preprocess_for,
+            pretrained_backbone,
+            start_training,
+            step_settings,
+        )
         from lesion.algorithms.classify.task import questions
-        from lesion.algorithms.classify.train import checked_weights, preprocess_for
         from lesion.data.cache import Cache
         from lesion.data.labels import read_labels
         from lesion.data.loader import Dataset
         from lesion.data.metadata import MetadataEncoder
-        from lesion.engine.device import limit_threads, pick_device, pick_precision
+        from lesion.engine.distributed import JobProcesses
+        from lesion.engine.run import create_run
 
         job = sagemaker.read_job(root)
         self.config = config = ClassifyConfig.parse(job.hyperparameters)
-        device, self.num_timed, self.num_epochs = pick_device(config.device), num_timed, 0
-        limit_threads(job.num_cores)
-        self.num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
+        self.num_timed, self.num_epochs = num_timed, 0
+        preprocess = preprocess_for(config)
+        self.cache = Cache(job.cache_dir, preprocess, is_wanted=config.cache == "auto")
+        run = create_run(job, config, JobProcesses(["localhost"], 0, job.stop), self.cache)
+        self.num_workers = run.num_workers
 
         self.source, _ = questions(config).open(job.channels).whole()
         table = self.source.table()
         labels = read_labels(table, of_interest=config.target_of_interest)
         targets_SK = labels.encode(table)
         self.every_S = np.arange(len(table))
-        preprocess = preprocess_for(config)
-        self.cache = Cache(job.cache_dir, preprocess, is_wanted=config.cache == "auto")
         self.cache.reserve(len(table))
         self.fill_images_per_s = rate_of_pass(self.fill)
 
-        shared = Shared(
+        setup = Setup(
+            run=run,
             config=config,
             source=self.source,
             pictures=self.cache.pictures(self.source, self.every_S),
@@ -61,18 +69,15 @@ class LesionParts:
             metadata_kinds={},
             preprocess=preprocess,
             target=labels.target,
-            weights=checked_weights(config, job.channels.get("pretrained")),
-            device=device,
-            precision=pick_precision(config.precision, device),
-            num_workers=self.num_workers,
+            weights=pretrained_backbone(config, job.channels.get("pretrained")),
         )
-        none = MetadataEncoder.fit(shared.metadata_rows, shared.metadata_kinds, logs=())
-        features_SM = none.encode(shared.metadata_rows)
-        self.dataset = Dataset(shared.pictures, features_SM, targets_SK, features_SM[0])
-        self.training = start_training(shared, none, None)
+        none = MetadataEncoder.fit(setup.metadata_rows, setup.metadata_kinds, logs=())
+        features_SM = none.encode(setup.metadata_rows)
+        self.dataset = Dataset(setup.pictures, features_SM, targets_SK, features_SM[0])
+        self.training = start_training(setup, none, None)
         # The last epoch's settings, when all that will learn does.
         weights_K = class_weights(config, labels.target, targets_SK)
-        self.settings = step_settings(shared, weights_K, epoch=max(config.epochs - 1, 0))
+        self.settings = step_settings(setup, weights_K, epoch=max(config.epochs - 1, 0))
 
     def fill(self, on_batch: OnBatch) -> None:
         """The one pass in which pictures are decoded and kept."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -101,14 +103,28 @@ def write_job(
     return root
 
 
-def run_job(root: Path) -> None:
-    """The job under `root`, trained in this process, as `lesion train` does in its own."""
+def run_job(root: Path, *, is_rendered: bool = False) -> None:
+    """The job under `root`, trained in this process, as `lesion train` does in its own.
+
+    Its figures are made, and rendered only if `is_rendered`: that is a third of a small job's time.
+    """
     from lesion.algorithms.classify.config import ClassifyConfig
     from lesion.algorithms.classify.train import train
     from lesion.sagemaker import read_job
 
     job = read_job(root)
-    train(job, ClassifyConfig.parse(job.hyperparameters))
+    with nullcontext() if is_rendered else unrendered():
+        train(job, ClassifyConfig.parse(job.hyperparameters))
+
+
+@contextmanager
+def unrendered() -> Iterator[None]:
+    """Inside, matplotlib's figures stay blank, and files of them empty."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with patch.object(Figure, "savefig"), patch.object(FigureCanvasAgg, "draw", FigureCanvasAgg.get_renderer):
+        yield
 
 
 def dicom_file(**elements: str) -> bytes:

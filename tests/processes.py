@@ -1,4 +1,4 @@
-"""Processes: the `lesion` command as SageMaker starts it, and a server of it that a test may ask. All on 127.0.0.1."""
+"""Processes: the `lesion` command in one of its own, and a server of it that a test may ask. All on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -7,22 +7,33 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
 
+import warm
 from lesion.sagemaker import read_job
+from warm import LIMIT_S
 
 LESION = [sys.executable, "-m", "lesion.cli"]
-LIMIT_S = 120  # no test waits longer for anything
 
 
 def lesion(*arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """One command, run to its end."""
+    """One command, run to its end in a warm process."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        status = warm.start(arguments, output, errors, environment=environment).wait(LIMIT_S)
+        for file in (output, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess([*map(str, arguments)], status, output.read(), errors.read())
+
+
+def cold_lesion(*arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The same in a process that Python starts anew, as SageMaker does: where what is read at a start is looked at."""
     return subprocess.run(
         [*LESION, *map(str, arguments)],
         env={**os.environ, **(environment or {})},
@@ -31,6 +42,18 @@ def lesion(*arguments: object, environment: Mapping[str, str] | None = None) -> 
         timeout=LIMIT_S,
         check=False,
     )
+
+
+def train(root: Path, *, cores: Collection[int] | None = None) -> warm.Command:
+    """The job, started, with its log in root/log."""
+    with (root / "log").open("w") as output:
+        return warm.start(["train", "--root", root], output, cores=cores)
+
+
+def kill_all(parent: warm.Command) -> None:
+    """As when the machine goes: parent and children at once, so that nothing is tidied up."""
+    for process in (*children(parent.pid), parent.pid):
+        os.kill(process, signal.SIGKILL)
 
 
 def children(pid: int) -> list[int]:
@@ -59,13 +82,11 @@ def wait_for_text(path: Path, text: str) -> None:
 def stop(root: Path, text: str, number: signal.Signals, *, has_states: tuple[str, int] = ("", 0)) -> int:
     """Runs the job and signals it as soon as its log holds `text`, and its folder states of a name; the exit code."""
     log, (name, num_states) = root / "log", has_states
-    with log.open("w") as output:
-        parent = subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
+    parent = train(root)
     wait_for_text(log, text)
     wait_until(lambda: len(states(root, name)) >= num_states, f"no {num_states} states of {name}", log.read_text)
-    if number == signal.SIGKILL:  # as when the machine goes: both at once, nothing can be tidied up
-        for process in (*children(parent.pid), parent.pid):
-            subprocess.run(["kill", "-KILL", str(process)], check=True)
+    if number == signal.SIGKILL:
+        kill_all(parent)
     else:
         parent.send_signal(number)
     return parent.wait(60) % 256 if number != signal.SIGKILL else 128 - parent.wait(60)
@@ -78,9 +99,7 @@ def states(root: Path, name: str = "") -> list[Path]:
 
 def finish(root: Path) -> str:
     """Runs the job to its end; what it said."""
-    ended = subprocess.run(
-        [*LESION, "train", "--root", str(root)], capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    ended = lesion("train", "--root", root)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 

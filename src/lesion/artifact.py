@@ -96,7 +96,7 @@ def save(directory: Path, manifest: Manifest, files: Mapping[str, Content]) -> M
     """
     make_folder(directory)
     records = {name: _write_file(directory / name, content) for name, content in files.items()}
-    return _write_manifest(directory, manifest.model_copy(update={"files": records}))
+    return save_manifest(directory, manifest.model_copy(update={"files": records}))
 
 
 def add_files(
@@ -110,10 +110,10 @@ def add_files(
 
     Killed in between it leaves the artifact as it was. Raises PlatformError as `save` does.
     """
-    assert not files.keys() & manifest.files.keys()
+    assert manifest.format_version == FORMAT_VERSION and not files.keys() & manifest.files.keys()
     records = {name: _write_file(directory / name, content) for name, content in files.items()}
     more = {"files": {**manifest.files, **records}, "payload": dict(payload)}
-    return _write_manifest(directory, manifest.model_copy(update=more))
+    return save_manifest(directory, manifest.model_copy(update=more))
 
 
 def clear(directory: Path, own: re.Pattern[str]) -> None:
@@ -144,7 +144,8 @@ def _write_file(path: Path, content: Content) -> FileRecord:
     return FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
-def _write_manifest(directory: Path, manifest: Manifest) -> Manifest:
+def save_manifest(directory: Path, manifest: Manifest) -> Manifest:
+    """Writes the manifest of a saved artifact, complete or not at all; returns it as it will be read."""
     text = json.dumps(manifest.model_dump(), indent=2, sort_keys=True)
     write_atomic(directory / MANIFEST, f"{text}\n".encode())
     return Manifest.model_validate(json.loads(text))

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, cast
 
@@ -20,6 +21,7 @@ from lesion.arguments import parser
 from lesion.environment import usable_cores
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.files import temporary_folder, write_atomic
+from lesion.job import STEP_FILE
 
 log = logging.getLogger("lesion")
 
@@ -77,13 +79,22 @@ def _train(args: argparse.Namespace) -> int:
         environment = {**sagemaker.training_environment(root, processes=processes), "TMPDIR": str(shared)}
         ending = launch.run_children(commands, environment)
         told = [path.read_text() for path in shared.glob(PEER_LOST)]
+        step, _, remedy = _step(shared / f"{STEP_FILE}_{ending.process}")
     status = PlatformError.exit_code if ending.status == launch.PEER_LOST else ending.status
     if status and not ending.was_stopped and not sagemaker.has_failure(root):
         ended = f"a training process ended with exit code {status}; the log says why"
-        reason = next(iter([*filter(None, [ending.describe_death(_less_memory(root))]), *told, ended]))
+        death = ending.describe_death(remedy or _less_memory(root), step=step)
+        reason = next(iter([*filter(None, [death]), *told, ended]))
         console.complain(reason)
         sagemaker.write_failure(root, reason)
     return status if status >= 0 else 128 - status
+
+
+def _step(path: Path) -> tuple[str, str, str]:
+    """What a training process was doing when it ended, and what to set where that needs too much memory."""
+    with suppress(OSError):
+        return path.read_text().partition("\n")
+    return "", "", ""
 
 
 def _train_process(args: argparse.Namespace) -> int:
@@ -173,15 +184,14 @@ def _serve(args: argparse.Namespace) -> int:
 def _device(name: str) -> Literal["auto", "cpu", "cuda"]:
     """The device of that name; auto where no GPU is to be seen is the CPU, which needs no torch."""
     if name == "auto" and not launch.num_gpus():
-        log.info("no GPU is to be seen here: computing on the CPU")
+        log.info("no GPU found: using the CPU")
         return "cpu"
     return cast(Literal["auto", "cpu", "cuda"], name)
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from lesion.algorithms.classify.predict_files import predict_files
+    from lesion.predict_files import predict_files
 
-    show_progress = not args.no_progress and sys.stderr.isatty()
     num_failed = predict_files(
         args.input,
         model_dir=args.model,
@@ -190,7 +200,7 @@ def _predict(args: argparse.Namespace) -> int:
         fold=args.fold,
         precision=args.precision or "auto",
         num_cores=usable_cores(),
-        show_progress=show_progress,
+        show_progress=not args.no_progress and sys.stderr.isatty(),
     )
     return 2 if num_failed else 0
 
@@ -270,9 +280,9 @@ def _prepare_tiles(args: argparse.Namespace) -> int:
 
 
 def _prepare_shards(args: argparse.Namespace) -> int:
-    from lesion.algorithms.classify.config import ClassifyConfig
+    from lesion.algorithms.registry import parse_hyperparameters
 
-    config = ClassifyConfig.parse(dict(args.set))
+    _, config = parse_hyperparameters(dict(args.set))
     from lesion.data.channels import columns_of
     from lesion.prepare.shard import Sharding
     from lesion.prepare.shards import Share, prepare_shards

@@ -38,8 +38,11 @@ BUILT_IN_NAMES = {
     "num_layers": "model",
     "image_shape": "image_size",
     "use_pretrained_model": "pretrained",
+    "early_stopping": "patience",
     "early_stopping_patience": "patience",
     "lr_scheduler_factor": "lr_factor",
+    "precision_dtype": "precision",
+    "use_weighted_loss": "class_weight",
     "lr": "learning_rate",
     "batch_size": "batch_size_train",
 }
@@ -50,6 +53,7 @@ OLD_NAMES = {"slide_top_k": "slide_score", "batch_parts": "gradient_accumulation
 # Names that lead nowhere here, and why.
 UNNEEDED_NAMES = {
     "num_classes": "the target column says how many classes there are",
+    "multi_label": "several target columns of 0 and 1 say it",
     "output_size": "the target column says how many classes there are",
     "num_training_samples": "Lesion counts the rows itself",
     "image_size_start": "every epoch trains at image_size: growing images were measured as worse",

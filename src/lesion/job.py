@@ -8,6 +8,8 @@ from pathlib import Path
 
 from lesion.stop import Stop
 
+STEP_FILE = "step"  # in the folder of a host's processes: what each does just now, for the parent of one that is killed
+
 
 @dataclass(frozen=True)
 class Job:

@@ -37,10 +37,10 @@ class Ending:
         """Whether somebody asked the job to stop."""
         return self.status in {128 + signal.SIGTERM, 128 + signal.SIGINT}
 
-    def describe_death(self, remedy: str) -> str | None:
+    def describe_death(self, remedy: str, *, step: str = "") -> str | None:
         """What a death by signal says, for the failure file; None for an ordinary end.
 
-        `remedy` is what the algorithm's user can lower when the memory is too small.
+        `step` is what the process was doing, and `remedy` what its user can set when the memory is too small for that.
         """
         if self.status >= 0:
             return None
@@ -48,7 +48,8 @@ class Ending:
         several = self.num_processes > 1
         cause = f"most likely out of memory: {'lower processes, or ' if several else ''}{remedy}"
         who = f"process {self.process} of {self.num_processes}" if several else "the training process"
-        return f"{who} was killed by {name}, " + (
+        while_doing = f" while {step}" if step else ""
+        return f"{who} was killed by {name}{while_doing}, " + (
             cause if name == "SIGKILL" else "a crash in native code: see the end of the log"
         )
 

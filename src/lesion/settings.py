@@ -47,7 +47,8 @@ class DataSettings(Hyperparameters):
     group_column: str = tunable(
         "patient_id",
         doc="Group column: the patient, lesion or slide of each row. All rows of a group stay in the same fold, so "
-        "that no patient is both trained on and evaluated on.",
+        "that no patient is both trained on and evaluated on. Without such a column, and if you set none, rows are "
+        "split by class and a warning says so.",
     )
     metadata_columns: tuple[str, ...] | None = tunable(
         None,
@@ -74,7 +75,9 @@ class DataSettings(Hyperparameters):
     )
 
     def contradictions(self) -> Iterator[str]:
-        """Lists of columns that name what another list lacks, or must not have."""
+        """Columns that do not go together."""
+        if self.target_of_interest is not None and len(self.target_column) > 1:
+            yield "target_of_interest is a class of one target column: name one in target_column, or leave it out"
         if self.metadata_columns is None:
             return
         if missing := [name for name in self.log_columns if name not in self.metadata_columns]:

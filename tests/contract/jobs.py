@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 from factories import run_job, sample_frame, write_job
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.train import train
 from lesion.models.backbone import create_backbone
+from lesion.sagemaker import read_job
+from lesion.stop import Stop
 
 # One epoch of two folds over a dozen pictures: about a second and a half.
 SMALL: dict[str, object] = {
@@ -101,6 +106,28 @@ def draw_weights(path: Path) -> str:
     return str(path)
 
 
-def run(root: Path) -> Trained:
-    run_job(root)
+def run(root: Path, *, is_rendered: bool = False) -> Trained:
+    run_job(root, is_rendered=is_rendered)
     return Trained(root)
+
+
+class _EndsAtOnce(Stop):
+    """Ends a job in its second step without having been asked to stop, so that nothing is saved for that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._num_steps = 0
+
+    @property
+    def is_requested(self) -> bool:
+        self._num_steps += 1
+        if self._num_steps == 2:
+            raise KeyboardInterrupt
+        return False
+
+
+def run_a_step(root: Path) -> None:
+    """The job as far as its second step, as a kill would end it there: one is kept if each is."""
+    job = replace(read_job(root), stop=_EndsAtOnce())
+    with suppress(KeyboardInterrupt):
+        train(job, ClassifyConfig.parse(job.hyperparameters))

@@ -1,41 +1,34 @@
 """Kills: training processes that a signal meets at one chosen step of their writing.
 
-As a program: `kills.py CASES` with a JSON list of [ROOT, SIGNAL, NAME, NUMBER] trains the job under each ROOT in a fork
-of its own, which sends itself SIGNAL right before the NUMBER-th time that it renames to, or removes, a file whose path
-contains NAME. Prints the exit statuses. Python itself announces what is about to be done (an audit hook), so nothing
-stands for something else; the forks save the seconds of importing torch for each.
+Imported first in a warm process, this sends it the signal that its environment names, right before the chosen time that
+it renames to, or removes, a file whose path contains the chosen name. Python itself announces what is about to be done
+(an audit hook), so nothing stands for something else.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
-# What a training imports when it comes to it: seconds, in each fork.
-LATE = (
-    *("sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline", "scipy.cluster.vq"),
-    *("matplotlib.backends.backend_agg", "matplotlib.figure", "tensorboardX.summary"),
-)
+import warm
 
-Case = tuple[str, int, str, int]
+VARIABLE = "TEST_KILL"
 
 
-def run_cases(cases: Sequence[Case]) -> list[int]:
-    """The exit status of each, negative for a death by signal."""
-    command = [sys.executable, __file__, json.dumps(cases)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return list(json.loads(ended.stdout.splitlines()[-1]))
+def train_until(root: Path, number: int, name: str, left: int) -> int:
+    """Trains the job under `root`, which sends itself the signal `number` right before the `left`th step at `name`.
+
+    The exit status, negative for a death by signal.
+    """
+    when = {VARIABLE: json.dumps([number, name, left])}
+    with (root / "log").open("w") as log:
+        arguments = ["train-process", "--root", root, "--shared", root]
+        return warm.start(arguments, log, environment=when, preload=["kills"]).wait(warm.LIMIT_S)
 
 
-def train(root: str, number: int, name: str, left: int) -> None:
-    from lesion import cli
-
+def _arm(number: int, name: str, left: int) -> None:
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal left
         if event in {"os.rename", "os.remove"}:
@@ -45,23 +38,7 @@ def train(root: str, number: int, name: str, left: int) -> None:
                 os.kill(os.getpid(), number)
 
     sys.addaudithook(hook)
-    with Path(root, "log").open("w") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    cli.main(["train-process", "--root", root, "--shared", root])
 
 
-def main(cases: Sequence[Case]) -> None:
-    for name in ("lesion.algorithms.classify.train", *LATE):  # once, for all forks
-        import_module(name)
-    statuses = []
-    for case in cases:
-        child = os.fork()
-        if child == 0:
-            train(*case)
-        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    print(json.dumps(statuses))  # noqa: T201
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+if VARIABLE in os.environ:
+    _arm(*json.loads(os.environ[VARIABLE]))

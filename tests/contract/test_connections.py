@@ -19,7 +19,7 @@ import pytest
 import requests
 
 from lesion.serve.connection import GONE_AFTER_S, MAX_HEAD_BYTES
-from processes import LESION, Server, children, free_port, lesion, wait_until
+from processes import LESION, Server, children, cold_lesion, free_port, lesion, wait_until
 
 NUM_CLIENTS = 500
 PING = b"GET /ping HTTP/1.1\r\nHost: a\r\n"
@@ -254,5 +254,5 @@ def test_a_port_that_is_taken_is_refused_in_one_line(trained_root):
             "LISTEN_FDS": "x",
             "GUNICORN_FD": "y",
         }  # gunicorn's own
-        ended = lesion("serve", "--root", trained_root, "--port", port, environment=nonsense)
+        ended = cold_lesion("serve", "--root", trained_root, "--port", port, environment=nonsense)
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and f"port {port} is taken" in ended.stderr

@@ -14,39 +14,41 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from jobs import Trained, draw_weights, run, small_frame, small_job
+from jobs import Trained, draw_weights, run, run_a_step, small_frame, small_job
 from PIL import Image
 from pytest import approx
 from safetensors.torch import load_file
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import FoldRows, rows_of
-from lesion.algorithms.classify.load import load, load_torch
 from lesion.algorithms.classify.loop import Mixing, StepSettings
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.networks import TorchExecutor, load_networks
-from lesion.algorithms.classify.predict_files import predict_files
-from lesion.algorithms.classify.start import Shared, start_training, step_settings
+from lesion.algorithms.classify.predictor import Ensemble, load, load_torch
+from lesion.algorithms.classify.setup import Setup, preprocess_for, pretrained_backbone, start_training, step_settings
 from lesion.algorithms.classify.task import define_task, questions
-from lesion.algorithms.classify.train import checked_weights, preprocess_for
+from lesion.algorithms.classify.torch_executor import TorchExecutor, load_networks
 from lesion.artifact import load_manifest
 from lesion.data import images
-from lesion.data.cache import Decoded
+from lesion.data.cache import Cache, Decoded
 from lesion.data.folds import Folds
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.table import SampleTable
-from lesion.engine.device import pick_precision
+from lesion.engine.checkpoint import State
+from lesion.engine.distributed import JobProcesses
+from lesion.engine.run import create_run
 from lesion.engine.training import Training
 from lesion.evaluation.metrics import METRICS, log_loss
 from lesion.models.fusion import FusionNet
+from lesion.predict_files import predict_files
 from lesion.sagemaker import read_job
+from processes import states
 
 
 def opened(model_dir: Path, *, fold: int | None = None) -> Ensemble:
@@ -75,15 +77,14 @@ def ask_fold(trained: Trained, fold: int, oof: pd.DataFrame) -> np.ndarray:
 def watching_networks(note: Callable[[FusionNet, torch.Tensor], object]) -> Iterator[None]:
     """Inside, `note` is shown every network with each batch of pictures that reaches it."""
 
-    def look(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        if isinstance(module, FusionNet):
-            note(module, arguments[0])
+    features = FusionNet.features
 
-    hook = torch.nn.modules.module.register_module_forward_pre_hook(look)
-    try:
+    def look(network: FusionNet, images_NCHW: torch.Tensor) -> torch.Tensor:
+        note(network, images_NCHW)
+        return features(network, images_NCHW)
+
+    with patch.object(FusionNet, "features", look):
         yield
-    finally:
-        hook.remove()
 
 
 # Folds sharing a network that goes on training; held-out rows that reach it
@@ -153,7 +154,7 @@ PLATEAU: dict[str, object] = {
 class Built:
     """What the first fold's first step of a job starts from, made by what `train` makes it with."""
 
-    shared: Shared
+    setup: Setup
     held_FS: Folds
     rows: FoldRows
     training: Training
@@ -161,7 +162,7 @@ class Built:
 
     @property
     def table(self) -> SampleTable:
-        return self.shared.source.table()
+        return self.setup.source.table()
 
     @property
     def network(self) -> FusionNet:
@@ -171,7 +172,7 @@ class Built:
 
     @property
     def targets(self) -> list[float]:
-        return list(self.shared.targets_SK[:, 0].tolist())
+        return list(self.setup.targets_SK[:, 0].tolist())
 
     @property
     def groups(self) -> list[dict[str, Any]]:
@@ -217,8 +218,9 @@ def build(tmp_path_factory) -> Callable[..., Built]:
         config = ClassifyConfig.parse({**job.hyperparameters, **BASE, **changes})
         training, _ = questions(config).open(job.channels).whole()
         task = define_task(training.table(), None, config)
-        device, preprocess = torch.device("cpu"), preprocess_for(config)
-        shared = Shared(
+        preprocess, alone = preprocess_for(config), JobProcesses(["localhost"], 0, job.stop)
+        setup = Setup(
+            run=create_run(job, config, alone, Cache(job.cache_dir, preprocess)),
             config=config,
             source=training,
             pictures=Decoded(training, preprocess),
@@ -227,21 +229,18 @@ def build(tmp_path_factory) -> Callable[..., Built]:
             metadata_kinds=task.kinds,
             preprocess=preprocess,
             target=task.labelled.target,
-            weights=checked_weights(config, None),
-            device=device,
-            precision=pick_precision(config.precision, device),
-            num_workers=0,
+            weights=pretrained_backbone(config, None),
         )
-        rows = rows_of(0, task.held_FS[0], shared)
-        settings = step_settings(shared, rows.weights_K, epoch=0)
-        return Built(shared, task.held_FS, rows, start_training(shared, rows.encoder, None), settings)
+        rows = rows_of(0, task.held_FS[0], setup)
+        settings = step_settings(setup, rows.weights_K, epoch=0)
+        return Built(setup, task.held_FS, rows, start_training(setup, rows.encoder, None), settings)
 
     return built
 
 
 def is_given(built: Built) -> bool:
     """Whether the backbone has the weights of the file that was named, if one was."""
-    path, weights = built.shared.config.pretrained, built.network.backbone.state_dict()
+    path, weights = built.setup.config.pretrained, built.network.backbone.state_dict()
     return isinstance(path, str) and all(torch.equal(weights[name], given) for name, given in load_file(path).items())
 
 
@@ -272,7 +271,7 @@ SEEN: dict[str, Seen] = {
     # the table
     "image_column": ("other_image", lambda built: list(built.table.name_S), FRAME["other_image"].tolist()),
     "target_column": ("other_target", lambda built: built.targets, FRAME["other_target"].tolist()),
-    "class_name_column": ("other_words", lambda built: list(built.shared.target.class_names), ["no", "yes"]),
+    "class_name_column": ("other_words", lambda built: list(built.setup.target.class_names), ["no", "yes"]),
     "target_of_interest": ("benign", lambda built: built.targets, (1 - FRAME["target"]).tolist()),
     "metadata_columns": (["age_approx"], lambda built: [column.name for column in built.columns], ["age_approx"]),
     "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),
@@ -313,37 +312,36 @@ def test_a_hyperparameter_is_what_the_first_step_starts_from(build, name):
     assert look(build(**others, **{name: value})) == expected and look(build(**others)) != expected
 
 
-# What only a training shows, and of each kind above one hyperparameter, lest a training start from something else. What
-# of the finished job must differ from the baseline's.
-Outcome = Callable[[Trained], object]
-weights: Outcome = lambda trained: trained.digests  # noqa: E731
-CHANGES: dict[str, tuple[object, Outcome]] = {
-    "image_size": (40, weights),
-    "model_args": ({"act_layer": "gelu"}, weights),
-    "metadata_columns": (["age_approx"], weights),
-    "metadata_dropout": (0.5, weights),
-    "group_column": ("other_group", lambda trained: trained.oof["fold"].tolist()),
-    "epochs": (2, lambda trained: len(trained.history)),
-    "batch_size_train": (4, weights),
-    "learning_rate": (1e-3, weights),
-    "class_weight": (3, weights),
-    "tta": (3, lambda trained: trained.oof["probability"].tolist()),
-    "seed": (1, weights),
-    "export_graph": (True, lambda trained: trained.payload["graph"] is None),
+# What the first step of a training shows in the weights, and of each kind above one hyperparameter, lest a training
+# start from something else.
+STEP: dict[str, object] = {
+    "image_size": 40,
+    "model_args": {"act_layer": "gelu"},
+    "metadata_columns": ["age_approx"],
+    "metadata_dropout": 0.5,
+    "batch_size_train": 5,
+    "learning_rate": 1e-3,
+    "class_weight": 3,
+    "seed": 1,
 }
-# What needs starting weights, or more than one step, to act.
-TRANSFER: dict[str, object] = {"epochs": 2, "image_size": 48, "pretrained": "PATH"}
-TRANSFER_CHANGES: dict[str, tuple[object, Outcome]] = {
-    "head_init": ("probe", weights),
-    "freeze_epochs": (1, weights),
-    "precision": ("bf16", weights),
-    "warmup_epochs": (0.5, weights),
-    "mixup": (0.4, weights),
-    "ema_decay": (0.9, weights),
+# What needs starting weights to act.
+TRANSFER_STEP: dict[str, object] = {
+    "head_init": "probe",
+    "freeze_epochs": 1,
+    "precision": "bf16",
+    "warmup_epochs": 0.5,
+    "mixup": 0.4,
+}
+# What of a finished job must differ from the baseline's.
+WHOLE: dict[str, tuple[object, Callable[[Trained], object]]] = {
+    "group_column": ("other_group", lambda trained: trained.oof["fold"].tolist()),
+    "tta": (3, lambda trained: trained.oof["probability"].tolist()),
+    "export_graph": (True, lambda trained: trained.payload["graph"] is None),
 }
 # The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {
     "algorithm": "test_algorithms.py::test_an_algorithm_that_is_not_there_is_refused_with_those_that_are",
+    "epochs": "test_faults.py::test_twice_the_epochs_are_twice_the_history",
     "source": "test_sources.py::test_a_format_may_be_forced_and_a_wrong_one_says_what_is_missing",
     "batch_size_predict": "test_faults.py::test_the_last_partial_batch_is_written_to_its_own_rows",
     "metric": "test_faults.py::test_the_best_epoch_is_that_of_the_metric_asked_for",
@@ -362,7 +360,7 @@ ELSEWHERE = {
 
 
 def test_every_hyperparameter_has_a_test_that_it_is_used():
-    assert set(ClassifyConfig.model_fields) == {*SEEN, *CHANGES, *TRANSFER_CHANGES, *ELSEWHERE}
+    assert set(ClassifyConfig.model_fields) == {*SEEN, *STEP, *TRANSFER_STEP, *WHOLE, *ELSEWHERE}
 
 
 @pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
@@ -372,32 +370,67 @@ def test_the_test_that_is_elsewhere_is_there(place):
     assert name in {statement.name for statement in statements if isinstance(statement, ast.FunctionDef)}
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", WHOLE)
 def test_a_hyperparameter_changes_the_config_and_what_it_says(baseline, tmp_path, name):
-    value, outcome = CHANGES[name]
+    value, outcome = WHOLE[name]
     changed = run(small_job(tmp_path, **{name: value}))
     assert changed.manifest["config"][name] != baseline.manifest["config"][name]
     assert outcome(changed) != outcome(baseline)
 
 
 @pytest.fixture(scope="module")
-def transfer(tmp_path_factory) -> Trained:
-    """Two epochs from given weights."""
-    return run(transfer_job(tmp_path_factory.mktemp("transfer")))
+def two_epochs(tmp_path_factory) -> Trained:
+    return run(small_job(tmp_path_factory.mktemp("two_epochs"), epochs=2))
 
 
-def transfer_job(root: Path, **changes: object) -> Path:
-    root.mkdir(exist_ok=True)
-    given = draw_weights(root / "given.safetensors")
-    return small_job(root / "job", **{**TRANSFER, "precision": "fp32", **changes, "pretrained": given})
+def test_twice_the_epochs_are_twice_the_history(baseline, two_epochs):
+    assert len(two_epochs.history) == 2 * len(baseline.history)
 
 
-@pytest.mark.parametrize("name", TRANSFER_CHANGES)
-def test_a_hyperparameter_of_transfer_learning_changes_the_weights(transfer, tmp_path, name):
-    value, outcome = TRANSFER_CHANGES[name]
-    changed = run(transfer_job(tmp_path, **{name: value}))
-    assert changed.manifest["config"][name] != transfer.manifest["config"][name]
-    assert outcome(changed) != outcome(transfer)
+def test_weights_that_are_averaged_are_trained_as_others_and_kept_as_averages(two_epochs, tmp_path):
+    averaged = run(small_job(tmp_path, epochs=2, ema_decay=0.9))
+    assert averaged.history["train_loss"].equals(two_epochs.history["train_loss"])
+    assert averaged.digests != two_epochs.digests
+
+
+def after_a_step(root: Path, **settings: object) -> dict[str, bytes]:
+    """The network's tensors once a job has made its first step, of two or more in an epoch."""
+    usual = {"frame": small_frame(10), "batch_size_train": 4, "checkpoint_interval_s": 0}
+    run_a_step(small_job(root, **{**usual, **settings}))
+    [kept] = states(root, "fold_0.step")
+    tensors = State.from_bytes(kept.read_bytes()).below("network")
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+
+
+@pytest.fixture(scope="module")
+def step(tmp_path_factory) -> dict[str, bytes]:
+    return after_a_step(tmp_path_factory.mktemp("step"))
+
+
+@pytest.mark.parametrize("name", STEP)
+def test_a_hyperparameter_changes_the_first_step(step, tmp_path, name):
+    assert after_a_step(tmp_path, **{name: STEP[name]}) != step
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> str:
+    return draw_weights(tmp_path_factory.mktemp("given") / "given.safetensors")
+
+
+@pytest.fixture(scope="module")
+def transfer_step(tmp_path_factory, given) -> dict[str, bytes]:
+    """From given weights."""
+    return after_a_step(tmp_path_factory.mktemp("transfer"), pretrained=given)
+
+
+@pytest.mark.parametrize("name", TRANSFER_STEP)
+def test_a_hyperparameter_of_transfer_learning_changes_the_first_step(transfer_step, given, tmp_path, name):
+    assert after_a_step(tmp_path, pretrained=given, **{name: TRANSFER_STEP[name]}) != transfer_step
+
+
+def test_a_first_step_is_the_same_each_time(transfer_step, given, tmp_path):
+    """So that what is not equal above was changed by its hyperparameter."""
+    assert after_a_step(tmp_path, pretrained=given) == transfer_step
 
 
 def test_patience_ends_a_plateau(plateau, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from jobs import Trained, run, small_frame, small_job
 from safetensors.torch import load_file
 
-from processes import LESION, children, wait_for_text
+from processes import kill_all, train, wait_for_text
 
 SETTINGS = {"epochs": 2}
 
@@ -41,15 +40,10 @@ def roots(tmp_path) -> list[Path]:
     return write_roots(tmp_path, 2, folds=3)
 
 
-def start(root: Path) -> subprocess.Popen[bytes]:
-    with (root / "log").open("w") as output:
-        return subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
-
-
 def test_two_hosts_make_the_artifact_of_one_and_only_the_first_writes_it(roots, alone):
-    second = start(roots[1])  # comes first, and waits for its leader
+    second = train(roots[1])  # comes first, and waits for its leader
     wait_for_text(roots[1] / "log", "waiting for all")
-    first = start(roots[0])
+    first = train(roots[0])
     assert [first.wait(120), second.wait(120)] == [0, 0], (roots[0] / "log").read_text() + (
         roots[1] / "log"
     ).read_text()
@@ -64,10 +58,9 @@ def test_two_hosts_make_the_artifact_of_one_and_only_the_first_writes_it(roots, 
 
 @pytest.mark.parametrize("lost", [0, 1], ids=["the leader", "another host"])
 def test_a_host_that_is_lost_ends_the_other(roots, lost):
-    processes = [start(root) for root in roots]
+    processes = [train(root) for root in roots]
     wait_for_text(roots[lost] / "log", "epoch=0")
-    for process in (*children(processes[lost].pid), processes[lost].pid):
-        subprocess.run(["kill", "-KILL", str(process)], check=True)
+    kill_all(processes[lost])
     processes[lost].wait(60)
     assert processes[1 - lost].wait(60) == 3
     failure = (roots[1 - lost] / "output" / "failure").read_text()
@@ -77,14 +70,14 @@ def test_a_host_that_is_lost_ends_the_other(roots, lost):
 def test_the_cause_is_told_by_the_host_that_has_it(roots):
     picture = next((roots[1] / "input" / "data" / "training" / "train_jpg").iterdir())
     picture.write_bytes(b"no picture")
-    processes = [start(root) for root in roots]
+    processes = [train(root) for root in roots]
     assert [process.wait(60) for process in processes] == [3, 2]
     assert (roots[1] / "output" / "failure").read_text().startswith(f"{roots[1].name}: 1 of ")
 
 
 def test_a_host_that_gets_no_fold_waits_for_the_others(tmp_path):
     roots = write_roots(tmp_path, 3, folds=2, parallel="folds")
-    processes = [start(root) for root in roots]
+    processes = [train(root) for root in roots]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
     assert len(Trained(roots[0]).digests) == 2 and "epoch=" not in (roots[2] / "log").read_text()
 
@@ -94,7 +87,7 @@ def test_hosts_with_several_processes_cut_every_batch_among_all(tmp_path):
     plain = {"model": "test_convnext", "metadata_columns": [], "frame": small_frame(8), "batch_size_train": 8}
     alone = run(small_job(tmp_path / "alone", **SETTINGS, **plain))
     roots = write_roots(tmp_path, 2, **plain, processes=2)
-    processes = [start(root) for root in roots]
+    processes = [train(root) for root in roots]
     assert [process.wait(120) for process in processes] == [0, 0], (roots[0] / "log").read_text()
     for fold in range(2):
         one, other = (load_file(root / "model" / f"fold_{fold}.safetensors") for root in (alone.root, roots[0]))
@@ -107,14 +100,14 @@ def test_hosts_with_several_processes_cut_every_batch_among_all(tmp_path):
 @pytest.mark.parametrize("first", [0, 1], ids=["the leader first", "the other first"])
 def test_hosts_that_are_stopped_go_on_together(roots, alone, first):
     """The signal comes to one a moment sooner, whose end the other then sees."""
-    processes = [start(root) for root in roots]
+    processes = [train(root) for root in roots]
     wait_for_text(roots[1] / "log", "fold=1 epoch=0")
     for number in (first, 1 - first):
         processes[number].send_signal(signal.SIGTERM)
         time.sleep(1)
     assert [process.wait(60) for process in processes] == [143, 143]
     assert not any((root / "output" / "failure").exists() for root in roots)
-    again = [start(root) for root in roots]
+    again = [train(root) for root in roots]
     assert [process.wait(120) for process in again] == [0, 0]
     assert "goes on" in (roots[1] / "log").read_text() or "was finished before" in (roots[1] / "log").read_text()
     assert Trained(roots[0]).digests == alone.digests

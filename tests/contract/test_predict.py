@@ -11,8 +11,8 @@ import pytest
 from jobs import Trained
 
 from factories import dicom_file, with_broken_header
-from lesion.algorithms.classify.predict_files import predict_files
 from lesion.errors import UserError
+from lesion.predict_files import predict_files
 from processes import lesion
 
 

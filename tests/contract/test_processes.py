@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,19 +16,21 @@ import torch
 from jobs import Trained, draw_weights, small_frame, small_job
 from safetensors.torch import load_file
 
+import processes
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.task import questions
 from lesion.algorithms.classify.train import train
 from lesion.check.outcome import Outcome, take_over
 from lesion.check.run import check_before_training
 from lesion.sagemaker import read_job
-from processes import LESION, LIMIT_S, children, wait_for_text
+from processes import LIMIT_S, children, kill_all, wait_for_text
+from warm import Command
 
 PLAIN = {"model": "test_convnext", "metadata_columns": []}  # neither BatchNorm nor dropout
 ENDLESS = {"epochs": 10_000, "patience": 10_000}
 
 
-STARTED: list[subprocess.Popen[bytes]] = []
+STARTED: list[Command] = []
 
 
 @pytest.fixture(autouse=True)
@@ -38,18 +39,14 @@ def nothing_is_left_running() -> Iterator[None]:
     yield
     for parent in STARTED:
         if parent.poll() is None:
-            for process in (*children(parent.pid), parent.pid):
-                os.kill(process, signal.SIGKILL)
+            kill_all(parent)
             parent.wait(LIMIT_S)
     STARTED.clear()
 
 
-def start(root: Path) -> subprocess.Popen[bytes]:
+def start(root: Path) -> Command:
     """The job on two cores, so that its processes have as many threads on any machine."""
-    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
-    with (root / "log").open("w") as output:
-        command = ["taskset", "--cpu-list", cores, *LESION, "train", "--root", str(root)]
-        STARTED.append(subprocess.Popen(command, stdout=output, stderr=output))
+    STARTED.append(processes.train(root, cores=sorted(os.sched_getaffinity(0))[:2]))
     return STARTED[-1]
 
 
@@ -121,8 +118,7 @@ def test_processes_that_are_stopped_go_on_together(tmp_path, whole, number):
     parent = start(root)
     wait_for_text(root / "log", "fold=1 epoch=0")
     if number == signal.SIGKILL:
-        for pid in (*children(parent.pid), parent.pid):
-            subprocess.run(["kill", "-KILL", str(pid)], check=True)
+        kill_all(parent)
         parent.wait(LIMIT_S)
     else:
         parent.send_signal(number)
@@ -138,7 +134,7 @@ def test_a_process_that_is_killed_ends_the_job_with_its_name(tmp_path, parallel,
     root = small_job(tmp_path, frame=small_frame(8), batch_size_train=4, processes=2, parallel=parallel, **ENDLESS)
     parent = start(root)
     wait_for_text(root / "log", "epoch=1")
-    subprocess.run(["kill", "-KILL", str(children(parent.pid)[lost])], check=True)
+    os.kill(children(parent.pid)[lost], signal.SIGKILL)
     assert parent.wait(LIMIT_S) == 137
     assert failure(root).startswith(f"process {lost} of 2 was killed by SIGKILL, most likely for want of memory")
 

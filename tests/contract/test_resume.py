@@ -1,7 +1,7 @@
 """Resume: a job that is killed or stopped goes on where it was, and ends with the weights of one that was not.
 
-Real processes meet a real SIGKILL and a real SIGTERM; what is made of the states that were left is seen in this one,
-which needs not import torch first. What a signal meets by chance `StopAfter` and `KilledAtOnce` choose.
+Warm processes meet a real SIGKILL and a real SIGTERM; what is made of the states that were left is seen in this one.
+What a signal meets by chance `StopAfter` and `run_a_step` choose.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from jobs import Trained, run, small_job
+from jobs import Trained, run, run_a_step, small_job
 
 from disks import SmallDisk
 from factories import write_hyperparameters
@@ -182,32 +182,11 @@ def test_states_of_other_data_are_refused(half_done):
         run(half_done)
 
 
-class KilledAtOnce(Stop):
-    """Ends a job in its second step without having been asked to stop, so that nothing is saved for that."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._num_steps = 0
-
-    @property
-    def is_requested(self) -> bool:
-        self._num_steps += 1
-        if self._num_steps == 2:
-            raise KeyboardInterrupt
-        return False
-
-
-def killed_after_a_step(root: Path) -> None:
-    job = replace(read_job(root), stop=KilledAtOnce())
-    with pytest.raises(KeyboardInterrupt):
-        train(job, ClassifyConfig.parse(job.hyperparameters))
-
-
 def test_states_lie_where_the_platform_says(tmp_path):
     root = small_job(tmp_path / "job", checkpoint_interval_s=0)
     folder = tmp_path / "elsewhere"
     (root / "input" / "config" / "checkpointconfig.json").write_text(json.dumps({"LocalPath": str(folder)}))
-    killed_after_a_step(root)
+    run_a_step(root)
     assert list(folder.glob("fold_0.step.*.safetensors")) and not (root / "checkpoints").exists()
 
 
@@ -226,7 +205,7 @@ def test_states_of_another_job_are_set_aside_where_that_is_asked_for(half_done, 
 @pytest.mark.parametrize(("interval_s", "num_steps"), [(0, [1]), (300, [])])
 def test_the_interval_says_how_often_a_state_is_kept_within_an_epoch(tmp_path, interval_s, num_steps):
     root = small_job(tmp_path, batch_size_train=4, checkpoint_interval_s=interval_s)
-    killed_after_a_step(root)
+    run_a_step(root)
     assert [State.from_bytes(path.read_bytes()).values["num_steps"] for path in states(root)] == num_steps
 
 

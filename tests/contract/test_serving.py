@@ -18,8 +18,8 @@ import pandas as pd
 import pytest
 import requests
 
-from lesion.algorithms.classify.predict_files import predict_files
 from lesion.data import images
+from lesion.predict_files import predict_files
 from processes import Server, children
 
 DETAILS, INFERENCE_ID = "X-Amzn-SageMaker-Custom-Attributes", "X-Amzn-SageMaker-Inference-Id"

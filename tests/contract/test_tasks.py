@@ -13,10 +13,10 @@ from jobs import Trained, run, small_frame, small_job
 from sklearn.metrics import roc_auc_score
 
 from factories import write_channel
-from lesion.algorithms.classify.load import load
-from lesion.algorithms.classify.predict_files import predict_files
+from lesion.algorithms.classify.predictor import load
 from lesion.data import images
 from lesion.errors import UserError
+from lesion.predict_files import predict_files
 from lesion.serve.app import create_app
 
 KINDS = ["keratosis", "melanoma", "nevus"]
@@ -38,18 +38,20 @@ def many(tmp_path_factory) -> Trained:
     root = small_job(tmp_path_factory.mktemp("many"), frame=frame_of(), target_column="kind", repeats=2, epochs=2)
     test = frame_of(3).assign(image_name=lambda frame: "TEST_" + frame["image_name"], patient_id="T")
     write_channel(root / "input/data/training", test, csv_name="test.csv", image_dir="test_jpg")
-    return run(root)
+    return run(root, is_rendered=True)
 
 
 @pytest.fixture(scope="module")
 def signs(tmp_path_factory) -> Trained:
-    return run(small_job(tmp_path_factory.mktemp("signs"), frame=frame_of(), target_column=SIGNS))
+    return run(small_job(tmp_path_factory.mktemp("signs"), frame=frame_of(), target_column=SIGNS), is_rendered=True)
 
 
 @pytest.fixture(scope="module")
 def of_interest(tmp_path_factory) -> Trained:
     changes = {"target_column": "kind", "target_of_interest": "melanoma"}
-    return run(small_job(tmp_path_factory.mktemp("interest"), frame=frame_of(), has_test=True, **changes))
+    return run(
+        small_job(tmp_path_factory.mktemp("interest"), frame=frame_of(), has_test=True, **changes), is_rendered=True
+    )
 
 
 def results(trained: Trained) -> Path:

@@ -17,7 +17,7 @@ import pytest
 from jobs import Trained, run, small_frame, small_job
 
 from lesion.errors import UserError
-from processes import LESION, LIMIT_S, children, lesion, wait_for_text
+from processes import LESION, LIMIT_S, children, cold_lesion, train, wait_for_text
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def finished(tmp_path_factory) -> tuple[Trained, subprocess.CompletedProcess[str
     for path in [channel, *channel.rglob("*")]:
         path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     before = snapshot(channel)
-    ended = lesion("train", "--root", root)
+    ended = cold_lesion("train", "--root", root)
     after = snapshot(channel)
     for path in [channel, *channel.rglob("*")]:
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
@@ -105,8 +105,8 @@ def test_the_resolved_config_stands_on_one_line_and_in_the_manifest(finished):
     assert config["seed"] == 7 and config["epochs"] == 2 and config["lr_factor"] == 0.4
 
 
-def test_every_published_regex_finds_plain_numbers_and_the_jobs_own_only_once(finished):
-    definitions = json.loads(lesion("describe", "metrics").stdout)
+def test_every_published_regex_finds_plain_numbers_and_the_jobs_own_only_once(finished, command):
+    definitions = json.loads(command("describe", "metrics").stdout)
     assert 0 < len(definitions) <= 40
     for definition in definitions:
         assert len(definition["Name"]) <= 255 and len(definition["Regex"]) <= 500
@@ -172,7 +172,7 @@ def test_no_config_files_at_all_run_with_defaults_up_to_the_weights_that_cannot_
     (root / "input/config/hyperparameters.json").unlink()
     (root / "input/config").rmdir()
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}
-    ended = lesion("train", "--root", root, environment=environment)
+    ended = cold_lesion("train", "--root", root, environment=environment)
     assert ended.returncode == 2, ended.stderr
     reason = failure(root)
     assert reason.startswith("the pretrained weights of 'efficientnet_b2' could not be downloaded")
@@ -277,16 +277,15 @@ def test_an_unreadable_picture_can_be_left_out(job_with_a_broken_picture, tmp_pa
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["the child killed", "the job stopped"])
 def test_a_job_that_ends_by_a_signal_says_so(tmp_path, number):
     root = small_job(tmp_path, epochs=2000, patience=2000)
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        parent = subprocess.Popen([*LESION, "train", "--root", str(root)], stdout=output, stderr=output)
+    log, parent = root / "log", train(root)
     try:
         wait_for_text(log, "epoch=0")
         [child] = children(parent.pid)
         if number == signal.SIGKILL:
             os.kill(child, signal.SIGKILL)  # as the kernel does for want of memory
             assert parent.wait(20) not in {0, 2}
-            assert "SIGKILL" in failure(root) and "memory" in failure(root)
+            said = failure(root)
+            assert "killed by SIGKILL while training fold 0, most likely out of memory: lower batch_size_train" in said
         else:
             parent.send_signal(signal.SIGTERM)
             assert parent.wait(20) == 143

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from jobs import Trained, run, small_job
-from kills import Case, run_cases
+from kills import train_until
 
 from lesion.artifact import load_manifest, path_of_file
 
@@ -47,25 +47,19 @@ class Ended:
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory, earlier: Path) -> Ended:
-    """All of them from one process that imports torch. To be written to by one test only."""
+    """To be written to by one test only."""
     folder = tmp_path_factory.mktemp("ended")
     stopped = [job_over(earlier, folder / f"stopped_{step}") for step in STEPS]
     late = job_over(earlier, folder / "late")  # the last fold's state is on its way to the disk, its result nowhere
     killed = [job_over(earlier, folder / f"killed_{step}") for step in STEPS]
     with_graph = small_job(folder / "with_graph", export_graph=True)
-    cases: list[Case] = [
-        *((str(root), int(signal.SIGTERM), "/model/", step) for root, step in zip(stopped, STEPS, strict=True)),
-        (str(late), int(signal.SIGTERM), "/checkpoints/fold_1.000000", 1),
-        *((str(root), int(signal.SIGKILL), "/model/", step) for root, step in zip(killed, STEPS, strict=True)),
-        (str(with_graph), int(signal.SIGTERM), "/model/graph.bin", 1),
+    cases = [
+        *((root, signal.SIGTERM, "/model/", step) for root, step in zip(stopped, STEPS, strict=True)),
+        (late, signal.SIGTERM, "/checkpoints/fold_1.000000", 1),
+        *((root, signal.SIGKILL, "/model/", step) for root, step in zip(killed, STEPS, strict=True)),
+        (with_graph, signal.SIGTERM, "/model/graph.bin", 1),
     ]
-    statuses = run_cases(cases)
-    return Ended(
-        [*stopped, late],
-        killed,
-        with_graph,
-        {Path(root): status for (root, *_), status in zip(cases, statuses, strict=True)},
-    )
+    return Ended([*stopped, late], killed, with_graph, {case[0]: train_until(*case) for case in cases})
 
 
 def digests_of_whole(root: Path) -> list[str] | None:

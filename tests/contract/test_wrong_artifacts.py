@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from lesion.algorithms.base import Output
-from lesion.algorithms.classify.ensemble import Ensemble
-from lesion.algorithms.classify.load import load
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.networks import TorchExecutor, load_networks
-from lesion.algorithms.classify.predict import predict_source
+from lesion.algorithms.classify.predictor import Ensemble, load
+from lesion.algorithms.classify.results import predict_source
+from lesion.algorithms.classify.torch_executor import TorchExecutor, load_networks
+from lesion.algorithms.written_by import algorithm_of_artifact
 from lesion.artifact import load_manifest
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.serve.app import create_app
@@ -205,6 +205,13 @@ def test_a_manifest_that_was_edited_is_refused_with_its_field(model_dir, name):
     change, expected = MANIFESTS[name]
     edit(model_dir, change)
     assert re.search(expected, refused(model_dir))
+
+
+def test_an_algorithm_that_is_not_known_is_refused_with_those_that_are(model_dir):
+    edit(model_dir, setting("segment", "algorithm"))
+    with pytest.raises(UserError, match=r"no algorithm is called 'segment'.*manifest\.json.*classify") as caught:
+        algorithm_of_artifact(model_dir)
+    assert caught.value.kind == "artifact"
 
 
 FLAT: dict[str, tuple[Callable[[Fields], object], str]] = {

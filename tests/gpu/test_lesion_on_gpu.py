@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from factories import write_job
-from processes import Server, lesion
+from processes import Server, cold_lesion
 
 
 @pytest.fixture(scope="module")
 def trained(gpu, tmp_path_factory) -> Path:
     root = write_job(tmp_path_factory.mktemp("trained"), device="cuda", model="resnet18", image_size=64, epochs=3)
-    done = lesion("train", "--root", root)
+    done = cold_lesion("train", "--root", root)
     assert done.returncode == 0 and "gpu=" in done.stdout, done.stdout + done.stderr
     return root
 
@@ -28,7 +28,7 @@ def test_out_of_fold_predictions_are_those_of_a_cpu(trained, tmp_path):
     for fold in oof["fold"].unique():
         output = tmp_path / f"{fold}.csv"
         options = ("--model", trained / "model", "--output", output, "--device", "cpu", "--fold", fold)
-        assert lesion("predict", channel / "train.csv", *options).returncode == 0
+        assert cold_lesion("predict", channel / "train.csv", *options).returncode == 0
         said = pd.read_csv(output).merge(oof[oof["fold"] == fold], on="image_name")
         assert np.allclose(said["probability_x"], said["probability_y"], atol=2e-2)
 
@@ -49,7 +49,7 @@ def test_a_server_on_the_gpu_answers_as_one_on_the_cpu(trained, tmp_path):
 def test_a_batch_of_the_memorys_size_trains_in_either_precision(gpu, tmp_path, precision):
     """A graphics card holds more than 64 pictures of 64 px of a small network."""
     settings = {"batch_size_train": "auto", "precision": precision, "device": "cuda", "model": "resnet18"}
-    done = lesion("train", "--root", write_job(tmp_path, image_size=64, **settings))
+    done = cold_lesion("train", "--root", write_job(tmp_path, image_size=64, **settings))
     assert done.returncode == 0 and f"precision={precision}" in done.stdout, done.stdout + done.stderr
     config = json.loads((tmp_path / "model" / "manifest.json").read_text())["config"]
     assert config["batch_size_train"] > 64

@@ -101,7 +101,8 @@ class Answer:
 
     fields: dict[str, Any]  # the object of a JSON answer
     line: dict[str, Any]  # the object of a line of JSON Lines
-    cells: Sequence[object]  # the row of a CSV
+    cells: Sequence[object]  # the row of a CSV without a header
+    columns: dict[str, object]  # the row of a table, by the names of `Predictor.column_names`
     bare: object  # what a request for a single picture in the brief's form is answered with: a number, or `fields`
 
 
@@ -138,6 +139,16 @@ class Predictor(Protocol):
     @property
     def num_cells(self) -> int:
         """How many cells `Answer.cells` has."""
+        ...
+
+    @property
+    def column_names(self) -> Sequence[str]:
+        """The columns of `Answer.columns`, in their order."""
+        ...
+
+    @property
+    def image_column(self) -> str:
+        """What training's table called the column of pictures."""
         ...
 
     def prepare(self, image: Pixels, row: Row, options: Options = ...) -> Any:

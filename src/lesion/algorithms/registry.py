@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lesion.errors import UserError
 
 if TYPE_CHECKING:
     from lesion.algorithms.base import Algorithm
-    from lesion.config import Hyperparameters
 
 # `module:name` of each, imported when it is used. The first is the default.
 ALGORITHMS: dict[str, str] = {"classify": "lesion.algorithms.classify.algorithm:CLASSIFY"}
@@ -31,7 +30,7 @@ def find_algorithm(
     return algorithm
 
 
-def parse_hyperparameters(raw: Mapping[str, object]) -> tuple[Algorithm, Hyperparameters]:
+def parse_hyperparameters(raw: Mapping[str, object]) -> tuple[Algorithm, Any]:
     """The algorithm that `raw` (name → text, as in hyperparameters.json) asks for, and its configuration.
 
     Imports neither torch nor pandas, so that a misspelt name is refused at once. Raises UserError for all that is

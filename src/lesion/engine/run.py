@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
+from tqdm import tqdm
 
 from lesion.data.cache import Cache
 from lesion.data.transforms import Preprocess
@@ -17,12 +18,10 @@ from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
 from lesion.engine.distributed import DataParallelGroup, JobProcesses, join_job_processes
 from lesion.errors import PlatformError, UserError
-from lesion.files import ensure_writable, write_atomic
-from lesion.job import Job
+from lesion.files import ensure_writable, write_whole
+from lesion.job import STEP_FILE, Job
 
 log = logging.getLogger(__name__)
-
-STEP_FILE = "step"  # in the folder of a host's processes: what each is doing, for the parent of one that is killed
 
 
 class RunSettings(Protocol):
@@ -88,10 +87,21 @@ class Run:
             raise PlatformError(f"out of memory while {what}", do=_sentence(remedy), kind="memory") from error
         self._note("")
 
+    def progress(self, num_pictures: int) -> tqdm[Any]:
+        """A progress bar over so many pictures, where one is wanted."""
+        return tqdm(total=num_pictures, unit="picture", disable=not self.job.show_progress)
+
+    def describe(self) -> str:
+        """What computes, for the log."""
+        return (
+            f"device={self.device} precision={self.precision} torch={torch.__version__} workers={self.num_workers} "
+            f"threads={torch.get_num_threads()}"
+        )
+
     def _note(self, text: str) -> None:
         if self.job.shared_dir is not None:
-            with suppress(PlatformError):  # a full disk is told by what must be written there
-                write_atomic(self.job.shared_dir / f"{STEP_FILE}_{self.job.process}", text.encode())
+            with suppress(PlatformError):  # where the disk refuses, the step is not known, and that is all
+                write_whole(self.job.shared_dir / f"{STEP_FILE}_{self.job.process}", text.encode())
 
 
 @contextmanager
@@ -110,11 +120,15 @@ def open_run(job: Job, settings: RunSettings, preprocess: Preprocess, *, writes:
     ):
         for path in writes:
             ensure_writable(path)
-        device = pick_device(settings.device, process=job.process)
-        precision = pick_precision(settings.precision, device)
-        limit_threads(job.num_cores)
-        num_workers = job.num_cores if settings.num_workers == "auto" else settings.num_workers
-        yield Run(job, settings, processes, cache, device, precision, num_workers)
+        yield create_run(job, settings, processes, cache)
+
+
+def create_run(job: Job, settings: RunSettings, processes: JobProcesses, cache: Cache) -> Run:
+    """The run of processes that were joined and a cache that is open. Holds torch to this process's cores."""
+    device = pick_device(settings.device, process=job.process)
+    limit_threads(job.num_cores)
+    num_workers = job.num_cores if settings.num_workers == "auto" else settings.num_workers
+    return Run(job, settings, processes, cache, device, pick_precision(settings.precision, device), num_workers)
 
 
 def _sentence(remedy: str) -> str:

@@ -66,12 +66,27 @@ def answer_of(
     fields |= {"labels": labels} if target.kind == "multilabel" else {"label": labels[0]}
     if options.details:
         fields |= _details(probs_FK, probs_K, target, folds)
+    all_labels = "|".join(labels)
     return Answer(
         fields=fields,
         line={"prediction": _each_class(exact_K, target), **(fields if options.details else {})},
-        cells=[*([_asked(exact_K, target)] if target.is_yes_no else exact_K), "|".join(labels)],
+        cells=[*([_asked(exact_K, target)] if target.is_yes_no else exact_K), all_labels],
+        columns={**_columns(exact_K, target), "label": all_labels},
         bare=_asked(exact_K, target) if target.is_yes_no else fields,
     )
+
+
+def column_names(target: Target) -> list[str]:
+    """What `Answer.columns` are called."""
+    return [*_columns([0.0] * target.num_outputs, target), "label"]
+
+
+def _columns(exact_K: Sequence[float], target: Target) -> dict[str, float]:
+    """The probabilities as tables hold them: of yes, where that is asked, and one a class of several."""
+    columns = {"probability": _asked(exact_K, target)} if target.is_yes_no else {}
+    if target.kind != "binary":
+        columns |= {f"probability_{name}": prob for name, prob in zip(target.class_names, exact_K, strict=True)}
+    return columns
 
 
 def _details(

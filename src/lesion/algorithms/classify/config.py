@@ -38,7 +38,8 @@ class FoldSettings(Hyperparameters):
     split: str = tunable(
         "group_kfold",
         doc="Split strategy: group_kfold, stratified_group_kfold, kfold, stratified_kfold, leave_one_group_out (one "
-        "fold per group, whatever `folds` says), or the name of a column that holds the fold of each row.",
+        "fold per group, whatever `folds` says), or the name of a column that holds the fold of each row. The default "
+        "becomes stratified_kfold if nothing names groups.",
     )
     repeats: int = tunable(
         1,
@@ -332,6 +333,8 @@ class ClassifyConfig(
         """What one group asks of another."""
         if self.epochs == 0 and self.head_init != "probe":
             yield "epochs=0 trains nothing: set head_init=probe for a linear probe, or epochs to 1 or more"
+        if self.slide_score != "none" and len(self.target_column) > 1:
+            yield f"slide_score={self.slide_score} needs one yes-or-no target: name one column in target_column"
 
     def affects(self, name: str) -> Affects:
         """As declared; but a linear probe alone is fitted to the views that prediction averages."""

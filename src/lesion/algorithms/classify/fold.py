@@ -8,8 +8,8 @@ Nothing is carried from one fold to the next.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lesion.algorithms.classify.answer import combine
-from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.loop import predict, train_one_epoch
-from lesion.algorithms.classify.results import judge
-from lesion.algorithms.classify.start import (
-    Shared,
+from lesion.algorithms.classify.setup import (
+    Setup,
     class_weights,
     fresh_network,
     probe_head,
@@ -34,19 +32,20 @@ from lesion.algorithms.classify.start import (
 from lesion.data.augment import Augment
 from lesion.data.images import Pixels
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
-from lesion.data.metadata import MetadataEncoder
-from lesion.engine.checkpoint import Checkpoints
+from lesion.data.metadata import ColumnEncoder, MetadataEncoder
+from lesion.engine.checkpoint import Checkpoints, State
 from lesion.engine.device import Precision
 from lesion.engine.training import EpochSums, Training
 from lesion.engine.training_log import Curves, EpochLog, TrainingLog
 from lesion.errors import UserError
+from lesion.evaluation.metrics import score_all
 from lesion.logs import scoped_logger
 from lesion.report.figure import draw_roc, try_to_draw
-from lesion.stop import Stop
 from lesion.targets import Target, Weights
 
 log = scoped_logger(__name__, "fold")
 
+LESS_MEMORY = "lower batch_size_train or image_size, or raise gradient_accumulation"
 START = -1  # the number of the epoch before the first
 
 
@@ -68,11 +67,10 @@ class FoldRows:
 def run_fold(
     fold: int,
     held_S: NDArray[np.bool_],
-    shared: Shared,
+    setup: Setup,
     features_VSD: NDArray[np.float32] | None,
     checkpoints: Checkpoints,
     *,
-    stop: Stop,
     bar: tqdm[Any],
     training_log: TrainingLog,
 ) -> FoldResult:
@@ -83,18 +81,18 @@ def run_fold(
     is judged.
     """
     finished, unfinished = f"fold_{fold}", f"fold_{fold}.step"
-    config = shared.config
+    config = setup.config
     if state := checkpoints.load(finished):
         log.info("fold=%d was finished before this job was stopped", fold)
         bar.update(config.epochs * len(held_S))
-        return with_these_predictions(FoldResult.of_state(state), held_S, shared, checkpoints)
-    rows = rows_of(fold, held_S, shared)
+        return with_these_predictions(FoldResult.of_state(state), held_S, setup, checkpoints)
+    rows = rows_of(fold, held_S, setup)
     if features_VSD is None:
-        training, start = start_training(shared, rows.encoder, None), None
+        training, start = start_training(setup, rows.encoder, None), None
     else:
-        head = probe_head(features_VSD, rows.training_S, shared, rows.weights_K)
-        training = start_training(shared, rows.encoder, head)
-        start = evaluated(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), shared)
+        head = probe_head(features_VSD, rows.training_S, setup, rows.weights_K)
+        training = start_training(setup, rows.encoder, head)
+        start = evaluated(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), setup)
         training.early_stopping.update(START, start.metrics[config.metric], training.network)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
     if state := checkpoints.load(unfinished):
@@ -105,25 +103,25 @@ def run_fold(
     with training_log.fold(fold, training.history) as fold_log:
         while len(training.history) < config.epochs and not stopping.should_stop:
             save = partial(checkpoints.after_step, unfinished, training.state)
-            with stop.held():
+            with setup.run.job.stop.held():
                 epoch_log = fold_log.epoch(len(training.history))
-                run_epoch(training, rows, shared, epoch_log, save=save, bar=bar)
+                run_epoch(training, rows, setup, epoch_log, save=save, bar=bar)
                 checkpoints.save(unfinished, training.state())
                 epoch_log.end(training.history[-1], num_pictures=len(rows), is_last=stopping.should_stop)
         bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
 
         training.network.load_state_dict(stopping.best_weights)
         # Where nothing was trained after the probe, `start` is what the same network answers, from features at hand.
-        final = start if config.epochs == 0 and start else predict_held_out(training.network, rows, shared)
+        final = start if config.epochs == 0 and start else predict_held_out(training.network, rows, setup)
         log.info("fold=%d best_epoch=%d rows=%d", fold, stopping.best_epoch, len(final.index_S))
-        fold_log.end(final.metrics, curves_of(shared.target, shared.targets_SK[final.index_S], final.probs_SK))
+        fold_log.end(final.metrics, curves_of(setup.target, setup.targets_SK[final.index_S], final.probs_SK))
     result = FoldResult(
         fold,
         stopping.best_weights,
         rows.encoder,
         final.index_S,
         final.logits_SVK,
-        shared.prediction_settings,
+        setup.prediction_settings,
         stopping.best_epoch,
         final.metrics,
         training.history,
@@ -134,17 +132,17 @@ def run_fold(
 
 
 def with_these_predictions(
-    result: FoldResult, held_S: NDArray[np.bool_], shared: Shared, checkpoints: Checkpoints
+    result: FoldResult, held_S: NDArray[np.bool_], setup: Setup, checkpoints: Checkpoints
 ) -> FoldResult:
     """A finished fold whose held-out rows are predicted with this job's settings: its own, or by its weights again."""
-    settings = shared.prediction_settings
+    settings = setup.prediction_settings
     if result.prediction_settings == settings:
         return result
     log.info("fold=%d is predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True))
-    rows = rows_of(result.fold, held_S, shared)
-    network = fresh_network(shared, num_metadata=rows.encoder.num_features)
+    rows = rows_of(result.fold, held_S, setup)
+    network = fresh_network(setup, num_metadata=rows.encoder.num_features)
     network.load_state_dict(result.weights)
-    new = predict_held_out(network, rows, shared)
+    new = predict_held_out(network, rows, setup)
     result = replace(
         result, index_S=new.index_S, logits_SVK=new.logits_SVK, metrics=new.metrics, prediction_settings=settings
     )
@@ -152,21 +150,21 @@ def with_these_predictions(
     return result
 
 
-def rows_of(fold: int, held_S: NDArray[np.bool_], shared: Shared) -> FoldRows:
+def rows_of(fold: int, held_S: NDArray[np.bool_], setup: Setup) -> FoldRows:
     """The fold's rows; what is fitted to rows is fitted to those that are learned from."""
     training_S = np.flatnonzero(~held_S)
-    training_rows = [shared.metadata_rows[row] for row in training_S.tolist()]
-    encoder = MetadataEncoder.fit(training_rows, shared.metadata_kinds, logs=shared.config.log_columns)
-    features_SM, nothing_M = encoder.encode(shared.metadata_rows), encoder.encode([{}])[0]
-    dataset = Dataset(shared.pictures, features_SM, shared.targets_SK, nothing_M)
-    weights_K = class_weights(shared.config, shared.target, shared.targets_SK[training_S])
+    training_rows = [setup.metadata_rows[row] for row in training_S.tolist()]
+    encoder = MetadataEncoder.fit(training_rows, setup.metadata_kinds, logs=setup.config.log_columns)
+    features_SM, nothing_M = encoder.encode(setup.metadata_rows), encoder.encode([{}])[0]
+    dataset = Dataset(setup.pictures, features_SM, setup.targets_SK, nothing_M)
+    weights_K = class_weights(setup.config, setup.target, setup.targets_SK[training_S])
     return FoldRows(fold, training_S, np.flatnonzero(held_S), dataset, encoder, weights_K)
 
 
 def run_epoch(
     training: Training,
     rows: FoldRows,
-    shared: Shared,
+    setup: Setup,
     epoch_log: EpochLog,
     *,
     save: Callable[[], None],
@@ -175,44 +173,40 @@ def run_epoch(
     """What is left of the epoch in work, the judgement of the held rows after it, and what follows for the next."""
 
     def count(batch: Batch) -> None:
-        bar.update(len(batch.index_N) * shared.data_parallel.size)  # nearly what all processes have done
+        bar.update(len(batch.index_N) * setup.data_parallel.size)  # nearly what all processes have done
 
     def after_step(batch: Batch) -> None:
         count(batch)
         epoch_log.show(batch.images_NHWC)
         save()
 
-    config = shared.config
+    config = setup.config
     epoch = len(training.history)
     key = (config.seed, rows.fold, epoch)
     order = training_batches(rows.training_S, config.batch_size, key=key)
     num_done = training.sums.num_samples
     batches = load(
         rows.dataset,
-        [shared.data_parallel.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
+        [setup.data_parallel.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
         Augment(config.image_size),
-        num_workers=shared.num_workers,
+        num_workers=setup.run.num_workers,
         key=key,
         metadata_dropout=config.metadata_dropout,
     )
-    with torch.random.fork_rng(devices=[shared.device] if shared.device.type == "cuda" else []):
+    gpus = [setup.run.device] if setup.run.device.type == "cuda" else []
+    with setup.run.step(f"training fold {rows.fold}", remedy=LESS_MEMORY), torch.random.fork_rng(devices=gpus):
         train_loss = train_one_epoch(
             training,
             epoch_log.input_wait.over(batches),
-            step_settings(shared, rows.weights_K, epoch=epoch),
+            step_settings(setup, rows.weights_K, epoch=epoch),
             num_steps=len(order),
             key=key,
             after_step=after_step,
         )
     training.sums = EpochSums()
-    shared.data_parallel.broadcast_buffers(training.eval_network)
+    setup.data_parallel.broadcast_buffers(training.eval_network)
     metrics = evaluate(
-        training.eval_network,
-        held_batches(rows, shared),
-        shared,
-        num_views=1,
-        precision=shared.precision,
-        after_batch=count,
+        training.eval_network, rows, setup, num_views=1, precision=setup.run.precision, after_batch=count
     ).metrics
     value = metrics[config.metric]
     training.early_stopping.update(epoch, value, training.eval_network)
@@ -221,10 +215,10 @@ def run_epoch(
     training.schedule.after_epoch(value)
 
 
-def held_batches(rows: FoldRows, shared: Shared) -> Iterator[Batch]:
+def held_batches(rows: FoldRows, setup: Setup) -> Iterator[Batch]:
     """This process's slice of the held-out rows, as prediction prepares them."""
-    batches = ordered_batches(shared.data_parallel.slice(rows.held_S), shared.config.batch_size_predict)
-    return load(rows.dataset, batches, num_workers=shared.num_workers)
+    batches = ordered_batches(setup.data_parallel.slice(rows.held_S), setup.config.batch_size_predict)
+    return load(rows.dataset, batches, num_workers=setup.run.num_workers)
 
 
 @dataclass(frozen=True)
@@ -237,34 +231,39 @@ class HeldOut:
     metrics: dict[str, float]
 
 
-def predict_held_out(network: nn.Module, rows: FoldRows, shared: Shared) -> HeldOut:
+def predict_held_out(network: nn.Module, rows: FoldRows, setup: Setup) -> HeldOut:
     """The fold's held-out rows as the finished network is served: with its views, in fp32."""
-    return evaluate(network, held_batches(rows, shared), shared, num_views=shared.config.tta, precision="fp32")
+    return evaluate(network, rows, setup, num_views=setup.config.tta, precision="fp32")
 
 
 def evaluate(
     network: nn.Module,
-    batches: Iterable[Batch],
-    shared: Shared,
+    rows: FoldRows,
+    setup: Setup,
     *,
     num_views: int,
     precision: Precision,
     after_batch: Callable[[Batch], None] = lambda _: None,
 ) -> HeldOut:
-    """What the network makes of the rows of all processes' batches."""
-    predicted = predict(
-        network, batches, shared.device, num_views=num_views, precision=precision, after_batch=after_batch
-    )
-    return evaluated(*shared.data_parallel.gather(*predicted), shared)
+    """What the network makes of the fold's held-out rows, those of all processes."""
+    batches, device = held_batches(rows, setup), setup.run.device
+    with setup.run.step(f"predicting the held-out rows of fold {rows.fold}", remedy="lower batch_size_predict"):
+        predicted = predict(network, batches, device, num_views=num_views, precision=precision, after_batch=after_batch)
+    return evaluated(*setup.data_parallel.gather(*predicted), setup)
 
 
-def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, shared: Shared) -> HeldOut:
+def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, setup: Setup) -> HeldOut:
     """Rows of the table with their logits, and what follows from them."""
     logits_SVK = logits_VSK.numpy().swapaxes(0, 1)
-    probs_SK = combine(shared.target, logits_SVK[:, None])
+    probs_SK = combine(setup.target, logits_SVK[:, None])
     if not np.isfinite(probs_SK).all():
         raise UserError("the network's output is not finite", do="Set a lower learning_rate.", kind="diverged")
-    return HeldOut(index_S, logits_SVK, probs_SK, judge(shared.target, shared.targets_SK[index_S], probs_SK))
+    return HeldOut(index_S, logits_SVK, probs_SK, judge(setup.target, setup.targets_SK[index_S], probs_SK))
+
+
+def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
+    """Every metric of what is asked that these rows define."""
+    return score_all(target.asked(targets_SK), target.asked(probs_SK), is_one_of=target.is_one_of)
 
 
 def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> Curves:
@@ -275,3 +274,56 @@ def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray
 
     names = target.answer_names[1:] if target.is_yes_no else target.class_names
     return Curves(names, target.asked(targets_SK) == 1, target.asked(probs_SK), draw)
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold's best weights, and the logits that they give the rows `index_S` that it held out.
+
+    `prediction_settings` are those that the logits follow from beside the weights.
+    """
+
+    fold: int
+    weights: dict[str, Tensor]
+    encoder: MetadataEncoder
+    index_S: NDArray[np.intp]
+    logits_SVK: NDArray[np.float32]
+    prediction_settings: dict[str, Any]
+    best_epoch: int
+    metrics: dict[str, float]
+    history: list[dict[str, Any]]
+
+    def state(self) -> State:
+        arrays = {"index_S": torch.from_numpy(self.index_S), "logits_SVK": torch.from_numpy(self.logits_SVK)}
+        values = {
+            "fold": self.fold,
+            "encoder": [asdict(column) for column in self.encoder.columns],
+            "prediction_settings": self.prediction_settings,
+            "best_epoch": self.best_epoch,
+            "metrics": self.metrics,
+            "history": self.history,
+        }
+        return State({**arrays, **{f"weights.{name}": tensor for name, tensor in self.weights.items()}}, values)
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> FoldResult:
+        """The result whose state made `content`."""
+        return cls.of_state(State.from_bytes(content))
+
+    @classmethod
+    def of_state(cls, state: State) -> FoldResult:
+        values = state.values
+        columns = [
+            ColumnEncoder(**{**column, "categories": tuple(column["categories"])}) for column in values["encoder"]
+        ]
+        return cls(
+            fold=values["fold"],
+            weights=state.below("weights"),
+            encoder=MetadataEncoder(tuple(columns)),
+            index_S=state.tensors["index_S"].numpy(),
+            logits_SVK=state.tensors["logits_SVK"].numpy(),
+            prediction_settings=values["prediction_settings"],
+            best_epoch=values["best_epoch"],
+            metrics=values["metrics"],
+            history=values["history"],
+        )

@@ -1,11 +1,11 @@
-"""Results: what a job leaves in output/data: out-of-fold and test predictions, metrics, history, a picture."""
+"""Results: what a job leaves in output/data, the quick and certain first: out-of-fold and test predictions, metrics."""
 
-# K outputs · S samples · V views · G groups, here slides · N predictions of samples, more where folds are repeated
+# K outputs · S samples · V views
 
 from __future__ import annotations
 
-import csv
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,167 +14,171 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.answer import combine
-from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.data.images import Pixels
+from lesion.algorithms.classify.fold import FoldResult, curves_of
+from lesion.algorithms.classify.predictor import Ensemble, Prepared
+from lesion.algorithms.classify.save import save_graph, save_metrics
+from lesion.algorithms.classify.setup import Setup
+from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test, out_of_fold, summarise
+from lesion.algorithms.classify.task import Task
+from lesion.check.run import Checked
 from lesion.data.labels import Labelled
-from lesion.data.table import SampleTable
-from lesion.evaluation.groups import slide_scores
-from lesion.evaluation.intervals import bootstrap_intervals
-from lesion.evaluation.metrics import score_all
-from lesion.evaluation.thresholds import youden_threshold
+from lesion.data.metadata import Row
+from lesion.data.table import Readable, SampleTable, Source
+from lesion.data.write_csv import write_csv
+from lesion.engine.training_log import TrainingLog
+from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
+from lesion.inference.batches import compute_in_batches
 from lesion.targets import Target
 
-Summary = dict[str, Any]
+log = logging.getLogger(__name__)
+
 METRICS = "metrics.json"
 
 
-def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
-    """Every metric of what is asked that these rows define."""
-    return score_all(target.asked(targets_SK), target.asked(probs_SK), is_one_of=target.is_one_of)
+def write_results(
+    setup: Setup,
+    checked: Checked[Task],
+    results: Sequence[FoldResult],
+    predictor: Ensemble,
+    training_log: TrainingLog,
+) -> None:
+    """What lies beside the artifact, the lines that a tuner reads, and last the artifact's graph.
+
+    What is certain comes before what may fail: the out-of-fold rows and metrics are written before the test set is
+    predicted. Raises PlatformError where the disk refuses.
+    """
+    job, config, labelled = setup.run.job, setup.config, checked.task.labelled
+    target, folder = labelled.target, job.output_dir
+    make_folder(folder)
+    write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
+    write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results))
+    probs_SK = out_of_fold(target, results, len(labelled.table))
+    held_S = ~np.isnan(probs_SK[:, 0])
+    summary = summarise(results, labelled)
+    overall = summary["overall"]
+    training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[held_S], probs_SK[held_S]))
+    overall["interval_95"] = intervals(labelled, probs_SK)
+    summary["shortcuts"] = {"roc_auc": checked.shortcuts}
+    if config.slide_score != "none":
+        summary["slides"], slides = judge_slides(labelled, probs_SK, config)
+        write_csv(folder / "slides.csv", slides)
+        log.info("slides=%d score=%s %s", len(slides), config.slide_score, summary["slides"]["metrics"])
+    write_summary(folder, summary)
+    predictor = save_metrics(job.model_dir, predictor, summary)
+    write_report(setup, labelled, probs_SK, overall)
+    if "all" in checked.shortcuts and "roc_auc" in overall["metrics"]:
+        log.info(
+            "shortcuts: size, border and mean colour alone reach a ROC AUC of %.4f, the network %.4f",
+            checked.shortcuts["all"],
+            overall["metrics"]["roc_auc"],
+        )
+    if checked.test is not None:
+        summary["test"] = predict_test(setup, predictor, checked.test, checked.task)
+        write_summary(folder, summary)
+    if config.export_graph:
+        with setup.run.step("exporting the graph", remedy="set export_graph=false"):
+            save_graph(job.model_dir, predictor, setup, results, stop=job.stop, num_cores=job.num_cores)
 
 
-def out_of_fold(target: Target, results: Sequence[FoldResult], num_rows: int) -> NDArray[np.float32]:
-    """The probabilities [S, K] of each row, combined over the folds that held it out; NaN where none did."""
-    index_N = np.concatenate([result.index_S for result in results])
-    logits_NVK = np.concatenate([result.logits_SVK for result in results])
-    logits_NVK = logits_NVK[np.argsort(index_N, kind="stable")]  # a row's folds one after another
-    times_S = np.bincount(index_N, minlength=num_rows)  # more than 1 where the cross-validation is repeated
-    starts_S = np.cumsum(times_S) - times_S
-    probs_SK = np.full((num_rows, target.num_outputs), np.nan, dtype=np.float32)
-    for times in np.unique(times_S[times_S > 0]).tolist():
-        rows = np.flatnonzero(times_S == times)
-        probs_SK[rows] = combine(target, logits_NVK[starts_S[rows, None] + np.arange(times)])
+def predict_test(setup: Setup, predictor: Ensemble, test: Source, task: Task) -> Summary | None:
+    """Writes submission.csv; the metrics of the whole ensemble where the test set has labels."""
+    config, folder, table, target = setup.config, setup.run.job.output_dir, test.table(), task.labelled.target
+    with setup.run.step("predicting the test set", remedy="lower batch_size_predict or image_size"):
+        probs_SK = predict_source(
+            predictor, test, table.metadata_rows(), num_workers=setup.run.num_workers, on_error=fail
+        )
+    write_submission(folder / "submission.csv", table, probs_SK, target, config.target_column)
+    if table.targets is None:
+        return None
+    labelled = Labelled(table, target, task.labels.encode(table))
+    judged = judge_test(labelled, probs_SK)
+    if config.slide_score != "none" and table.group_S is not None:
+        judged["slides"], slides = judge_slides(labelled, probs_SK, config)
+        write_csv(folder / "slides_test.csv", slides)
+    for name, value in judged["metrics"].items():
+        log.info(METRIC_LINES[f"test:{name}"].line(value))
+    return judged
+
+
+def predict_source(
+    predictor: Ensemble,
+    source: Readable,
+    rows: Sequence[Row],
+    *,
+    num_workers: int,
+    on_error: Callable[[int, LesionError], None],
+) -> NDArray[np.float32]:
+    """Probabilities [S, K] of a source's pictures with their rows of metadata, read by threads.
+
+    A picture or row that cannot be used, or whose output is not finite, is reported to `on_error` with its place, and
+    its probabilities are NaN.
+    """
+
+    def prepare(index: int) -> Prepared:
+        return predictor.prepare(source.read(index), rows[index])
+
+    probs_SK = np.full((len(rows), predictor.target.num_outputs), np.nan, dtype=np.float32)
+    outputs = compute_in_batches(
+        predictor.executors, prepare, len(rows), max_batch=predictor.max_batch, num_workers=num_workers
+    )
+    for index, output in outputs:
+        if isinstance(output, LesionError):
+            on_error(index, output)
+        else:
+            probs_SK[index] = combine(predictor.target, output.logits_FVK)
     return probs_SK
 
 
-def summarise(results: Sequence[FoldResult], labelled: Labelled) -> tuple[Summary, NDArray[np.float32]]:
-    """Counts and metrics, overall and of each fold, and the probabilities [S, K] of each row (NaN: never held out).
-
-    The overall metrics pool all rows. The intervals resample patients; they do not say how another training run would
-    differ.
-    """
-    target, targets_SK = labelled.target, labelled.targets_SK
-    probs_SK = out_of_fold(target, results, len(targets_SK))
-    held_S = ~np.isnan(probs_SK[:, 0])
-    targets, probs = targets_SK[held_S], probs_SK[held_S]
-    asked, answers = target.asked(targets), target.asked(probs)
-    thresholds = (
-        [] if target.is_one_of else [youden_threshold(asked[:, q], answers[:, q]) for q in range(asked.shape[1])]
-    )
-    summary = {
-        "overall": {
-            **labelled.counts(held_S),
-            "metrics": judge(target, targets, probs),
-            "interval_95": bootstrap_intervals(
-                asked, answers, labelled.table.unit_S[held_S], is_one_of=target.is_one_of
-            ),
-            "thresholds": thresholds,
-        },
-        "folds": [
-            {"fold": r.fold, **labelled.counts(r.index_S), "best_epoch": r.best_epoch, "metrics": r.metrics}
-            for r in results
-        ],
-        "mean_of_folds": {
-            name: float(np.mean([r.metrics[name] for r in results]))
-            for name in results[0].metrics
-            if all(name in r.metrics for r in results)
-        },
-    }
-    return summary, probs_SK
+def fail(index: int, error: LesionError) -> None:  # noqa: ARG001
+    """A test picture that could be read before training and cannot be read now: the job says so."""
+    raise error
 
 
-def judge_slides(
-    labelled: Labelled, probs_SK: NDArray[np.float32], config: ClassifyConfig
-) -> tuple[Summary, pd.DataFrame]:
-    """Metrics of one score a slide, and a row for each: a slide is positive where one of its tiles is.
-
-    The slides are the table's groups. Rows that no fold held out (NaN) are left out.
-    """
-    assert config.slide_score != "none"
-    held_S = ~np.isnan(probs_SK[:, 0])
-    target, group_S = labelled.target, labelled.table.unit_S[held_S]
-    prob_S, is_yes_S = target.asked(probs_SK[held_S])[:, 0], target.asked(labelled.targets_SK[held_S])[:, 0]
-    groups_G, scores_G = slide_scores(prob_S, group_S, *config.slide_pooling)
-    _, targets_G = slide_scores(is_yes_S, group_S, "max")
-    counts = np.unique(group_S, return_counts=True)[1]
-    frame = pd.DataFrame({"slide": groups_G, "tiles": counts, "target": targets_G.astype(int), "score": scores_G})
-    targets_G1, scores_G1 = targets_G[:, None], scores_G[:, None]
-    summary = {
-        "score": config.slide_score,
-        "num_slides": len(groups_G),
-        "classes": dict(
-            zip(target.answer_names, np.bincount(targets_G.astype(int), minlength=2).tolist(), strict=True)
-        ),
-        "metrics": score_all(targets_G1, scores_G1, is_one_of=False),
-        "interval_95": bootstrap_intervals(targets_G1, scores_G1, groups_G, is_one_of=False),
-    }
-    return summary, frame
+def write_summary(folder: Path, summary: Summary) -> None:
+    """metrics.json."""
+    write_atomic(folder / METRICS, (json.dumps(summary, indent=2) + "\n").encode())
 
 
-def judge_test(labelled: Labelled, probs_SK: NDArray[np.float32]) -> Summary:
-    """Counts, metrics and intervals of a test set by the whole ensemble, none of whose networks saw it."""
-    target, asked = labelled.target, labelled.target.asked(labelled.targets_SK)
-    return {
-        **labelled.counts(np.arange(len(labelled.table))),
-        "metrics": judge(target, labelled.targets_SK, probs_SK),
-        "interval_95": bootstrap_intervals(
-            asked, target.asked(probs_SK), labelled.table.unit_S, is_one_of=target.is_one_of
-        ),
-    }
-
-
-def write_results(
-    output_dir: Path,
-    labelled: Labelled,
-    results: Sequence[FoldResult],
-    *,
-    probs_SK: NDArray[np.float32],
-    summary: Summary,
-    read: Callable[[int], Pixels],
-) -> None:
-    """oof.csv in the order of the table, metrics.json, history.csv, and report.png with pictures from `read`.
-
-    Without the last, and with a warning, where it cannot be drawn. Raises PlatformError where the disk refuses.
-    """
+def write_report(setup: Setup, labelled: Labelled, probs_SK: NDArray[np.float32], overall: Summary) -> None:
+    """report.png, with some pictures. Without it, and with a warning, where it cannot be drawn."""
     from lesion.report.figure import draw_report, try_to_draw
 
-    make_folder(output_dir)
+    held_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
+    png = try_to_draw(
+        "report.png",
+        lambda: draw_report(
+            labelled.target,
+            labelled.targets_SK[held_rows],
+            probs_SK[held_rows],
+            overall,
+            read=lambda row: setup.preprocess(setup.source.read(int(held_rows[row]))),
+        ),
+    )
+    if png is not None:
+        write_atomic(setup.run.job.output_dir / "report.png", png)
+
+
+def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult]) -> pd.DataFrame:
+    """The rows of oof.csv in the order of the table, a row once for each fold that held it out."""
     table, target = labelled.table, labelled.target
     index_S = np.concatenate([result.index_S for result in results])
     fold_S = np.repeat([result.fold for result in results], [len(result.index_S) for result in results])
     in_order = np.lexsort((fold_S, index_S))
     rows = index_S[in_order]
     logits_SVK = np.concatenate([result.logits_SVK for result in results])[in_order]
-    answers = answer_columns(target, combine(target, logits_SVK[:, None]))
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             table.image_column: table.name_S[rows],
             "group": table.unit_S[rows],
             "fold": fold_S[in_order],
             **target_columns(target, labelled.targets_SK[rows]),
-            **answers,
+            **answer_columns(target, combine(target, logits_SVK[:, None])),
             **logit_columns(target, logits_SVK.mean(axis=1)),
         }
     )
-    write_csv(output_dir / "oof.csv", frame)
-    write_csv(output_dir / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
-    write_atomic(output_dir / METRICS, (json.dumps(summary, indent=2) + "\n").encode())
-    held_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
-    png = try_to_draw(
-        "report.png",
-        lambda: draw_report(
-            target,
-            labelled.targets_SK[held_rows],
-            probs_SK[held_rows],
-            summary["overall"],
-            read=lambda row: read(int(held_rows[row])),
-        ),
-    )
-    if png is not None:
-        write_atomic(output_dir / "report.png", png)
 
 
 def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
@@ -210,14 +214,3 @@ def write_submission(
     answers = target.asked(probs_SK)
     columns = {name: answers[:, q] for q, name in enumerate(names)}
     write_csv(path, pd.DataFrame({table.image_column: table.name_S, **columns}))
-
-
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Words as they are, so that names can be looked up by them; what is no character as an escape.
-
-    Nine digits bring a float32 back unchanged.
-    """
-    text = frame.to_csv(index=False, float_format="%.9g")
-    if "\r" in text:  # which the writer leaves bare, and readers take for the end of a line
-        text = frame.to_csv(index=False, float_format="%.9g", quoting=csv.QUOTE_ALL)
-    write_atomic(path, text.encode(errors="backslashreplace"))

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from lesion import artifact
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.answer import fold_probs
-from lesion.algorithms.classify.ensemble import Ensemble
-from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.graph import TOLERANCE, Precision, compile_graph, core, has_bf16
-from lesion.algorithms.classify.load import load_torch
+from lesion.algorithms.classify.fold import FoldResult
 from lesion.algorithms.classify.manifest import ALGORITHM, ClassifierRecord, FoldRecord, GraphRecord, TargetRecord, read
-from lesion.algorithms.classify.networks import TorchExecutor
-from lesion.algorithms.classify.start import Shared
+from lesion.algorithms.classify.openvino_cpu import TOLERANCE, GraphPrecision, compile_graph, core, cpu_has_bf16
+from lesion.algorithms.classify.predictor import Ensemble, load_torch
+from lesion.algorithms.classify.setup import Setup
+from lesion.algorithms.classify.torch_executor import TorchExecutor
 from lesion.artifact import Manifest
 from lesion.data.table import SampleTable
 from lesion.errors import PlatformError
@@ -40,36 +39,38 @@ OWN_FILE = re.compile(rf"fold_[0-9]+\.safetensors|{re.escape(GRAPH)}|{re.escape(
 NUM_CHECKED = 16  # held-out pictures that a graph must answer as torch does
 
 
-def save_artifact(
-    model_dir: Path, shared: Shared, table: SampleTable, results: Sequence[FoldResult], summary: dict[str, Any]
-) -> Ensemble:
+def save_artifact(model_dir: Path, setup: Setup, results: Sequence[FoldResult], summary: dict[str, Any]) -> Ensemble:
     """Writes the artifact and returns the predictor that was loaded from it.
 
     Killed at any instant it leaves a whole artifact or none: what lay there goes first, its manifest before all else,
     and the manifest comes last. Each fold, as it was written, is asked for one row that it held out. Raises
     PlatformError if the answer is another, or the disk refuses.
     """
+    table = setup.source.table()
     artifact.clear(model_dir, OWN_FILE)
     written = Manifest(
         algorithm=ALGORITHM,
         files={},  # filled in as they are written
         packages=artifact.package_versions(),
         data_fingerprint=table.fingerprint(),
-        config=shared.config.as_json(),
+        config=setup.config.as_json(),
         metrics=summary,
-        payload=record_of(shared, table, results, summary).model_dump(),
+        payload=record_of(setup, table, results, summary).model_dump(),
     )
     artifact.save(model_dir, written, {file_of(result.fold): result.weights for result in results})
     manifest = artifact.load_manifest(model_dir)  # as it was written
     model = read(model_dir, manifest)
-    predictor = load_torch(model_dir, manifest, model, model.folds, [shared.device])
+    size = setup.config.batch_size_predict  # no pass after training is larger than those before
+    predictor = load_torch(
+        model_dir, manifest, model, model.folds, [setup.run.device], max_batch=size, max_squares=size
+    )
     rows = [int(result.index_S[0]) for result in results]
-    outputs = predictor.compute([shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows])
+    outputs = predictor.compute([setup.source.read(row) for row in rows], [setup.metadata_rows[row] for row in rows])
     probs_NFK = [fold_probs(predictor.target, output.logits_FVK) for output in outputs]
     for f, result in enumerate(results):
         # Other batches take other kernels; on a GPU they differ by more.
         before_K = fold_probs(predictor.target, result.logits_SVK[0])
-        if not np.allclose(probs_NFK[f][f], before_K, atol=1e-4 if shared.device.type == "cpu" else 1e-2):
+        if not np.allclose(probs_NFK[f][f], before_K, atol=1e-4 if setup.run.device.type == "cpu" else 1e-2):
             raise PlatformError(
                 f"the artifact answers {probs_NFK[f][f]} where fold {result.fold} said {before_K} before it "
                 "was written",
@@ -85,20 +86,20 @@ def file_of(fold: int) -> str:
 
 
 def record_of(
-    shared: Shared, table: SampleTable, results: Sequence[FoldResult], summary: dict[str, Any]
+    setup: Setup, table: SampleTable, results: Sequence[FoldResult], summary: dict[str, Any]
 ) -> ClassifierRecord:
     """The payload: everything that prediction needs beside the weights."""
-    config = shared.config
+    config = setup.config
     return ClassifierRecord(
         model=config.model,
         model_args=config.model_args,
         target=TargetRecord(
-            kind=shared.target.kind,
-            class_names=shared.target.class_names,
-            of_interest=shared.target.of_interest,
+            kind=setup.target.kind,
+            class_names=setup.target.class_names,
+            of_interest=setup.target.of_interest,
             thresholds=tuple(summary["overall"]["thresholds"]),
         ),
-        preprocessing=shared.preprocess,
+        preprocessing=setup.preprocess,
         num_views=config.tta,
         metadata_columns=list(table.metadata.columns),
         image_column=table.image_column,
@@ -116,8 +117,17 @@ def record_of(
     )
 
 
+def save_metrics(model_dir: Path, predictor: Ensemble, summary: dict[str, Any]) -> Ensemble:
+    """Puts metrics with their intervals, which the artifact did not wait for, into its manifest.
+
+    The same predictor, of that manifest. Raises PlatformError where the disk refuses.
+    """
+    manifest = artifact.save_manifest(model_dir, predictor.manifest.model_copy(update={"metrics": summary}))
+    return predictor.with_manifest(manifest)
+
+
 def save_graph(
-    model_dir: Path, predictor: Ensemble, shared: Shared, results: Sequence[FoldResult], *, stop: Stop, num_cores: int
+    model_dir: Path, predictor: Ensemble, setup: Setup, results: Sequence[FoldResult], *, stop: Stop, num_cores: int
 ) -> None:
     """Adds the graph with which a CPU serves without torch, once it has answered held-out rows as `predictor` does,
     which `save_artifact` returned.
@@ -127,7 +137,7 @@ def save_graph(
     """
     started = time.monotonic()
     try:
-        differences = _try_graph(model_dir, predictor, shared, results, stop=stop, num_cores=num_cores)
+        differences = _try_graph(model_dir, predictor, setup, results, stop=stop, num_cores=num_cores)
     except Exception as error:
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         log.warning("graph: none, torch will serve: %s: %s", type(error).__name__, reason)
@@ -137,7 +147,7 @@ def save_graph(
 
 
 def _try_graph(
-    model_dir: Path, predictor: Ensemble, shared: Shared, results: Sequence[FoldResult], *, stop: Stop, num_cores: int
+    model_dir: Path, predictor: Ensemble, setup: Setup, results: Sequence[FoldResult], *, stop: Stop, num_cores: int
 ) -> dict[str, float]:
     manifest, model, networks = predictor.manifest, predictor.model, _on_cpu(predictor)
     numbers = [record.fold for record in model.folds]
@@ -145,13 +155,13 @@ def _try_graph(
     graph, weights = to_openvino(
         dict(zip(numbers, networks, strict=True)), nums_metadata, model.preprocessing.image_size
     )
-    executor = TorchExecutor(networks, torch.device("cpu"))
+    executor = TorchExecutor(networks, torch.device("cpu"), max_squares=setup.config.batch_size_predict)
     by_torch = Ensemble(manifest, model, model.folds, [executor], max_batch=1, backend="torch")
     held_S = np.concatenate([result.index_S for result in results])
     rows = held_S[np.linspace(0, len(held_S) - 1, min(NUM_CHECKED, len(held_S))).astype(int)].tolist()
-    pictures, metadata = [shared.source.read(row) for row in rows], [shared.metadata_rows[row] for row in rows]
+    pictures, metadata = [setup.source.read(row) for row in rows], [setup.metadata_rows[row] for row in rows]
     expected = by_torch.compute(pictures, metadata)
-    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
+    precisions: list[GraphPrecision] = ["fp32", "bf16"] if cpu_has_bf16() else ["fp32"]
     differences: dict[str, float] = {}
     for precision in precisions:
         executors = compile_graph(

@@ -1,64 +1,38 @@
 """Train: from a job to an artifact and its results. The file to read first: the steps of training, in their order."""
 
-# K outputs · M metadata features · S samples
-
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from tqdm import tqdm
 
 import lesion
 from lesion.algorithms.classify.algorithm import METRIC_LINES
-from lesion.algorithms.classify.batch_size import with_batch_size
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.deal import cores_of_fold, deal
-from lesion.algorithms.classify.ensemble import Ensemble
-from lesion.algorithms.classify.fold import curves_of, run_fold
-from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.predict import predict_source
-from lesion.algorithms.classify.results import (
-    METRICS,
-    Summary,
-    judge_slides,
-    judge_test,
-    summarise,
-    write_csv,
-    write_results,
-    write_submission,
+from lesion.algorithms.classify.fold import FoldResult, run_fold
+from lesion.algorithms.classify.parallel import cores_of_fold, plan_parallelism
+from lesion.algorithms.classify.results import METRICS, write_results
+from lesion.algorithms.classify.save import save_artifact
+from lesion.algorithms.classify.setup import (
+    Setup,
+    backbone_features,
+    fingerprint,
+    preprocess_for,
+    pretrained_backbone,
+    settings_and_versions,
+    with_batch_size,
 )
-from lesion.algorithms.classify.save import save_artifact, save_graph
-from lesion.algorithms.classify.start import Shared, backbone_features
+from lesion.algorithms.classify.summary import summarise
 from lesion.algorithms.classify.task import Task, questions
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import check_once, forget
-from lesion.check.run import Checked
-from lesion.data.cache import Cache
-from lesion.data.folds import Folds
-from lesion.data.labels import Labelled, Labels
-from lesion.data.table import SampleTable, Source
-from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints, code_digest
-from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
-from lesion.engine.distributed import JobProcesses, join_job_processes
+from lesion.engine.device import limit_threads
+from lesion.engine.run import Run, open_run
 from lesion.engine.training_log import Machine, TrainingLog
-from lesion.errors import LesionError, UserError
-from lesion.files import ensure_writable
 from lesion.job import Job
-from lesion.models.backbone import create_backbone, num_features, pretrained_config
-from lesion.models.weights import load_backbone_weights, pretrained_weights
 
 log = logging.getLogger(__name__)
 
@@ -67,139 +41,106 @@ def train(job: Job, config: ClassifyConfig) -> None:
     """Cross-validates, and leaves the artifact in `job.model_dir` and the results in `job.output_dir`.
 
     Each process trains its share of the folds, or of each batch; the first gathers and writes. A job that was killed
-    goes on from `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for
+    resumes from `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for
     all that can be known by then.
     """
-    shared_dir = job.shared_dir if len(job.hosts) == 1 else None
-    with (
-        join_job_processes(
-            job.process_names, job.process_index, job.stop, address=job.hosts[0], shared_dir=shared_dir
-        ) as processes,
-        Cache(job.cache_dir, preprocess_for(config), is_wanted=config.cache == "auto") as cache,
-    ):
-        try:
-            ensure_writable(job.model_dir / MANIFEST)
-            ensure_writable(job.output_dir / METRICS)
-            cross_validate(job, config, processes, cache)
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"the GPU's memory does not hold a step: {str(error).split('. ')[0]}",
-                where=f"image_size={config.image_size} batch_size_train={config.batch_size_train} "
-                f"batch_size_predict={config.batch_size_predict}",
-                do="Lower one of them, or raise gradient_accumulation.",
-                kind="memory",
-            ) from error
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error):  # torch's word for it on a CPU
-                raise MemoryError(str(error)) from error
-            raise
+    writes = [job.model_dir / MANIFEST, job.output_dir / METRICS]
+    with open_run(job, config, preprocess_for(config), writes=writes) as run:
+        cross_validate(run, config)
 
 
-def cross_validate(job: Job, config: ClassifyConfig, processes: JobProcesses, cache: Cache) -> None:
+def cross_validate(run: Run, config: ClassifyConfig) -> None:
     """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
-    started = time.monotonic()
-    device = pick_device(config.device, process=job.process)
-    precision = pick_precision(config.precision, device)
-    limit_threads(job.num_cores)
-    num_workers = job.num_cores if config.num_workers == "auto" else config.num_workers
+    job, started = run.job, time.monotonic()
 
-    weights = checked_weights(config, job.channels.get("pretrained"))
-    checked, pictures = check_once(
-        questions(config),
-        job.channels,
-        cache,
-        process=job.process,
-        processes=job.processes,
-        shared_dir=job.shared_dir,
-        output=job.output_dir if processes.is_leader else None,
-        kept_in=job.checkpoint_dir,
-        fingerprint={**settings_of(config, precision), "code": code_digest(Path(lesion.__file__).parent)},
-        num_workers=num_workers,
-        show_progress=job.show_progress,
-    )
-    labelled, held_FS = checked.task.labelled, checked.task.held_FS
-    table = labelled.table
-    log_start(labelled, held_FS, device, precision, num_workers)
-    preprocess = preprocess_for(config)
-    config = with_batch_size(config, labelled.target, preprocess, device, precision, agree=processes.minimum)
-    data_parallel, folds = deal(config, held_FS, job, processes, device)
+    # What is trained on: starting weights that fit, and data that was checked.
+    weights = pretrained_backbone(config, job.channels.get("pretrained"))
+    with run.step("checking the data", remedy="choose an instance with more memory"):
+        checked, pictures = check_once(
+            questions(config),
+            job.channels,
+            run.cache,
+            process=job.process,
+            processes=job.processes,
+            shared_dir=job.shared_dir,
+            output=job.output_dir if run.processes.is_leader else None,
+            kept_in=job.checkpoint_dir,
+            fingerprint={**settings_and_versions(config, run), "code": code_digest(Path(lesion.__file__).parent)},
+            num_workers=run.num_workers,
+            show_progress=job.show_progress,
+        )
+    task = checked.task
+    log_start(task, run)
 
-    shared = Shared(
+    # How: by which processes, in what batches, from which checkpoints.
+    config = with_batch_size(config, task.labelled.target, run)
+    data_parallel, folds = plan_parallelism(config, task.held_FS, run)
+    setup = Setup(
+        run=run,
         config=config,
         source=checked.training,
         pictures=pictures,
-        targets_SK=labelled.targets_SK,
-        metadata_rows=table.metadata_rows(),
-        metadata_kinds=checked.task.kinds,
-        preprocess=preprocess,
-        target=labelled.target,
+        targets_SK=task.labelled.targets_SK,
+        metadata_rows=task.labelled.table.metadata_rows(),
+        metadata_kinds=task.kinds,
+        preprocess=preprocess_for(config),
+        target=task.labelled.target,
         weights=weights,
-        device=device,
-        precision=precision,
-        num_workers=num_workers,
         data_parallel=data_parallel,
     )
-    checkpoints = Checkpoints(
-        job.checkpoint_dir,
-        fingerprint(config, precision, table, held_FS, weights),
-        job.stop,
-        interval_s=config.checkpoint_interval_s,
-        on_foreign=config.on_foreign_checkpoint,
-        data_parallel=data_parallel,
-        sets_aside=job.process == 0,
-    )
-    features_VSD = backbone_features(shared, processes.as_group())
+    checkpoints = run.checkpoints(fingerprint(setup, task.held_FS), data_parallel)
     training_log = TrainingLog(
         job.tensorboard_dir if data_parallel.is_first else None,
         folds=[fold for fold, _ in folds],
         num_epochs=config.epochs,
         metric_lines=METRIC_LINES,
-        machine=Machine(device, num_workers, job.num_cores),
+        machine=Machine(run.device, run.num_workers, job.num_cores),
     )
+
+    # Every fold, then all of them as one artifact; of a job that is stopped, the folds that are finished.
     results: list[FoldResult] = []
-    written: Written | None = None
+    predictor = None
     try:
-        num_pictures = config.epochs * len(table) * len(folds)
-        with checkpoints, tqdm(total=num_pictures, unit="picture", disable=not job.show_progress) as bar:
+        features_VSD = backbone_features(setup)
+        with checkpoints, run.progress(config.epochs * len(task.labelled.table) * len(folds)) as bar:
             for fold, held_S in folds:
                 if data_parallel.size == 1:
-                    limit_threads(cores_of_fold(fold, len(held_FS), job))
+                    limit_threads(cores_of_fold(fold, len(task.held_FS), job))
                 results.append(
-                    run_fold(
-                        fold,
-                        held_S,
-                        shared,
-                        features_VSD,
-                        checkpoints,
-                        stop=job.stop,
-                        bar=bar,
-                        training_log=training_log,
-                    )
+                    run_fold(fold, held_S, setup, features_VSD, checkpoints, bar=bar, training_log=training_log)
                 )
-        contents = processes.gather([result.state().to_bytes() for result in results] if data_parallel.is_first else [])
-        results = (
-            sorted(map(FoldResult.of_bytes, contents), key=lambda result: result.fold) if processes.is_leader else []
-        )
-        if processes.is_leader:
+        results = gather(results, setup)
+        if run.processes.is_leader:
             with job.stop.held():  # a job that is told to stop here ends with a whole artifact
-                written = write_artifact(job, shared, results, labelled)
+                predictor = save_artifact(job.model_dir, setup, results, summarise(results, task.labelled))
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():
-            if processes.is_leader and written is None and (done := finished(results, folds, checkpoints)):
-                write_artifact(job, shared, done, labelled)
-                log.info("stopped: the artifact holds %d of the folds; the same job would go on from here", len(done))
+            if run.processes.is_leader and predictor is None and (done := finished(results, folds, checkpoints)):
+                save_artifact(job.model_dir, setup, done, summarise(done, task.labelled))
+                log.info("stopped: the artifact holds %d of the folds; the same job resumes from here", len(done))
         raise
-    if written is not None:
-        write_results_of(job, shared, results, written, checked=checked, training_log=training_log)
+
+    # What people read of it. The artifact is whole before, and a job that fails from here on has lost no fold.
+    if predictor is not None:
+        write_results(setup, checked, results, predictor, training_log)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
-    processes.finish()
+    run.processes.finish()
     checkpoints.clear()
     forget(job.checkpoint_dir)
 
 
+def gather(results: Sequence[FoldResult], setup: Setup) -> list[FoldResult]:
+    """On the leader the results of all processes in the order of their folds; elsewhere none."""
+    processes = setup.run.processes
+    if len(processes.names) == 1:
+        return list(results)
+    states = [result.state().to_bytes() for result in results] if setup.data_parallel.is_first else []
+    return sorted(map(FoldResult.of_bytes, processes.gather(states)), key=lambda result: result.fold)
+
+
 def finished(
-    results: Sequence[FoldResult], folds: Sequence[tuple[int, Any]], checkpoints: Checkpoints
+    results: Sequence[FoldResult], folds: Sequence[tuple[int, object]], checkpoints: Checkpoints
 ) -> list[FoldResult]:
     """The folds of this process that are finished: a stop may come between a fold's last state and its result here."""
     known = {result.fold: result for result in results}
@@ -209,155 +150,15 @@ def finished(
     return [known[fold] for fold in sorted(known)]
 
 
-@dataclass(frozen=True)
-class Written:
-    """A whole artifact, and what is known of its folds."""
-
-    predictor: Ensemble
-    summary: Summary
-    probs_SK: NDArray[np.float32]
-
-
-def write_artifact(job: Job, shared: Shared, results: Sequence[FoldResult], labelled: Labelled) -> Written:
-    """The artifact, read back before anyone believes it."""
-    summary, probs_SK = summarise(results, labelled)
-    return Written(save_artifact(job.model_dir, shared, labelled.table, results, summary), summary, probs_SK)
-
-
-def write_results_of(
-    job: Job,
-    shared: Shared,
-    results: Sequence[FoldResult],
-    written: Written,
-    *,
-    checked: Checked[Task],
-    training_log: TrainingLog,
-) -> None:
-    """What lies beside the artifact, the lines that a tuner reads, and last the artifact's graph."""
-    labelled, predictor, probs_SK = checked.task.labelled, written.predictor, written.probs_SK
-    summary = dict(written.summary)
-    summary["shortcuts"] = {"roc_auc": checked.shortcuts}
-    if shared.config.slide_score != "none":
-        summary["slides"], slides = judge_slides(labelled, probs_SK, shared.config)
-        write_csv(job.output_dir / "slides.csv", slides)
-        log.info("slides=%d score=%s %s", len(slides), shared.config.slide_score, summary["slides"]["metrics"])
-    if checked.test is not None:
-        summary["test"] = predict_test(job, shared, predictor, checked.test, checked.task.labels)
-    write_results(
-        job.output_dir,
-        labelled,
-        results,
-        probs_SK=probs_SK,
-        summary=summary,
-        read=lambda row: shared.preprocess(shared.source.read(row)),
-    )
-    if "all" in checked.shortcuts and "roc_auc" in summary["overall"]["metrics"]:
-        log.info(
-            "shortcuts: size, border and mean colour alone reach a ROC AUC of %.4f, the network %.4f",
-            checked.shortcuts["all"],
-            summary["overall"]["metrics"]["roc_auc"],
-        )
-    held_S = ~np.isnan(probs_SK[:, 0])
-    training_log.out_of_fold(
-        summary["overall"]["metrics"], curves_of(labelled.target, labelled.targets_SK[held_S], probs_SK[held_S])
-    )
-    if shared.config.export_graph:
-        save_graph(job.model_dir, predictor, shared, results, stop=job.stop, num_cores=job.num_cores)
-
-
-def predict_test(job: Job, shared: Shared, predictor: Ensemble, test: Source, labels: Labels) -> dict[str, Any] | None:
-    """Writes submission.csv; the metrics of the whole ensemble where the test set says what is true."""
-    table, config = test.table(), shared.config
-    probs_SK = predict_source(
-        predictor,
-        test,
-        table.metadata_rows(),
-        batch_size=config.batch_size_predict,
-        num_workers=shared.num_workers,
-        on_error=fail,
-    )
-    write_submission(job.output_dir / "submission.csv", table, probs_SK, labels.target, config.target_column)
-    if table.targets is None:
-        return None
-    labelled = Labelled(table, labels.target, labels.encode(table))
-    judged = judge_test(labelled, probs_SK)
-    if config.slide_score != "none" and table.group_S is not None:
-        judged["slides"], slides = judge_slides(labelled, probs_SK, config)
-        write_csv(job.output_dir / "slides_test.csv", slides)
-    for name, value in judged["metrics"].items():
-        log.info(METRIC_LINES[f"test:{name}"].line(value))
-    return judged
-
-
-def fingerprint(
-    config: ClassifyConfig,
-    precision: Precision,
-    table: SampleTable,
-    held_FS: Folds,
-    weights: Mapping[str, Tensor] | None,
-) -> dict[str, Any]:
-    """What a checkpoint must share with a job to be gone on from: all that could change a weight."""
-    rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
-    start = hashlib.sha256()
-    for name, tensor in sorted((weights or {}).items()):
-        start.update(name.encode() + tensor.numpy().tobytes())
-    return {**settings_of(config, precision), "data": rows, "weights": start.hexdigest()}
-
-
-def settings_of(config: ClassifyConfig, precision: Precision) -> dict[str, Any]:
-    """The settings and versions that could change a weight, or what the check finds."""
-    settings = config.that_affect("weights")
-    packages = (
-        *("lesion", "torch", "timm", "numpy", "scipy", "scikit-learn"),
-        *("albumentations", "opencv-python-headless", "pillow"),
-    )
-    versions = {package: importlib.metadata.version(package) for package in packages}
-    return {**settings, **versions, "precision": precision}
-
-
-def checked_weights(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
-    """The starting weights, known to fit the network, which takes pictures of this size; None starts from noise."""
-    backbone = create_backbone(config.model, config.model_args)
-    num_features(backbone, config.image_size)
-    weights = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
-    if weights is not None:
-        load_backbone_weights(
-            backbone,
-            config.model,
-            weights,
-            where=config.pretrained if config.pretrained is not True else "pretrained weights",
-        )
-    return weights
-
-
-def preprocess_for(config: ClassifyConfig) -> Preprocess:
-    """The image size the user chose, and the mean and deviation that the user or else timm states for the weights."""
-    stated = pretrained_config(config.model)
-    mean = config.image_mean or stated.get("mean") or (0.5, 0.5, 0.5)
-    std = config.image_std or stated.get("std") or (0.5, 0.5, 0.5)
-    return Preprocess(config.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
-
-
-def log_start(labelled: Labelled, held_FS: Folds, device: torch.device, precision: Precision, num_workers: int) -> None:
-    """What was chosen and why the folds can be trusted: the question, device, workers, and what each fold holds."""
-    target = labelled.target
-    asked = "" if target.of_interest is None else f" of_interest={target.of_interest}"
-    log.info("task=%s outputs=%d classes=%s%s", target.kind, target.num_outputs, "|".join(target.class_names), asked)
-    log.info(
-        "device=%s precision=%s torch=%s workers=%d threads=%d",
-        device,
-        precision,
-        torch.__version__,
-        num_workers,
-        torch.get_num_threads(),
-    )
-    for fold, held_S in enumerate(held_FS):
-        counts = labelled.counts(held_S)
+def log_start(task: Task, run: Run) -> None:
+    """What was chosen, and why the folds can be trusted: task type, device, workers, and what each fold holds."""
+    target = task.labelled.target
+    of_interest = "" if target.of_interest is None else f" of_interest={target.of_interest}"
+    classes = "|".join(target.class_names)
+    log.info("task=%s outputs=%d classes=%s%s", target.kind, target.num_outputs, classes, of_interest)
+    log.info("%s", run.describe())
+    for fold, held_S in enumerate(task.held_FS):
+        counts = task.labelled.counts(held_S)
         groups = f" groups={counts['num_groups']}" if "num_groups" in counts else ""
         classes = " ".join(f"{name}={count}" for name, count in counts["classes"].items())
         log.info("fold=%d rows=%d%s %s", fold, counts["num_rows"], groups, classes)
-
-
-def fail(index: int, error: LesionError) -> None:  # noqa: ARG001
-    """A test picture that could be read before training and no more: tell it as it is."""
-    raise error

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from lesion import artifact
 from lesion.algorithms.base import Output
-from lesion.algorithms.classify.ensemble import Prepared
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
-from lesion.algorithms.classify.numbers import numbers
-from lesion.algorithms.classify.validate import check_weights
+from lesion.algorithms.classify.predictor import Prepared
+from lesion.algorithms.classify.validate import check_weights, finite
 from lesion.artifact import Manifest
 from lesion.data.transforms import views
 from lesion.errors import UserError
@@ -75,27 +74,43 @@ def _network(manifest: Manifest, model: ClassifierRecord, num_metadata: int, mod
 
 
 class TorchExecutor:
-    """All folds on one device. A batch is one forward pass of each fold over all its pictures' views."""
+    """All folds on one device.
 
-    def __init__(self, networks: Sequence[FusionNet], device: torch.device) -> None:
-        self.networks, self._device = networks, device
+    A batch is computed by each fold over all its pictures' views, in forward passes of at most `max_squares` of them.
+    """
+
+    def __init__(self, networks: Sequence[FusionNet], device: torch.device, *, max_squares: int = 2**31) -> None:
+        self.networks, self._device, self._max_squares = networks, device, max_squares
 
     @torch.inference_mode()
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
         """Each picture's output. Raises PlatformError where a logit is no number."""
         num_views = [picture.num_views for picture in batch]
         squares_BHWC = np.concatenate([views(picture.pixels_HWC, picture.num_views) for picture in batch])
-        images_BCHW = self._send(squares_BHWC).permute(0, 3, 1, 2)  # torch's channels-last layout: nothing is moved
-        logits_FBK, features_FBD = [], []
-        for fold, network in enumerate(self.networks):
-            metadata_NM = np.stack([picture.features_FM[fold] for picture in batch])
-            logits_BK, features_BD = network.outputs(images_BCHW, self._send(metadata_NM.repeat(num_views, axis=0)))
-            logits_FBK.append(logits_BK.float())
-            features_FBD.append(features_BD.float())
-        logits, features = (torch.stack(of_folds).cpu().numpy() for of_folds in (logits_FBK, features_FBD))
+        metadata_FBM = [
+            np.stack([picture.features_FM[fold] for picture in batch]).repeat(num_views, axis=0)
+            for fold in range(len(self.networks))
+        ]
+        starts = range(0, len(squares_BHWC), self._max_squares)
+        passes = [self._compute(squares_BHWC, metadata_FBM, slice(s, s + self._max_squares)) for s in starts]
+        logits_FBK, features_FBD = (np.concatenate(parts, axis=1) for parts in zip(*passes, strict=True))
         ends = np.cumsum(num_views)[:-1]
-        of_pictures = zip(np.split(numbers(logits), ends, axis=1), np.split(features, ends, axis=1), strict=True)
+        of_pictures = zip(np.split(finite(logits_FBK), ends, axis=1), np.split(features_FBD, ends, axis=1), strict=True)
         return [Output(logits_FVK, features_FVD) for logits_FVK, features_FVD in of_pictures]
+
+    def _compute(
+        self, squares_BHWC: NDArray[np.uint8], metadata_FBM: Sequence[NDArray[np.float32]], part: slice
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits [F, B, K] and features [F, B, D] of a part of the squares, in one forward pass of each fold."""
+        images_BCHW = self._send(squares_BHWC[part]).permute(0, 3, 1, 2)  # torch's channels-last: nothing is moved
+        outputs = [
+            network.outputs(images_BCHW, self._send(metadata_BM[part]))
+            for network, metadata_BM in zip(self.networks, metadata_FBM, strict=True)
+        ]
+        logits_FBK, features_FBD = (
+            torch.stack(of_folds).float().cpu().numpy() for of_folds in zip(*outputs, strict=True)
+        )
+        return logits_FBK, features_FBD
 
     def _send(self, array: NDArray[np.generic]) -> torch.Tensor:
         tensor = torch.from_numpy(array)

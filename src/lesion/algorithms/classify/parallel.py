@@ -1,4 +1,4 @@
-"""Deal: which process trains what: a fold each, or all of them one fold at a time."""
+"""Parallel: how several processes share the work: fold-parallel or data-parallel."""
 
 # S samples
 
@@ -8,12 +8,12 @@ import logging
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.folds import Folds
-from lesion.engine.distributed import DataParallelGroup, JobProcesses, join_data_parallel_group
+from lesion.engine.distributed import DataParallelGroup, join_data_parallel_group
+from lesion.engine.run import Run
 from lesion.errors import UserError
 from lesion.job import Job
 
@@ -22,17 +22,22 @@ log = logging.getLogger(__name__)
 SMALLEST_SLICE = 2  # pictures: with one BatchNorm has no variance to go by
 
 
-def deal(
-    config: ClassifyConfig, held_FS: Folds, job: Job, processes: JobProcesses, device: torch.device
+def plan_parallelism(
+    config: ClassifyConfig, held_FS: Folds, run: Run
 ) -> tuple[DataParallelGroup, list[tuple[int, NDArray[np.bool_]]]]:
-    """The data-parallel group that this process trains in, and the folds, numbered, that it takes part in."""
-    numbered, size = list(enumerate(held_FS)), len(processes.names)
+    """The data-parallel group that this process trains in, and the folds, numbered, that it takes part in.
+
+    Fold-parallel, each process trains other folds, alone; data-parallel, all train each fold together. Raises
+    UserError where batches are too small to be cut.
+    """
+    numbered, processes = list(enumerate(held_FS)), run.processes
+    size = len(processes.names)
     if size == 1 or not are_batches_cut(config, held_FS, size):
         refuse_small_parts(config, held_FS, 1)
         return DataParallelGroup(), processes.share(numbered)
     refuse_small_parts(config, held_FS, size)
-    log.info("parallel=data processes=%d: every batch is cut among them, BatchNorm sees a slice", size)
-    return join_data_parallel_group(processes, device, per_host=job.processes), numbered
+    log.info("parallel=data processes=%d: each takes a slice of every batch, and BatchNorm sees that slice", size)
+    return join_data_parallel_group(processes, run.device, per_host=run.job.processes), numbered
 
 
 def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:

@@ -1,18 +1,17 @@
-"""Predict files: a CSV or a folder of pictures through an artifact, to a CSV."""
+"""Predict files: a CSV or a folder of pictures through a predictor, to a CSV."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
-from lesion.algorithms.classify.load import Device, Wanted, load
-from lesion.algorithms.classify.manifest import ClassifierRecord
-from lesion.algorithms.classify.predict import predict_source
-from lesion.algorithms.classify.results import answer_columns, write_csv
+from lesion.algorithms.base import Device, Options, PrecisionChoice, Predictor
+from lesion.algorithms.written_by import algorithm_of_artifact
 from lesion.data import dicom, images
 from lesion.data.metadata import Row
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
@@ -20,12 +19,12 @@ from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.place import walk_files
 from lesion.data.sources.rows import read_csv
 from lesion.data.table import Columns, Readable
+from lesion.data.write_csv import write_csv
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable
+from lesion.inference.batches import compute_in_batches
 
 log = logging.getLogger(__name__)
-
-BATCH_SIZE = 16
 
 
 def predict_files(
@@ -35,7 +34,7 @@ def predict_files(
     output: Path,
     device: Device,
     fold: int | None,
-    precision: Wanted,
+    precision: PrecisionChoice,
     num_cores: int,
     show_progress: bool,
 ) -> int:
@@ -45,24 +44,29 @@ def predict_files(
     Raises PlatformError, before anything is predicted, where `output` cannot be written.
     """
     ensure_writable(output)
-    predictor = load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
-    model = predictor.model
-    names, rows, source = _open(source_path, model)
-    errors = [""] * len(names)
+    predictor = algorithm_of_artifact(model_dir).load(
+        model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision
+    )
+    names, rows, source = _open(source_path, predictor)
+    nothing = dict.fromkeys(predictor.column_names, "")
+    answers: list[dict[str, Any]] = []
+
+    def prepare(index: int) -> Any:
+        return predictor.prepare(source.read(index), rows[index], Options())
+
+    outputs = compute_in_batches(
+        predictor.executors, prepare, len(names), max_batch=predictor.max_batch, num_workers=num_cores
+    )
     with tqdm(total=len(names), unit="picture", disable=not show_progress) as bar:
-
-        def note(index: int, error: LesionError) -> None:
-            errors[index] = str(error)
-
-        probs_SK = predict_source(
-            predictor, source, rows, batch_size=BATCH_SIZE, num_workers=num_cores, on_error=note, on_batch=bar.update
-        )
-
-    labels = ["" if error else "|".join(model.labels(probs_K)) for probs_K, error in zip(probs_SK, errors, strict=True)]
-    answers = answer_columns(model.question, probs_SK)
-    frame = pd.DataFrame({model.image_column: names, **answers, "label": labels, "error": errors})
-    write_csv(output, frame)
-    num_failed = sum(map(bool, errors))
+        for _, output_or_error in outputs:
+            if isinstance(output_or_error, LesionError):
+                answers.append({**nothing, "error": str(output_or_error)})
+            else:
+                answers.append({**predictor.answer(output_or_error, Options()).columns, "error": ""})
+            bar.update()
+    columns = {name: [answer[name] for answer in answers] for name in [*predictor.column_names, "error"]}
+    write_csv(output, pd.DataFrame({predictor.image_column: names, **columns}))
+    num_failed = sum(bool(answer["error"]) for answer in answers)
     log.info("predictions=%s pictures=%d unanswered=%d", output, len(names), num_failed)
     return num_failed
 
@@ -96,7 +100,7 @@ def _header(path: Path) -> Row | UserError:
         return error
 
 
-def _open(path: Path, model: ClassifierRecord) -> tuple[list[str], Sequence[Row], Readable]:
+def _open(path: Path, predictor: Predictor) -> tuple[list[str], Sequence[Row], Readable]:
     """Names, metadata and pictures of what `path` holds."""
     if path.is_dir():
         paths = [found for found in walk_files(path) if found.suffix.lower() in images.SUFFIXES]
@@ -108,10 +112,10 @@ def _open(path: Path, model: ClassifierRecord) -> tuple[list[str], Sequence[Row]
         return [found.relative_to(path).as_posix() for found in paths], files.rows(), files
     header = read_csv(path).columns
     columns = Columns(
-        image=model.image_column if model.image_column in header else None,
-        metadata=tuple(name for name in model.metadata_columns if name in header),
+        image=predictor.image_column if predictor.image_column in header else None,
+        metadata=tuple(name for name in predictor.metadata_columns if name in header),
     )
-    if absent := [name for name in model.metadata_columns if name not in header]:
+    if absent := [name for name in predictor.metadata_columns if name not in header]:
         log.warning("metadata columns not in %s, taken as missing: %s", path, ", ".join(absent))
     csv_source = CsvFolder(path, columns)
     table = csv_source.table()

@@ -1,0 +1,119 @@
+"""Summary: what the folds are worth: out-of-fold probabilities and their metrics, by row and by slide. Pure."""
+
+# K outputs · S samples · V views · G groups, here slides · N predictions of samples, more where folds are repeated
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lesion.algorithms.classify.answer import combine
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.fold import FoldResult, judge
+from lesion.data.labels import Labelled
+from lesion.evaluation.groups import slide_scores
+from lesion.evaluation.intervals import bootstrap_intervals
+from lesion.evaluation.metrics import score_all
+from lesion.evaluation.thresholds import youden_threshold
+from lesion.targets import Target
+
+Summary = dict[str, Any]
+
+
+def out_of_fold(target: Target, results: Sequence[FoldResult], num_rows: int) -> NDArray[np.float32]:
+    """The probabilities [S, K] of each row, combined over the folds that held it out; NaN where none did."""
+    index_N = np.concatenate([result.index_S for result in results])
+    logits_NVK = np.concatenate([result.logits_SVK for result in results])
+    logits_NVK = logits_NVK[np.argsort(index_N, kind="stable")]  # a row's folds one after another
+    times_S = np.bincount(index_N, minlength=num_rows)  # more than 1 where the cross-validation is repeated
+    starts_S = np.cumsum(times_S) - times_S
+    probs_SK = np.full((num_rows, target.num_outputs), np.nan, dtype=np.float32)
+    for times in np.unique(times_S[times_S > 0]).tolist():
+        rows = np.flatnonzero(times_S == times)
+        probs_SK[rows] = combine(target, logits_NVK[starts_S[rows, None] + np.arange(times)])
+    return probs_SK
+
+
+def summarise(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
+    """Counts and metrics, overall and of each fold. The overall metrics pool all rows.
+
+    Without intervals, which may take minutes: a job that is stopped has no time for them.
+    """
+    target, targets_SK = labelled.target, labelled.targets_SK
+    probs_SK = out_of_fold(target, results, len(targets_SK))
+    held_S = ~np.isnan(probs_SK[:, 0])
+    targets, probs = targets_SK[held_S], probs_SK[held_S]
+    asked, answers = target.asked(targets), target.asked(probs)
+    return {
+        "overall": {
+            **labelled.counts(held_S),
+            "metrics": judge(target, targets, probs),
+            "thresholds": []
+            if target.is_one_of
+            else [youden_threshold(asked[:, q], answers[:, q]) for q in range(asked.shape[1])],
+        },
+        "folds": [
+            {"fold": r.fold, **labelled.counts(r.index_S), "best_epoch": r.best_epoch, "metrics": r.metrics}
+            for r in results
+        ],
+        "mean_of_folds": {
+            name: float(np.mean([r.metrics[name] for r in results]))
+            for name in results[0].metrics
+            if all(name in r.metrics for r in results)
+        },
+    }
+
+
+def intervals(labelled: Labelled, probs_SK: NDArray[np.float32]) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals of rows that have probabilities, by resampling their patients.
+
+    They do not say how another training run would differ.
+    """
+    target, held_S = labelled.target, ~np.isnan(probs_SK[:, 0])
+    return bootstrap_intervals(
+        target.asked(labelled.targets_SK[held_S]),
+        target.asked(probs_SK[held_S]),
+        labelled.table.unit_S[held_S],
+        is_one_of=target.is_one_of,
+    )
+
+
+def judge_slides(
+    labelled: Labelled, probs_SK: NDArray[np.float32], config: ClassifyConfig
+) -> tuple[Summary, pd.DataFrame]:
+    """Metrics of one score a slide, and a row for each: a slide is positive where one of its tiles is.
+
+    The slides are the table's groups. Rows that no fold held out (NaN) are left out.
+    """
+    assert config.slide_score != "none"
+    held_S = ~np.isnan(probs_SK[:, 0])
+    target, group_S = labelled.target, labelled.table.unit_S[held_S]
+    prob_S, is_yes_S = target.asked(probs_SK[held_S])[:, 0], target.asked(labelled.targets_SK[held_S])[:, 0]
+    groups_G, scores_G = slide_scores(prob_S, group_S, *config.slide_pooling)
+    _, targets_G = slide_scores(is_yes_S, group_S, "max")
+    counts = np.unique(group_S, return_counts=True)[1]
+    frame = pd.DataFrame({"slide": groups_G, "tiles": counts, "target": targets_G.astype(int), "score": scores_G})
+    targets_G1, scores_G1 = targets_G[:, None], scores_G[:, None]
+    summary = {
+        "score": config.slide_score,
+        "num_slides": len(groups_G),
+        "classes": dict(
+            zip(target.answer_names, np.bincount(targets_G.astype(int), minlength=2).tolist(), strict=True)
+        ),
+        "metrics": score_all(targets_G1, scores_G1, is_one_of=False),
+        "interval_95": bootstrap_intervals(targets_G1, scores_G1, groups_G, is_one_of=False),
+    }
+    return summary, frame
+
+
+def judge_test(labelled: Labelled, probs_SK: NDArray[np.float32]) -> Summary:
+    """Counts, metrics and intervals of a test set by the whole ensemble, none of whose networks saw it."""
+    return {
+        **labelled.counts(np.arange(len(labelled.table))),
+        "metrics": judge(labelled.target, labelled.targets_SK, probs_SK),
+        "interval_95": intervals(labelled, probs_SK),
+    }
