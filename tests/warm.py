@@ -35,7 +35,7 @@ MESSAGE_BYTES = 1 << 17
 
 # What a command imports when it comes to it.
 MODULES = (
-    *("lesion.algorithms.classify.train", "lesion.algorithms.classify.predict_files", "scipy.cluster.vq"),
+    *("lesion.algorithms.classify.train", "lesion.predict_files", "scipy.cluster.vq"),
     *("sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline"),
     *("matplotlib.backends.backend_agg", "matplotlib.figure", "tensorboardX.summary", "openvino", "jinja2"),
 )

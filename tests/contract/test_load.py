@@ -20,8 +20,8 @@ import requests
 import torch
 from PIL import Image
 
-from lesion.algorithms.classify.load import load, load_torch
 from lesion.algorithms.classify.manifest import read
+from lesion.algorithms.classify.predictor import load, load_torch
 from lesion.artifact import load_manifest
 from lesion.data import images
 from lesion.serve.app import create_app
