@@ -57,7 +57,7 @@ def main() -> None:
 
 def auc_without_metadata(root: Path, channel: Path) -> float:
     """Out-of-fold AUC when each row's own fold is asked about the picture alone."""
-    from lesion.algorithms.classify.load import load
+    from lesion.algorithms.classify.predictor import load
     from lesion.data import images
     from lesion.evaluation.metrics import roc_auc
 
@@ -68,7 +68,7 @@ def auc_without_metadata(root: Path, channel: Path) -> float:
         for part in np.array_split(rows.index.to_numpy(), max(len(rows) // 64, 1)):
             pictures = [images.read(channel / "train_jpg" / f"{name}.jpg") for name in oof.loc[part, "image_name"]]
             probs_NK = predictor.predict(pictures, [{}] * len(pictures))
-            prob_S[part] = predictor.model.question.asked(probs_NK)[:, 0]
+            prob_S[part] = predictor.model.question.judged_columns(probs_NK)[:, 0]
     return roc_auc(oof["target"].to_numpy(), prob_S)
 
 

@@ -40,13 +40,13 @@ class FastaiLearner:
     def cross_validate(self, phases: Phases) -> NDArray[np.float64]:
         job = self.job
         prob_S = np.full(len(self.table), np.nan)
-        for fold, training_S, held_S in job.splits():
+        for fold, training_S, valid_S in job.splits():
             with phases("start"):
-                learner = self.learner(held_S)
+                learner = self.learner(valid_S)
             with phases("training", job.epochs * len(training_S)):  # fastai validates within
                 self.fit(learner)
-            with phases("validation", len(held_S)):
-                prob_S[held_S] = learner.get_preds()[0][:, 1].double().numpy()
+            with phases("validation", len(valid_S)):
+                prob_S[valid_S] = learner.get_preds()[0][:, 1].double().numpy()
             print(f"fold={fold} {learner.recorder.values}")
         return prob_S
 
@@ -59,19 +59,19 @@ class FastaiLearner:
         else:
             learner.fine_tune(self.job.epochs - 1)
 
-    def learner(self, held_S: Indices) -> Any:
+    def learner(self, valid_S: Indices) -> Any:
         # Dermoscopy and tissue have no upright; nothing was photographed at a slant.
         transforms = aug_transforms(flip_vert=True, max_warp=0.0)
         block = DataBlock(
             blocks=(ImageBlock, CategoryBlock(vocab=[0, 1])),
             get_x=ColReader("path"),
             get_y=ColReader("target"),
-            splitter=IndexSplitter(held_S.tolist()),
+            splitter=IndexSplitter(valid_S.tolist()),
             item_tfms=Resize(self.job.image_size),
             batch_tfms=[*transforms, Normalize.from_stats(self.job.mean, self.job.std)],
         )
         # Without the default's drop_last less than a batch would be no step at all.
-        batch_size = min(self.job.batch_size, len(self.table) - len(held_S))
+        batch_size = min(self.job.batch_size, len(self.table) - len(valid_S))
         loaders = block.dataloaders(self.table, bs=batch_size)
         learner = vision_learner(loaders, self.job.model, metrics=RocAucBinary(), **self.job.timm_args())
         learner.remove_cb(learner.progress)

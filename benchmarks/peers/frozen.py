@@ -47,10 +47,10 @@ class Frozen:
         with phases("features", len(self.table)):
             features_SD = self.features()
         with phases("heads"):
-            for _, training_S, held_S in self.job.splits():
+            for _, training_S, valid_S in self.job.splits():
                 model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=2000))
                 model.fit(features_SD[training_S], target_S[training_S])
-                prob_S[held_S] = model.predict_proba(features_SD[held_S])[:, 1]
+                prob_S[valid_S] = model.predict_proba(features_SD[valid_S])[:, 1]
         return prob_S
 
     @torch.inference_mode()

@@ -49,24 +49,24 @@ class Notebook:
     def cross_validate(self, phases: Phases) -> NDArray[np.float64]:
         job = self.job
         prob_S = np.full(len(self.table), np.nan)
-        for fold, training_S, held_S in job.splits():
+        for fold, training_S, valid_S in job.splits():
             with phases("start"):
                 network, optimizer = self.network()
                 scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=0.4, patience=1)
-                training, held = self.training_loader(training_S), self.held_loader(held_S)
+                training, held = self.training_loader(training_S), self.held_loader(valid_S)
             best_auc = -1.0
             for epoch in range(job.epochs):
                 with phases("training", len(training_S)):
                     network.train()
                     for images, targets in training:
                         self.step(network, optimizer, images, targets)
-                with phases("validation", len(held_S)):
+                with phases("validation", len(valid_S)):
                     held_prob_S = self.predict(network, held)
-                    auc = roc_auc_score(self.table["target"].to_numpy()[held_S], held_prob_S)
+                    auc = roc_auc_score(self.table["target"].to_numpy()[valid_S], held_prob_S)
                 scheduler.step(auc)
                 print(f"fold={fold} epoch={epoch} roc_auc={auc:.4f}")
                 if auc > best_auc:
-                    best_auc, prob_S[held_S] = auc, held_prob_S
+                    best_auc, prob_S[valid_S] = auc, held_prob_S
                     torch.save(network.state_dict(), job.csv.parent / f"notebook_fold_{fold}.pth")
         return prob_S
 

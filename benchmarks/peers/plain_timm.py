@@ -35,9 +35,9 @@ class PlainTimm:
     def cross_validate(self, phases: Phases) -> NDArray[np.float64]:
         job = self.job
         prob_S = np.full(len(self.table), np.nan)
-        for fold, training_S, held_S in job.splits():
+        for fold, training_S, valid_S in job.splits():
             with phases("start"):
-                root = self.class_folders(fold, training_S, held_S)
+                root = self.class_folders(fold, training_S, valid_S)
                 network = self.network()
                 training, held = self.loader(root, network, "train"), self.loader(root, network, "val")
                 optimizer = torch.optim.AdamW(network.parameters(), lr=job.learning_rate, weight_decay=0.05)
@@ -49,12 +49,12 @@ class PlainTimm:
                     for images, targets in training:
                         self.step(network, optimizer, images, targets)
                         scheduler.step()
-                with phases("validation", len(held_S)):
-                    held_prob_S = self.predict(network, held)[held_S]
-                    auc = roc_auc_score(self.table["target"].to_numpy()[held_S], held_prob_S)
+                with phases("validation", len(valid_S)):
+                    held_prob_S = self.predict(network, held)[valid_S]
+                    auc = roc_auc_score(self.table["target"].to_numpy()[valid_S], held_prob_S)
                 print(f"fold={fold} epoch={epoch} roc_auc={auc:.4f}")
                 if auc > best_auc:
-                    best_auc, prob_S[held_S] = auc, held_prob_S
+                    best_auc, prob_S[valid_S] = auc, held_prob_S
                     torch.save(network.state_dict(), root / "best.pth")
         return prob_S
 
@@ -102,11 +102,11 @@ class PlainTimm:
             **(augmentation if split == "train" else {}),
         )
 
-    def class_folders(self, fold: int, training_S: Indices, held_S: Indices) -> Path:
+    def class_folders(self, fold: int, training_S: Indices, valid_S: Indices) -> Path:
         """Folders train/0, train/1, val/0 and val/1 of links, each named by its row's number."""
         root = self.job.csv.parent / ("timm_bf16" if self.job.bf16 else "timm") / f"fold_{fold}"
         shutil.rmtree(root, ignore_errors=True)
-        for split, rows_S in (("train", training_S), ("val", held_S)):
+        for split, rows_S in (("train", training_S), ("val", valid_S)):
             for row in rows_S.tolist():
                 path = Path(self.table["path"][row])
                 link = root / split / str(self.table["target"][row]) / f"{row:06d}_{path.name}"

@@ -47,7 +47,8 @@ class DataSettings(Hyperparameters):
     group_column: str = tunable(
         "patient_id",
         doc="Group column: the patient, lesion or slide of each row. All rows of a group stay in the same fold, so "
-        "that no patient is both trained on and evaluated on.",
+        "that no patient is both trained on and evaluated on. Without such a column, and if you set none, rows are "
+        "split by class and a warning says so.",
     )
     metadata_columns: tuple[str, ...] | None = tunable(
         None,

@@ -34,12 +34,12 @@ class Target:
         return 1 if self.kind == "binary" else len(self.class_names)
 
     @property
-    def is_yes_no(self) -> bool:
+    def has_binary_answer(self) -> bool:
         """Whether one probability is the answer, and a threshold makes it yes or no."""
         return self.kind == "binary" or self.of_interest is not None
 
     @property
-    def is_one_of(self) -> bool:
+    def has_multiclass_answer(self) -> bool:
         """Whether the answer is one of several classes."""
         return self.kind == "multiclass" and self.of_interest is None
 
@@ -50,7 +50,7 @@ class Target:
             return (f"not {self.of_interest}", self.of_interest)
         return (self.class_names[0], self.class_names[1])
 
-    def asked(self, values_SK: NDArray[Any]) -> NDArray[Any]:
+    def judged_columns(self, values_SK: NDArray[Any]) -> NDArray[Any]:
         """Of targets or probabilities [S, K] the columns that are asked about and judged [S, Q]."""
         if self.of_interest is None:
             return values_SK
@@ -82,17 +82,17 @@ class Target:
         pairs = zip(self.class_names, targets_SK.T, strict=True)
         return {word: is_S == value for name, is_S in pairs for word, value in ((name, 1), (f"not {name}", 0))}
 
-    def judged(self, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+    def judged_classes(self, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
         """The rows [S] of what a ranking metric must see to judge: yes and no of the class of interest, or all."""
         if self.of_interest is None:
             return self.classes(targets_SK)
-        is_yes_S = self.asked(targets_SK)[:, 0] == 1
+        is_yes_S = self.judged_columns(targets_SK)[:, 0] == 1
         return {self.answer_names[0]: ~is_yes_S, self.answer_names[1]: is_yes_S}
 
     def label(self, probs_K: NDArray[np.floating], thresholds_Q: tuple[float, ...]) -> list[str]:
         """The names that probabilities [K] amount to: one, or for multilabel each that reaches its threshold."""
-        if self.is_yes_no:
-            prob = float(self.asked(probs_K[None])[0, 0])
+        if self.has_binary_answer:
+            prob = float(self.judged_columns(probs_K[None])[0, 0])
             return [self.answer_names[int(prob >= thresholds_Q[0])]]
         if self.kind == "multiclass":
             return [self.class_names[int(np.argmax(probs_K))]]

@@ -27,14 +27,13 @@ from pytest import approx
 from safetensors.torch import load_file
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.fold import FoldRows, rows_of
-from lesion.algorithms.classify.load import load, load_torch
 from lesion.algorithms.classify.loop import Mixing, StepSettings
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.networks import TorchExecutor, load_networks
+from lesion.algorithms.classify.predictor import Ensemble, load, load_torch
 from lesion.algorithms.classify.setup import Setup, preprocess_for, pretrained_backbone, start_training, step_settings
 from lesion.algorithms.classify.task import define_task, questions
+from lesion.algorithms.classify.torch_executor import TorchExecutor, load_networks
 from lesion.artifact import load_manifest
 from lesion.data import images
 from lesion.data.cache import Cache, Decoded
@@ -156,7 +155,7 @@ class Built:
     """What the first fold's first step of a job starts from, made by what `train` makes it with."""
 
     setup: Setup
-    held_FS: Folds
+    valid_FS: Folds
     rows: FoldRows
     training: Training
     settings: StepSettings
@@ -232,9 +231,9 @@ def build(tmp_path_factory) -> Callable[..., Built]:
             target=task.labelled.target,
             weights=pretrained_backbone(config, None),
         )
-        rows = rows_of(0, task.held_FS[0], setup)
+        rows = rows_of(0, task.valid_FS[0], setup)
         settings = step_settings(setup, rows.weights_K, epoch=0)
-        return Built(setup, task.held_FS, rows, start_training(setup, rows.encoder, None), settings)
+        return Built(setup, task.valid_FS, rows, start_training(setup, rows.encoder, None), settings)
 
     return built
 
@@ -278,9 +277,9 @@ SEEN: dict[str, Seen] = {
     "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),
     # the folds
     "group_column": ("other_group", lambda built: list(built.table.group_S), FRAME["other_group"].tolist()),
-    "folds": (3, lambda built: len(built.held_FS), 3),
-    "repeats": (2, lambda built: len(built.held_FS), 4),
-    "split": ("other_fold", lambda built: built.held_FS.argmax(axis=0).tolist(), FRAME["other_fold"].tolist()),
+    "folds": (3, lambda built: len(built.valid_FS), 3),
+    "repeats": (2, lambda built: len(built.valid_FS), 4),
+    "split": ("other_fold", lambda built: built.valid_FS.argmax(axis=0).tolist(), FRAME["other_fold"].tolist()),
     # the optimiser
     "optimizer": ("adamw", lambda built: type(built.training.optimizer).__name__, "AdamW"),
     "learning_rate": (1e-3, lambda built: built.rates, [1e-3, 1e-3]),

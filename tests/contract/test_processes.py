@@ -171,7 +171,7 @@ def test_what_the_first_process_dropped_and_merged_the_others_drop_and_merge(tmp
     groups = dict(zip(table.name_S, table.group_S, strict=True))
     assert groups["IMG_002_0"] == groups["IMG_004_0"]
     assert list(first.test.table().name_S) == list(other.test.table().name_S) and len(other.test.table()) == 4
-    np.testing.assert_array_equal(other.task.held_FS, first.task.held_FS)
+    np.testing.assert_array_equal(other.task.valid_FS, first.task.valid_FS)
     np.testing.assert_array_equal(other.training.index_S, first.training.index_S)
     np.testing.assert_array_equal(other.task.labelled.targets_SK, first.task.labelled.targets_SK)
     np.testing.assert_array_equal(other.training.read(4), first.training.read(4))  # behind the row that was dropped

@@ -14,13 +14,12 @@ import torch
 
 from lesion import export
 from lesion.algorithms.base import Options
-from lesion.algorithms.classify import graph, save
+from lesion.algorithms.classify import openvino_cpu, save
 from lesion.algorithms.classify.answer import combine, fold_probs
-from lesion.algorithms.classify.ensemble import Ensemble, Prepared
-from lesion.algorithms.classify.export_files import export_onnx
-from lesion.algorithms.classify.load import load, load_torch
+from lesion.algorithms.classify.export import export_onnx
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.networks import TorchExecutor
+from lesion.algorithms.classify.predictor import Ensemble, Prepared, load, load_torch
+from lesion.algorithms.classify.torch_executor import TorchExecutor
 from lesion.artifact import load_manifest
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
@@ -60,8 +59,8 @@ def test_a_graph_answers_as_the_networks_do(name):
         4: create_network(name, model_args, PREPROCESS, **{**options, "num_metadata": 0}).eval(),  # knows no metadata
     }
     xml, weights = export.to_openvino(networks, {0: 5, 4: 0}, 64)
-    model = graph.core().read_model(xml, weights)
-    [executor] = graph.compile_graph(model, [0, 4], precision="fp32", num_cores=1, in_background=False)
+    model = openvino_cpu.core().read_model(xml, weights)
+    [executor] = openvino_cpu.compile_graph(model, [0, 4], precision="fp32", num_cores=1, in_background=False)
     features_FM = [np.linspace(-1, 1, 5, dtype=np.float32), np.zeros(0, np.float32)]
     batch = [Prepared(picture, features_FM, num_views) for num_views, picture in enumerate(pictures(4, 64), start=1)]
     expected = TorchExecutor(list(networks.values()), torch.device("cpu"))(batch)
@@ -89,27 +88,27 @@ def test_the_manifest_says_how_far_the_graph_lay_from_torch_and_how_many_feature
     assert record is not None and record.num_features == output.features_FVD.shape[-1]
     assert record is not None and record.num_checked == 16
     assert 0 < record.differences["fp32"] < 1e-5
-    assert ("bf16" in record.differences) == graph.has_bf16()
+    assert ("bf16" in record.differences) == openvino_cpu.cpu_has_bf16()
 
 
 def test_the_graph_in_bf16_is_within_its_tolerance(trained_root):
-    if not graph.has_bf16():
+    if not openvino_cpu.cpu_has_bf16():
         pytest.skip("this CPU does not compute in bf16")
     model_dir = trained_root / "model"
     answers, expected = (by_graph(model_dir, precision=name).predict(pictures(), ROWS) for name in ("bf16", "fp32"))
-    assert 0 < np.abs(answers - expected).max() < graph.TOLERANCE["bf16"]
+    assert 0 < np.abs(answers - expected).max() < openvino_cpu.TOLERANCE["bf16"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("num_cores", [1, 2, 9])
 def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores(trained_root, num_cores, precision):
-    if precision == "bf16" and not graph.has_bf16():
+    if precision == "bf16" and not openvino_cpu.cpu_has_bf16():
         pytest.skip("this CPU does not compute in bf16")
     model_dir, manifest = trained_root / "model", load_manifest(trained_root / "model")
     model = read(model_dir, manifest)
     folds = [record.fold for record in model.folds]
     settings = {"precision": precision, "num_cores": num_cores, "in_background": False}
-    executors = graph.load_graph(model_dir, manifest, model, folds, **settings)
+    executors = openvino_cpu.load_graph(model_dir, manifest, model, folds, **settings)
     assert len(executors) == num_cores
     predictor = Ensemble(manifest, model, model.folds, executors, max_batch=1, backend="")
     together = predictor.predict(pictures(9), [{}] * 9)
@@ -122,7 +121,7 @@ def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores
 LET_GO = """
 import gc, os, signal, sys, threading
 from pathlib import Path
-from lesion.algorithms.classify.load import load
+from lesion.algorithms.classify.predictor import load
 
 held = [load(Path(sys.argv[1]), device="cpu", num_cores=2)]
 thread = threading.Thread(target=lambda: (held.clear(), gc.collect()))

@@ -25,23 +25,23 @@ from lesion.errors import UserError
 )
 def test_parts_of_a_batch_have_two_pictures_at_least(num_rows, batch_size, size, parts, is_taken):
     config = ClassifyConfig(batch_size_train=batch_size, gradient_accumulation=parts)
-    held_FS = np.repeat([False, True], [num_rows, 9])[None]
+    valid_FS = np.repeat([False, True], [num_rows, 9])[None]
     if is_taken:
-        refuse_small_parts(config, held_FS, size)
+        refuse_small_parts(config, valid_FS, size)
     else:
         with pytest.raises(UserError, match=f"gradient_accumulation={parts} cuts batches of"):
-            refuse_small_parts(config, held_FS, size)
+            refuse_small_parts(config, valid_FS, size)
 
 
 def test_slices_too_small_for_batchnorm_are_refused_where_batches_must_be_cut():
-    held_FS = np.repeat([False, True], [6, 6])[None]  # six rows: two batches of three
+    valid_FS = np.repeat([False, True], [6, 6])[None]  # six rows: two batches of three
     words = "batches of 4 come to slices of 1 among 2 processes, and 2 pictures are needed"
     with pytest.raises(UserError, match=words):
-        are_batches_cut(ClassifyConfig(batch_size_train=4, parallel="data"), held_FS, 2)
-    assert not are_batches_cut(ClassifyConfig(batch_size_train=4), held_FS, 2)
-    assert are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="data"), held_FS, 2)  # of three
-    assert are_batches_cut(ClassifyConfig(batch_size_train=6), held_FS, 2)  # fewer folds than processes
-    assert not are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="folds"), held_FS, 2)
+        are_batches_cut(ClassifyConfig(batch_size_train=4, parallel="data"), valid_FS, 2)
+    assert not are_batches_cut(ClassifyConfig(batch_size_train=4), valid_FS, 2)
+    assert are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="data"), valid_FS, 2)  # of three
+    assert are_batches_cut(ClassifyConfig(batch_size_train=6), valid_FS, 2)  # fewer folds than processes
+    assert not are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="folds"), valid_FS, 2)
 
 
 def test_the_folds_of_a_last_round_share_all_cores_of_their_host(tmp_path):

@@ -83,7 +83,7 @@ def test_the_activations_give_probabilities():
 
 def test_the_class_of_interest_is_asked_about_and_the_others_are_its_no():
     probs_K = np.array([0.2, 0.3, 0.5], np.float32)
-    assert ROSE.asked(probs_K[None]).tolist() == [[pytest.approx(0.3)]]
+    assert ROSE.judged_columns(probs_K[None]).tolist() == [[pytest.approx(0.3)]]
     assert ROSE.label(probs_K, (0.3,)) == ["rose"] and ROSE.label(probs_K, (0.31,)) == ["not rose"]
     assert FLOWERS.label(probs_K, ()) == ["tulip"]
     assert SIGNS.label(probs_K, (0.2, 0.4, 0.5)) == ["hair", "ink"]

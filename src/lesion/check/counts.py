@@ -18,9 +18,9 @@ YEARS = 10  # ages are counted by decades
 NUM_BINS = 6  # of other numbers
 
 
-def fold_counts(labelled: Labelled, held_FS: Folds) -> pd.DataFrame:
+def fold_counts(labelled: Labelled, valid_FS: Folds) -> pd.DataFrame:
     """What each fold holds out: a row a fold, with its rows, its groups and its rows of each class."""
-    counts = [labelled.counts(held_S) for held_S in held_FS]
+    counts = [labelled.counts(valid_S) for valid_S in valid_FS]
     frame = pd.DataFrame([{key: value for key, value in one.items() if key != "classes"} for one in counts])
     frame.columns = frame.columns.str.removeprefix("num_")
     frame = pd.concat([frame, pd.DataFrame([one["classes"] for one in counts])], axis=1)

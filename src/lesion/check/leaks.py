@@ -71,7 +71,7 @@ def group_leaks(training: SampleTable, test: SampleTable | None, rules: LeakRule
 
     def add(name: str, sides: str, drop_S: Mask, by_auto: Literal["drop", "refuse"]) -> None:
         if drop_S.any():
-            groups = np.unique(training.unit_S[drop_S]).tolist()
+            groups = np.unique(training.group_or_row_S[drop_S]).tolist()
             what = f"{number_of(len(groups), 'group')} {sides}: {listed(groups)}"
             rows = tuple(_row(index, training, None) for index in np.flatnonzero(drop_S).tolist())
             leaks.append(Leak(name, what, rows, drop_S, by_auto, drop_S, where=training.where))
@@ -240,7 +240,7 @@ def _spare_copies(
 
 def _merged(training: SampleTable, links: Sequence[tuple[int, int]]) -> NDArray[np.str_]:
     """The groups [S], those that share a picture under the first of their names."""
-    groups_G, number_S = np.unique(training.unit_S, return_inverse=True)
+    groups_G, number_S = np.unique(training.group_or_row_S, return_inverse=True)
     component_G = _components(number_S[np.array(links)], len(groups_G))
     _, first_of = np.unique(component_G, return_index=True)  # groups are sorted, so the first is the first by name
     return np.asarray(groups_G[first_of[component_G[number_S]]], dtype=np.str_)
@@ -255,9 +255,9 @@ def _components(links_L2: NDArray[np.intp], num: int) -> NDArray[np.intp]:
     return np.asarray(connected_components(links, directed=False)[1], dtype=np.intp)
 
 
-def _fold_numbers(held_FS: Folds) -> NDArray[np.intp]:
+def _fold_numbers(valid_FS: Folds) -> NDArray[np.intp]:
     """The fold [S] that holds each row, −1 where none does."""
-    return np.asarray(np.where(held_FS.any(axis=0), held_FS.argmax(axis=0), -1), dtype=np.intp)
+    return np.asarray(np.where(valid_FS.any(axis=0), valid_FS.argmax(axis=0), -1), dtype=np.intp)
 
 
 def _row(index: int, training: SampleTable, test: SampleTable | None) -> Row:

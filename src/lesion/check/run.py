@@ -51,7 +51,7 @@ class Task(Protocol):
     @property
     def labelled(self) -> Labelled: ...
     @property
-    def held_FS(self) -> Folds: ...
+    def valid_FS(self) -> Folds: ...
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """What each metadata column holds."""
@@ -192,8 +192,8 @@ def examine(
 def refuse_giveaways(task: Task) -> None:
     """Raises UserError for metadata columns that answer the question by themselves: a logistic regression each."""
     target, table = task.labelled.target, task.labelled.table
-    targets_SQ = target.asked(task.labelled.targets_SK)
-    aucs = columns_that_give_away(table.metadata_rows(), task.kinds, targets_SQ, task.held_FS)
+    targets_SQ = target.judged_columns(task.labelled.targets_SK)
+    aucs = columns_that_give_away(table.metadata_rows(), task.kinds, targets_SQ, task.valid_FS)
     refuse_answers(aucs, where=table.where)
 
 
@@ -253,15 +253,18 @@ def _describe(
 ) -> None:
     """What is trained on, by fold, class and metadata, and how far shortcuts lead."""
     labelled, is_seen_S = task.labelled, np.array([isinstance(look, Look) for look in look_S], dtype=bool)
-    seen, asked_SQ = [look for look in look_S if isinstance(look, Look)], labelled.target.asked(labelled.targets_SK)
+    seen, judged_SQ = (
+        [look for look in look_S if isinstance(look, Look)],
+        labelled.target.judged_columns(labelled.targets_SK),
+    )
     if seen:
-        report.shortcuts = shortcuts(plain_features(seen), asked_SQ[is_seen_S], task.held_FS[:, is_seen_S])
+        report.shortcuts = shortcuts(plain_features(seen), judged_SQ[is_seen_S], task.valid_FS[:, is_seen_S])
         report.findings += shortcut_findings(report.shortcuts)
     report.sets["training"] = labelled.counts(np.ones(len(look_S), dtype=bool))
     if test_rows is not None and (test_table := test_rows.table()).targets is not None:
         test = Labelled(test_table, labelled.target, task.labels.encode(test_table))
         report.sets["test"] = test.counts(np.ones(len(test_table), dtype=bool))
-    report.folds = fold_counts(labelled, task.held_FS)
+    report.folds = fold_counts(labelled, task.valid_FS)
     report.crosstabs = crosstabs(labelled)
     rng = np.random.default_rng(0)
     for name, is_class_S in labelled.target.classes(labelled.targets_SK).items():

@@ -20,7 +20,7 @@ MIN_ROWS = 30  # fewer reach it by chance
 
 
 def out_of_fold_auc(
-    features_SD: NDArray[np.floating], targets_SQ: NDArray[np.floating], held_FS: Folds
+    features_SD: NDArray[np.floating], targets_SQ: NDArray[np.floating], valid_FS: Folds
 ) -> float | None:
     """The AUC of logistic regression on `features_SD`, each row answered by folds that did not learn from it.
 
@@ -31,32 +31,32 @@ def out_of_fold_auc(
     from sklearn.preprocessing import StandardScaler
 
     sums_SQ = np.zeros(targets_SQ.shape)
-    for held_S in held_FS:
+    for valid_S in valid_FS:
         for output, target_S in enumerate(targets_SQ.T):
-            learned_S = target_S[~held_S]
+            learned_S = target_S[~valid_S]
             if len(np.unique(learned_S)) < 2:
                 return None
             model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-            model.fit(features_SD[~held_S], learned_S)
-            sums_SQ[held_S, output] += model.predict_proba(features_SD[held_S])[:, 1]
-    is_held_S = held_FS.any(axis=0)
-    probs_SQ = sums_SQ[is_held_S] / held_FS.sum(axis=0)[is_held_S, None]
+            model.fit(features_SD[~valid_S], learned_S)
+            sums_SQ[valid_S, output] += model.predict_proba(features_SD[valid_S])[:, 1]
+    is_held_S = valid_FS.any(axis=0)
+    probs_SQ = sums_SQ[is_held_S] / valid_FS.sum(axis=0)[is_held_S, None]
     if not has_both_classes(targets_SQ[is_held_S]):
         return None
-    return score_all(targets_SQ[is_held_S], probs_SQ, is_one_of=False)["roc_auc"]
+    return score_all(targets_SQ[is_held_S], probs_SQ, is_multiclass=False)["roc_auc"]
 
 
 def shortcuts(
-    features: Mapping[str, NDArray[np.floating]], targets_SQ: NDArray[np.floating], held_FS: Folds
+    features: Mapping[str, NDArray[np.floating]], targets_SQ: NDArray[np.floating], valid_FS: Folds
 ) -> dict[str, float]:
     """The AUC of each group of plain features by itself, and of all of them together."""
     groups = {**features, "all": np.concatenate(list(features.values()), axis=1)}
-    found = {name: out_of_fold_auc(values, targets_SQ, held_FS) for name, values in groups.items()}
+    found = {name: out_of_fold_auc(values, targets_SQ, valid_FS) for name, values in groups.items()}
     return {name: round(auc, 4) for name, auc in found.items() if auc is not None}
 
 
 def columns_that_give_away(
-    rows: Sequence[Row], kinds: Mapping[str, Kind], targets_SQ: NDArray[np.floating], held_FS: Folds
+    rows: Sequence[Row], kinds: Mapping[str, Kind], targets_SQ: NDArray[np.floating], valid_FS: Folds
 ) -> dict[str, float]:
     """The metadata columns that alone answer the question, with their AUC."""
     if len(rows) < MIN_ROWS:
@@ -64,7 +64,7 @@ def columns_that_give_away(
     found = {}
     for name, kind in kinds.items():
         features_SD = MetadataEncoder.fit(rows, {name: kind}).encode(rows)
-        auc = out_of_fold_auc(features_SD, targets_SQ, held_FS) if features_SD.shape[1] else None
+        auc = out_of_fold_auc(features_SD, targets_SQ, valid_FS) if features_SD.shape[1] else None
         if auc is not None and auc >= GIVES_AWAY:
             found[name] = auc
     return found

@@ -160,7 +160,7 @@ def _words(
 def _contradictions(
     table: SampleTable, text_S: NDArray[np.str_], is_missing_S: NDArray[np.bool_], called: str, part: Part
 ) -> Iterator[Finding]:
-    known = pd.DataFrame({"group": table.unit_S, "text": text_S})[~is_missing_S]
+    known = pd.DataFrame({"group": table.group_or_row_S, "text": text_S})[~is_missing_S]
     groups = known.groupby("group")["text"].agg(["nunique", "size"])
     changing = groups.index[groups["nunique"] > 1].to_numpy(dtype=np.str_)
     if 0 < len(changing) <= RARE * (groups["size"] > 1).sum():
@@ -169,7 +169,7 @@ def _contradictions(
             "contradictions",
             f"{called} says two things of one group in {number_of(len(changing), 'group')}: {_different(changing)}",
             "Correct the column, or the groups.",
-            rows=_rows(table, np.isin(table.unit_S, changing) & ~is_missing_S, part),
+            rows=_rows(table, np.isin(table.group_or_row_S, changing) & ~is_missing_S, part),
         )
 
 

@@ -69,14 +69,14 @@ def assign_folds(
             )
     order = np.arange(len(class_S)) if key_S is None else np.argsort(key_S, kind="stable")
     groups = None if not has_groups or group_S is None else group_S[order]
-    held_FS = np.zeros((num_folds * repeats, len(class_S)), dtype=bool)
+    valid_FS = np.zeros((num_folds * repeats, len(class_S)), dtype=bool)
     for time in range(repeats):
         splits = _splitter(split, num_folds, seed=seed + time, is_first=time == 0).split(order, class_S[order], groups)
         for fold, (_, held) in enumerate(splits):
-            held_FS[time * num_folds + fold, order[held]] = True
-    if not held_FS.any(axis=1).all():
+            valid_FS[time * num_folds + fold, order[held]] = True
+    if not valid_FS.any(axis=1).all():
         raise UserError(f"{split} left a fold of {num_folds} empty", do="Set fewer folds, or another split.")
-    return held_FS
+    return valid_FS
 
 
 def folds_from_column(text_S: NDArray[np.str_]) -> Folds:
@@ -102,19 +102,19 @@ def given_folds(table: SampleTable) -> Folds | None:
     return None if table.fold_S is None else folds_from_column(table.fold_S)
 
 
-def check_folds(held_FS: Folds, learned: Classes, judged: Classes, group_S: NDArray[np.str_] | None) -> None:
+def check_folds(valid_FS: Folds, learned: Classes, judged: Classes, group_S: NDArray[np.str_] | None) -> None:
     """Raises one UserError that names each fold which lacks a class on a side, or shares a group with another.
 
     Training rows need all classes that are `learned`, held-out rows those that are `judged`: none, where the metric
     that picks the best epoch can do without.
     """
     problems = []
-    for fold, held_S in enumerate(held_FS):
-        for side, rows_S, classes in (("held-out", held_S, judged), ("training", ~held_S, learned)):
+    for fold, valid_S in enumerate(valid_FS):
+        for side, rows_S, classes in (("held-out", valid_S, judged), ("training", ~valid_S, learned)):
             lacking = [name for name, is_class_S in classes.items() if not (rows_S & is_class_S).any()]
             problems += [f"fold {fold} has no {side} row of class {name}" for name in lacking]
         if group_S is not None:
-            shared = np.intersect1d(group_S[held_S], group_S[~held_S])
+            shared = np.intersect1d(group_S[valid_S], group_S[~valid_S])
             if len(shared):
                 problems.append(f"fold {fold} shares {len(shared)} groups with other rows, such as {shared[0]}")
     if problems:

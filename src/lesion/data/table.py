@@ -79,7 +79,7 @@ class SampleTable:
         return [dict(zip(self.metadata.columns, row, strict=True)) for row in cells.itertuples(index=False, name=None)]
 
     @property
-    def unit_S(self) -> NDArray[np.str_]:
+    def group_or_row_S(self) -> NDArray[np.str_]:
         """What is independent of what: each row's group, or where there are none the row itself."""
         return self.name_S if self.group_S is None else self.group_S
 

@@ -17,7 +17,7 @@ def bootstrap_intervals(
     prob_SQ: Array,
     group_S: NDArray[np.str_],
     *,
-    is_one_of: bool,
+    is_multiclass: bool,
     num_draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
@@ -35,6 +35,6 @@ def bootstrap_intervals(
         has_both = has_both_classes(target_SQ[drawn])
         for name in WITH_INTERVAL:
             if has_both or not METRICS[name].needs_both:
-                values[name].append(METRICS[name].function(target_SQ[drawn], prob_SQ[drawn], is_one_of))
+                values[name].append(METRICS[name].function(target_SQ[drawn], prob_SQ[drawn], is_multiclass))
     ends = {name: np.percentile(drawn, [2.5, 97.5]) for name, drawn in values.items() if drawn}
     return {name: (float(low), float(high)) for name, (low, high) in ends.items()}

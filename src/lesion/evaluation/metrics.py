@@ -36,35 +36,35 @@ def average_precision(target_S: Array, prob_S: Array) -> float:
     return float(average_precision_score(target_S, prob_S))
 
 
-def log_loss(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:
+def log_loss(target_SQ: Array, prob_SQ: Array, is_multiclass: bool) -> float:
     """Mean negative log-likelihood in nats, of the true class or over the yes-or-no outputs.
 
     Probabilities are kept 1e-7 away from 0 and 1, float32's own reach.
     """
     prob_SQ = np.clip(prob_SQ.astype(np.float64), 1e-7, 1 - 1e-7)
-    if is_one_of:
+    if is_multiclass:
         return float(-np.mean(np.sum(target_SQ * np.log(prob_SQ), axis=1)))
     return float(-np.mean(np.where(target_SQ == 1, np.log(prob_SQ), np.log1p(-prob_SQ))))
 
 
-def brier(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:
+def brier(target_SQ: Array, prob_SQ: Array, is_multiclass: bool) -> float:
     """Mean squared distance of probability and outcome (Brier 1950): 0 to 1; summed over classes, 0 to 2."""
     squared_SQ = (prob_SQ.astype(np.float64) - target_SQ) ** 2
-    return float(np.mean(np.sum(squared_SQ, axis=1) if is_one_of else squared_SQ))
+    return float(np.mean(np.sum(squared_SQ, axis=1) if is_multiclass else squared_SQ))
 
 
-def accuracy(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:
+def accuracy(target_SQ: Array, prob_SQ: Array, is_multiclass: bool) -> float:
     """The share of right answers: the most probable class, or for yes or no a probability of at least one half."""
-    return float(np.mean(_is_right(target_SQ, prob_SQ, is_one_of)))
+    return float(np.mean(_is_right(target_SQ, prob_SQ, is_multiclass)))
 
 
-def balanced_accuracy(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:
+def balanced_accuracy(target_SQ: Array, prob_SQ: Array, is_multiclass: bool) -> float:
     """The mean over classes of the share of right answers, so that rare classes count as much as common ones.
 
     Over those classes that have rows.
     """
-    is_right = _is_right(target_SQ, prob_SQ, is_one_of)
-    if is_one_of:
+    is_right = _is_right(target_SQ, prob_SQ, is_multiclass)
+    if is_multiclass:
         class_S = target_SQ.argmax(axis=1)
         return float(np.mean([is_right[class_S == value].mean() for value in np.unique(class_S)]))
     shares = [
@@ -74,9 +74,9 @@ def balanced_accuracy(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> floa
     return float(np.mean(shares))
 
 
-def _is_right(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> NDArray[np.bool_]:
+def _is_right(target_SQ: Array, prob_SQ: Array, is_multiclass: bool) -> NDArray[np.bool_]:
     """[S] where one of the classes is the answer, else [S, Q]."""
-    if is_one_of:
+    if is_multiclass:
         return np.asarray(target_SQ.argmax(axis=1) == prob_SQ.argmax(axis=1))
     return np.asarray((target_SQ == 1) == (prob_SQ >= 0.5))
 
@@ -84,7 +84,7 @@ def _is_right(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> NDArray[np.b
 def mean_over_outputs(function: Callable[[Array, Array], float]) -> Callable[[Array, Array, bool], float]:
     """A yes-or-no metric for several outputs: each class against the rest, every class alike (macro average)."""
 
-    def mean(target_SQ: Array, prob_SQ: Array, is_one_of: bool) -> float:  # noqa: ARG001
+    def mean(target_SQ: Array, prob_SQ: Array, is_multiclass: bool) -> float:  # noqa: ARG001
         return float(np.mean([function(target_SQ[:, q], prob_SQ[:, q]) for q in range(target_SQ.shape[1])]))
 
     return mean
@@ -112,11 +112,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def score_all(target_SQ: Array, prob_SQ: Array, *, is_one_of: bool) -> dict[str, float]:
+def score_all(target_SQ: Array, prob_SQ: Array, *, is_multiclass: bool) -> dict[str, float]:
     """Every metric that these rows define: where an output has one class only, those that rank are left out."""
     has_both = has_both_classes(target_SQ)
     return {
-        name: score.function(target_SQ, prob_SQ, is_one_of)
+        name: score.function(target_SQ, prob_SQ, is_multiclass)
         for name, score in METRICS.items()
         if has_both or not score.needs_both
     }

@@ -55,20 +55,20 @@ def draw_report(
 ) -> bytes:
     """A PNG about 1,000 px wide. `overall` are the metrics of these rows, `read` gives the picture of a row as the
     network sees it."""
-    outcomes = _outcomes(target, target.asked(targets_SK), target.asked(probs_SK))
+    outcomes = _outcomes(target, target.judged_columns(targets_SK), target.judged_columns(probs_SK))
     num_rows = min(len(outcomes), MAX_ROWS)
     with _canvas(width=10, height=4.5 + 1.75 * num_rows) as canvas:
         halves: Any = canvas.figure.subfigures(2, 1, height_ratios=[1.75 * num_rows, 4.5])
         _draw_examples(halves[0], outcomes[:num_rows], read)
         left, right = halves[1].subplots(1, 2)
-        if target.is_yes_no:
+        if target.has_binary_answer:
             no, yes = outcomes
             interval = overall["interval_95"].get("roc_auc", (np.nan, np.nan))
             _draw_roc(left, yes.is_S, yes.prob_S, interval, overall["thresholds"][0])
             _draw_histogram(right, yes.is_S, yes.prob_S, overall["thresholds"][0], (no.name, yes.name))
         else:
             _draw_curves(left, outcomes, overall)
-            if target.is_one_of:
+            if target.has_multiclass_answer:
                 names = [outcome.name for outcome in outcomes]
                 _draw_confusion(right, names, targets_SK.argmax(axis=1), probs_SK.argmax(axis=1))
             else:
@@ -80,9 +80,9 @@ def draw_report(
 
 def draw_roc(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> Pixels:
     """The ROC curve of yes, or of each class against the rest, as uint8 RGB [600, 600, 3]."""
-    outcomes = _outcomes(target, target.asked(targets_SK), target.asked(probs_SK))
+    outcomes = _outcomes(target, target.judged_columns(targets_SK), target.judged_columns(probs_SK))
     with _canvas(width=6, height=6) as canvas:
-        _draw_roc_lines(canvas.figure.subplots(), outcomes[1:] if target.is_yes_no else outcomes)
+        _draw_roc_lines(canvas.figure.subplots(), outcomes[1:] if target.has_binary_answer else outcomes)
         canvas.draw()
         rgba_HWC = np.asarray(canvas.buffer_rgba())
     return np.ascontiguousarray(rgba_HWC[:, :, :3])
@@ -113,13 +113,13 @@ class _Outcome:
     prob_S: NDArray[np.float32]
 
 
-def _outcomes(target: Target, asked_SQ: NDArray[np.float32], prob_SQ: NDArray[np.float32]) -> list[_Outcome]:
+def _outcomes(target: Target, judged_SQ: NDArray[np.float32], prob_SQ: NDArray[np.float32]) -> list[_Outcome]:
     """No and yes, each with the probability of yes; or each class with its own."""
-    if target.is_yes_no:
+    if target.has_binary_answer:
         pairs = enumerate(target.answer_names)
-        return [_Outcome(shortened(n, MAX_NAME), asked_SQ[:, 0] == value, prob_SQ[:, 0]) for value, n in pairs]
+        return [_Outcome(shortened(n, MAX_NAME), judged_SQ[:, 0] == value, prob_SQ[:, 0]) for value, n in pairs]
     names = enumerate(target.class_names)
-    return [_Outcome(shortened(n, MAX_NAME), asked_SQ[:, q] == 1, prob_SQ[:, q]) for q, n in names]
+    return [_Outcome(shortened(n, MAX_NAME), judged_SQ[:, q] == 1, prob_SQ[:, q]) for q, n in names]
 
 
 def _draw_examples(figure: Any, outcomes: Sequence[_Outcome], read: Callable[[int], Pixels]) -> None:

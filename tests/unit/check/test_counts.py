@@ -47,8 +47,8 @@ def test_ages_are_counted_by_decades_in_their_order(labelled):
 
 
 def test_a_fold_is_a_row(labelled):
-    held_FS = np.array([[True] * 20 + [False] * 40, [False] * 20 + [True] * 40])
-    frame = fold_counts(labelled, held_FS)
+    valid_FS = np.array([[True] * 20 + [False] * 40, [False] * 20 + [True] * 40])
+    frame = fold_counts(labelled, valid_FS)
     yes = int(labelled.targets_SK[:20].sum())
     assert frame.loc[0].to_dict() == {"rows": 20, "groups": 10, "benign": 20 - yes, "malignant": yes}
     assert frame["rows"].tolist() == [20, 40]

@@ -81,14 +81,14 @@ def test_after_dropping_no_copies_are_apart_and_of_each_picture_something_is_lef
 
 @given(
     group_S=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=15),
-    held_S=st.lists(st.booleans(), min_size=15, max_size=15),
+    valid_S=st.lists(st.booleans(), min_size=15, max_size=15),
     test_groups=st.lists(st.sampled_from("abcdef"), max_size=3),
 )
-def test_after_dropping_no_group_is_on_two_sides(group_S, held_S, test_groups):
-    held_FS = np.array([held_S[: len(group_S)]])
+def test_after_dropping_no_group_is_on_two_sides(group_S, valid_S, test_groups):
+    valid_FS = np.array([valid_S[: len(group_S)]])
     test = table(test_groups) if test_groups else None
-    keep_S = group_leaks(table(group_S), test, LeakRules("drop", True, held_FS)).keep_S
-    sides = [{group for group, held, keep in zip(group_S, held_FS[0], keep_S, strict=True) if keep and held == side}
+    keep_S = group_leaks(table(group_S), test, LeakRules("drop", True, valid_FS)).keep_S
+    sides = [{group for group, held, keep in zip(group_S, valid_FS[0], keep_S, strict=True) if keep and held == side}
              for side in (True, False)]  # fmt: skip
     assert not sides[0] & sides[1] and not (sides[0] | sides[1]) & set(test_groups)
     stays = {group for group in group_S if group not in test_groups}
@@ -96,14 +96,14 @@ def test_after_dropping_no_group_is_on_two_sides(group_S, held_S, test_groups):
 
 
 def test_the_rows_that_a_validation_channel_holds_out_stay():
-    held_FS = np.array([[False, False, True, True]])
-    resolved = group_leaks(table(["a", "b", "b", "c"]), None, LeakRules("drop", True, held_FS))
+    valid_FS = np.array([[False, False, True, True]])
+    resolved = group_leaks(table(["a", "b", "b", "c"]), None, LeakRules("drop", True, valid_FS))
     assert resolved.keep_S.tolist() == [True, False, True, True]
 
 
 def test_a_split_that_keeps_no_groups_is_not_asked_about_them():
-    held_FS = np.array([[False, True]])
-    assert group_leaks(table(["a", "a"]), None, LeakRules("error", False, held_FS)).findings == []
+    valid_FS = np.array([[False, True]])
+    assert group_leaks(table(["a", "a"]), None, LeakRules("error", False, valid_FS)).findings == []
 
 
 @given(
@@ -118,9 +118,9 @@ def test_after_auto_nothing_is_shared_across_or_it_refuses_and_changes_nothing(
     """100 rows of 50 groups and five test rows, the last 20 training rows a validation channel's, and some copies."""
     test = table([f"g{group:02d}" for group in test_groups])
     training = table([f"g{row // 2:02d}" for row in range(100)])
-    held_FS = (np.arange(100) >= 80)[None] if has_validation else None
-    training = replace(training, is_held_S=None if held_FS is None else held_FS[0])
-    rules = LeakRules("auto", keeps_groups, held_FS)
+    valid_FS = (np.arange(100) >= 80)[None] if has_validation else None
+    training = replace(training, is_held_S=None if valid_FS is None else valid_FS[0])
+    rules = LeakRules("auto", keeps_groups, valid_FS)
     shared = group_leaks(training, test, rules)
     # The search for copies, as in run.py, sees the rows that are left.
     links = near(*((a, b) for a, b in pairs if a < b and shared.keep_S[a] and (b > 99 or shared.keep_S[b])))
@@ -140,6 +140,6 @@ def test_after_auto_nothing_is_shared_across_or_it_refuses_and_changes_nothing(
         if keep_S[pair.first] and (pair.second > 99 or keep_S[pair.second]):
             assert pair.second <= 99  # no copy of a test row is left
             if has_validation:
-                assert held_FS[0][pair.first] == held_FS[0][pair.second]
+                assert valid_FS[0][pair.first] == valid_FS[0][pair.second]
             else:
                 assert keeps_groups and group_S[pair.first] == group_S[pair.second]

@@ -30,10 +30,10 @@ def can_be_split(group_S: np.ndarray, target_S: np.ndarray, num_folds: int) -> b
 def test_a_patient_stays_in_one_fold(rows, num_folds, split, repeats):
     group_S, target_S, _ = columns(rows)
     assume(can_be_split(group_S, target_S, num_folds))
-    held_FS = assign_folds(group_S, target_S, num_folds, seed=0, split=split, repeats=repeats)
-    assert held_FS.shape == (num_folds * repeats, len(rows))
-    assert all(len(np.unique(held_FS[:, group_S == patient], axis=1).T) == 1 for patient in group_S)
-    assert (held_FS.reshape(repeats, num_folds, -1).sum(axis=1) == 1).all()  # each time once
+    valid_FS = assign_folds(group_S, target_S, num_folds, seed=0, split=split, repeats=repeats)
+    assert valid_FS.shape == (num_folds * repeats, len(rows))
+    assert all(len(np.unique(valid_FS[:, group_S == patient], axis=1).T) == 1 for patient in group_S)
+    assert (valid_FS.reshape(repeats, num_folds, -1).sum(axis=1) == 1).all()  # each time once
 
 
 @given(rows=many_rows, num_folds=st.integers(2, 5), split=st.sampled_from(DEALT), shuffle=st.integers(0, 99))
@@ -41,19 +41,19 @@ def test_a_shuffled_table_has_the_same_folds(rows, num_folds, split, shuffle):
     group_S, target_S, name_S = columns(rows)
     assume(can_be_split(group_S, target_S, num_folds))
     order = np.random.default_rng(shuffle).permutation(len(rows))
-    held_FS = assign_folds(group_S, target_S, num_folds, seed=3, split=split, repeats=2, name_S=name_S)
+    valid_FS = assign_folds(group_S, target_S, num_folds, seed=3, split=split, repeats=2, name_S=name_S)
     again_FS = assign_folds(
         group_S[order], target_S[order], num_folds, seed=3, split=split, repeats=2, name_S=name_S[order]
     )
-    np.testing.assert_array_equal(again_FS, held_FS[:, order])
+    np.testing.assert_array_equal(again_FS, valid_FS[:, order])
 
 
 @given(rows=many_rows, num_folds=st.integers(2, 5), split=st.sampled_from(["kfold", "stratified_kfold", "group_kfold"]))
 def test_every_fold_holds_rows(rows, num_folds, split):
     group_S, target_S, name_S = columns(rows)
     assume(can_be_split(group_S, target_S, num_folds))
-    held_FS = assign_folds(group_S, target_S, num_folds, seed=0, split=split, name_S=name_S)
-    assert held_FS.any(axis=1).all()
+    valid_FS = assign_folds(group_S, target_S, num_folds, seed=0, split=split, name_S=name_S)
+    assert valid_FS.any(axis=1).all()
 
 
 @pytest.mark.parametrize("split", DEALT)
@@ -68,10 +68,10 @@ def test_folds_are_those_of_scikit_learn_called_directly(split):
         "kfold": model_selection.KFold(4, shuffle=True, random_state=7),
         "stratified_kfold": model_selection.StratifiedKFold(4, shuffle=True, random_state=7),
     }[split]
-    held_FS = assign_folds(group_S, target_S, 4, seed=7, split=split, name_S=name_S)
+    valid_FS = assign_folds(group_S, target_S, 4, seed=7, split=split, name_S=name_S)
     groups = group_S if split in GROUPED else None
     for fold, (_, held) in enumerate(splitter.split(name_S, target_S.astype(int), groups)):
-        np.testing.assert_array_equal(np.flatnonzero(held_FS[fold]), held)
+        np.testing.assert_array_equal(np.flatnonzero(valid_FS[fold]), held)
 
 
 def test_another_seed_deals_other_folds_where_the_split_takes_one():
@@ -107,8 +107,8 @@ def test_too_few_rows_of_a_class_are_refused_in_words(split):
     ],
 )
 def test_a_column_numbers_the_folds_in_its_own_order(column, expected):
-    held_FS = folds_from_column(np.array(column))
-    assert held_FS.argmax(axis=0).tolist() == expected and (held_FS.sum(axis=0) == 1).all()
+    valid_FS = folds_from_column(np.array(column))
+    assert valid_FS.argmax(axis=0).tolist() == expected and (valid_FS.sum(axis=0) == 1).all()
 
 
 def test_a_column_with_one_value_is_no_split():
@@ -126,8 +126,8 @@ def test_repeats_are_dealt_otherwise_each_time_and_begin_with_the_unrepeated():
 
 def test_leaving_one_group_out_makes_a_fold_a_group():
     group_S = np.array(["b", "a", "b", "c"])
-    held_FS = assign_folds(group_S, np.zeros(4, int), 9, seed=0, split="leave_one_group_out")
-    assert [set(group_S[held_S]) for held_S in held_FS] == [{"a"}, {"b"}, {"c"}]
+    valid_FS = assign_folds(group_S, np.zeros(4, int), 9, seed=0, split="leave_one_group_out")
+    assert [set(group_S[valid_S]) for valid_S in valid_FS] == [{"a"}, {"b"}, {"c"}]
 
 
 @pytest.mark.parametrize(

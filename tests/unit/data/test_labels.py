@@ -82,7 +82,7 @@ def test_several_columns_ask_each_for_itself():
 def test_a_class_of_interest_is_one_of_many():
     table = table_of(diagnosis=["nevus", "melanoma", "keratosis"] * 2)
     labels, targets_SK = read(table, of_interest="melanoma")
-    assert labels.target.kind == "multiclass" and labels.target.is_yes_no and targets_SK.shape == (6, 3)
+    assert labels.target.kind == "multiclass" and labels.target.has_binary_answer and targets_SK.shape == (6, 3)
 
 
 @pytest.mark.parametrize("other", ["1_0", "١٠"])

@@ -12,7 +12,9 @@ from lesion.evaluation.metrics import roc_auc
 
 
 def roc_auc_interval(target_S, prob_S, group_S):
-    return bootstrap_intervals(target_S[:, None], prob_S[:, None], group_S, is_one_of=False, num_draws=300)["roc_auc"]
+    return bootstrap_intervals(target_S[:, None], prob_S[:, None], group_S, is_multiclass=False, num_draws=300)[
+        "roc_auc"
+    ]
 
 
 def test_the_interval_holds_the_point():
@@ -26,7 +28,7 @@ def test_the_interval_holds_the_point():
 def test_the_interval_has_the_width_of_the_binomial():
     """The mean of n outcomes has the standard error √(p (1 − p) ∕ n); 95 % lie within ± 1.96 of it."""
     targets_SQ, probs_SQ = np.zeros((100, 1)), np.repeat([0.0, 1.0], [70, 30])[:, None]
-    low, high = bootstrap_intervals(targets_SQ, probs_SQ, np.arange(100).astype(str), is_one_of=False)["accuracy"]
+    low, high = bootstrap_intervals(targets_SQ, probs_SQ, np.arange(100).astype(str), is_multiclass=False)["accuracy"]
     assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.3 * 0.7 / 100), rel=0.15)
 
 
@@ -47,5 +49,5 @@ def test_copies_of_a_patient_add_no_certainty():
 
 
 def test_an_interval_that_no_draw_defines_is_left_out():
-    of_one = bootstrap_intervals(np.zeros((3, 1)), np.zeros((3, 1)), np.array(["a", "b", "c"]), is_one_of=False)
+    of_one = bootstrap_intervals(np.zeros((3, 1)), np.zeros((3, 1)), np.array(["a", "b", "c"]), is_multiclass=False)
     assert "roc_auc" not in of_one and of_one["accuracy"] == (1.0, 1.0)

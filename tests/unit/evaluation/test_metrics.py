@@ -97,7 +97,7 @@ def test_metrics_of_several_classes_are_scikit_learns():
     rng = np.random.default_rng(4)
     true_S, logits_SK = rng.integers(0, 4, 200), rng.normal(size=(200, 4))
     probs_SK = np.exp(logits_SK) / np.exp(logits_SK).sum(axis=1, keepdims=True)
-    found = score_all(np.eye(4)[true_S], probs_SK, is_one_of=True)
+    found = score_all(np.eye(4)[true_S], probs_SK, is_multiclass=True)
     assert found["roc_auc"] == pytest.approx(
         sklearn.metrics.roc_auc_score(true_S, probs_SK, multi_class="ovr", average="macro")
     )
@@ -112,34 +112,37 @@ def test_metrics_of_several_classes_are_scikit_learns():
 def test_metrics_of_several_labels_are_means_over_them():
     targets_SQ = np.array([[1, 0], [0, 0], [1, 1], [0, 1]], np.float32)
     probs_SQ = np.array([[0.9, 0.6], [0.6, 0.4], [0.5, 0.7], [0.1, 0.1]])
-    found = score_all(targets_SQ, probs_SQ, is_one_of=False)
+    found = score_all(targets_SQ, probs_SQ, is_multiclass=False)
     assert found["roc_auc"] == pytest.approx((3 / 4 + 2 / 4) / 2)
     assert found["accuracy"] == pytest.approx(5 / 8)  # wrong: row 1 of the first, rows 0 and 3 of the second
 
 
 @pytest.mark.parametrize("name", METRICS)
-@pytest.mark.parametrize("is_one_of", [False, True])
-def test_no_metric_depends_on_the_order_of_rows(name, is_one_of):
+@pytest.mark.parametrize("is_multiclass", [False, True])
+def test_no_metric_depends_on_the_order_of_rows(name, is_multiclass):
     rng = np.random.default_rng(0)
-    targets_SQ = np.eye(3)[rng.integers(0, 3, 50)] if is_one_of else rng.integers(0, 2, (50, 3)).astype(float)
+    targets_SQ = np.eye(3)[rng.integers(0, 3, 50)] if is_multiclass else rng.integers(0, 2, (50, 3)).astype(float)
     probs_SQ = rng.dirichlet([1, 1, 1], 50)
     order, function = rng.permutation(50), METRICS[name].function
-    assert function(targets_SQ[order], probs_SQ[order], is_one_of) == pytest.approx(
-        function(targets_SQ, probs_SQ, is_one_of)
+    assert function(targets_SQ[order], probs_SQ[order], is_multiclass) == pytest.approx(
+        function(targets_SQ, probs_SQ, is_multiclass)
     )
 
 
 @pytest.mark.parametrize("name", METRICS)
-@pytest.mark.parametrize("is_one_of", [False, True])
-def test_every_metric_calls_the_right_answer_better_than_the_wrong(name, is_one_of):
+@pytest.mark.parametrize("is_multiclass", [False, True])
+def test_every_metric_calls_the_right_answer_better_than_the_wrong(name, is_multiclass):
     score = METRICS[name]
-    targets_SQ = CLASSES if is_one_of else TARGETS[:, None]
-    wrong_SQ = np.roll(targets_SQ, 1, axis=1) if is_one_of else 1 - targets_SQ
-    right, wrong = score.function(targets_SQ, targets_SQ, is_one_of), score.function(targets_SQ, wrong_SQ, is_one_of)
+    targets_SQ = CLASSES if is_multiclass else TARGETS[:, None]
+    wrong_SQ = np.roll(targets_SQ, 1, axis=1) if is_multiclass else 1 - targets_SQ
+    right, wrong = (
+        score.function(targets_SQ, targets_SQ, is_multiclass),
+        score.function(targets_SQ, wrong_SQ, is_multiclass),
+    )
     assert right > wrong if score.better == "higher" else right < wrong
 
 
 def test_rows_of_one_class_leave_out_what_needs_both():
-    of_one = score_all(np.zeros((3, 1)), np.array([[0.1], [0.2], [0.3]]), is_one_of=False)
+    of_one = score_all(np.zeros((3, 1)), np.array([[0.1], [0.2], [0.3]]), is_multiclass=False)
     assert set(METRICS) - set(of_one) == {"roc_auc", "average_precision"}
-    assert set(score_all(TARGETS[:, None], PROBS[:, None], is_one_of=False)) == set(METRICS)
+    assert set(score_all(TARGETS[:, None], PROBS[:, None], is_multiclass=False)) == set(METRICS)

@@ -71,9 +71,9 @@ def test_what_the_server_says_of_every_kind_of_target_is_read(kind: str):
 
     read = decode_answer(answer("picture"), where="p.jpg")
     assert (read.label, read.labels) == (label, labels)
-    assert read.probability == (0.75 if target.is_yes_no else None)
+    assert read.probability == (0.75 if target.has_binary_answer else None)
     assert read.probabilities == ({} if target.kind == "binary" else dict(zip(target.class_names, probs, strict=True)))
-    if not target.is_yes_no:  # with metadata the same object comes by itself
+    if not target.has_binary_answer:  # with metadata the same object comes by itself
         assert decode_answer(answer("payload"), where="p.jpg") == read
 
 

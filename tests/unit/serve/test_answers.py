@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesion.algorithms.base import Options, Output
-from lesion.algorithms.classify.ensemble import Ensemble
 from lesion.algorithms.classify.manifest import TargetRecord, read
+from lesion.algorithms.classify.predictor import Ensemble
 from lesion.artifact import load_manifest
 from lesion.errors import UserError
 from lesion.serve.answers import CSV, JSON, LINES, ResponseInfo, choose_accept, encode, refusal_of_all

@@ -13,7 +13,7 @@ from lesion.evaluation.metrics import METRICS
 from lesion.metric_lines import MetricLine, by_name
 
 if TYPE_CHECKING:
-    from lesion.algorithms.classify.ensemble import Ensemble
+    from lesion.algorithms.classify.predictor import Ensemble
     from lesion.check.report import Report
     from lesion.job import Job
 
@@ -65,7 +65,7 @@ class Classify:
     def load(
         self, model_dir: Path, *, device: Device, num_cores: int, fold: int | None, precision: PrecisionChoice
     ) -> Ensemble:
-        from lesion.algorithms.classify.load import load
+        from lesion.algorithms.classify.predictor import load
 
         return load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
 
@@ -73,7 +73,7 @@ class Classify:
         return {"recipes": recipes.describe}[what]()
 
     def export_onnx(self, model_dir: Path, output: Path, *, fold: int | None) -> None:
-        from lesion.algorithms.classify.export_files import export_onnx
+        from lesion.algorithms.classify.export import export_onnx
 
         export_onnx(model_dir, output, fold=fold)
 

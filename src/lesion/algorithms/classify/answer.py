@@ -70,9 +70,9 @@ def answer_of(
     return Answer(
         fields=fields,
         line={"prediction": _each_class(exact_K, target), **(fields if options.details else {})},
-        cells=[*([_asked(exact_K, target)] if target.is_yes_no else exact_K), all_labels],
+        cells=[*([_asked(exact_K, target)] if target.has_binary_answer else exact_K), all_labels],
         columns={**_columns(exact_K, target), "label": all_labels},
-        bare=_asked(exact_K, target) if target.is_yes_no else fields,
+        bare=_asked(exact_K, target) if target.has_binary_answer else fields,
     )
 
 
@@ -83,7 +83,7 @@ def column_names(target: Target) -> list[str]:
 
 def _columns(exact_K: Sequence[float], target: Target) -> dict[str, float]:
     """The probabilities as tables hold them: of yes, where that is asked, and one a class of several."""
-    columns = {"probability": _asked(exact_K, target)} if target.is_yes_no else {}
+    columns = {"probability": _asked(exact_K, target)} if target.has_binary_answer else {}
     if target.kind != "binary":
         columns |= {f"probability_{name}": prob for name, prob in zip(target.class_names, exact_K, strict=True)}
     return columns
@@ -100,14 +100,14 @@ def _details(
     spread: Any = spread_K[int(probs_K.argmax())]
     if target.kind == "multilabel":
         spread = dict(zip(target.class_names, spread_K, strict=True))
-    elif target.is_yes_no:
+    elif target.has_binary_answer:
         spread = _asked(spread_K, target)
     return {"folds": of_fold, "spread": spread}
 
 
 def _probabilities(exact_K: Sequence[float], target: Target) -> dict[str, Any]:
     told: dict[str, Any] = {}
-    if target.is_yes_no:
+    if target.has_binary_answer:
         told["probability"] = _asked(exact_K, target)
     if target.kind != "binary":
         told["probabilities"] = dict(zip(target.class_names, exact_K, strict=True))

@@ -38,7 +38,8 @@ class FoldSettings(Hyperparameters):
     split: str = tunable(
         "group_kfold",
         doc="Split strategy: group_kfold, stratified_group_kfold, kfold, stratified_kfold, leave_one_group_out (one "
-        "fold per group, whatever `folds` says), or the name of a column that holds the fold of each row.",
+        "fold per group, whatever `folds` says), or the name of a column that holds the fold of each row. The default "
+        "becomes stratified_kfold if nothing names groups.",
     )
     repeats: int = tunable(
         1,

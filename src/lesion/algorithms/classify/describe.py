@@ -30,7 +30,7 @@ def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRe
 
 def _question(model: ClassifierRecord) -> dict[str, Any]:
     target = model.question
-    if target.is_yes_no:
+    if target.has_binary_answer:
         thresholds = {target.answer_names[1]: model.target.thresholds[0]}
     else:
         thresholds = dict(zip(target.class_names, model.target.thresholds, strict=False))
@@ -38,7 +38,7 @@ def _question(model: ClassifierRecord) -> dict[str, Any]:
         "kind": target.kind,
         "classes": list(target.class_names),
         "of_interest": target.of_interest,
-        "answers": list(target.answer_names) if target.is_yes_no else list(target.class_names),
+        "answers": list(target.answer_names) if target.has_binary_answer else list(target.class_names),
         "thresholds": thresholds,
     }
 

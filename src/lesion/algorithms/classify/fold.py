@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lesion.algorithms.classify.answer import combine
-from lesion.algorithms.classify.fold_result import FoldResult
 from lesion.algorithms.classify.loop import predict, train_one_epoch
 from lesion.algorithms.classify.setup import (
     Setup,
@@ -30,16 +29,16 @@ from lesion.algorithms.classify.setup import (
     start_training,
     step_settings,
 )
-from lesion.algorithms.classify.summary import judge
 from lesion.data.augment import Augment
 from lesion.data.images import Pixels
 from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
-from lesion.data.metadata import MetadataEncoder
-from lesion.engine.checkpoint import Checkpoints
+from lesion.data.metadata import ColumnEncoder, MetadataEncoder
+from lesion.engine.checkpoint import Checkpoints, State
 from lesion.engine.device import Precision
 from lesion.engine.training import EpochSums, Training
 from lesion.engine.training_log import Curves, EpochLog, TrainingLog
 from lesion.errors import UserError
+from lesion.evaluation.metrics import score_all
 from lesion.logs import scoped_logger
 from lesion.report.figure import draw_roc, try_to_draw
 from lesion.targets import Target, Weights
@@ -56,18 +55,18 @@ class FoldRows:
 
     fold: int
     training_S: NDArray[np.intp]
-    held_S: NDArray[np.intp]
+    valid_S: NDArray[np.intp]
     dataset: Dataset
     encoder: MetadataEncoder
     weights_K: Weights
 
     def __len__(self) -> int:
-        return len(self.training_S) + len(self.held_S)
+        return len(self.training_S) + len(self.valid_S)
 
 
 def run_fold(
     fold: int,
-    held_S: NDArray[np.bool_],
+    valid_S: NDArray[np.bool_],
     setup: Setup,
     features_VSD: NDArray[np.float32] | None,
     checkpoints: Checkpoints,
@@ -85,15 +84,15 @@ def run_fold(
     config = setup.config
     if state := checkpoints.load(finished):
         log.info("fold=%d was finished before this job was stopped", fold)
-        bar.update(config.epochs * len(held_S))
-        return with_these_predictions(FoldResult.of_state(state), held_S, setup, checkpoints)
-    rows = rows_of(fold, held_S, setup)
+        bar.update(config.epochs * len(valid_S))
+        return with_these_predictions(FoldResult.of_state(state), valid_S, setup, checkpoints)
+    rows = rows_of(fold, valid_S, setup)
     if features_VSD is None:
         training, start = start_training(setup, rows.encoder, None), None
     else:
         head = probe_head(features_VSD, rows.training_S, setup, rows.weights_K)
         training = start_training(setup, rows.encoder, head)
-        start = evaluated(rows.held_S, torch.from_numpy(head.logits(features_VSD[:, rows.held_S])), setup)
+        start = evaluated(rows.valid_S, torch.from_numpy(head.logits(features_VSD[:, rows.valid_S])), setup)
         training.early_stopping.update(START, start.metrics[config.metric], training.network)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
     if state := checkpoints.load(unfinished):
@@ -133,14 +132,14 @@ def run_fold(
 
 
 def with_these_predictions(
-    result: FoldResult, held_S: NDArray[np.bool_], setup: Setup, checkpoints: Checkpoints
+    result: FoldResult, valid_S: NDArray[np.bool_], setup: Setup, checkpoints: Checkpoints
 ) -> FoldResult:
     """A finished fold whose held-out rows are predicted with this job's settings: its own, or by its weights again."""
     settings = setup.prediction_settings
     if result.prediction_settings == settings:
         return result
     log.info("fold=%d is predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True))
-    rows = rows_of(result.fold, held_S, setup)
+    rows = rows_of(result.fold, valid_S, setup)
     network = fresh_network(setup, num_metadata=rows.encoder.num_features)
     network.load_state_dict(result.weights)
     new = predict_held_out(network, rows, setup)
@@ -151,15 +150,15 @@ def with_these_predictions(
     return result
 
 
-def rows_of(fold: int, held_S: NDArray[np.bool_], setup: Setup) -> FoldRows:
+def rows_of(fold: int, valid_S: NDArray[np.bool_], setup: Setup) -> FoldRows:
     """The fold's rows; what is fitted to rows is fitted to those that are learned from."""
-    training_S = np.flatnonzero(~held_S)
+    training_S = np.flatnonzero(~valid_S)
     training_rows = [setup.metadata_rows[row] for row in training_S.tolist()]
     encoder = MetadataEncoder.fit(training_rows, setup.metadata_kinds, logs=setup.config.log_columns)
     features_SM, nothing_M = encoder.encode(setup.metadata_rows), encoder.encode([{}])[0]
     dataset = Dataset(setup.pictures, features_SM, setup.targets_SK, nothing_M)
     weights_K = class_weights(setup.config, setup.target, setup.targets_SK[training_S])
-    return FoldRows(fold, training_S, np.flatnonzero(held_S), dataset, encoder, weights_K)
+    return FoldRows(fold, training_S, np.flatnonzero(valid_S), dataset, encoder, weights_K)
 
 
 def run_epoch(
@@ -218,7 +217,7 @@ def run_epoch(
 
 def held_batches(rows: FoldRows, setup: Setup) -> Iterator[Batch]:
     """This process's slice of the held-out rows, as prediction prepares them."""
-    batches = ordered_batches(setup.data_parallel.slice(rows.held_S), setup.config.batch_size_predict)
+    batches = ordered_batches(setup.data_parallel.slice(rows.valid_S), setup.config.batch_size_predict)
     return load(rows.dataset, batches, num_workers=setup.run.num_workers)
 
 
@@ -262,11 +261,71 @@ def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, setup: Setup) -> He
     return HeldOut(index_S, logits_SVK, probs_SK, judge(setup.target, setup.targets_SK[index_S], probs_SK))
 
 
+def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
+    """Every metric of what is asked that these rows define."""
+    return score_all(
+        target.judged_columns(targets_SK), target.judged_columns(probs_SK), is_multiclass=target.has_multiclass_answer
+    )
+
+
 def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> Curves:
     """What the curves of these rows are drawn from: of the positive class, or of each of several."""
 
     def draw() -> Pixels | None:
         return try_to_draw("the ROC curves for TensorBoard", lambda: draw_roc(target, targets_SK, probs_SK))
 
-    names = target.answer_names[1:] if target.is_yes_no else target.class_names
-    return Curves(names, target.asked(targets_SK) == 1, target.asked(probs_SK), draw)
+    names = target.answer_names[1:] if target.has_binary_answer else target.class_names
+    return Curves(names, target.judged_columns(targets_SK) == 1, target.judged_columns(probs_SK), draw)
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold's best weights, and the logits that they give the rows `index_S` that it held out.
+
+    `prediction_settings` are those that the logits follow from beside the weights.
+    """
+
+    fold: int
+    weights: dict[str, Tensor]
+    encoder: MetadataEncoder
+    index_S: NDArray[np.intp]
+    logits_SVK: NDArray[np.float32]
+    prediction_settings: dict[str, Any]
+    best_epoch: int
+    metrics: dict[str, float]
+    history: list[dict[str, Any]]
+
+    def state(self) -> State:
+        arrays = {"index_S": torch.from_numpy(self.index_S), "logits_SVK": torch.from_numpy(self.logits_SVK)}
+        values = {
+            "fold": self.fold,
+            "encoder": [asdict(column) for column in self.encoder.columns],
+            "prediction_settings": self.prediction_settings,
+            "best_epoch": self.best_epoch,
+            "metrics": self.metrics,
+            "history": self.history,
+        }
+        return State({**arrays, **{f"weights.{name}": tensor for name, tensor in self.weights.items()}}, values)
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> FoldResult:
+        """The result whose state made `content`."""
+        return cls.of_state(State.from_bytes(content))
+
+    @classmethod
+    def of_state(cls, state: State) -> FoldResult:
+        values = state.values
+        columns = [
+            ColumnEncoder(**{**column, "categories": tuple(column["categories"])}) for column in values["encoder"]
+        ]
+        return cls(
+            fold=values["fold"],
+            weights=state.below("weights"),
+            encoder=MetadataEncoder(tuple(columns)),
+            index_S=state.tensors["index_S"].numpy(),
+            logits_SVK=state.tensors["logits_SVK"].numpy(),
+            prediction_settings=values["prediction_settings"],
+            best_epoch=values["best_epoch"],
+            metrics=values["metrics"],
+            history=values["history"],
+        )

@@ -76,8 +76,8 @@ class TargetRecord(BaseModel):
             raise ValueError(f"of_interest {self.of_interest[:80]!r} is none of several classes")
         if len(names) != 2 if self.kind == "binary" else self.kind == "multiclass" and len(names) < 2:
             raise ValueError(f"{len(names)} class_names are no {self.kind} question")
-        is_yes_no = self.kind == "binary" or self.of_interest is not None
-        wanted = 1 if is_yes_no else len(names) if self.kind == "multilabel" else 0
+        has_binary_answer = self.kind == "binary" or self.of_interest is not None
+        wanted = 1 if has_binary_answer else len(names) if self.kind == "multilabel" else 0
         if len(self.thresholds) != wanted:
             raise ValueError(f"{len(self.thresholds)} thresholds where the question takes {wanted}")
         return self

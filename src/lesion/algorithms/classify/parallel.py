@@ -23,19 +23,19 @@ SMALLEST_SLICE = 2  # pictures: with one BatchNorm has no variance to go by
 
 
 def plan_parallelism(
-    config: ClassifyConfig, held_FS: Folds, run: Run
+    config: ClassifyConfig, valid_FS: Folds, run: Run
 ) -> tuple[DataParallelGroup, list[tuple[int, NDArray[np.bool_]]]]:
     """The data-parallel group that this process trains in, and the folds, numbered, that it takes part in.
 
     Fold-parallel, each process trains other folds, alone; data-parallel, all train each fold together. Raises
     UserError where batches are too small to be cut.
     """
-    numbered, processes = list(enumerate(held_FS)), run.processes
+    numbered, processes = list(enumerate(valid_FS)), run.processes
     size = len(processes.names)
-    if size == 1 or not are_batches_cut(config, held_FS, size):
-        refuse_small_parts(config, held_FS, 1)
+    if size == 1 or not are_batches_cut(config, valid_FS, size):
+        refuse_small_parts(config, valid_FS, 1)
         return DataParallelGroup(), processes.share(numbered)
-    refuse_small_parts(config, held_FS, size)
+    refuse_small_parts(config, valid_FS, size)
     log.info("parallel=data processes=%d: each takes a slice of every batch, and BatchNorm sees that slice", size)
     return join_data_parallel_group(processes, run.device, per_host=run.job.processes), numbered
 
@@ -52,11 +52,11 @@ def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:
     return job.num_cores * job.processes // on_host
 
 
-def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
+def are_batches_cut(config: ClassifyConfig, valid_FS: Folds, size: int) -> bool:
     """Whether `size` processes train each fold together. Raises UserError where that is asked and cannot be."""
-    if config.parallel == "folds" or (config.parallel == "auto" and len(held_FS) >= size):
+    if config.parallel == "folds" or (config.parallel == "auto" and len(valid_FS) >= size):
         return False
-    slices = [smallest_slice(config, held_S, size) for held_S in held_FS]
+    slices = [smallest_slice(config, valid_S, size) for valid_S in valid_FS]
     if min(slices) >= SMALLEST_SLICE:
         return True
     if config.parallel == "auto":
@@ -69,9 +69,9 @@ def are_batches_cut(config: ClassifyConfig, held_FS: Folds, size: int) -> bool:
     )
 
 
-def refuse_small_parts(config: ClassifyConfig, held_FS: Folds, size: int) -> None:
+def refuse_small_parts(config: ClassifyConfig, valid_FS: Folds, size: int) -> None:
     """Raises UserError where gradient accumulation leaves micro-batches of less than two pictures."""
-    smallest = min(smallest_slice(config, held_S, size) for held_S in held_FS)
+    smallest = min(smallest_slice(config, valid_S, size) for valid_S in valid_FS)
     if config.gradient_accumulation > 1 and smallest // config.gradient_accumulation < SMALLEST_SLICE:
         raise UserError(
             f"gradient_accumulation={config.gradient_accumulation} cuts batches of {smallest} pictures to less than "
@@ -81,7 +81,7 @@ def refuse_small_parts(config: ClassifyConfig, held_FS: Folds, size: int) -> Non
         )
 
 
-def smallest_slice(config: ClassifyConfig, held_S: NDArray[np.bool_], size: int) -> int:
+def smallest_slice(config: ClassifyConfig, valid_S: NDArray[np.bool_], size: int) -> int:
     """What one of `size` processes gets of the smallest batch at least."""
-    rows = int((~held_S).sum())
+    rows = int((~valid_S).sum())
     return rows // math.ceil(rows / config.batch_size) // size

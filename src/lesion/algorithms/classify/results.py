@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.answer import combine
-from lesion.algorithms.classify.ensemble import Ensemble
-from lesion.algorithms.classify.fold import curves_of
-from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.predict import predict_source
+from lesion.algorithms.classify.fold import FoldResult, curves_of
+from lesion.algorithms.classify.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.save import save_graph, save_metrics
 from lesion.algorithms.classify.setup import Setup
 from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test, out_of_fold, summarise
 from lesion.algorithms.classify.task import Task
 from lesion.check.run import Checked
 from lesion.data.labels import Labelled
-from lesion.data.table import SampleTable, Source
+from lesion.data.metadata import Row
+from lesion.data.table import Readable, SampleTable, Source
 from lesion.data.write_csv import write_csv
 from lesion.engine.training_log import TrainingLog
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
+from lesion.inference.batches import compute_in_batches
 from lesion.targets import Target
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,10 @@ def write_results(
     write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
     write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results))
     probs_SK = out_of_fold(target, results, len(labelled.table))
-    held_S = ~np.isnan(probs_SK[:, 0])
+    valid_S = ~np.isnan(probs_SK[:, 0])
     summary = summarise(results, labelled)
     overall = summary["overall"]
-    training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[held_S], probs_SK[held_S]))
+    training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[valid_S], probs_SK[valid_S]))
     overall["interval_95"] = intervals(labelled, probs_SK)
     summary["shortcuts"] = {"roc_auc": checked.shortcuts}
     if config.slide_score != "none":
@@ -103,6 +103,35 @@ def predict_test(setup: Setup, predictor: Ensemble, test: Source, task: Task) ->
     return judged
 
 
+def predict_source(
+    predictor: Ensemble,
+    source: Readable,
+    rows: Sequence[Row],
+    *,
+    num_workers: int,
+    on_error: Callable[[int, LesionError], None],
+) -> NDArray[np.float32]:
+    """Probabilities [S, K] of a source's pictures with their rows of metadata, read by threads.
+
+    A picture or row that cannot be used, or whose output is not finite, is reported to `on_error` with its place, and
+    its probabilities are NaN.
+    """
+
+    def prepare(index: int) -> Prepared:
+        return predictor.prepare(source.read(index), rows[index])
+
+    probs_SK = np.full((len(rows), predictor.target.num_outputs), np.nan, dtype=np.float32)
+    outputs = compute_in_batches(
+        predictor.executors, prepare, len(rows), max_batch=predictor.max_batch, num_workers=num_workers
+    )
+    for index, output in outputs:
+        if isinstance(output, LesionError):
+            on_error(index, output)
+        else:
+            probs_SK[index] = combine(predictor.target, output.logits_FVK)
+    return probs_SK
+
+
 def fail(index: int, error: LesionError) -> None:  # noqa: ARG001
     """A test picture that could be read before training and cannot be read now: the job says so."""
     raise error
@@ -117,15 +146,15 @@ def write_report(setup: Setup, labelled: Labelled, probs_SK: NDArray[np.float32]
     """report.png, with some pictures. Without it, and with a warning, where it cannot be drawn."""
     from lesion.report.figure import draw_report, try_to_draw
 
-    held_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
+    valid_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
     png = try_to_draw(
         "report.png",
         lambda: draw_report(
             labelled.target,
-            labelled.targets_SK[held_rows],
-            probs_SK[held_rows],
+            labelled.targets_SK[valid_rows],
+            probs_SK[valid_rows],
             overall,
-            read=lambda row: setup.preprocess(setup.source.read(int(held_rows[row]))),
+            read=lambda row: setup.preprocess(setup.source.read(int(valid_rows[row]))),
         ),
     )
     if png is not None:
@@ -143,7 +172,7 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult]) -> pd.Da
     return pd.DataFrame(
         {
             table.image_column: table.name_S[rows],
-            "group": table.unit_S[rows],
+            "group": table.group_or_row_S[rows],
             "fold": fold_S[in_order],
             **target_columns(target, labelled.targets_SK[rows]),
             **answer_columns(target, combine(target, logits_SVK[:, None])),
@@ -154,16 +183,16 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult]) -> pd.Da
 
 def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """The targets as oof.csv holds them: 0 or 1, the class's name, or for multilabel a column of 0 and 1 a class."""
-    if target.is_yes_no:
-        return {"target": target.asked(targets_SK)[:, 0].astype(int)}
-    if target.is_one_of:
+    if target.has_binary_answer:
+        return {"target": target.judged_columns(targets_SK)[:, 0].astype(int)}
+    if target.has_multiclass_answer:
         return {"target": np.array(target.class_names)[targets_SK.argmax(axis=1)]}
     return {f"target_{name}": targets_SK[:, k].astype(int) for k, name in enumerate(target.class_names)}
 
 
 def answer_columns(target: Target, probs_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """The probabilities as tables hold them: of yes, where that is asked, and one a class of several."""
-    columns = {"probability": target.asked(probs_SK)[:, 0]} if target.is_yes_no else {}
+    columns = {"probability": target.judged_columns(probs_SK)[:, 0]} if target.has_binary_answer else {}
     if target.kind != "binary":
         columns |= {f"probability_{name}": probs_SK[:, k] for k, name in enumerate(target.class_names)}
     return columns
@@ -181,7 +210,7 @@ def write_submission(
 ) -> None:
     """The test set's probabilities, one row a picture in its table's order, as challenges want them: a column named as
     the target column for yes or no, else one named as each class."""
-    names = target_names if target.is_yes_no else target.class_names
-    answers = target.asked(probs_SK)
+    names = target_names if target.has_binary_answer else target.class_names
+    answers = target.judged_columns(probs_SK)
     columns = {name: answers[:, q] for q, name in enumerate(names)}
     write_csv(path, pd.DataFrame({table.image_column: table.name_S, **columns}))

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from lesion import artifact
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.answer import fold_probs
-from lesion.algorithms.classify.ensemble import Ensemble
-from lesion.algorithms.classify.fold_result import FoldResult
-from lesion.algorithms.classify.graph import TOLERANCE, Precision, compile_graph, core, has_bf16
-from lesion.algorithms.classify.load import load_torch
+from lesion.algorithms.classify.fold import FoldResult
 from lesion.algorithms.classify.manifest import ALGORITHM, ClassifierRecord, FoldRecord, GraphRecord, TargetRecord, read
-from lesion.algorithms.classify.networks import TorchExecutor
+from lesion.algorithms.classify.openvino_cpu import TOLERANCE, GraphPrecision, compile_graph, core, cpu_has_bf16
+from lesion.algorithms.classify.predictor import Ensemble, load_torch
 from lesion.algorithms.classify.setup import Setup
+from lesion.algorithms.classify.torch_executor import TorchExecutor
 from lesion.artifact import Manifest
 from lesion.data.table import SampleTable
 from lesion.errors import PlatformError
@@ -158,11 +157,11 @@ def _try_graph(
     )
     executor = TorchExecutor(networks, torch.device("cpu"), max_squares=setup.config.batch_size_predict)
     by_torch = Ensemble(manifest, model, model.folds, [executor], max_batch=1, backend="torch")
-    held_S = np.concatenate([result.index_S for result in results])
-    rows = held_S[np.linspace(0, len(held_S) - 1, min(NUM_CHECKED, len(held_S))).astype(int)].tolist()
+    valid_S = np.concatenate([result.index_S for result in results])
+    rows = valid_S[np.linspace(0, len(valid_S) - 1, min(NUM_CHECKED, len(valid_S))).astype(int)].tolist()
     pictures, metadata = [setup.source.read(row) for row in rows], [setup.metadata_rows[row] for row in rows]
     expected = by_torch.compute(pictures, metadata)
-    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16() else ["fp32"]
+    precisions: list[GraphPrecision] = ["fp32", "bf16"] if cpu_has_bf16() else ["fp32"]
     differences: dict[str, float] = {}
     for precision in precisions:
         executors = compile_graph(

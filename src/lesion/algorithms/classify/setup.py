@@ -102,10 +102,10 @@ def settings_and_versions(config: ClassifyConfig, run: Run) -> dict[str, Any]:
     return {**config.that_affect("weights"), **versions, "precision": run.precision}
 
 
-def fingerprint(setup: Setup, held_FS: Folds) -> dict[str, Any]:
+def fingerprint(setup: Setup, valid_FS: Folds) -> dict[str, Any]:
     """Everything that influences the weights. A checkpoint resumes only under an equal one."""
     table, weights = setup.source.table(), setup.weights
-    rows = hashlib.sha256(table.fingerprint().encode() + held_FS.tobytes()).hexdigest()
+    rows = hashlib.sha256(table.fingerprint().encode() + valid_FS.tobytes()).hexdigest()
     start = hashlib.sha256()
     for name, tensor in sorted((weights or {}).items()):
         start.update(name.encode() + tensor.numpy().tobytes())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.fold_result import FoldResult
+from lesion.algorithms.classify.fold import FoldResult, judge
 from lesion.data.labels import Labelled
 from lesion.evaluation.groups import slide_scores
 from lesion.evaluation.intervals import bootstrap_intervals
@@ -22,11 +22,6 @@ from lesion.evaluation.thresholds import youden_threshold
 from lesion.targets import Target
 
 Summary = dict[str, Any]
-
-
-def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
-    """Every metric of what is asked that these rows define."""
-    return score_all(target.asked(targets_SK), target.asked(probs_SK), is_one_of=target.is_one_of)
 
 
 def out_of_fold(target: Target, results: Sequence[FoldResult], num_rows: int) -> NDArray[np.float32]:
@@ -50,15 +45,15 @@ def summarise(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
     """
     target, targets_SK = labelled.target, labelled.targets_SK
     probs_SK = out_of_fold(target, results, len(targets_SK))
-    held_S = ~np.isnan(probs_SK[:, 0])
-    targets, probs = targets_SK[held_S], probs_SK[held_S]
-    asked, answers = target.asked(targets), target.asked(probs)
+    valid_S = ~np.isnan(probs_SK[:, 0])
+    targets, probs = targets_SK[valid_S], probs_SK[valid_S]
+    asked, answers = target.judged_columns(targets), target.judged_columns(probs)
     return {
         "overall": {
-            **labelled.counts(held_S),
+            **labelled.counts(valid_S),
             "metrics": judge(target, targets, probs),
             "thresholds": []
-            if target.is_one_of
+            if target.has_multiclass_answer
             else [youden_threshold(asked[:, q], answers[:, q]) for q in range(asked.shape[1])],
         },
         "folds": [
@@ -78,12 +73,12 @@ def intervals(labelled: Labelled, probs_SK: NDArray[np.float32]) -> dict[str, tu
 
     They do not say how another training run would differ.
     """
-    target, held_S = labelled.target, ~np.isnan(probs_SK[:, 0])
+    target, valid_S = labelled.target, ~np.isnan(probs_SK[:, 0])
     return bootstrap_intervals(
-        target.asked(labelled.targets_SK[held_S]),
-        target.asked(probs_SK[held_S]),
-        labelled.table.unit_S[held_S],
-        is_one_of=target.is_one_of,
+        target.judged_columns(labelled.targets_SK[valid_S]),
+        target.judged_columns(probs_SK[valid_S]),
+        labelled.table.group_or_row_S[valid_S],
+        is_multiclass=target.has_multiclass_answer,
     )
 
 
@@ -95,9 +90,12 @@ def judge_slides(
     The slides are the table's groups. Rows that no fold held out (NaN) are left out.
     """
     assert config.slide_score != "none"
-    held_S = ~np.isnan(probs_SK[:, 0])
-    target, group_S = labelled.target, labelled.table.unit_S[held_S]
-    prob_S, is_yes_S = target.asked(probs_SK[held_S])[:, 0], target.asked(labelled.targets_SK[held_S])[:, 0]
+    valid_S = ~np.isnan(probs_SK[:, 0])
+    target, group_S = labelled.target, labelled.table.group_or_row_S[valid_S]
+    prob_S, is_yes_S = (
+        target.judged_columns(probs_SK[valid_S])[:, 0],
+        target.judged_columns(labelled.targets_SK[valid_S])[:, 0],
+    )
     groups_G, scores_G = slide_scores(prob_S, group_S, *config.slide_pooling)
     _, targets_G = slide_scores(is_yes_S, group_S, "max")
     counts = np.unique(group_S, return_counts=True)[1]
@@ -109,8 +107,8 @@ def judge_slides(
         "classes": dict(
             zip(target.answer_names, np.bincount(targets_G.astype(int), minlength=2).tolist(), strict=True)
         ),
-        "metrics": score_all(targets_G1, scores_G1, is_one_of=False),
-        "interval_95": bootstrap_intervals(targets_G1, scores_G1, groups_G, is_one_of=False),
+        "metrics": score_all(targets_G1, scores_G1, is_multiclass=False),
+        "interval_95": bootstrap_intervals(targets_G1, scores_G1, groups_G, is_multiclass=False),
     }
     return summary, frame
 

@@ -26,7 +26,7 @@ class Task:
 
     labels: Labels
     labelled: Labelled
-    held_FS: Folds
+    valid_FS: Folds
     kinds: Mapping[str, Kind]  # what each metadata column holds
 
 
@@ -65,7 +65,7 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     answered: they are told now, not when all folds are trained.
     """
     problems: list[UserError] = []
-    labels = labelled = held_FS = None
+    labels = labelled = valid_FS = None
     kinds: dict[str, Kind] = {}
     with collecting(problems):
         labels = read_labels(table, of_interest=config.target_of_interest)
@@ -74,7 +74,7 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
         with collecting(problems):
             refuse_slide_score(table, labels, config)
         with collecting(problems):
-            held_FS = choose_folds(labelled, config)
+            valid_FS = choose_folds(labelled, config)
         with collecting(problems):
             if test_table is not None and test_table.targets is not None:
                 labels.encode(test_table)
@@ -82,13 +82,13 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
         kinds = checked_kinds(table, config)
         refuse_cells(table, test_table, kinds, config)
     raise_all(problems)
-    assert labels is not None and labelled is not None and held_FS is not None  # else there was a problem
-    return Task(labels, labelled, held_FS, kinds)
+    assert labels is not None and labelled is not None and valid_FS is not None  # else there was a problem
+    return Task(labels, labelled, valid_FS, kinds)
 
 
 def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfig) -> None:
     """Raises UserError where slides are to be judged and there are none, or no yes or no to judge."""
-    if config.slide_score != "none" and (table.group_S is None or not labels.target.is_yes_no):
+    if config.slide_score != "none" and (table.group_S is None or not labels.target.has_binary_answer):
         raise UserError(
             f"slide_score={config.slide_score} needs groups, and a target of yes or no",
             where=table.where,
@@ -105,9 +105,9 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
     """
     table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
     given_FS = given_folds(table)
-    held_FS = given_FS
-    if held_FS is None:
-        held_FS = assign_folds(
+    valid_FS = given_FS
+    if valid_FS is None:
+        valid_FS = assign_folds(
             table.group_S,
             target.class_of(targets_SK),
             config.folds,
@@ -117,9 +117,9 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
             name_S=table.name_S,
         )
     are_groups_kept = given_FS is None and config.keeps_groups  # of given folds group_leaks speaks
-    judged = target.judged(targets_SK) if METRICS[config.metric].needs_both else {}
-    check_folds(held_FS, target.classes(targets_SK), judged, table.group_S if are_groups_kept else None)
-    return held_FS
+    judged = target.judged_classes(targets_SK) if METRICS[config.metric].needs_both else {}
+    check_folds(valid_FS, target.classes(targets_SK), judged, table.group_S if are_groups_kept else None)
+    return valid_FS
 
 
 def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, Kind]:

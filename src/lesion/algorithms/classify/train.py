@@ -11,8 +11,7 @@ from pathlib import Path
 import lesion
 from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.fold import run_fold
-from lesion.algorithms.classify.fold_result import FoldResult
+from lesion.algorithms.classify.fold import FoldResult, run_fold
 from lesion.algorithms.classify.parallel import cores_of_fold, plan_parallelism
 from lesion.algorithms.classify.results import METRICS, write_results
 from lesion.algorithms.classify.save import save_artifact
@@ -76,7 +75,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
 
     # How: by which processes, in what batches, from which checkpoints.
     config = with_batch_size(config, task.labelled.target, run)
-    data_parallel, folds = plan_parallelism(config, task.held_FS, run)
+    data_parallel, folds = plan_parallelism(config, task.valid_FS, run)
     setup = Setup(
         run=run,
         config=config,
@@ -90,7 +89,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         weights=weights,
         data_parallel=data_parallel,
     )
-    checkpoints = run.checkpoints(fingerprint(setup, task.held_FS), data_parallel)
+    checkpoints = run.checkpoints(fingerprint(setup, task.valid_FS), data_parallel)
     training_log = TrainingLog(
         job.tensorboard_dir if data_parallel.is_first else None,
         folds=[fold for fold, _ in folds],
@@ -105,11 +104,11 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
     try:
         features_VSD = backbone_features(setup)
         with checkpoints, run.progress(config.epochs * len(task.labelled.table) * len(folds)) as bar:
-            for fold, held_S in folds:
+            for fold, valid_S in folds:
                 if data_parallel.size == 1:
-                    limit_threads(cores_of_fold(fold, len(task.held_FS), job))
+                    limit_threads(cores_of_fold(fold, len(task.valid_FS), job))
                 results.append(
-                    run_fold(fold, held_S, setup, features_VSD, checkpoints, bar=bar, training_log=training_log)
+                    run_fold(fold, valid_S, setup, features_VSD, checkpoints, bar=bar, training_log=training_log)
                 )
         results = gather(results, setup)
         if run.processes.is_leader:
@@ -158,8 +157,8 @@ def log_start(task: Task, run: Run) -> None:
     classes = "|".join(target.class_names)
     log.info("task=%s outputs=%d classes=%s%s", target.kind, target.num_outputs, classes, of_interest)
     log.info("%s", run.describe())
-    for fold, held_S in enumerate(task.held_FS):
-        counts = task.labelled.counts(held_S)
+    for fold, valid_S in enumerate(task.valid_FS):
+        counts = task.labelled.counts(valid_S)
         groups = f" groups={counts['num_groups']}" if "num_groups" in counts else ""
         classes = " ".join(f"{name}={count}" for name, count in counts["classes"].items())
         log.info("fold=%d rows=%d%s %s", fold, counts["num_rows"], groups, classes)

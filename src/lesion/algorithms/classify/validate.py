@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesion.algorithms.base import Options
 from lesion.algorithms.classify.manifest import ClassifierRecord
@@ -21,7 +22,7 @@ from lesion.stored_files import TensorHeader, in_words, unusable
 if TYPE_CHECKING:
     import openvino
 
-    from lesion.algorithms.classify.ensemble import Ensemble
+    from lesion.algorithms.classify.predictor import Ensemble
 
 
 def check_weights(model_dir: Path, manifest: Manifest, model: ClassifierRecord) -> None:
@@ -105,3 +106,17 @@ def check_answers(ensemble: Ensemble, where: Path) -> None:
                 raise unusable(f"it cannot answer a test picture: {error.what}", where) from error
         if (found := output.logits_FVK.shape) != shape:
             raise unusable(f"a test picture is answered with {found} numbers, and {shape} are wanted", where)
+
+
+def finite(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits of any shape as they are: finite. Raises PlatformError for NaN and infinity.
+
+    A sigmoid would make a sure yes of infinity, and every comparison makes a no of NaN.
+    """
+    if not np.isfinite(logits).all():
+        raise PlatformError(
+            "the network answered with NaN or infinity",
+            do="Try again; if it stays, the artifact or this machine's memory is damaged: start again elsewhere.",
+            kind="no_number",
+        )
+    return logits

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from lesion import artifact
 from lesion.algorithms.base import Output
-from lesion.algorithms.classify.ensemble import Prepared
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
-from lesion.algorithms.classify.numbers import numbers
-from lesion.algorithms.classify.validate import check_weights
+from lesion.algorithms.classify.predictor import Prepared
+from lesion.algorithms.classify.validate import check_weights, finite
 from lesion.artifact import Manifest
 from lesion.data.transforms import views
 from lesion.errors import UserError
@@ -96,9 +95,7 @@ class TorchExecutor:
         passes = [self._compute(squares_BHWC, metadata_FBM, slice(s, s + self._max_squares)) for s in starts]
         logits_FBK, features_FBD = (np.concatenate(parts, axis=1) for parts in zip(*passes, strict=True))
         ends = np.cumsum(num_views)[:-1]
-        of_pictures = zip(
-            np.split(numbers(logits_FBK), ends, axis=1), np.split(features_FBD, ends, axis=1), strict=True
-        )
+        of_pictures = zip(np.split(finite(logits_FBK), ends, axis=1), np.split(features_FBD, ends, axis=1), strict=True)
         return [Output(logits_FVK, features_FVD) for logits_FVK, features_FVD in of_pictures]
 
     def _compute(

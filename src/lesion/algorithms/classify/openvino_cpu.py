@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lesion.algorithms.base import Output
-from lesion.algorithms.classify.ensemble import Prepared
 from lesion.algorithms.classify.manifest import ClassifierRecord, GraphRecord
-from lesion.algorithms.classify.numbers import numbers
-from lesion.algorithms.classify.validate import check_graph
+from lesion.algorithms.classify.predictor import Prepared
+from lesion.algorithms.classify.validate import check_graph, finite
 from lesion.artifact import Manifest, path_of_file
 from lesion.data.transforms import views
 from lesion.engine.openvino import import_openvino
@@ -27,13 +26,13 @@ from lesion.stored_files import in_words
 if TYPE_CHECKING:
     import openvino
 
-Precision = Literal["fp32", "bf16"]
+GraphPrecision = Literal["fp32", "bf16"]
 
 # How far a probability may lie from torch's in fp32. Further off, that precision is not used, and without fp32 the
 # graph is not kept. What bf16 moves is its rounding, to three digits, of every layer.
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.03}
+TOLERANCE: dict[GraphPrecision, float] = {"fp32": 1e-4, "bf16": 0.03}
 MAX_GRAPH_BYTES = 2**29  # far beyond what is written: a line for each step of the computation
-HINT: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
+HINT: dict[GraphPrecision, str] = {"fp32": "f32", "bf16": "bf16"}
 
 
 @cache
@@ -46,16 +45,16 @@ def core() -> openvino.Core:
     return import_openvino().Core()
 
 
-def has_bf16() -> bool:
+def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 numbers itself."""
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def pick_precision(wanted: Literal["auto", "fp32", "bf16"], graph: GraphRecord) -> Precision:
+def graph_precision(wanted: Literal["auto", "fp32", "bf16"], graph: GraphRecord) -> GraphPrecision:
     """What is wanted; auto is bf16 where this CPU has it and the graph, so computed, was found to answer alike."""
     if wanted != "auto":
         return wanted
-    return "bf16" if has_bf16() and graph.differences.get("bf16", np.inf) <= TOLERANCE["bf16"] else "fp32"
+    return "bf16" if cpu_has_bf16() and graph.differences.get("bf16", np.inf) <= TOLERANCE["bf16"] else "fp32"
 
 
 def load_graph(
@@ -64,7 +63,7 @@ def load_graph(
     model: ClassifierRecord,
     folds: Sequence[int],
     *,
-    precision: Precision,
+    precision: GraphPrecision,
     num_cores: int,
     in_background: bool = True,
 ) -> list[GraphExecutor]:
@@ -85,7 +84,7 @@ def compile_graph(
     model: openvino.Model,
     folds: Sequence[int],
     *,
-    precision: Precision,
+    precision: GraphPrecision,
     num_cores: int,
     in_background: bool,
 ) -> list[GraphExecutor]:
@@ -175,5 +174,5 @@ class GraphExecutor:
                 logits_VFK.append(np.concatenate([answer[name] for name in self._logits]))
                 if self._features:
                     features_VFD.append(np.concatenate([answer[name] for name in self._features]))
-        logits_FVK = numbers(np.stack(logits_VFK, axis=1))
+        logits_FVK = finite(np.stack(logits_VFK, axis=1))
         return Output(logits_FVK, np.stack(features_VFD, axis=1) if features_VFD else None)
