@@ -740,7 +740,7 @@ def test_the_cache_changes_nothing(tmp_path, caplog):
         root = small_job(tmp_path / cache, cache=cache, on_bad_image="drop")
         (root / "input/data/training/train_jpg/IMG_001_0.jpg").write_bytes(b"broken")
         trained.append(run(root))
-    assert "cache=on mib=0 pictures=12" in caplog.text and 'cache=off why="the hyperparameter says so"' in caplog.text
+    assert "cache=on mib=0 pictures=12" in caplog.text and 'cache=off why="it is set"' in caplog.text
     assert trained[0].digests == trained[1].digests
     pd.testing.assert_frame_equal(trained[0].oof, trained[1].oof, check_exact=True)
     assert list((trained[0].root / "cache").iterdir()) == [] and not (trained[1].root / "cache").exists()

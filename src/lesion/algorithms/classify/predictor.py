@@ -1,4 +1,4 @@
-"""Predictor: an artifact to what answers pictures: torch computes on a GPU, the artifact's graph on a CPU.
+"""Predictor: loads an artifact and predicts: with torch on a GPU, with the OpenVINO graph on a CPU.
 
 The same lines for the test set, the command line and HTTP. Imports neither torch nor pandas where a graph computes.
 """
@@ -51,7 +51,7 @@ def load_predictor(
 ) -> Ensemble:
     """The predictor of an artifact, of all its folds or of one. `precision` is the graph's.
 
-    `device` auto takes the GPUs if there are any; torch is imported to look, so whoever knows of none says cpu. On a
+    `device` auto takes the GPUs if there are any. It imports torch to find out: pass cpu if there is none. On a
     CPU the artifact's graph computes, and torch where it holds none. Raises UserError where it cannot be used.
     """
     manifest = artifact.load_manifest(model_dir)
@@ -79,7 +79,7 @@ def load_predictor(
         return ensemble
     if importlib.util.find_spec("torch") is None:
         raise UserError(
-            "the artifact holds no graph for a CPU, and this image has no torch",
+            "the artifact has no CPU graph, and this container image has no torch",
             where=model_dir,
             do="Serve it with the image that trained it.",
             kind="artifact",
@@ -88,7 +88,7 @@ def load_predictor(
 
     from lesion.engine.device import limit_threads
 
-    log.warning("the artifact holds no graph for a CPU: torch computes, slower")
+    log.warning("the artifact has no CPU graph: using torch, which is slower")
     limit_threads(num_cores)
     return load_torch(model_dir, manifest, model, folds, [torch.device("cpu")])
 
@@ -167,7 +167,7 @@ class Ensemble:
             self._free.put(executor)
 
     def with_manifest(self, manifest: Manifest) -> Ensemble:
-        """The same networks under a manifest that says more of them."""
+        """The same networks with another manifest."""
         other = copy.copy(self)
         other.manifest = manifest
         return other
@@ -178,7 +178,7 @@ class Ensemble:
         return Prepared(self.model.preprocessing(image), features_FM, options.views or self.model.num_views)
 
     def answer(self, output: Output, options: Options) -> Answer:
-        """What a client is told of one picture."""
+        """The prediction of one picture, in the forms that a client can read."""
         thresholds_Q = self.model.target.thresholds
         return answer_of(output, options, target=self.target, thresholds_Q=thresholds_Q, folds=self.folds)
 
