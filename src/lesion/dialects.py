@@ -17,10 +17,10 @@ NONE_WORDS = {"none", "null"}  # in any case: the README's, Python's and JSON's
 
 
 def decode_value(value: object, declared: Any) -> object:
-    """`value` as the Python object it stands for, as far as the `declared` type allows.
+    """`value` as the Python object that it represents, within the `declared` type.
 
     A text stays text where the declaration takes only text, so "0123" and "1e3" survive; otherwise JSON (also JSON in
-    JSON) is tried, then Python's True, False, None and lists, then the text itself. pydantic judges what comes out.
+    JSON) is tried, then Python's True, False, None and lists, then the text itself. pydantic validates the result.
     """
     text = (value if isinstance(value, str) else json.dumps(value)).strip()  # files written by hand hold numbers too
     if text.startswith('"'):  # json.dumps of a text, and for some SDK classes of a number's text

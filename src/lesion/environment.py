@@ -47,7 +47,7 @@ def resident_bytes(root: Path = ROOT) -> int:
 
 
 def limit_heaps() -> None:
-    """Lets all threads share two of glibc's heaps, not one each: what one has freed another can take.
+    """Makes all threads share two of glibc's heaps, so that a thread can reuse what another has freed.
 
     Each keeps up to 16 MiB that are free, since a picture's pixels come and go with each request: given back to the
     kernel they are faulted in again, 627 pages and 0.4 of 2.6 ms for 600×450 px. What is larger than 8 MiB goes back.
@@ -59,7 +59,7 @@ def limit_heaps() -> None:
 
 
 def give_back_free_memory() -> None:
-    """Hands what the heaps keep of freed memory back to the kernel: hundreds of MiB after large pictures."""
+    """Returns freed heap memory to the kernel: hundreds of MiB after large pictures."""
     ctypes.CDLL(None).malloc_trim(0)
 
 

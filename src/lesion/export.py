@@ -24,7 +24,7 @@ from lesion.models.fusion import FusionNet
 
 
 class Square(nn.Module):
-    """A network that takes its pictures as they lie in memory: uint8 RGB [N, H, W, 3]."""
+    """A network whose input is uint8 RGB [N, H, W, 3], as images lie in memory."""
 
     def __init__(self, network: FusionNet) -> None:
         super().__init__()
@@ -40,9 +40,9 @@ def to_openvino(
 ) -> tuple[bytes, bytes]:
     """The folds' networks as one graph of OpenVINO: its XML and its weights, float32.
 
-    Inputs `image`, uint8 [1, H, W, 3] in RGB, shared by all, and `metadata_F`, float32 [1, M], of each fold that takes
-    some; outputs `logits_F`, float32 [1, K], and `features_F`, float32 [1, D]. The networks must be on the CPU in eval
-    mode. Raises whatever the converter meets.
+    Inputs `image`, uint8 [1, H, W, 3] in RGB, shared by all, and `metadata_F`, float32 [1, M], for each fold with
+    metadata; outputs `logits_F`, float32 [1, K], and `features_F`, float32 [1, D]. The networks must be on the CPU in
+    eval mode. Raises the converter's exceptions.
     """
     openvino = import_openvino()
     from openvino import opset13

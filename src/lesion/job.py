@@ -1,4 +1,4 @@
-"""Job: one training job as plain paths and values. What SageMaker says of it is read in sagemaker.py."""
+"""Job: one training job as plain paths and values. sagemaker.py reads it from SageMaker's files."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ def predict_files(
 ) -> int:
     """Writes picture, probability, label and error for each row of a CSV or each picture below a folder, in order.
 
-    Returns how many could not be answered; their rows hold the error and no probability, so that nothing else is lost.
-    Raises PlatformError, before anything is predicted, where `output` cannot be written.
+    Returns how many could not be predicted; their rows hold the error and no probability, and the others are kept.
+    Raises PlatformError, before anything is predicted, if `output` cannot be written.
     """
     ensure_writable(output)
     predictor = algorithm_of_artifact(model_dir).load(

@@ -1,6 +1,6 @@
-"""SageMaker: the only reader of /opt/ml and of the platform's variables; makes a Job or server settings of them.
+"""SageMaker: the only reader of /opt/ml and of environment variables; turns them into a Job or server settings.
 
-docs/sagemaker.md says what is made of each.
+docs/sagemaker.md documents each.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def read_job(
     process: int = 0,
     shared_dir: Path | None = None,
 ) -> Job:
-    """The training job that lies under `root`, its result folders made. Each of the three JSON files may be absent.
+    """The training job under `root`; creates its result folders. Each of the three JSON files may be absent.
 
-    It is the view of the host's process number `process` of `processes`, which share the cores and `shared_dir`.
+    It is the job as seen by process number `process` of the host's `processes`, which share cores and `shared_dir`.
 
-    Raises UserError for a file that is not what it should be and for what this version cannot do (Pipe mode, parts of
-    the data on each host, hosts of several kinds), PlatformError where folders cannot be made.
+    Raises UserError for an invalid file and for what is not supported (Pipe mode, sharded data, instance groups),
+    PlatformError if folders cannot be created.
     """
     config_dir = root / "input" / "config"
     channels = _channels(root, _read_json(config_dir / "inputdataconfig.json"))
@@ -72,10 +72,10 @@ def read_job(
 
 
 def asked_processes(root: Path) -> int | None:
-    """How many processes a host the user asks for; None is one a GPU.
+    """The hyperparameter `processes`; None stands for one per GPU.
 
-    Read without the rest of the hyperparameters, which are slow to import: what is no number of processes is 1, and
-    that process refuses it.
+    Read without the other hyperparameters, which are slow to import. An invalid value counts as 1, and that process
+    refuses it.
     """
     try:
         values = told_hyperparameters(root)
@@ -88,7 +88,7 @@ def asked_processes(root: Path) -> int | None:
 
 
 def told_hyperparameters(root: Path) -> dict[str, Any]:
-    """What hyperparameters.json says; nothing where it cannot be read, which `read_job` is there to refuse."""
+    """The content of hyperparameters.json; empty if unreadable, which `read_job` will refuse."""
     try:
         return _read_json(root / "input" / "config" / "hyperparameters.json")
     except UserError:
@@ -96,9 +96,9 @@ def told_hyperparameters(root: Path) -> dict[str, Any]:
 
 
 def write_failure(root: Path, reason: str) -> None:
-    """The failure file, its first characters the cause; the first cause stays. Never raises: a failing job's last act.
+    """Writes the failure file, unless there is one: the first cause stays. Never raises, as a failing job's last act.
 
-    Of several hosts each says which it is, since the platform shows one of their files.
+    With several hosts each names itself, since the platform shows the file of one.
     """
     try:
         if has_failure(root):
@@ -118,7 +118,7 @@ def has_failure(root: Path) -> bool:
 
 
 def clear_failure(root: Path) -> None:
-    """Takes away what an earlier job left under the same root, as on a laptop. Raises PlatformError."""
+    """Removes the failure file of an earlier job under the same root, as on a laptop. Raises PlatformError."""
     remove(root / "output" / "failure")
 
 
@@ -137,7 +137,7 @@ class ServerSettings:
 def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSettings:
     """The server's settings from the platform's variables and our own, else defaults.
 
-    Raises UserError for one that is not what it should be.
+    Raises UserError for an invalid value.
     """
     environ = os.environ if environ is None else environ
     precision = environ.get("LESION_PRECISION", "").strip() or "auto"
@@ -171,7 +171,7 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
 
 
 def processing_share(root: Path) -> tuple[int, int]:
-    """This instance's number in a SageMaker Processing job, and how many there are; (0, 1) anywhere else.
+    """This instance's number in a SageMaker Processing job and the number of instances; (0, 1) elsewhere.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
     """
@@ -180,7 +180,7 @@ def processing_share(root: Path) -> tuple[int, int]:
 
 
 def prepare_libraries() -> None:
-    """Settings that libraries read when they are imported, so call it before that. What the user set stays."""
+    """Sets environment variables that libraries read at import; call it first. The user's own values stay."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # jobs may have no network; nobody asks it for news
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # gunicorn reads these when it is imported, and ends with a traceback where one is no number. `serve` sets all that
@@ -197,10 +197,10 @@ def prepare_libraries() -> None:
 
 
 def training_environment(root: Path, *, processes: int = 1) -> dict[str, str]:
-    """Our environment, and what glibc must read before a training process starts. What the user set stays.
+    """The environment of a training process, with settings that glibc reads at its start. The user's own values stay.
 
-    Left to itself glibc gives every large tensor back to the kernel and faults it in again at the next step. Keeping
-    the memory, in huge pages, took mobilenetv2_100 on 2 cores from 16 to 31 images/s at 224 px.
+    By default glibc returns the memory of every large tensor to the kernel, which maps it again in the next step.
+    Keeping it, in huge pages, took mobilenetv2_100 on 2 cores from 16 to 31 images/s at 224 px.
     """
     kept = {
         "MALLOC_MMAP_THRESHOLD_": "2000000000",
@@ -220,7 +220,7 @@ def training_environment(root: Path, *, processes: int = 1) -> dict[str, str]:
 
 
 def _cache_dir(root: Path) -> Path:
-    """The disk that a warm pool keeps, where the platform mounts one, else a folder under `root`.
+    """The persistent cache of a warm pool, if the platform mounts one, else a folder under `root`.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/train-warm-pools.html
     """
@@ -229,9 +229,9 @@ def _cache_dir(root: Path) -> Path:
 
 
 def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
-    """Each channel's folder: those declared, or all that lie under input/data where none are.
+    """The folder of each channel: the declared ones, or all under input/data if none is declared.
 
-    One that is empty or missing is refused.
+    Raises UserError for one that is empty or missing.
     """
     data = root / "input" / "data"
     present = sorted(entry.name for entry in data.glob("*") if entry.is_dir())
@@ -255,9 +255,9 @@ def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def _tensorboard_dir(root: Path) -> Path:
-    """TensorBoardOutputConfig's LocalPath, which SageMaker keeps in step with S3; its default where nobody says.
+    """TensorBoardOutputConfig's LocalPath, which SageMaker syncs to S3, or its default.
 
-    The file is not in SageMaker's documents, so nothing about it is refused. AWS's own debugger library reads it:
+    SageMaker does not document the file, so errors in it are ignored. AWS's own debugger library reads it:
     DEFAULT_SAGEMAKER_TENSORBOARD_PATH in github.com/awslabs/sagemaker-debugger, smdebug/core/config_constants.py.
     """
     with suppress(UserError):
@@ -268,7 +268,7 @@ def _tensorboard_dir(root: Path) -> Path:
 
 
 def _told_resources(root: Path) -> dict[str, Any]:
-    """What resourceconfig.json says; nothing where it cannot be read, which `read_job` is there to refuse."""
+    """The content of resourceconfig.json; empty if unreadable, which `read_job` will refuse."""
     try:
         return _read_json(root / "input" / "config" / "resourceconfig.json")
     except UserError:
@@ -276,7 +276,7 @@ def _told_resources(root: Path) -> dict[str, Any]:
 
 
 def _hosts(config_dir: Path) -> tuple[list[str], int]:
-    """The names of the job's hosts, sorted, and this one's place among them; one host where nothing is said."""
+    """The names of the job's hosts, sorted, and this host's index; one host if none are listed."""
     resources = _read_json(config_dir / "resourceconfig.json")
     hosts = resources.get("hosts") or ["localhost"]
     if not (isinstance(hosts, list) and all(isinstance(host, str) for host in hosts)):

@@ -14,7 +14,7 @@ from lesion.config import Hyperparameters, tunable
 
 
 class DataSettings(Hyperparameters):
-    """Which images, labels and patients are read, and what is done about those that are wrong."""
+    """Which images, labels and patients are read, and the policies for wrong ones."""
 
     heading: ClassVar = "Data"
 

@@ -1,7 +1,7 @@
-"""Stored files: a file of an artifact, as far as its folder, digest, length and own header can vouch for it.
+"""Stored files: reads a file of an artifact after checking its folder, digest, length and header.
 
-What is read was written by a stranger: a name may lead elsewhere, a file may be no file, a header may lie. Whatever is
-wrong is a UserError of kind `artifact`.
+Artifacts are untrusted: a name may lead outside the folder, a file may be a pipe, a header may lie. Every fault is a
+UserError of kind `artifact`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # SHA-256
 
 
 class FileRecord(BaseModel):
-    """What a file was when it was written: its digest and its length, which formats 1 and 2 did not tell."""
+    """A file's digest and length when it was written; formats 1 and 2 have no length."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,7 +59,7 @@ class FileRecord(BaseModel):
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """What a safetensors file says of one tensor: its type, as `F32`, and its shape."""
+    """A tensor in a safetensors header: its type, such as `F32`, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -73,7 +73,7 @@ def unusable(what: str, where: object, do: str | None = None) -> UserError:
 
 @contextmanager
 def in_words(where: object) -> Iterator[None]:
-    """Turns whatever is raised within into one line: what a library raises for a stranger's file has no common kind."""
+    """Turns any exception inside into a UserError of one line: libraries raise all kinds for an untrusted file."""
     try:
         yield
     except (UserError, PlatformError):
@@ -97,7 +97,7 @@ def last_line(error: Exception) -> str:
 
 
 def read_stored(folder: Path, name: str, *, max_bytes: int) -> bytes:
-    """The whole file. Raises UserError for what is absent, unreadable, no regular file of this folder, or larger."""
+    """The whole file. Raises UserError if it is absent, unreadable, not a regular file of this folder, or too large."""
     with _opened(folder, name, max_bytes) as file:
         return file.read()
 
@@ -118,9 +118,9 @@ def path_as_written(folder: Path, name: str, written: FileRecord, *, max_bytes: 
 
 
 def tensor_headers(folder: Path, name: str, written: FileRecord, *, max_bytes: int) -> dict[str, TensorHeader]:
-    """What a safetensors file says that it holds, its tensors unread and its digest not compared.
+    """The header of a safetensors file; its tensors are not read and its digest is not compared.
 
-    Raises UserError where its length is another, or not what its header says, as of a file that was copied by half.
+    Raises UserError if its length differs from the manifest or its own header, as for an incomplete copy.
     """
     with _opened(folder, name, max_bytes, written) as file:
         size = os.fstat(file.fileno()).st_size
@@ -145,7 +145,7 @@ def tensor_headers(folder: Path, name: str, written: FileRecord, *, max_bytes: i
 
 
 def json_object(text: bytes) -> dict[str, Any]:
-    """A JSON object. Raises ValueError for what is none, is nested beyond reading, or has a name twice."""
+    """A JSON object. Raises ValueError if it is not one, is nested too deeply, or has a name twice."""
     try:
         fields = json.loads(text, object_pairs_hook=_with_each_name_once)
     except RecursionError:
@@ -197,7 +197,7 @@ def _opened(folder: Path, name: str, max_bytes: int, written: FileRecord | None 
 
 
 def _unreadable(error: OSError, where: object) -> LesionError:
-    """A place that cannot be read: whose fault that is, the system tells."""
+    """The error for a file that cannot be read: the user's or the platform's, by errno."""
     what = f"the artifact cannot be read: {error.strerror or error}"
     if isinstance(error, PermissionError):
         return unusable(what, where, "Make it readable for the user that this runs as.")

@@ -1,4 +1,4 @@
-"""Targets: what kind of question the target columns ask, and what follows: outputs, activation, loss, the answer."""
+"""Targets: the task type, and what follows from it: number of outputs, activation, loss, predicted label."""
 
 # N batch · S samples · K outputs, one a class (yes or no: one in all) · Q outputs that are judged
 
@@ -19,10 +19,11 @@ Weights = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Target:
-    """One question. Targets and probabilities are rows [K] of numbers in 0 to 1.
+    """What is predicted. Targets and probabilities are rows [K] of numbers in 0 to 1.
 
     binary: class 1 of two, K = 1. multiclass: one of K classes, by softmax. multilabel: any of K, by K sigmoids.
-    `of_interest` names the class of a multiclass target that is asked about: all classes are learned, one is answered.
+    `of_interest` names the class of interest of a multiclass target: all classes are learned, one against the rest is
+    evaluated and served.
     """
 
     kind: TaskType
@@ -35,23 +36,23 @@ class Target:
 
     @property
     def has_binary_answer(self) -> bool:
-        """Whether one probability is the answer, and a threshold makes it yes or no."""
+        """Whether the prediction is one probability, made positive or negative by a threshold."""
         return self.kind == "binary" or self.of_interest is not None
 
     @property
     def has_multiclass_answer(self) -> bool:
-        """Whether the answer is one of several classes."""
+        """Whether the prediction is one of several classes."""
         return self.kind == "multiclass" and self.of_interest is None
 
     @property
     def answer_names(self) -> tuple[str, str]:
-        """What no and yes are called, where the answer is yes or no."""
+        """The names of the negative and the positive class, for a binary answer."""
         if self.of_interest is not None:
             return (f"not {self.of_interest}", self.of_interest)
         return (self.class_names[0], self.class_names[1])
 
     def judged_columns(self, values_SK: NDArray[Any]) -> NDArray[Any]:
-        """Of targets or probabilities [S, K] the columns that are asked about and judged [S, Q]."""
+        """The columns of targets or probabilities [S, K] that are evaluated [S, Q]."""
         if self.of_interest is None:
             return values_SK
         index = self.class_names.index(self.of_interest)
@@ -74,7 +75,7 @@ class Target:
         return dict(zip(self.class_names, positives_K, strict=True))
 
     def classes(self, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
-        """The rows [S] of everything that must be seen to be learned: each class, and of each label its absence too."""
+        """The rows [S] of each class that training needs: each class, and for each label also its absence."""
         if self.kind == "multiclass":
             return {name: is_S == 1 for name, is_S in zip(self.class_names, targets_SK.T, strict=True)}
         if self.kind == "binary":
@@ -83,7 +84,7 @@ class Target:
         return {word: is_S == value for name, is_S in pairs for word, value in ((name, 1), (f"not {name}", 0))}
 
     def judged_classes(self, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
-        """The rows [S] of what a ranking metric must see to judge: yes and no of the class of interest, or all."""
+        """The rows [S] of each class that a ranking metric needs: positive and negative ones, or all classes."""
         if self.of_interest is None:
             return self.classes(targets_SK)
         is_yes_S = self.judged_columns(targets_SK)[:, 0] == 1
@@ -128,8 +129,8 @@ class Target:
     def loss(self, logits_NK: Tensor, targets_NK: Tensor, *, weights_K: Weights, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of each sample [N]: of the softmax, or the mean over the sigmoids.
 
-        A softmax's classes, and a sigmoid's yes, count `weights_K`. Weights of one change nothing. `smoothing` draws
-        targets to the middle: (1 − s) t + s ÷ K, with two for K of a sigmoid (Szegedy et al. 2016, section 7).
+        `weights_K` weigh a softmax's classes, and a sigmoid's positive targets; weights of one change nothing. `smoothing`
+        is label smoothing: (1 − s) t + s ÷ K, with two for K of a sigmoid (Szegedy et al. 2016, section 7).
         """
         from torch.nn.functional import binary_cross_entropy_with_logits
 

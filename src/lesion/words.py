@@ -31,5 +31,5 @@ def listed(words: Sequence[str], *, most: int = 5, separator: str = ", ") -> str
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was most likely meant to be; None where none is like it."""
+    """The most similar known word, for "did you mean"; None if none is similar."""
     return next(iter(difflib.get_close_matches(word, list(known), 1)), None)

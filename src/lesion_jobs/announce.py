@@ -1,4 +1,4 @@
-"""Announce: what is printed before a job starts: its name, what it will cost, where its logs will be."""
+"""Announce: prints a job's name, cost and the address of its logs before it starts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.
 def announce(
     kind: JobType, name: str, place: Place, session: Any, *, num_instances: int = 1, max_hours: float | None = None
 ) -> None:
-    """Print name, cost and logs. Asks the price list, but for local mode."""
+    """Print name, cost and logs. Queries the price list, except in local mode."""
     if place.is_local:
         cost, logs = "cost: nothing, it runs on this machine", "logs: below"
     else:

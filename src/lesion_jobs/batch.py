@@ -38,7 +38,7 @@ def transform(
     num_instances: int = 1,
     wait: bool = True,
 ) -> TransformRun:
-    """Predict every picture under a folder or S3 prefix, where nothing but pictures may lie.
+    """Predict every picture under a folder or S3 prefix, which may hold only pictures.
 
     Raises UserError with the reason if the job fails. Local mode always waits, and needs port 8080 free.
     """
@@ -54,7 +54,7 @@ def transform(
 
 
 def transform_arguments(run: TransformRun, pictures_uri: str, *, num_instances: int = 1) -> dict[str, Any]:
-    """What sagemaker.Session.transform is called with: one picture a request, whatever the container would prefer."""
+    """The arguments of sagemaker.Session.transform: one picture per request."""
     place = run.place
     # A prefix without its slash would match its neighbours too: …/new and …/new_rejected.
     source = {"S3DataType": "S3Prefix", "S3Uri": pictures_uri.rstrip("/") + "/"}
@@ -83,7 +83,7 @@ def transform_arguments(run: TransformRun, pictures_uri: str, *, num_instances: 
 
 
 def fetch_predictions(run: TransformRun) -> dict[str, Prediction]:
-    """Picture's name, as it lies under the folder → prediction. Raises UserError for a picture that was refused."""
+    """Path of each picture below the folder → prediction. Raises UserError for a picture that was refused."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = download(run.place, run.output, scratch)
         answers = {str(path.relative_to(folder))[:-4]: path.read_bytes() for path in sorted(folder.rglob("*.out"))}

@@ -1,6 +1,6 @@
 """Cost: what a job will cost at most, by the AWS Price List.
 
-No price stands here; one that cannot be asked for is unknown, and the reason is told.
+No price is hard-coded; if the query fails, the cost is unknown, with the reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Price:
 def ask_price(aws: Any, instance_type: str, region: str, billed_as: BilledAs) -> Price:
     """The price on demand in `region`, from the Price List, asked through `aws`, a boto3.Session.
 
-    Needs the permission `pricing:GetProducts`. Whatever goes wrong makes the price unknown and never stops a job.
+    Needs the permission `pricing:GetProducts`. An error makes the price unknown and never stops a job.
     """
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -57,7 +57,7 @@ def read_price(offers: Sequence[str]) -> Price:
 def cost_line(
     price: Price, instance_type: str, *, num_instances: int = 1, max_hours: float | None, until: str = ""
 ) -> str:
-    """One line for people. Without `max_hours` there is no end to multiply by: the price holds `until` something."""
+    """The cost as one line. Without `max_hours` it is a price per hour `until` something ends it."""
     machines = f"{num_instances} × {instance_type}"
     if price.usd_per_hour is None:
         limit = f", for at most {max_hours:g} h" if max_hours is not None else f", until {until}"

@@ -1,4 +1,4 @@
-"""Endpoint: a model that answers over HTTPS, and costs money until it is deleted."""
+"""Endpoint: serves a model over HTTPS, and costs money until it is deleted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_LIMIT_S = 600  # for the model's download, and for the container's first a
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An endpoint that answers, and where it is."""
+    """A running endpoint, and its environment."""
 
     name: str
     place: Place

@@ -1,4 +1,4 @@
-"""Prediction: one picture to an endpoint, its answer back. The bytes are built and read by pure functions."""
+"""Prediction: sends one picture to an endpoint and reads the answer, with pure functions for both."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png"}
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an endpoint says of a picture, as its question has it: yes or no, which of several, or which ones."""
+    """An endpoint's prediction of one picture: binary, multiclass or multilabel."""
 
-    probability: float | None  # of yes; none where several classes are asked about
+    probability: float | None  # of the positive class; None for multiclass and multilabel
     label: str | None  # none where metadata was sent, which is answered with a bare probability, and where `labels` are
     probabilities: Mapping[str, float] = field(default_factory=dict)  # of each of several classes
     labels: tuple[str, ...] = ()  # where any number can be true: those that are
@@ -29,7 +29,7 @@ class Prediction:
 def predict(
     endpoint: Endpoint, picture: bytes | str | Path, metadata: Mapping[str, str | float | None] | None = None
 ) -> Prediction:
-    """What the endpoint says of a picture, a file's path or its bytes, with metadata by column name if there is any.
+    """The endpoint's prediction of a picture, given as path or bytes, with optional metadata by column name.
 
     Raises UserError with the server's words where it refuses the picture.
     """

@@ -69,7 +69,7 @@ def prepare_shards(
 def processor_arguments(
     place: Place, *, num_instances: int = 1, volume_gb: int = 100, max_hours: float = 24
 ) -> dict[str, Any]:
-    """What sagemaker.processing.Processor is made with, but for the session."""
+    """The arguments of sagemaker.processing.Processor, without the session."""
     arguments: dict[str, Any] = {
         "role": place.arn,
         "image_uri": place.image,

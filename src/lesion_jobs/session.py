@@ -19,7 +19,7 @@ def open_session(place: Place) -> Any:
     """A sagemaker.Session of the place's region, or a LocalSession; the place's own if it has one.
 
     Local mode works without an AWS account: where there are no credentials or region, it gets made-up ones, which
-    nothing ever asks. Raises UserError where the SDK is missing or of another major version.
+    are never used. Raises UserError where the SDK is missing or of another major version.
     """
     sdk = load_sdk()
     if place.session is not None:
@@ -80,7 +80,7 @@ def plain_errors(what: str, *, do: str) -> Iterator[None]:
 
 @contextmanager
 def local_server(what: str, *, stop: Callable[[], object]) -> Iterator[None]:
-    """Local mode's serving container within: it finds its port free, and does not outlive what goes wrong.
+    """Inside, local mode's serving container runs: its port must be free, and it is stopped after an error.
 
     Otherwise the SDK would ask whatever listens there already, and wait for the container when the interpreter ends.
     """

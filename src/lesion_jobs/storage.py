@@ -28,7 +28,7 @@ def upload(place: Place, folder: str | Path) -> str:
 
 
 def download(place: Place, uri: str, scratch: str | Path) -> Path:
-    """Where on this machine the file or folder at `uri` lies: for S3 a copy in `scratch`, else the thing itself."""
+    """The local path of the file or folder at `uri`: for S3 a copy in `scratch`, else the original."""
     if not uri.startswith("s3://"):
         return Path(uri.removeprefix("file://"))
     session = open_session(place)

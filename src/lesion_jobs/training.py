@@ -48,7 +48,7 @@ def train(
     input_mode: Literal["File", "FastFile"] = "File",
     wait: bool = True,
 ) -> TrainingRun:
-    """Train on the channels, one location for `training` or one a channel, and say where everything will lie.
+    """Train on the channels, one location for `training` or one per channel. Returns where the results will be.
 
     Raises UserError before anything is paid for if a hyperparameter or channel is wrong, and with the job's own
     reason if it fails. Several instances share the folds. The job is stopped after `max_hours`; with `use_spot` it
@@ -113,7 +113,7 @@ def estimator_arguments(
     max_wait_hours: float | None = None,
     input_mode: str = "File",
 ) -> dict[str, Any]:
-    """What sagemaker.estimator.Estimator is made with, but for the session."""
+    """The arguments of sagemaker.estimator.Estimator, without the session."""
     place = run.place
     algorithm, _ = parse_hyperparameters(hyperparameters)
     is_folder = place.output_uri.startswith("file://")  # there the SDK does not add the job's name

@@ -155,7 +155,7 @@ def test_without_a_graph_torch_computes_and_says_so(trained_root, tmp_path, capl
     without = manifest.model_copy(update={"payload": {**manifest.payload, "graph": None}})
     (model_dir / "manifest.json").write_text(without.model_dump_json())
     predictor = load_predictor(model_dir, device="cpu", num_cores=2)
-    assert predictor.backend.startswith("torch") and "no graph" in caplog.text
+    assert predictor.backend.startswith("torch") and "no CPU graph" in caplog.text
 
 
 class Refused(Exception):

@@ -1,6 +1,6 @@
 """Cache: each training picture decoded once to two squares in one file on the disk, read by all folds and epochs.
 
-Where there is no room the same squares are decoded whenever they are asked for: slower, and bit for bit the same.
+Without enough disk space the same squares are decoded at each use: slower, with identical results.
 """
 
 # H, W pixels · S samples
@@ -43,17 +43,17 @@ class Pictures(Protocol):
     def training(self, index: int) -> Pixels:
         """The middle square of a picture with a side of `training_px(image_size)`, for training to crop from.
 
-        Not the whole picture: what prediction never sees of an oblong one would only be learned in vain.
+        Not the whole picture: prediction never sees the ends of an oblong one, so training must not learn from them.
         """
         ...
 
     def square(self, index: int, out_HWC: Pixels | None = None) -> Pixels:
-        """What `Preprocess` makes of a picture, which is what is served; written into `out_HWC` where that is given."""
+        """The square of a picture by `Preprocess`, as in serving; written into `out_HWC` if given."""
         ...
 
 
 class Decoded:
-    """Pictures that are decoded each time they are asked for."""
+    """Pictures that are decoded at each use."""
 
     def __init__(self, source: Readable, preprocess: Preprocess) -> None:
         self._source, self._preprocess = source, preprocess
@@ -76,8 +76,8 @@ class Decoded:
 class Cached:
     """Pictures in an open file, the training square and then the other; `place_S` says where each picture stands.
 
-    Reads by position and not through a map: that lets go of the interpreter's lock, does not count as our memory, and
-    a disk that fails is an error and no SIGBUS.
+    Reads with pread and not by memory mapping: that releases the GIL, does not count as our memory, and a failing disk
+    raises an error instead of SIGBUS.
     """
 
     def __init__(self, file: int, place_S: NDArray[np.intp], image_size: int) -> None:
@@ -110,9 +110,9 @@ class Cached:
 class Cache:
     """A job's cache. Enter it, `reserve`, `keep` each picture once, then take `pictures`; leaving removes the file.
 
-    Another process of the same host takes `pictures_of` the `path` that it is told.
+    Another process of the same host opens it by `pictures_of(path)`.
 
-    The file has a name and a lock that dies with the process, so that what a killed job left is known as such.
+    The file is locked; the lock ends with the process, so that leftovers of a killed job are recognised and removed.
     """
 
     def __init__(self, folder: Path, preprocess: Preprocess, *, is_wanted: bool = True) -> None:
@@ -136,11 +136,11 @@ class Cache:
 
     @property
     def path(self) -> Path | None:
-        """Where the pictures lie; None where they are decoded as they are needed."""
+        """The cache file; None if pictures are decoded at each use."""
         return self._path
 
     def reserve(self, num_pictures: int) -> None:
-        """Takes the room of all pictures at once, so that the disk cannot run full later; or says why it does not."""
+        """Reserves disk space for all pictures, so that the disk cannot fill up later; or logs why it does not."""
         self._is_kept_S = np.zeros(num_pictures, dtype=bool)
         self._started = self._ended = time.monotonic()
         try:

@@ -1,4 +1,4 @@
-"""Channels: a job's input folders to the pictures that are trained on, held out and tested on."""
+"""Channels: opens a job's input folders as training, validation and test sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRAINING_CHANNELS = ("training", "train")
 
 @dataclass(frozen=True)
 class Opened:
-    """A job's sets, and what is wrong with their tables; None for a set that could not be opened or is not there.
+    """A job's data sets, and the errors of their tables; None for a set that is absent or could not be opened.
 
     A validation channel's rows are among the training rows, marked as held out. Where a training table lacks a column
     or a cell `is_partial`: it was opened for its pictures alone, so that these can be looked at in the same pass.
@@ -77,7 +77,7 @@ def columns_of(settings: DataSettings) -> Columns:
 def _open_test(
     channels: Mapping[str, Path], channel: str, columns: Columns, source: str, problems: list[UserError]
 ) -> Source | None:
-    """The test channel's rows, or those that lie beside the training set; None where there are none."""
+    """The test channel's rows, or those of a test set in the training channel; None if there are none."""
     if "test" in channels:
         return _open(SplitLocation(channels["test"], "test"), columns, source, problems)
     location = SplitLocation(channels[channel], "test", is_own=False)
@@ -88,7 +88,7 @@ def _open_test(
 
 
 def _open(location: SplitLocation, columns: Columns, source: str, problems: list[UserError]) -> Source | None:
-    """The set at `location`. What is wrong joins the `problems`, and then its pictures are opened for themselves, with
+    """The set at `location`. Errors are added to `problems`, and then its pictures are opened alone, with
     their groups where these can be read."""
     with collecting(problems):
         return open_source(location, columns, source=source)

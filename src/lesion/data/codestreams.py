@@ -1,7 +1,7 @@
-"""Codestreams: what JPEG and JPEG 2000 say of their size and cost before they are decoded, here and inside DICOM.
+"""Codestreams: size and decoding cost of JPEG and JPEG 2000 from their headers, also inside DICOM.
 
-A decoder obeys its file: a hundred bytes can ask for a pass over all pixels, or for gigabytes of structures. Each
-function raises ValueError, in words, for what no camera, scanner or program writes.
+A decoder obeys its file: a hundred bytes can request a pass over all pixels, or gigabytes of memory. Each function
+raises ValueError for what no camera, scanner or program writes.
 """
 
 from __future__ import annotations

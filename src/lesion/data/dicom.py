@@ -1,4 +1,4 @@
-"""DICOM: a file's first frame as pixels, and what its header says of the patient."""
+"""DICOM: a file's first frame as pixels, and the patient's metadata from its header."""
 
 # H, W pixels
 
@@ -40,7 +40,7 @@ COLUMNS = ("patient_id", "sex", "age_approx", "anatom_site_general_challenge")
 
 
 class Unreadable(ValueError):
-    """Words for what keeps a file from being read."""
+    """The file cannot be read; the text says why."""
 
 
 def is_dicom(content: bytes) -> bool:
@@ -53,8 +53,8 @@ def pixels(content: bytes, *, max_pixels: int, reserve_bytes: ReserveBytes = lam
 
     Grey values pass the rescale slope and the first window, or the VOI table; without either more than 8 bits are
     stretched from the frame's smallest to its largest value, since the stored range says little of what was measured.
-    MONOCHROME1 is inverted, YBR converted, palettes applied. `reserve_bytes` is told what all of it takes at most,
-    before the frame is unpacked. Raises ValueError that says what cannot be read.
+    MONOCHROME1 is inverted, YBR converted, palettes applied. `reserve_bytes` is called with the most memory that
+    all of it takes, before the frame is decoded. Raises ValueError that says what cannot be read.
     """
     with _failing_as_value_error():
         dataset = _read(content, with_pixels=True)
@@ -73,7 +73,7 @@ def pixels(content: bytes, *, max_pixels: int, reserve_bytes: ReserveBytes = lam
 
 
 def metadata(content: bytes) -> dict[str, str | float]:
-    """What the header says of COLUMNS; what it does not say is left out. Raises ValueError for what is no DICOM."""
+    """The header's values for COLUMNS; absent ones are left out. Raises ValueError for what is not DICOM."""
     with _failing_as_value_error():
         dataset = _read(content, with_pixels=False)
         found: dict[str, str | float | None] = {
@@ -87,7 +87,7 @@ def metadata(content: bytes) -> dict[str, str | float]:
 
 @contextmanager
 def _failing_as_value_error() -> Iterator[None]:
-    """pydicom and its decoders raise whatever a broken file leads them to: all of it means that it cannot be read."""
+    """pydicom and its decoders raise all kinds of errors for a broken file: each becomes Unreadable."""
     try:
         yield
     except (Unreadable, LesionError):
@@ -122,7 +122,7 @@ class _HeaderFile(PiecewiseFile):
 
 
 def _check_elements(dataset: Any) -> None:
-    """Raises Unreadable for an element beside the pixels that is long enough to keep pydicom busy with its values."""
+    """Raises Unreadable for an element, other than the pixels, so long that pydicom would parse it for minutes."""
     for tag in dataset.keys():  # noqa: SIM118  a dataset is no dictionary
         element = dataset.get_item(tag)
         is_long = isinstance(element.value, bytes | str) and len(element.value) > MAX_ELEMENT_BYTES
@@ -230,7 +230,7 @@ def _to_rgb(dataset: Any) -> Pixels:
 
 
 def _ends(stored_HW: NDArray[Any], strips: Sequence[slice], dataset: Any) -> tuple[float, float]:
-    """What is shown as black and as white, where no window and no table says so."""
+    """The values shown as black and white, if the file has neither window nor table."""
     from pydicom.pixels.processing import apply_modality_lut
 
     if int(dataset.BitsStored) <= 8 and dataset.get("RescaleSlope") is None:

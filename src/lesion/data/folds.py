@@ -1,4 +1,4 @@
-"""Folds: which rows are held back, by which fold. A mask a fold; knows nothing of pixels."""
+"""Folds: which rows are validation rows of which fold. One mask per fold; knows nothing of pixels."""
 
 # S samples · F folds
 
@@ -32,9 +32,9 @@ def assign_folds(
     repeats: int = 1,
     name_S: NDArray[np.str_] | None = None,
 ) -> Folds:
-    """Which rows each fold holds out [F, S], by scikit-learn's splitter of that name.
+    """Validation masks [F, S] by scikit-learn's splitter of that name.
 
-    Each row is held out once, or with `repeats` as often, each time among others. Rows are first put in the order of
+    Each row is a validation row once, or `repeats` times, each time with other rows. Rows are first put in the order of
     their groups (or of `name_S` where the split knows no groups), so a shuffled CSV gives the same folds. group_kfold
     balances the folds' sizes and takes the seed only from the second time on. Raises UserError where there are fewer
     groups, rows, or rows of a class than folds.
@@ -93,7 +93,7 @@ def folds_from_column(text_S: NDArray[np.str_]) -> Folds:
 
 
 def given_folds(table: SampleTable) -> Folds | None:
-    """The folds [F, S] that a validation channel or a column gives; None where a splitter deals them.
+    """The validation masks [F, S] given by a validation channel or a fold column; None if a splitter makes them.
 
     Raises UserError for a column of too few or too many values.
     """
@@ -103,10 +103,10 @@ def given_folds(table: SampleTable) -> Folds | None:
 
 
 def check_folds(valid_FS: Folds, learned: Classes, judged: Classes, group_S: NDArray[np.str_] | None) -> None:
-    """Raises one UserError that names each fold which lacks a class on a side, or shares a group with another.
+    """Raises one UserError that names each fold which lacks a class in training or validation, or splits a group.
 
-    Training rows need all classes that are `learned`, held-out rows those that are `judged`: none, where the metric
-    that picks the best epoch can do without.
+    Training rows need all `learned` classes, validation rows all `judged` ones: none, if the metric that selects the
+    best epoch is defined without them.
     """
     problems = []
     for fold, valid_S in enumerate(valid_FS):

@@ -1,4 +1,4 @@
-"""Formats: what the bytes of a file plainly are, told by their beginning, where no decoder here reads them."""
+"""Formats: recognises a file's format by its first bytes, for messages about files that no decoder here reads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MARKUP = re.compile(rb"<(svg|!doctype html|html)\b", re.IGNORECASE)
 
 
 def name_format(content: bytes) -> str | None:
-    """What `content`, which no decoder here has taken, plainly is: "HEIC", "JSON"; None where that cannot be told."""
+    """The format of `content`, which no decoder here reads: "HEIC", "JSON"; None if unknown."""
     if content[4:8] == b"ftyp":
         brands = [content[8:12], *(content[start : start + 4] for start in range(16, min(_box_end(content), 64), 4))]
         return next((BRANDS[brand] for brand in brands if brand in BRANDS), "a video")
@@ -61,7 +61,7 @@ def name_format(content: bytes) -> str | None:
 
 
 def explain(content: bytes) -> tuple[str, str]:
-    """Why no decoder here takes `content`, and what to do."""
+    """Why no decoder here reads `content`, and what to do."""
     read = f"{', '.join(READ[:-1])} and {READ[-1]} are read"
     if not content:
         return "it is empty", "Replace it with a whole image file."

@@ -66,8 +66,8 @@ def decode(
 
     16 bits keep their upper byte, transparency is laid on black, colours are brought to sRGB by the profile that comes
     with them (docs/decisions/0010). DICOM is shown as `dicom.pixels` says. `name` is what an error calls it.
-    `reserve_bytes` is told, once and before anything is unpacked, what decoding will take at most, the pixels with it;
-    what it raises goes through.
+    `reserve_bytes` is called once, before decoding, with the most memory that decoding takes, pixels included; its
+    exceptions pass through.
     Raises UserError (kind `unreadable_image`) for anything truncated, foreign, or larger than `max_pixels`, which is
     MAX_PIXELS unless given.
     """
@@ -137,7 +137,7 @@ def read(path: Path) -> Pixels:
 
 
 def too_large(num_bytes: int, limit_bytes: int, *, where: object = None) -> UserError:
-    """The refusal of what has no room even where nothing else is in memory."""
+    """The error for a picture that needs more memory than the limit, even when no other is decoded."""
     what = f"decoding it takes {num_bytes / 2**20:,.0f} MiB of memory, but the limit is {limit_bytes / 2**20:,.0f} MiB"
     return UserError(what, where=where, do="Make it smaller, or use a machine with more memory.", kind="too_large")
 
@@ -159,7 +159,7 @@ def header(content: bytes, *, name: object = "picture") -> dict[str, str | float
 def encode(image_HWC: Pixels, kind: Literal["JPEG", "PNG"], *, quality: int = 90) -> bytes:
     """The picture as a file; `quality` is JPEG's, 1 to 100.
 
-    By Pillow and not OpenCV, whose encoders ask libavif who they are, and that is left out of the image.
+    By Pillow and not OpenCV, whose encoders call libavif, a stub in our container image.
     """
     file = io.BytesIO()
     Image.fromarray(image_HWC).save(file, kind, **({"quality": quality} if kind == "JPEG" else {}))
@@ -167,7 +167,7 @@ def encode(image_HWC: Pixels, kind: Literal["JPEG", "PNG"], *, quality: int = 90
 
 
 def _extra_bytes(content: bytes) -> int:
-    """What the decoders take beside the decoded pixels, where the file's own bytes say more than Pillow tells.
+    """Memory that decoders need beside the decoded pixels, read from the file's bytes where Pillow does not tell it.
 
     Raises ValueError for a file that would hold a core for longer than its pixels are worth.
     """

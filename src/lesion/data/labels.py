@@ -1,6 +1,6 @@
-"""Labels: target columns as they are written → the question that they ask, and numbers for each row.
+"""Labels: target columns as written → the task type with its classes, and a numeric target for each row.
 
-Whatever a data set's format, its sources hand over words; what these mean is decided here, once for all of them.
+Sources of every format give target cells as text; this file alone decides what they mean.
 """
 
 # S samples · K outputs
@@ -25,13 +25,13 @@ YES_NO = ("0", "1")
 
 @dataclass(frozen=True)
 class Labels:
-    """The question, and the words in which a table writes its classes (of yes-or-no columns "0" and "1")."""
+    """The target, and the words that stand for its classes in a table ("0" and "1" in binary columns)."""
 
     target: Target
     words: tuple[str, ...]
 
     def encode(self, table: SampleTable) -> NDArray[np.float32]:
-        """The targets [S, K] of a table: 0 or 1. Raises UserError for a word that is none of the classes."""
+        """The targets [S, K] of a table: 0 or 1. Raises UserError for a word that is not one of the classes."""
         text_SK = _texts(table)
         number = dict(zip(self.words, range(len(self.words)), strict=True))
         if set(self.words) != set(YES_NO):
@@ -51,7 +51,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A table with what its targets mean: the question, and a row of numbers [S, K] for each of its rows."""
+    """A table with its target, and the numeric targets [S, K] of its rows."""
 
     table: SampleTable
     target: Target
@@ -67,11 +67,11 @@ class Labelled:
 
 
 def read_labels(table: SampleTable, *, of_interest: str | None) -> Labels:
-    """What the target columns of `table` ask.
+    """The task type and classes of the target columns of `table`.
 
-    Several columns of 0 and 1 ask each for itself (multilabel). One column asks yes or no if it holds 0 and 1 or two
-    words, of which the later in the alphabet, or the one of interest, is yes; with more it asks which. Raises UserError
-    that says what the columns hold where they ask nothing.
+    Several columns of 0 and 1: multilabel. One column of 0 and 1, or of two words: binary; the positive class is 1, the
+    alphabetically later word, or the class of interest. More words: multiclass. Raises UserError for columns that are
+    none of these, and says what they hold.
     """
     text_SK = _texts(table)
     columns = list(map(str, table.targets.columns)) if table.targets is not None else []
@@ -126,7 +126,7 @@ def _one_column(table: SampleTable, text_S: NDArray[np.str_]) -> Labels:
 
 
 def _refuse_no_text(names: tuple[str, ...], table: SampleTable) -> None:
-    """Raises UserError for a class named by bytes that are no text, as a folder may be: no file could hold its name."""
+    """Raises UserError for a class name that is not UTF-8, as a folder's may be: no file could hold the name."""
     for name in names:
         try:
             name.encode()
@@ -137,7 +137,7 @@ def _refuse_no_text(names: tuple[str, ...], table: SampleTable) -> None:
 
 
 def _asked_about(labels: Labels, of_interest: str, table: SampleTable) -> Labels:
-    """The same classes, of which one is asked about: yes of two, or one of many."""
+    """The same classes with a class of interest: the positive one of two, or one of many against the rest."""
     target = labels.target
     name = dict(zip(labels.words, target.class_names, strict=False)).get(of_interest, of_interest)
     if target.kind == "multilabel" or name not in target.class_names:

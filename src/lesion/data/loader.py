@@ -28,7 +28,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Batch:
-    """N samples: where they stand in the table, pixels as uint8, features and targets as float32."""
+    """N samples: their indices in the table, pixels as uint8, features and targets as float32."""
 
     index_N: Indices
     images_NHWC: NDArray[np.uint8]
@@ -40,7 +40,7 @@ class Batch:
 class Dataset:
     """Pictures with the features and targets of all their rows; what one fold's loaders share.
 
-    `nothing_M` are the features of a row that says nothing.
+    `nothing_M` are the features of a row without metadata.
     """
 
     pictures: Pictures

@@ -49,8 +49,8 @@ class MemoryBudget:
 
 @lru_cache(maxsize=1)
 def process_budget() -> MemoryBudget:
-    """What all threads of a job may decode into: half of the memory that was left when the first picture came.
+    """The memory budget that all threads of a job share for decoding: half of what was free at the first picture.
 
-    The other half is for what is computed meanwhile.
+    The other half is for training or inference.
     """
     return MemoryBudget(max(usable_memory_bytes() - resident_bytes(), 0) // 2)

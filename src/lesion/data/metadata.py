@@ -59,7 +59,7 @@ class ColumnEncoder:
 
 @dataclass(frozen=True)
 class MetadataEncoder:
-    """All metadata columns, in the order of training, whatever the order in which a row names them."""
+    """The encoders of all metadata columns, in the order of training."""
 
     columns: tuple[ColumnEncoder, ...]
 
@@ -81,9 +81,9 @@ class MetadataEncoder:
         return sum(column.width for column in self.columns)
 
     def encode(self, rows: Sequence[Row]) -> NDArray[np.float32]:
-        """Features [N, M] of rows that may lack columns, name others, or hold None.
+        """Features [N, M] of rows, which may lack columns, have others, or hold None.
 
-        Raises UserError for a number that is none.
+        Raises UserError for a cell that should be a number and is not.
         """
         features = [
             [feature for column in self.columns for feature in column.encode(row.get(column.name))] for row in rows
@@ -92,9 +92,9 @@ class MetadataEncoder:
 
 
 def column_kinds(rows: Sequence[Row], names: Sequence[str]) -> dict[str, ColumnType]:
-    """Which columns hold numbers only, and which words of yes and no only.
+    """The type of each column: number, boolean or category.
 
-    Looks at all rows: it is the table's form, and says nothing of any one fold.
+    Uses all rows: the type is a property of the table, so no information leaks between folds.
     """
     return {name: _kind({text for row in rows if (text := cell_text(row.get(name))) is not None}) for name in names}
 

@@ -12,7 +12,7 @@ DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?
 
 
 def as_number(text: str) -> float | None:
-    """The finite number that a text stands for in ASCII digits; None where it stands for none."""
+    """The finite number that a text of ASCII digits represents; None if it represents none."""
     if not DECIMAL.fullmatch(text):
         return None
     number = float(text)
@@ -20,5 +20,5 @@ def as_number(text: str) -> float | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text stands for a finite number."""
+    """Whether a text represents a finite number."""
     return as_number(text) is not None

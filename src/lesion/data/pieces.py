@@ -1,4 +1,4 @@
-"""Pieces: a file in memory that may be read in so many pieces, for parsers in Python that take each as it comes."""
+"""Pieces: an in-memory file with a limited number of reads, to bound the time of parsers written in Python."""
 
 from __future__ import annotations
 

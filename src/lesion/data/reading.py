@@ -1,7 +1,7 @@
-"""Reading: files that others wrote, opened without waiting, and what goes wrong with them told in words.
+"""Reading: opens files of unknown origin without blocking, and turns every failure into a clear error.
 
-The one place where what a library raises over somebody's data becomes an error with a file and a remedy. What a file
-claims to hold is bounded before it is taken apart.
+The one place where a library's exception about user data becomes an error with file and remedy. Sizes that a file
+claims are bounded before it is parsed.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # and ha
 
 @contextmanager
 def reading(where: object, what: str, *, do: str, kind: str = "bad_input") -> Iterator[None]:
-    """Whatever is raised inside becomes a UserError that says `what`, or a PlatformError where the machine failed.
+    """Any exception inside becomes a UserError that says `what`, or a PlatformError if the machine failed.
 
-    Only calls of libraries belong inside: on a broken file they raise of every kind, and our own bugs would hide here.
+    Put only library calls inside: they raise any kind of exception for a broken file, and our own bugs would be hidden.
     """
     try:
         yield
@@ -59,7 +59,7 @@ def reading(where: object, what: str, *, do: str, kind: str = "bad_input") -> It
 def file_content(path: Path, *, max_bytes: int, kind: str = "bad_input", what: str = UNREADABLE) -> bytes:
     """All bytes of a regular file; links are followed.
 
-    Raises UserError for what is none, so that a pipe or a device is never waited for, and for more than `max_bytes`.
+    Raises UserError for anything else, so that a pipe or device never blocks, and for more than `max_bytes`.
     """
     check_regular(path, kind=kind, what=what)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # nor for a pipe that has come in the file's place since
@@ -88,7 +88,7 @@ def check_regular(path: Path, *, kind: str = "bad_input", what: str = UNREADABLE
 
 
 def file_text(path: Path, what: str, *, do: str, max_bytes: int = MAX_TABLE_BYTES) -> str:
-    """A file's text. Raises UserError that says `what` where it is not UTF-8, as UTF-16 with its NUL bytes is not."""
+    """A file's text. Raises UserError that says `what` if it is not UTF-8; UTF-16 is recognised by its NUL bytes."""
     content = file_content(path, max_bytes=max_bytes, what=what)
     with reading(path, what, do=do):
         text = content.decode("utf-8-sig")
@@ -98,7 +98,7 @@ def file_text(path: Path, what: str, *, do: str, max_bytes: int = MAX_TABLE_BYTE
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text says; NaN is nothing. Raises ValueError, and only that, for all that could not be meant:
+    """The value of a JSON text; NaN becomes None. Raises only ValueError, also for what cannot be intended:
 
     a name twice in one object, nesting without end, integers of thousands of digits, halves of characters and NUL.
     """
@@ -129,7 +129,7 @@ def _constant(name: str) -> float | None:
 
 
 def _words(error: Exception) -> str:
-    """The first line of what an error says, without control characters."""
+    """The first line of an error's message, without control characters."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, MemoryError):

@@ -111,7 +111,7 @@ class Source(Readable, Protocol):
 
 
 class Concat:
-    """A training and a validation channel as one source, whose table says which rows are held out."""
+    """A training and a validation channel as one source; its table marks the validation rows."""
 
     def __init__(self, training: Source, validation: Source) -> None:
         self._parts: Sequence[Source] = (training, validation)

@@ -1,7 +1,7 @@
-"""Checkpoint: what a job that was killed resumes from. A file a state, complete or absent, its digest in its name.
+"""Checkpoint: the states that a killed job resumes from. One file each, complete or absent, its digest in its name.
 
-A state is tensors and JSON in one safetensors file: nothing is unpickled, a torn file is known by its digest, and a
-file of another job by the fingerprint inside. `save` waits only for a copy in memory; a thread of our own writes it.
+A state is tensors and JSON in one safetensors file: no pickle. An incomplete file is recognised by its digest, a file
+of another job by the fingerprint inside. `save` waits only for a copy in memory; a thread writes it to disk.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from lesion.stop import Stop
 
 log = scoped_logger(__name__, "process")
 
-GENERATIONS = 2  # states kept of one name: the last, and the one before for the case that the last is torn
+GENERATIONS = 2  # states kept per name: the last, and the one before in case the last is incomplete
 DIGEST_CHARACTERS = 16
 STATE_FILE = re.compile(
     rf"(?P<name>.+)\.(?P<generation>[0-9]{{6,}})\.(?P<digest>[0-9a-f]{{{DIGEST_CHARACTERS}}})\.safetensors"
 )
 SET_ASIDE = "set_aside"  # the folder in the folder for states of another job
-UPLOADING = ".sagemaker-uploading"  # the mark beside a file that SageMaker is copying
+UPLOADING = ".sagemaker-uploading"  # the marker beside a file that SageMaker is uploading
 
 
 @dataclass(frozen=True)
 class State:
-    """Tensors by name, and whatever else JSON can hold."""
+    """Tensors by name, and JSON values."""
 
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
@@ -58,7 +58,7 @@ class State:
         }
 
     def copied(self) -> State:
-        """The same in memory of its own: what is trained on may change at once."""
+        """A deep copy on the CPU, so that training may change the originals at once."""
         tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.tensors.items()}
         return State(tensors, copy.deepcopy(dict(self.values)))
 
@@ -73,7 +73,7 @@ class State:
 
 
 class Checkpoints:
-    """The states of one job, by name, under one folder. `fingerprint` tells this job from others: JSON by name.
+    """The states of one job, by name, in one folder. `fingerprint` (JSON by name) identifies the job.
 
     At most one write is in flight; its failure is raised by the next save, load or exit. Leaving the `with` block
     flushes. In a data-parallel group the first process writes, what it loads is sent to the others, and all stop after
@@ -91,9 +91,9 @@ class Checkpoints:
         sets_aside: bool = True,
         data_parallel: DataParallelGroup | None = None,
     ) -> None:
-        """Raises UserError when states of another job lie there, unless they are to be set aside.
+        """Raises UserError if states of another job are in the folder, unless `on_foreign` is set_aside.
 
-        Of several processes that share the folder one sets aside: for the others `sets_aside` is False.
+        Of several processes that share the folder only one moves them: for the others `sets_aside` is False.
         """
         self._folder, self._stop, self._interval_s = folder, stop, interval_s
         self._data_parallel = DataParallelGroup() if data_parallel is None else data_parallel
@@ -120,25 +120,27 @@ class Checkpoints:
         try:
             self.wait()
         except PlatformError as failed:
-            if not isinstance(error, Exception):  # a job that is stopped hears that it cannot go on from here
+            if not isinstance(error, Exception):  # a stopped job must learn that it cannot resume from here
                 raise
             log.error("%s", failed)  # the job has failed already, and says why
 
     def save(self, name: str, state: State) -> None:
-        """Keeps `state`, as it is now, as the newest of `name`. Raises PlatformError when the disk refused the last."""
+        """Saves a copy of `state` as the newest of `name`. Raises PlatformError if the previous write failed."""
         if not self._data_parallel.is_first:
             return
-        self.wait()  # so that one copy at most is in memory
+        self.wait()  # so that at most one copy is in memory
         state = State(state.tensors, {"fingerprint": self._fingerprint, **state.values}).copied()
         self._writing = self._writer.submit(self._write, name, state)
         self._saved_at = time.monotonic()
 
     def after_step(self, name: str, state: Callable[[], State]) -> None:
-        """Saves every `interval_s`, and when the job is to stop; then it raises KeyboardInterrupt.
+        """Saves every `interval_s`, and when a stop was requested; then it raises KeyboardInterrupt.
 
-        Where only another process of the group was told to stop it raises PlatformError.
+        If only another process of the group was asked to stop, it raises PlatformError.
         """
-        is_stopping = self._data_parallel.any(self._stop.is_requested)  # whichever heard of it first
+        is_stopping = self._data_parallel.any(
+            self._stop.is_requested
+        )  # any process of the group may get the signal first
         is_free = self._data_parallel.is_first and (self._writing is None or self._writing.done())
         if is_stopping or (is_free and time.monotonic() - self._saved_at >= self._interval_s):
             self.save(name, state())
@@ -150,14 +152,14 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Returns when what was saved is on disk. Raises PlatformError when the disk refuses."""
+        """Waits until the last save is on disk. Raises PlatformError if the write failed."""
         if self._writing is not None:
             futures.wait([self._writing])
-            writing, self._writing = self._writing, None  # an error is told once
+            writing, self._writing = self._writing, None  # an error is raised once
             writing.result()
 
     def load(self, name: str) -> State | None:
-        """The newest whole state of `name`; None if there is none."""
+        """The newest complete state of `name`; None if there is none."""
         state = self.load_own(name)
         if self._data_parallel.size == 1:
             return state
@@ -165,7 +167,7 @@ class Checkpoints:
         return None if content is None else State.from_bytes(content)
 
     def load_own(self, name: str) -> State | None:
-        """As `load`, without the rest of the group, which may have ended; None but in the first process."""
+        """As `load`, without the other processes of the group, which may have ended; None except in the first."""
         if not self._data_parallel.is_first:
             return None
         self.wait()
@@ -175,15 +177,15 @@ class Checkpoints:
         return next((state for state in whole if state.values["fingerprint"] == self._fingerprint), None)
 
     def remove(self, name: str) -> None:
-        """Takes away all states of `name`, once what was saved before is on disk."""
+        """Removes all states of `name`, after pending writes."""
         if self._data_parallel.is_first:
             self.wait()
             self._forget(name, keep=0)
 
     def clear(self) -> None:
-        """Takes away the states of all names: the job is done, and the next one in this folder is another.
+        """Removes all states: the job is done, and the next job in this folder is another one.
 
-        A disk that refuses is a warning: what was asked for is done.
+        A disk error is only a warning, since the job is done.
         """
         self.wait()
         try:
@@ -200,7 +202,7 @@ class Checkpoints:
         self._forget(name, keep=GENERATIONS)
 
     def _files(self, name: str | None = None) -> list[tuple[int, Path]]:
-        """Generation and file of each state of `name`, or of all, newest first; marks and strangers are no states."""
+        """Generation and file of each state of `name`, or of all, newest first; other files are ignored."""
         with writing(self._folder, "the checkpoints cannot be listed"):
             paths = list(self._folder.iterdir())
         return sorted(
@@ -214,7 +216,7 @@ class Checkpoints:
 
     def _forget(self, name: str, *, keep: int) -> None:
         for _, path in self._files(name)[keep:]:
-            if not path.with_name(path.name + UPLOADING).exists():  # the copier fails when its file goes
+            if not path.with_name(path.name + UPLOADING).exists():  # the upload fails if its file is removed
                 remove(path)
 
     def _treat_foreign(self, policy: Literal["error", "set_aside"]) -> None:
@@ -242,7 +244,7 @@ class Checkpoints:
                     path.replace(aside / path.name)
 
     def _difference(self, path: Path) -> str:
-        """What tells a state's job from this one, in words; nothing of ours, or of a file that says nothing whole."""
+        """How a state's job differs from this one, in words; "" for our own states and for incomplete files."""
         try:
             with safe_open(path, "pt") as file:
                 other = json.loads(file.metadata()["values"])["fingerprint"]
@@ -257,14 +259,14 @@ class Checkpoints:
 
 
 def code_digest(package: Path) -> str:
-    """The code itself: a version's number stays while the code is worked on."""
+    """A digest of the source code, since the version number does not change during development."""
     sources = sorted(package.rglob("*.py"))
     named = (f"{path.relative_to(package)}\n".encode() + path.read_bytes() for path in sources)
     return _digest(b"".join(named))
 
 
 def _read(path: Path) -> State | None:
-    """The state in a file; None where it is torn or cannot be read."""
+    """The state in a file; None if it is incomplete or unreadable."""
     try:
         content = path.read_bytes()
         if _digest(content) == path.name.split(".")[-2]:

@@ -58,7 +58,7 @@ def limit_threads(num_cores: int) -> None:
 def pick_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
     """The precision that training computes in; auto is bf16 where the device has instructions for it, else fp32.
 
-    bf16 that is asked for on another device is emulated, with a warning.
+    bf16 set on a device without it is emulated, with a warning.
     """
     if wanted != "auto":
         if wanted == "bf16" and not has_bf16(device):
@@ -96,7 +96,7 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 
 
 def largest_batch(try_step: Callable[[int], object]) -> int:
-    """The largest power of two, from SMALLEST to LARGEST, of which `try_step` bears a quarter more.
+    """The largest batch size, a power of two from SMALLEST to LARGEST, for which a quarter more still fits in memory.
 
     `try_step` is one whole step of training with so many pictures, and raises torch.OutOfMemoryError where they are too
     many; the quarter is for what the allocator cannot use. If even the smallest is too many, it is what is returned,

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class RunSettings(Protocol):
-    """The hyperparameters that the frame needs, whatever the algorithm."""
+    """The hyperparameters that the run needs, for every algorithm."""
 
     @property
     def device(self) -> Literal["auto", "cpu", "cuda"]: ...
@@ -67,7 +67,7 @@ class Run:
 
     @contextmanager
     def step(self, what: str, *, remedy: str) -> Iterator[None]:
-        """While `what` is done, as in "training fold 2". Running out of memory there says so, and the `remedy`.
+        """Inside, `what` is done, such as "training fold 2": an out-of-memory error names it, and the `remedy`.
 
         Where the kernel kills this process for it, the parent reads what it was doing from a file. Raises UserError of
         kind `memory` where a GPU's memory is too small, MemoryError where the machine's is.
@@ -88,7 +88,7 @@ class Run:
         self._note("")
 
     def progress(self, num_pictures: int) -> tqdm[Any]:
-        """A progress bar over so many pictures, where one is wanted."""
+        """A progress bar over `num_pictures`, hidden unless the job shows progress."""
         return tqdm(total=num_pictures, unit="image", disable=not self.job.show_progress)
 
     def describe(self) -> str:

@@ -1,7 +1,7 @@
-"""TensorBoard: one of its runs, as the event file that it reads: numbers, pictures and curves, each with its step.
+"""TensorBoard: writes one run as an event file: scalars, images and curves, each with its step.
 
-A file that is opened says that whatever lies in the run's older files is void, so a run is told from its start again,
-and no step is there twice. Watching never ends a job: where the disk refuses, a warning is all that comes of it.
+A new file declares the run's older files void, so a resumed run is written from its first step and no step occurs
+twice. Logging never ends a job: a disk error is only a warning.
 """
 
 # H, W pixels · S samples
@@ -28,7 +28,7 @@ MAX_NAME = 200  # characters: TensorBoard's page has no room for more
 
 
 class EventFile:
-    """A new event file in `folder`, or nothing at all. What was written is on the disk after each call.
+    """A new event file in `folder`; without a folder nothing is written. Each call flushes to disk.
 
     `is_refused` once the disk has refused, which is a warning, and after which nothing is written.
     """

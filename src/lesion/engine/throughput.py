@@ -15,10 +15,10 @@ BUSY_SHARE = 0.5  # of the cores' time, above which they are what batches wait f
 
 
 class InputWait:
-    """How long a loop over batches took, and how long of that it waited for its next batch, in seconds.
+    """Time that a loop over batches took, and the part of it spent waiting for the next batch, in seconds.
 
-    On a GPU the loop runs ahead of its device, and a batch that comes while the device is still at work was not waited
-    for. So there it counts how long the device stood still: from a mark in its queue before the wait to one after it.
+    On a GPU the loop runs ahead of the device: a wait while the device still computes costs nothing. So on a GPU the
+    device's idle time is measured, between CUDA events recorded before and after the wait.
     """
 
     def __init__(self, device: torch.device, num_cores: int) -> None:
@@ -66,7 +66,7 @@ class InputWait:
 
 
 def slowness(wait_share: float, busy_share: float, *, num_workers: int, num_cores: int) -> str | None:
-    """Why training is input-bound and what would help on this machine, as one line; None where it hardly waits."""
+    """Why training is input-bound and what would help, as one line; None if it hardly waits."""
     if wait_share <= SLOW_SHARE:
         return None
     if num_workers < num_cores:

@@ -1,8 +1,8 @@
-"""Training log: what is said of a training while it runs: lines in the log, and TensorBoard's numbers and pictures.
+"""Training log: reports the training while it runs: lines in the log, and scalars and images for TensorBoard.
 
 Each fold is a TensorBoard run of its own, with the epoch as its step, and all out-of-fold predictions are one more. A
-fold that resumes after a stop is written again from its first epoch; one that was finished is not. A `TrainingLog`
-opens the log of a fold, and that the log of an epoch: what is not open yet can't be written to.
+fold that resumes is written again from its first epoch; a finished one is not. A `TrainingLog` opens a `FoldLog`, and
+that an `EpochLog`, so that calls cannot come in the wrong order.
 """
 
 # C channels · H, W pixels · N batch · Q outputs that are judged · S samples
@@ -38,7 +38,7 @@ MAX_CURVES = 24  # precision and recall of so many classes; the picture of ROC c
 
 @dataclass(frozen=True)
 class Curves:
-    """What the curves of some rows are drawn from: names of the judged outputs, targets, and probabilities in 0 to 1.
+    """The data of ROC and PR curves: names of the judged outputs, targets, and probabilities in 0 to 1.
 
     `draw_roc` draws the ROC curves of all outputs as one picture, uint8 RGB; None where they can't be drawn.
     """
@@ -59,7 +59,7 @@ class Machine:
 
 
 class TrainingLog:
-    """Of one process's training. `folds` are those it trains, in their order, `num_epochs` the most of each.
+    """The log of one process. `folds` are those it trains, in order, `num_epochs` the most of each.
 
     Without a `folder` nothing is written for TensorBoard. Numbers that have a line in `metric_lines` are logged so.
     """
@@ -86,7 +86,7 @@ class TrainingLog:
             yield FoldLog(fold, run, self._machine, self._num_epochs, epochs_after)
 
     def out_of_fold(self, scores: Mapping[str, float], curves: Curves) -> None:
-        """All folds of all hosts are finished: `scores` and curves of every row that was held out."""
+        """All folds are finished: logs `scores` and curves of all out-of-fold rows."""
         with self._open(OUT_OF_FOLD) as run:
             run.end("validation", scores, curves)
 
@@ -104,7 +104,7 @@ class TrainingLog:
 
 @dataclass
 class FoldLog:
-    """Of one fold. `epochs_after` are what is left to this process once it is finished, at most."""
+    """The log of one fold. `epochs_after`: the most epochs that this process trains after it."""
 
     fold: int
     run: _Run
@@ -115,11 +115,11 @@ class FoldLog:
     has_said_slow: bool = False
 
     def epoch(self, epoch: int) -> EpochLog:
-        """The log of an epoch that starts now, or goes on."""
+        """The log of an epoch that starts or resumes now."""
         return EpochLog(self, epoch)
 
     def end(self, scores: Mapping[str, float], curves: Curves) -> None:
-        """The fold is finished: `scores` and curves of the rows that it held out."""
+        """The fold is finished: logs `scores` and curves of its validation rows."""
         self.run.end("fold", scores, curves)
 
 

@@ -1,4 +1,4 @@
-"""Metrics: how good probabilities are, by the rows that they answer. Pure functions on arrays."""
+"""Metrics: evaluation of probabilities against targets. Pure functions on arrays."""
 
 # S samples · Q outputs that are judged: one for yes or no, one a class otherwise
 
@@ -54,12 +54,12 @@ def brier(target_SQ: Array, prob_SQ: Array, is_multiclass: bool) -> float:
 
 
 def accuracy(target_SQ: Array, prob_SQ: Array, is_multiclass: bool) -> float:
-    """The share of right answers: the most probable class, or for yes or no a probability of at least one half."""
+    """Accuracy: the share of rows predicted right, by the most probable class, or for binary by a threshold of 0.5."""
     return float(np.mean(_is_right(target_SQ, prob_SQ, is_multiclass)))
 
 
 def balanced_accuracy(target_SQ: Array, prob_SQ: Array, is_multiclass: bool) -> float:
-    """The mean over classes of the share of right answers, so that rare classes count as much as common ones.
+    """Balanced accuracy: the mean recall over classes, so that rare classes count as much as common ones.
 
     Over those classes that have rows.
     """

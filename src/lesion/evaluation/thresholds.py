@@ -1,4 +1,4 @@
-"""Thresholds: the probability at or above which an answer is yes."""
+"""Thresholds: decision thresholds, the probability at or above which a prediction is positive."""
 
 # S samples
 

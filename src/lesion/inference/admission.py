@@ -1,4 +1,4 @@
-"""Admission: how many requests are under way, and how much memory they take. What would be more is refused."""
+"""Admission: limits the number of requests in progress and their memory. Requests beyond the limits are refused."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ class Slot:
         self.num_bytes = 0
 
     def reserve_bytes(self, num_bytes: int) -> None:
-        """Books so many more bytes, until the request has been answered.
+        """Reserves so many more bytes until the request is answered.
 
-        Raises PlatformError of kind `busy` where there is no room now, UserError of kind `too_large` where there never
-        is.
+        Raises PlatformError of kind `busy` if there is no room now, UserError of kind `too_large` if there never is.
         """
         self._admission.reserve_bytes(self, num_bytes)
 

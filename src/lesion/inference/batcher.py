@@ -1,6 +1,6 @@
-"""Batcher: pictures of many callers to the executors that compute them, with a queue between that knows its limits.
+"""Batcher: collects pictures of many callers into batches for the executors, through a bounded queue.
 
-What a picture and an output are is the algorithm's own: nothing here looks into them.
+Pictures and outputs are opaque here: only the algorithm knows their types.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Batcher(Generic[Output]):
         return is_prompt and all(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """Ends the threads, once what they compute is done; what is still queued is refused."""
+        """Stops the threads after their current batch; queued pictures are refused."""
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
@@ -152,7 +152,7 @@ class Batcher(Generic[Output]):
             self._compute(executor, due)
 
     def _take(self) -> list[_Job[Output]]:
-        """The next batch; nothing when the batcher is stopped."""
+        """The next batch; empty when the batcher is stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._is_stopped)
             self._changed.wait_for(

@@ -48,13 +48,13 @@ class Item(Protocol):
     """A picture that can be had, and the metadata that comes with it."""
 
     def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes) -> Pixels:
-        """uint8 RGB [H, W, 3]. Raises UserError for what is no picture or has more pixels, and what `reserve_bytes`
-        raises, which books what is unpacked before it is.
+        """uint8 RGB [H, W, 3]. Raises UserError if it is not a picture or has too many pixels, and what `reserve_bytes`
+        raises, which reserves memory before decoding.
         """
         ...
 
     def metadata(self) -> Row:
-        """By column name; asked for after the pixels. Raises UserError for what cannot be read."""
+        """By column name; read after the pixels. Raises UserError if it cannot be read."""
         ...
 
 
@@ -71,10 +71,9 @@ class _Waiting(NamedTuple):
 class Pipeline(Generic[Output]):
     """Computes items in their order, those of many callers side by side.
 
-    `memory` is what pictures are unpacked into, shared with whoever else books it: a picture waits until it has room,
-    at most `limit_s`. `hung_s` is how long more the caller waits for one that is being decoded or computed. Of one
-    caller `window` items are under way at once. `on_death` is called when a thread that computes has ended and should
-    not have.
+    `memory` is the budget for decoding, shared with others: a picture waits for room, at most `limit_s`. `hung_s` is
+    how much longer the caller waits for one that is being decoded or computed. At most `window` items of one caller are
+    in progress. `on_death` is called if a computing thread ends unexpectedly.
     """
 
     def __init__(
@@ -109,14 +108,14 @@ class Pipeline(Generic[Output]):
         is_wanted: Callable[[], bool] = lambda: True,
         held_bytes: Callable[[], int] = lambda: 0,
     ) -> Iterator[Output | LesionError]:
-        """Each item's output, or the error that is its own; an error among the items keeps its place.
+        """Each item's output or its own error, in the order of the items.
 
-        Decoding and `prepare` run in the decoders' threads. `times` sums up where the time went. `held_bytes` is what
-        the caller itself has taken of the memory, and keeps until it has all outputs.
+        Decoding and `prepare` run in the decoders' threads. `times` sums the time of each stage. `held_bytes` is
+        the memory that the caller itself has reserved, until it has all outputs.
 
-        Raises what concerns the caller and not an item: PlatformError of kind `busy`, UserError of kind `client_gone`
-        once nobody waits any more by `is_wanted`, and our bugs. The errors come without the tracebacks of the threads
-        that met them, which would keep the pictures in memory.
+        Raises errors of the whole call: PlatformError of kind `busy`, UserError of kind `client_gone`
+        when `is_wanted` is false, and our bugs. The errors come without the threads' tracebacks, which would keep the
+        pictures in memory.
         """
         times = Times() if times is None else times
         under_way: deque[_Waiting | UserError] = deque()

@@ -42,10 +42,10 @@ def create_backbone(name: str, model_args: Mapping[str, Any]) -> nn.Module:
 
 
 def num_features(backbone: nn.Module, image_size: int) -> int:
-    """How many features the backbone makes of pictures of `image_size` pixels a side.
+    """The number of features that the backbone gives for pictures of `image_size` pixels per side.
 
-    Asked of the network itself: timm's `num_features` is not the answer for all of them. Raises UserError where it does
-    not take such pictures.
+    Measured by a forward pass, since timm's `num_features` is wrong for some networks. Raises UserError if the network
+    does not accept such pictures.
     """
     training = backbone.training
     try:

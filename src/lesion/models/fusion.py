@@ -74,7 +74,7 @@ class FusionNet(nn.Module):
                 module.eval()
 
     def init_head(self, head: LinearHead) -> None:
-        """Makes the last layer answer as `head` does, from the picture's features alone: metadata has weights of 0."""
+        """Initialises the last layer with `head`, on the picture's features; metadata gets weights of 0."""
         with torch.no_grad():
             self.head.weight.zero_()
             self.head.weight[:, : head.weight_KD.shape[1]] = torch.from_numpy(head.weight_KD)

@@ -1,6 +1,6 @@
 """Linear probe: a head fitted by logistic regression on frozen features; seconds where fine-tuning takes hours.
 
-Alain & Bengio 2016. It says what the pretrained weights already know, and may initialise the last layer.
+Alain & Bengio 2016. It shows what the pretrained weights already know, and can initialise the last layer.
 """
 
 # D features of a picture · K outputs · S samples · V views
@@ -41,7 +41,7 @@ class LinearHead:
 def fit_head(
     features_VSD: NDArray[np.float32], targets_SK: NDArray[np.float32], *, kind: TaskType, weights_K: Weights
 ) -> LinearHead:
-    """The head that answers `targets_SK` best; the views of a picture share its weight.
+    """The logistic regression of `targets_SK`; the views of a picture share its weight.
 
     Features are standardised for the fit, and that is folded into the head; a constant one gets the weight 0. The fit
     is in float64: in float32 it ends elsewhere for features that differ by rounding. Every class must have a row that

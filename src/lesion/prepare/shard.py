@@ -126,7 +126,7 @@ def write_shard(plan: Plan, number: int) -> ShardReport:
 
 
 def table_rows(table: SampleTable) -> list[dict[str, str]]:
-    """All that a table says of each row, by the names of its columns; without the cells that are missing."""
+    """Every cell of each row by column name, without missing cells."""
     frame = table.metadata.copy()
     for other in (table.others, table.targets):
         if other is not None:

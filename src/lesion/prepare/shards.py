@@ -1,7 +1,7 @@
-"""Shards: a data set of any format to WebDataset shards that `lesion train` takes, with a card that says what is in.
+"""Shards: a data set of any format to WebDataset shards for `lesion train`, with a data card.
 
-The table is planned here; the pictures are done shard by shard, by whoever is at hand. What is finished is not done
-again: a second run goes on where the first was killed, and any number of workers and machines makes the same bytes.
+The shards are planned here, and written one by one by parallel workers. A second run resumes where the first was
+killed, and any number of workers and machines gives the same bytes.
 """
 
 from __future__ import annotations

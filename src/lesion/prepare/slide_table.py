@@ -1,4 +1,4 @@
-"""Slide table: what a CSV says of each slide: its target, its group, and whatever else its tiles are to carry."""
+"""Slide table: a CSV with each slide's target, its group, and further columns that its tiles inherit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_slide_table(
     """The table of these slides, each of which must have one row, and with `is_whole` each row its slide.
 
     The target column is `target_column`, or the first of TARGET_COLUMNS. Where it is not needed, since annotations
-    give a tile's target, it is carried as `slide_target`. Raises UserError that names what is missing or said twice.
+    give a tile's target, it is carried as `slide_target`. Raises UserError that names what is missing or duplicate.
     """
     frame = read_csv(path).fillna("")
     columns = list(frame.columns)

@@ -1,4 +1,4 @@
-"""Slides: whole-slide files and large pictures, found, asked for their resolution, and read a window at a time.
+"""Slides: finds whole-slide files and large pictures, reads their resolution, and reads them window by window.
 
 OpenSlide reads both; a slide is never in memory as a whole, a plain picture is, and must stay below memory.MAX_PIXELS.
 """
@@ -48,7 +48,7 @@ class SlideFile:
 
 @dataclass(frozen=True)
 class Stated:
-    """What a file says of its level 0. None where it says nothing."""
+    """A file's stated resolution of level 0; None where it states nothing."""
 
     magnification: float | None = None
     mpp: float | None = None  # µm a pixel
@@ -114,9 +114,9 @@ def find_slides(source: Path) -> list[SlideFile]:
 
 
 def pick_slide(slides: Sequence[SlideFile], written: str, *, where: object) -> SlideFile | None:
-    """The slide that `written` means, or None: by its path or file name, the ending left out or given.
+    """The slide named `written`, or None: by path or file name, with or without ending.
 
-    Raises UserError when it fits two, since which one is meant would be a guess.
+    Raises UserError if it matches two.
     """
     for text in (written, PurePosixPath(written).name):
         by_name = [slide for slide in slides if text in {slide.name, slide.name + slide.path.suffix}]
@@ -133,7 +133,7 @@ def pick_slide(slides: Sequence[SlideFile], written: str, *, where: object) -> S
 
 
 def read_stated(path: Path) -> Stated:
-    """What a file says of its resolution, from its header. Raises UserError if it is neither slide nor picture."""
+    """A file's stated resolution, from its header. Raises UserError if it is neither slide nor picture."""
     slide = _open_slide(path)
     if slide is None:
         what = f"{NOT_A_SLIDE}: neither a whole slide nor an image that can be opened"
@@ -203,7 +203,7 @@ def _open(path: Path) -> tuple[openslide.AbstractSlide, ImageCms.ImageCmsTransfo
 
 
 def _open_slide(path: Path) -> openslide.OpenSlide | None:
-    """The open whole slide, or None for what is none. Raises UserError for one that is broken, or of absurd size."""
+    """The open whole slide, or None if it is not one. Raises UserError for one that is broken, or of absurd size."""
     check_regular(path, kind="unreadable_image")
     with reading(path, NOT_A_SLIDE, do=CONVERT, kind="unreadable_image"):
         try:

@@ -1,7 +1,7 @@
-"""Tiles: slides to a data set that `lesion train` takes: train.csv, and a folder of tiles for each slide.
+"""Tiles: slides to a data set for `lesion train`: train.csv, and a folder of tiles for each slide.
 
-A slide's tiles are written first and their rows last, so that a second run knows which slides are finished. What the
-tiles were made with stands in prepared.json: a folder never holds tiles of two kinds.
+A slide's tiles are written first and their rows last, so that a second run knows which slides are finished. The
+settings are in prepared.json: a folder never holds tiles of different settings.
 """
 
 # T tiles
@@ -175,7 +175,7 @@ def _cut(job: _Job, tiling: Tiling, rule: PositiveRule, pool: Executor, bar: tqd
 
 
 def _join(output: Path, jobs: Sequence[_Job]) -> int:
-    """Writes train.csv from the rows of all slides, and says what is in it."""
+    """Writes train.csv from the rows of all slides, and logs what it holds."""
     frames = {job.name: _read_rows(job.folder / ROWS) for job in jobs}
     if without := [name for name, frame in frames.items() if frame.empty]:
         reason = "too little tissue, or smaller than a tile"
@@ -252,7 +252,7 @@ def _read_labels(
 def _made_with(
     tiling: Tiling, resolution: Resolution, labels: LabelSource, slides: Sequence[SlideFile]
 ) -> dict[str, object]:
-    """What decides how the tiles look and what is said of them."""
+    """Everything that determines the tiles and their rows."""
     return {
         "made": "tiles",
         **asdict(tiling),

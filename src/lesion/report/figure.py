@@ -1,6 +1,6 @@
-"""Figure: predictions as pictures: of all out-of-fold ones examples, ROC curve and spread; of any rows ROC curves.
+"""Figure: report.png from all out-of-fold predictions: examples, ROC curve, distribution; ROC curves for TensorBoard.
 
-Names of classes are drawn as they are written: nothing in them is read as mathematics, and long ones are cut.
+Class names are drawn literally: not as mathematics, and long ones are cut.
 """
 
 # H, W pixels · S samples · K outputs · Q outputs that are judged
@@ -90,9 +90,9 @@ def draw_roc(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[
 
 @contextmanager
 def _canvas(*, width: float, height: float) -> Iterator[Any]:
-    """A canvas for a figure of so many inches, on which text is text, whatever the user's own matplotlibrc says.
+    """A canvas of this size in inches, independent of the user's matplotlibrc.
 
-    Letters that no font here has are drawn as boxes, without a warning for each.
+    Letters that no font has are drawn as boxes, without a warning for each.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -1,4 +1,4 @@
-"""Answers: what the algorithm answers to the bytes that a client reads. Knows media types, no HTTP server."""
+"""Answers: encodes the algorithm's answers as JSON, JSON Lines or CSV. Knows media types, no HTTP server."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ REASON_LETTERS = 300  # of each; SageMaker hands on the first 2,048 of an answer
 
 @dataclass(frozen=True)
 class ResponseInfo:
-    """What details tell of the server: the model's version and the request's id."""
+    """What a request with details=true also gets: the model's version and the request's id."""
 
     model: str
     request_id: str
 
 
 def choose_accept(accept: str, form: Form) -> str:
-    """The media type to answer with: what the client prefers, and where it leaves that open, what fits its request.
+    """The media type of the response: the client's preference, else the one that fits its request.
 
-    Raises UserError of kind `accept` (406) for one that we do not write.
+    Raises UserError of kind `accept` (406) if we write none that it accepts.
     """
     default = DEFAULTS.get(form, JSON)
     wanted = MIMEAccept(_wanted(accept))
@@ -56,7 +56,7 @@ def _wanted(accept: str) -> Iterator[tuple[str, float]]:
     """The media types of an Accept header with their weights, 1 where none is given or none can be read.
 
     werkzeug's own parser drops what is not RFC 9110 to the letter, so that Java's default, which ends in
-    `*; q=.2, */*; q=.2`, would ask for nothing that is answered. Parameters such as a charset are not chosen by.
+    `*; q=.2, */*; q=.2`, would match nothing. Parameters such as charset are ignored.
     """
     for item in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in item.split(";"))
@@ -66,7 +66,7 @@ def _wanted(accept: str) -> Iterator[tuple[str, float]]:
 
 
 def refusal_of_all(errors: Sequence[UserError]) -> UserError:
-    """What a request is refused with of which no picture could be answered: the first reasons."""
+    """The error for a request in which no picture could be predicted, with the first reasons."""
     first = errors[0]
     if len(errors) == 1:  # another object: one that is raised again would keep this frame, and with it the records
         return UserError(first.what, where=first.where, do=first.do, kind=first.kind)
@@ -90,7 +90,7 @@ def encode(
 ) -> bytes:
     """The answers as that media type. No newline at the end: batch transform adds one after each response.
 
-    Each is written as it comes and then let go: a hundred thousand answers take many times the room of their text.
+    Each answer is encoded and freed at once: a hundred thousand objects need many times the memory of their text.
     `num_cells` is how many cells a row of CSV has; `details` are added where the client asks for them, and to each
     picture what came with it and was not used.
     """
@@ -100,8 +100,8 @@ def encode(
 def _as_json(
     answers: Iterable[Answer | UserError], invocation: Invocation, _: int, details: ResponseInfo | None
 ) -> bytes:
-    """{"predictions": [one object a picture]}; to the brief's payload its bare answer: a number, as the brief's clients
-    read it (`float(response)`), or the one object."""
+    """{"predictions": [one object a picture]}; for a payload with one picture the bare answer: a number, which
+    clients read by `float(response)`, or the one object."""
     if invocation.form == "payload" and details is None:
         [answer] = answers
         if isinstance(answer, Answer):
@@ -115,15 +115,14 @@ def _as_json(
 def _as_lines(
     answers: Iterable[Answer | UserError], invocation: Invocation, _: int, details: ResponseInfo | None
 ) -> bytes:
-    """An object on each line; with details what is told of the server stands in each, since there is nothing around."""
+    """One object per line; with details each holds the server's fields, since there is no enclosing object."""
     of_server = {} if details is None else asdict(details)
     objects = _objects(answers, invocation, details, lambda answer: answer.line)
     return "\n".join(json.dumps(each if "error" in each else {**each, **of_server}) for each in objects).encode()
 
 
 def _as_csv(answers: Iterable[Answer | UserError], _: Invocation, num_cells: int, __: ResponseInfo | None) -> bytes:
-    """A row a picture without a header; for a picture that could not be answered ERROR, as many cells, and the error's
-    kind."""
+    """One row per picture, without header; for a picture that failed: ERROR, empty cells, and the error's kind."""
     return "\n".join(
         _row(["ERROR", *[""] * (num_cells - 2), answer.kind] if isinstance(answer, UserError) else answer.cells)
         for answer in answers

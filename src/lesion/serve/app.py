@@ -1,6 +1,6 @@
-"""App: the HTTP face of one predictor, as SageMaker asks for it: GET /ping and POST /invocations.
+"""App: the HTTP interface of one predictor, as SageMaker requires: GET /ping and POST /invocations.
 
-GET /execution-parameters is for batch transform. What people and monitors look at is in pages.py.
+GET /execution-parameters is for batch transform. Pages for people and monitoring are in pages.py.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def create_app(
     has_page: bool = False,
     on_death: Callable[[], None] = lambda: None,
 ) -> Flask:
-    """The HTTP face of one predictor. Reads no environment and loads nothing.
+    """The Flask app of one predictor. Reads no environment and loads nothing.
 
-    `on_death` is called when a thread that computes has ended and should not have: /ping is unhealthy from then on.
+    `on_death` is called if a computing thread ends unexpectedly: /ping is unhealthy from then on.
     """
     app = Flask("lesion", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.max_payload_bytes or None
@@ -151,9 +151,9 @@ def create_app(
 def _answers(
     results: Iterable[Output | LesionError], predictor: Predictor, options: Options, errors: list[UserError]
 ) -> Iterator[Answer | UserError]:
-    """Each picture's answer as it comes, or the error that is its own, which `errors` gets too.
+    """The answer of each picture in turn, or its own error, which is also added to `errors`.
 
-    Raises the first PlatformError: what the client cannot mend is not for its answer.
+    Raises the first PlatformError: the client cannot correct it, so the whole request fails.
     """
     for result in results:
         if isinstance(result, UserError):
@@ -166,9 +166,9 @@ def _answers(
 
 
 def _body(reserve_bytes: ReserveBytes) -> bytes:
-    """The request's whole body, booked by `reserve_bytes` as it comes.
+    """The request's whole body; memory is reserved by `reserve_bytes` as it arrives.
 
-    Raises RequestEntityTooLarge for one that is too long, whether it says so or not.
+    Raises RequestEntityTooLarge for one that is too long, with or without Content-Length.
     """
     body = io.BytesIO()
     try:

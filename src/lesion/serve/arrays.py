@@ -1,4 +1,4 @@
-"""Arrays: a NumPy file to the pictures in it. Nothing in it is run, and nothing is allocated for what it claims."""
+"""Arrays: the pictures in a NumPy file. No pickle is loaded, and no memory is allocated for what its header claims."""
 
 # N pictures · H, W pixels · C channels
 
@@ -36,7 +36,7 @@ TO_UINT8 = {
 def pictures(body: bytes) -> Pixels:
     """The pictures [N, H, W, 1 or 3] in a file of uint8 [H, W], [H, W, 1 or 3] or [N, H, W, 1 or 3]; a view of `body`.
 
-    Raises UserError of kind `bad_request` for anything else, also where the bytes are not as many as the shape says.
+    Raises UserError of kind `bad_request` for anything else, also if the number of bytes does not match the shape.
     """
     sent = _array(body)
     array = sent[:, :, None] if sent.ndim == 2 else sent

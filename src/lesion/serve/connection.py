@@ -1,6 +1,6 @@
 """Connection: one client's TCP connection: its request head as it arrives, and its limits in time and size.
 
-Knows sockets and gunicorn's parser, and nothing of pictures. Which thread handles a request is decided in worker.py.
+Knows sockets and gunicorn's parser, not pictures. Which thread handles a request is decided in worker.py.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ HAS_BODY = re.compile(rb"\r\n(content-length:[ \t]*0*[1-9]|transfer-encoding:)",
 
 
 class PatientSocket(socket.socket):
-    """Gives a client so many seconds to send one body, however slowly it sends, and to take each part of the answer."""
+    """Limits the seconds in which a client must send its body, and receive each part of the answer."""
 
     must_end = float("inf")
 
     def setblocking(self, flag: bool) -> None:
-        """Blocking means patient: nothing is waited for without an end."""
+        """Blocking calls get the time limit instead of waiting forever."""
         if self.fileno() != -1:  # gunicorn asks it of closed ones too
             self.settimeout(RECEIVE_S if flag else 0)
 
     def recv(self, *args: Any) -> bytes:
-        """As a socket's; the client counts as gone when its time is over."""
+        """As socket's; raises when the client's time is over, as if it had closed the connection."""
         patience = self.gettimeout()
         if patience == 0:
             return super().recv(*args)
@@ -111,7 +111,7 @@ class Connection(TConn):  # type: ignore[misc]
 
     @property
     def is_ping(self) -> bool:
-        """Whether the head asks /ping and brings no body."""
+        """Whether the head is a request of /ping without body."""
         return bool(PING.match(self.head)) and not HAS_BODY.search(self.head, 0, self.head_bytes or 0)
 
     def begin_request(self) -> None:
@@ -124,11 +124,11 @@ class Connection(TConn):  # type: ignore[misc]
         self.sock.must_end = time.monotonic() + RECEIVE_S
 
     def can_be_answered_at_once(self) -> bool:
-        """Whether there is room for a short answer, so that sending it will not wait for the client."""
+        """Whether the send buffer has room for a short answer, so that sending will not block."""
         return bool(_events(self.sock, select.POLLOUT) & select.POLLOUT)
 
     def begin_closing(self) -> bool:
-        """Says that no more will be sent; what the client still sends is then discarded, so that it gets the answer
+        """Closes the sending side; what the client still sends is then discarded, so that it gets the answer
         instead of a reset (RFC 9112, 9.6). False where the client closed the connection.
         """
         self.deadline = time.monotonic() + CLOSE_S
@@ -140,14 +140,14 @@ class Connection(TConn):  # type: ignore[misc]
         return True
 
     def discard(self) -> bool:
-        """Discards what has come; False when nothing more is to be waited for."""
+        """Discards what has arrived; False when nothing more can arrive."""
         if (piece := self._receive(DISCARDED_PIECE_BYTES)) is None:
             return True
         self._num_discarded += len(piece)
         return bool(piece) and self._num_discarded < CLOSE_BYTES
 
     def _receive(self, num_bytes: int) -> bytes | None:
-        """At most so many bytes of what has come, without waiting; None where none has, b"" where the client left."""
+        """Up to so many received bytes, without blocking; None if there are none yet, b"" if the client closed."""
         try:
             return self.sock.recv(num_bytes)
         except (BlockingIOError, InterruptedError):
@@ -157,11 +157,11 @@ class Connection(TConn):  # type: ignore[misc]
 
 
 class ClientWatch:
-    """Tells whether a request's client still waits for its answer. It may be asked by any thread, and never raises.
+    """Whether a request's client still waits for its answer. Any thread may call it; it never raises.
 
     A client that has closed its sending side may still read (RFC 9112, 9.6), so that alone is no sign. TCP shows the
-    difference only to whoever sends: after GONE_AFTER_S the client is sent an interim answer, which HTTP/1.1 allows at
-    any time before the final one (RFC 9110, 15.2); a client that has gone answers with a reset.
+    difference only to a sender: after GONE_AFTER_S we send an interim response, which HTTP/1.1 allows at any time
+    before the final one (RFC 9110, 15.2); a closed client answers with a reset.
     """
 
     def __init__(self, client: socket.socket | None, *, speaks_http_1_1: bool) -> None:
@@ -171,7 +171,7 @@ class ClientWatch:
         self._asking = threading.Lock()
 
     def __call__(self) -> bool:
-        """Whether the client still waits, as far as can be told."""
+        """Whether the client still waits, as far as TCP shows it."""
         if self._client is None:
             return True
         events = _events(self._client, select.POLLRDHUP)
@@ -183,7 +183,7 @@ class ClientWatch:
 
     @contextmanager
     def until_answered(self) -> Iterator[None]:
-        """After this block the final answer may begin: nothing else is sent any more."""
+        """Inside, the client is watched; after it no interim response is sent any more, so the final one can begin."""
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Errors: whatever goes wrong as short JSON, {"error": kind, "message": text}, and never a traceback or a path."""
+"""Errors: every error as short JSON, {"error": kind, "message": text}, never with a traceback or a path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETRY_AFTER_S = 1
 
 
 def add_errors(app: Flask, *, max_payload_bytes: int) -> None:
-    """The app answers errors as SageMaker hands them on: ModelError with the status and the first 2,048 characters."""
+    """Adds error handlers. SageMaker forwards errors as ModelError with the status and the first 2,048 characters."""
 
     @app.errorhandler(LesionError)
     def refuse(error: LesionError) -> Response:
@@ -48,7 +48,7 @@ def add_errors(app: Flask, *, max_payload_bytes: int) -> None:
 
 
 def refusal_bytes(status: int, kind: str, message: str) -> bytes:
-    """A whole HTTP answer, as the app writes it, for a client that is refused before the app is asked."""
+    """A complete HTTP response, as the app writes it, for a client that is refused before the app is called."""
     body = json.dumps({"error": kind, "message": message}).encode()
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Connection: close", "Content-Type: application/json"]
     head += [f"Retry-After: {RETRY_AFTER_S}"] * (status == 503)

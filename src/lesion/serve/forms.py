@@ -23,7 +23,7 @@ SEND = "Send multipart/form-data whole, with its boundary."
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a form. A file is one that has a file's name, or says that it is of a picture's type."""
+    """One part of a form. It is a file if it has a file name or the content type of an image."""
 
     name: str
     is_file: bool
@@ -41,7 +41,7 @@ class Part:
 
 
 def parts(body: bytes, parameters: Mapping[str, str]) -> list[Part]:
-    """All parts of a form, but for files that a browser's user did not choose. Raises UserError of kind `bad_request`.
+    """All parts of a form, except empty file fields of a browser. Raises UserError of kind `bad_request`.
 
     By werkzeug's decoder; its form parser would take a picture without a file's name for text.
     """

@@ -1,6 +1,6 @@
-"""Limits: how much the server takes on at once, and how long it may take. Their defaults stand here and nowhere else.
+"""Limits: of the server's memory, requests and times. Their defaults stand here and nowhere else.
 
-Imports nothing large: the command line reads them before it knows that a model is to be served.
+Imports nothing large, since every command imports this file.
 """
 
 from __future__ import annotations

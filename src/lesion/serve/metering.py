@@ -61,7 +61,7 @@ class Meter:
         unused: str = "",
         reasons: Sequence[str] = (),
     ) -> None:
-        """One invocation that was answered; with what of it was not used, and why it or records of it were refused."""
+        """Counts and logs one answered request; with its unused fields, and why it or some records were refused."""
         self._requests.labels(status).inc()
         self._pictures.inc(times.num_pictures)
         self._seconds.observe(total_s)

@@ -1,4 +1,4 @@
-"""Options: what a client asks for in X-Amzn-SageMaker-Custom-Attributes, beside whatever else it puts there."""
+"""Options: a request's options in the header X-Amzn-SageMaker-Custom-Attributes; other attributes there are ignored."""
 
 from __future__ import annotations
 

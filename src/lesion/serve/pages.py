@@ -1,4 +1,4 @@
-"""Pages: what people and monitors look at: /model, and, where they are wanted, /metrics and / to try by hand."""
+"""Pages: for people and monitoring: /model, and optionally /metrics and / for trying images by hand."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def add_pages(app: Flask, predictor: Predictor, meter: Meter | None, *, has_page
 
 
 def describe(predictor: Predictor) -> dict[str, Any]:
-    """What /model answers: what the algorithm says of the model, any part of which may be missing, with what serving
-    adds to "model", "inputs" and "serving"."""
+    """The content of /model: the algorithm's description, whose parts are optional, with what serving adds to
+    "model", "inputs" and "serving"."""
     manifest, told = predictor.manifest, predictor.describe()
     inputs = told.get("inputs", {})
     return {
@@ -87,7 +87,7 @@ def _with_short_names(column: dict[str, Any], columns: Sequence[str]) -> dict[st
 
 
 def policy(html: str) -> str:
-    """What a browser lets a page do: run its own script and style, told by their digests, and talk to this server.
+    """The Content-Security-Policy of a page: only its own script and style, by digest, and requests to this server.
 
     https://www.w3.org/TR/CSP3/#match-element-to-source-list
     """

@@ -1,6 +1,6 @@
-"""Records: what a request asks, picture by picture, with metadata by the model's own columns, whatever form it came in.
+"""Records: the pictures of a request, each with metadata by the model's columns, independent of the request's format.
 
-What came and is not used is named, and the picture answered.
+Unused fields are reported, and the picture is predicted.
 """
 
 # H, W pixels
@@ -46,9 +46,9 @@ class Fields:
         return name if name in self.columns else _columns_by_key(tuple(self.columns)).get(_key(name))
 
     def read(self, sent: Mapping[str, Any], place: str) -> tuple[Row, list[str]]:
-        """Metadata by column, strangers by their own names; and what of it is not used.
+        """Metadata by column, unknown fields by their own names; and the names of unused fields.
 
-        Raises UserError of kind `bad_request` for two names that mean one column, and for what is no text or number.
+        Raises UserError of kind `bad_request` for two names of one column, and for a value that is no text or number.
         """
         row: dict[str, object] = {}
         names: dict[str, str] = {}
@@ -70,7 +70,7 @@ class Fields:
         return row, unused + self.unknown_words(row)
 
     def unknown_words(self, row: Row) -> list[str]:
-        """The columns of `row` whose word no training row had: the networks see nothing of it."""
+        """The columns of `row` with a category that is not in the training set: the network ignores them."""
         return [
             _unused(column, "word")
             for column, value in row.items()
@@ -80,7 +80,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Record:
-    """One picture asked about: its file's bytes, or uint8 pixels [H, W, 1 or 3]; and the metadata that came with it."""
+    """One picture to predict: its file's bytes, or uint8 pixels [H, W, 1 or 3]; and its metadata."""
 
     picture: bytes | Pixels
     row: Row
@@ -101,7 +101,7 @@ class Record:
         return np.repeat(self.picture, 3, axis=2) if self.picture.shape[2] == 1 else self.picture
 
     def metadata(self) -> Row:
-        """What the picture's own header says, and over it what came with it. Raises as `images.header` does."""
+        """Metadata from the picture's own header, overridden by what was sent. Raises as `images.header` does."""
         if not isinstance(self.picture, bytes):
             return self.row
         header = images.header(self.picture, name=self.name)
@@ -111,10 +111,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Invocation:
-    """What one request asks. An error stands where one record of many cannot be read.
+    """One request: its records; an error in the place of a record that cannot be read.
 
-    The records of a long body are read as they are asked for, once: together they would take its size again. What of
-    each was not used is known once it was read and its metadata taken.
+    The records of a long body are parsed lazily, once: together they would need its size again. The unused fields of
+    each are known after its metadata was read.
     """
 
     records: Iterable[Record | UserError]
@@ -123,7 +123,7 @@ class Invocation:
 
     @property
     def is_many(self) -> bool:
-        """Whether a bad record is answered in its place, and the others as if it were not there."""
+        """Whether a bad record gets an error in its place while the others are predicted."""
         return self.form in {"instances", "lines", "csv", "arrays"}
 
     def unused_of(self, number: int) -> Sequence[str]:
@@ -142,12 +142,12 @@ def names_for(column: str, columns: Collection[str]) -> list[str]:
 
 
 def unknown_fields(names: Iterable[str]) -> list[str]:
-    """What is said of names that the model does not know."""
+    """The warning for names that the model does not know."""
     return [_unused(name, "field") for name in names]
 
 
 def unknown_parameters(names: Iterable[str]) -> list[str]:
-    """What is said of parameters of the address: none is known."""
+    """The warning for query parameters: none is known."""
     return [_unused(name, "parameter") for name in names]
 
 

@@ -1,4 +1,4 @@
-"""Requests: the bytes of an invocation to the records it asks about. Knows content types, no HTTP server."""
+"""Requests: decodes the body of an invocation into records. Knows content types, no HTTP server."""
 
 # N batch · H, W pixels
 
@@ -104,7 +104,7 @@ def _alone(record: Record, form: Form) -> Invocation:
 
 
 def _many(records: Iterable[Record | UserError], form: Form) -> Invocation:
-    """Records that are read as they are asked for, and what of each was not used as it becomes known."""
+    """Records that are parsed lazily, and their unused fields as they become known."""
     unused: list[Sequence[str]] = []
 
     def noted() -> Iterator[Record | UserError]:
@@ -200,7 +200,7 @@ def _csv_picture(encoded: str, name: str) -> bytes:
 
 
 def _header(line: bytes, room: _Room) -> list[str]:
-    """The first line's cells, if it is a row at all: if not, that is said of it as of any other."""
+    """The first line's cells; empty if it is not a CSV row, which is reported as for any other line."""
     if line.count(b",") > MAX_COLUMNS:
         raise too_large(f"the CSV's first line has more than {MAX_COLUMNS:,} columns", "Send fewer.")
     try:
@@ -334,7 +334,7 @@ def _only(found: Mapping[str, Any], what: str, otherwise: tuple[str, Any]) -> tu
 def _split_lines(body: bytes) -> tuple[Iterator[bytes], int]:
     """The lines of a body, whose last may lack its end, and how many there are.
 
-    A blank one among them stands for a record, a bad one: whoever puts answers beside lines counts lines.
+    A blank line counts as a bad record, since clients match answers to lines by number.
     """
     if not body or body.isspace():
         raise bad_request("the request body is empty", "Send a record on each line.")

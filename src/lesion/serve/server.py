@@ -99,7 +99,7 @@ def load_app(
     has_metrics: bool,
     has_page: bool,
 ) -> Flask:
-    """The app, once its model answers. Ends the process with one clear line if the artifact cannot be used.
+    """The app with its loaded model. Ends the process with one clear line if the artifact cannot be used.
 
     Called in the worker, so that gunicorn's own process stays small.
     """
@@ -131,7 +131,7 @@ def load_app(
 
 
 def _end_worker() -> None:
-    """Stops this process once what is under way is answered; gunicorn starts another."""
+    """Stops this process after the requests in progress; gunicorn starts another."""
     log.error("a thread that computes has ended: this worker stops, and another is started")
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -173,7 +173,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
 
 
 def _says_something_new(record: logging.LogRecord) -> bool:
-    """Whether a line of gunicorn's adds to ours: how a worker ended of which we have said why does not."""
+    """Whether a log line of gunicorn is new: not the exit of a worker that we have already explained."""
     is_end = record.msg in {"Shutting down: %s", "Reason: %s"}
     is_told = record.msg == "Worker (pid:%s) exited with code %s." and record.args[1:] == (GUNICORN_BOOT_ERROR,)  # type: ignore[index]
     return not is_end and not is_told

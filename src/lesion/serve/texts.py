@@ -28,16 +28,16 @@ ENCODE = "Encode the image's file in base64: A-Z a-z 0-9 + /, or - and _ in plac
 
 
 def reserve_nothing(num_bytes: int) -> None:
-    """Where nobody keeps count: every request has room."""
+    """The default: no limit on memory."""
 
 
 def json_value(text: bytes | str, name: str, reserve_bytes: ReserveBytes = reserve_nothing) -> object:
-    """What a JSON text holds. `name` is what an error calls it.
+    """The value of a JSON text. `name` is its name in errors.
 
-    Raises UserError of kind `bad_request` for what is no JSON in UTF-8, for a name that stands twice in an object, and
-    for half a surrogate pair, which no answer or log could hold; of kind `too_large`, before anything is made of the
-    text, for more than MAX_VALUES values. NaN is let through, since Python's own `json` writes it for a gap in a
-    table, and so are numbers without end: whoever reads the field says what it makes of them.
+    Raises UserError of kind `bad_request` if it is not JSON in UTF-8, has a name twice in an object, or half a
+    surrogate pair, which no answer or log could hold; of kind `too_large`, before parsing, for more than MAX_VALUES
+    values. NaN is accepted, since Python's `json` writes it for missing cells, and so is infinity: the reader of the
+    field decides.
     """
     _reserve_values(text, name, reserve_bytes)
     try:
@@ -60,10 +60,10 @@ def json_object(text: bytes | str, name: str, reserve_bytes: ReserveBytes = rese
 
 
 def base64_bytes(text: object, name: str) -> bytes:
-    """The bytes that base64 stands for, with or without a data: URL's beginning.
+    """The bytes of a base64 text, with or without the prefix of a data: URL.
 
-    Read are the alphabet of RFC 4648 and the one for URLs, but not both in one text, with line breaks, as the `base64`
-    command makes them, and without the padding at the end. Raises UserError of kind `bad_request`.
+    Accepts RFC 4648's alphabet or the one for URLs, not both in one text, line breaks as the `base64` command makes
+    them, and missing padding. Raises UserError of kind `bad_request`.
     """
     if not isinstance(text, str):
         raise bad_request(f"{name} is not text", "Send the image's file in base64.")
@@ -78,8 +78,8 @@ def base64_bytes(text: object, name: str) -> bytes:
 
 
 def room_for_text(text: bytes) -> int:
-    """How many bytes more than its own a text in UTF-8 takes once it is decoded: a character of four bytes makes all
-    of them as wide, in the whole text and once more in its parts."""
+    """The extra memory that a UTF-8 text takes when decoded: one character of four bytes makes Python store all
+    characters in four bytes, in the text and again in its parts."""
     if text.isascii():
         return 0
     highest = int(np.frombuffer(text, np.uint8).max())
@@ -88,12 +88,12 @@ def room_for_text(text: bytes) -> int:
 
 
 def bad_request(what: str, do: str) -> UserError:
-    """An error that is answered with 400."""
+    """The UserError for status 400."""
     return UserError(what, do=do, kind="bad_request")
 
 
 def too_large(what: str, do: str) -> UserError:
-    """An error that is answered with 413."""
+    """The UserError for status 413."""
     return UserError(what, do=do, kind="too_large")
 
 
@@ -103,10 +103,10 @@ def quoted(name: object) -> str:
 
 
 def _reserve_values(text: bytes | str, name: str, reserve_bytes: ReserveBytes) -> None:
-    """Books what the values of a JSON text will take, before one is made.
+    """Reserves the memory of a JSON text's values before parsing.
 
-    Every value but the first stands behind a comma or is the first in a list or an object. Texts may hold these marks
-    too, base64 does not.
+    Every value but the first follows a comma or is the first in a list or object, so these characters are counted.
+    Strings may hold them too; base64 does not.
     """
     num_values = 1 + (_num_marks(text) if isinstance(text, bytes) else sum(map(text.count, (",", "[", "{"))))
     if num_values > MAX_VALUES:

@@ -1,4 +1,4 @@
-"""Worker: how gunicorn serves: each setting with its reason, and an event loop that no client can hold.
+"""Worker: gunicorn's settings, each with its reason, and an event loop that no client can block.
 
 The same on a laptop and in the container. docs/decisions/0021 says why gunicorn's own loop is not used.
 """
@@ -66,10 +66,10 @@ def gunicorn_settings(limits: Limits, num_workers: int, listener: socket.socket)
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker, in which a client holds a thread only once the head of its request is whole.
+    """gunicorn's threaded worker, in which a client gets a thread only when the head of its request is complete.
 
-    Until then, and after its last answer, a connection waits in the event loop, with a deadline. Requests of /ping have
-    threads of their own. What finds no thread is refused by the loop itself, at once.
+    Until then, and after its last answer, a connection waits in the event loop, with a deadline. /ping has
+    threads of its own. Without a free thread the loop itself refuses a request, at once.
     """
 
     def init_process(self) -> None:
@@ -100,9 +100,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         os._exit(0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: the loop ends once what is under way is answered. No lock is taken: its owner may be who is
-        interrupted.
-        """
+        """SIGTERM: the loop ends after the requests in progress. Takes no lock: the interrupted thread may own it."""
         if not self.booted:  # the model is being loaded, and nobody waits
             os._exit(0)
         super().handle_exit(sig, frame)
@@ -235,7 +233,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         connection.close()
 
     def _evict(self) -> bool:
-        """Closes the connection that waits longest, one that has never asked anything if there is one."""
+        """Closes the connection that waits longest, preferably one that has never sent a request."""
         oldest = next((each for each in self.waiting if not each.has_asked), next(iter(self.waiting), None))
         if oldest is None:
             return False

@@ -135,7 +135,7 @@ def test_leaving_one_group_out_makes_a_fold_a_group():
     [
         (101, {"split": "leave_one_group_out"}, "would train 101 networks.*Set split=group_kfold"),
         (1, {"split": "leave_one_group_out"}, "would train 1 networks"),
-        (40, {"repeats": 4}, "4 times 30 folds are 120 networks"),
+        (40, {"repeats": 4}, "4 repeats of 30 folds would train 120 networks"),
     ],
 )
 def test_what_cannot_be_dealt_is_refused_with_the_remedy(num_groups, options, message):

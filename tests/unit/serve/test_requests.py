@@ -166,7 +166,7 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_an_array_that_is_not_what_it_claims_is_refused(name):
-    with pytest.raises(UserError, match="not a NumPy array") as refusal:
+    with pytest.raises(UserError, match="NumPy array") as refusal:
         ask(BAD_FILES[name], "application/x-npy")
     assert refusal.value.kind == "bad_request"
 

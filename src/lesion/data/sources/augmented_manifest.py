@@ -35,7 +35,7 @@ class AugmentedManifest:
     layout = "train.manifest with source-ref and a label in each line, beside the images"
 
     def __init__(self, manifest_path: Path, folder: Path, columns: Columns) -> None:
-        """Raises UserError for a line that is none, by its number, and for labels that are no classes."""
+        """Raises UserError for an invalid line, by its number, and for labels that are not classes."""
         lines = parse(manifest_path)
         label = label_attribute(lines, columns, manifest_path)
         frame = frame_of([_scalars(line) for line in lines], manifest_path)
@@ -78,7 +78,7 @@ class AugmentedManifest:
 
 
 def parse(manifest_path: Path) -> list[dict[str, Any]]:
-    """The lines as objects, empty ones left out. Raises UserError for the first that is none or lacks source-ref."""
+    """The lines as objects, empty ones left out. Raises UserError for one that is not an object or lacks source-ref."""
     lines = []
     texts = file_text(manifest_path, "the manifest cannot be read", do="Save it as UTF-8 text.").split("\n")
     for number, text in enumerate(texts, start=1):
@@ -171,7 +171,7 @@ def _labels(lines: Sequence[Mapping[str, Any]], label: str, column: str, where: 
 
 
 def _class_map(details: Sequence[Mapping[str, Any]], label: str, where: Path) -> dict[str, str]:
-    """What each number of a class is called, by all lines. Raises UserError for a class-map that is none."""
+    """The name of each class number, from all lines. Raises UserError for an invalid class-map."""
     found: dict[str, str] = {}
     for number, detail in enumerate(details, start=1):
         class_map = detail.get("class-map") or {}

@@ -25,7 +25,7 @@ OTHER_FORMATS = {".csv", ".lst", ".rec", ".manifest", ".jsonl", ".tar", ".h5", "
 
 
 class ClassFolder:
-    """Pictures in a folder a class; a test set's may lie there without. A sample's name is its path."""
+    """Pictures in one folder per class; a test set may be without class folders. A sample's name is its path."""
 
     name = "class_folder"
     layout = "one folder per class, in the channel or in its train/, validation/ and test/"

@@ -65,7 +65,7 @@ def _csv_names(location: SplitLocation) -> tuple[str, ...]:
 
 
 def find_csv(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The one file called by one of `names` in `folder` or below it; None if there is none.
+    """The only file in or below `folder` with one of these `names`; None if there is none.
 
     Raises UserError for several.
     """

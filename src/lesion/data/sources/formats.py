@@ -1,4 +1,4 @@
-"""Formats: every way in which a data set may lie there, and which one this is."""
+"""Formats: all data set formats, and which one a folder has."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FORMATS: dict[str, type[Format]] = {
 
 
 def open_source(location: SplitLocation, columns: Columns, *, source: str) -> Source:
-    """The set that lies at `location`: in the format called `source`, or for "auto" in the one that recognises it.
+    """The data set at `location`, in the format `source`; "auto" takes the format that recognises it.
 
-    Says in one log line which and why. Raises UserError where none or several do, with what there is.
+    Logs which format and why. Raises UserError if no format or several match, with what the folder holds.
     """
     if source != "auto":
         log.info("source=%s set=%s because it is set", source, location.split)

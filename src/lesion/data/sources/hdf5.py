@@ -1,7 +1,7 @@
-"""HDF5: datasets that are read only where their bytes lie in their own file, and no larger than they say.
+"""HDF5: reads datasets safely: only from their own file, and no more bytes than their shape needs.
 
-The format lets a dataset name other files to read, programs to load, and more memory than there is. All of that is seen
-in its header, and refused there: by the library's low-level calls, since the others follow what they meet.
+HDF5 lets a dataset refer to other files, to plugins, and to more memory than there is. All of that is refused by its
+header, with the library's low-level calls, since the high-level ones follow such references.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ COPY = "Copy it again, unpacked."
 
 
 class Dataset:
-    """One dataset of an open file, checked but for its chunks, which are checked before they are first unpacked."""
+    """One dataset of an open file, checked; its chunks are checked before they are first decompressed."""
 
     def __init__(self, path: Path, name: str) -> None:
-        """Raises UserError for what is no such dataset, or one that leads out of its file."""
+        """Raises UserError if it is not a dataset, or refers to another file."""
         import h5py
 
         self._path, self._name = path, name

@@ -1,4 +1,4 @@
-"""Headers: what DICOM files say of their patients, for the columns that a table was asked for and does not have."""
+"""Headers: fills missing metadata columns from DICOM headers."""
 
 from __future__ import annotations
 

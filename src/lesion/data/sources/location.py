@@ -30,9 +30,9 @@ class SplitLocation:
     lists: Path | None = None  # the channel with .lst files: train_lst, validation_lst
 
     def pick(self, paths: Sequence[Path]) -> list[Path]:
-        """Of files that are sets or parts of them those of this one: by the words train, valid and test in their names.
+        """Those of the files that belong to this split, by the words train, valid and test in their names.
 
-        In a folder of its own, files whose names say nothing are this set's, and any are where there are no others.
+        In a channel of its own, files without such a word belong to the split, and if there are none, all files do.
         """
         found = {path: WORD.findall(path.stem.lower()) for path in paths}
         named = [path for path, words in found.items() if set(words) & set(WORDS[self.split])]
@@ -42,14 +42,14 @@ class SplitLocation:
 
 
 class Format(Source, Protocol):
-    """A data set's format: recognised by what lies there, opened without decoding a picture."""
+    """A data set format: recognises a data set by its files, and opens it without decoding a picture."""
 
     name: str  # what the hyperparameter `source` calls it
     layout: str  # what it looks like, in a sentence's part
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
-        """What says that the set lies there in this format, in words that follow "because"; else None.
+        """Why the folder has this format, as words after "because"; None if it has not.
 
         Raises UserError only where the folder cannot be listed.
         """

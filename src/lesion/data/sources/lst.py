@@ -27,7 +27,7 @@ class Lst:
     layout = "train.lst, in the channel or in channel train_lst, beside the images"
 
     def __init__(self, lst_path: Path, folder: Path, columns: Columns) -> None:
-        """Raises UserError for a line that is none, by its number."""
+        """Raises UserError for an invalid line, by its number."""
         refuse_groups(columns, ".lst files", lst_path)
         rows = parse(lst_path)
         labels = [row[:-1] for row in rows]

@@ -21,7 +21,7 @@ class NamedPictures:
     """
 
     def __init__(self, folder: Path, name_S: NDArray[np.str_], *, by_file_name: bool = False) -> None:
-        """Raises UserError when a name fits two files, since which one is meant would be a guess."""
+        """Raises UserError if a name matches two files."""
         self.folder = folder
         self.files = [path for path in walk_files(folder) if path.suffix.lower() in images.SUFFIXES]
         self._names: list[str] = name_S.tolist()

@@ -111,7 +111,7 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
 
 
 def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.str_]:
-    """The pictures' names. Raises UserError where one is empty or stands in two rows."""
+    """The pictures' names. Raises UserError if one is empty or in two rows."""
     name_S = _filled(frame, pick_image_column(frame, columns.image, where), where)
     repeated = name_S[pd.Series(name_S).duplicated().to_numpy()]
     if len(repeated):
@@ -124,7 +124,7 @@ def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.st
 
 
 def refuse_groups(columns: Columns, what: str, where: object) -> None:
-    """Raises UserError if groups are asked for, by name or by a split, of a format that knows none."""
+    """Raises UserError if group_column or a split needs groups and this format has none."""
     if columns.is_group_needed:
         raise UserError(
             f"{what} do not say which images are of the same patient, and group_column or split needs it",

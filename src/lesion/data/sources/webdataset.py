@@ -37,7 +37,7 @@ DIGITS = re.compile(rb"\d{200}")  # tarfile looks for numbers in a time that gro
 
 @dataclass(frozen=True)
 class Member:
-    """Where a file's bytes lie in which shard."""
+    """A file inside a shard: which shard, offset and size."""
 
     shard: Path
     offset: int
@@ -117,7 +117,7 @@ class WebDataset:
 def samples_of(shard: Path) -> list[Sample]:
     """The samples of a shard by key, which is a member's path up to the first dot of its file name.
 
-    Raises UserError for a shard that is not whole, and for members that are no plain files or stand there twice.
+    Raises UserError for a shard that is not whole, and for members that are not plain files or occur twice.
     """
     samples: dict[str, Sample] = {}
     for info in _members(shard):
@@ -160,7 +160,7 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
 
 
 class _Headers(io.FileIO):
-    """A tar file whose headers are bounded: one may claim to be of any size, or of less than nothing."""
+    """A tar file with bounded headers: a header may claim any size, even a negative one."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or not 0 <= size <= MAX_HEADER_BYTES:
@@ -172,7 +172,7 @@ class _Headers(io.FileIO):
 
 
 def _check(info: tarfile.TarInfo, shard: Path) -> None:
-    """Raises UserError for a member that is no plain file, or whose name no table could hold."""
+    """Raises UserError for a member that is not a plain file, or whose name is not plain text."""
     if CONTROL.search(info.name):
         why = "has control characters in its name, or bytes that are no UTF-8"
     elif info.issparse():
