@@ -8,9 +8,10 @@ bin := .venv/bin
 demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
 
-# Without a restart: after one xdist waits for tests that nobody runs, and the loss of a worker is a failure as it is.
+# In the order that tests/conftest.py gives. Without a restart: after one xdist waits for tests that nobody runs, and the
+# loss of a worker is a failure as it is.
 test: .venv/.dev
-	$(bin)/pytest -n 2 --dist loadfile --max-worker-restart 0 tests/unit tests/golden tests/contract tests/real tests/gpu
+	$(bin)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 tests/unit tests/golden tests/contract tests/real tests/gpu
 	$(bin)/pytest tests/container
 
 # Floods of requests by the ten thousand, other ones in each run, and signals in all combinations: some 20 minutes.

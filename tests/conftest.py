@@ -38,6 +38,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+# What takes longest, longest first, so that at the end no worker is alone with one of them.
+LONGEST = [
+    Path(__file__).parent / "contract" / f"test_{name}.py"
+    for name in ("processes", "hosts", "resume", "load", "faults", "prepare_shards", "nothing_leaves", "connections")
+]
+assert all(path.is_file() for path in LONGEST)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several workers begin with LONGEST, go on with the other contract tests, and end with what takes milliseconds."""
+    if not hasattr(config, "workerinput"):
+        return  # one alone begins with the fastest, so that a mistake is soon seen
+    place = {path: number for number, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: (place.get(item.path, len(place)), "contract" not in item.path.parts))
+
+
 @pytest.fixture(scope="session")
 def is_long(request: pytest.FixtureRequest) -> bool:
     """Whether a test may take its time, and try all combinations of what a usual run tries one by one."""

@@ -2,8 +2,9 @@
 
 A fork is a process of its own: with its environment, output, affinity, signals and exit status, and `lesion train` in
 one has its training processes below it, as forks again. What differs from a command that was started: modules are there
-already, and what glibc, OpenMP and Python read at their own start (MALLOC_*, GLIBC_TUNABLES, OMP_*, PYTHON*) is what
-this test run was started with. Tests about those, or about what a command imports, start `processes.LESION`.
+already, and what glibc, OpenMP and Python read as they start (MALLOC_*, GLIBC_TUNABLES, OMP_*, PYTHON*), or a library
+as it is imported (HF_*), is what this test run was started with. Tests of those, and of what a command imports, start
+a process anew (`processes.cold_lesion`).
 
 As a program (`warm.py FD`) it is the parent, which waits for requests on a socket. It starts no thread of its own and
 asks for no GPU, since neither outlives a fork.
@@ -17,6 +18,7 @@ import importlib
 import json
 import logging
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -33,10 +35,9 @@ from typing import IO, Any, NoReturn
 LIMIT_S = 120  # no test waits longer for anything
 MESSAGE_BYTES = 1 << 17
 
-# What a command imports when it comes to it.
-MODULES = (
-    *("lesion.algorithms.classify.train", "lesion.predict_files", "scipy.cluster.vq"),
-    *("sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline"),
+# Of others, what a command imports when it comes to it.
+LIBRARIES = (
+    *("sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline", "scipy.cluster.vq"),
     *("matplotlib.backends.backend_agg", "matplotlib.figure", "tensorboardX.summary", "openvino", "jinja2"),
 )
 
@@ -46,7 +47,9 @@ class Command:
 
     def __init__(self, ends: int) -> None:
         self._ends = os.fdopen(ends)  # tells first the process's number, at its end the status
-        self.pid = int(self._ends.readline())
+        told = self._ends.readline()
+        assert told, "the warm parent has ended; its error stands on stderr"
+        self.pid = int(told)
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -196,10 +199,12 @@ def _answer(request: dict[str, Any], files: Sequence[int]) -> NoReturn:
 
 def main(requests: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # is for those who asked
+    import lesion
     from lesion import sagemaker
 
     sagemaker.prepare_libraries()
-    for name in MODULES:
+    ours = (module.name for module in pkgutil.walk_packages(lesion.__path__, "lesion."))
+    for name in (*ours, *LIBRARIES):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that a fork's collections leave these pages shared

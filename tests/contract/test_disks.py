@@ -7,7 +7,7 @@ from jobs import Trained, run, small_job
 
 from disks import SmallDisk
 from lesion.errors import PlatformError
-from processes import lesion
+from processes import cold_lesion, lesion
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_an_output_that_cannot_be_a_file_is_told_before_anything_is_predicted(ba
 def test_predictions_go_into_a_pipe(trained_root, tmp_path):
     """Through a link, which alone would be lost if a file were put in the place of /dev/stdout."""
     (tmp_path / "stdout").symlink_to("/dev/stdout")
-    ended = lesion(
+    ended = cold_lesion(
         *("predict", trained_root / "input/data/training/test.csv", "--model", trained_root / "model"),
         *("--output", tmp_path / "stdout"),
     )

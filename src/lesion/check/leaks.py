@@ -82,7 +82,7 @@ def group_leaks(training: SampleTable, test: SampleTable | None, rules: LeakRule
         last_G = np.full(len(groups_G), -1)
         np.maximum.at(last_G, number_S, fold_S)
         drop_S = fold_S < last_G[number_S]  # those that are held out, and of the folds of a column the last, stay
-        if training.is_held_S is None:
+        if training.is_valid_S is None:
             add("group_on_both_sides", "in several folds", drop_S, "refuse")
         else:
             add("group_on_both_sides", "in training and validation", drop_S, "drop")
@@ -111,7 +111,7 @@ def copy_leaks(
     across = [(a, b) for a, b in within if apart_S[a] != apart_S[b]]
     in_test = [(pair.first, pair.second) for pair in pairs if pair.first < num <= pair.second]
     spare_S, tested_S = _spare_copies(within, in_test, apart_S, keeps_last=rules.fixed_FS is not None)
-    are_given = rules.fixed_FS is not None and training.is_held_S is None  # by a column
+    are_given = rules.fixed_FS is not None and training.is_valid_S is None  # by a column
     can_merge = rules.keeps_groups and rules.fixed_FS is None and training.group_S is not None
     leaks, notes = [], []
 
@@ -163,7 +163,7 @@ def _resolved(training: SampleTable, leaks: Sequence[Leak], rules: LeakRules, *,
 
 def num_learned(training: SampleTable) -> int:
     """How many rows are trained on: all but those of a validation channel."""
-    return len(training) if training.is_held_S is None else int((~training.is_held_S).sum())
+    return len(training) if training.is_valid_S is None else int((~training.is_valid_S).sum())
 
 
 def _verdict(leak: Leak, policy: Policy) -> tuple[Level, str]:

@@ -177,6 +177,10 @@ def examine(
     test_rows = None if test is None else Rows(test, np.flatnonzero(_stays(looks["test"], is_dropped=is_dropped)))
 
     task = None
+    if not keep_S.any():
+        do = "Correct the table, or the settings by which rows are left out: on_leak and on_bad_image."
+        findings.append(Finding("error", "bad_input", "no training row is left", do, where=table.where))
+        return None
     if opened.is_partial:  # without all its columns a table does not say what is to be learned
         return None
     with _adding(findings):

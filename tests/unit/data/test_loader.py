@@ -147,7 +147,7 @@ def test_a_samples_augmentation_does_not_depend_on_its_batch(folder):
 
 def test_red_is_red_and_channels_come_last():
     class Red(Numbered):
-        def read(self, index: int) -> Pixels:  # noqa: ARG002
+        def read(self, index: int) -> Pixels:
             return np.full((9, 9, 3), (255, 0, 0), np.uint8)
 
     dataset = Dataset(Decoded(Red(1), FIXED), np.zeros((1, 0)), np.zeros((1, 1)), np.zeros(0))
