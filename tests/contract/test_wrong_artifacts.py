@@ -20,7 +20,7 @@ from safetensors.torch import save as to_bytes
 
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import Ensemble, load
+from lesion.algorithms.classify.predictor import Ensemble, load_predictor
 from lesion.algorithms.classify.results import predict_source
 from lesion.algorithms.classify.torch_executor import TorchExecutor, load_networks
 from lesion.algorithms.written_by import algorithm_of_artifact
@@ -86,7 +86,7 @@ def with_graph(model_dir: Path, pattern: str, new: str, count: int = 0) -> None:
 
 def refused(model_dir: Path) -> str:
     with pytest.raises(UserError) as caught:
-        load(model_dir, device="cpu", num_cores=2, precision="fp32")
+        load_predictor(model_dir, device="cpu", num_cores=2, precision="fp32")
     assert caught.value.kind == "artifact"
     message = str(caught.value)
     assert "\n" not in message and str(model_dir) in message and len(message) < 1000, message
@@ -94,9 +94,9 @@ def refused(model_dir: Path) -> str:
 
 
 def test_the_good_one_is_let_through(model_dir):
-    assert load(model_dir, device="cpu", num_cores=2).backend.startswith("openvino")
+    assert load_predictor(model_dir, device="cpu", num_cores=2).backend.startswith("openvino")
     edit(model_dir, in_payload(None, "graph"))
-    assert load(model_dir, device="cpu", num_cores=2).backend.startswith("torch")
+    assert load_predictor(model_dir, device="cpu", num_cores=2).backend.startswith("torch")
 
 
 MANIFESTS = {
@@ -306,7 +306,7 @@ def test_a_link_within_the_folder_is_followed(model_dir):
     (model_dir / "..data").mkdir()
     shutil.move(model_dir / "graph.bin", model_dir / "..data" / "graph.bin")
     (model_dir / "graph.bin").symlink_to("..data/graph.bin")
-    assert load(model_dir, device="cpu", num_cores=1).folds == [0, 1, 2]
+    assert load_predictor(model_dir, device="cpu", num_cores=1).folds == [0, 1, 2]
 
 
 def safetensors(header: bytes, size: int | None = None, content: bytes = b"") -> bytes:
@@ -414,7 +414,7 @@ def test_features_are_looked_for_where_the_manifest_tells_of_them(model_dir):
 
 def test_a_graph_without_features_answers_if_its_manifest_tells_of_none(model_dir):
     def output() -> Output:
-        predictor = load(model_dir, device="cpu", num_cores=2, precision="fp32")
+        predictor = load_predictor(model_dir, device="cpu", num_cores=2, precision="fp32")
         assert predictor.backend.startswith("openvino")
         pixels_HWC = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
         return predictor.compute([pixels_HWC], [{"age_approx": 40}])[0]

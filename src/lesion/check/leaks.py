@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.check.duplicates import Pair
-from lesion.check.finding import Finding, Level, Row, number_of
+from lesion.check.finding import Finding, Level, TableRow, number_of
 from lesion.data.folds import Folds
 from lesion.data.table import SampleTable
 from lesion.words import listed
@@ -53,7 +53,7 @@ class Leak:
 
     name: str
     what: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     drop_S: Mask  # the training rows that on_leak=drop leaves out
     by_auto: Literal["drop", "merge", "refuse"]
     auto_drop_S: Mask  # those that on_leak=auto leaves out, where that is what it does
@@ -115,7 +115,7 @@ def copy_leaks(
     can_merge = rules.keeps_groups and rules.fixed_FS is None and training.group_S is not None
     leaks, notes = [], []
 
-    def words(found: Sequence[tuple[int, int]], where: str) -> tuple[str, tuple[Row, ...]]:
+    def words(found: Sequence[tuple[int, int]], where: str) -> tuple[str, tuple[TableRow, ...]]:
         rows = tuple(_row(index, training, test) for pair in found for index in pair)
         return f"{number_of(len(found), 'pair')} of copies of one picture {where}", rows
 
@@ -260,8 +260,8 @@ def _fold_numbers(valid_FS: Folds) -> NDArray[np.intp]:
     return np.asarray(np.where(valid_FS.any(axis=0), valid_FS.argmax(axis=0), -1), dtype=np.intp)
 
 
-def _row(index: int, training: SampleTable, test: SampleTable | None) -> Row:
+def _row(index: int, training: SampleTable, test: SampleTable | None) -> TableRow:
     if index < len(training):
-        return Row("training", index, str(training.name_S[index]))
+        return TableRow("training", index, str(training.name_S[index]))
     assert test is not None
-    return Row("test", index - len(training), str(test.name_S[index - len(training)]))
+    return TableRow("test", index - len(training), str(test.name_S[index - len(training)]))

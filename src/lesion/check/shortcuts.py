@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lesion.check.finding import Finding
 from lesion.data.folds import Folds
-from lesion.data.metadata import Kind, MetadataEncoder, Row
+from lesion.data.metadata import ColumnType, MetadataEncoder, Row
 from lesion.errors import UserError
 from lesion.evaluation.metrics import has_both_classes, score_all
 
@@ -56,7 +56,7 @@ def shortcuts(
 
 
 def columns_that_give_away(
-    rows: Sequence[Row], kinds: Mapping[str, Kind], targets_SQ: NDArray[np.floating], valid_FS: Folds
+    rows: Sequence[Row], kinds: Mapping[str, ColumnType], targets_SQ: NDArray[np.floating], valid_FS: Folds
 ) -> dict[str, float]:
     """The metadata columns that alone answer the question, with their AUC."""
     if len(rows) < MIN_ROWS:

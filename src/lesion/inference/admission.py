@@ -15,7 +15,7 @@ LARGE_BYTES = 2**22  # what a request took, from which on the heap is tidied up 
 
 
 class Slot:
-    """One request's slot, and the memory that its body and what is read from it have taken."""
+    """One admitted request, and the memory that its body and what is read from it have taken."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -31,7 +31,7 @@ class Slot:
 
 
 class Admission:
-    """Slots for requests, and room for their bodies as they arrive: a length that is only claimed takes none."""
+    """Places for requests, and room for their bodies as they arrive: a length that is only claimed takes none."""
 
     def __init__(self, memory: MemoryBudget, *, max_requests: int, max_bytes: int) -> None:
         self._memory, self._max_requests, self._max_bytes = memory, max_requests, max_bytes
@@ -40,7 +40,7 @@ class Admission:
 
     @contextmanager
     def slot(self) -> Iterator[Slot]:
-        """A slot for one request. Raises PlatformError of kind `busy` where there is none."""
+        """Admits one request. Raises PlatformError of kind `busy` where there is none."""
         with self._changing:
             if self._num_requests >= self._max_requests:
                 raise busy()
