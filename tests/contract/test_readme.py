@@ -1,4 +1,4 @@
-"""README: what it shows is what happens."""
+"""README and docs: what they show is what happens, and what they link to is there."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from processes import Server
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+PAGES = [Path(name) for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")] + sorted(
+    path.relative_to(PROJECT) for path in (PROJECT / "docs").rglob("*.md")
+)
 
 
 # Those that a new user needs first.
@@ -47,9 +50,28 @@ def test_an_example_request_is_answered_in_the_shape_it_shows(example: str, serv
     assert shape(json.loads(answer.stdout)) == shape(json.loads(shown))
 
 
-def test_every_file_that_is_linked_to_exists():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links and not [link for link in links if not (PROJECT / link).exists()]
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_file_and_heading_that_is_linked_to_exists(page: Path):
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, heading = link.partition("#")
+        target = (PROJECT / page).parent / path if path else PROJECT / page
+        if "://" not in link:
+            assert target.exists(), link
+            assert not heading or heading in headings(target), link
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that a page has on GitHub: its headings in lower case, with hyphens, without punctuation."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.strip().lower()).replace(" ", "-") for line in lines}
+
+
+def test_decisions_are_numbered_once_and_listed_in_their_order():
+    folder = PROJECT / "docs/decisions"
+    names = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    assert re.findall(r"\(([0-9]{4}-[^)]+)\)", (folder / "README.md").read_text(encoding="utf-8")) == names
 
 
 def shape(answer: object) -> object:
