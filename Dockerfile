@@ -66,14 +66,14 @@ RUN pip install --no-compile --no-deps --require-hashes --target /opt/lesion/tor
 # Recurrent networks on the GPU. What shows that nothing else needs it must run on a GPU, so it stays unless told.
 ARG CUDNN_ADV=keep
 RUN [ "$CUDNN_ADV" = keep ] || rm /opt/lesion/torch/nvidia/cudnn/lib/libcudnn_adv.so.9
-COPY container/slim.py container/stand_ins.py /build/
-RUN python3 /build/slim.py /opt/lesion/torch && python3 /build/stand_ins.py /opt/lesion/torch
+COPY container/slim.py container/stub_libraries.py /build/
+RUN python3 /build/slim.py /opt/lesion/torch && python3 /build/stub_libraries.py /opt/lesion/torch
 
 FROM pip AS libraries
 COPY container/requirements-libraries.txt /build/
 RUN pip install --no-compile --no-deps --require-hashes --target /opt/lesion/libraries -r /build/requirements-libraries.txt
-COPY container/slim.py container/stand_ins.py /build/
-RUN python3 /build/slim.py /opt/lesion/libraries && python3 /build/stand_ins.py /opt/lesion/libraries
+COPY container/slim.py container/stub_libraries.py /build/
+RUN python3 /build/slim.py /opt/lesion/libraries && python3 /build/stub_libraries.py /opt/lesion/libraries
 
 FROM python AS lesion
 ENV PYTHONPATH=/opt/lesion/code:/opt/lesion/libraries:/opt/lesion/torch \
@@ -83,8 +83,8 @@ ENV PYTHONPATH=/opt/lesion/code:/opt/lesion/libraries:/opt/lesion/torch \
     NO_ALBUMENTATIONS_UPDATE=1
 COPY --from=torch /opt/lesion/torch /opt/lesion/torch
 COPY --from=libraries /opt/lesion/libraries /opt/lesion/libraries
-COPY container/sbom.py container/warm.py /usr/local/share/lesion/
-RUN PYTHONDONTWRITEBYTECODE= python3 /usr/local/share/lesion/warm.py && rm -rf /tmp/.cache /tmp/.config
+COPY container/sbom.py container/compile_bytecode.py /usr/local/share/lesion/
+RUN PYTHONDONTWRITEBYTECODE= python3 /usr/local/share/lesion/compile_bytecode.py && rm -rf /tmp/.cache /tmp/.config
 COPY container/entrypoint container/lesion container/serve container/train /usr/local/bin/
 COPY --from=code /opt/lesion/code /opt/lesion/code
 ENTRYPOINT ["entrypoint"]

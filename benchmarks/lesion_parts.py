@@ -98,11 +98,11 @@ class LesionParts:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         from lesion.data.augment import Augment
-        from lesion.data.loader import load, training_batches
+        from lesion.data.loader import load_batches, training_batches
 
         key = (0, 0, number)
         order = training_batches(self.every_S, self.config.batch_size, key=key)
-        return load(self.dataset, order, Augment(self.config.image_size), num_workers=self.num_workers, key=key)
+        return load_batches(self.dataset, order, Augment(self.config.image_size), num_workers=self.num_workers, key=key)
 
     def pipeline(self, on_batch: OnBatch) -> None:
         on_batch(0)

@@ -57,14 +57,14 @@ def main() -> None:
 
 def auc_without_metadata(root: Path, channel: Path) -> float:
     """Out-of-fold AUC when each row's own fold is asked about the picture alone."""
-    from lesion.algorithms.classify.predictor import load
+    from lesion.algorithms.classify.predictor import load_predictor
     from lesion.data import images
     from lesion.evaluation.metrics import roc_auc
 
     oof = pd.read_csv(root / "output" / "data" / "oof.csv")
     prob_S = np.zeros(len(oof))
     for fold, rows in oof.groupby("fold"):
-        predictor = load(root / "model", device="cpu", num_cores=2, fold=int(str(fold)))
+        predictor = load_predictor(root / "model", device="cpu", num_cores=2, fold=int(str(fold)))
         for part in np.array_split(rows.index.to_numpy(), max(len(rows) // 64, 1)):
             pictures = [images.read(channel / "train_jpg" / f"{name}.jpg") for name in oof.loc[part, "image_name"]]
             probs_NK = predictor.predict(pictures, [{}] * len(pictures))

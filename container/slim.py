@@ -51,7 +51,7 @@ LEFT_OUT = {
         "what only builds packages": ["setuptools*", "_distutils_hack", "distutils-precedence.pth", "bin"],
         "what C and Cython compile": ["**/*.c", "**/*.h", "**/*.pxd", "**/*.pyx", "**/*.a", "**/include"],
         "what type checkers read": ["**/*.pyi"],
-        "codecs and TLS under FFmpeg and libavif, which stand_ins.py stands in for": [
+        "codecs and TLS under FFmpeg and libavif, which stub_libraries.py replaces": [
             f"opencv_python_headless.libs/lib{name}-*" for name in ("aom", "vpx", "ssl", "crypto")
         ],
         "sample data": [

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,12 +122,19 @@ class Server:
     log_when_ready: str = ""
 
     @classmethod
-    def start(cls, root: Path, log: Path, *options: str, environment: Mapping[str, str] | None = None) -> Server:
+    def start(
+        cls,
+        root: Path,
+        log: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = LESION,
+    ) -> Server:
         """A server on a free port, which it is told by the platform's variable."""
         port = free_port()
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*LESION, "serve", "--root", str(root), *options],
+                [*program, "serve", "--root", str(root), *options],
                 env={
                     **os.environ,
                     "SAGEMAKER_BIND_TO_PORT": str(port),
@@ -158,6 +165,10 @@ class Server:
             return requests.get(self.url("/ping"), timeout=2).status_code
         except requests.RequestException:
             return None
+
+    def get(self, path: str) -> str:
+        """What a page says."""
+        return requests.get(self.url(path), timeout=60).text
 
     def ask(self, body: object, content_type: str | None = "image/jpeg", **headers: str) -> requests.Response:
         """One invocation; underscores in the names of headers become dashes."""

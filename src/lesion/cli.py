@@ -258,21 +258,21 @@ def _sample_data(args: argparse.Namespace) -> int:
 
 
 def _prepare_tiles(args: argparse.Namespace) -> int:
-    from lesion.prepare.marks import Marking
+    from lesion.prepare.annotation_mask import PositiveRule
     from lesion.prepare.slides import Resolution
-    from lesion.prepare.tiles import Labels, Tiling, prepare_tiles
+    from lesion.prepare.tiles import LabelSource, Tiling, prepare_tiles
 
     resolution = Resolution("level_0") if args.level_0 else None
     if args.magnification is not None:
         resolution = Resolution("magnification", args.magnification)
     if args.mpp is not None:
         resolution = Resolution("mpp", args.mpp)
-    marking = Marking(args.label_from, args.min_overlap, tuple(args.positive), tuple(args.exclude))
+    rule = PositiveRule(args.label_from, args.min_overlap, tuple(args.positive), tuple(args.exclude))
     prepare_tiles(
         args.input,
         output=args.output,
         tiling=Tiling(args.size, args.overlap, args.min_tissue, resolution, args.format),
-        labels=Labels(args.labels, args.target_column, args.annotations, marking),
+        labels=LabelSource(args.labels, args.target_column, args.annotations, rule),
         num_workers=args.workers or usable_cores(),
         show_progress=not args.no_progress and sys.stderr.isatty(),
     )

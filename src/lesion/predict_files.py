@@ -16,7 +16,7 @@ from lesion.data import dicom, images
 from lesion.data.metadata import Row
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
 from lesion.data.sources.csv_folder import CsvFolder
-from lesion.data.sources.place import walk_files
+from lesion.data.sources.location import walk_files
 from lesion.data.sources.rows import read_csv
 from lesion.data.table import Columns, Readable
 from lesion.data.write_csv import write_csv

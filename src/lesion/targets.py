@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-Kind = Literal["binary", "multiclass", "multilabel"]
+TaskType = Literal["binary", "multiclass", "multilabel"]
 Weights = NDArray[np.float32]
 
 
@@ -25,7 +25,7 @@ class Target:
     `of_interest` names the class of a multiclass target that is asked about: all classes are learned, one is answered.
     """
 
-    kind: Kind
+    kind: TaskType
     class_names: tuple[str, ...]
     of_interest: str | None = None
 

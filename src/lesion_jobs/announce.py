@@ -11,8 +11,8 @@ from lesion_jobs.place import Place
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of job: how it is billed, and the CloudWatch log group it writes to."""
+class JobType:
+    """A type of job: how it is billed, and the CloudWatch log group it writes to."""
 
     title: str
     billed_as: BilledAs
@@ -20,16 +20,18 @@ class Kind:
     until: str = ""  # what ends it where no time limit does
 
 
-TRAINING = Kind("training job", "Training", "/aws/sagemaker/TrainingJobs")
-PROCESSING = Kind("processing job", "Processing", "/aws/sagemaker/ProcessingJobs")
-ENDPOINT = Kind("endpoint", "Hosting", "/aws/sagemaker/Endpoints/{name}", "delete_endpoint(endpoint)")
-TRANSFORM = Kind("batch transform", "BatchTransform", "/aws/sagemaker/TransformJobs", "the last picture is predicted")
+TRAINING = JobType("training job", "Training", "/aws/sagemaker/TrainingJobs")
+PROCESSING = JobType("processing job", "Processing", "/aws/sagemaker/ProcessingJobs")
+ENDPOINT = JobType("endpoint", "Hosting", "/aws/sagemaker/Endpoints/{name}", "delete_endpoint(endpoint)")
+TRANSFORM = JobType(
+    "batch transform", "BatchTransform", "/aws/sagemaker/TransformJobs", "the last picture is predicted"
+)
 
 CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
 
 
 def announce(
-    kind: Kind, name: str, place: Place, session: Any, *, num_instances: int = 1, max_hours: float | None = None
+    kind: JobType, name: str, place: Place, session: Any, *, num_instances: int = 1, max_hours: float | None = None
 ) -> None:
     """Print name, cost and logs. Asks the price list, but for local mode."""
     if place.is_local:
@@ -42,7 +44,7 @@ def announce(
     print(f"{kind.title} {name} in {place.image}\n{cost}\n{logs}", flush=True)  # noqa: T201
 
 
-def log_url(kind: Kind, name: str, region: str) -> str:
+def log_url(kind: JobType, name: str, region: str) -> str:
     """The console's page with the log streams of one job. It writes $25 for the % of a twice quoted slash."""
     host = next((host for prefix, host in CONSOLES.items() if region.startswith(prefix)), "console.aws.amazon.com")
     group = quote(quote(kind.log_group.format(name=name), safe=""), safe="").replace("%", "$")

@@ -142,13 +142,13 @@ def test_every_shared_object_can_be_opened_with_every_symbol_bound(docker, image
         ("libraries/opencv_python_headless.libs/libavif-*", "avifDecoderCreate", "libavif"),
     ],
 )
-def test_a_stand_in_says_what_is_missing_when_it_is_called(docker, image, library, symbol, title):
+def test_a_stub_library_says_what_is_missing_when_it_is_called(docker, image, library, symbol, title):
     code = f"import ctypes, glob; [path] = glob.glob('/opt/lesion/{library}'); ctypes.CDLL(path).{symbol}()"
     said = docker.python(image, code, may_fail=True)
     assert f"{symbol} was called, and Lesion's image leaves {title} out: see docs/image.md" in said
 
 
-def test_opencv_turns_a_stand_in_into_a_python_error_or_an_empty_answer(docker, image):
+def test_opencv_turns_a_stub_into_a_python_error_or_an_empty_answer(docker, image):
     """A video that is opened all the same does not take the process down."""
     code = "import cv2; print('opened', cv2.VideoCapture('/etc/hostname').isOpened())"
     assert "opened False" in docker.python(image, code)

@@ -19,7 +19,7 @@ from browser import Browser
 from containers import Docker
 from werkzeug.serving import make_server
 
-from lesion.algorithms.classify.predictor import load
+from lesion.algorithms.classify.predictor import load_predictor
 from lesion.serve.app import create_app
 from processes import Server, free_port, wait_until
 
@@ -269,7 +269,7 @@ QUESTIONS: dict[str, dict[str, object]] = {
 @contextmanager
 def serving(model_dir: Path) -> Iterator[str]:
     """An artifact's app in this process, where torch is imported already; its address."""
-    app = create_app(load(model_dir, device="cpu", num_cores=2), num_cores=2, has_page=True)
+    app = create_app(load_predictor(model_dir, device="cpu", num_cores=2), num_cores=2, has_page=True)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

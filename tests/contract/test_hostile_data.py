@@ -11,7 +11,7 @@ import pytest
 from factories import run_job, write_hyperparameters
 from hostile_sets import HOSTILE, SECRET
 from lesion.data.sources.formats import open_source
-from lesion.data.sources.place import Place, walk_files
+from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.table import Columns
 from lesion.errors import UserError
 from sources import write_csv_folder
@@ -66,7 +66,7 @@ def test_links_in_circles_are_walked_once_and_files_keep_their_own_path(channel)
         (channel / "train_images" / f"a{number}").symlink_to(channel)
     assert walk_files(channel) == before
     columns = Columns(targets=("target",), are_targets_needed=True)
-    table = open_source(Place(channel, "train"), columns, source="auto").table()
+    table = open_source(SplitLocation(channel, "train"), columns, source="auto").table()
     assert table.name_S.tolist() == list(written.colours)
 
 
@@ -74,7 +74,7 @@ def test_a_link_out_of_the_channel_is_followed(channel, tmp_path):
     written = write_csv_folder(tmp_path / "elsewhere")
     (channel / "train.csv").symlink_to(tmp_path / "elsewhere" / "train.csv")
     (channel / "train_images").symlink_to(tmp_path / "elsewhere" / "train_images")
-    source = open_source(Place(channel, "train"), Columns(), source="auto")
+    source = open_source(SplitLocation(channel, "train"), Columns(), source="auto")
     assert [tuple(source.read(row)[0, 0].tolist()) for row in range(12)] == list(written.colours.values())
 
 
@@ -94,7 +94,7 @@ def test_many_nested_folders_are_walked(channel):
 
 def test_a_picture_that_goes_after_it_was_listed_is_told(channel):
     written = write_csv_folder(channel)
-    source = open_source(Place(channel, "train"), Columns(), source="auto")
+    source = open_source(SplitLocation(channel, "train"), Columns(), source="auto")
     for path in (channel / "train_images").rglob("*.png"):
         path.unlink()
     with pytest.raises(UserError, match="No such file") as caught:

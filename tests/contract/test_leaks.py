@@ -94,6 +94,11 @@ def test_a_copy_in_training_and_another_set_is_refused_and_can_be_dropped(data, 
     assert report.sets["training"]["num_rows"] == 19 + 6 * (channel == "validation")  # the training row goes
 
 
+def test_a_training_set_of_which_no_row_is_left_is_refused(data):
+    data.add("test", data.frame.assign(image_name="T" + data.frame["image_name"]))
+    assert "no training row is left" in one(data.check(on_leak="drop"), "bad_input").what
+
+
 # What on_leak=auto, the default, mends and what it refuses
 
 

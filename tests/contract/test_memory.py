@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from PIL import Image
 
-from lesion.algorithms.classify.predictor import load
+from lesion.algorithms.classify.predictor import load_predictor
 from lesion.serve.app import create_app
 from lesion.serve.limits import Limits
 
@@ -19,7 +19,7 @@ from lesion.serve.limits import Limits
 @pytest.fixture(scope="module")
 def app(trained_root: Path) -> Flask:
     """With 64 MiB for all that is under way."""
-    predictor = load(trained_root / "model", device="cpu", num_cores=1, fold=0)
+    predictor = load_predictor(trained_root / "model", device="cpu", num_cores=1, fold=0)
     return create_app(predictor, limits=Limits(memory_bytes=2**26))
 
 

@@ -22,7 +22,7 @@ from jobs import SMALL, run
 from factories import sample_frame, write_channel, write_hyperparameters
 from lesion.data.sample_data import draw_picture
 from lesion.data.sources.formats import open_source
-from lesion.data.sources.place import Place
+from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns
 from processes import LESION, lesion
 from sources import write_class_folder
@@ -84,8 +84,8 @@ def shards(channel, tmp_path_factory) -> Path:
 def test_the_shards_hold_every_row_with_all_that_the_table_said(channel, shards):
     columns = Columns(targets=("target",), group="patient_id", class_name="benign_malignant")
     for split, num_rows in (("train", 40), ("test", 6)):
-        before = open_source(Place(channel, split), columns, source="csv_folder")
-        after = open_source(Place(shards, split), columns, source="auto")
+        before = open_source(SplitLocation(channel, split), columns, source="csv_folder")
+        after = open_source(SplitLocation(shards, split), columns, source="auto")
         table = before.table().rows(np.argsort(before.table().name_S))
         found = after.table().rows(np.argsort(after.table().name_S))
         assert len(found) == num_rows and found.name_S.tolist() == table.name_S.tolist()
@@ -97,7 +97,7 @@ def test_the_shards_hold_every_row_with_all_that_the_table_said(channel, shards)
 
 
 def test_pictures_are_resized_by_their_shorter_side_and_stay_with_their_rows(channel, shards):
-    source = open_source(Place(shards, "train"), Columns(targets=("target",)), source="auto")
+    source = open_source(SplitLocation(shards, "train"), Columns(targets=("target",)), source="auto")
     for index, name in enumerate(source.table().name_S[:20]):
         original_HWC = cv2.imread(str(channel / "train_jpg" / f"{name}.jpg"))[..., ::-1]
         small_HWC = source.read(index)
@@ -109,7 +109,7 @@ def test_pictures_are_resized_by_their_shorter_side_and_stay_with_their_rows(cha
 def test_smaller_pictures_are_not_enlarged(channel, tmp_path):
     done = lesion("prepare", "shards", channel, "--output", tmp_path / "out", "--size", 512, "--no-progress")
     assert done.returncode == 0, done.stderr
-    source = open_source(Place(tmp_path / "out", "train"), Columns(), source="auto")
+    source = open_source(SplitLocation(tmp_path / "out", "train"), Columns(), source="auto")
     sides = [min(source.read(index).shape[:2]) for index in range(40)]
     assert min(sides) == 64 and max(sides) in {480, 512} and sides.count(64) == 34
 
@@ -264,8 +264,8 @@ def test_nothing_of_this_machine_is_in_a_shard(shards):
 def test_folders_as_classes_become_shards_too(tmp_path):
     write_class_folder(tmp_path / "in")
     assert prepare(tmp_path / "in", tmp_path / "out").returncode == 0
-    before = open_source(Place(tmp_path / "in", "train"), Columns(targets=("target",)), source="auto").table()
-    after = open_source(Place(tmp_path / "out", "train"), Columns(targets=("target",)), source="auto").table()
+    before = open_source(SplitLocation(tmp_path / "in", "train"), Columns(targets=("target",)), source="auto").table()
+    after = open_source(SplitLocation(tmp_path / "out", "train"), Columns(targets=("target",)), source="auto").table()
     assert dict(zip(before.name_S, before.targets["target"], strict=True)) == dict(
         zip(after.name_S, after.targets["target"], strict=True)
     )
@@ -286,9 +286,9 @@ import resource, sys
 from pathlib import Path
 from lesion.data.sample_data import draw_picture
 from lesion.data.sources.formats import open_source
-from lesion.data.sources.place import Place
+from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns
-source = open_source(Place(Path(sys.argv[1]), "train"), Columns(), source="auto")
+source = open_source(SplitLocation(Path(sys.argv[1]), "train"), Columns(), source="auto")
 source.read(0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for index in range(len(source.table())):

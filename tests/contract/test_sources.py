@@ -16,7 +16,7 @@ import pytest
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.labels import read_labels
 from lesion.data.sources.formats import FORMATS, open_source, recognised
-from lesion.data.sources.place import Place
+from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
 from sources import WRITERS, Written
@@ -35,7 +35,7 @@ def name(request, written) -> str:
 
 
 def opened(written: Written, columns: Columns = WANTED, *, source: str = "auto") -> Source:
-    return open_source(Place(written.folder, "train"), columns, source=source)
+    return open_source(SplitLocation(written.folder, "train"), columns, source=source)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
@@ -59,7 +59,7 @@ def test_every_format_has_a_writer_and_a_name_in_the_hyperparameter():
 
 
 def test_a_format_is_recognised_by_itself_alone(written, name):
-    assert list(recognised(Place(written.folder, "train"), source="auto")) == [name]
+    assert list(recognised(SplitLocation(written.folder, "train"), source="auto")) == [name]
 
 
 def test_each_row_has_its_own_class_group_and_picture(written):
@@ -114,7 +114,7 @@ def test_rows_do_not_depend_on_the_order_in_which_files_were_made(written, tmp_p
             target = copy / path.relative_to(written.folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-    again = open_source(Place(copy, "train"), WANTED, source="auto").table()
+    again = open_source(SplitLocation(copy, "train"), WANTED, source="auto").table()
     assert again.name_S.tolist() == opened(written).table().name_S.tolist()
 
 
@@ -132,7 +132,7 @@ def test_what_other_programs_leave_is_no_data(written, name):
     (written.folder / ".ipynb_checkpoints").mkdir()
     (written.folder / ".ipynb_checkpoints" / "train.lst").write_text("x")
     (written.folder / "train.tar.sagemaker-uploaded").write_text("")
-    assert list(recognised(Place(written.folder, "train"), source="auto")) == [name]
+    assert list(recognised(SplitLocation(written.folder, "train"), source="auto")) == [name]
     assert len(opened(written).table()) == 12
 
 
@@ -148,7 +148,7 @@ def test_two_formats_in_one_folder_are_in_doubt(written, name):
     other = "lst" if name != "lst" else "webdataset"
     WRITERS[other](written.folder)
     if name == "class_folder":  # folders without a table are seen only where there is no table
-        assert list(recognised(Place(written.folder, "train"), source="auto")) == [other]
+        assert list(recognised(SplitLocation(written.folder, "train"), source="auto")) == [other]
     else:
         with pytest.raises(UserError, match=r"in doubt: .*because.*because.*Set source"):
             opened(written)
@@ -156,10 +156,10 @@ def test_two_formats_in_one_folder_are_in_doubt(written, name):
 
 def test_a_test_set_in_the_training_channel_is_found_beside_it(written, name):
     writer = WRITERS[name]
-    assert not recognised(Place(written.folder, "test", is_own=False), source="auto")
+    assert not recognised(SplitLocation(written.folder, "test", is_own=False), source="auto")
     test = writer(written.folder, 6, "test")
     wanted = replace(WANTED, are_targets_needed=False)
-    table = open_source(Place(written.folder, "test", is_own=False), wanted, source="auto").table()
+    table = open_source(SplitLocation(written.folder, "test", is_own=False), wanted, source="auto").table()
     assert sorted(table.name_S.tolist()) == sorted(test.classes)
     assert sorted(opened(written).table().name_S.tolist()) == sorted(written.classes)
 
@@ -180,5 +180,5 @@ def test_a_metadata_column_that_is_absent_is_named(written):
 
 def test_an_empty_channel_is_told_with_every_layout(tmp_path):
     with pytest.raises(UserError, match="no train set found") as caught:
-        open_source(Place(tmp_path, "train"), WANTED, source="auto")
+        open_source(SplitLocation(tmp_path, "train"), WANTED, source="auto")
     assert all(format_name in str(caught.value) for format_name in FORMATS)

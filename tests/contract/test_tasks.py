@@ -13,7 +13,7 @@ from jobs import Trained, run, small_frame, small_job
 from sklearn.metrics import roc_auc_score
 
 from factories import write_channel
-from lesion.algorithms.classify.predictor import load
+from lesion.algorithms.classify.predictor import load_predictor
 from lesion.data import images
 from lesion.errors import UserError
 from lesion.predict_files import predict_files
@@ -63,7 +63,7 @@ def picture(trained: Trained) -> Path:
 
 
 def answer(trained: Trained, body: bytes, content_type: str) -> dict:
-    app = create_app(load(trained.root / "model", device="cpu", num_cores=2))
+    app = create_app(load_predictor(trained.root / "model", device="cpu", num_cores=2))
     response = app.test_client().post("/invocations", data=body, content_type=content_type)
     assert response.status_code == 200
     return response.get_json()
@@ -99,7 +99,9 @@ def test_a_labelled_test_set_is_judged_by_the_whole_ensemble(many):
 
 def test_several_classes_are_answered_by_name(many):
     (said,) = answer(many, picture(many).read_bytes(), "image/jpeg")["predictions"]
-    probs = load(many.root / "model", device="cpu", num_cores=2).predict([images.read(picture(many))], [{}])[0]
+    probs = load_predictor(many.root / "model", device="cpu", num_cores=2).predict([images.read(picture(many))], [{}])[
+        0
+    ]
     assert said["probabilities"] == pytest.approx(dict(zip(KINDS, probs.tolist(), strict=True)))
     assert said["label"] == KINDS[int(probs.argmax())] and "probability" not in said
 

@@ -11,7 +11,7 @@ import torch
 
 from lesion import artifact
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import load, load_torch
+from lesion.algorithms.classify.predictor import load_predictor, load_torch
 from lesion.data import images
 
 ARTIFACTS = sorted(Path(__file__).parent.glob("artifact_v*"))
@@ -27,7 +27,7 @@ def test_every_format_version_has_its_artifact():
 @pytest.mark.parametrize(("by", "path"), WAYS, ids=[f"{path.name}-{by}" for by, path in WAYS])
 def test_an_old_artifact_answers_as_it_did(by, path):
     if by == "graph":
-        predictor = load(path, device="cpu", num_cores=2, precision="fp32")
+        predictor = load_predictor(path, device="cpu", num_cores=2, precision="fp32")
         assert predictor.backend == "openvino cpu fp32"
     else:
         manifest = artifact.load_manifest(path)

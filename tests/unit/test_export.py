@@ -18,7 +18,7 @@ from lesion.algorithms.classify import openvino_cpu, save
 from lesion.algorithms.classify.answer import combine, fold_probs
 from lesion.algorithms.classify.export import export_onnx
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import Ensemble, Prepared, load, load_torch
+from lesion.algorithms.classify.predictor import Ensemble, Prepared, load_predictor, load_torch
 from lesion.algorithms.classify.torch_executor import TorchExecutor
 from lesion.artifact import load_manifest
 from lesion.data.transforms import Preprocess
@@ -44,7 +44,7 @@ def by_torch(model_dir: Path, fold: int | None = None) -> Ensemble:
 
 
 def by_graph(model_dir: Path, **options: object) -> Ensemble:
-    predictor = load(model_dir, **{"device": "cpu", "num_cores": 2, "precision": "fp32", **options})
+    predictor = load_predictor(model_dir, **{"device": "cpu", "num_cores": 2, "precision": "fp32", **options})
     assert predictor.backend.startswith("openvino")
     return predictor
 
@@ -121,9 +121,9 @@ def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores
 LET_GO = """
 import gc, os, signal, sys, threading
 from pathlib import Path
-from lesion.algorithms.classify.predictor import load
+from lesion.algorithms.classify.predictor import load_predictor
 
-held = [load(Path(sys.argv[1]), device="cpu", num_cores=2)]
+held = [load_predictor(Path(sys.argv[1]), device="cpu", num_cores=2)]
 thread = threading.Thread(target=lambda: (held.clear(), gc.collect()))
 thread.start()
 thread.join()
@@ -154,7 +154,7 @@ def test_without_a_graph_torch_computes_and_says_so(trained_root, tmp_path, capl
     manifest = load_manifest(model_dir)
     without = manifest.model_copy(update={"payload": {**manifest.payload, "graph": None}})
     (model_dir / "manifest.json").write_text(without.model_dump_json())
-    predictor = load(model_dir, device="cpu", num_cores=2)
+    predictor = load_predictor(model_dir, device="cpu", num_cores=2)
     assert predictor.backend.startswith("torch") and "no graph" in caplog.text
 
 

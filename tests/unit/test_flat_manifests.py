@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import load
+from lesion.algorithms.classify.predictor import load_predictor
 from lesion.artifact import load_manifest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "artifact_v3"
@@ -56,4 +56,4 @@ def test_a_manifest_of_format_2_says_the_same_but_for_the_lengths_of_files(earli
 
 
 def test_its_graph_answers(earlier):
-    assert load(earlier, device="cpu", num_cores=2, precision="fp32").backend == "openvino cpu fp32"
+    assert load_predictor(earlier, device="cpu", num_cores=2, precision="fp32").backend == "openvino cpu fp32"

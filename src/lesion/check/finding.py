@@ -21,7 +21,7 @@ LAST = (
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of the checked tables, as they were opened."""
 
     part: Part
@@ -38,7 +38,7 @@ class Finding:
     what: str
     do: str = ""
     where: str | None = None
-    rows: tuple[Row, ...] = ()
+    rows: tuple[TableRow, ...] = ()
     is_paired: bool = False
 
     @classmethod

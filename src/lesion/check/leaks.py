@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.check.duplicates import Pair
-from lesion.check.finding import Finding, Level, Row, number_of
+from lesion.check.finding import Finding, Level, TableRow, number_of
 from lesion.data.folds import Folds
 from lesion.data.table import SampleTable
 from lesion.words import listed
@@ -53,7 +53,7 @@ class Leak:
 
     name: str
     what: str
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     drop_S: Mask  # the training rows that on_leak=drop leaves out
     by_auto: Literal["drop", "merge", "refuse"]
     auto_drop_S: Mask  # those that on_leak=auto leaves out, where that is what it does
@@ -82,7 +82,7 @@ def group_leaks(training: SampleTable, test: SampleTable | None, rules: LeakRule
         last_G = np.full(len(groups_G), -1)
         np.maximum.at(last_G, number_S, fold_S)
         drop_S = fold_S < last_G[number_S]  # those that are held out, and of the folds of a column the last, stay
-        if training.is_held_S is None:
+        if training.is_valid_S is None:
             add("group_on_both_sides", "in several folds", drop_S, "refuse")
         else:
             add("group_on_both_sides", "in training and validation", drop_S, "drop")
@@ -111,11 +111,11 @@ def copy_leaks(
     across = [(a, b) for a, b in within if apart_S[a] != apart_S[b]]
     in_test = [(pair.first, pair.second) for pair in pairs if pair.first < num <= pair.second]
     spare_S, tested_S = _spare_copies(within, in_test, apart_S, keeps_last=rules.fixed_FS is not None)
-    are_given = rules.fixed_FS is not None and training.is_held_S is None  # by a column
+    are_given = rules.fixed_FS is not None and training.is_valid_S is None  # by a column
     can_merge = rules.keeps_groups and rules.fixed_FS is None and training.group_S is not None
     leaks, notes = [], []
 
-    def words(found: Sequence[tuple[int, int]], where: str) -> tuple[str, tuple[Row, ...]]:
+    def words(found: Sequence[tuple[int, int]], where: str) -> tuple[str, tuple[TableRow, ...]]:
         rows = tuple(_row(index, training, test) for pair in found for index in pair)
         return f"{number_of(len(found), 'pair')} of copies of one picture {where}", rows
 
@@ -163,7 +163,7 @@ def _resolved(training: SampleTable, leaks: Sequence[Leak], rules: LeakRules, *,
 
 def num_learned(training: SampleTable) -> int:
     """How many rows are trained on: all but those of a validation channel."""
-    return len(training) if training.is_held_S is None else int((~training.is_held_S).sum())
+    return len(training) if training.is_valid_S is None else int((~training.is_valid_S).sum())
 
 
 def _verdict(leak: Leak, policy: Policy) -> tuple[Level, str]:
@@ -260,8 +260,8 @@ def _fold_numbers(valid_FS: Folds) -> NDArray[np.intp]:
     return np.asarray(np.where(valid_FS.any(axis=0), valid_FS.argmax(axis=0), -1), dtype=np.intp)
 
 
-def _row(index: int, training: SampleTable, test: SampleTable | None) -> Row:
+def _row(index: int, training: SampleTable, test: SampleTable | None) -> TableRow:
     if index < len(training):
-        return Row("training", index, str(training.name_S[index]))
+        return TableRow("training", index, str(training.name_S[index]))
     assert test is not None
-    return Row("test", index - len(training), str(test.name_S[index - len(training)]))
+    return TableRow("test", index - len(training), str(test.name_S[index - len(training)]))

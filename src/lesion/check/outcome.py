@@ -195,7 +195,9 @@ def _fingerprint(fingerprint: Mapping[str, Any], opened: Opened) -> str:
     """What a kept outcome depends on: the settings, and the rows of both sets as they were opened."""
     tables = [None if source is None else source.table() for source in (opened.training, opened.test)]
     data = [
-        None if table is None else [table.fingerprint(), None if table.is_held_S is None else table.is_held_S.tolist()]
+        None
+        if table is None
+        else [table.fingerprint(), None if table.is_valid_S is None else table.is_valid_S.tolist()]
         for table in tables
     ]
     return _digest(json.dumps([fingerprint, data], sort_keys=True).encode())

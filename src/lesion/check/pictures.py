@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lesion.check.finding import Finding, Part, Row
-from lesion.check.survey import Look
+from lesion.check.finding import Finding, Part, TableRow
+from lesion.check.survey import ImageStats
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
 
@@ -17,15 +17,17 @@ MAX_RATIO = 8.0  # of a picture's side to the set's median
 NUM_SAID = 5  # errors in a message
 
 
-def unreadable(table: SampleTable, looks: Sequence[Look | UserError], *, part: Part, is_dropped: bool) -> list[Finding]:
+def unreadable(
+    table: SampleTable, stats_S: Sequence[ImageStats | UserError], *, part: Part, is_dropped: bool
+) -> list[Finding]:
     """One finding for the pictures that are not there or cannot be decoded; an error unless their rows are dropped.
 
     An error too where none is left.
     """
-    bad = [(index, look) for index, look in enumerate(looks) if isinstance(look, UserError)]
+    bad = [(index, stats) for index, stats in enumerate(stats_S) if isinstance(stats, UserError)]
     if not bad:
         return []
-    rows = tuple(Row(part, index, str(table.name_S[index])) for index, _ in bad)
+    rows = tuple(TableRow(part, index, str(table.name_S[index])) for index, _ in bad)
     said = [f"{error.what} ({error.where})" for _, error in bad]
     is_error = not is_dropped or len(bad) == len(table)
     return [
@@ -43,27 +45,27 @@ def unreadable(table: SampleTable, looks: Sequence[Look | UserError], *, part: P
 
 
 def picture_findings(
-    table: SampleTable, looks: Sequence[Look | UserError], *, part: Part, image_size: int
+    table: SampleTable, stats_S: Sequence[ImageStats | UserError], *, part: Part, image_size: int
 ) -> list[Finding]:
     """Blank pictures, odd sizes, and how many are smaller than what the network sees."""
-    seen = [(index, look) for index, look in enumerate(looks) if isinstance(look, Look)]
+    seen = [(index, stats) for index, stats in enumerate(stats_S) if isinstance(stats, ImageStats)]
     if not seen:
         return []
-    median_px = float(np.median([max(look.width_px, look.height_px) for _, look in seen]))
+    median_px = float(np.median([max(stats.width_px, stats.height_px) for _, stats in seen]))
 
-    def is_odd(look: Look) -> bool:
-        short, long = sorted((look.width_px, look.height_px))
+    def is_odd(stats: ImageStats) -> bool:
+        short, long = sorted((stats.width_px, stats.height_px))
         is_far = not 1 / MAX_RATIO <= long / median_px <= MAX_RATIO
         return short < MIN_SIDE_PX or long / short > MAX_ASPECT or is_far
 
     findings = []
 
-    def add(level: str, name: str, is_meant: Callable[[Look], bool], what: str, do: str = "") -> None:
-        rows = tuple(Row(part, index, str(table.name_S[index])) for index, look in seen if is_meant(look))
+    def add(level: str, name: str, is_meant: Callable[[ImageStats], bool], what: str, do: str = "") -> None:
+        rows = tuple(TableRow(part, index, str(table.name_S[index])) for index, stats in seen if is_meant(stats))
         if rows:
             findings.append(Finding(level, name, f"{len(rows)} of {len(table)} {part} pictures {what}", do, rows=rows))  # type: ignore[arg-type]
 
-    add("warning", "blank_pictures", lambda look: look.is_blank, "are blank", "Replace them or take their rows out.")
+    add("warning", "blank_pictures", lambda stats: stats.is_blank, "are blank", "Replace them or take their rows out.")
     add(
         "warning",
         "odd_sizes",
@@ -75,7 +77,7 @@ def picture_findings(
     add(
         "note",
         "small_pictures",
-        lambda look: min(look.width_px, look.height_px) < image_size,
+        lambda stats: min(stats.width_px, stats.height_px) < image_size,
         f"are smaller than image_size={image_size} and are enlarged",
     )
     return findings

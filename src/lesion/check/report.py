@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lesion.check.finding import LEVELS, Finding, Row
+from lesion.check.finding import LEVELS, Finding, TableRow
 from lesion.data import images
 from lesion.data.images import Pixels
 from lesion.errors import LesionError
@@ -40,7 +40,7 @@ class Report:
     folds: pd.DataFrame | None = None  # a row a fold
     crosstabs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by column: a row a value, a column a class
     shortcuts: dict[str, float] = field(default_factory=dict)  # ROC AUC by what it is reached with
-    examples: dict[str, list[Row]] = field(default_factory=dict)  # some rows of each class
+    examples: dict[str, list[TableRow]] = field(default_factory=dict)  # some rows of each class
 
     def sorted_findings(self) -> list[Finding]:
         """The gravest first."""
@@ -97,18 +97,18 @@ class Report:
                 lines += textwrap.wrap(one_line(text), WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
         return "\n".join([*map(one_line, lines), "", self.verdict])
 
-    def write(self, folder: Path, read: Callable[[Row], Pixels]) -> None:
+    def write(self, folder: Path, read: Callable[[TableRow], Pixels]) -> None:
         """check.json and check.html in `folder`. `read` gives a row's picture, or raises UserError."""
         make_folder(folder)
         write_atomic(folder / JSON, (json.dumps(self.as_json(), indent=1) + "\n").encode())
         write_atomic(folder / PAGE, self._page(read).encode())
 
-    def _page(self, read: Callable[[Row], Pixels]) -> str:
+    def _page(self, read: Callable[[TableRow], Pixels]) -> str:
         from jinja2 import Environment, PackageLoader
 
-        thumbnails: dict[Row, str | None] = {}
+        thumbnails: dict[TableRow, str | None] = {}
 
-        def thumbnail(row: Row) -> str | None:
+        def thumbnail(row: TableRow) -> str | None:
             if row not in thumbnails:
                 thumbnails[row] = _data_uri(row, read)
             return thumbnails[row]
@@ -146,7 +146,7 @@ def _bars(frame: pd.DataFrame) -> list[tuple[str, Mapping[str, int], float]]:
     ]
 
 
-def _data_uri(row: Row, read: Callable[[Row], Pixels]) -> str | None:
+def _data_uri(row: TableRow, read: Callable[[TableRow], Pixels]) -> str | None:
     """A small picture for the page, None where it cannot be read."""
     try:
         image_HWC = read(row)

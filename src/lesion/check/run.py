@@ -23,18 +23,18 @@ from tqdm import tqdm
 
 from lesion.check.counts import crosstabs, fold_counts
 from lesion.check.duplicates import Pair, find_duplicates
-from lesion.check.finding import Finding, Part, Row, raise_errors
+from lesion.check.finding import Finding, Part, TableRow, raise_errors
 from lesion.check.leaks import LeakRules, Policy, copy_leaks, group_leaks
 from lesion.check.pictures import picture_findings, unreadable
 from lesion.check.report import NUM_SHOWN, Report
 from lesion.check.shortcuts import columns_that_give_away, refuse_answers, shortcut_findings, shortcuts
-from lesion.check.survey import Look, plain_features, survey
+from lesion.check.survey import ImageStats, plain_features, survey
 from lesion.check.tables import table_findings
 from lesion.data.channels import Opened, open_channels
 from lesion.data.folds import Folds, given_folds
 from lesion.data.images import Pixels
 from lesion.data.labels import Labelled, Labels
-from lesion.data.metadata import Kind
+from lesion.data.metadata import ColumnType
 from lesion.data.table import Columns, Rows, SampleTable, Source
 from lesion.errors import UserError, collecting
 
@@ -53,7 +53,7 @@ class Task(Protocol):
     @property
     def valid_FS(self) -> Folds: ...
     @property
-    def kinds(self) -> Mapping[str, Kind]:
+    def kinds(self) -> Mapping[str, ColumnType]:
         """What each metadata column holds."""
         ...
 
@@ -158,15 +158,15 @@ def examine(
         findings += shared.findings
         keep_S &= shared.keep_S
 
-    looks = _look_at(training, test, num_workers=num_workers, show_progress=show_progress, keep=keep)
+    stats = _survey(training, test, num_workers=num_workers, show_progress=show_progress, keep=keep)
     is_dropped = questions.on_bad_image == "drop"
     for part, one in tables.items():
-        findings += unreadable(one, looks[part], part=part, is_dropped=is_dropped)
-        findings += picture_findings(one, looks[part], part=part, image_size=questions.image_size)
-    keep_S &= _stays(looks["training"], is_dropped=is_dropped)
+        findings += unreadable(one, stats[part], part=part, is_dropped=is_dropped)
+        findings += picture_findings(one, stats[part], part=part, image_size=questions.image_size)
+    keep_S &= _stays(stats["training"], is_dropped=is_dropped)
 
     if rules is not None:
-        pairs = _copies(looks, keep_S, num_workers=num_workers)
+        pairs = _copies(stats, keep_S, num_workers=num_workers)
         copies = copy_leaks(table, test_table, pairs, rules, concerned_S=~shared.keep_S)
         findings += copies.findings
         keep_S &= copies.keep_S
@@ -174,9 +174,13 @@ def examine(
             table = replace(table, group_S=copies.group_S)
     index_S = np.flatnonzero(keep_S)
     rows = Rows(training, index_S, table=table.rows(index_S))
-    test_rows = None if test is None else Rows(test, np.flatnonzero(_stays(looks["test"], is_dropped=is_dropped)))
+    test_rows = None if test is None else Rows(test, np.flatnonzero(_stays(stats["test"], is_dropped=is_dropped)))
 
     task = None
+    if not keep_S.any():
+        do = "Correct the table, or the settings by which rows are left out: on_leak and on_bad_image."
+        findings.append(Finding("error", "bad_input", "no training row is left", do, where=table.where))
+        return None
     if opened.is_partial:  # without all its columns a table does not say what is to be learned
         return None
     with _adding(findings):
@@ -185,7 +189,7 @@ def examine(
             refuse_giveaways(task)
     if task is None:
         return None
-    _describe(report, task, rows, test_rows, [looks["training"][row] for row in index_S.tolist()])
+    _describe(report, task, rows, test_rows, [stats["training"][row] for row in index_S.tolist()])
     return None if report.num("error") else Checked(rows, test_rows, task, report.shortcuts)
 
 
@@ -197,10 +201,10 @@ def refuse_giveaways(task: Task) -> None:
     refuse_answers(aucs, where=table.where)
 
 
-def reader(opened: Opened) -> Callable[[Row], Pixels]:
+def reader(opened: Opened) -> Callable[[TableRow], Pixels]:
     """What gives the picture of a row of the sets as they were opened."""
 
-    def read(row: Row) -> Pixels:
+    def read(row: TableRow) -> Pixels:
         source = opened.training if row.part == "training" else opened.test
         assert source is not None  # it has this row
         return source.read(row.index)
@@ -208,9 +212,9 @@ def reader(opened: Opened) -> Callable[[Row], Pixels]:
     return read
 
 
-def _look_at(
+def _survey(
     training: Source, test: Source | None, *, num_workers: int, show_progress: bool, keep: Keep | None
-) -> dict[Part, list[Look | UserError]]:
+) -> dict[Part, list[ImageStats | UserError]]:
     sources: dict[Part, Source] = {"training": training}
     if test is not None:
         sources["test"] = test
@@ -222,25 +226,26 @@ def _look_at(
         }
 
 
-def _stays(looks: Sequence[Look | UserError], *, is_dropped: bool) -> Mask:
+def _stays(stats_S: Sequence[ImageStats | UserError], *, is_dropped: bool) -> Mask:
     """The rows [S] that unreadable pictures leave: all, where these are an error, so that no further one follows."""
-    is_readable_S = np.array([isinstance(look, Look) for look in looks], dtype=bool)
-    return is_readable_S if is_dropped and is_readable_S.any() else np.ones(len(looks), dtype=bool)
+    is_readable_S = np.array([isinstance(stats, ImageStats) for stats in stats_S], dtype=bool)
+    return is_readable_S if is_dropped and is_readable_S.any() else np.ones(len(stats_S), dtype=bool)
 
 
-def _copies(looks: Mapping[Part, Sequence[Look | UserError]], keep_S: Mask, *, num_workers: int) -> list[Pair]:
+def _copies(stats: Mapping[Part, Sequence[ImageStats | UserError]], keep_S: Mask, *, num_workers: int) -> list[Pair]:
     """The pairs of copies among the training rows that are kept and the test rows, numbered one after the other."""
-    everything = [*looks["training"], *looks.get("test", [])]
-    is_asked = np.concatenate([keep_S, np.ones(len(everything) - len(keep_S), dtype=bool)])
-    asked = {
-        index: look
-        for index, look in enumerate(everything)
-        if isinstance(look, Look) and is_asked[index] and not look.is_blank  # blank pictures are told by themselves
+    everything = [*stats["training"], *stats.get("test", [])]
+    is_compared = np.concatenate([keep_S, np.ones(len(everything) - len(keep_S), dtype=bool)])
+    compared = {
+        index: one
+        for index, one in enumerate(everything)
+        # Not blank pictures: any two of them look alike, and they are reported as blank.
+        if isinstance(one, ImageStats) and is_compared[index] and not one.is_blank
     }
     started = time.monotonic()
-    pairs = find_duplicates([look.print_ for look in asked.values()], num_workers=num_workers)
-    log.info("copies=%d pictures=%d seconds=%.1f", len(pairs), len(asked), time.monotonic() - started)
-    index_of = list(asked)
+    pairs = find_duplicates([one.print_ for one in compared.values()], num_workers=num_workers)
+    log.info("copies=%d pictures=%d seconds=%.1f", len(pairs), len(compared), time.monotonic() - started)
+    index_of = list(compared)
     return [replace(pair, first=index_of[pair.first], second=index_of[pair.second]) for pair in pairs]
 
 
@@ -249,18 +254,16 @@ def _counts(table: SampleTable) -> dict[str, int]:
 
 
 def _describe(
-    report: Report, task: Task, rows: Rows, test_rows: Rows | None, look_S: Sequence[Look | UserError]
+    report: Report, task: Task, rows: Rows, test_rows: Rows | None, stats_S: Sequence[ImageStats | UserError]
 ) -> None:
     """What is trained on, by fold, class and metadata, and how far shortcuts lead."""
-    labelled, is_seen_S = task.labelled, np.array([isinstance(look, Look) for look in look_S], dtype=bool)
-    seen, judged_SQ = (
-        [look for look in look_S if isinstance(look, Look)],
-        labelled.target.judged_columns(labelled.targets_SK),
-    )
+    labelled, is_seen_S = task.labelled, np.array([isinstance(stats, ImageStats) for stats in stats_S], dtype=bool)
+    seen = [stats for stats in stats_S if isinstance(stats, ImageStats)]
+    judged_SQ = labelled.target.judged_columns(labelled.targets_SK)
     if seen:
         report.shortcuts = shortcuts(plain_features(seen), judged_SQ[is_seen_S], task.valid_FS[:, is_seen_S])
         report.findings += shortcut_findings(report.shortcuts)
-    report.sets["training"] = labelled.counts(np.ones(len(look_S), dtype=bool))
+    report.sets["training"] = labelled.counts(np.ones(len(stats_S), dtype=bool))
     if test_rows is not None and (test_table := test_rows.table()).targets is not None:
         test = Labelled(test_table, labelled.target, task.labels.encode(test_table))
         report.sets["test"] = test.counts(np.ones(len(test_table), dtype=bool))
@@ -271,7 +274,7 @@ def _describe(
         of_class = np.flatnonzero(is_class_S)
         picked = np.sort(rng.choice(of_class, min(NUM_SHOWN, len(of_class)), replace=False)).tolist()
         names_S, index_S = labelled.table.name_S, rows.index_S
-        report.examples[name] = [Row("training", int(index_S[row]), str(names_S[row])) for row in picked]
+        report.examples[name] = [TableRow("training", int(index_S[row]), str(names_S[row])) for row in picked]
 
 
 @contextmanager

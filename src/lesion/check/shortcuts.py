@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lesion.check.finding import Finding
 from lesion.data.folds import Folds
-from lesion.data.metadata import Kind, MetadataEncoder, Row
+from lesion.data.metadata import ColumnType, MetadataEncoder, Row
 from lesion.errors import UserError
 from lesion.evaluation.metrics import has_both_classes, score_all
 
@@ -39,11 +39,11 @@ def out_of_fold_auc(
             model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
             model.fit(features_SD[~valid_S], learned_S)
             sums_SQ[valid_S, output] += model.predict_proba(features_SD[valid_S])[:, 1]
-    is_held_S = valid_FS.any(axis=0)
-    probs_SQ = sums_SQ[is_held_S] / valid_FS.sum(axis=0)[is_held_S, None]
-    if not has_both_classes(targets_SQ[is_held_S]):
+    is_valid_S = valid_FS.any(axis=0)
+    probs_SQ = sums_SQ[is_valid_S] / valid_FS.sum(axis=0)[is_valid_S, None]
+    if not has_both_classes(targets_SQ[is_valid_S]):
         return None
-    return score_all(targets_SQ[is_held_S], probs_SQ, is_multiclass=False)["roc_auc"]
+    return score_all(targets_SQ[is_valid_S], probs_SQ, is_multiclass=False)["roc_auc"]
 
 
 def shortcuts(
@@ -56,7 +56,7 @@ def shortcuts(
 
 
 def columns_that_give_away(
-    rows: Sequence[Row], kinds: Mapping[str, Kind], targets_SQ: NDArray[np.floating], valid_FS: Folds
+    rows: Sequence[Row], kinds: Mapping[str, ColumnType], targets_SQ: NDArray[np.floating], valid_FS: Folds
 ) -> dict[str, float]:
     """The metadata columns that alone answer the question, with their AUC."""
     if len(rows) < MIN_ROWS:

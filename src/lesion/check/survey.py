@@ -1,4 +1,4 @@
-"""Survey: every picture of a source decoded once, and what the check needs to know of each."""
+"""Survey: decodes every picture of a source once, and computes the image statistics that the check uses."""
 
 # C red, green, blue · S samples
 
@@ -24,8 +24,8 @@ BLANK = 2.0  # grey levels of deviation: below it there is nothing to be seen
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one picture looks like from afar."""
+class ImageStats:
+    """Image statistics: size, mean and border colour, contrast, and the fingerprint that copies are found by."""
 
     width_px: int
     height_px: int
@@ -39,14 +39,14 @@ class Look:
         return self.deviation < BLANK
 
 
-def look(image_HWC: Pixels) -> Look:
-    """What a picture (uint8 RGB) looks like."""
+def image_stats(image_HWC: Pixels) -> ImageStats:
+    """The statistics of one picture (uint8 RGB)."""
     cells_HWC = cv2.resize(image_HWC, (CELLS, CELLS), interpolation=cv2.INTER_AREA).astype(np.float64)
     is_border_HW = np.ones((CELLS, CELLS), dtype=bool)
     is_border_HW[1:-1, 1:-1] = False
     height_px, width_px = image_HWC.shape[:2]
     print_ = fingerprint(image_HWC)
-    return Look(
+    return ImageStats(
         width_px,
         height_px,
         _colour(cells_HWC.reshape(-1, 3)),
@@ -58,38 +58,39 @@ def look(image_HWC: Pixels) -> Look:
 
 def survey(
     source: Source, *, num_workers: int, bar: tqdm[Any], keep: Callable[[int, Pixels], None] | None = None
-) -> list[Look | UserError]:
-    """A look at each picture in the order of the table, or the error that says why it cannot be read.
+) -> list[ImageStats | UserError]:
+    """The statistics of each picture in the order of the table, or the error that says why it cannot be read.
 
-    `keep` is given each picture that could be read and its row, by several threads at once: a picture is decoded once.
+    `keep(row, picture)` is called for each readable picture, from several threads at once, so that each picture is
+    decoded only once.
     """
 
-    def look_at(index: int) -> Look | UserError:
+    def measure(index: int) -> ImageStats | UserError:
         try:
             image_HWC = source.read(index)
         except UserError as error:
             return error
         if keep is not None:
             keep(index, image_HWC)
-        return look(image_HWC)
+        return image_stats(image_HWC)
 
-    looks = []
+    stats_S = []
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:
-        for found in pool.map(look_at, range(len(source.table()))):
-            looks.append(found)
+        for found in pool.map(measure, range(len(source.table()))):
+            stats_S.append(found)
             bar.update()
-    return looks
+    return stats_S
 
 
-def plain_features(looks: Sequence[Look]) -> dict[str, NDArray[np.float64]]:
-    """What a network could go by without looking at what is shown: for each word of it a few numbers a picture [S, n].
+def plain_features(stats_S: Sequence[ImageStats]) -> dict[str, NDArray[np.float64]]:
+    """Shortcut features, which say nothing of what is shown: for each name of one a few numbers a picture [S, n].
 
     Sizes are taken as logarithms.
     """
     return {
-        "size": np.log([[look.width_px, look.height_px] for look in looks]),
-        "border": np.array([look.border_C for look in looks]),
-        "mean colour": np.array([look.mean_C for look in looks]),
+        "size": np.log([[stats.width_px, stats.height_px] for stats in stats_S]),
+        "border": np.array([stats.border_C for stats in stats_S]),
+        "mean colour": np.array([stats.mean_C for stats in stats_S]),
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion.check.finding import Finding, Part, Row, number_of
+from lesion.check.finding import Finding, Part, TableRow, number_of
 from lesion.data.metadata import MISSING
 from lesion.data.table import USUAL_METADATA, Columns, SampleTable
 from lesion.words import listed
@@ -173,8 +173,8 @@ def _contradictions(
         )
 
 
-def _rows(table: SampleTable, is_row_S: NDArray[np.bool_], part: Part) -> tuple[Row, ...]:
-    return tuple(Row(part, index, str(table.name_S[index])) for index in np.flatnonzero(is_row_S).tolist())
+def _rows(table: SampleTable, is_row_S: NDArray[np.bool_], part: Part) -> tuple[TableRow, ...]:
+    return tuple(TableRow(part, index, str(table.name_S[index])) for index in np.flatnonzero(is_row_S).tolist())
 
 
 def _different(words: NDArray[np.str_]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesion.data.sources.formats import open_source, recognised
-from lesion.data.sources.place import Place
+from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns, Concat, Source
 from lesion.errors import UserError, collecting, raise_all
 from lesion.settings import DataSettings
@@ -51,11 +51,11 @@ def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str
         )
         return Opened(None, None, (problem,))
     problems: list[UserError] = []
-    place = Place(channels[channel], "train", lists=channels.get("train_lst"))
-    training = _open(place, columns, source, problems)
+    location = SplitLocation(channels[channel], "train", lists=channels.get("train_lst"))
+    training = _open(location, columns, source, problems)
     if "validation" in channels:
-        place = Place(channels["validation"], "validation", lists=channels.get("validation_lst"))
-        validation = _open(place, replace(columns, fold=None), source, problems)
+        location = SplitLocation(channels["validation"], "validation", lists=channels.get("validation_lst"))
+        validation = _open(location, replace(columns, fold=None), source, problems)
         are_both = training is not None and validation is not None
         training = Concat(training, validation) if are_both else None  # type: ignore[arg-type]
     is_partial = bool(problems)
@@ -79,20 +79,20 @@ def _open_test(
 ) -> Source | None:
     """The test channel's rows, or those that lie beside the training set; None where there are none."""
     if "test" in channels:
-        return _open(Place(channels["test"], "test"), columns, source, problems)
-    place = Place(channels[channel], "test", is_own=False)
+        return _open(SplitLocation(channels["test"], "test"), columns, source, problems)
+    location = SplitLocation(channels[channel], "test", is_own=False)
     with collecting(problems):
-        if recognised(place, source=source):
-            return _open(place, columns, source, problems)
+        if recognised(location, source=source):
+            return _open(location, columns, source, problems)
     return None
 
 
-def _open(place: Place, columns: Columns, source: str, problems: list[UserError]) -> Source | None:
-    """The set at `place`. What is wrong joins the `problems`, and then its pictures are opened for themselves, with
+def _open(location: SplitLocation, columns: Columns, source: str, problems: list[UserError]) -> Source | None:
+    """The set at `location`. What is wrong joins the `problems`, and then its pictures are opened for themselves, with
     their groups where these can be read."""
     with collecting(problems):
-        return open_source(place, columns, source=source)
+        return open_source(location, columns, source=source)
     for group in (columns.group, None):
         with suppress(UserError):  # else it says the same again
-            return open_source(place, Columns(columns.image, metadata=(), group=group), source=source)
+            return open_source(location, Columns(columns.image, metadata=(), group=group), source=source)
     return None

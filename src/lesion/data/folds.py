@@ -97,8 +97,8 @@ def given_folds(table: SampleTable) -> Folds | None:
 
     Raises UserError for a column of too few or too many values.
     """
-    if table.is_held_S is not None:
-        return table.is_held_S[None]
+    if table.is_valid_S is not None:
+        return table.is_valid_S[None]
     return None if table.fold_S is None else folds_from_column(table.fold_S)
 
 

@@ -64,7 +64,7 @@ def ordered_batches(rows_S: Indices, batch_size: int) -> list[Indices]:
     return [rows_S[start : start + batch_size] for start in range(0, len(rows_S), batch_size)]
 
 
-def load(
+def load_batches(
     dataset: Dataset,
     batches: list[Indices],
     augment: Augment | None = None,

@@ -16,7 +16,7 @@ from lesion.data.numbers import as_number, is_number
 from lesion.errors import UserError
 
 Row = Mapping[str, object]
-Kind = Literal["number", "category", "boolean"]
+ColumnType = Literal["number", "category", "boolean"]
 
 # What counts as missing, in a CSV and in a request alike; lower case.
 MISSING = {"", "na", "n/a", "#n/a", "nan", "none", "null", "<na>", "-nan"}
@@ -34,7 +34,7 @@ class ColumnEncoder:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnType
     mean: float = 0.0
     std: float = 1.0
     is_log: bool = False
@@ -64,7 +64,7 @@ class MetadataEncoder:
     columns: tuple[ColumnEncoder, ...]
 
     @classmethod
-    def fit(cls, rows: Sequence[Row], kinds: Mapping[str, Kind], *, logs: Collection[str] = ()) -> Self:
+    def fit(cls, rows: Sequence[Row], kinds: Mapping[str, ColumnType], *, logs: Collection[str] = ()) -> Self:
         """Means, deviations and vocabularies of `rows`, which must be a fold's training rows and no others.
 
         The numbers of the columns `logs` are taken as log(1 + x).
@@ -91,7 +91,7 @@ class MetadataEncoder:
         return np.array(features, dtype=np.float32).reshape(len(rows), self.num_features)
 
 
-def column_kinds(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Kind]:
+def column_kinds(rows: Sequence[Row], names: Sequence[str]) -> dict[str, ColumnType]:
     """Which columns hold numbers only, and which words of yes and no only.
 
     Looks at all rows: it is the table's form, and says nothing of any one fold.
@@ -99,13 +99,13 @@ def column_kinds(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Kind]:
     return {name: _kind({text for row in rows if (text := cell_text(row.get(name))) is not None}) for name in names}
 
 
-def _kind(texts: set[str]) -> Kind:
+def _kind(texts: set[str]) -> ColumnType:
     if all(map(is_number, texts)):
         return "number"
     return "boolean" if {text.lower() for text in texts} <= TRUE | FALSE else "category"
 
 
-def _fit_column(values: Sequence[object], name: str, kind: Kind, *, is_log: bool) -> ColumnEncoder:
+def _fit_column(values: Sequence[object], name: str, kind: ColumnType, *, is_log: bool) -> ColumnEncoder:
     texts = [text for value in values if (text := cell_text(value)) is not None]
     if kind == "category":
         return ColumnEncoder(name, kind, categories=tuple(sorted(set(texts))))

@@ -48,7 +48,7 @@ class SampleTable:
     class_name_S: NDArray[np.str_] | None = None  # what the class of a row is called, "" where that is not said
     group_S: NDArray[np.str_] | None = None
     fold_S: NDArray[np.str_] | None = None
-    is_held_S: NDArray[np.bool_] | None = None  # True on the rows of a validation channel
+    is_valid_S: NDArray[np.bool_] | None = None  # True on the rows of a validation channel
     others: pd.DataFrame | None = None  # the columns that nothing asked for, as text
     strays: tuple[str, ...] = ()  # pictures that lie there and that no row names
     image_column: str = "image_name"
@@ -60,7 +60,7 @@ class SampleTable:
     def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> SampleTable:
         """The rows that a mask or a list of positions picks, in its order."""
         index = np.arange(len(self))[keep]
-        arrays = ("class_name_S", "group_S", "fold_S", "is_held_S")
+        arrays = ("class_name_S", "group_S", "fold_S", "is_valid_S")
         picked: dict[str, Any] = {
             name: None if (values := getattr(self, name)) is None else values[index] for name in arrays
         }
@@ -130,7 +130,7 @@ class Concat:
         return SampleTable(
             **{column: joined(column) for column in columns},
             strays=tuple(stray for table in self._tables for stray in table.strays),
-            is_held_S=np.repeat([False, True], [len(table) for table in self._tables]),
+            is_valid_S=np.repeat([False, True], [len(table) for table in self._tables]),
             image_column=self._tables[0].image_column,
             where=" and ".join(table.where for table in self._tables),
         )

@@ -14,8 +14,8 @@ from lesion.inference.batcher import busy
 LARGE_BYTES = 2**22  # what a request took, from which on the heap is tidied up behind it
 
 
-class Place:
-    """One request's place, and the memory that its body and what is read from it have taken."""
+class Slot:
+    """One admitted request, and the memory that its body and what is read from it have taken."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -39,32 +39,32 @@ class Admission:
         self._changing = threading.Lock()
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """A place for one request. Raises PlatformError of kind `busy` where there is none."""
+    def slot(self) -> Iterator[Slot]:
+        """Admits one request. Raises PlatformError of kind `busy` where there is none."""
         with self._changing:
             if self._num_requests >= self._max_requests:
                 raise busy()
             self._num_requests += 1
-        place = Place(self)
+        slot = Slot(self)
         try:
-            yield place
+            yield slot
         finally:
             with self._changing:
                 self._num_requests -= 1
-                self._num_bytes -= place.num_bytes
-            self._memory.give_back(place.num_bytes)
-            if place.num_bytes > LARGE_BYTES:
+                self._num_bytes -= slot.num_bytes
+            self._memory.give_back(slot.num_bytes)
+            if slot.num_bytes > LARGE_BYTES:
                 give_back_free_memory()
 
-    def reserve_bytes(self, place: Place, num_bytes: int) -> None:
-        """As `Place.reserve_bytes`. A body alone may be longer than all together: only the memory limits it."""
-        if place.num_bytes + num_bytes > self._memory.limit_bytes:
-            raise too_large(place.num_bytes + num_bytes, self._memory.limit_bytes)
+    def reserve_bytes(self, slot: Slot, num_bytes: int) -> None:
+        """As `Slot.reserve_bytes`. A body alone may be longer than all together: only the memory limits it."""
+        if slot.num_bytes + num_bytes > self._memory.limit_bytes:
+            raise too_large(slot.num_bytes + num_bytes, self._memory.limit_bytes)
         with self._changing:
-            is_alone = self._num_bytes == place.num_bytes
+            is_alone = self._num_bytes == slot.num_bytes
             if not is_alone and self._num_bytes + num_bytes > self._max_bytes:
                 raise busy()
             if not self._memory.take(num_bytes):
                 raise busy()
             self._num_bytes += num_bytes
-            place.num_bytes += num_bytes
+            slot.num_bytes += num_bytes

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.targets import Kind, Weights
+from lesion.targets import TaskType, Weights
 
 # Strength of the L2 penalty on standardised features, as scikit-learn counts it. HAM10000, 2,817 training rows and
 # 1,280 features: AUC .853 at 3e-4, .858 here, .855 at 3e-3, .839 at 1e-2.
@@ -39,7 +39,7 @@ class LinearHead:
 
 
 def fit_head(
-    features_VSD: NDArray[np.float32], targets_SK: NDArray[np.float32], *, kind: Kind, weights_K: Weights
+    features_VSD: NDArray[np.float32], targets_SK: NDArray[np.float32], *, kind: TaskType, weights_K: Weights
 ) -> LinearHead:
     """The head that answers `targets_SK` best; the views of a picture share its weight.
 

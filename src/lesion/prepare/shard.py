@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from lesion.data import images
 from lesion.data.images import Pixels
 from lesion.data.sources.formats import open_source
-from lesion.data.sources.place import Place, Split
+from lesion.data.sources.location import Split, SplitLocation
 from lesion.data.table import Columns, SampleTable, Source
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic
@@ -139,7 +139,7 @@ def table_rows(table: SampleTable) -> list[dict[str, str]]:
 
 @lru_cache(maxsize=4)  # a process does many shards of one set
 def _opened(folder: Path, split: Split, columns: Columns, source: str) -> Source:
-    return open_source(Place(folder, split, is_own=split == "train"), columns, source=source)
+    return open_source(SplitLocation(folder, split, is_own=split == "train"), columns, source=source)
 
 
 def _rows(source: Source, plan: Plan, number: int) -> list[tuple[int, dict[str, str]]]:

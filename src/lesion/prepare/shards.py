@@ -15,14 +15,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lesion.data.sources.formats import open_source, recognised
-from lesion.data.sources.place import Place, Split
+from lesion.data.sources.location import Split, SplitLocation
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.files import make_folder
-from lesion.prepare.card import write_card
-from lesion.prepare.claim import claim
-from lesion.prepare.engines import Engine, run_all
+from lesion.prepare.data_card import write_card
+from lesion.prepare.provenance import write_provenance
 from lesion.prepare.shard import Plan, Sharding, ShardReport, write_shard
+from lesion.prepare.worker_pool import Engine, run_all
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,9 @@ def prepare_shards(
         for split, table in tables.items()
     ]
     make_folder(output)
-    claim(output, {"made": "shards", **asdict(sharding), "tables": {plan.split: plan.fingerprint for plan in plans}})
+    write_provenance(
+        output, {"made": "shards", **asdict(sharding), "tables": {plan.split: plan.fingerprint for plan in plans}}
+    )
     shards = [(plan, number) for plan in plans for number in range(plan.num_shards)]
     mine = shards[share.number :: share.of]
     pending = [(plan, number) for plan, number in mine if plan.report(number) is None]
@@ -93,9 +95,9 @@ def _finish(output: Path, shards: Sequence[tuple[Plan, int]], tables: Mapping[Sp
 def _tables(folder: Path, columns: Columns, source: str) -> dict[Split, SampleTable]:
     tables: dict[Split, SampleTable] = {}
     for split in SPLITS:
-        place = Place(folder, split, is_own=split == "train")
-        if split == "train" or recognised(place, source=source):
-            tables[split] = open_source(place, columns, source=source).table()
+        location = SplitLocation(folder, split, is_own=split == "train")
+        if split == "train" or recognised(location, source=source):
+            tables[split] = open_source(location, columns, source=source).table()
     return tables
 
 

@@ -21,7 +21,7 @@ from PIL import Image, ImageCms
 from lesion.data import dicom, images, memory
 from lesion.data.images import Pixels
 from lesion.data.reading import check_regular, reading
-from lesion.data.sources.place import walk_files
+from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
 
 WHOLE_SLIDES = {".svs", ".ndpi", ".scn", ".mrxs", ".svslide", ".bif"}

@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from lesion.data import images
 from lesion.data.reading import reading
-from lesion.data.sources.place import walk_files
+from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic, write_whole
-from lesion.prepare.claim import claim, fingerprint
-from lesion.prepare.marks import Marking, Marks, read_marks
+from lesion.prepare.annotation_mask import AnnotationMask, PositiveRule, read_annotation_masks
+from lesion.prepare.provenance import fingerprint, write_provenance
 from lesion.prepare.slide_table import SlideTable, read_slide_table
 from lesion.prepare.slides import Resolution, Slide, SlideFile, find_slides, read_stated, usual_resolution
 from lesion.prepare.tissue import find_tissue
@@ -54,13 +54,13 @@ class Tiling:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelSource:
     """Where targets come from: a table of slides, polygons, both (then polygons give the target), or neither."""
 
     table: Path | None = None
     target_column: str | None = None
     annotations: Path | None = None
-    marking: Marking = field(default_factory=Marking)
+    rule: PositiveRule = field(default_factory=PositiveRule)
 
 
 @dataclass(frozen=True)
@@ -72,27 +72,27 @@ class _Job:
     folder: Path
     downsample: float
     target: str | None
-    marks: Marks | None
+    mask: AnnotationMask | None
     carried: Mapping[str, str]
 
 
 def prepare_tiles(
-    source: Path, *, output: Path, tiling: Tiling, labels: Labels, num_workers: int, show_progress: bool
+    source: Path, *, output: Path, tiling: Tiling, labels: LabelSource, num_workers: int, show_progress: bool
 ) -> int:
     """Cuts the slide in a file, or those below a folder, into `output`, and returns how many tiles that holds.
 
     The same tiles come out for any `num_workers`, and after a kill and a second run. Raises UserError, before the
     first tile is cut, for settings, slides, tables and annotations that do not fit, and at the end if nothing is left.
     """
-    _check(tiling, labels.marking)
+    _check(tiling, labels.rule)
     slides = find_slides(source)
     if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
         raise UserError("the output lies below the input", where=output, do="Choose a folder beside it.")
     stated = _of_each(slides, lambda slide: read_stated(slide.path))
     resolution = tiling.resolution or usual_resolution(list(stated.values()))
     downsamples = _of_each(slides, lambda slide: resolution.downsample(stated[slide.name], where=slide.path))
-    table, marks = _read_labels(labels, slides, is_whole=source.is_dir())
-    claim(output, _made_with(tiling, resolution, labels, slides))
+    table, masks = _read_labels(labels, slides, is_whole=source.is_dir())
+    write_provenance(output, _made_with(tiling, resolution, labels, slides))
     folders = {slide.name: output / FOLDERS[tiling.suffix] / slide.name for slide in slides}
     jobs = [
         _Job(
@@ -101,7 +101,7 @@ def prepare_tiles(
             folders[slide.name],
             downsamples[slide.name],
             target=table.targets[slide.name] if table and table.targets else None,
-            marks=marks[slide.name] if marks else None,
+            mask=masks[slide.name] if masks else None,
             carried=table.carried[slide.name] if table else {},
         )
         for slide in slides
@@ -111,7 +111,7 @@ def prepare_tiles(
     with ThreadPoolExecutor(num_workers) as pool, tqdm(total=0, unit="tile", disable=not show_progress) as bar:
         for job in jobs:
             if not (job.folder / ROWS).exists():
-                _cut(job, tiling, labels.marking, pool, bar)
+                _cut(job, tiling, labels.rule, pool, bar)
     return _join(output, jobs)
 
 
@@ -128,7 +128,7 @@ def grid(width_px: int, height_px: int, *, extent_px: float, step_px: float) -> 
     return np.stack([x_T.ravel(), y_T.ravel()], axis=1)
 
 
-def _cut(job: _Job, tiling: Tiling, marking: Marking, pool: Executor, bar: tqdm[Any]) -> None:
+def _cut(job: _Job, tiling: Tiling, rule: PositiveRule, pool: Executor, bar: tqdm[Any]) -> None:
     """Writes the tiles of one slide, and then their rows."""
     extent_px = tiling.size_px * job.downsample
     make_folder(job.folder)
@@ -147,9 +147,9 @@ def _cut(job: _Job, tiling: Tiling, marking: Marking, pool: Executor, bar: tqdm[
                 path = job.folder / f"x{x_px}_y{y_px}.{tiling.suffix}"
                 write_whole(path, images.encode(pixels_HWC, KINDS[tiling.suffix], quality=JPEG_QUALITY))
                 target: object = job.target
-                if job.marks is not None:
-                    mask_HW = job.marks.draw(x_px, y_px, extent_px, size_px=tiling.size_px)
-                    target = int(marking.is_positive(mask_HW))
+                if job.mask is not None:
+                    mask_HW = job.mask.draw(x_px, y_px, extent_px, size_px=tiling.size_px)
+                    target = int(rule.is_positive(mask_HW))
                 rows.append({"name": path.name, "target": target, "x": x_px, "y": y_px, "tissue": tissue_T[index]})
             return rows
 
@@ -167,7 +167,7 @@ def _cut(job: _Job, tiling: Tiling, marking: Marking, pool: Executor, bar: tqdm[
     frame.insert(0, "image_name", f"{job.name}/" + frame.pop("name").astype(str))
     carried = dict(job.carried)
     frame.insert(1, "slide_id", carried.pop("slide_id", job.name))  # one slide may be several files: a table says so
-    if job.target is None and job.marks is None:
+    if job.target is None and job.mask is None:
         del frame["target"]
     os.sync()  # the tiles are down before their rows say so
     write_atomic(job.folder / ROWS, frame.assign(**carried).to_csv(index=False, float_format="%.4f").encode())
@@ -199,12 +199,12 @@ def _read_rows(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype="string", keep_default_na=False)
 
 
-def _check(tiling: Tiling, marking: Marking) -> None:
+def _check(tiling: Tiling, rule: PositiveRule) -> None:
     wrong = {
         f"--size {tiling.size_px}: 16 px or more": tiling.size_px < 16,
         f"--overlap {tiling.overlap_px}: 0 or more, and less than --size": not 0 <= tiling.overlap_px < tiling.size_px,
         f"--min-tissue {tiling.min_tissue:g}: between 0 and 1": not 0 <= tiling.min_tissue <= 1,
-        f"--min-overlap {marking.min_overlap:g}: between 0 and 1": not 0 <= marking.min_overlap <= 1,
+        f"--min-overlap {rule.min_overlap:g}: between 0 and 1": not 0 <= rule.min_overlap <= 1,
     }
     if tiling.resolution is not None:
         words = f"--{tiling.resolution.kind} {tiling.resolution.value:g}: more than 0"
@@ -233,9 +233,9 @@ def _of_each(slides: Sequence[SlideFile], read: Callable[[SlideFile], T]) -> dic
 
 
 def _read_labels(
-    labels: Labels, slides: Sequence[SlideFile], *, is_whole: bool
-) -> tuple[SlideTable | None, dict[str, Marks] | None]:
-    table = marks = None
+    labels: LabelSource, slides: Sequence[SlideFile], *, is_whole: bool
+) -> tuple[SlideTable | None, dict[str, AnnotationMask] | None]:
+    table = masks = None
     if labels.table is not None:
         table = read_slide_table(
             labels.table,
@@ -245,12 +245,12 @@ def _read_labels(
             is_whole=is_whole,
         )
     if labels.annotations is not None:
-        marks = read_marks(labels.annotations, slides, labels.marking, is_whole=is_whole)
-    return table, marks
+        masks = read_annotation_masks(labels.annotations, slides, labels.rule, is_whole=is_whole)
+    return table, masks
 
 
 def _made_with(
-    tiling: Tiling, resolution: Resolution, labels: Labels, slides: Sequence[SlideFile]
+    tiling: Tiling, resolution: Resolution, labels: LabelSource, slides: Sequence[SlideFile]
 ) -> dict[str, object]:
     """What decides how the tiles look and what is said of them."""
     return {
@@ -261,5 +261,5 @@ def _made_with(
         "labels": None if labels.table is None else fingerprint([labels.table]),
         "target_column": labels.target_column,
         "annotations": None if labels.annotations is None else fingerprint(walk_files(labels.annotations)),
-        **asdict(labels.marking),
+        **asdict(labels.rule),
     }

@@ -83,16 +83,16 @@ def create_app(
             request.environ.get("gunicorn.socket"),
             speaks_http_1_1=request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1",
         )
-        with admission.place() as place, is_wanted.until_answered():
+        with admission.slot() as slot, is_wanted.until_answered():
             options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
-            body = _body(place.reserve_bytes)
+            body = _body(slot.reserve_bytes)
             invocation = decode(
                 body,
                 request.content_type or "",
                 metadata_columns=predictor.metadata_columns,
                 words=predictor.metadata_words,
                 content_encoding=request.headers.get("Content-Encoding", ""),
-                reserve_bytes=place.reserve_bytes,
+                reserve_bytes=slot.reserve_bytes,
             )
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), invocation.form)
@@ -101,7 +101,7 @@ def create_app(
                 lambda pixels, row: predictor.prepare(pixels, row, options),
                 times=g.times,
                 is_wanted=is_wanted,
-                held_bytes=lambda: place.num_bytes,
+                held_bytes=lambda: slot.num_bytes,
             )
             errors: list[UserError] = []
             content = encode(

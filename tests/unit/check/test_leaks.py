@@ -119,7 +119,7 @@ def test_after_auto_nothing_is_shared_across_or_it_refuses_and_changes_nothing(
     test = table([f"g{group:02d}" for group in test_groups])
     training = table([f"g{row // 2:02d}" for row in range(100)])
     valid_FS = (np.arange(100) >= 80)[None] if has_validation else None
-    training = replace(training, is_held_S=None if valid_FS is None else valid_FS[0])
+    training = replace(training, is_valid_S=None if valid_FS is None else valid_FS[0])
     rules = LeakRules("auto", keeps_groups, valid_FS)
     shared = group_leaks(training, test, rules)
     # The search for copies, as in run.py, sees the rows that are left.

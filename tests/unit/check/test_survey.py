@@ -7,7 +7,7 @@ import pytest
 from tqdm import tqdm
 
 from factories import sample_frame, write_channel
-from lesion.check.survey import Look, look, plain_features, survey
+from lesion.check.survey import ImageStats, image_stats, plain_features, survey
 from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.table import Columns
 from lesion.errors import UserError
@@ -16,7 +16,7 @@ from lesion.errors import UserError
 def test_border_and_mean_are_those_of_the_picture():
     image_HWC = np.zeros((160, 320, 3), np.uint8)
     image_HWC[10:-10, 20:-20] = (250, 100, 0)  # all but the outermost of 16 cells on a side
-    found = look(image_HWC)
+    found = image_stats(image_HWC)
     assert (found.width_px, found.height_px) == (320, 160)
     np.testing.assert_allclose(found.border_C, 0)
     np.testing.assert_allclose(found.mean_C, np.array([250, 100, 0]) * (14 / 16) ** 2, atol=0.5)
@@ -26,7 +26,7 @@ def test_border_and_mean_are_those_of_the_picture():
 @pytest.mark.parametrize("level", [0, 127, 255])
 def test_a_picture_of_one_colour_is_blank_also_with_a_little_noise(level):
     noise_HWC = np.random.default_rng(0).integers(-3, 4, (100, 100, 3))
-    assert look(np.clip(noise_HWC + level, 0, 255).astype(np.uint8)).is_blank
+    assert image_stats(np.clip(noise_HWC + level, 0, 255).astype(np.uint8)).is_blank
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
@@ -38,9 +38,9 @@ def test_broken_and_missing_pictures_are_told_in_their_places(tmp_path, num_work
     source = CsvFolder(csv_path, Columns("image_name", ("sex",), targets=("target",), group="patient_id"))
     kept: dict[int, np.ndarray] = {}
     with tqdm(disable=True) as bar:
-        looks = survey(source, num_workers=num_workers, bar=bar, keep=kept.__setitem__)
-    assert [index for index, found in enumerate(looks) if isinstance(found, UserError)] == [1, 4]
-    whole = [found for found in looks if isinstance(found, Look)]
+        stats_S = survey(source, num_workers=num_workers, bar=bar, keep=kept.__setitem__)
+    assert [index for index, found in enumerate(stats_S) if isinstance(found, UserError)] == [1, 4]
+    whole = [found for found in stats_S if isinstance(found, ImageStats)]
     assert [found.width_px for found in whole] == [80] * 4
     assert {name: values.shape for name, values in plain_features(whole).items()} == {
         "size": (4, 2),

@@ -14,7 +14,7 @@ from factories import sample_frame, write_channel
 from lesion.data.augment import Augment
 from lesion.data.cache import Cache, Decoded, Pictures
 from lesion.data.images import Pixels
-from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
+from lesion.data.loader import Batch, Dataset, load_batches, ordered_batches, training_batches
 from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.table import Columns, SampleTable
 from lesion.data.transforms import Preprocess
@@ -87,7 +87,7 @@ def test_ordered_batches_keep_the_order(rows, batch_size):
 def test_every_sample_stands_at_its_place_also_in_a_ragged_last_batch(num_workers):
     order = training_batches(np.arange(23), 5, key=(0, 0, 0))
     order.append(np.array([7]))
-    batches = list(load(numbered(23), order, num_workers=num_workers))
+    batches = list(load_batches(numbered(23), order, num_workers=num_workers))
     assert [len(batch.index_N) for batch in batches] == [5, 5, 5, 4, 4, 1]
     for batch, index_N in zip(batches, order, strict=True):
         np.testing.assert_array_equal(batch.index_N, index_N)
@@ -101,7 +101,7 @@ def test_any_number_of_workers_gives_the_same_augmented_bits(folder):
     order = training_batches(np.arange(12), 5, key=(0, 2, 1))
 
     def run(num_workers: int, key: tuple[int, ...] = (0, 2, 1)) -> list[Batch]:
-        return list(load(dataset_of(folder), order, Augment(24), num_workers=num_workers, key=key))
+        return list(load_batches(dataset_of(folder), order, Augment(24), num_workers=num_workers, key=key))
 
     alone = run(0)
     for num_workers in (1, 3):
@@ -120,7 +120,7 @@ def test_the_cache_changes_no_bit_of_a_batch(folder, tmp_path, num_workers, augm
 
     def run(pictures: Pictures, num_workers: int) -> list[Batch]:
         dataset = dataset_of(folder, pictures)
-        return list(load(dataset, order, augment, num_workers=num_workers, key=(0, 0, 0)))
+        return list(load_batches(dataset, order, augment, num_workers=num_workers, key=(0, 0, 0)))
 
     with Cache(tmp_path, FIXED) as cache:
         cache.reserve(12)
@@ -133,7 +133,7 @@ def test_the_cache_changes_no_bit_of_a_batch(folder, tmp_path, num_workers, augm
 
 def test_a_samples_augmentation_does_not_depend_on_its_batch(folder):
     def picture_of_row_4(order: list[np.ndarray]) -> np.ndarray:
-        for batch in load(dataset_of(folder), order, Augment(24), num_workers=2, key=(0, 0, 0)):
+        for batch in load_batches(dataset_of(folder), order, Augment(24), num_workers=2, key=(0, 0, 0)):
             for index, image in zip(batch.index_N, batch.images_NHWC, strict=True):
                 if index == 4:
                     return image
@@ -147,11 +147,11 @@ def test_a_samples_augmentation_does_not_depend_on_its_batch(folder):
 
 def test_red_is_red_and_channels_come_last():
     class Red(Numbered):
-        def read(self, index: int) -> Pixels:  # noqa: ARG002
+        def read(self, index: int) -> Pixels:
             return np.full((9, 9, 3), (255, 0, 0), np.uint8)
 
     dataset = Dataset(Decoded(Red(1), FIXED), np.zeros((1, 0)), np.zeros((1, 1)), np.zeros(0))
-    (batch,) = load(dataset, [np.array([0])], num_workers=1)
+    (batch,) = load_batches(dataset, [np.array([0])], num_workers=1)
     assert batch.images_NHWC[..., 0].min() == 255 and batch.images_NHWC[..., 1:].max() == 0
 
 
@@ -159,7 +159,9 @@ def test_red_is_red_and_channels_come_last():
 def test_a_broken_picture_is_named_and_nothing_hangs(tmp_path, num_workers):
     csv_path = write_channel(tmp_path, sample_frame(6, 2))
     (tmp_path / "train_jpg" / "IMG_003_1.jpg").write_bytes(b"\xff\xd8 no more")  # row 7
-    batches = load(dataset_of(CsvFolder(csv_path, COLUMNS)), ordered_batches(np.arange(12), 2), num_workers=num_workers)
+    batches = load_batches(
+        dataset_of(CsvFolder(csv_path, COLUMNS)), ordered_batches(np.arange(12), 2), num_workers=num_workers
+    )
     for _ in range(3):
         next(batches)
     with pytest.raises(UserError, match=r"IMG_003_1\.jpg"):
@@ -169,7 +171,7 @@ def test_a_broken_picture_is_named_and_nothing_hangs(tmp_path, num_workers):
 
 @pytest.mark.parametrize("num_workers", [0, 1, 3])
 def test_leaving_early_leaves_no_thread(num_workers):
-    batches = load(numbered(100), ordered_batches(np.arange(100), 4), num_workers=num_workers)
+    batches = load_batches(numbered(100), ordered_batches(np.arange(100), 4), num_workers=num_workers)
     next(batches)
     batches.close()
     assert not loader_threads()
@@ -184,7 +186,7 @@ def test_no_more_than_a_few_batches_are_read_ahead():
             return super().read(index)
 
     dataset = Dataset(Decoded(Watched(1000), FIXED), np.zeros((1000, 0)), np.zeros((1000, 1)), np.zeros(0))
-    batches = load(dataset, ordered_batches(np.arange(1000), 10), num_workers=3)
+    batches = load_batches(dataset, ordered_batches(np.arange(1000), 10), num_workers=3)
     next(batches)
     batches.close()
     assert len(seen) <= 30
@@ -198,7 +200,7 @@ def loader_threads() -> list[threading.Thread]:
 def test_metadata_is_withheld_from_a_share_of_the_samples_by_their_own_streams(num_workers):
     def features(batch_size: int, epoch: int) -> dict[int, float]:
         batches = ordered_batches(np.arange(250), batch_size)
-        loaded = load(numbered(250), batches, num_workers=num_workers, key=(0, 0, epoch), metadata_dropout=0.25)
+        loaded = load_batches(numbered(250), batches, num_workers=num_workers, key=(0, 0, epoch), metadata_dropout=0.25)
         return {
             int(index): float(value)
             for batch in loaded
@@ -212,5 +214,5 @@ def test_metadata_is_withheld_from_a_share_of_the_samples_by_their_own_streams(n
 
 
 def test_no_metadata_is_withheld_unless_asked_for():
-    (batch,) = load(numbered(250), [np.arange(250)], num_workers=0)
+    (batch,) = load_batches(numbered(250), [np.arange(250)], num_workers=0)
     assert (batch.metadata_NM[:, 0] == np.arange(250) + 1000).all()

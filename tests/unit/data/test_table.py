@@ -48,7 +48,7 @@ def assert_rows_are(source: Concat | Rows, levels: list[int]) -> None:
 def test_joined_sources_stand_behind_one_another():
     joined = Concat(Levels(1, 2, 3), Levels(5, 4))
     assert_rows_are(joined, [1, 2, 3, 5, 4])
-    assert joined.table().is_held_S.tolist() == [False, False, False, True, True]
+    assert joined.table().is_valid_S.tolist() == [False, False, False, True, True]
 
 
 def test_picked_rows_stand_in_the_order_asked_for():
@@ -58,7 +58,7 @@ def test_picked_rows_stand_in_the_order_asked_for():
 def test_picked_rows_of_joined_sources_agree_with_both():
     picked = Rows(Concat(Levels(1, 2), Levels(3, 4)), np.array([1, 2]))
     assert_rows_are(picked, [2, 3])
-    assert picked.table().is_held_S.tolist() == [False, True]
+    assert picked.table().is_valid_S.tolist() == [False, True]
 
 
 def test_joined_sources_have_a_column_only_where_all_have_it():

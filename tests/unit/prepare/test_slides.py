@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from lesion.data import images, memory
+from lesion.data import images
 from lesion.errors import UserError
 from lesion.prepare.slides import (
     Resolution,
@@ -125,7 +125,7 @@ def test_a_slide_that_breaks_off_is_told_with_the_place(tmp_path):
 
 
 def test_a_plain_picture_too_large_to_decode_is_to_be_converted(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
     Image.fromarray(plain(40, 30, RED)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"more than 1,000 pixels.*vips tiffsave"):
         Slide(tmp_path / "a.png")

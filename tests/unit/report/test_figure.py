@@ -8,7 +8,7 @@ import pytest
 from lesion.data.images import Pixels
 from lesion.errors import PlatformError, UserError
 from lesion.report.figure import draw_report, draw_roc, try_to_draw
-from lesion.targets import Kind, Target
+from lesion.targets import Target, TaskType
 
 WORDS = (
     *(r"costs $5_$", "under $1_0$", r"\frac", "$$", r"$\frac{1}{0}$", "%s", "{x}", "<b>", "_a_", "^_", "a&b#~"),
@@ -20,7 +20,7 @@ def picture(_row: int) -> Pixels:
     return np.full((40, 40, 3), 127, np.uint8)
 
 
-def report(kind: Kind, names: tuple[str, ...]) -> bytes:
+def report(kind: TaskType, names: tuple[str, ...]) -> bytes:
     """Of as many rows of each class, and probabilities that say nothing. Warnings fail, as in all tests."""
     num_outputs = 1 if kind == "binary" else len(names)
     rows = np.arange(10 * len(names))

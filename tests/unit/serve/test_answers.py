@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.algorithms.base import Options, Output
+from lesion.algorithms.base import Answer, Options, Output
 from lesion.algorithms.classify.manifest import TargetRecord, read
 from lesion.algorithms.classify.predictor import Ensemble
 from lesion.artifact import load_manifest
@@ -133,6 +135,22 @@ def test_a_request_of_which_no_record_can_be_answered_is_refused_with_the_first_
         assert re.search(words, str(refusal))
         assert refusal.kind == kind and (len(errors) == 1 or len(str(refusal)) < 1500)
         assert refusal not in errors  # one that is raised again holds the frames that hold it
+
+
+@pytest.mark.parametrize("media_type", [JSON, LINES, CSV])
+def test_an_answer_is_let_go_once_it_is_written(media_type):
+    """A hundred thousand of them with every class of many would not fit."""
+    made: list[weakref.ref[Answer]] = []
+
+    def answers() -> Iterator[Answer]:
+        for _ in range(50):
+            assert sum(answer() is not None for answer in made) <= 1
+            answer = YES_NO.answer(Output(logits([[0.5], [0.25]], YES_NO)), Options())
+            made.append(weakref.ref(answer))
+            yield answer
+
+    encode(answers(), Invocation([], "lines"), media_type=media_type, num_cells=YES_NO.num_cells)
+    assert len(made) == 50
 
 
 def test_what_was_not_used_is_told_in_the_details_of_its_picture():

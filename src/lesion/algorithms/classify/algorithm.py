@@ -65,9 +65,9 @@ class Classify:
     def load(
         self, model_dir: Path, *, device: Device, num_cores: int, fold: int | None, precision: PrecisionChoice
     ) -> Ensemble:
-        from lesion.algorithms.classify.predictor import load
+        from lesion.algorithms.classify.predictor import load_predictor
 
-        return load(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
+        return load_predictor(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
 
     def describe(self, what: Literal["recipes"]) -> str:
         return {"recipes": recipes.describe}[what]()

@@ -31,7 +31,7 @@ from lesion.algorithms.classify.setup import (
 )
 from lesion.data.augment import Augment
 from lesion.data.images import Pixels
-from lesion.data.loader import Batch, Dataset, load, ordered_batches, training_batches
+from lesion.data.loader import Batch, Dataset, load_batches, ordered_batches, training_batches
 from lesion.data.metadata import ColumnEncoder, MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints, State
 from lesion.engine.device import Precision
@@ -185,7 +185,7 @@ def run_epoch(
     key = (config.seed, rows.fold, epoch)
     order = training_batches(rows.training_S, config.batch_size, key=key)
     num_done = training.sums.num_samples
-    batches = load(
+    batches = load_batches(
         rows.dataset,
         [setup.data_parallel.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
         Augment(config.image_size),
@@ -218,7 +218,7 @@ def run_epoch(
 def held_batches(rows: FoldRows, setup: Setup) -> Iterator[Batch]:
     """This process's slice of the held-out rows, as prediction prepares them."""
     batches = ordered_batches(setup.data_parallel.slice(rows.valid_S), setup.config.batch_size_predict)
-    return load(rows.dataset, batches, num_workers=setup.run.num_workers)
+    return load_batches(rows.dataset, batches, num_workers=setup.run.num_workers)
 
 
 @dataclass(frozen=True)

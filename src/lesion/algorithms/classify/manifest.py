@@ -17,7 +17,7 @@ from lesion.data.metadata import ColumnEncoder
 from lesion.data.transforms import MAX_VIEWS, Preprocess
 from lesion.model_args import refuse_factory_args
 from lesion.stored_files import FileName, unusable
-from lesion.targets import Kind, Target
+from lesion.targets import Target, TaskType
 
 ALGORITHM = "classify"
 MAX_IMAGE_SIZE = 2048  # pixels, as of the hyperparameter
@@ -64,7 +64,7 @@ class TargetRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Kind
+    kind: TaskType
     class_names: Annotated[tuple[Text, ...], Field(min_length=1), Names]
     of_interest: str | None
     thresholds: tuple[Share, ...]

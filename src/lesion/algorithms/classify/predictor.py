@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 TORCH_BATCH = 32
 
 
-def load(
+def load_predictor(
     model_dir: Path,
     *,
     device: Device,

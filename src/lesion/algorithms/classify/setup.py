@@ -24,8 +24,8 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.loop import Mixing, StepSettings, features
 from lesion.data.cache import Pictures
 from lesion.data.folds import Folds
-from lesion.data.loader import Dataset, load, ordered_batches
-from lesion.data.metadata import Kind, MetadataEncoder, Row
+from lesion.data.loader import Dataset, load_batches, ordered_batches
+from lesion.data.metadata import ColumnType, MetadataEncoder, Row
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess
 from lesion.engine.device import autocast, keep_slow_convolutions_in_fp32, largest_batch
@@ -60,7 +60,7 @@ class Setup:
     pictures: Pictures  # the same rows, as squares
     targets_SK: NDArray[np.float32]
     metadata_rows: Sequence[Row]
-    metadata_kinds: Mapping[str, Kind]
+    metadata_kinds: Mapping[str, ColumnType]
     preprocess: Preprocess
     target: Target
     weights: Mapping[str, Tensor] | None  # pretrained ones of the backbone
@@ -164,7 +164,7 @@ def backbone_features(setup: Setup) -> NDArray[np.float32] | None:
     batches, started = ordered_batches(rows_S, config.batch_size_predict), time.monotonic()
     features_VSD = features(
         fresh_network(setup, num_metadata=0),
-        load(dataset, batches, num_workers=setup.run.num_workers),
+        load_batches(dataset, batches, num_workers=setup.run.num_workers),
         setup.run.device,
         num_views=config.tta if is_all else 1,
         precision="fp32" if is_all else setup.run.precision,

@@ -12,7 +12,7 @@ from lesion.check.run import Questions
 from lesion.data.channels import columns_of
 from lesion.data.folds import SPLITS, Folds, assign_folds, check_folds, given_folds
 from lesion.data.labels import Labelled, Labels, read_labels
-from lesion.data.metadata import Kind, MetadataEncoder, column_kinds
+from lesion.data.metadata import ColumnType, MetadataEncoder, column_kinds
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
@@ -27,7 +27,7 @@ class Task:
     labels: Labels
     labelled: Labelled
     valid_FS: Folds
-    kinds: Mapping[str, Kind]  # what each metadata column holds
+    kinds: Mapping[str, ColumnType]  # what each metadata column holds
 
 
 def questions(config: ClassifyConfig) -> Questions[Task]:
@@ -66,7 +66,7 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     """
     problems: list[UserError] = []
     labels = labelled = valid_FS = None
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, ColumnType] = {}
     with collecting(problems):
         labels = read_labels(table, of_interest=config.target_of_interest)
         labelled = Labelled(table, labels.target, labels.encode(table))
@@ -122,7 +122,7 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
     return valid_FS
 
 
-def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, Kind]:
+def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, ColumnType]:
     """What each metadata column holds. Raises UserError where a logarithm is asked of what holds no numbers."""
     kinds = column_kinds(table.metadata_rows(), list(table.metadata.columns))
     if wrong := [name for name in config.log_columns if kinds.get(name) != "number"]:
@@ -136,7 +136,7 @@ def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, Kind]
 
 
 def refuse_cells(
-    table: SampleTable, test_table: SampleTable | None, kinds: Mapping[str, Kind], config: ClassifyConfig
+    table: SampleTable, test_table: SampleTable | None, kinds: Mapping[str, ColumnType], config: ClassifyConfig
 ) -> None:
     """Raises one UserError for the metadata columns with cells that cannot be made numbers of, in either table."""
     problems: list[UserError] = []

@@ -16,8 +16,8 @@ import pandas as pd
 from lesion.data import images
 from lesion.data.labels import MAX_CLASSES
 from lesion.data.reading import file_text, parse_json
+from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
-from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import frame_of, table_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
@@ -56,19 +56,19 @@ class AugmentedManifest:
         self._pictures = NamedPictures(folder, self._table.name_S, by_file_name=True)
 
     @classmethod
-    def recognise(cls, place: Place) -> str | None:
-        found = _manifests(place)
+    def recognise(cls, location: SplitLocation) -> str | None:
+        found = _manifests(location)
         return f"it holds {found[0].name}" if found else None
 
     @classmethod
-    def open(cls, place: Place, columns: Columns) -> Self:
-        found = _manifests(place)
+    def open(cls, location: SplitLocation, columns: Columns) -> Self:
+        found = _manifests(location)
         if len(found) != 1:
             names = ", ".join(path.name for path in found[:3]) or "none"
             raise UserError(
-                f"{len(found)} manifests for the {place.split} set: {names}", where=place.folder, do="Leave one."
+                f"{len(found)} manifests for the {location.split} set: {names}", where=location.folder, do="Leave one."
             )
-        return cls(found[0], place.folder, columns)
+        return cls(found[0], location.folder, columns)
 
     def table(self) -> SampleTable:
         return self._table
@@ -140,8 +140,8 @@ def relative_references(references: Sequence[str], where: Path) -> list[str]:
     return [path.relative_to(common).as_posix() for path in paths]
 
 
-def _manifests(place: Place) -> list[Path]:
-    return place.pick([path for path in walk_files(place.folder) if path.suffix in SUFFIXES])
+def _manifests(location: SplitLocation) -> list[Path]:
+    return location.pick([path for path in walk_files(location.folder) if path.suffix in SUFFIXES])
 
 
 def _scalars(line: Mapping[str, Any]) -> dict[str, str]:

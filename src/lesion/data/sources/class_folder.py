@@ -10,7 +10,7 @@ import pandas as pd
 
 from lesion.data import images
 from lesion.data.sources.headers import with_headers
-from lesion.data.sources.place import Place, Split, walk_files
+from lesion.data.sources.location import Split, SplitLocation, walk_files
 from lesion.data.sources.rows import one_target, refuse_groups, table_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
@@ -45,21 +45,23 @@ class ClassFolder:
         self._table, self._paths = table_of(frame, columns, str(root)), list(paths)
 
     @classmethod
-    def recognise(cls, place: Place) -> str | None:
-        root = _root(place)
-        if root is None or {path.suffix.lower() for path in walk_files(place.folder)} & OTHER_FORMATS:
+    def recognise(cls, location: SplitLocation) -> str | None:
+        root = _root(location)
+        if root is None or {path.suffix.lower() for path in walk_files(location.folder)} & OTHER_FORMATS:
             return None
         classes = sorted({path.relative_to(root).parts[0] for path in _pictures(root) if path.parent != root})
-        if place.split == "test" and _pictures(root):
+        if location.split == "test" and _pictures(root):
             return f"{root.name}/ holds pictures"
         return f"it holds the folders {', '.join(classes[:4])}" if len(classes) > 1 else None
 
     @classmethod
-    def open(cls, place: Place, columns: Columns) -> Self:
-        root = _root(place)
+    def open(cls, location: SplitLocation, columns: Columns) -> Self:
+        root = _root(location)
         paths = [] if root is None else _pictures(root)
         if root is None or not paths:
-            raise UserError(f"no folders of pictures for the {place.split} set", where=place.folder, do="Add them.")
+            raise UserError(
+                f"no folders of pictures for the {location.split} set", where=location.folder, do="Add them."
+            )
         loose = [path.name for path in paths if path.parent == root]
         if columns.are_targets_needed and loose:
             raise UserError(
@@ -76,12 +78,14 @@ class ClassFolder:
         return images.read(self._paths[index])
 
 
-def _root(place: Place) -> Path | None:
+def _root(location: SplitLocation) -> Path | None:
     """The folder that holds the class folders: the split's own inside the channel, or the channel."""
-    inside = [path for path in sorted(place.folder.glob("*")) if path.is_dir() and path.name in FOLDERS[place.split]]
+    inside = [
+        path for path in sorted(location.folder.glob("*")) if path.is_dir() and path.name in FOLDERS[location.split]
+    ]
     if inside:
         return inside[0]
-    return place.folder if place.is_own else None
+    return location.folder if location.is_own else None
 
 
 def _pictures(root: Path) -> list[Path]:

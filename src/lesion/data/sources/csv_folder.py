@@ -8,8 +8,8 @@ from typing import Self
 
 from lesion.data import images
 from lesion.data.sources.headers import with_headers
+from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
-from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import names_of, read_csv, table_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
@@ -38,17 +38,17 @@ class CsvFolder:
         self._table = replace(table, strays=_strays(csv_path, self._pictures, columns))
 
     @classmethod
-    def recognise(cls, place: Place) -> str | None:
-        names = _csv_names(place)
-        found = [path for path in walk_files(place.folder) if path.name in names]
-        return f"it holds {found[0].relative_to(place.folder)}" if found else None
+    def recognise(cls, location: SplitLocation) -> str | None:
+        names = _csv_names(location)
+        found = [path for path in walk_files(location.folder) if path.name in names]
+        return f"it holds {found[0].relative_to(location.folder)}" if found else None
 
     @classmethod
-    def open(cls, place: Place, columns: Columns) -> Self:
-        csv_path = find_csv(place.folder, _csv_names(place))
+    def open(cls, location: SplitLocation, columns: Columns) -> Self:
+        csv_path = find_csv(location.folder, _csv_names(location))
         if csv_path is None:
             raise UserError(
-                f"no {' or '.join(_csv_names(place))} here", where=place.folder, do="Put it beside its pictures."
+                f"no {' or '.join(_csv_names(location))} here", where=location.folder, do="Put it beside its pictures."
             )
         return cls(csv_path, columns)
 
@@ -59,9 +59,9 @@ class CsvFolder:
         return self._pictures.read(index)
 
 
-def _csv_names(place: Place) -> tuple[str, ...]:
+def _csv_names(location: SplitLocation) -> tuple[str, ...]:
     """A validation channel's own table may be called train.csv; beside a training set only validation.csv is it."""
-    return CSV_NAMES[place.split] if place.is_own else CSV_NAMES[place.split][:1]
+    return CSV_NAMES[location.split] if location.is_own else CSV_NAMES[location.split][:1]
 
 
 def find_csv(folder: Path, names: tuple[str, ...]) -> Path | None:

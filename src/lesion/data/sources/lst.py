@@ -13,8 +13,8 @@ from lesion.data import images
 from lesion.data.labels import MAX_CLASSES
 from lesion.data.numbers import is_number
 from lesion.data.reading import file_text
+from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
-from lesion.data.sources.place import Place, walk_files
 from lesion.data.sources.rows import check_size, refuse_groups, table_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
@@ -38,29 +38,29 @@ class Lst:
         self._pictures = NamedPictures(folder, self._table.name_S)
 
     @classmethod
-    def recognise(cls, place: Place) -> str | None:
-        found = _lists(place) or _packed(place)
+    def recognise(cls, location: SplitLocation) -> str | None:
+        found = _lists(location) or _packed(location)
         return f"it holds {found[0].name}" if found else None
 
     @classmethod
-    def open(cls, place: Place, columns: Columns) -> Self:
-        found = _lists(place)
+    def open(cls, location: SplitLocation, columns: Columns) -> Self:
+        found = _lists(location)
         if len(found) > 1:
             names = ", ".join(path.name for path in found[:3])
             raise UserError(
-                f"{len(found)} lists for the {place.split} set: {names}", where=place.folder, do="Leave one."
+                f"{len(found)} lists for the {location.split} set: {names}", where=location.folder, do="Leave one."
             )
-        if not found and _packed(place):
+        if not found and _packed(location):
             raise UserError(
                 "RecordIO is not read",
-                where=_packed(place)[0],
+                where=_packed(location)[0],
                 do="Give the .lst and the pictures that im2rec packed, or unpack it with mxnet.recordio.",
             )
         if not found:
             raise UserError(
-                f"no .lst for the {place.split} set", where=place.folder, do="Add it, or channel train_lst."
+                f"no .lst for the {location.split} set", where=location.folder, do="Add it, or channel train_lst."
             )
-        return cls(found[0], place.folder, columns)
+        return cls(found[0], location.folder, columns)
 
     def table(self) -> SampleTable:
         return self._table
@@ -101,13 +101,13 @@ def _numbered(count: int) -> Sequence[str]:
     return [f"label_{number}" for number in range(count)]
 
 
-def _lists(place: Place) -> list[Path]:
-    folders = [folder for folder in (place.lists, place.folder) if folder is not None]
+def _lists(location: SplitLocation) -> list[Path]:
+    folders = [folder for folder in (location.lists, location.folder) if folder is not None]
     for folder in folders:
-        if found := place.pick([path for path in walk_files(folder) if path.suffix == ".lst"]):
+        if found := location.pick([path for path in walk_files(folder) if path.suffix == ".lst"]):
             return found
     return []
 
 
-def _packed(place: Place) -> list[Path]:
-    return place.pick([path for path in walk_files(place.folder) if path.suffix == ".rec"])
+def _packed(location: SplitLocation) -> list[Path]:
+    return location.pick([path for path in walk_files(location.folder) if path.suffix == ".rec"])

@@ -15,7 +15,7 @@ import pandas as pd
 from lesion.data import memory
 from lesion.data.images import Pixels
 from lesion.data.sources.hdf5 import Dataset
-from lesion.data.sources.place import Place, walk_files
+from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import one_target, read_csv, table_of
 from lesion.data.table import USUAL_GROUP, Columns, SampleTable
 from lesion.errors import UserError
@@ -64,20 +64,20 @@ class PcamHdf5:
         self._table = table_of(frame.astype("string"), columns, str(x_path))
 
     @classmethod
-    def recognise(cls, place: Place) -> str | None:
-        found = place.pick(_ending_in(place.folder, "x"))
+    def recognise(cls, location: SplitLocation) -> str | None:
+        found = location.pick(_ending_in(location.folder, "x"))
         return f"it holds {found[0].name}" if found else None
 
     @classmethod
-    def open(cls, place: Place, columns: Columns) -> Self:
-        x_path = _only(place, _ending_in(place.folder, "x"), "x")
+    def open(cls, location: SplitLocation, columns: Columns) -> Self:
+        x_path = _only(location, _ending_in(location.folder, "x"), "x")
         if x_path is None:
-            raise UserError(f"no *_x.h5 for the {place.split} set", where=place.folder, do="Add it, unpacked.")
-        y_path = _only(place, _ending_in(place.folder, "y"), "y")
+            raise UserError(f"no *_x.h5 for the {location.split} set", where=location.folder, do="Add it, unpacked.")
+        y_path = _only(location, _ending_in(location.folder, "y"), "y")
         if y_path is None and columns.are_targets_needed:
-            raise UserError(f"no *_y.h5 for the {place.split} set", where=place.folder, do="Add it, unpacked.")
-        metas = [path for path in walk_files(place.folder) if path.suffix == ".csv" and "meta" in path.stem]
-        return cls(x_path, y_path, _only(place, metas, "meta"), columns)
+            raise UserError(f"no *_y.h5 for the {location.split} set", where=location.folder, do="Add it, unpacked.")
+        metas = [path for path in walk_files(location.folder) if path.suffix == ".csv" and "meta" in path.stem]
+        return cls(x_path, y_path, _only(location, metas, "meta"), columns)
 
     def table(self) -> SampleTable:
         return self._table
@@ -100,12 +100,12 @@ def _ending_in(folder: Path, letter: str) -> list[Path]:
     return [path for path in paths if path.stem.lower().endswith(letter)]
 
 
-def _only(place: Place, paths: list[Path], what: str) -> Path | None:
-    found = place.pick(paths)
+def _only(location: SplitLocation, paths: list[Path], what: str) -> Path | None:
+    found = location.pick(paths)
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:3])
         raise UserError(
-            f"{len(found)} {what} files for the {place.split} set: {names}", where=place.folder, do="Leave one."
+            f"{len(found)} {what} files for the {location.split} set: {names}", where=location.folder, do="Leave one."
         )
     return found[0] if found else None
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data import images
-from lesion.data.sources.place import walk_files
+from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
 
 

@@ -24,7 +24,7 @@ from lesion.data.reading import (
     parse_json,
     reading,
 )
-from lesion.data.sources.place import Place, walk_files
+from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import frame_of, table_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
@@ -85,16 +85,16 @@ class WebDataset:
         self._samples = samples
 
     @classmethod
-    def recognise(cls, place: Place) -> str | None:
-        found = _shards(place)
+    def recognise(cls, location: SplitLocation) -> str | None:
+        found = _shards(location)
         return f"it holds {found[0].name}" if found else None
 
     @classmethod
-    def open(cls, place: Place, columns: Columns) -> Self:
-        shards = _shards(place)
+    def open(cls, location: SplitLocation, columns: Columns) -> Self:
+        shards = _shards(location)
         if not shards:
             raise UserError(
-                f"no .tar for the {place.split} set", where=place.folder, do="Add the shards, not compressed."
+                f"no .tar for the {location.split} set", where=location.folder, do="Add the shards, not compressed."
             )
         return cls(shards, columns)
 
@@ -207,5 +207,5 @@ def _not_columns(name: str, ending: str, member: Member, why: object) -> UserErr
     return UserError(f"{name} is not {COLUMNS[ending]}: {why}", where=member.shard, do="Write it anew.")
 
 
-def _shards(place: Place) -> list[Path]:
-    return place.pick([path for path in walk_files(place.folder) if path.suffix == ".tar"])
+def _shards(location: SplitLocation) -> list[Path]:
+    return location.pick([path for path in walk_files(location.folder) if path.suffix == ".tar"])

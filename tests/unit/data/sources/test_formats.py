@@ -16,7 +16,7 @@ from lesion.data.labels import read_labels
 from lesion.data.sources import augmented_manifest, lst
 from lesion.data.sources.augmented_manifest import relative_references
 from lesion.data.sources.formats import open_source
-from lesion.data.sources.place import Place
+from lesion.data.sources.location import SplitLocation
 from lesion.data.sources.webdataset import samples_of
 from lesion.data.table import Columns
 from lesion.errors import UserError
@@ -26,8 +26,8 @@ WANTED = Columns(targets=("target",), are_targets_needed=True, group="patient_id
 UNLABELLED = Columns(targets=("target",))
 
 
-def opened(folder: Path, columns: Columns = WANTED, split: str = "train", **place):
-    return open_source(Place(folder, split, **place), columns, source="auto")
+def opened(folder: Path, columns: Columns = WANTED, split: str = "train", **location):
+    return open_source(SplitLocation(folder, split, **location), columns, source="auto")
 
 
 # Class folders

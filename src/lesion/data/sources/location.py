@@ -1,4 +1,4 @@
-"""Place: where one set of a job's pictures lies, as a source is shown it."""
+"""Location: the folder in which one split of a data set lies, and the files there."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NOT_DATA = ("__MACOSX", ".ipynb_checkpoints", "Icon\r")  # what other programs l
 
 
 @dataclass(frozen=True)
-class Place:
-    """A channel's folder, and which set is looked for in it."""
+class SplitLocation:
+    """A channel's folder, and which split of the data set is looked for in it."""
 
     folder: Path
     split: Split
@@ -48,7 +48,7 @@ class Format(Source, Protocol):
     layout: str  # what it looks like, in a sentence's part
 
     @classmethod
-    def recognise(cls, place: Place) -> str | None:
+    def recognise(cls, location: SplitLocation) -> str | None:
         """What says that the set lies there in this format, in words that follow "because"; else None.
 
         Raises UserError only where the folder cannot be listed.
@@ -56,7 +56,7 @@ class Format(Source, Protocol):
         ...
 
     @classmethod
-    def open(cls, place: Place, columns: Columns) -> Self:
+    def open(cls, location: SplitLocation, columns: Columns) -> Self:
         """The set as a source. Raises UserError where it is not there, or lacks what `columns` needs."""
         ...
 

@@ -1,8 +1,8 @@
-"""Stand-ins: small libraries in place of those that others are linked against and Lesion never calls.
+"""Stub libraries: small replacements of shared libraries that others are linked against and Lesion never calls.
 
-Run while the image is built: `python3 stand_ins.py DIR` looks through the shared objects under DIR for the symbols that
-they want of each library below, and writes a library of that name which has those symbols and no others. Whoever calls
-one gets a C++ exception, which torch and OpenCV turn into a Python error with its text. docs/image.md says what calls
+Run while the image is built: `python3 stub_libraries.py DIR` collects, from the shared objects under DIR, the symbols
+that they import from each library below, and writes a library of that name with those symbols and no others. A call of
+one raises a C++ exception, which torch and OpenCV turn into a Python error with its text. docs/image.md says what calls
 them.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Where each lies, what it is, and how its symbols begin. CUDA's are not installed at all, the others are replaced.
-STOOD_IN = {
+STUBS = {
     "torch": {
         "torch/lib/libcufft.so.11": ("cuFFT", "cufft"),
         "torch/lib/libcufile.so.0": ("cuFile", "cuFile"),
@@ -50,7 +50,7 @@ extern "C" {{
 
 def main() -> None:
     root = Path(sys.argv[1])
-    libraries = {path.name: (path, *what) for path, what in stood_in(root)}
+    libraries = {path.name: (path, *what) for path, what in stub_paths(root)}
     wanted: dict[str, set[str]] = {name: set() for name in libraries}
     for file in sorted(root.rglob("*.so*")):
         if file.name not in libraries:
@@ -62,9 +62,9 @@ def main() -> None:
         print(f"{name}: {len(wanted[name])} symbols, {before} bytes before, {path.stat().st_size} now")
 
 
-def stood_in(root: Path) -> Iterator[tuple[Path, tuple[str, str]]]:
+def stub_paths(root: Path) -> Iterator[tuple[Path, tuple[str, str]]]:
     """The file of each library, there or to be made, its title and the beginning of its symbols."""
-    for pattern, what in STOOD_IN[root.name].items():
+    for pattern, what in STUBS[root.name].items():
         for path in sorted(root.glob(pattern)) or [root / pattern]:
             yield path, what
 
@@ -89,7 +89,7 @@ def build(path: Path, title: str, symbols: set[str]) -> None:
     versions = {symbol.partition("@")[2] for symbol in symbols} - {""}
     functions = "\n".join(f'void {name}() {{ refuse("{name}"); }}' for name in sorted(names))
     with tempfile.TemporaryDirectory() as folder:
-        source, script = Path(folder, "stand_in.cpp"), Path(folder, "versions")
+        source, script = Path(folder, "stub.cpp"), Path(folder, "versions")
         source.write_text(SOURCE.format(title=title, functions=functions))
         script.write_text("".join(f"{version} {{ global: *; }};\n" for version in sorted(versions)))
         versioned = [f"-Wl,--version-script={script}"] if versions else []

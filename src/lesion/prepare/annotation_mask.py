@@ -1,4 +1,4 @@
-"""Marks: annotated regions to a tile's target, 1 or 0: does enough of it lie in a region of a positive class?"""
+"""Annotation masks: a slide's annotated regions drawn as binary masks, which give each tile its target, 0 or 1."""
 
 # R regions · H, W pixels of a tile
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.sources.place import walk_files
+from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
 from lesion.prepare.annotations import SUFFIXES, Region, read_annotations
 from lesion.prepare.slides import SlideFile, pick_slide
@@ -27,7 +27,7 @@ MIDDLE = 1 / 3  # of a tile's side: PatchCamelyon looks at 32 of 96 pixels (Veel
 
 
 @dataclass(frozen=True)
-class Marking:
+class PositiveRule:
     """When a tile is positive."""
 
     label_from: Literal["centre", "area"] = "centre"  # the middle MIDDLE of it, or all of it
@@ -44,7 +44,7 @@ class Marking:
         return share > 0 and share >= self.min_overlap
 
 
-class Marks:
+class AnnotationMask:
     """The regions of one slide that decide: those of the positive classes, less those of the excluded ones."""
 
     def __init__(self, regions: Sequence[Region], *, positive: Collection[str], excluded: Collection[str]) -> None:
@@ -72,8 +72,10 @@ class Marks:
         return mask_HW
 
 
-def read_marks(folder: Path, slides: Sequence[SlideFile], marking: Marking, *, is_whole: bool) -> dict[str, Marks]:
-    """The marks of each slide by name, from the files below `folder` that are called as the slides are.
+def read_annotation_masks(
+    folder: Path, slides: Sequence[SlideFile], rule: PositiveRule, *, is_whole: bool
+) -> dict[str, AnnotationMask]:
+    """The mask of each slide by name, from the files below `folder` that are called as the slides are.
 
     A slide without a file has no positive tile, as Camelyon's normal slides have none; the log says how many these are.
     Raises UserError for a class that stands in no file, two files of one slide, and with `is_whole` a file without one.
@@ -99,12 +101,14 @@ def read_marks(folder: Path, slides: Sequence[SlideFile], marking: Marking, *, i
         )
     log.info("annotated_slides=%d slides_without_annotations=%d", len(files), len(slides) - len(files))
     regions = {slide.name: read_annotations(files[slide.name]) if slide.name in files else [] for slide in slides}
-    _check_classes(marking, {region.class_name for some in regions.values() for region in some}, folder)
-    return {name: Marks(some, positive=marking.positive, excluded=marking.excluded) for name, some in regions.items()}
+    _check_classes(rule, {region.class_name for some in regions.values() for region in some}, folder)
+    return {
+        name: AnnotationMask(some, positive=rule.positive, excluded=rule.excluded) for name, some in regions.items()
+    }
 
 
-def _check_classes(marking: Marking, known: set[str], folder: Path) -> None:
-    for name in (*marking.positive, *marking.excluded):
+def _check_classes(rule: PositiveRule, known: set[str], folder: Path) -> None:
+    for name in (*rule.positive, *rule.excluded):
         if name not in known:
             near = nearest(name, sorted(known))
             raise UserError(

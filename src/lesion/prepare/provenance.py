@@ -1,4 +1,4 @@
-"""Claim: prepared.json, which says what a folder was made from, so that nothing else comes to lie beside it."""
+"""Provenance: prepared.json records what a folder was made from, so that nothing else is written into it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ VERSION = 1
 HEAD_BYTES = 2**20
 
 
-def claim(output: Path, made_with: Mapping[str, object]) -> None:
-    """Takes an empty folder by writing down `made_with`, or goes on with one that was taken with the same words.
+def write_provenance(output: Path, made_with: Mapping[str, object]) -> None:
+    """Records `made_with` in an empty folder, or accepts a folder whose record is equal, to resume there.
 
     Raises UserError for a folder that was made from something else, saying what differs, and for one of other things.
     """

@@ -1,4 +1,4 @@
-"""Warm: does once what training and serving do, so that the bytecode of the modules they import lies in the image.
+"""Compile bytecode: imports once what training and serving import, so that its bytecode lies in the image.
 
 Bytecode of everything that is installed would be 160 MB, most of it never run. Run while the image is built, with
 PYTHONDONTWRITEBYTECODE empty. A container test fails when a real job still finds modules without bytecode.

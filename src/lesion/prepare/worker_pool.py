@@ -1,4 +1,4 @@
-"""Engines: who writes the shards: processes of this machine, or the workers of a Ray cluster."""
+"""Worker pool: runs tasks in processes of this machine or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 def run_all(
     function: Callable[..., Result], tasks: Sequence[tuple[object, ...]], *, engine: Engine, num_workers: int
 ) -> Iterator[Result]:
-    """What `function` gives for each task's arguments, as they are done. Raises what a task raises, and starts no more.
+    """Results of `function` for each task's arguments, in the order of completion. The first error ends the run.
 
     Ray finds its cluster by RAY_ADDRESS, or else starts one on this machine; all its nodes must see the same folders.
     """
