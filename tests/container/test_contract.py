@@ -20,7 +20,7 @@ from containers import Docker, mount
 from PIL import Image
 
 from factories import sample_frame, write_channel, write_hyperparameters, write_job
-from lesion.algorithms.classify.algorithm import METRIC_LINES
+from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from processes import states, wait_until
 from slides import APERIO, draw_slide, pyramid, write_slide
 

@@ -28,9 +28,10 @@ from safetensors.torch import load_file
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold import FoldRows, rows_of
+from lesion.algorithms.classify.load import load_predictor, load_torch
 from lesion.algorithms.classify.loop import Mixing, StepSettings
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import Ensemble, load_predictor, load_torch
+from lesion.algorithms.classify.predictor import Ensemble
 from lesion.algorithms.classify.setup import Setup, preprocess_for, pretrained_backbone, start_training, step_settings
 from lesion.algorithms.classify.task import define_task, questions
 from lesion.algorithms.classify.torch_executor import TorchExecutor, load_networks
