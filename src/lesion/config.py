@@ -173,7 +173,9 @@ be written as text: `"5"`, `"0.001"`, `"true"`, `"none"`. Lists are JSON or word
 
 *changes* says what another value changes: **weights** (a job with another value must train again), **predictions** of
 the same networks, **output** that is written at the end, or **nothing** but where and how fast the job runs. A stopped
-job continues from its checkpoints unless a value that changes weights is different."""
+job continues from its checkpoints unless a value that changes weights is different.
+
+[glossary.md](glossary.md) explains the words."""
 
 
 def table(config_class: type[Hyperparameters], names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from factories import draw_picture
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.config import describe, table
+from lesion.sagemaker import read_server_settings
 from processes import Server
 
 PROJECT = Path(__file__).parents[2]
@@ -37,6 +38,29 @@ def test_the_page_of_hyperparameters_is_what_the_command_prints():
 def test_the_readmes_table_shows_the_first_hyperparameters_as_the_page_does():
     shown = re.search(r"<!-- hyperparameters -->\n(.*?)\n<!-- /hyperparameters -->", README, flags=re.DOTALL)
     assert shown is not None and shown[1] == table(ClassifyConfig, FIRST)
+
+
+def test_the_page_tells_the_defaults_of_the_servers_variables():
+    page = (PROJECT / "docs/sagemaker.md").read_text(encoding="utf-8")
+    settings = read_server_settings({})
+    limits = settings.limits
+    told = (
+        f"port {settings.port}, bodies up to {limits.max_payload_bytes >> 20} MiB",
+        f"{limits.hung_s} s for a hung worker, {settings.num_workers} process,",
+        f"{limits.max_requests} requests under way, {limits.max_bodies_bytes >> 20} MiB of their bodies",
+        f"{limits.max_pixels // 10**6} million pixels a picture, {round(1000 * limits.max_wait_s)} ms that",
+    )
+    assert [words for words in told if words not in page] == []
+
+
+def test_every_setting_that_is_written_down_can_be_set():
+    """As `name=value` on a page; what was decided once, in docs/decisions/, may have changed."""
+    pages = [README, *(path.read_text(encoding="utf-8") for path in (PROJECT / "docs").glob("*.md"))]
+    found = [pair for page in pages for pair in re.findall(r"`(\w+)=([^`\s]+)`", page)]
+    settings = [(name, value) for name, value in found if name in ClassifyConfig.model_fields]
+    assert len(settings) >= 5
+    for name, value in settings:
+        ClassifyConfig.parse({name: value})
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=["picture", "json"])
