@@ -65,7 +65,8 @@ def test_every_setting_that_is_written_down_can_be_set():
     settings = [(name, value) for name, value in found if name in ClassifyConfig.model_fields]
     assert len(settings) >= 5
     for name, value in settings:
-        ClassifyConfig.parse({"head_init": "probe", name: value})  # which epochs=0 needs
+        needed = {"head_init": "probe"} if (name, value) == ("epochs", "0") else {}
+        ClassifyConfig.parse({**needed, name: value})
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=["picture", "json"])
