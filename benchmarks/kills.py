@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
     "checkpoint_interval_s": 0,  # a state as often as the disk takes them, so that kills fall beside and into writing
 }
 BEGINS = "fold=0 rows="  # training does, with the log's next line
-GOES_ON = re.compile(r"fold=\d+ (?:goes on in epoch=\d+ after step=\d+|was finished before)")
+GOES_ON = re.compile(r"fold=\d+ (?:resumes in epoch=\d+ after step=\d+|is finished)")
 
 
 def main() -> None:

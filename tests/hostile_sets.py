@@ -124,8 +124,8 @@ HDF5: dict[str, tuple[Make, str]] = {
     "compound": (hdf5(shaped(ROWS, 8, 8, 3, dtype=np.dtype([("a", "u1")]))), "x is "),
     "object references": (hdf5(shaped(ROWS, 8, 8, 3, dtype=h5py.ref_dtype)), "x is object"),
     "arrays of any length": (hdf5(shaped(ROWS, 8, 8, 3, dtype=h5py.vlen_dtype(np.uint8))), "x is object"),
-    "huge picture": (hdf5(shaped(ROWS, 200_000, 200_000, 3, chunks=(1, 64, 64, 3))), "x claims 4 pictures of 200,000"),
-    "10^12 pictures": (hdf5(shaped(10**12, 8, 8, 3, chunks=(1, 8, 8, 3))), "x claims 1,000,000,000,000 pictures"),
+    "huge picture": (hdf5(shaped(ROWS, 200_000, 200_000, 3, chunks=(1, 64, 64, 3))), "x claims 4 images of 200,000"),
+    "10^12 pictures": (hdf5(shaped(10**12, 8, 8, 3, chunks=(1, 8, 8, 3))), "x claims 1,000,000,000,000 images"),
     "huge chunk": (
         hdf5(shaped(ROWS, 9000, 9000, 3, chunks=(4, 9000, 9000, 3), compression="gzip")),
         "x has chunks of 972,000,000 bytes",
@@ -327,8 +327,8 @@ SHARDS: dict[str, tuple[Make, str]] = {
     "escape code in a name": (shard({**JPEG, "\x1b[2Jc.png": b"1"}), r"'\\x1b\[2Jc.png' has control characters"),
     "name that is no UTF-8": (shard(JPEG, header("\udcff.png")), r"'\\udcff.png' has control characters"),
     "two pictures of one key": (shard({**JPEG, "a.jpg": png_of("p3")}), "'a' has two files of one kind"),
-    "no members": (shard({}), "no member is called as a picture"),
-    "members of no use": (shard({"README": b"x"}), "no member is called as a picture"),
+    "no members": (shard({}), "no member is named as an image"),
+    "members of no use": (shard({"README": b"x"}), "no member is named as an image"),
     "compressed": (packed, "not a whole tar file"),
     "broken header in the middle": (broken_in_the_middle, "there is more behind byte"),
     "cut off in a member": (cut_in_a_member, "not a whole tar file"),
@@ -398,7 +398,10 @@ FILES: dict[str, tuple[Make, str]] = {
         among_pictures(lambda folder: (folder / "z.png").symlink_to("z.png")),
         "symbolic links",
     ),
-    "empty picture": (among_pictures(lambda folder: (folder / "z.png").write_bytes(b"")), "not a picture"),
+    "empty picture": (
+        among_pictures(lambda folder: (folder / "z.png").write_bytes(b"")),
+        "the image cannot be decoded: it is empty",
+    ),
     "picture of 8 GiB of nothing": (
         among_pictures(lambda folder: os.truncate(os.open(folder / "z.png", os.O_CREAT | os.O_WRONLY), 8 << 30)),
         "the file has 8,589,934,592 bytes",

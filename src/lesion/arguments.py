@@ -1,4 +1,4 @@
-"""Arguments: what can be said on the command line. What is then done is in cli.py."""
+"""Arguments: the command line's commands and options. cli.py executes them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lesion.algorithms.registry import DEFAULT
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the whole command line: `command` names what is to be done, the rest is what it needs."""
-    whole = argparse.ArgumentParser(prog="lesion", description="Train and serve classifiers of medical pictures.")
+    """The parser of the whole command line: `command` names the command, the rest are its options."""
+    whole = argparse.ArgumentParser(prog="lesion", description="Train and serve classifiers of medical images.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, summary: str, example: str) -> argparse.ArgumentParser:
@@ -31,19 +31,21 @@ def parser() -> argparse.ArgumentParser:
     process.add_argument("--processes", type=int, default=1)
     process.add_argument("--shared", type=Path, required=True)
 
-    serve = command("serve", "Answer /ping and /invocations from the model.", "lesion serve --root build/demo")
+    serve = command("serve", "Serve the model over HTTP: /ping and /invocations.", "lesion serve --root build/demo")
     _add_root(serve)
-    serve.add_argument("--no-page", dest="page", action="store_false", help="no page at / to try a picture by hand")
+    serve.add_argument(
+        "--no-page", dest="page", action="store_false", help="no web page at / for trying an image by hand"
+    )
     serve.add_argument("--port", type=_port, help="port to listen on (default: SAGEMAKER_BIND_TO_PORT, or 8080)")
     _add_model_options(serve)
 
     predict = command(
         "predict",
-        "Predict a CSV or a folder of pictures into a CSV.",
+        "Predict the images of a CSV or a folder, and write a CSV.",
         "lesion predict test.csv --model model --output out.csv",
     )
     predict.add_argument(
-        "input", type=Path, help="a CSV whose pictures lie beside it as in training, or a folder of pictures"
+        "input", type=Path, help="a CSV whose images lie beside it as in training, or a folder of images"
     )
     predict.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
     predict.add_argument("--output", type=Path, required=True, help="the CSV to write")
@@ -52,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
     check = command(
         "check",
-        "Say what is wrong with a data set before anything is trained.",
+        "Check a data set before training, and list what is wrong.",
         "lesion check data --set group_column=lesion_id --output build/check",
     )
     check.add_argument("data", type=Path, help="a training channel's folder, or a whole job as `train --root` takes it")
@@ -64,32 +66,36 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyperparameter of the training; may be repeated",
+        help="a training hyperparameter; may be repeated",
     )
     check.add_argument(
         "--output", type=Path, default=Path("check"), help="where to write check.json and check.html (default: check)"
     )
     check.add_argument("--no-progress", action="store_true", help="no progress bar")
 
-    describe = command("describe", "Print what can be set, or what can be scraped.", "lesion describe hyperparameters")
+    describe = command(
+        "describe",
+        "Print the hyperparameters, the recipes, or the metrics in the log.",
+        "lesion describe hyperparameters",
+    )
     describe.add_argument(
         "what",
         choices=["hyperparameters", "recipes", "metrics"],
-        help="a Markdown table, or SageMaker's MetricDefinitions",
+        help="hyperparameters and recipes as Markdown, metrics as SageMaker's MetricDefinitions",
     )
-    describe.add_argument("--algorithm", default=DEFAULT, help="of which algorithm (default: %(default)s)")
+    describe.add_argument("--algorithm", default=DEFAULT, help="algorithm to describe (default: %(default)s)")
 
     draw = command(
         "sample-data",
-        "Draw a made-up dermoscopy data set to try things on.",
+        "Draw a synthetic dermoscopy data set for first trials.",
         "lesion sample-data build/data",
     )
     draw.add_argument("directory", type=Path, help="where to write train.csv, train_jpg/, test.csv and test_jpg/")
-    draw.add_argument("--num-images", type=int, default=300, help="training pictures (default: %(default)s)")
-    draw.add_argument("--seed", type=int, default=0, help="same seed, same pictures (default: %(default)s)")
+    draw.add_argument("--num-images", type=int, default=300, help="training images (default: %(default)s)")
+    draw.add_argument("--seed", type=int, default=0, help="same seed, same images (default: %(default)s)")
 
     _add_export(commands)
-    summary = "Make a data set that `lesion train` takes."
+    summary = "Prepare a data set for `lesion train`."
     prepare = commands.add_parser("prepare", help=summary, description=summary)
     kinds = prepare.add_subparsers(required=True, metavar="WHAT")
     _add_tiles(kinds)
@@ -104,7 +110,7 @@ def _port(text: str) -> int:
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    summary = "Write a model in a format that other programs read."
+    summary = "Export a model to a format of other programs."
     export = commands.add_parser("export", help=summary, description=summary)
     formats = export.add_subparsers(required=True, metavar="FORMAT")
     onnx = formats.add_parser(
@@ -123,74 +129,92 @@ def _add_tiles(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     tiles = kinds.add_parser(
         "tiles",
         help="Cut slides into tiles.",
-        description="Cut whole slides and large pictures into tiles, with train.csv beside them.",
+        description="Cut whole slides and large images into tiles, with train.csv beside them.",
         epilog="example: lesion prepare tiles slides --output build/tiles --labels slides.csv",
     )
     tiles.set_defaults(command="prepare tiles")
-    tiles.add_argument("input", type=Path, help="a slide or picture, or a folder of them")
-    tiles.add_argument("--output", type=Path, required=True, help="a new folder, or one of the same command to finish")
+    tiles.add_argument("input", type=Path, help="a slide or image, or a folder of them")
+    tiles.add_argument(
+        "--output", type=Path, required=True, help="a new folder, or one that the same command left unfinished"
+    )
     tiles.add_argument("--size", type=int, default=256, help="a tile's side in pixels (default: %(default)s)")
     resolution = tiles.add_mutually_exclusive_group()
     resolution.add_argument(
-        "--magnification", type=float, help="of the tiles (default: 20, and --level-0 where no slide states its own)"
+        "--magnification",
+        type=float,
+        help="magnification of the tiles (default: 20, or --level-0 if no slide states its magnification)",
     )
-    resolution.add_argument("--mpp", type=float, help="of the tiles, in µm a pixel: 0.5 is 20×")
-    resolution.add_argument("--level-0", action="store_true", help="cut the pixels as they are, whatever they measure")
+    resolution.add_argument("--mpp", type=float, help="resolution of the tiles in µm per pixel; 0.5 is 20×")
+    resolution.add_argument("--level-0", action="store_true", help="cut at the slide's full resolution (level 0)")
     tiles.add_argument(
-        "--overlap", type=int, default=0, help="of neighbours, in pixels of the tile (default: %(default)s)"
-    )
-    tiles.add_argument(
-        "--min-tissue", type=float, default=0.5, help="the share of a tile that must be tissue (default: %(default)s)"
-    )
-    tiles.add_argument("--labels", type=Path, help="a CSV with file and target of each slide; other columns come along")
-    tiles.add_argument("--target-column", help="of --labels (default: target, or label)")
-    tiles.add_argument("--annotations", type=Path, help="a folder of GeoJSON (QuPath) or XML (ASAP), called as slides")
-    tiles.add_argument(
-        "--positive", action="append", default=[], help="a class of annotations; may be repeated (default: any)"
+        "--overlap", type=int, default=0, help="overlap of neighbouring tiles in pixels (default: %(default)s)"
     )
     tiles.add_argument(
-        "--exclude", action="append", default=[], help="a class cut out of the positive ones; may be repeated"
+        "--min-tissue", type=float, default=0.5, help="smallest share of tissue in a tile (default: %(default)s)"
+    )
+    tiles.add_argument(
+        "--labels", type=Path, help="a CSV with file and target of each slide; its other columns are copied"
+    )
+    tiles.add_argument("--target-column", help="target column of --labels (default: target, or label)")
+    tiles.add_argument(
+        "--annotations", type=Path, help="a folder of GeoJSON (QuPath) or XML (ASAP), each named as its slide"
+    )
+    tiles.add_argument(
+        "--positive",
+        action="append",
+        default=[],
+        help="an annotation class that is positive; may be repeated (default: all)",
+    )
+    tiles.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        help="an annotation class that is cut out of the positive ones; may be repeated",
     )
     tiles.add_argument(
         "--label-from",
         choices=["centre", "area"],
         default="centre",
-        help="look for annotations in a tile's middle third or in all of it (default: %(default)s)",
+        help="part of a tile that annotations must overlap: its middle third, or all (default: %(default)s)",
     )
     tiles.add_argument(
         "--min-overlap",
         type=float,
         default=0.5,
-        help="the share of that which makes a tile positive; 0: any pixel (default: %(default)s)",
+        help="smallest share of that part in positive annotations; 0: one pixel (default: %(default)s)",
     )
-    tiles.add_argument("--format", choices=["jpg", "png"], default="jpg", help="of the tiles (default: %(default)s)")
-    tiles.add_argument("--workers", type=int, help="threads (default: one a core)")
+    tiles.add_argument(
+        "--format", choices=["jpg", "png"], default="jpg", help="file format of the tiles (default: %(default)s)"
+    )
+    tiles.add_argument("--workers", type=int, help="number of threads (default: one per core)")
     tiles.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
 def _add_shards(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     shards = kinds.add_parser(
         "shards",
-        help="Check and resize pictures into WebDataset shards.",
-        description="Check and resize the pictures of a data set into WebDataset shards, with a data card.",
+        help="Check and resize images into WebDataset shards.",
+        description="Check and resize the images of a data set into WebDataset shards, with a data card.",
         epilog="example: lesion prepare shards data --output build/shards --size 512",
     )
     shards.set_defaults(command="prepare shards")
     shards.add_argument("input", type=Path, help="a data set in any format that training takes")
-    shards.add_argument("--output", type=Path, required=True, help="a new folder, or one of the same command to finish")
     shards.add_argument(
-        "--size", type=int, default=512, help="pixels of the shorter side; never enlarged (default: %(default)s)"
+        "--output", type=Path, required=True, help="a new folder, or one that the same command left unfinished"
     )
-    shards.add_argument("--quality", type=int, default=95, help="of JPEG (default: %(default)s)")
-    shards.add_argument("--rows", type=int, default=1000, help="pictures a shard (default: %(default)s)")
-    shards.add_argument("--seed", type=int, default=0, help="of the order of rows (default: %(default)s)")
+    shards.add_argument(
+        "--size", type=int, default=512, help="shorter side in pixels; images are never enlarged (default: %(default)s)"
+    )
+    shards.add_argument("--quality", type=int, default=95, help="JPEG quality (default: %(default)s)")
+    shards.add_argument("--rows", type=int, default=1000, help="images per shard (default: %(default)s)")
+    shards.add_argument("--seed", type=int, default=0, help="random seed of the order of rows (default: %(default)s)")
     shards.add_argument(
         "--engine",
         choices=["processes", "ray"],
         default="processes",
-        help="who does it: this machine, or the Ray cluster of RAY_ADDRESS (default: %(default)s)",
+        help="processes on this machine, or the Ray cluster of RAY_ADDRESS (default: %(default)s)",
     )
-    shards.add_argument("--workers", type=int, help="processes (default: one a core)")
+    shards.add_argument("--workers", type=int, help="number of processes (default: one per core)")
     shards.add_argument(
         "--set",
         type=_setting,
@@ -214,14 +238,14 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute (default: %(default)s)"
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="device that computes (default: %(default)s)"
     )
     parser.add_argument(
         "--precision",
         choices=["auto", "fp32", "bf16"],
-        help="of the graph on a CPU (default: auto, bf16 where the CPU has it and the graph was found to answer alike)",
+        help="precision of the CPU graph (default: auto, bf16 if the CPU supports it and the graph passed its test)",
     )
-    parser.add_argument("--fold", type=int, help="ask one fold's network instead of the mean of all")
+    parser.add_argument("--fold", type=int, help="use one fold's network instead of the mean of all")
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Artifact: all that prediction needs, in one folder: manifest.json, and beside it the files that the manifest lists.
 
 The envelope is the same for every algorithm: which files there are, their digests, what they were trained with and on.
-What they mean stands in `payload`, which the algorithm alone writes and reads. docs/artifact.md says what a reader may
+Their meaning is in `payload`, which only the algorithm writes and reads. docs/artifact.md says what a reader may
 rely on.
 """
 
@@ -62,7 +62,7 @@ Payload = TypeVar("Payload", bound=BaseModel)
 
 
 class Manifest(BaseModel):
-    """What lies in the folder, what made it, and in `payload` what only the algorithm understands."""
+    """The envelope: the files, what made them, and in `payload` the fields of the algorithm."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -85,7 +85,7 @@ class Manifest(BaseModel):
 
     @property
     def version(self) -> str:
-        """What tells this artifact from any other: the beginning of a digest of all that the manifest says."""
+        """The version of this artifact: the first characters of a digest of the manifest."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
@@ -106,7 +106,7 @@ def add_files(
     *,
     payload: Mapping[str, Any],
 ) -> Manifest:
-    """Writes further files into a saved artifact, then its manifest again, with the payload that tells of them.
+    """Writes further files into a saved artifact, then its manifest again, with the payload that names them.
 
     Killed in between it leaves the artifact as it was. Raises PlatformError as `save` does.
     """
@@ -117,7 +117,7 @@ def add_files(
 
 
 def clear(directory: Path, own: re.Pattern[str]) -> None:
-    """Takes away what an earlier job, or a kill, left of an artifact; whatever else lies there stays.
+    """Removes what an earlier or killed job left of an artifact; other files stay.
 
     That is what the manifest lists, and what `own` matches, the names of the algorithm's files: after a kill they lie
     there without a manifest. The manifest goes first, so that what is left never looks whole.
@@ -152,7 +152,7 @@ def save_manifest(directory: Path, manifest: Manifest) -> Manifest:
 
 
 def load_manifest(directory: Path) -> Manifest:
-    """The manifest in `directory`, whatever else lies there. Raises UserError that says why it cannot be used.
+    """The manifest in `directory`. Raises UserError that says why it cannot be used.
 
     Formats 1 and 2 are read as format 3. Neither the payload nor any other file is looked at.
     """
@@ -189,7 +189,7 @@ def read_payload(directory: Path, manifest: Manifest, form: type[Payload]) -> Pa
 
 @contextmanager
 def _in_the_manifests_words(path: Path, place: str = "") -> Iterator[None]:
-    """Turns what pydantic finds wrong within into one line with the field, which `place` stands before."""
+    """Turns pydantic's errors into one UserError that names the field, below the path `place`."""
     try:
         yield
     except ValidationError as error:
@@ -201,10 +201,10 @@ def _in_the_manifests_words(path: Path, place: str = "") -> Iterator[None]:
 
 
 def _no_manifest(directory: Path) -> UserError:
-    """Why there is none, as far as what is there can tell: an archive that was not unpacked, a folder too many."""
+    """The error for a missing manifest, with the likely cause: an archive that was not unpacked, or a nested folder."""
     if directory.is_file():
         do = f"Unpack it: mkdir model && tar -xf {directory.name} -C model, and give that folder."
-        return unusable("a file, where the folder of an artifact is wanted", directory, do)
+        return unusable("this is a file, but the folder of an artifact is needed", directory, do)
     names = sorted(entry.name for entry in directory.glob("*"))
     where = f"{directory}: {', '.join(names[:8]) or 'nothing'}"
     for manifest in sorted([*directory.glob(f"*/{MANIFEST}"), *directory.glob(f"*/*/{MANIFEST}")]):
@@ -215,7 +215,7 @@ def _no_manifest(directory: Path) -> UserError:
         if name.endswith(ARCHIVES) and not name.startswith("._"):
             do = f"Unpack it there: tar -xf {name}."
             return unusable(f"no manifest.json here, but {name}, which is still packed", where, do)
-    return unusable("no manifest.json, so no Lesion artifact", where)
+    return unusable("no manifest.json: not a Lesion artifact", where)
 
 
 def read_file(directory: Path, manifest: Manifest, name: str, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
@@ -241,7 +241,7 @@ def read_tensors(directory: Path, manifest: Manifest, name: str) -> dict[str, Te
 
 
 def read_headers(directory: Path, manifest: Manifest, name: str) -> dict[str, TensorHeader]:
-    """What a safetensors file says that it holds: of its bytes only their number is compared, so that it costs nothing.
+    """The header of a safetensors file. Of its bytes only their number is compared, so that it costs nothing.
 
     Raises UserError for a file that is absent or not whole.
     """

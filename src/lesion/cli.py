@@ -30,7 +30,7 @@ PEER_LOST = "peer_lost"  # the file among a host's processes with the word of on
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command and ends the process: 0 done, 2 the user's to mend, 3 the platform's, 1 our bug."""
+    """Runs one command and exits. Exit code 0: done; 2: a user's mistake; 3: a platform failure; 1: our bug."""
     console.open_streams()
     args = parser().parse_args(arguments)
     sagemaker.prepare_libraries()
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """The command's exit status, whatever is raised told in words."""
+    """The command's exit status; every error is printed as one line."""
     try:
         status = COMMANDS[args.command](args)
         console.raise_lost_lines()
@@ -98,7 +98,7 @@ def _step(path: Path) -> tuple[str, str, str]:
 
 
 def _train_process(args: argparse.Namespace) -> int:
-    """A child: trains, and turns whatever goes wrong into a failure file and an exit code."""
+    """A child process: trains, and turns every error into a failure file and an exit code."""
     try:
         job = sagemaker.read_job(
             args.root,
@@ -148,7 +148,7 @@ def _less_memory(root: Path) -> str:
 
 
 def _leave_word(path: Path, error: LesionError) -> None:
-    """Tells the parent of a peer that was lost."""
+    """Leaves a file for the parent: another process was lost."""
     try:
         write_atomic(path, str(error).encode())
     except PlatformError as unwritten:
@@ -182,7 +182,7 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _device(name: str) -> Literal["auto", "cpu", "cuda"]:
-    """The device of that name; auto where no GPU is to be seen is the CPU, which needs no torch."""
+    """The device of that name; auto without a GPU is cpu, so that torch need not be imported."""
     if name == "auto" and not launch.num_gpus():
         log.info("no GPU found: using the CPU")
         return "cpu"
@@ -230,7 +230,7 @@ def _check(args: argparse.Namespace) -> int:
         num_workers=usable_cores(),
         show_progress=not args.no_progress and sys.stderr.isatty(),
     )
-    console.say(f"{report.as_text()}\nwith pictures: {args.output / 'check.html'}")
+    console.say(f"{report.as_text()}\nwith images: {args.output / 'check.html'}")
     return UserError.exit_code if report.num("error") else 0
 
 
@@ -253,7 +253,7 @@ def _sample_data(args: argparse.Namespace) -> int:
     from lesion.data.sample_data import draw_dataset
 
     draw_dataset(args.directory, num_images=args.num_images, seed=args.seed)
-    console.say(f"{args.num_images} drawn pictures in {args.directory}")
+    console.say(f"{args.num_images} synthetic images in {args.directory}")
     return 0
 
 

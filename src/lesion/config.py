@@ -73,7 +73,7 @@ def tunable(
     """A hyperparameter's declaration: default, sentence, what it affects, pydantic's bounds (ge, gt, le, lt), the
     range worth tuning.
 
-    Unless `affects` says less, a checkpoint that was made with another value is refused.
+    By default a checkpoint that was made with another value is refused; `affects` can relax that.
     """
     extra: Any = {"affects": affects} | ({"tune": list(tune), "scale": scale} if tune else {})
     return Field(default, description=doc, json_schema_extra=extra, **bounds)
@@ -198,7 +198,7 @@ def table(config_class: type[Hyperparameters], names: Sequence[str]) -> str:
 
 
 def _extra(config_class: type[Hyperparameters], name: str) -> dict[str, Any]:
-    """What `tunable` keeps beside pydantic's own."""
+    """The fields that `tunable` adds to pydantic's."""
     extra = config_class.model_fields[name].json_schema_extra
     assert isinstance(extra, dict)  # else it was not declared by `tunable`
     return extra
@@ -219,7 +219,7 @@ def _what_instead(name: str, known: list[str]) -> str:
 
 
 def _smallest(values: Mapping[str, object]) -> str:
-    """The name with the smallest whole number; one whose value is none comes first, to be refused."""
+    """The name with the smallest whole number; a value that is not one comes first, to be refused."""
 
     def number(name: str) -> float:
         value = values[name]

@@ -1,7 +1,7 @@
-"""Console: all that is said on stdout and stderr: one event a line, whatever words are in it.
+"""Console: everything printed on stdout and stderr, one event per line.
 
-A name or a cell of the user's can neither begin a line of its own nor stand where a metric is looked for. Whoever reads
-our output may go, and the disk that it is kept on may be full: neither ends the work.
+A name or a table cell of the user can neither start a new line nor look like a metric. If the reader of our output
+closes it, or its disk is full, the work continues.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def log_to_stdout() -> None:
 
 
 def log_as(name: str, *, is_first: bool) -> None:
-    """Each line names its process. What is about the job only the first process of a host says."""
+    """Adds the process's name to each line. Lines about the job come only from the first process of a host."""
     for handler in log.handlers:
         handler.setFormatter(_LineFormatter(f"process={_harmless(name)} "))
     if not is_first:
@@ -64,7 +64,7 @@ def log_as(name: str, *, is_first: bool) -> None:
 
 
 def say(text: str) -> None:
-    """Prints what a command was asked for. Raises PlatformError where it cannot be written; a reader may go, though."""
+    """Prints a command's result. Raises PlatformError if it cannot be written; a closed pipe is no error."""
     try:
         print("\n".join(map(_harmless, text.split("\n"))), flush=True)  # noqa: T201
     except OSError as error:
@@ -74,7 +74,7 @@ def say(text: str) -> None:
 
 
 def complain(reason: object) -> None:
-    """Prints one line on stderr. Where that cannot be, nobody is left to be told."""
+    """Prints one line on stderr; a failure to print is ignored, since there is no other place to report it."""
     _tell(f"error: {_harmless(str(reason))}")
 
 
@@ -84,7 +84,7 @@ def complain_of_bug(error: BaseException) -> None:
 
 
 def finish() -> None:
-    """Writes out what is still held back, so that the interpreter's own end finds nothing to complain about."""
+    """Flushes both streams, so that the interpreter's exit raises nothing."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -116,7 +116,7 @@ class _LineFormatter(logging.Formatter):
 
 
 class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Lines that do not tear a progress bar. Those that cannot be written are given up, and that is said once."""
+    """Writes lines without breaking a progress bar. After a first failure it writes no more, and reports it once."""
 
     refusal: PlatformError | None = None
 
@@ -136,7 +136,7 @@ class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def _harmless(line: str) -> str:
-    """One line in which no MetricDefinition finds anything."""
+    """The text as one line that no MetricDefinition matches."""
     line = one_line(line)
     return METRIC_WORDS.sub(r"metric\\x20", line) if "metric " in line else line
 
@@ -153,7 +153,7 @@ def _tell(text: str) -> None:
 
 
 def _silence(stream: TextIO) -> str:
-    """Sends what a stream is still given to nowhere. Returns where it went before."""
+    """Redirects a stream to /dev/null. Returns where it went before."""
     try:
         number = stream.fileno()
         where = str(Path(f"/proc/self/fd/{number}").readlink())

@@ -1,4 +1,5 @@
-"""Errors: who can mend what went wrong. Each says what, where, and what to do; anything else raised is our own bug."""
+"""Errors: UserError for the user's mistakes, PlatformError for the machine's failures. Each says what, where, and what
+to do. Any other exception is our own bug."""
 
 from __future__ import annotations
 
@@ -33,18 +34,18 @@ class LesionError(Exception):
 
 
 class UserError(LesionError):
-    """Something that whoever started the job or sent the request can mend: a value, a file, a column."""
+    """A mistake that the person who started the job or sent the request can correct: a value, a file, a column."""
 
     exit_code = 2
 
     @property
     def each(self) -> tuple[UserError, ...]:
-        """The single errors that this one says."""
+        """The single errors that this one consists of."""
         return (self,)
 
 
 class UserErrors(UserError):
-    """Several errors said at once, the most important first: as many as MOST_CHARACTERS hold, and how many more."""
+    """Several errors in one, the most important first: those that fit in MOST_CHARACTERS, and how many more."""
 
     def __init__(self, errors: Sequence[UserError]) -> None:
         self.errors = tuple(errors)
@@ -95,6 +96,6 @@ def _cut(text: str, most: int) -> str:
 
 
 class PlatformError(LesionError):
-    """Something under us failed: disk, memory, network, GPU, another host. The same job may pass elsewhere."""
+    """A failure of the platform: disk, memory, network, GPU, another host. The same job may succeed elsewhere."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""Files: the one door for what is written. A file is whole or absent, and a disk that refuses is told in words.
+"""Files: every write goes through here. A file is complete or absent, and a disk error becomes a clear message.
 
 Every OSError becomes a PlatformError that names the path, what the system said, and what to do about it.
 """
@@ -20,7 +20,7 @@ PART = ".sagemaker-ignore"  # how a file that is being written is called; SageMa
 
 _FREE = "Free disk space there, or choose a larger volume."
 _ALLOW = "Mount it writable, and let this process's user write there."
-_IN_THE_WAY = "A file is where a folder is wanted, or a folder where a file is: move it away, or choose another path."
+_IN_THE_WAY = "A file is in the place of a folder, or a folder in the place of a file: move it, or choose another path."
 _BROKEN = "Check that disk; the same command may pass on another machine."
 _OPEN_FILES = "Raise the limit of open files (ulimit -n)."
 REMEDIES = {
@@ -33,7 +33,7 @@ REMEDIES = {
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EISDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
-    errno.ENOENT: "The folder is not there, or went while this ran: make it, and start again.",
+    errno.ENOENT: "The folder does not exist, or was removed meanwhile: create it, and start again.",
     errno.ENAMETOOLONG: f"Choose a shorter name: {len(PART)} characters are added while it is written.",
     errno.ENOMEM: "Choose a machine with more memory.",
     errno.EMFILE: _OPEN_FILES,
@@ -57,7 +57,7 @@ def refused(error: OSError, where: object, refusal: str = "cannot be written") -
 
 
 def make_folder(path: Path) -> None:
-    """Makes `path` and what is above it. Raises PlatformError where that cannot be."""
+    """Makes the folder `path` and its parents. Raises PlatformError if that fails."""
     with writing(path, "folder cannot be made"):
         path.mkdir(parents=True, exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""Launch: a light parent that starts the training processes, hands signals on, and knows how they ended.
+"""Launch: a light parent process that starts the training processes, forwards signals, and reports how they ended.
 
 The parent is what SageMaker starts as process 1. It imports nothing heavy, so it is ready for SIGTERM at once, and it
 is still there to say why when a child is killed for memory.
@@ -26,7 +26,7 @@ GRACE_S = 30  # what the others get to end by themselves once one has failed
 
 @dataclass(frozen=True)
 class Ending:
-    """How the children ended: by the status of the one that decided, negative for a death by signal, and its number."""
+    """How the children ended: the status of the one that decided (negative: killed by that signal), and its number."""
 
     status: int
     process: int
@@ -34,11 +34,11 @@ class Ending:
 
     @property
     def was_stopped(self) -> bool:
-        """Whether somebody asked the job to stop."""
+        """Whether the job was stopped from outside."""
         return self.status in {128 + signal.SIGTERM, 128 + signal.SIGINT}
 
     def describe_death(self, remedy: str, *, step: str = "") -> str | None:
-        """What a death by signal says, for the failure file; None for an ordinary end.
+        """The failure message for a death by signal; None for an ordinary exit.
 
         `step` is what the process was doing, and `remedy` what its user can set when the memory is too small for that.
         """
@@ -55,10 +55,10 @@ class Ending:
 
 
 def run_children(commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> Ending:
-    """Runs all to their ends, handing SIGTERM and SIGINT on. Where one fails the others end too, `GRACE_S` later.
+    """Runs all commands to their ends, forwarding SIGTERM and SIGINT. If one fails, the others end after `GRACE_S`.
 
-    The one that failed first decides, unless it only says that another did. Raises PlatformError where the machine
-    starts no process.
+    The first that failed decides, unless it only reports that another failed. Raises PlatformError if a process cannot
+    be started.
     """
     stop_signal: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
@@ -107,7 +107,7 @@ def num_gpus() -> int:
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]], stop_signal: Sequence[int]) -> list[int]:
-    """Waits for all, and ends those that are left too long when one has failed. Who ended by itself, first to last."""
+    """Waits for all, and kills those left `GRACE_S` after a failure. Returns those that ended alone, in order."""
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def announce(number: int) -> None:

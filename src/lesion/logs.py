@@ -1,7 +1,7 @@
-"""Logs: which of a job's processes says a line. What several would say alike, the first of them says for all.
+"""Logs: which of a job's processes logs a line. Lines that several would log alike are logged by the first only.
 
-A record has a scope, what it is about: the "job" (where nothing else is stated), which the first process of each host
-tells; a "fold", which the first of the processes that train it together tells; or the "process" itself, each its own.
+A record's scope says what it is about: the "job" (the default), logged by the first process of each host; a "fold",
+logged by the first process of its data-parallel group; or the "process", logged by each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def scoped_logger(name: str, scope: Scope) -> logging.LoggerAdapter[logging.Logg
 
 
 def leave_to_first(scope: Scope, *, below: int) -> None:
-    """From now on this process, which is not the first, says nothing of that scope below the level `below`."""
+    """From now on this process, which is not the first, logs nothing of that scope below the level `below`."""
     for handler in logging.getLogger("lesion").handlers:
         handler.addFilter(_LeftToFirst(scope, below))
 

@@ -36,7 +36,7 @@ def refuse_factory_args(model_args: Mapping[str, object]) -> None:
         elif isinstance(value, list | tuple):
             left += [(name, part) for part in value]
         elif isinstance(value, str) and set(value) & set("/\\:\0"):
-            raise ValueError(f"{name[:80]!r} names a file or an address, and a network is made of none")
+            raise ValueError(f"{name[:80]!r} names a file or an address, which is not allowed")
         elif isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name[:80]!r} is {value}, and a number is needed")
         elif isinstance(value, int | float) and abs(value) > LARGEST:

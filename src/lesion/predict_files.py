@@ -57,7 +57,7 @@ def predict_files(
     outputs = compute_in_batches(
         predictor.executors, prepare, len(names), max_batch=predictor.max_batch, num_workers=num_cores
     )
-    with tqdm(total=len(names), unit="picture", disable=not show_progress) as bar:
+    with tqdm(total=len(names), unit="image", disable=not show_progress) as bar:
         for _, output_or_error in outputs:
             if isinstance(output_or_error, LesionError):
                 answers.append({**nothing, "error": str(output_or_error)})
@@ -106,7 +106,7 @@ def _open(path: Path, predictor: Predictor) -> tuple[list[str], Sequence[Row], R
         paths = [found for found in walk_files(path) if found.suffix.lower() in images.SUFFIXES]
         if not paths:
             raise UserError(
-                "no pictures in this folder", where=path, do=f"Looked for {', '.join(sorted(images.SUFFIXES))}."
+                "no images in this folder", where=path, do=f"Looked for {', '.join(sorted(images.SUFFIXES))}."
             )
         files = _Files(paths)
         return [found.relative_to(path).as_posix() for found in paths], files.rows(), files

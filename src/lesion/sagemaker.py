@@ -143,7 +143,7 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
     precision = environ.get("LESION_PRECISION", "").strip() or "auto"
     if precision not in {"auto", "fp32", "bf16"}:
         raise UserError(
-            f"LESION_PRECISION={precision} is none of auto, fp32, bf16", where="environment", do="Set one of them."
+            f"LESION_PRECISION={precision} is not auto, fp32 or bf16", where="environment", do="Set one of them."
         )
     workers, timeout = (
         f"SAGEMAKER_{name}" if f"SAGEMAKER_{name}" in environ else name
@@ -281,16 +281,16 @@ def _hosts(config_dir: Path) -> tuple[list[str], int]:
     hosts = resources.get("hosts") or ["localhost"]
     if not (isinstance(hosts, list) and all(isinstance(host, str) for host in hosts)):
         raise UserError(
-            f"hosts is {hosts!r}, and a list of names is wanted",
+            f"hosts is {hosts!r}, but a list of names is expected",
             where=config_dir / "resourceconfig.json",
-            do="Mend it.",
+            do="Correct it there.",
         )
     hosts = sorted(hosts)
     if len(hosts) == 1:
         return hosts, 0
     if len(resources.get("instance_groups") or []) > 1:
         raise UserError(
-            f"{len(resources['instance_groups'])} instance groups were given, and hosts of one kind are needed",
+            f"{len(resources['instance_groups'])} instance groups were given, but all hosts must be of one type",
             do="Use instance_count instead of instance_groups.",
             kind="hosts",
         )
@@ -304,7 +304,7 @@ def _hosts(config_dir: Path) -> tuple[list[str], int]:
     current = resources.get("current_host")
     if current not in hosts:
         raise UserError(
-            f"current_host '{current}' is none of the hosts {', '.join(hosts)}",
+            f"current_host '{current}' is not among the hosts {', '.join(hosts)}",
             where=config_dir / "resourceconfig.json",
             do="Correct it there.",
             kind="hosts",

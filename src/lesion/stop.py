@@ -1,4 +1,4 @@
-"""Stop: the wish that a job ends, as SIGTERM brings it, taken up between two steps and not within one."""
+"""Stop: a request to stop the job, such as SIGTERM; it takes effect between two steps, not within one."""
 
 from __future__ import annotations
 

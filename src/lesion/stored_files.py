@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from lesion.errors import LesionError, PlatformError, UserError
 
 OF_THE_MACHINE = {errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-ALTERED = "its bytes are not those that the manifest was written with"
+ALTERED = "its bytes differ from those that the manifest records"
 MAX_HEADER_BYTES = 100 * 2**20  # of a safetensors file: its own library's limit
 BYTES_OF = {
     **{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2},
@@ -83,7 +83,7 @@ def in_words(where: object) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
             raise PlatformError(
-                "too little memory to load the artifact", where=where, do="Choose a larger instance.", kind="memory"
+                "not enough memory to load the artifact", where=where, do="Choose a larger instance.", kind="memory"
             ) from error
         raise unusable(f"the artifact cannot be used: {last_line(error)}", where) from error
 
@@ -184,9 +184,9 @@ def _opened(folder: Path, name: str, max_bytes: int, written: FileRecord | None 
             if not stat.S_ISREG(found.st_mode):
                 raise unusable("not a regular file", path, "Put the artifact's own file there.")
             if found.st_size > max_bytes:
-                raise unusable(f"{found.st_size} bytes, where at most {max_bytes} are read", path)
+                raise unusable(f"{found.st_size} bytes, but at most {max_bytes} are allowed", path)
             if written is not None and written.bytes not in {None, found.st_size}:
-                raise unusable(f"{ALTERED}: {found.st_size} of them, and {written.bytes} were written", path)
+                raise unusable(f"{ALTERED}: {found.st_size} bytes, but {written.bytes} were written", path)
             yield file
     except FileNotFoundError as error:
         raise unusable("a file of the artifact is missing", path) from error

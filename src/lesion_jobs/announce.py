@@ -23,9 +23,7 @@ class JobType:
 TRAINING = JobType("training job", "Training", "/aws/sagemaker/TrainingJobs")
 PROCESSING = JobType("processing job", "Processing", "/aws/sagemaker/ProcessingJobs")
 ENDPOINT = JobType("endpoint", "Hosting", "/aws/sagemaker/Endpoints/{name}", "delete_endpoint(endpoint)")
-TRANSFORM = JobType(
-    "batch transform", "BatchTransform", "/aws/sagemaker/TransformJobs", "the last picture is predicted"
-)
+TRANSFORM = JobType("batch transform", "BatchTransform", "/aws/sagemaker/TransformJobs", "the last image is predicted")
 
 CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
 

@@ -43,7 +43,7 @@ def transform(
     Raises UserError with the reason if the job fails. Local mode always waits, and needs port 8080 free.
     """
     model_uri = readable_uri(model.model if isinstance(model, TrainingRun) else model, place, what="the model")
-    pictures_uri = readable_uri(pictures, place, what="the folder of pictures")
+    pictures_uri = readable_uri(pictures, place, what="the folder of images")
     name = name or new_name("transform")
     run = TransformRun(name, place, f"{place.output_uri}/{name}")
     session = open_session(place)
@@ -102,7 +102,7 @@ def _start(run: TransformRun, session: Any, model_uri: str, arguments: dict[str,
             model.create(instance_type=place.instance_type)
             session.transform(**arguments)
         return
-    with plain_errors(f"batch transform {run.name} failed", do="If it had started, its logs, named above, say more."):
+    with plain_errors(f"batch transform {run.name} failed", do="If it started, its logs, named above, say more."):
         model.create(instance_type=place.instance_type, tags=place.tag_list)
         session.transform(**arguments)
         if wait:

@@ -64,8 +64,8 @@ def cost_line(
         return f"cost: unknown, because {price.unknown_because}: {machines}{limit}"
     per_hour = num_instances * price.usd_per_hour
     if max_hours is None:
-        return f"cost: {per_hour:.2f} USD an hour for {machines}, until {until}; storage and traffic come on top"
+        return f"cost: {per_hour:.2f} USD an hour for {machines}, until {until}; storage and traffic are extra"
     return (
         f"cost: at most {per_hour * max_hours:.2f} USD ({machines} × {price.usd_per_hour:.4g} USD an hour × "
-        f"{max_hours:g} h); storage and traffic come on top"
+        f"{max_hours:g} h); storage and traffic are extra"
     )

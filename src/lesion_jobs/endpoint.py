@@ -42,7 +42,7 @@ def deploy(
         with local_server(f"endpoint {name}", stop=lambda: session.delete_endpoint(name)):
             sdk_model.deploy(**arguments, wait=False)  # it is ready by then; waiting would sleep 30 s before it looks
     else:
-        with plain_errors(f"endpoint {name} did not start", do="If it had started, its logs, named above, say more."):
+        with plain_errors(f"endpoint {name} did not start", do="If it started, its logs, named above, say more."):
             sdk_model.deploy(**arguments, wait=wait)
     return Endpoint(name, place)
 

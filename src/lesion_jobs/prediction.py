@@ -64,7 +64,7 @@ def read_picture(picture: bytes | str | Path) -> bytes:
     try:
         return Path(picture).read_bytes()
     except OSError as error:
-        raise UserError(f"picture cannot be read: {error.strerror}", where=picture, do="Correct the path.") from error
+        raise UserError(f"image cannot be read: {error.strerror}", where=picture, do="Correct the path.") from error
 
 
 def encode_request(picture: bytes, metadata: Mapping[str, str | float | None] | None = None) -> tuple[bytes, str]:
@@ -100,4 +100,4 @@ def decode_answer(body: bytes, *, where: object) -> Prediction:
         case {"error": str() as kind, "message": str() as message}:
             raise UserError("the endpoint refused", where=where, do=message, kind=kind)
     words = body[:200].decode(errors="replace")
-    raise UserError(f"an answer that is none of Lesion's: {words}", where=where, do="See the endpoint's logs.")
+    raise UserError(f"the answer is not Lesion's: {words}", where=where, do="See the endpoint's logs.")

@@ -53,7 +53,7 @@ def prepare_shards(
         **processor_arguments(place, num_instances=num_instances, volume_gb=volume_gb, max_hours=max_hours),
         sagemaker_session=session,
     )
-    with plain_errors(f"processing job {name} failed", do="If it had started, its logs, named above, say more."):
+    with plain_errors(f"processing job {name} failed", do="If it started, its logs, named above, say more."):
         processor.run(
             # Every instance needs the whole table to plan the shards, and is dealt shards, not files.
             inputs=[ProcessingInput(data_uri, INPUT, "data", s3_data_distribution_type="FullyReplicated")],

@@ -89,7 +89,7 @@ def local_server(what: str, *, stop: Callable[[], object]) -> Iterator[None]:
         if probe.connect_ex(("127.0.0.1", LOCAL_PORT)) == 0:
             raise UserError(
                 f"port {LOCAL_PORT} is taken, which the SDK's local mode needs",
-                do="End what listens there; for an endpoint of local mode: delete_endpoint(endpoint).",
+                do="Stop the program that listens there; for an endpoint of local mode: delete_endpoint(endpoint).",
                 kind="port",
             )
     try:

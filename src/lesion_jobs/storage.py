@@ -52,7 +52,7 @@ def readable_uri(location: str | Path, place: Place, *, what: str) -> str:
         raise UserError(
             f"{what} lies on this machine, where {place.instance_type} cannot read it",
             where=location,
-            do="Copy it to S3 first: upload(place, FOLDER) says where it then is.",
+            do="Copy it to S3 first: upload(place, FOLDER) returns its address.",
             kind="location",
         )
     if not Path(uri.removeprefix("file://")).exists():

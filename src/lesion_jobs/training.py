@@ -181,7 +181,7 @@ def _fit(
             raise UserError("training failed", where=run.name, do=_failure(run), kind="job_failed") from error
         return
     board = TensorBoardOutputConfig(run.place.output_uri, container_local_output_path=TENSORBOARD_DIR)
-    with plain_errors(f"training job {run.name} failed", do="If it had started, its logs, named above, say more."):
+    with plain_errors(f"training job {run.name} failed", do="If it started, its logs, named above, say more."):
         estimator = Estimator(**arguments, tensorboard_output_config=board, sagemaker_session=session)
         estimator.fit(dict(channels), job_name=run.name, wait=wait)
 

@@ -97,7 +97,7 @@ def test_no_metric_line_is_torn_by_a_progress_bar(docker, image, tmp_path):
     """V3: local mode gives the container a terminal."""
     root = write_job(tmp_path, epochs=1, has_test=False)
     status, log = ended(docker, image, root, "train", options=("--tty",))
-    assert status == 0 and "\x1b" not in log and "it/s" not in log and "picture/s" not in log
+    assert status == 0 and "\x1b" not in log and "it/s" not in log and "image/s" not in log
 
 
 def test_a_container_that_is_given_no_command_trains(docker, image, tmp_path):
@@ -153,7 +153,7 @@ def test_a_job_that_is_stopped_goes_on_where_it_was(docker, image, trained, tmp_
         assert container.wait() == (143 if command[0] == "stop" else 137)
     assert states(root, "fold_1.step") and not (root / "output" / "failure").exists()
     status, log = ended(docker, image, root, "train")
-    assert status == 0 and "fold=0 was finished before" in log and "fold=1 goes on in epoch=" in log
+    assert status == 0 and "fold=0 is finished" in log and "fold=1 resumes in epoch=" in log
     assert weights(root) == weights(trained.root)
 
 
@@ -331,7 +331,7 @@ def test_a_data_set_is_prepared_and_checked_in_the_image(docker, image, tmp_path
     docker.run(image, "prepare", "shards", "/data/tiles", "--output", "/data/shards", "--rows", 20, options=options)
     settings = ("--set", "group_column=slide_id", "--set", "folds=2", "--output", "/data/check")
     said = docker.run(image, "check", "/data/shards", *settings, options=options, may_fail=True)
-    assert "copies of one picture in different groups" in said  # both slides are one drawing
+    assert "copies of the same image in different groups" in said  # both slides are one drawing
     assert (tmp_path / "check" / "check.html").stat().st_size > 10_000
     docker.run(image, "sample-data", "/data/drawn", "--num-images", 24, options=options)
     docker.python(image, "import h5py, pydicom.pixels; pydicom.pixels.get_decoder('1.2.840.10008.1.2.5')")

@@ -339,5 +339,5 @@ def test_the_serving_image_says_what_an_artifact_lacks(docker, serve_cpu_image, 
     shutil.copytree(GOLDEN, tmp_path / "model")
     with docker.start(serve_cpu_image, options=("--network", "none", *mount(tmp_path))) as container:
         assert container.wait() != 0
-        assert "the artifact holds no graph for a CPU, and this image has no torch" in container.log
+        assert "the artifact has no CPU graph, and this container image has no torch" in container.log
         assert "Traceback" not in container.log

@@ -175,7 +175,7 @@ def test_a_broken_picture_is_answered_by_the_servers_own_words(page, folder):
     window.type("#picture", str(folder / "broken.jpg"))
     window.wait_for("#hint", "broken.jpg (this browser cannot show it)")
     window.click("#ask")
-    window.wait_for("#answer .bad", "not a picture that can be decoded")
+    window.wait_for("#answer .bad", "the image cannot be decoded")
     refused = page.server.ask((folder / "broken.jpg").read_bytes())
     assert refused.status_code == 400 and window.run("return document.querySelector('#probability')") is None
     [complaint] = window.complaints()  # the browser's own note of the status
@@ -193,7 +193,7 @@ def test_a_picture_that_is_dropped_is_taken(page):
         window.wait_for("#curl", f"{where}.png")
         assert not window.run("return document.querySelector('#ask').disabled")
     window.click("#ask")
-    window.wait_for("#answer .bad", "not a picture that can be decoded")
+    window.wait_for("#answer .bad", "the image cannot be decoded")
 
 
 @pytest.mark.parametrize("has_clipboard", [True, False], ids=["with a clipboard", "as by http from another machine"])
@@ -234,7 +234,7 @@ def test_every_text_stands_out_from_the_paper(page, folder, scheme):
     assert (paper < 0.05) == (scheme == "dark")
     window.type("#picture", str(folder / "broken.jpg"))
     window.click("#ask")
-    window.wait_for("#answer .bad", "not a picture")
+    window.wait_for("#answer .bad", "cannot be decoded")
     for selector in ("h1", "#about", "#hint", "label.field", "[name=sex]", ".soft", ".bad", "pre", "#copy", "summary"):
         text = luminance(window, selector, "color")
         assert (max(text, paper) + 0.05) / (min(text, paper) + 0.05) >= 4.5, selector
@@ -309,4 +309,4 @@ def test_classes_are_shown_the_likeliest_first(window, folder, tmp_path, name):
         verdict = ("yes; yes from" if word in labels else "no; yes from") if "labels" in prediction else ""
         assert text.startswith(word + verdict)
     window.click("#ask")  # of a server that is gone
-    window.wait_for("#answer .bad", "No answer: ")
+    window.wait_for("#answer .bad", "No prediction: ")

@@ -112,7 +112,7 @@ def test_lesion_jobs_takes_a_model_from_pictures_to_predictions_without_an_accou
     assert 0 < said["metadata"] < 1 and said["metadata"] != said["endpoint"][min(here)]
     assert "cost: nothing" in printed
     # What the SDK swallows in local mode: refusals, whose endpoint answers, and why a job failed.
-    assert "not a picture" in said["no picture"]
+    assert "the image cannot be decoded" in said["no picture"]
     assert "8080 is taken" in said["second endpoint"]
     assert "larger than 25MB" in said["large picture"]
     assert "'not_there' (target_column)" in said["failed job"]

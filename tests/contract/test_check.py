@@ -29,7 +29,7 @@ def data(tmp_path) -> DataSet:
 def test_a_good_set_has_no_error_and_no_warning(data):
     report = data.check()
     assert [finding for finding in report.findings if finding.level != "note"] == []
-    assert report.verdict == "Training would begin: no error, 0 to think about."
+    assert report.verdict == "Training would start: no errors, 0 warnings."
 
 
 # Tables
@@ -49,7 +49,7 @@ SPOILT: dict[str, tuple[Callable[[DataSet], None], str, str, list[int]]] = {
     "missing": (with_cells("sex", {3: ""}), "missing_values", r"'sex' .* is empty in 1 of 20 rows \(5%\)", [3]),
     "an age of 450": (with_cells("age_approx", {5: 450}), "impossible_values", r"'age_approx' .* in 1 row: 450", [5]),
     "an age of -1": (with_cells("age_approx", {5: -1}), "impossible_values", r"no age in 1 row: -1", [5]),
-    "an age in words": (with_cells("age_approx", {4: "old"}), "words_among_numbers", r"in 1 row other words: old", [4]),
+    "an age in words": (with_cells("age_approx", {4: "old"}), "words_among_numbers", r"words in 1 row: old", [4]),
     "two spellings": (
         with_cells("sex", {0: "Male", 4: "male "}),
         "spellings",
@@ -72,7 +72,7 @@ def test_a_table_that_is_odd_is_named_with_its_rows(data, case):
 def test_a_number_far_off_is_named(data):
     data.rewrite(data.frame.assign(size_mm=[*np.linspace(2, 9, 19).round(2), 4e6]))
     finding = one(data.check(metadata_columns=["sex", "size_mm"]), "impossible_values")
-    assert "far off: 4000000.0" in finding.what and names(finding) == ["IMG_009_1"]
+    assert "far outside in 1 row: 4000000.0" in finding.what and names(finding) == ["IMG_009_1"]
     assert "log_columns" in finding.do
 
 
@@ -99,7 +99,7 @@ def test_a_set_without_groups_is_dealt_by_class_and_warned_of_once(data):
     data.rewrite(data.frame.drop(columns="patient_id"))
     report = data.check()
     [warning] = [finding for finding in report.findings if finding.level == "warning"]
-    assert warning.name == "no_groups" and "which pictures are of one patient" in warning.what
+    assert warning.name == "no_groups" and "which images are of the same patient" in warning.what
     assert report.num("error") == 0 and (report.folds[["benign", "malignant"]] == 5).all(axis=None)
     stratified = data.check(split="stratified_kfold")
     pd.testing.assert_frame_equal(stratified.folds, report.folds)
@@ -134,8 +134,8 @@ def test_unreadable_missing_and_blank_pictures_and_odd_sizes_are_named(data):
     report = data.check()
     finding = one(report, "unreadable_image")
     assert finding.level == "error" and names(finding) == ["IMG_001_0", "IMG_002_0"]
-    assert "2 of 20 training pictures cannot be read" in finding.what
-    assert "picture not found (IMG_001_0" in finding.what and "not a picture that can be decoded" in finding.what
+    assert "2 of 20 training images cannot be read" in finding.what
+    assert "image not found (IMG_001_0" in finding.what and "the image cannot be decoded" in finding.what
     assert names(one(report, "blank_pictures")) == ["IMG_003_0", "IMG_004_0"]
     assert names(one(report, "odd_sizes")) == ["IMG_005_0"]
     assert not any("copies" in finding.name and finding.level == "near" for finding in report.findings)
@@ -147,7 +147,7 @@ def test_unreadable_missing_and_blank_pictures_and_odd_sizes_are_named(data):
 def test_pictures_without_a_row_are_counted(data):
     data.rewrite(data.frame.iloc[2:])
     finding = one(data.check(), "pictures_without_row")
-    assert "2 pictures of the training set that no row names, such as IMG_000_0.jpg, IMG_000_1.jpg" in finding.what
+    assert "2 images of the training set without a row, such as IMG_000_0.jpg, IMG_000_1.jpg" in finding.what
 
 
 def test_pictures_of_another_set_in_the_same_folder_are_not_without_row(tmp_path):
@@ -188,7 +188,7 @@ def test_the_command_prints_a_table_and_writes_a_page_with_pictures(data, tmp_pa
     settings = [part for name, value in data.settings.items() for part in ("--set", f"{name}={value}")]
     done = command("check", data.folder, *settings, "--output", tmp_path / "out", "--no-progress")
     assert done.returncode == 2, done.stderr
-    assert "1 pair of copies of one picture in different groups" in done.stdout
+    assert "1 pair of copies of the same image in different groups" in done.stdout
     assert "rows: IMG_001_0 = IMG_006_0" in done.stdout and "Training would refuse this: 2 errors" in done.stdout
     known = json.loads((tmp_path / "out" / "check.json").read_text())
     assert {finding["name"] for finding in known["findings"] if finding["level"] == "error"} == {
@@ -262,7 +262,7 @@ def test_training_says_all_that_is_wrong_at_once_in_the_words_of_the_check(tmp_p
     logged = "".join(message for message in caplog.messages if message.startswith("check error: "))
     assert all(error["what"] in logged for error in wrong)
     told = str(caught.value)
-    assert told.startswith("4 things are wrong with the data: 1) fold 0 has no held-out row of class")
+    assert told.startswith("4 things are wrong with the data: 1) fold 0 has no validation row of class")
     assert " 2) log_columns=sex is not" in told and " more." in told and len(told) <= 1000
     settings = json.loads((root / "input/config/hyperparameters.json").read_text())
     report = check({"training": training}, tmp_path / "check", **settings)
@@ -278,7 +278,7 @@ def test_a_table_that_cannot_be_learned_from_hides_neither_its_pictures_nor_anot
     assert [error.name for error in wrong] == ["bad_input"] * 3 + ["unreadable_image", "copies_across_folds"]
     assert "'patient_id' (group_column), 'sex' (metadata_columns)" in wrong[0].what
     assert "column 'target' is empty in 2 of 20 rows" in wrong[1].what
-    assert "3 pictures stand in more than one row" in wrong[2].what and "test.csv" in wrong[2].where
+    assert "3 images are in more than one row" in wrong[2].what and "test.csv" in wrong[2].where
 
 
 def test_metadata_of_the_test_set_that_is_no_number_is_named_by_column_and_file(data):
@@ -299,7 +299,7 @@ def test_class_folders_with_a_copy_and_without_the_groups_that_were_asked_for_ar
     draw_classes(tmp_path / "classes", 16)
     report = check({"training": tmp_path / "classes"}, tmp_path / "check", split="group_kfold", on_leak="error")
     groups, copies = errors(report)
-    assert "class folders do not say which pictures are of one patient" in groups.what
+    assert "class folders do not say which images are of the same patient" in groups.what
     assert copies.name == "copies_across_folds"
 
 
@@ -311,7 +311,7 @@ def test_class_folders_train_without_a_setting(tmp_path, caplog):
     oof = run(root).oof
     assert len(oof) == 39 and sorted(oof.groupby("fold")["target"].sum().tolist()) == [10, 10]
     warnings = [message for message in caplog.messages if message.startswith("check warning")]
-    assert len(warnings) == 2 and "which pictures are of one patient" in warnings[0]
+    assert len(warnings) == 2 and "which images are of the same patient" in warnings[0]
     assert "(daisy/0.jpg = daisy/2.jpg). on_leak=auto leaves 1 training row out." in warnings[1]
 
 

@@ -93,7 +93,7 @@ def test_what_was_found_out_is_not_sought_again_and_gives_the_same(killed, whole
     again = run(killed)
     assert again.digests == whole.digests and again.oof.equals(whole.oof)
     assert "the check was made before this job was stopped" in said()
-    assert "check warning: 1 pair of copies of one picture in different groups" in said()  # as the first time
+    assert "check warning: 1 pair of copies of the same image in different groups" in said()  # as the first time
     assert "cache=on" in said()  # the pictures are decoded, for the cache of the first run is gone
     known = json.loads((killed / "output/data/check.json").read_text())
     assert known["sets"]["training"]["num_rows"] == 31 and (killed / "output/data/check.html").stat().st_size > 1000
@@ -122,16 +122,16 @@ def test_an_outcome_that_is_torn_is_noticed(killed, whole, said, tear):
     [path] = kept(killed)
     path.write_bytes(tear(path.read_bytes()))
     assert run(killed).digests == whole.digests
-    assert f"{path.name} is torn, so the check is made again" in said() and " copies=1 " in said()
+    assert f"{path.name} is incomplete, so the check runs again" in said() and " copies=1 " in said()
 
 
 def test_a_picture_that_could_be_read_and_cannot_be_now_is_named(tmp_path, said):
     root = small_job(tmp_path)
     kill(root)
     (root / "input/data/training/train_jpg/IMG_003_0.jpg").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"1 of 12 training pictures cannot be read.*IMG_003_0"):
+    with pytest.raises(UserError, match=r"1 of 12 training images cannot be read.*IMG_003_0"):
         run(root)
-    assert "the check is made again, since a picture could be read then and cannot be now" in said()
+    assert "the check runs again, since an image that could be read then cannot be read now" in said()
 
 
 def test_without_a_cache_no_picture_is_read_before_training(tmp_path, said):

@@ -50,7 +50,7 @@ def test_what_only_watches_or_hastens_a_job_may_lie_on_a_full_disk(tmp_path, cap
     with SmallDisk(root / "output" / "tensorboard", "4k"), SmallDisk(root / "cache", "4k"):
         trained = run(root)
     assert len(trained.digests) == 2
-    assert caplog.text.count("for TensorBoard, and training goes on") == 1
+    assert caplog.text.count("for TensorBoard, but training continues") == 1
     assert 'cache=off why="too little room"' in caplog.text
 
 

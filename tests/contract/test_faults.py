@@ -353,7 +353,7 @@ ELSEWHERE = {
     "processes": "test_processes.py::test_a_fold_each_gives_what_one_process_gives_with_as_many_threads",
     "parallel": "test_processes.py::test_every_batch_cut_among_two_gives_the_weights_of_one",
     "on_bad_image": "test_train_contract.py::test_an_unreadable_picture_can_be_left_out",
-    "on_leak": "test_check.py::test_merged_groups_lie_in_one_fold",
+    "on_leak": "test_leaks.py::test_merged_groups_lie_in_one_fold",
     "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
     "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",
     "slide_score": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
@@ -741,7 +741,7 @@ def test_the_cache_changes_nothing(tmp_path, caplog):
         root = small_job(tmp_path / cache, cache=cache, on_bad_image="drop")
         (root / "input/data/training/train_jpg/IMG_001_0.jpg").write_bytes(b"broken")
         trained.append(run(root))
-    assert "cache=on mib=0 pictures=12" in caplog.text and 'cache=off why="the hyperparameter says so"' in caplog.text
+    assert "cache=on mib=0 pictures=12" in caplog.text and 'cache=off why="it is set"' in caplog.text
     assert trained[0].digests == trained[1].digests
     pd.testing.assert_frame_equal(trained[0].oof, trained[1].oof, check_exact=True)
     assert list((trained[0].root / "cache").iterdir()) == [] and not (trained[1].root / "cache").exists()

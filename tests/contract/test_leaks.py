@@ -20,7 +20,7 @@ def test_copies_in_different_groups_are_refused_and_named(data):
     data.picture("IMG_008_1").write_bytes(turned(data.picture("IMG_003_1").read_bytes()))
     report = data.check(on_leak="error")
     finding = one(report, "copies_across_folds")
-    assert finding.level == "error" and "2 pairs of copies of one picture in different groups" in finding.what
+    assert finding.level == "error" and "2 pairs of copies of the same image in different groups" in finding.what
     assert names(finding) == ["IMG_001_0", "IMG_006_0", "IMG_003_1", "IMG_008_1"]
     assert "on_leak=drop to leave 2 training rows out, merge_groups" in finding.do
 
@@ -59,7 +59,7 @@ def test_dropped_copies_leave_one_of_each(tmp_path):
 def test_merging_cannot_mend_copies_where_no_groups_are_kept(data):
     data.copy("IMG_001_0", to="IMG_006_0")
     finding = one(data.check(on_leak="merge_groups", split="kfold"), "copies_across_folds")
-    assert finding.level == "error" and finding.do.startswith("on_leak=merge_groups cannot mend that.")
+    assert finding.level == "error" and finding.do.startswith("on_leak=merge_groups cannot repair that.")
 
 
 @pytest.mark.parametrize("channel", ["validation", "test"])
@@ -166,7 +166,7 @@ def test_more_than_a_twentieth_of_the_rows_is_refused_with_the_count(large):
     finding = one(report, "copies_across_folds")
     assert finding.level == "error"
     assert finding.do.startswith(
-        "Mending the leaks concerns 8 training rows (10.0%), and on_leak=auto does that for 5% at most. Correct the "
+        "Repairing the leaks changes 8 training rows (10.0%), and on_leak=auto does that for 5% at most. Correct the "
         "table, or set on_leak=drop to leave 2 training rows out, merge_groups"
     )
     assert report.sets["training"]["num_groups"] == 40  # nothing was mended
@@ -186,7 +186,7 @@ def test_folds_that_a_column_gives_are_not_mended(large):
     large.copy("IMG_001_0", to="IMG_006_1")
     report = large.check(split="other_fold")
     finding = one(report, "copies_across_folds")
-    assert finding.level == "error" and finding.do.startswith("on_leak=auto leaves folds as a column gives them.")
+    assert finding.level == "error" and finding.do.startswith("on_leak=auto does not change the folds of a column.")
 
 
 def test_a_class_that_is_gone_once_the_leaks_are_mended_is_refused(large):
@@ -196,10 +196,10 @@ def test_a_class_that_is_gone_once_the_leaks_are_mended_is_refused(large):
     large.add("test", held_back().assign(patient_id="P001"))
     report = large.check()
     assert one(report, "group_in_test").level == "warning"
-    assert "has no held-out row of class" in one(report, "bad_input").what
+    assert "has no validation row of class" in one(report, "bad_input").what
 
 
 @pytest.mark.parametrize("policy", ["auto", "error", "drop", "merge_groups"])
 def test_a_column_that_gives_the_target_away_is_never_mended(tmp_path, policy):
     report = DataSet(tmp_path / "training", small_frame(16)).check(metadata_columns=["diagnosis"], on_leak=policy)
-    assert "give the target away" in one(report, "bad_input").what
+    assert "target leakage" in one(report, "bad_input").what

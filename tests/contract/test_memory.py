@@ -35,7 +35,7 @@ def test_a_small_file_of_a_picture_too_large_for_the_memory_is_413_with_the_numb
     assert len(content) < 300_000
     answer = app.test_client().post("/invocations", data=content, content_type="image/png")
     assert (answer.status_code, answer.json["error"]) == (413, "too_large")
-    assert "MiB of memory, and 64 MiB are there" in answer.json["message"]
+    assert "MiB of memory, but the limit is 64 MiB" in answer.json["message"]
     small = app.test_client().post("/invocations", data=one_colour(50, 40, mode), content_type="image/png")
     assert small.status_code == 200
 

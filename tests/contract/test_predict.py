@@ -137,7 +137,7 @@ def test_an_age_in_words_costs_its_own_row_only(channel, trained_root, tmp_path)
 
 def test_what_cannot_be_predicted_at_all_is_one_clear_error(trained_root, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no pictures in this folder"):
+    with pytest.raises(UserError, match="no images in this folder"):
         predict(tmp_path / "empty", trained_root, tmp_path / "out.csv")
     with pytest.raises(UserError, match="CSV"):
         predict(tmp_path / "nothing.csv", trained_root, tmp_path / "out.csv")

@@ -204,7 +204,7 @@ def test_an_error_on_a_ray_node_is_told_as_it_is(channel, tmp_path, ray_cluster)
     broken = copy_with_a_broken_picture(channel, tmp_path)
     done = prepare(broken, tmp_path / "out", "--engine", "ray", RAY_ADDRESS=ray_cluster, RAY_USAGE_STATS_ENABLED="0")
     assert done.returncode == 2, done.stdout
-    assert "\nerror: not a picture that can be decoded" in done.stderr and "IMG_003_0.jpg" in done.stderr
+    assert "\nerror: the image cannot be decoded" in done.stderr and "IMG_003_0.jpg" in done.stderr
 
 
 def test_two_instances_of_a_processing_job_write_the_same_bytes_between_them(channel, shards, tmp_path):

@@ -188,7 +188,7 @@ REFUSED = {
     ),
     "output below the input": (
         lambda slides, _tmp: [slides, "--output", slides / "out"],
-        "the output lies below the input",
+        "the output folder lies inside the input folder",
     ),
 }
 
@@ -210,4 +210,4 @@ def test_a_folder_of_other_tiles_is_refused(slides, tiles):
 def test_a_folder_that_holds_something_else_is_refused(slides, tmp_path):
     (tmp_path / "thesis.docx").write_bytes(b"")
     done = prepare(slides, tmp_path)
-    assert done.returncode == 2 and "the folder holds something else" in done.stderr
+    assert done.returncode == 2 and "the folder is not empty, and not of this command" in done.stderr

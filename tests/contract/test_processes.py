@@ -124,7 +124,7 @@ def test_processes_that_are_stopped_go_on_together(tmp_path, whole, number):
         parent.send_signal(number)
         assert parent.wait(LIMIT_S) == 143 and not (root / "output" / "failure").exists()
     again = finish(root)
-    assert "fold=0 was finished before" in (root / "log").read_text()
+    assert "fold=0 is finished" in (root / "log").read_text()
     assert again.digests == whole.digests
     pd.testing.assert_frame_equal(again.learned, whole.learned, check_exact=True)
 

@@ -96,8 +96,8 @@ def test_a_job_that_is_stopped_within_a_step_goes_on_with_the_next(tmp_path, who
 
 def test_what_was_trained_before_a_kill_is_not_trained_again(half_done, whole):
     said = finish(half_done)
-    assert "fold=0 was finished before this job was stopped" in said
-    assert "fold=1 goes on in epoch=2 after step=0" in said
+    assert "fold=0 is finished: its result is loaded from the checkpoint" in said
+    assert "fold=1 resumes in epoch=2 after step=0" in said
     assert "fold=0 epoch=" not in said and "fold=1 epoch=1 " not in said
     assert_equal(Trained(half_done), whole)
 
@@ -120,7 +120,7 @@ def test_a_torn_state_is_noticed_and_the_one_before_is_taken(half_done, whole, s
     newest = states(half_done)[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     assert_equal(run(half_done), whole)
-    assert f"checkpoint={newest.name} torn" in said() and "fold=1 goes on in epoch=1 after step=0" in said()
+    assert f"checkpoint={newest.name} is incomplete" in said() and "fold=1 resumes in epoch=1 after step=0" in said()
 
 
 def test_a_state_with_another_bit_is_torn_too(half_done, whole, said):
@@ -197,7 +197,7 @@ def test_states_of_another_job_are_set_aside_where_that_is_asked_for(half_done, 
     write_hyperparameters(half_done, {**hyperparameters, **changes})
     run(half_done)
     assert "another job: weight_decay was 0.0 and is 0.1; 3 files go to" in said()
-    assert "goes on" not in said() and "was finished before" not in said()
+    assert "resumes in epoch" not in said() and "is finished" not in said()
     assert sorted(path.name for path in (half_done / "checkpoints" / "set_aside").iterdir()) == names
     assert Trained(half_done).digests != whole.digests
 
@@ -214,7 +214,7 @@ def test_what_never_changes_the_result_may_change_between_two_runs(half_done, wh
     changes = {"num_workers": 1, "checkpoint_interval_s": 0, "on_foreign_checkpoint": "set_aside"}
     write_hyperparameters(half_done, {**hyperparameters, **changes})
     assert_equal(run(half_done), whole)
-    assert "fold=1 goes on in epoch=2 after step=0" in said()
+    assert "fold=1 resumes in epoch=2 after step=0" in said()
 
 
 def test_a_full_disk_ends_the_job_in_words_and_with_room_again_it_goes_on(tmp_path, whole, stopped, said):
@@ -230,7 +230,7 @@ def test_a_full_disk_ends_the_job_in_words_and_with_room_again_it_goes_on(tmp_pa
         assert kept == ["check", "fold_0", "fold_0"]
         disk.remount(f"size={10 * size}")
         assert_equal(run(root), whole)
-    assert "fold=0 goes on in epoch=2 after step=0" in said()
+    assert "fold=0 resumes in epoch=2 after step=0" in said()
 
 
 def test_a_finished_fold_is_kept_and_predicted_again_when_only_prediction_changes(half_done, whole, said, tmp_path):

@@ -521,4 +521,4 @@ def test_a_folder_without_a_usable_artifact_ends_the_server_with_one_clear_line(
         assert "Traceback" not in said[name] and "Shutting down" not in said[name]
     assert "no manifest.json" in said["empty"] and "nothing" in said["empty"]
     assert "no manifest.json" in said["foreign"] and "model.pth" in said["foreign"]
-    assert "graph.bin" in said["damaged"] and "not those that the manifest" in said["damaged"]
+    assert "graph.bin" in said["damaged"] and "differ from those that the manifest" in said["damaged"]

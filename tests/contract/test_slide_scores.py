@@ -62,5 +62,5 @@ def test_a_slide_score_of_what_is_no_yes_or_no_is_refused(tmp_path):
         target_column="diagnosis",
         metadata_columns="[]",
     )
-    with pytest.raises(UserError, match="slide_score=max needs groups, and a target of yes or no"):
+    with pytest.raises(UserError, match="slide_score=max needs groups and a binary target"):
         run_job(root)

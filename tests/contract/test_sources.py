@@ -169,7 +169,7 @@ def test_a_split_that_keeps_groups_needs_them(written):
     if written.groups:
         assert opened(written, needed).table().group_S is not None
     else:
-        with pytest.raises(UserError, match=r"group_column or split asks for it .*leave both unset"):
+        with pytest.raises(UserError, match=r"group_column or split needs it .*leave both unset"):
             opened(written, needed)
 
 

@@ -157,7 +157,7 @@ def test_the_report_is_a_picture_for_every_task(request, trained):
 def test_leaving_a_centre_out_with_one_class_wants_a_metric_that_bears_it(tmp_path):
     frame = frame_of().assign(target=[0] * 6 + [0, 1] * 6)
     changes = {"frame": frame, "split": "leave_one_group_out", "group_column": "centre"}
-    with pytest.raises(UserError, match=r"fold 0 has no held-out row of class 1.*metric=log_loss"):
+    with pytest.raises(UserError, match=r"fold 0 has no validation row of class 1.*metric=log_loss"):
         run(small_job(tmp_path / "ranked", **changes))
     trained = run(small_job(tmp_path / "likely", metric="log_loss", **changes))
     assert trained.oof.groupby("fold")["group"].unique().tolist() == [["C0"], ["C1"], ["C2"]]
@@ -166,5 +166,7 @@ def test_leaving_a_centre_out_with_one_class_wants_a_metric_that_bears_it(tmp_pa
 
 
 def test_a_number_as_class_weight_is_refused_where_there_are_several_classes(tmp_path):
-    with pytest.raises(UserError, match=r"class_weight=3.* weighs a yes, and this target has 3 classes"):
+    with pytest.raises(
+        UserError, match=r"class_weight=3.* is the weight of a positive class, but this target has 3 classes"
+    ):
         run(small_job(tmp_path, frame=frame_of(), target_column="kind", class_weight=3))

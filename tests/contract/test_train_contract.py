@@ -254,7 +254,7 @@ def job_with_a_broken_picture(tmp_path) -> Path:
 
 
 def test_an_unreadable_picture_is_named_before_anything_is_trained(job_with_a_broken_picture):
-    message = refused(job_with_a_broken_picture, "1 of 12 training pictures cannot be read")
+    message = refused(job_with_a_broken_picture, "1 of 12 training images cannot be read")
     assert "IMG_003_1.jpg" in message and "on_bad_image=drop" in message
 
 

@@ -115,7 +115,7 @@ MANIFESTS = {
     "std of two": (in_payload([0.5, 0.5], "preprocessing", "std"), "preprocessing.std"),
     "threshold NaN": (in_payload([float("nan")], "target", "thresholds"), "target.thresholds"),
     "threshold above 1": (in_payload([1.5], "target", "thresholds"), "target.thresholds"),
-    "threshold missing": (in_payload([], "target", "thresholds"), "0 thresholds where the question takes 1"),
+    "threshold missing": (in_payload([], "target", "thresholds"), "0 thresholds, but this target needs 1"),
     "thresholds too many": (in_payload([0.5, 0.5], "target", "thresholds"), "2 thresholds"),
     "classes twice": (in_payload(["a", "a"], "target", "class_names"), "twice"),
     "classes none": (in_payload([], "target", "class_names"), "class_names"),
@@ -124,7 +124,7 @@ MANIFESTS = {
     "class name of no letters": (in_payload(["a", "\ud800"], "target", "class_names"), "manifest.json"),
     "of_interest nobody": (in_payload("c", "target", "of_interest"), "of_interest"),
     "kind unknown": (in_payload("regression", "target", "kind"), "target.kind"),
-    "algorithm unknown": (setting("segment", "algorithm"), "algorithm: 'segment', where 'classify' is wanted"),
+    "algorithm unknown": (setting("segment", "algorithm"), "algorithm: 'segment', but 'classify' is needed"),
     "files a list": (setting([], "files"), "manifest.json: files"),
     "files without a fold's": (
         lambda fields: fields["files"].pop("fold_1.safetensors"),
@@ -140,7 +140,10 @@ MANIFESTS = {
         lambda fields: fields["files"]["fold_1.safetensors"].pop("bytes"),
         "files lists a file without its bytes",
     ),
-    "file of another digest": (setting("0" * 64, "files", "graph.bin", "sha256"), r"not those that.*graph\.bin"),
+    "file of another digest": (
+        setting("0" * 64, "files", "graph.bin", "sha256"),
+        r"differ from those that.*graph\.bin",
+    ),
     "payload a list": (setting([], "payload"), "manifest.json: payload"),
     "payload empty": (setting({}, "payload"), r"payload\.model: Field required"),
     "payload in the envelope": (lambda fields: fields.update(fields.pop("payload")), "payload: Field required"),
@@ -190,7 +193,7 @@ MANIFESTS = {
         in_payload(
             {"kind": "multiclass", "class_names": ["a", "b", "c"], "of_interest": None, "thresholds": []}, "target"
         ),
-        r"outputs that the manifest tells: head.bias is F32 \[1\]",
+        r"outputs that the manifest states: head.bias is F32 \[1\]",
     ),
 }
 
@@ -219,7 +222,7 @@ def test_an_algorithm_that_is_not_known_is_refused_with_those_that_are(model_dir
 FLAT: dict[str, tuple[Callable[[Fields], object], str]] = {
     "no digest": (lambda fields: fields["folds"][1].pop("sha256"), r"folds\.1\.sha256: Field required"),
     "a digest that is none": (setting("", "folds", 0, "sha256"), r"folds\.0\.sha256"),
-    "another digest": (setting("0" * 64, "folds", 0, "sha256"), r"not those that.*fold_0\.safetensors"),
+    "another digest": (setting("0" * 64, "folds", 0, "sha256"), r"differ from those that.*fold_0\.safetensors"),
     "a file name above": (setting("../fold_0.safetensors", "folds", 0, "file"), r"folds\.0\.file"),
     "a file twice": (setting("fold_1.safetensors", "folds", 0, "file"), "twice"),
     "the manifest as a file": (setting("manifest.json", "folds", 0, "file"), "files lists manifest.json"),
@@ -407,7 +410,7 @@ def test_features_are_looked_for_where_the_manifest_tells_of_them(model_dir):
     for number, expected in (
         (width - 1, rf"features_\d is f32 \[1,{width}\]"),
         (0, r"payload\.graph\.num_features"),
-        (None, "and the manifest tells of"),
+        (None, "but the manifest lists"),
     ):
         edit(model_dir, in_payload(number, "graph", "num_features"))
         assert re.search(expected, refused(model_dir))

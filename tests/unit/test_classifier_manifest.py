@@ -71,7 +71,7 @@ def test_a_fold_knows_how_many_numbers_its_network_takes_of_a_row():
 
 def test_the_payload_of_another_algorithm_is_refused(tmp_path):
     saved(tmp_path, model_of(), algorithm="segment")
-    with pytest.raises(UserError, match="algorithm: 'segment', where 'classify' is wanted") as caught:
+    with pytest.raises(UserError, match="algorithm: 'segment', but 'classify' is needed") as caught:
         read(tmp_path, load_manifest(tmp_path))
     assert caught.value.kind == "artifact"
 

@@ -145,7 +145,7 @@ def test_a_damaged_graph_is_refused_by_name(trained_root, tmp_path):
         with (model_dir / name).open("r+b") as file:
             file.seek(40)
             file.write(b"\xff\xff")
-        with pytest.raises(UserError, match="not those that the manifest") as refusal:
+        with pytest.raises(UserError, match="differ from those that the manifest") as refusal:
             by_graph(model_dir)
         assert name in str(refusal.value)
 

@@ -136,8 +136,8 @@ TWO_HOSTS = {"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}
 @pytest.mark.parametrize(
     ("changes", "channels", "message"),
     [
-        ({"current_host": "algo-3"}, {}, "current_host 'algo-3' is none of the hosts algo-1, algo-2"),
-        ({"hosts": "algo-1"}, {}, "a list of names is wanted"),
+        ({"current_host": "algo-3"}, {}, "current_host 'algo-3' is not among the hosts algo-1, algo-2"),
+        ({"hosts": "algo-1"}, {}, "a list of names is expected"),
         ({"instance_groups": [{}, {}]}, {}, "2 instance groups were given"),
         ({}, {"training": {"S3DistributionType": "ShardedByS3Key"}}, "channel 'training' is ShardedByS3Key"),
     ],

@@ -29,13 +29,13 @@ def test_parts_of_a_batch_have_two_pictures_at_least(num_rows, batch_size, size,
     if is_taken:
         refuse_small_parts(config, valid_FS, size)
     else:
-        with pytest.raises(UserError, match=f"gradient_accumulation={parts} cuts batches of"):
+        with pytest.raises(UserError, match=f"gradient_accumulation={parts} divides batches of"):
             refuse_small_parts(config, valid_FS, size)
 
 
 def test_slices_too_small_for_batchnorm_are_refused_where_batches_must_be_cut():
     valid_FS = np.repeat([False, True], [6, 6])[None]  # six rows: two batches of three
-    words = "batches of 4 come to slices of 1 among 2 processes, and 2 pictures are needed"
+    words = "a batch of 4 images divided among 2 processes leaves slices of 1, and BatchNorm needs at least 2"
     with pytest.raises(UserError, match=words):
         are_batches_cut(ClassifyConfig(batch_size_train=4, parallel="data"), valid_FS, 2)
     assert not are_batches_cut(ClassifyConfig(batch_size_train=4), valid_FS, 2)

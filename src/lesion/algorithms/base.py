@@ -1,7 +1,8 @@
 """Base: what an algorithm is to the rest of Lesion. Four small interfaces; registry.py has those that implement them.
 
 The command line asks an `Algorithm` to check, train and load. What it loads is a `Predictor`, whose executors
-(inference/batcher.py) compute an `Output` of each picture; of that it makes the `Answer` that a client reads.
+(inference/batcher.py) compute an `Output` for each picture; the predictor turns it into the `Answer` that a client
+reads.
 """
 
 # N batch · F folds · V views · H, W pixels · K outputs · D features of a picture
@@ -53,7 +54,7 @@ class Algorithm(Protocol):
     def check(
         self, config: Any, channels: Mapping[str, Path], *, output: Path, num_workers: int, show_progress: bool
     ) -> Report:
-        """Everything that is wrong with the channels, written below `output` too."""
+        """Checks the channels: the report of all that is wrong, also written below `output`."""
         ...
 
     def train(self, job: Job, config: Any) -> None:
@@ -77,7 +78,7 @@ class Algorithm(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """What an executor computes of one picture, before anything is made of it."""
+    """What an executor computes for one picture: logits and features, not yet activated, averaged or thresholded."""
 
     logits_FVK: NDArray[np.float32]  # of each fold and view
     # Those of the picture that the last layer takes; None where the graph of an older artifact does not give them.
@@ -86,7 +87,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Options:
-    """How a request wants its pictures looked at, and its answer to look."""
+    """What a request can choose: test-time augmentation, and how much the answer holds."""
 
     views: int | None = (
         None  # test-time augmentation: flips and turns to average; the artifact's own number unless given
@@ -118,12 +119,12 @@ class Predictor(Protocol):
 
     @property
     def executors(self) -> Sequence[Executor[Output]]:
-        """That may compute side by side."""
+        """The executors, which may run in parallel."""
         ...
 
     @property
     def max_batch(self) -> int:
-        """Pictures that an executor takes at once with profit."""
+        """The largest batch that makes an executor faster."""
         ...
 
     @property
@@ -159,9 +160,9 @@ class Predictor(Protocol):
         ...
 
     def answer(self, output: Output, options: Options) -> Answer:
-        """What a client is told of one picture."""
+        """The prediction of one picture, in the forms that a client can read."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What it answers and takes, in the types of JSON and without names of files."""
+        """Its task, classes, inputs and metrics for /model, in JSON types and without file names."""
         ...

@@ -19,7 +19,7 @@ NUM_BINS = 6  # of other numbers
 
 
 def fold_counts(labelled: Labelled, valid_FS: Folds) -> pd.DataFrame:
-    """What each fold holds out: a row a fold, with its rows, its groups and its rows of each class."""
+    """Validation rows of each fold: a row a fold, with its rows, its groups and its rows of each class."""
     counts = [labelled.counts(valid_S) for valid_S in valid_FS]
     frame = pd.DataFrame([{key: value for key, value in one.items() if key != "classes"} for one in counts])
     frame.columns = frame.columns.str.removeprefix("num_")

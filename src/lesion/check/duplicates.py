@@ -101,8 +101,8 @@ class Candidate:
 def find_duplicates(fingerprints: Sequence[Fingerprint], *, num_workers: int = 1) -> list[Pair]:
     """The pairs of copies, sorted, first < second.
 
-    Of pictures whose pixels are equal each is paired with the first of them, and the first stands for all in the search
-    for near copies. Below 4,500 pictures each is compared with each; from there on with the likeliest of them.
+    Pictures with equal pixels are each paired with the first of them, which represents them in the search for near
+    copies. Below 4,500 pictures each is compared with each; from there on with the likeliest of them.
     """
     first_of: dict[bytes, int] = {}
     pairs = []
@@ -127,7 +127,7 @@ def find_duplicates(fingerprints: Sequence[Fingerprint], *, num_workers: int = 1
 
 
 def _has_detail(print_: Fingerprint) -> bool:
-    """Whether a picture can be told from others that are like it at all."""
+    """Whether a picture has enough structure to be told from others."""
     thumbnail_TT = print_.thumbnail_TT.astype(np.float32)
     return bool((np.abs(thumbnail_TT - cv2.GaussianBlur(thumbnail_TT, (0, 0), 1.0)) > 0.7).mean() >= MIN_DETAIL)
 
@@ -155,7 +155,7 @@ def _candidates(thumbnails_NTT: Field, pool: Executor) -> dict[tuple[int, int], 
 
 @dataclass(frozen=True)
 class Cells:
-    """Hashes [N, D] sorted into cells [C] by what they are like: what is alike is looked for in a few of them."""
+    """Hashes [N, D] clustered into cells [C]: similar pictures are searched in a few cells only (an inverted file)."""
 
     centres_CD: Field
     members: Sequence[NDArray[np.intp]]  # of each cell: the rows that are in it

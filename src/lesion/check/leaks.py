@@ -1,9 +1,9 @@
-"""Leaks: what training rows share with rows that judge them, a patient or a picture, and what is done about it.
+"""Leaks: patients or pictures shared by training rows and the rows that evaluate them, and what is done about it.
 
 A policy decides. "error" refuses; "drop" leaves training rows out; "merge_groups" makes groups that share a picture
-one, which keeps its copies in one fold; "warn" goes on. "auto" mends what can be mended: it merges where a split keeps
-groups together and leaves rows out elsewhere. It refuses where a column gives the folds, which is the user's own word,
-and where more than 5 % of the training rows are concerned: then the set has another fault than a few copies.
+one, which keeps its copies in one fold; "warn" trains on them. "auto" repairs: it merges groups where the split keeps
+groups together, and leaves rows out elsewhere. It refuses where a column gives the folds, which the user decided, and
+where more than 5 % of the training rows are concerned: then the data set has a larger fault than a few copies.
 """
 
 # S training rows (a validation channel's among them) · T test rows · F folds · G groups · L links
@@ -31,7 +31,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class LeakRules:
-    """How rows are held apart: by whose word, and what is done where that does not hold."""
+    """How training and validation rows are separated, and the policy where a leak breaks that."""
 
     policy: Policy
     keeps_groups: bool  # the split promises that no group lies on both sides of a fold
@@ -99,7 +99,7 @@ def copy_leaks(
     *,
     concerned_S: Mask | None = None,
 ) -> Resolved:
-    """Copies of a picture that may come to lie on both sides of a fold, or in training and test.
+    """Leaks by copies of a picture in training and validation rows of a fold, or in training and test.
 
     `pairs` number the training rows first and the test rows after them. A pair within a group that is kept together,
     or within one fold where folds are given, is no leak. `concerned_S` are the rows that on_leak=auto has left out
@@ -117,7 +117,7 @@ def copy_leaks(
 
     def words(found: Sequence[tuple[int, int]], where: str) -> tuple[str, tuple[TableRow, ...]]:
         rows = tuple(_row(index, training, test) for pair in found for index in pair)
-        return f"{number_of(len(found), 'pair')} of copies of one picture {where}", rows
+        return f"{number_of(len(found), 'pair')} of copies of the same image {where}", rows
 
     if across:
         where = "in different groups" if can_merge else "in one set" if rules.fixed_FS is None else "in different folds"
@@ -133,7 +133,7 @@ def copy_leaks(
             notes.append(Finding("warning", "contradicting_copies", what, advice, rows=rows, is_paired=True))
     if harmless := [(a, b) for a, b in within if apart_S[a] == apart_S[b]]:
         what, rows = words(harmless, "within a group or fold")
-        advice = "They are held together; each counts as a picture of its own."
+        advice = "They stay in one fold; each counts as a separate image."
         notes.append(Finding("note", "copies_within_groups", what, advice, rows=rows, is_paired=True))
     concerned_S = np.zeros(num, dtype=bool) if concerned_S is None else concerned_S
     resolved = _resolved(training, leaks, rules, concerned_S=concerned_S)
@@ -167,7 +167,7 @@ def num_learned(training: SampleTable) -> int:
 
 
 def _verdict(leak: Leak, policy: Policy) -> tuple[Level, str]:
-    """How grave a leak is under a policy, and what is said to be done."""
+    """The level of a leak's finding under a policy, and its advice."""
     mends = leak.by_auto if policy == "auto" else "drop" if policy == "drop" else "refuse"
     if policy == "merge_groups" and leak.can_merge:
         mends = "merge"
@@ -177,17 +177,17 @@ def _verdict(leak: Leak, policy: Policy) -> tuple[Level, str]:
     if mends == "merge":
         return "warning", f"on_leak={policy} keeps their groups in one fold."
     if policy == "warn":
-        return "warning", "on_leak=warn goes on: the metrics will look better than they are."
+        return "warning", "on_leak=warn trains on them: the metrics will look better than they are."
     if policy == "merge_groups":
-        return "error", f"on_leak=merge_groups cannot mend that. {_choices(leak)}"
+        return "error", f"on_leak=merge_groups cannot repair that. {_choices(leak)}"
     if policy == "auto":
-        return "error", f"on_leak=auto leaves folds as a column gives them. {_choices(leak)}"
+        return "error", f"on_leak=auto does not change the folds of a column. {_choices(leak)}"
     return "error", _choices(leak)
 
 
 def _too_many(leak: Leak, num_concerned: int, share: float) -> tuple[Level, str]:
     return "error", (
-        f"Mending the leaks concerns {number_of(num_concerned, 'training row')} ({share:.1%}), and on_leak=auto does "
+        f"Repairing the leaks changes {number_of(num_concerned, 'training row')} ({share:.1%}), and on_leak=auto does "
         f"that for {MOST_CONCERNED:.0%} at most. {_choices(leak)}"
     )
 
@@ -195,7 +195,7 @@ def _too_many(leak: Leak, num_concerned: int, share: float) -> tuple[Level, str]
 def _choices(leak: Leak) -> str:
     merging = "merge_groups to keep them in one fold, " if leak.can_merge else ""
     num = number_of(int(leak.drop_S.sum()), "training row")
-    return f"Correct the table, or set on_leak=drop to leave {num} out, {merging}or warn to go on as it is."
+    return f"Correct the table, or set on_leak=drop to leave {num} out, {merging}or warn to train on them."
 
 
 def _as_finding(leak: Leak, verdict: tuple[Level, str]) -> Finding:
@@ -220,7 +220,7 @@ def _spare_copies(
     *,
     keeps_last: bool,
 ) -> tuple[Mask, Mask]:
-    """The rows [S] without which no two that are apart are copies, and those of them that the test set has too.
+    """Two masks [S]: the rows to leave out so that no copies are apart, and those among them that the test set has too.
 
     Of each picture one group's rows, or those of its last fold, stay, and none where it is in the test set.
     """

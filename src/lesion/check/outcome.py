@@ -1,8 +1,7 @@
-"""Outcome: what the check found out, kept in a file, so that it is found out once.
+"""Outcome: the result of the check in a file, so that the check runs once.
 
-Two kinds of reader take it over: the other processes of a host, and the same job when it goes on after a kill. What is
-kept is what opening the pictures found out: the rows that stay, merged groups, shortcuts. The task follows from the
-tables, which everyone reads.
+It is read by the other processes of a host, and by the same job when it resumes. It holds what only decoding the
+pictures shows: the rows that stay, merged groups, shortcuts. The task follows from the tables, which each reader opens.
 """
 
 # S samples
@@ -59,7 +58,7 @@ class Outcome:
         )
 
     def to_bytes(self) -> bytes:
-        """JSON behind its digest, by which a torn file is known."""
+        """JSON after its digest, by which an incomplete file is recognised."""
         content = json.dumps(asdict(self)).encode()
         return f"{_digest(content)}\n".encode() + content
 
@@ -137,7 +136,7 @@ def forget(folder: Path) -> None:
         for path in [*folder.glob(f"{KEPT}*.json"), *folder.glob(f"{KEPT}*.json{PART}")]:
             remove(path)
     except PlatformError as error:
-        log.warning("the check of a finished job stays: %s", error)
+        log.warning("the saved check of a finished job cannot be removed: %s", error)
 
 
 def _keep(path: Path, outcome: Outcome, report: Report, output: Path) -> None:
@@ -147,26 +146,26 @@ def _keep(path: Path, outcome: Outcome, report: Report, output: Path) -> None:
         make_folder(path.parent)
         write_atomic(path, replace(outcome, pages=pages, lines=report.lines()).to_bytes())
     except PlatformError as error:
-        log.warning("the outcome of the check is not kept: %s", error)
+        log.warning("the outcome of the check cannot be saved: %s", error)
 
 
 def _found(path: Path, opened: Opened, cache: Cache, output: Path | None, *, num_workers: int) -> Outcome | None:
-    """The outcome that an earlier run kept, its pictures decoded again where there is a cache; None where there is none
-    that still holds."""
+    """The outcome that an earlier run saved, its pictures decoded into the cache if there is one; None if there is no
+    valid outcome."""
     try:
         outcome = Outcome.from_bytes(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        log.warning("%s cannot be read, so the check is made again: %s", path.name, error)
+        log.warning("%s cannot be read, so the check runs again: %s", path.name, error)
         return None
     if outcome is None:
-        log.warning("%s is torn, so the check is made again", path.name)
+        log.warning("%s is incomplete, so the check runs again", path.name)
         return None
-    log.info("the check was made before this job was stopped: its outcome is taken from %s", path.name)
+    log.info("the check was done before this job was stopped: its outcome is read from %s", path.name)
     training, _ = opened.whole()
     if cache.path is not None and (broken := _unreadable(training, outcome.training, cache.keep, num_workers)):
-        log.warning("the check is made again, since a picture could be read then and cannot be now: %s", broken)
+        log.warning("the check runs again, since an image that could be read then cannot be read now: %s", broken)
         return None
     for level, line in outcome.lines:
         log.log(level, line)

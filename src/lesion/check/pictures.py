@@ -34,7 +34,7 @@ def unreadable(
         Finding(
             "error" if is_error else "warning",
             "unreadable_image",
-            f"{len(bad)} of {len(table)} {part} pictures cannot be read; the first: {'; '.join(said[:NUM_SAID])}",
+            f"{len(bad)} of {len(table)} {part} images cannot be read; the first: {'; '.join(said[:NUM_SAID])}",
             "Replace them, or set on_bad_image=drop to leave their rows out."
             if is_error
             else "Their rows are left out.",
@@ -63,7 +63,7 @@ def picture_findings(
     def add(level: str, name: str, is_meant: Callable[[ImageStats], bool], what: str, do: str = "") -> None:
         rows = tuple(TableRow(part, index, str(table.name_S[index])) for index, stats in seen if is_meant(stats))
         if rows:
-            findings.append(Finding(level, name, f"{len(rows)} of {len(table)} {part} pictures {what}", do, rows=rows))  # type: ignore[arg-type]
+            findings.append(Finding(level, name, f"{len(rows)} of {len(table)} {part} images {what}", do, rows=rows))  # type: ignore[arg-type]
 
     add("warning", "blank_pictures", lambda stats: stats.is_blank, "are blank", "Replace them or take their rows out.")
     add(
@@ -72,7 +72,7 @@ def picture_findings(
         is_odd,
         f"are of odd size: a side below {MIN_SIDE_PX} px, more than {MAX_ASPECT:g} times as long as wide, or "
         f"{MAX_RATIO:g} times larger or smaller than most ({median_px:g} px)",
-        "Look at them: thumbnails, screenshots and strips are not what will be asked about.",
+        "Inspect them: they may be thumbnails, screenshots or strips, unlike the images to be predicted.",
     )
     add(
         "note",

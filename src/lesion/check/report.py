@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lesion.check.finding import LEVELS, Finding, TableRow
+from lesion.check.finding import LEVELS, Finding, TableRow, number_of
 from lesion.data import images
 from lesion.data.images import Pixels
 from lesion.errors import LesionError
@@ -32,7 +32,7 @@ MAX_WORD = 40  # characters of a value or a class in the text's tables
 
 @dataclass
 class Report:
-    """What is known so far; it grows while the check goes on."""
+    """The findings, counts and folds so far; the check fills it."""
 
     title: str
     findings: list[Finding] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Report:
     examples: dict[str, list[TableRow]] = field(default_factory=dict)  # some rows of each class
 
     def sorted_findings(self) -> list[Finding]:
-        """The gravest first."""
+        """Errors first, then warnings, then notes."""
         return sorted(self.findings, key=lambda finding: LEVELS.index(finding.level))
 
     def num(self, level: str) -> int:
@@ -53,8 +53,8 @@ class Report:
     def verdict(self) -> str:
         errors, warnings = self.num("error"), self.num("warning")
         if errors:
-            return f"Training would refuse this: {errors} error{'s' * (errors > 1)}, {warnings} to think about."
-        return f"Training would begin: no error, {warnings} to think about."
+            return f"Training would refuse this: {number_of(errors, 'error')}, {number_of(warnings, 'warning')}."
+        return f"Training would start: no errors, {number_of(warnings, 'warning')}."
 
     def lines(self) -> list[tuple[int, str]]:
         """The findings as lines of a log, with their levels there. A lone error is left to who raises it."""
@@ -85,7 +85,7 @@ class Report:
             classes = ", ".join(f"{label} {count}" for label, count in counts.get("classes", {}).items())
             lines.append(f"{name}: {counts['num_rows']} rows{groups}{': ' * bool(classes)}{classes}")
         if self.folds is not None:
-            lines += ["", "What each fold holds out:", *_rows_of_text(self.folds)]
+            lines += ["", "Validation rows of each fold:", *_rows_of_text(self.folds)]
         for name, frame in self.crosstabs.items():
             lines += ["", *_rows_of_text(frame.rename_axis(name))]
         lines.append("")
@@ -127,7 +127,7 @@ def _as_read(value: object) -> object:
 
 
 def _rows_of_text(frame: pd.DataFrame) -> list[str]:
-    """The lines of a frame, one a row, whatever its words."""
+    """The lines of a frame, one per row."""
 
     def short(value: object) -> object:
         return shortened(value, MAX_WORD) if isinstance(value, str) else value

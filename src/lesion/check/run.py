@@ -1,8 +1,8 @@
-"""Run: the questions that are asked of a data set before anything is trained, in their order, once a job.
+"""Run: the checks of a data set before training, in their order, once per job.
 
-All are asked, whatever was wrong before: tables, groups, pictures, copies, and whether there is a task to be learned.
-What is wrong is said at once, by `lesion check` and by training in the same words, or mended as the user's policies
-say. What an algorithm makes of a table it hands in as a function: this file knows none.
+All of them run, whatever the earlier ones found: tables, groups, pictures, copies, and the task. All errors are
+reported together, by `lesion check` and by training in the same words, or repaired as the user's policies say. An
+algorithm passes its own part as a function: this file knows no algorithm.
 """
 
 # S samples
@@ -44,7 +44,7 @@ Mask = NDArray[np.bool_]
 
 
 class Task(Protocol):
-    """What the training rows ask to be learned, as far as the check looks at it."""
+    """What the algorithm learns from the training rows, as far as the check uses it."""
 
     @property
     def labels(self) -> Labels: ...
@@ -63,7 +63,7 @@ T = TypeVar("T", bound=Task)
 
 @dataclass(frozen=True)
 class Questions(Generic[T]):
-    """What an algorithm and its user want of a data set, and what is done where that does not hold."""
+    """What an algorithm and its user require of a data set, and the policies where it is violated."""
 
     columns: Columns  # as the training set must have them
     source: str  # the format's name, or "auto"
@@ -107,10 +107,10 @@ def check_before_training(
     show_progress: bool,
     keep: Keep | None = None,
 ) -> tuple[Checked[T], Report]:
-    """What training starts from. Raises one UserError for all that is wrong, as `lesion check` would say it.
+    """The checked data for training. Raises one UserError for all that is wrong, in the words of `lesion check`.
 
-    Either way check.json and check.html lie in `output` afterwards, unless that is None. `keep` is given each training
-    picture that can be read, and its row.
+    In both cases check.json and check.html are written to `output`, unless that is None. `keep(row, picture)` is called
+    for each readable training picture.
     """
     report = Report("Lesion: check before training")
     try:
@@ -136,7 +136,7 @@ def examine(
     show_progress: bool,
     keep: Keep | None = None,
 ) -> Checked[T] | None:
-    """Asks all questions in their order and fills the report; None where something is wrong that nothing mends."""
+    """Runs all checks in their order and fills the report; None if an error remains."""
     findings = report.findings
     findings += map(Finding.of_error, opened.problems)
     training, test = opened.training, opened.test
@@ -194,7 +194,7 @@ def examine(
 
 
 def refuse_giveaways(task: Task) -> None:
-    """Raises UserError for metadata columns that answer the question by themselves: a logistic regression each."""
+    """Raises UserError for metadata columns that predict the target on their own, by a logistic regression each."""
     target, table = task.labelled.target, task.labelled.table
     targets_SQ = target.judged_columns(task.labelled.targets_SK)
     aucs = columns_that_give_away(table.metadata_rows(), task.kinds, targets_SQ, task.valid_FS)
@@ -219,7 +219,7 @@ def _survey(
     if test is not None:
         sources["test"] = test
     total = sum(len(source.table()) for source in sources.values())
-    with tqdm(total=total, unit="picture", desc="check", disable=not show_progress) as bar:
+    with tqdm(total=total, unit="image", desc="check", disable=not show_progress) as bar:
         return {
             part: survey(source, num_workers=num_workers, bar=bar, keep=keep if part == "training" else None)
             for part, source in sources.items()

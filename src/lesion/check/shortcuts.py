@@ -22,9 +22,9 @@ MIN_ROWS = 30  # fewer reach it by chance
 def out_of_fold_auc(
     features_SD: NDArray[np.floating], targets_SQ: NDArray[np.floating], valid_FS: Folds
 ) -> float | None:
-    """The AUC of logistic regression on `features_SD`, each row answered by folds that did not learn from it.
+    """Out-of-fold AUC of logistic regression on `features_SD`.
 
-    Of several outputs the mean, each against the rest. None where the held-out rows lack a class.
+    For several outputs the mean of one-vs-rest. None if the validation rows lack a class.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -58,7 +58,7 @@ def shortcuts(
 def columns_that_give_away(
     rows: Sequence[Row], kinds: Mapping[str, ColumnType], targets_SQ: NDArray[np.floating], valid_FS: Folds
 ) -> dict[str, float]:
-    """The metadata columns that alone answer the question, with their AUC."""
+    """The metadata columns that predict the target on their own (target leakage), with their AUC."""
     if len(rows) < MIN_ROWS:
         return {}
     found = {}
@@ -71,18 +71,18 @@ def columns_that_give_away(
 
 
 def refuse_answers(aucs: Mapping[str, float], *, where: str) -> None:
-    """Raises UserError that names the columns that give the answer away, if there are any."""
+    """Raises UserError that names the columns with target leakage, if there are any."""
     if aucs:
         listed = ", ".join(f"{name} (ROC AUC {auc:.3f})" for name, auc in aucs.items())
         raise UserError(
-            f"metadata columns give the target away: {listed} on their own",
+            f"metadata columns predict the target almost perfectly on their own (target leakage): {listed}",
             where=where,
             do="Take them out of metadata_columns, or set on_leak=warn if they are known before the diagnosis.",
         )
 
 
 def shortcut_findings(aucs: Mapping[str, float]) -> list[Finding]:
-    """What the pictures' size, border and colour alone reach, in words; nothing where it could not be judged."""
+    """The finding about shortcuts: the AUC by size, border and colour alone; none if it is undefined."""
     if "all" not in aucs:
         return []
     parts = ", ".join(f"{name} {auc:.3f}" for name, auc in aucs.items() if name != "all")
@@ -90,7 +90,7 @@ def shortcut_findings(aucs: Mapping[str, float]) -> list[Finding]:
         Finding(
             "note",
             "shortcuts",
-            f"ROC AUC {aucs['all']:.3f} is reached by logistic regression on size, border and mean colour ({parts})",
-            "What the network scores above that, it sees in the pictures.",
+            f"logistic regression on size, border and mean colour alone reaches ROC AUC {aucs['all']:.3f} ({parts})",
+            "Only a network that scores higher uses what the images show.",
         )
     ]

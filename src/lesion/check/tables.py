@@ -22,7 +22,7 @@ RARE = 0.05  # of the groups contradict themselves: then the column is said once
 
 
 def table_findings(table: SampleTable, columns: Columns, *, part: Part) -> list[Finding]:
-    """Findings about each column, and about columns that are there for nothing or are looked for in vain."""
+    """Findings about each metadata column, and about unused and missing columns."""
     findings = list(_columns(table, columns, part))
     for name in map(str, table.metadata.columns):
         findings += _column(table, name, part)
@@ -32,8 +32,8 @@ def table_findings(table: SampleTable, columns: Columns, *, part: Part) -> list[
             Finding(
                 "warning",
                 "pictures_without_row",
-                f"{number_of(len(table.strays), 'picture')} of the {part} set that no row names, such as {first}",
-                "Add their rows, or leave them where they are: they are not used.",
+                f"{number_of(len(table.strays), 'image')} of the {part} set without a row, such as {first}",
+                "Add their rows, or ignore this: they are not used.",
             )
         )
     return findings
@@ -42,9 +42,7 @@ def table_findings(table: SampleTable, columns: Columns, *, part: Part) -> list[
 def _columns(table: SampleTable, columns: Columns, part: Part) -> Iterator[Finding]:
     if table.others is not None and len(table.others.columns):
         names = ", ".join(map(str, table.others.columns))
-        yield Finding(
-            "note", "unused_columns", f"columns of the {part} set that nothing uses: {names}", where=table.where
-        )
+        yield Finding("note", "unused_columns", f"unused columns of the {part} set: {names}", where=table.where)
     present = {*table.metadata.columns, *(() if table.others is None else table.others.columns)}
     absent = [name for name in USUAL_METADATA if columns.metadata is None and name not in present]
     absent += [columns.class_name] if columns.class_name and table.class_name_S is None else []
@@ -53,16 +51,16 @@ def _columns(table: SampleTable, columns: Columns, part: Part) -> Iterator[Findi
         yield Finding(
             "note",
             "absent_columns",
-            f"columns that the {part} set does not have: {', '.join(absent)}",
+            f"columns missing from the {part} set: {', '.join(absent)}",
             where=table.where,
         )
     if columns.group and table.group_S is None and part == "training":
         yield Finding(
             "warning",
             "no_groups",
-            "nothing says which pictures are of one patient: rows are dealt to folds by their class, and where one "
-            "patient's lie on both sides of a fold the result is better than it will be on new patients",
-            "Give a table with a column of patients, named in group_column; or know that no two are of one patient.",
+            "no column says which images are of the same patient: rows are split into folds by class, and if images "
+            "of one patient are in training and in validation, the metrics look better than on new patients",
+            "Set group_column to a column of patients. Ignore this if no two images are of the same patient.",
             where=table.where,
         )
 
@@ -88,9 +86,8 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "words_among_numbers",
-            f"{called} holds numbers, and in {number_of(num_words, 'row')} other words: "
-            f"{_different(text_S[is_word_S])}",
-            "Correct or empty them, else every number counts as a word of its own.",
+            f"{called} holds numbers, but words in {number_of(num_words, 'row')}: {_different(text_S[is_word_S])}",
+            "Correct or empty them; else each number becomes a category.",
             rows=_rows(table, is_word_S, part),
         )
     if not is_word_S.any():
@@ -111,7 +108,7 @@ def _numbers(
             yield Finding(
                 "warning",
                 "impossible_values",
-                f"{called} is no age in {number_of(int(is_impossible_S.sum()), 'row')}: {listed_ages}",
+                f"{called} is not an age in {number_of(int(is_impossible_S.sum()), 'row')}: {listed_ages}",
                 "Correct or empty them.",
                 rows=_rows(table, is_impossible_S, part),
             )
@@ -123,8 +120,8 @@ def _numbers(
         yield Finding(
             "warning",
             "impossible_values",
-            f"{called} lies mostly within {low:g} to {high:g}, and in {number_of(int(is_far_S.sum()), 'row')} far off: "
-            f"{_different(number_S[is_far_S].astype(str))}",
+            f"{called} is mostly between {low:g} and {high:g}, but far outside in "
+            f"{number_of(int(is_far_S.sum()), 'row')}: {_different(number_S[is_far_S].astype(str))}",
             "Correct or empty them; if they are right, name the column in log_columns.",
             rows=_rows(table, is_far_S, part),
         )
@@ -143,8 +140,8 @@ def _words(
         yield Finding(
             "warning",
             "spellings",
-            f"{called} has words that differ by capitals or spaces only: {spelt}",
-            "Write each in one way, else they count as different.",
+            f"{called} has values that differ only in capitals or spaces: {spelt}",
+            "Write each in one way; else they are different categories.",
             rows=_rows(table, is_concerned_S, part),
         )
     num_words, num_rows = len(spellings), int((~is_missing_S).sum())
@@ -167,7 +164,7 @@ def _contradictions(
         yield Finding(
             "warning",
             "contradictions",
-            f"{called} says two things of one group in {number_of(len(changing), 'group')}: {_different(changing)}",
+            f"{called} has different values within {number_of(len(changing), 'group')}: {_different(changing)}",
             "Correct the column, or the groups.",
             rows=_rows(table, np.isin(table.group_or_row_S, changing) & ~is_missing_S, part),
         )

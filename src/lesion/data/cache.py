@@ -129,7 +129,7 @@ class Cache:
             try:
                 remove(self._path)
             except PlatformError as error:  # the next job removes it
-                log.warning("the cache of decoded pictures stays: %s", error)
+                log.warning("the cache of decoded images cannot be removed: %s", error)
         if self._file is not None:
             os.close(self._file)
         self._path = self._file = None
@@ -145,7 +145,7 @@ class Cache:
         self._started = self._ended = time.monotonic()
         try:
             if not self._is_wanted:
-                self._decode_as_needed("the hyperparameter says so")
+                self._decode_as_needed("it is set")
                 return
             self._folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self._folder)
@@ -174,7 +174,7 @@ class Cache:
     def pictures(self, source: Readable, place_S: NDArray[np.intp]) -> Pictures:
         """The pictures of `source`, whose rows stand at `place_S` among all that were reserved."""
         if self._file is not None and not self._is_kept_S[place_S].all():
-            self._decode_as_needed(self._write_error or "not all pictures were kept")
+            self._decode_as_needed(self._write_error or "not all images were kept")
         if self._file is None:
             return Decoded(source, self._preprocess)
         mib, seconds = self._num_bytes / MIB, self._ended - self._started
@@ -225,6 +225,6 @@ def remove_leftovers(folder: Path) -> None:
 
 def _broken(why: str) -> PlatformError:
     return PlatformError(
-        f"the cache of decoded pictures cannot be read: {why}",
+        f"the cache of decoded images cannot be read: {why}",
         do="Check the disk of this machine, or set cache=off.",
     )

@@ -47,7 +47,7 @@ def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str
         problem = UserError(
             "channel 'training' is missing",
             where=f"channels present: {present}",
-            do="Give it the folder with the pictures and their table.",
+            do="Give it the folder with the images and their table.",
         )
         return Opened(None, None, (problem,))
     problems: list[UserError] = []

@@ -46,12 +46,12 @@ def assign_folds(
         num_folds = num_units
         if not 2 <= num_units <= MAX_FOLDS:
             raise UserError(
-                f"leave_one_group_out would train {num_units:,} networks, one a group; it can be 2 to {MAX_FOLDS}",
+                f"leave_one_group_out would train {num_units:,} networks, one per group; it must be 2 to {MAX_FOLDS}",
                 do="Set split=group_kfold.",
             )
     if num_folds * repeats > MAX_FOLDS:
         raise UserError(
-            f"{repeats} times {num_folds} folds are {num_folds * repeats} networks",
+            f"{repeats} repeats of {num_folds} folds would train {num_folds * repeats} networks",
             do=f"Set folds and repeats to at most {MAX_FOLDS} together.",
         )
     if num_units < num_folds:
@@ -86,7 +86,7 @@ def folds_from_column(text_S: NDArray[np.str_]) -> Folds:
     )
     if not 2 <= len(values) <= MAX_FOLDS:
         raise UserError(
-            f"the fold column holds {len(values)} different values, such as {values[0]}; it can be 2 to {MAX_FOLDS}",
+            f"the fold column holds {len(values)} different values, such as {values[0]}; it must be 2 to {MAX_FOLDS}",
             do="Name a column of folds, or set split=group_kfold.",
         )
     return np.array([text_S == value for value in values])
@@ -110,7 +110,7 @@ def check_folds(valid_FS: Folds, learned: Classes, judged: Classes, group_S: NDA
     """
     problems = []
     for fold, valid_S in enumerate(valid_FS):
-        for side, rows_S, classes in (("held-out", valid_S, judged), ("training", ~valid_S, learned)):
+        for side, rows_S, classes in (("validation", valid_S, judged), ("training", ~valid_S, learned)):
             lacking = [name for name, is_class_S in classes.items() if not (rows_S & is_class_S).any()]
             problems += [f"fold {fold} has no {side} row of class {name}" for name in lacking]
         if group_S is not None:
@@ -118,7 +118,7 @@ def check_folds(valid_FS: Folds, learned: Classes, judged: Classes, group_S: NDA
             if len(shared):
                 problems.append(f"fold {fold} shares {len(shared)} groups with other rows, such as {shared[0]}")
     if problems:
-        remedy = " or metric=log_loss, which needs no class held out" if judged else ""
+        remedy = " or metric=log_loss, which does not need every class in validation" if judged else ""
         raise UserError(
             listed(problems, most=6, separator="; "),
             do=f"Set fewer folds or split=stratified_group_kfold{remedy}, or correct the groups, folds or targets.",

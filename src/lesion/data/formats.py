@@ -67,9 +67,9 @@ def explain(content: bytes) -> tuple[str, str]:
         return "it is empty", "Replace it with a whole image file."
     name = name_format(content)
     if name is None:
-        return "not a picture in a known format", f"Replace it with a whole image file: {read}."
-    do = "Give the picture's file itself" if name in TEXTS else "Convert it"
-    return f"it looks like {name}, which is not read as a picture", f"{do}: {read}."
+        return "not an image in a known format", f"Replace it with a whole image file: {read}."
+    do = "Give the image's file itself" if name in TEXTS else "Convert it"
+    return f"it looks like {name}, which is not read as an image", f"{do}: {read}."
 
 
 def _name_text(text: bytes) -> str | None:

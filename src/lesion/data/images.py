@@ -117,7 +117,7 @@ def decode_when_it_fits(content: bytes, *, name: object = "picture") -> Pixels:
         if num_bytes > budget.limit_bytes:
             raise too_large(num_bytes, budget.limit_bytes, where=name)
         if not budget.take(num_bytes, wait_s=MAX_WAIT_S):
-            what = f"no memory for another picture came free within {MAX_WAIT_S} s"
+            what = f"no memory for another image became free within {MAX_WAIT_S} s"
             raise PlatformError(what, where=name, do="Use a machine with more memory, or fewer cores.")
         num_taken = num_bytes
 
@@ -138,7 +138,7 @@ def read(path: Path) -> Pixels:
 
 def too_large(num_bytes: int, limit_bytes: int, *, where: object = None) -> UserError:
     """The refusal of what has no room even where nothing else is in memory."""
-    what = f"unpacking it takes {num_bytes / 2**20:,.0f} MiB of memory, and {limit_bytes / 2**20:,.0f} MiB are there"
+    what = f"decoding it takes {num_bytes / 2**20:,.0f} MiB of memory, but the limit is {limit_bytes / 2**20:,.0f} MiB"
     return UserError(what, where=where, do="Make it smaller, or use a machine with more memory.", kind="too_large")
 
 
@@ -276,4 +276,4 @@ def _new_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
 
 
 def _unreadable(name: object, why: str, do: str = "Replace it with a whole image file.") -> UserError:
-    return UserError(f"not a picture that can be decoded: {why}", where=name, do=do, kind="unreadable_image")
+    return UserError(f"the image cannot be decoded: {why}", where=name, do=do, kind="unreadable_image")

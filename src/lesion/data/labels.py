@@ -39,7 +39,7 @@ class Labels:
         unknown = sorted(set(text_SK.ravel().tolist()) - set(number))
         if unknown:
             raise UserError(
-                f"{_cells(table)} {listed(unknown)}, which training does not know",
+                f"{_cells(table)} {listed(unknown)}, not a class of the training set",
                 where=table.where,
                 do=f"Use {listed(self.words)}, as in the training table.",
             )
@@ -117,7 +117,7 @@ def _one_column(table: SampleTable, text_S: NDArray[np.str_]) -> Labels:
         )
     if len(words) == 2 and _is_whole(words[0]) and words != YES_NO:
         raise UserError(
-            f"{_cells(table)} {listed(words)}, and which of them is yes would be a guess",
+            f"{_cells(table)} {listed(words)}, and it is unclear which of them is the positive class",
             where=table.where,
             do="Use 0 and 1, or two words.",
         )

@@ -30,5 +30,5 @@ class PiecewiseFile(io.BytesIO):
         self._reads_left -= 1
         self._bytes_left -= len(piece)
         if self._reads_left < 0 or self._bytes_left < 0:
-            raise TooManyPieces("a file of far more pieces than a picture has")
+            raise TooManyPieces("a file of far more pieces than an image has")
         return piece

@@ -70,7 +70,7 @@ def file_content(path: Path, *, max_bytes: int, kind: str = "bad_input", what: s
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
             what = f"the file has {size:,} bytes, more than {max_bytes:,}"
-            raise UserError(what, where=path, do="Take it away, or give smaller parts.", kind=kind)
+            raise UserError(what, where=path, do="Remove it, or split it into smaller files.", kind=kind)
         return file.read(size)
 
 
@@ -82,7 +82,7 @@ def check_regular(path: Path, *, kind: str = "bad_input", what: str = UNREADABLE
         raise UserError(
             f"{KINDS.get(stat.S_IFMT(mode), 'no file')} and not a file",
             where=path,
-            do="Put a file there, or take it away.",
+            do="Replace it with a file, or remove it.",
             kind=kind,
         )
 
@@ -120,7 +120,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"'{twice[:80]}' stands twice in one object")
+        raise ValueError(f"'{twice[:80]}' occurs twice in one object")
     return found
 
 
@@ -133,7 +133,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, MemoryError):
-        return "it asks for more memory than there is"
+        return "it needs more memory than is available"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     first = next(iter(text.strip().splitlines()), "")[:200]
     return CONTROL.sub("?", first) or type(error).__name__

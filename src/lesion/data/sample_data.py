@@ -51,7 +51,7 @@ def draw_dataset(directory: Path, *, num_images: int = 300, seed: int = 0) -> No
     pictures on, six from 60. Raises UserError if `num_images` is below 24, or if `directory` holds a train.csv.
     """
     if num_images < 24:
-        raise UserError("too few pictures to fold by patient", where=f"num_images={num_images}", do="Draw at least 24.")
+        raise UserError("too few images to fold by patient", where=f"num_images={num_images}", do="Draw at least 24.")
     if seed < 0:
         raise UserError("the seed is negative", where=f"seed={seed}", do="Give 0 or more.")
     if (directory / "train.csv").exists():

@@ -190,7 +190,7 @@ class Checkpoints:
             for _, path in self._files():
                 remove(path)
         except PlatformError as error:
-            log.warning("the states of a finished job stay: %s", error)
+            log.warning("the checkpoints of a finished job cannot be removed: %s", error)
 
     def _write(self, name: str, state: State) -> None:
         content = state.to_bytes()
@@ -221,7 +221,7 @@ class Checkpoints:
         foreign = {path: difference for _, path in self._files() if (difference := self._difference(path))}
         if not foreign:
             return
-        reason = f"the checkpoints are of another job: {next(iter(foreign.values()))}"
+        reason = f"the checkpoints belong to another job: {next(iter(foreign.values()))}"
         if policy == "error":
             raise UserError(
                 reason,
@@ -231,7 +231,7 @@ class Checkpoints:
                 kind="checkpoint",
             )
         aside = self._folder / SET_ASIDE
-        log.warning("%s; %d files go to %s, and what lay there goes", reason, len(foreign), aside)
+        log.warning("%s; moving %d files to %s, and deleting what was there", reason, len(foreign), aside)
         make_folder(aside)
         with writing(aside, "checkpoints cannot be set aside"):
             for path in aside.iterdir():
@@ -270,8 +270,8 @@ def _read(path: Path) -> State | None:
         if _digest(content) == path.name.split(".")[-2]:
             return State.from_bytes(content)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        log.warning("checkpoint=%s no state that can be read: %s", path.name, error)
-    log.warning("checkpoint=%s torn, so the one before is taken", path.name)
+        log.warning("checkpoint=%s cannot be read: %s", path.name, error)
+    log.warning("checkpoint=%s is incomplete: the one before is used", path.name)
     return None
 
 

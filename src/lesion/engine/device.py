@@ -62,7 +62,7 @@ def pick_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device
     """
     if wanted != "auto":
         if wanted == "bf16" and not has_bf16(device):
-            log.warning("precision=bf16, which this %s has no instructions for: slower than fp32", device.type)
+            log.warning("precision=bf16 is slower than fp32 here: this %s has no instructions for it", device.type)
         return wanted
     return "bf16" if has_bf16(device) else "fp32"
 

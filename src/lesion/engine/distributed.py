@@ -305,7 +305,7 @@ def _as_lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        log.error("a message among the processes was not answered: %s", str(error).splitlines()[0])
+        log.error("communication between the processes failed: %s", str(error).splitlines()[0])
         raise PlatformError(
             "another process of the job ended before it was done", do="Its log says why.", kind="peer_lost"
         ) from error

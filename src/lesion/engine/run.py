@@ -89,7 +89,7 @@ class Run:
 
     def progress(self, num_pictures: int) -> tqdm[Any]:
         """A progress bar over so many pictures, where one is wanted."""
-        return tqdm(total=num_pictures, unit="picture", disable=not self.job.show_progress)
+        return tqdm(total=num_pictures, unit="image", disable=not self.job.show_progress)
 
     def describe(self) -> str:
         """What computes, for the log."""

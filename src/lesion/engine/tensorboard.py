@@ -93,7 +93,7 @@ class EventFile:
             self._give_up("no more", error)
 
     def _give_up(self, what: str, error: OSError) -> None:
-        log.warning("%s for TensorBoard, and training goes on: %s: %s", what, self._folder, error.strerror or error)
+        log.warning("%s for TensorBoard, but training continues: %s: %s", what, self._folder, error.strerror or error)
         self.close()
         self.is_refused = True
 

@@ -70,18 +70,18 @@ def slowness(wait_share: float, busy_share: float, *, num_workers: int, num_core
     if wait_share <= SLOW_SHARE:
         return None
     if num_workers < num_cores:
-        do = f"num_workers is {num_workers} and {num_cores} cores can be used: leave it out, or set num_workers=auto"
+        do = f"num_workers is {num_workers}, but {num_cores} cores are available: set num_workers=auto"
     elif busy_share < BUSY_SHARE:
         do = (
-            f"reading them is slow, for the cores are {busy_share:.0%} busy meanwhile: take File mode instead of "
+            f"reading them is slow, since the cores are only {busy_share:.0%} busy: use File mode instead of "
             f"FastFile, write shards (lesion prepare shards), or set num_workers={4 * num_cores}"
         )
     else:
         do = (
             f"all {num_cores} cores are busy with them: choose an instance with more cores, or smaller source "
-            "pictures (lesion prepare shards --size)"
+            "images (lesion prepare shards --size)"
         )
-    return f"input-bound: {wait_share:.0%} of the step is waiting for pictures; {do}"
+    return f"input-bound: {wait_share:.0%} of each step is waiting for images; {do}"
 
 
 def minutes_left(num_epochs: int, *, num_pictures: int, images_per_s: float) -> float:

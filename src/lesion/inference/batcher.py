@@ -144,7 +144,7 @@ class Batcher(Generic[Output]):
             if now - job.since > self._limit_s:
                 _fail(job, busy())
             elif not job.is_wanted():
-                _fail(job, UserError("the client has gone", do="Wait for the answer.", kind=CLIENT_GONE))
+                _fail(job, UserError("the client closed the connection", do="Wait for the answer.", kind=CLIENT_GONE))
             elif job.result.set_running_or_notify_cancel():
                 due.append(job)
         if due:
@@ -187,4 +187,4 @@ def _fail(job: _Job[Any], error: Exception) -> None:
 
 
 def busy() -> PlatformError:
-    return PlatformError("the server has more to do than it can answer in time", do="Ask again later.", kind="busy")
+    return PlatformError("the server is overloaded", do="Send the request again later.", kind="busy")

@@ -53,7 +53,7 @@ def num_features(backbone: nn.Module, image_size: int) -> int:
             width = backbone.eval()(torch.zeros(1, 3, image_size, image_size)).shape[1]
     except (AssertionError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"the network does not take pictures of {image_size} px: {str(error).splitlines()[0]}",
+            f"the network does not accept images of {image_size} px: {str(error).splitlines()[0]}",
             where="hyperparameters model, image_size",
             do='Set the size it was made for, or model_args={"img_size": …}.',
             kind="hyperparameters",

@@ -97,7 +97,7 @@ def read_annotation_masks(
         raise UserError(
             f"{len(strangers)} annotation files without a slide, the first: {strangers[0]}",
             where=folder,
-            do="Call each as its slide is called, and leave out those of other slides.",
+            do="Name each as its slide, and leave out those of other slides.",
         )
     log.info("annotated_slides=%d slides_without_annotations=%d", len(files), len(slides) - len(files))
     regions = {slide.name: read_annotations(files[slide.name]) if slide.name in files else [] for slide in slides}

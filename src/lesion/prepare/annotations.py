@@ -84,7 +84,7 @@ def _feature(feature: Any, name: str, path: Path) -> Region | None:
     if not rings:
         raise _broken(path, f"{name}: a polygon without points")
     if not isinstance(class_name, str | int | float):
-        raise _broken(path, f"{name}: its class is no word")
+        raise _broken(path, f"{name}: its class is not text")
     return Region(str(class_name), tuple(rings))
 
 
@@ -115,7 +115,7 @@ def _ring(points: Sequence[Any], name: str, path: Path) -> NDArray[np.float64]:
     try:
         ring_P2 = np.array([point[:2] for point in points], dtype=np.float64)
     except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
-        raise _broken(path, f"{name}: a coordinate that is no pair of numbers") from error
+        raise _broken(path, f"{name}: a coordinate that is not a pair of numbers") from error
     if ring_P2.ndim != 2 or len(ring_P2) < 3 or ring_P2.shape[1] != 2 or not np.abs(ring_P2).max() < MAX_PX:
         raise _broken(path, f"{name}: not three or more points with x and y in pixels, below {MAX_PX:,.0f}")
     return ring_P2

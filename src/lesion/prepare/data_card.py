@@ -60,7 +60,7 @@ def _page(sets: Mapping[Split, Mapping[str, Any]], sharding: Sharding) -> str:
     lines = [
         "# Data card",
         "",
-        f"WebDataset shards of pictures whose shorter side is {sharding.size_px} px at most, JPEG of quality "
+        f"WebDataset shards of images whose shorter side is {sharding.size_px} px at most, JPEG of quality "
         f"{sharding.quality}, each with a JSON object of all that the table said of it. Rows are shuffled with seed "
         f"{sharding.seed}. `lesion train` takes this folder as its training channel. data_card.json names what was "
         "left out.",

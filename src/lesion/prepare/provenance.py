@@ -28,12 +28,14 @@ def write_provenance(output: Path, made_with: Mapping[str, object]) -> None:
         before = _read(path)
         if differing := [name for name in words | before if words.get(name) != before.get(name)]:
             raise UserError(
-                f"the folder holds what was made with another {', '.join(differing)}",
+                f"the folder was made with a different {', '.join(differing)}",
                 where=path,
                 do="Choose another --output, or remove this folder.",
             )
     elif any(output.iterdir()):
-        raise UserError("the folder holds something else", where=output, do="Choose an empty or a new --output.")
+        raise UserError(
+            "the folder is not empty, and not of this command", where=output, do="Choose an empty or a new --output."
+        )
     else:
         write_atomic(path, json.dumps(words, indent=1).encode())
 

@@ -57,7 +57,7 @@ def prepare_shards(
     """
     _check(sharding)
     if output.resolve().is_relative_to(folder.resolve()):
-        raise UserError("the output lies below the input", where=output, do="Choose a folder beside it.")
+        raise UserError("the output folder lies inside the input folder", where=output, do="Choose a folder beside it.")
     tables = _tables(folder, columns, source)
     plans = [
         Plan(folder.resolve(), split, columns, source, sharding, output.resolve(), len(table), _digest(table, sharding))
@@ -88,7 +88,7 @@ def _finish(output: Path, shards: Sequence[tuple[Plan, int]], tables: Mapping[Sp
     if len(reports) == len(shards):
         write_card(output, tables, reports, shards[0][0].sharding)
     else:
-        log.info("the card is written by the same command where all shards lie in one folder")
+        log.info("no data card yet: run the same command once more on the folder with all shards")
     return len(reports)
 
 

@@ -27,7 +27,7 @@ from lesion.errors import UserError
 WHOLE_SLIDES = {".svs", ".ndpi", ".scn", ".mrxs", ".svslide", ".bif"}
 # Not DICOM: one slide is many files there. Any one of them may be given by itself.
 SUFFIXES = WHOLE_SLIDES | (images.SUFFIXES - dicom.SUFFIXES)
-NOT_A_SLIDE = "not a slide that can be read"
+NOT_A_SLIDE = "the slide cannot be read"
 CONVERT = "Copy it again, leave it out, or convert it: vips tiffsave IN OUT.tif --tile --pyramid."
 # The largest that scanners make are 400,000 px wide.
 MAX_SIDE_PX, MAX_SLIDE_PX = 1_000_000, 200_000_000_000
@@ -92,7 +92,7 @@ def usual_resolution(stated: Sequence[Stated]) -> Resolution:
     if any(known) and not all(known):
         raise UserError(
             f"{known.count(False)} of {len(known)} slides do not state their magnification",
-            do="Cut all with --level-0, or prepare those without by themselves.",
+            do="Cut all with --level-0, or prepare the slides without one separately.",
         )
     return Resolution("magnification", USUAL_MAGNIFICATION) if any(known) else Resolution("level_0")
 
@@ -136,7 +136,7 @@ def read_stated(path: Path) -> Stated:
     """What a file says of its resolution, from its header. Raises UserError if it is neither slide nor picture."""
     slide = _open_slide(path)
     if slide is None:
-        what = f"{NOT_A_SLIDE}: neither a whole slide nor a picture that can be opened"
+        what = f"{NOT_A_SLIDE}: neither a whole slide nor an image that can be opened"
         with reading(path, what, do=CONVERT, kind="unreadable_image"), Image.open(path, formats=images.FORMATS):
             return Stated()
     with slide:

@@ -87,7 +87,7 @@ def prepare_tiles(
     _check(tiling, labels.rule)
     slides = find_slides(source)
     if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
-        raise UserError("the output lies below the input", where=output, do="Choose a folder beside it.")
+        raise UserError("the output folder lies inside the input folder", where=output, do="Choose a folder beside it.")
     stated = _of_each(slides, lambda slide: read_stated(slide.path))
     resolution = tiling.resolution or usual_resolution(list(stated.values()))
     downsamples = _of_each(slides, lambda slide: resolution.downsample(stated[slide.name], where=slide.path))

@@ -41,7 +41,7 @@ def try_to_draw(what: str, draw: Callable[[], T]) -> T | None:
     try:
         return draw()
     except UNDRAWN as error:
-        log.warning("%s cannot be drawn, and all else is written: %s: %s", what, type(error).__name__, error)
+        log.warning("%s cannot be drawn; all other results are written: %s: %s", what, type(error).__name__, error)
         return None
 
 
@@ -125,7 +125,7 @@ def _outcomes(target: Target, judged_SQ: NDArray[np.float32], prob_SQ: NDArray[n
 def _draw_examples(figure: Any, outcomes: Sequence[_Outcome], read: Callable[[int], Pixels]) -> None:
     """A row of pictures for each class, from least to most probable, at even steps of rank: none is picked by eye."""
     what = outcomes[1].name if len(outcomes) == 2 else "their class"
-    figure.suptitle(f"Held-out pictures and their predicted probability of {what}", fontsize=11)
+    figure.suptitle(f"Held-out images and their predicted probability of {what}", fontsize=11)
     axes = figure.subplots(len(outcomes), NUM_EXAMPLES, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -200,7 +200,7 @@ def _draw_label_counts(axis: Any, outcomes: Sequence[_Outcome]) -> None:
     axis.barh(places + 0.2, [outcome.prob_S.sum() for outcome in outcomes], 0.4, color=COLORS[1], label="predicted")
     axis.set_yticks(places, [outcome.name for outcome in outcomes], fontsize=8)
     axis.invert_yaxis()
-    axis.set(xlabel="pictures with the label", title="Labels, out of fold")
+    axis.set(xlabel="images with the label", title="Labels, out of fold")
     axis.legend()
 
 

@@ -45,7 +45,7 @@ def choose_accept(accept: str, form: Form) -> str:
     chosen = wanted.best_match([default, *MEDIA_TYPES])
     if chosen is None:
         raise UserError(
-            f"Accept '{accept[:80]}' asks for what is not answered here",
+            f"Accept '{accept[:80]}' is not supported",
             do=f"Send one of {', '.join(MEDIA_TYPES)}.",
             kind="accept",
         )
@@ -74,7 +74,7 @@ def refusal_of_all(errors: Sequence[UserError]) -> UserError:
     more = f" The first {NUM_REASONS}:" if len(errors) > NUM_REASONS else ""
     is_one_kind = all(error.kind == first.kind for error in errors)
     return UserError(
-        f"none of the {len(errors)} records can be answered",
+        f"none of the {len(errors)} records could be predicted",
         do=f"Correct them.{more} {reasons}",
         kind=first.kind if is_one_kind else "bad_request",
     )

@@ -176,6 +176,6 @@ def _body(reserve_bytes: ReserveBytes) -> bytes:
             reserve_bytes(len(piece))
             body.write(piece)
     except BODY_ERRORS as error:
-        what = "the body ended early, came too slowly, or is not in the form that its headers say"
+        what = "the body ended early, came too slowly, or does not match its headers"
         raise UserError(what, do="Send it again.", kind="bad_request") from error
     return body.getvalue()  # which does not copy

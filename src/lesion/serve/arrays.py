@@ -61,21 +61,21 @@ def _array(body: bytes) -> NDArray[np.uint8]:
             raise ValueError
         return np.frombuffer(body, np.uint8, offset=file.tell()).reshape(shape, order="F" if is_fortran else "C")
     except HEADER_ERRORS as error:
-        what = f"not a NumPy array that is whole: its {len(body) - file.tell()} values are not those of {_text(shape)}"
+        what = f"the NumPy array is incomplete: its {len(body) - file.tell()} values are not those of {_text(shape)}"
         raise bad_request(what, "Send numpy.save's file.") from error
 
 
 def _other_values(dtype: np.dtype[Any]) -> Exception:
-    what = f"the array holds {str(dtype)[:40]}, and RGB or grey in uint8, from 0 to 255, is read"
+    what = f"the array holds {str(dtype)[:40]}, but only uint8 RGB or grey from 0 to 255 is supported"
     if (convert := TO_UINT8.get(dtype.kind)) is None:
         return bad_request(what, f"{SHAPES}.")
     return bad_request(what, f"Send {convert}.")
 
 
 def _no_pictures(shape: tuple[int, ...]) -> Exception:
-    what = f"an array of shape {_text(shape)} holds no pictures"
+    what = f"an array of shape {_text(shape)} holds no images"
     if len(shape) == 1:
-        return bad_request(what, f"{SHAPES}; or a picture's file as it is, as image/png.")
+        return bad_request(what, f"{SHAPES}; or an image's file as it is, as image/png.")
     if len(shape) in {3, 4} and shape[-3] in {1, 3}:
         order = ", ".join(map(str, {3: (1, 2, 0), 4: (0, 2, 3, 1)}[len(shape)]))
         return bad_request(f"{what}: its channels come first", f"Send array.transpose({order}).")

@@ -84,7 +84,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.deadline = self._head_began + (HEAD_S if rest else self.cfg.keepalive)
 
     def read_head(self) -> bool:
-        """Takes what has come, without waiting; False where the client has gone."""
+        """Takes what has come, without waiting; False where the client closed the connection."""
         if (piece := self._receive(HEAD_PIECE_BYTES)) is None:
             return True
         if not self.head:
@@ -129,7 +129,7 @@ class Connection(TConn):  # type: ignore[misc]
 
     def begin_closing(self) -> bool:
         """Says that no more will be sent; what the client still sends is then discarded, so that it gets the answer
-        instead of a reset (RFC 9112, 9.6). False where the client has gone.
+        instead of a reset (RFC 9112, 9.6). False where the client closed the connection.
         """
         self.deadline = time.monotonic() + CLOSE_S
         try:
@@ -200,7 +200,7 @@ class ClientWatch:
             try:
                 self._client.send(CONTINUE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             except (OSError, ValueError):
-                return  # the next look sees that the client has gone
+                return  # the next look sees that the client closed the connection
 
 
 def _events(client: socket.socket, wanted: int) -> int:

@@ -35,9 +35,7 @@ def add_errors(app: Flask, *, max_payload_bytes: int) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        return _error(
-            "too_large", f"The body is larger than {max_payload_bytes >> 20} MiB. Send a smaller picture.", 413
-        )
+        return _error("too_large", f"The body is larger than {max_payload_bytes >> 20} MiB. Send a smaller image.", 413)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:

@@ -83,7 +83,7 @@ def _part(head: Field | File, content: bytes) -> Part | None:
     if filename == "" and not content:
         return None
     if head.name is None:
-        raise bad_request("a part of the form has no name", "Name each: the picture 'image'.")
+        raise bad_request("a part of the form has no name", "Name each part; the image is 'image'.")
     kind, parameters = parse_options_header(head.headers.get("content-type"))
     encoding = head.headers.get("content-transfer-encoding", "binary").strip().lower()
     if encoding == "base64":

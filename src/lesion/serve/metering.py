@@ -36,7 +36,7 @@ class Meter:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter("lesion_requests", "Invocations by status", ["status"], registry=self._registry)
-        self._pictures = Counter("lesion_pictures", "Pictures answered", registry=self._registry)
+        self._pictures = Counter("lesion_pictures", "Images predicted", registry=self._registry)
         self._seconds = Histogram(
             "lesion_request_seconds",
             "From the first byte of the body to the answer",
@@ -45,7 +45,7 @@ class Meter:
         )
         self._stages = Histogram(
             "lesion_stage_seconds",
-            "Seconds of a request's pictures, by stage: decode, queue, model",
+            "Seconds of a request's images, by stage: decode, queue, model",
             ["stage"],
             buckets=SECONDS,
             registry=self._registry,

@@ -69,7 +69,7 @@ def decode(
     UserError of kind `content_type` (415), `bad_request` (400) or `too_large` (413).
     """
     if content_encoding.strip().lower() not in {"", "identity"}:
-        what = f"Content-Encoding {quoted(content_encoding)} is not read here"
+        what = f"Content-Encoding {quoted(content_encoding)} is not supported"
         raise UserError(what, do="Send the body as it is.", kind="content_type")
     room = _Room(Fields(tuple(metadata_columns), words or {}), _at_most(reserve_bytes))
     kind, parameters = parse_options_header(content_type)
@@ -78,10 +78,10 @@ def decode(
         return _alone(_form(forms.parts(body, parameters), room), "form")
     charset = parameters.get("charset", "utf-8").strip().lower()
     if kind in TEXTS and charset not in UTF_8 and not body.isascii():
-        raise UserError(f"{kind} in charset {quoted(charset)} is not read here", do="Send UTF-8.", kind="content_type")
+        raise UserError(f"{kind} in charset {quoted(charset)} is not supported", do="Send UTF-8.", kind="content_type")
     decoder = DECODERS.get("image/*" if kind.startswith("image/") and kind != "image/" else kind)
     if decoder is None:
-        what = f"Content-Type {quoted(kind)} is not read here{_looks_like(body)}"
+        what = f"Content-Type {quoted(kind)} is not supported{_looks_like(body)}"
         raise UserError(what, do=f"Send one of {', '.join(CONTENT_TYPES)}.", kind="content_type")
     return decoder(body, room)
 
@@ -117,7 +117,7 @@ def _many(records: Iterable[Record | UserError], form: Form) -> Invocation:
 
 def _picture(body: bytes, room: _Room) -> Invocation:
     if not dicom.is_dicom(body) and (name := name_format(body)) in TEXT_TYPES:
-        what = f"the request body looks like {name}, and its Content-Type says a picture"
+        what = f"the request body looks like {name}, but its Content-Type is an image"
         raise bad_request(what, f"Send it as {TEXT_TYPES[str(name)]}.")
     return _alone(Record(body, {}, "request body", fields=room.fields), "picture")
 
@@ -132,12 +132,12 @@ def _json(body: bytes, room: _Room) -> Invocation:
         return _alone(_instance(sent, "", room), "payload")
     beside = [name for name in sent if sent[name] is not None and name != names[0]]
     if doubled := [name for name in beside if name.lower() in {*PICTURE, *METADATA} or room.fields.column(name)]:
-        what = f"field {quoted(doubled[0])} stands beside 'instances', and not in one of them"
+        what = f"field {quoted(doubled[0])} is beside 'instances', not inside one of them"
         raise bad_request(what, 'Send {"instances": [{"image": base64, "metadata": {…}}, …]}.')
     instances = sent[names[0]]
     _only(dict.fromkeys(names), "fields", ("instances", None))
     if not isinstance(instances, list) or not instances:
-        raise bad_request("field 'instances' is not a list of pictures", 'Send {"instances": [{"image": …}, …]}.')
+        raise bad_request("field 'instances' is not a list of images", 'Send {"instances": [{"image": …}, …]}.')
     unused = unknown_fields(beside)
 
     def read(value: object, number: int) -> Record:
@@ -170,14 +170,14 @@ def _csv(body: bytes, room: _Room) -> Invocation:
         names, num_lines, first = header, num_lines - 1, 2
         _check_header(header, room.fields)
         if not num_lines:
-            raise bad_request("the CSV has a header and no rows", "Send a row for each picture.")
+            raise bad_request("the CSV has a header and no rows", "Send a row for each image.")
     elif len(header[:1]) and len(header[0]) < FEWEST_LETTERS and any(map(room.fields.column, header)):
-        raise bad_request("the CSV's header names no column 'image'", "Call the pictures' column 'image'.")
+        raise bad_request("the CSV's header names no column 'image'", "Name the column of images 'image'.")
     place = [name.lower() for name in names].index("image")
 
     def read(line: bytes, number: int) -> Record:
         if not line.strip():
-            raise bad_request(f"line {number} is blank", "Send a picture on each line.")
+            raise bad_request(f"line {number} is blank", "Send an image on each line.")
         cells = _cells(line, number, room)
         if len(cells) > len(names):
             do = f"Send at most {len(names)}, or a header that names them."
@@ -195,7 +195,7 @@ def _csv_picture(encoded: str, name: str) -> bytes:
     beyond_head = encoded.partition(",")[2] if encoded[:5].lower() == "data:" else encoded
     for separator, called in SEPARATORS.items():
         if separator in beyond_head:  # a tab might be a line break of base64, and other columns pass for more of it
-            raise bad_request(f"{name} holds columns that {called} part", "Part them by commas.")
+            raise bad_request(f"{name} holds columns that {called} separate", "Separate them by commas.")
     return base64_bytes(encoded, name)
 
 

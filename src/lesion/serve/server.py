@@ -184,7 +184,7 @@ def _why_it_died(number: int | None) -> str:
     if number == signal.SIGKILL:
         memory = usable_memory_bytes() / 2**20
         return (
-            f"{start}, killed by SIGKILL, most likely for want of memory: there are {memory:,.0f} MiB. "
+            f"{start}, killed by SIGKILL, most likely out of memory: available are {memory:,.0f} MiB. "
             "Give the container more memory, or serve a smaller model."
         )
     how = "" if number is None else f", by {signal.Signals(number).name}"

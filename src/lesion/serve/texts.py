@@ -24,7 +24,7 @@ STANDARD, URL_SAFE = b"+/", b"-_"
 TO_STANDARD = bytes.maketrans(URL_SAFE, STANDARD)
 LINE_BREAKS = b"\r\n\t"
 ADDRESS = re.compile(r"(https?|s3|file|gs)://", re.IGNORECASE)
-ENCODE = "Encode the picture's file in base64: A-Z a-z 0-9 + /, or - and _ in place of the last two."
+ENCODE = "Encode the image's file in base64: A-Z a-z 0-9 + /, or - and _ in place of the last two."
 
 
 def reserve_nothing(num_bytes: int) -> None:
@@ -66,14 +66,14 @@ def base64_bytes(text: object, name: str) -> bytes:
     command makes them, and without the padding at the end. Raises UserError of kind `bad_request`.
     """
     if not isinstance(text, str):
-        raise bad_request(f"{name} is not text", "Send the picture's file in base64.")
+        raise bad_request(f"{name} is not text", "Send the image's file in base64.")
     encoded = _without_head(text, name)
     try:  # what nearly all send, at once
         content = _whole(encoded)
     except ValueError:
         content = _forgiving(encoded, name)
     if not content:
-        raise bad_request(f"{name} is empty", "Send the picture's file in base64.")
+        raise bad_request(f"{name} is empty", "Send the image's file in base64.")
     return content
 
 
@@ -133,7 +133,7 @@ def _why(error: ValueError | RecursionError) -> str:
     if isinstance(error, UnicodeEncodeError):
         return "a text holds half of a surrogate pair, which is no character"
     if isinstance(error, UnicodeError):
-        return "it is not UTF-8, as a picture's file as it is would be, which is image/png or the like"
+        return "it is not UTF-8: send an image file under its own type, such as image/png"
     if isinstance(error, json.JSONDecodeError):
         more = ", as in JSON Lines, which is application/jsonlines" if error.msg == "Extra data" else ""
         return f"{error.msg.lower()}{more} (line {error.lineno}, column {error.colno})"
@@ -154,7 +154,7 @@ def _without_head(text: str, name: str) -> str:
 
 def _forgiving(encoded: str, name: str) -> bytes:
     if ADDRESS.match(encoded.lstrip()[:8]):
-        raise bad_request(f"{name} is an address, and pictures are not fetched", "Send the picture's file in base64.")
+        raise bad_request(f"{name} is an address, and images are not downloaded", "Send the image's file in base64.")
     try:
         plain = encoded.strip(" ").encode("ascii").translate(None, LINE_BREAKS)
     except UnicodeEncodeError as error:

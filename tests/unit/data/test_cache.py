@@ -148,7 +148,7 @@ def test_it_is_off_when_that_is_asked_and_touches_no_disk(tmp_path, caplog):
         filled(cache, files)
         pictures = cache.pictures(files, np.arange(8))
     assert isinstance(pictures, Decoded) and not (tmp_path / "cache").exists()
-    assert 'cache=off why="the hyperparameter says so" needed_mib=0 free_mib=' in caplog.text
+    assert 'cache=off why="it is set" needed_mib=0 free_mib=' in caplog.text
 
 
 def test_it_is_off_where_the_disk_has_too_little_room(tmp_path, caplog):
@@ -250,5 +250,5 @@ def test_a_file_that_was_cut_is_an_error_and_no_wrong_picture(tmp_path):
         (path,) = tmp_path.iterdir()
         os.truncate(path, 7 * RECORD + 10)
         np.testing.assert_array_equal(pictures.square(6), PREPROCESS(files.read(6)))
-        with pytest.raises(PlatformError, match="cache of decoded pictures cannot be read"):
+        with pytest.raises(PlatformError, match="cache of decoded images cannot be read"):
             pictures.training(7)

@@ -153,9 +153,9 @@ def test_a_fold_without_a_class_is_named_on_either_side():
     with pytest.raises(UserError, match=r"stratified_group_kfold or metric=log_loss") as caught:
         check_folds(HELD, APART, APART, None)
     for sentence in (
-        "fold 0 has no held-out row of class no",
+        "fold 0 has no validation row of class no",
         "fold 0 has no training row of class yes",
-        "fold 1 has no held-out row of class yes",
+        "fold 1 has no validation row of class yes",
         "fold 1 has no training row of class no",
     ):
         assert sentence in str(caught.value)
@@ -163,7 +163,7 @@ def test_a_fold_without_a_class_is_named_on_either_side():
 
 def test_a_held_out_row_of_each_class_is_asked_for_only_where_the_metric_needs_it():
     check_folds(np.array([[True, False, False, False]]), ALIKE, {}, None)
-    with pytest.raises(UserError, match="fold 0 has no held-out row of class yes"):
+    with pytest.raises(UserError, match="fold 0 has no validation row of class yes"):
         check_folds(np.array([[True, False, False, False]]), ALIKE, ALIKE, None)
 
 

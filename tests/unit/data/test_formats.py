@@ -62,7 +62,7 @@ def test_empty_is_called_empty():
 
 
 def test_what_is_of_no_known_kind_is_told_what_is_read():
-    with pytest.raises(UserError, match=r"not a picture in a known format.*JPEG 2000"):
+    with pytest.raises(UserError, match=r"not an image in a known format.*JPEG 2000"):
         images.decode(b"hello")
 
 

@@ -94,7 +94,7 @@ def test_what_python_alone_calls_a_number_is_a_word_of_its_own(other):
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [
-        ({"t": ["0", "2"]}, {}, "'t' holds 0, 2, and which of them is yes would be a guess"),
+        ({"t": ["0", "2"]}, {}, "'t' holds 0, 2, and it is unclear which of them is the positive class"),
         ({"t": ["0.5", "1"]}, {}, "measurements, not classes.*Set target_column"),
         ({"t": ["a", "a"]}, {}, "'t' holds one value only, a"),
         ({"t": ["a", "b", "c", "d"]}, {}, "4 different values in 4 rows: not a column of classes"),
@@ -111,5 +111,7 @@ def test_what_asks_no_question_is_refused_in_words(columns, options, message):
 
 def test_a_class_that_training_does_not_know_is_named():
     labels, _ = read(table_of(target=["rose", "daisy", "tulip"] * 2))
-    with pytest.raises(UserError, match=r"'target' holds lily, which training does not know.*Use daisy, rose, tulip"):
+    with pytest.raises(
+        UserError, match=r"'target' holds lily, not a class of the training set.*Use daisy, rose, tulip"
+    ):
         labels.encode(table_of(target=["lily", "rose"]))

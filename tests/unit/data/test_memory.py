@@ -45,7 +45,7 @@ def test_what_does_not_fit_waits_until_there_is_room():
 
 
 def test_a_picture_that_has_no_room_even_alone_is_refused_with_both_numbers(budget):
-    with pytest.raises(UserError, match=r"takes \d+ MiB of memory, and 38 MiB are there \(a.png\)") as caught:
+    with pytest.raises(UserError, match=r"takes \d+ MiB of memory, but the limit is 38 MiB \(a.png\)") as caught:
         images.decode_when_it_fits(png(3000, 3000), name="a.png")
     assert caught.value.kind == "too_large" and budget.num_taken == 0
 

@@ -83,7 +83,7 @@ def test_a_loop_that_has_no_batch_or_waits_for_none_has_no_share(clock, num_batc
 )
 def test_what_is_slow_is_said_with_what_helps_here(num_workers, busy_share, remedy):
     said = slowness(0.62, busy_share, num_workers=num_workers, num_cores=4)
-    assert said is not None and said.startswith("input-bound: 62% of the step is waiting for pictures; ")
+    assert said is not None and said.startswith("input-bound: 62% of each step is waiting for images; ")
     assert re.search(remedy, said)
 
 

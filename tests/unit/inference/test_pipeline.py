@@ -41,7 +41,7 @@ class OfOneNumber:
         self.entered.release()
         assert self.gate.wait(FOREVER_S)
         if self.failing is not None:
-            raise self.failing("no", do="Mend it.", kind="busy")
+            raise self.failing("no", do="Correct it there.", kind="busy")
         return int(image[0, 0, 0])
 
 
@@ -111,7 +111,7 @@ def refusal(running: Pipeline, predictor: OfOneNumber, *items: Item) -> LesionEr
 
 def test_each_item_has_its_own_output_or_error_in_its_place():
     predictor, times = OfOneNumber(), Times()
-    before = UserError("cannot be read", do="Mend it.")
+    before = UserError("cannot be read", do="Correct it there.")
     with pipeline(predictor) as running:
         items = [item(b"no picture"), item(), before, *[item()] * 40]  # more than are under way at once
         bad, good, same, *rest = running.run(items, predictor.prepare, times=times)

@@ -122,7 +122,7 @@ def test_arguments_that_the_network_does_not_take_are_refused(model_args):
 
 def test_pictures_of_a_size_that_the_network_does_not_take_are_refused():
     """A transformer with positions for 224 px says no to others unless it is made for them."""
-    with pytest.raises(UserError, match="does not take pictures of 96 px") as caught:
+    with pytest.raises(UserError, match="does not accept images of 96 px") as caught:
         num_features(create_backbone("vit_tiny_patch16_224", {}), 96)
     assert caught.value.kind == "hyperparameters" and "img_size" in str(caught.value)
     assert num_features(create_backbone("vit_tiny_patch16_224", {"img_size": 96}), 96) == 192

@@ -96,7 +96,7 @@ BROKEN = {
     "a class that is a list": (
         json.dumps([{**feature("Polygon", [SQUARE]), "properties": {"name": [[1]]}}]),
         "a.geojson",
-        "feature 1: its class is no word",
+        "feature 1: its class is not text",
     ),
     "a key twice": ('{"features": [], "features": []}', "a.geojson", "'features' stands twice"),
     "more points than fit": ("[" * 5_000_001, "a.geojson", "more than 5,000,000 points"),

@@ -110,7 +110,7 @@ def test_what_is_no_slide_is_told_by_name(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
     for opening in (read_stated, Slide):
-        with pytest.raises(UserError, match=f"not a slide that can be read.*{name}"):
+        with pytest.raises(UserError, match=f"the slide cannot be read.*{name}"):
             opening(path)
 
 
@@ -158,7 +158,7 @@ def claiming(path: Path, **tags: int) -> Path:
 def test_a_slide_of_absurd_size_is_refused_before_it_is_read(tmp_path, tags):
     path = claiming(tmp_path / "a.svs", **tags)
     for opening in (read_stated, Slide):
-        with pytest.raises(UserError, match=r"not a slide that can be read: .*a\.svs"):
+        with pytest.raises(UserError, match=r"the slide cannot be read: .*a\.svs"):
             opening(path)
 
 

@@ -69,7 +69,7 @@ def test_what_cannot_be_drawn_is_a_warning(error, caplog):
 
     assert try_to_draw("report.png", draw) is None
     [said] = caplog.messages
-    assert said.startswith("report.png cannot be drawn, and all else is written:") and str(error) in said
+    assert said.startswith("report.png cannot be drawn; all other results are written:") and str(error) in said
 
 
 def test_a_bug_is_no_warning():

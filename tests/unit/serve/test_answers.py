@@ -127,7 +127,7 @@ def test_a_request_of_which_no_record_can_be_answered_is_refused_with_the_first_
     other = UserError("no", where="line 2", do="Send another.", kind="bad_request")
     for errors, kind, words in (
         ([BAD], "unreadable_image", "not a picture. Send one."),
-        ([BAD] * 9, "unreadable_image", "none of the 9 records can be answered. Correct them. The first 3: not a"),
+        ([BAD] * 9, "unreadable_image", "none of the 9 records could be predicted. Correct them. The first 3: not a"),
         ([BAD, other], "bad_request", "none of the 2 records.* not a picture. Send one. no \\(line 2\\)"),
         ([UserError("x" * 9000, do="y")] * 4, "bad_input", "none of the 4 records"),
     ):

@@ -24,7 +24,7 @@ def test_a_request_of_which_all_was_used_is_a_line_as_before(caplog):
 
 
 def test_what_was_not_used_and_refused_stands_at_the_end_of_the_line(caplog):
-    errors = [UserError("line 2: field 'a\nb' is\x9b bad", do="Mend it.", kind="bad_request")] * 5
+    errors = [UserError("line 2: field 'a\nb' is\x9b bad", do="Correct it there.", kind="bad_request")] * 5
     said = line(caplog, unused="weight:unknown_field", reasons=reasons_for_log(errors))
     assert said.isascii() and said.isprintable()
     assert " unused=weight:unknown_field refused=" in said and said.count("bad_request") == 3 and "2 more" in said

@@ -1,4 +1,4 @@
-"""Answer: what is made of the networks' logits: probabilities, the one place where they are, and what a client is told.
+"""Answer: the networks' logits to probabilities, here and nowhere else, and to what a client reads.
 
 Knows neither HTTP nor media types; imports neither torch nor pandas.
 """
@@ -25,7 +25,7 @@ def combine(target: Target, logits_FVK: NDArray[np.floating]) -> NDArray[np.floa
 @overload
 def combine(target: Target, logits_FVK: Tensor) -> Tensor: ...
 def combine(target: Target, logits_FVK: NDArray[np.floating] | Tensor) -> NDArray[np.float32] | Tensor:
-    """Probabilities [..., K] of logits [..., F, V, K]: activated, averaged over the views, then over the folds.
+    """Probabilities [..., K] from logits [..., F, V, K]: activation, then the mean over views (TTA), then over folds.
 
     Every probability that leaves this program is made here. NumPy's are averaged in float64 and returned as float32; a
     tensor keeps its type.
@@ -48,12 +48,12 @@ def mean_of_folds(probs_FK: NDArray[np.float64]) -> NDArray[np.float32]:
 def answer_of(
     output: Output, options: Options, *, target: Target, thresholds_Q: tuple[float, ...], folds: Sequence[int]
 ) -> Answer:
-    """What a client is told of one picture: "probability" of yes where that is the question, "probabilities" by class
-    where there are several, and the "label", or the "labels" where any number can be true.
+    """The prediction of one picture. Binary: "probability" of the positive class and "label". Multiclass:
+    "probabilities" by class and "label". Multilabel: "probabilities" and "labels".
 
-    A line holds a probability for each class, in class order, as the built-in image classification answers. A row of
-    CSV holds the probability of yes, or one a class, then the label or labels. With details the object and the line
-    tell each of the `folds` too, and the spread between the least and the most that a fold says of what is answered.
+    A line holds a probability for each class, in class order, as SageMaker's built-in image classification does. A row
+    of CSV holds the probability of the positive class, or one per class, then the label or labels. With details the
+    object and the line also hold the prediction of each of the `folds`, and the spread: largest minus smallest.
     """
     probs_FK = fold_probs(target, output.logits_FVK)
     probs_K = mean_of_folds(probs_FK)
@@ -82,7 +82,7 @@ def column_names(target: Target) -> list[str]:
 
 
 def _columns(exact_K: Sequence[float], target: Target) -> dict[str, float]:
-    """The probabilities as tables hold them: of yes, where that is asked, and one a class of several."""
+    """The probability columns of a table: of the positive class for a binary answer, and one per class of several."""
     columns = {"probability": _asked(exact_K, target)} if target.has_binary_answer else {}
     if target.kind != "binary":
         columns |= {f"probability_{name}": prob for name, prob in zip(target.class_names, exact_K, strict=True)}
@@ -115,12 +115,12 @@ def _probabilities(exact_K: Sequence[float], target: Target) -> dict[str, Any]:
 
 
 def _asked(values_K: Sequence[float], target: Target) -> float:
-    """The one value that is asked about, where the answer is yes or no."""
+    """The value of the positive class, for a binary answer."""
     return values_K[0 if target.of_interest is None else target.class_names.index(target.of_interest)]
 
 
 def _each_class(exact_K: list[float], target: Target) -> list[float]:
-    """A probability for each class: of yes or no two."""
+    """A probability for each class; two for binary."""
     return [_nine_digits(1 - exact_K[0]), exact_K[0]] if target.kind == "binary" else exact_K
 
 

@@ -1,7 +1,7 @@
 """The hyperparameters of the classifier: each declared once, with its type, bounds, default and a sentence.
 
 Grouped by topic; settings.py has the groups that other algorithms share. Rules over several fields stand beside the
-group that they are about: all that can be known to be wrong before a table is read.
+group that they concern: they find every contradiction that is visible before a table is read.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class FoldSettings(Hyperparameters):
 
     @property
     def keeps_groups(self) -> bool:
-        """Whether the split promises that no group lies on both sides of a fold."""
+        """Whether the split keeps all rows of a group on the same side of each fold."""
         return self.split not in {"kfold", "stratified_kfold"}
 
     @property
@@ -82,7 +82,7 @@ class FoldSettings(Hyperparameters):
         return cast(Pooling, how), int(k or TOP_K)
 
     def contradictions(self) -> Iterator[str]:
-        """Folds that cannot be dealt again."""
+        """Repeats of a split that has only one solution."""
         if self.split == "leave_one_group_out" and self.repeats > 1:
             yield "split=leave_one_group_out gives the same folds each time: set repeats=1, or split=group_kfold"
 
@@ -263,7 +263,7 @@ class OptimSettings(Hyperparameters):
 
 
 class RegularSettings(Hyperparameters):
-    """What keeps the network from overfitting, and how much each class counts."""
+    """Regularisation, augmentation of labels, and class weights."""
 
     heading: ClassVar = "Regularisation and loss"
 
@@ -330,7 +330,7 @@ class ClassifyConfig(
     )
 
     def contradictions(self) -> Iterator[str]:
-        """What one group asks of another."""
+        """Contradictions between groups of hyperparameters."""
         if self.epochs == 0 and self.head_init != "probe":
             yield "epochs=0 trains nothing: set head_init=probe for a linear probe, or epochs to 1 or more"
         if self.slide_score != "none" and len(self.target_column) > 1:

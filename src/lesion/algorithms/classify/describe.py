@@ -1,4 +1,4 @@
-"""Describe: what a model says of itself, for programs and people: its question, inputs, folds and metrics."""
+"""Describe: a model's own description, for programs and people: its target, inputs, folds and metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lesion.data.transforms import MAX_VIEWS
 
 
 def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRecord]) -> dict[str, Any]:
-    """The manifest in the words of those who ask, none of its file names; `folds` are those that are asked."""
+    """The description of a model from its manifest, without file names; `folds` are the loaded ones."""
     return {
         "model": {"network": model.model},
         "question": _question(model),

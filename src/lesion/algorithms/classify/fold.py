@@ -1,4 +1,4 @@
-"""Fold: one network trained on all rows but a fold's, judged by that fold's.
+"""Fold: trains one network on all rows outside the fold, and evaluates it on the fold's validation rows.
 
 Nothing is carried from one fold to the next.
 """
@@ -51,7 +51,7 @@ START = -1  # the number of the epoch before the first
 
 @dataclass(frozen=True)
 class FoldRows:
-    """One fold's rows: which are learned from and which are held out, what is fed of them, how much a class counts."""
+    """One fold's rows: training and validation rows, their inputs and targets, and the class weights."""
 
     fold: int
     training_S: NDArray[np.intp]
@@ -74,16 +74,16 @@ def run_fold(
     bar: tqdm[Any],
     training_log: TrainingLog,
 ) -> FoldResult:
-    """Trains until the epochs are over or the metric stops rising, keeps the best epoch, predicts what was held out.
+    """Trains one fold with early stopping, keeps the best epoch, and predicts the validation rows.
 
-    A fold that was finished before the job was killed is taken from its checkpoint, and one that was not goes on after
-    the last step that was saved. With `features_VSD` the last layer starts from them, and that start is the first that
-    is judged.
+    A fold that was finished before the job stopped is loaded from its checkpoint; an unfinished one resumes after the
+    last saved step. With `features_VSD` the last layer is initialised by a linear probe on them, and this initial
+    network is evaluated first.
     """
     finished, unfinished = f"fold_{fold}", f"fold_{fold}.step"
     config = setup.config
     if state := checkpoints.load(finished):
-        log.info("fold=%d was finished before this job was stopped", fold)
+        log.info("fold=%d is finished: its result is loaded from the checkpoint", fold)
         bar.update(config.epochs * len(valid_S))
         return with_these_predictions(FoldResult.of_state(state), valid_S, setup, checkpoints)
     rows = rows_of(fold, valid_S, setup)
@@ -97,7 +97,7 @@ def run_fold(
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
     if state := checkpoints.load(unfinished):
         training.restore(state)
-        log.info("fold=%d goes on in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
+        log.info("fold=%d resumes in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
         bar.update(len(training.history) * len(rows) + training.sums.num_samples)
     stopping = training.early_stopping
     with training_log.fold(fold, training.history) as fold_log:
@@ -134,11 +134,13 @@ def run_fold(
 def with_these_predictions(
     result: FoldResult, valid_S: NDArray[np.bool_], setup: Setup, checkpoints: Checkpoints
 ) -> FoldResult:
-    """A finished fold whose held-out rows are predicted with this job's settings: its own, or by its weights again."""
+    """The finished fold with predictions by this job's settings: as loaded, or predicted again with its weights."""
     settings = setup.prediction_settings
     if result.prediction_settings == settings:
         return result
-    log.info("fold=%d is predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True))
+    log.info(
+        "fold=%d: its validation rows are predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True)
+    )
     rows = rows_of(result.fold, valid_S, setup)
     network = fresh_network(setup, num_metadata=rows.encoder.num_features)
     network.load_state_dict(result.weights)
@@ -151,7 +153,7 @@ def with_these_predictions(
 
 
 def rows_of(fold: int, valid_S: NDArray[np.bool_], setup: Setup) -> FoldRows:
-    """The fold's rows; what is fitted to rows is fitted to those that are learned from."""
+    """The fold's rows. Encoders and class weights are fitted on the training rows only."""
     training_S = np.flatnonzero(~valid_S)
     training_rows = [setup.metadata_rows[row] for row in training_S.tolist()]
     encoder = MetadataEncoder.fit(training_rows, setup.metadata_kinds, logs=setup.config.log_columns)
@@ -223,7 +225,7 @@ def held_batches(rows: FoldRows, setup: Setup) -> Iterator[Batch]:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out rows: where they stand in the table, their logits for each view, their probabilities and metrics."""
+    """Validation rows: their indices in the table, logits of each view, probabilities and metrics."""
 
     index_S: NDArray[np.intp]
     logits_SVK: NDArray[np.float32]
@@ -262,7 +264,7 @@ def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, setup: Setup) -> He
 
 
 def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> dict[str, float]:
-    """Every metric of what is asked that these rows define."""
+    """Every metric of the judged columns that is defined for these rows."""
     return score_all(
         target.judged_columns(targets_SK), target.judged_columns(probs_SK), is_multiclass=target.has_multiclass_answer
     )
@@ -280,9 +282,9 @@ def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray
 
 @dataclass(frozen=True)
 class FoldResult:
-    """One fold's best weights, and the logits that they give the rows `index_S` that it held out.
+    """One fold's best weights, and their logits for the validation rows `index_S`.
 
-    `prediction_settings` are those that the logits follow from beside the weights.
+    `prediction_settings` are the hyperparameters that the logits depend on beside the weights.
     """
 
     fold: int

@@ -34,7 +34,7 @@ def load_predictor(
 ) -> Ensemble:
     """The predictor of an artifact, of all its folds or of one. `precision` is the graph's.
 
-    `device` auto takes the GPUs if there are any; torch is imported to look, so whoever knows of none says cpu. On a
+    `device` auto takes the GPUs if there are any. It imports torch to find out: pass cpu if there is none. On a
     CPU the artifact's graph computes, and torch where it holds none. Raises UserError where it cannot be used.
     """
     manifest = artifact.load_manifest(model_dir)
@@ -62,7 +62,7 @@ def load_predictor(
         return ensemble
     if importlib.util.find_spec("torch") is None:
         raise UserError(
-            "the artifact holds no graph for a CPU, and this image has no torch",
+            "the artifact has no CPU graph, and this container image has no torch",
             where=model_dir,
             do="Serve it with the image that trained it.",
             kind="artifact",
@@ -71,7 +71,7 @@ def load_predictor(
 
     from lesion.engine.device import limit_threads
 
-    log.warning("the artifact holds no graph for a CPU: torch computes, slower")
+    log.warning("the artifact has no CPU graph: using torch, which is slower")
     limit_threads(num_cores)
     return load_torch(model_dir, manifest, model, folds, [torch.device("cpu")])
 

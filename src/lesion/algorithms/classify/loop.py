@@ -133,7 +133,7 @@ def predict(
     precision: Precision = "fp32",
     after_batch: Callable[[Batch], None] = lambda _: None,
 ) -> tuple[NDArray[np.intp], Tensor]:
-    """Where each sample stands in the table [S], and its logits [V, S, K], float32 on the CPU, in batch order."""
+    """Indices of the samples in the table [S], and their logits [V, S, K], float32 on the CPU, in batch order."""
     network.eval()
     index_S, logits_VSK = [], []
     for batch in batches:
@@ -172,7 +172,7 @@ def predict_views(network: nn.Module, images_NCHW: Tensor, metadata_NM: Tensor, 
 def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures (uint8, a quarter of the bytes of floats), features and targets on the device.
 
-    NHWC seen as NCHW is torch's channels-last layout: nothing is moved.
+    NHWC viewed as NCHW is torch's channels-last layout: no copy.
     """
     arrays = (batch.images_NHWC, batch.metadata_NM, batch.targets_NK)
     tensors = [torch.from_numpy(array) for array in arrays]

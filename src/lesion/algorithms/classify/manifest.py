@@ -1,4 +1,4 @@
-"""Manifest: what the classifier keeps in an artifact's payload: its question, its network, and each fold of it."""
+"""Manifest: the classifier's payload in an artifact: its target, its network, and a record of each fold."""
 
 # K outputs
 
@@ -25,7 +25,7 @@ MAX_IMAGE_SIZE = 2048  # pixels, as of the hyperparameter
 
 def _each_once(names: Sequence[str]) -> Sequence[str]:
     if len(set(names)) < len(names):
-        raise ValueError("a name stands twice in it")
+        raise ValueError("it holds a name twice")
     return names
 
 
@@ -57,9 +57,9 @@ Share = Annotated[float, Field(ge=0, le=1)]  # NaN is neither
 
 
 class TargetRecord(BaseModel):
-    """The question that was trained for, its classes, and from which probability on an answer is yes.
+    """The target that was learned: task type, classes, and decision thresholds.
 
-    One threshold for each answer that is yes or no, none where one of several classes is the answer.
+    Binary and class of interest: one threshold. Multilabel: one per label. Multiclass: none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,13 +73,13 @@ class TargetRecord(BaseModel):
     def _fit_together(self) -> Self:
         names = self.class_names
         if self.of_interest is not None and (self.kind != "multiclass" or self.of_interest not in names):
-            raise ValueError(f"of_interest {self.of_interest[:80]!r} is none of several classes")
+            raise ValueError(f"of_interest {self.of_interest[:80]!r} is not one of several classes")
         if len(names) != 2 if self.kind == "binary" else self.kind == "multiclass" and len(names) < 2:
-            raise ValueError(f"{len(names)} class_names are no {self.kind} question")
+            raise ValueError(f"{len(names)} class_names do not fit task type {self.kind}")
         has_binary_answer = self.kind == "binary" or self.of_interest is not None
         wanted = 1 if has_binary_answer else len(names) if self.kind == "multilabel" else 0
         if len(self.thresholds) != wanted:
-            raise ValueError(f"{len(self.thresholds)} thresholds where the question takes {wanted}")
+            raise ValueError(f"{len(self.thresholds)} thresholds, but this target needs {wanted}")
         return self
 
 
@@ -118,7 +118,7 @@ class GraphRecord(BaseModel):
 
 
 class ClassifierRecord(BaseModel):
-    """What the weights are for and how pictures and metadata reach them.
+    """All that prediction needs beside the weights: network, preprocessing, metadata encoders, target.
 
     Its bounds let through all that training can write, and nothing that prediction cannot use.
     """
@@ -142,15 +142,15 @@ class ClassifierRecord(BaseModel):
         _each_once(self.files)
         for record in self.folds:
             if [encoder.name for encoder in record.metadata] != self.metadata_columns:
-                raise ValueError(f"the metadata of fold {record.fold} is not that of metadata_columns")
+                raise ValueError(f"the metadata of fold {record.fold} does not match metadata_columns")
             kinds = [[(encoder.kind, encoder.is_log) for encoder in of.metadata] for of in (record, self.folds[0])]
             if kinds[0] != kinds[1]:
-                raise ValueError(f"fold {record.fold} reads metadata otherwise than fold {self.folds[0].fold}")
+                raise ValueError(f"folds {record.fold} and {self.folds[0].fold} encode metadata differently")
         return self
 
     @property
     def files(self) -> list[str]:
-        """The files that it speaks of."""
+        """The files that it names."""
         graph = [] if self.graph is None else [self.graph.file, self.graph.weights_file]
         return [*(record.file for record in self.folds), *graph]
 
@@ -160,19 +160,19 @@ class ClassifierRecord(BaseModel):
         return Target(self.target.kind, self.target.class_names, self.target.of_interest)
 
     def labels(self, probs_K: NDArray[np.floating]) -> list[str]:
-        """What probabilities [K] amount to: one class's name, or for multilabel all that are reached."""
+        """The predicted label for probabilities [K]: one class's name, or for multilabel all above their thresholds."""
         return self.question.label(probs_K, self.target.thresholds)
 
 
 def read(model_dir: Path, manifest: Manifest) -> ClassifierRecord:
-    """What the manifest's payload says. Raises UserError where it is another algorithm's, a field is wrong, or it
-    speaks of a file that the manifest does not list.
+    """The classifier's payload of a manifest. Raises UserError where it is another algorithm's, a field is wrong, or it
+    names a file that the manifest does not list.
     """
     path = model_dir / MANIFEST
     if manifest.algorithm != ALGORITHM:
-        raise unusable(f"manifest.json: algorithm: '{manifest.algorithm}', where '{ALGORITHM}' is wanted", path)
+        raise unusable(f"manifest.json: algorithm: '{manifest.algorithm}', but '{ALGORITHM}' is needed", path)
     record = read_payload(model_dir, manifest, ClassifierRecord)
     for name in record.files:
         if name not in manifest.files:
-            raise unusable(f"manifest.json: files does not list '{name}', which its payload speaks of", path)
+            raise unusable(f"manifest.json: files does not list '{name}', which its payload names", path)
     return record

@@ -37,7 +37,7 @@ HINT: dict[GraphPrecision, str] = {"fp32": "f32", "bf16": "bf16"}
 
 @cache
 def core() -> openvino.Core:
-    """OpenVINO in this process, never let go.
+    """OpenVINO's core, one per process, never unloaded.
 
     Its CPU plugin gives the thread that loads it a stack for signals. Were it unloaded by another thread, that stack
     would be gone and in use: the next signal, as SIGTERM, would crash the process.
@@ -51,7 +51,7 @@ def cpu_has_bf16() -> bool:
 
 
 def graph_precision(wanted: Literal["auto", "fp32", "bf16"], graph: GraphRecord) -> GraphPrecision:
-    """What is wanted; auto is bf16 where this CPU has it and the graph, so computed, was found to answer alike."""
+    """The precision to compute in: auto is bf16 if this CPU supports it and training found the graph accurate in it."""
     if wanted != "auto":
         return wanted
     return "bf16" if cpu_has_bf16() and graph.differences.get("bf16", np.inf) <= TOLERANCE["bf16"] else "fp32"
@@ -69,7 +69,7 @@ def load_graph(
 ) -> list[GraphExecutor]:
     """The artifact's graph of these folds, compiled for this CPU, as by `compile_graph`.
 
-    Raises UserError for files that are not the artifact's, and for a graph that is not what the manifest tells.
+    Raises UserError for files that are not the artifact's, and for a graph that does not match the manifest.
     """
     assert model.graph is not None
     path = path_of_file(model_dir, manifest, model.graph.file, max_bytes=MAX_GRAPH_BYTES)
@@ -159,7 +159,7 @@ class GraphExecutor:
         self._features = [f"features_{fold}" for fold in folds] if has_features else []
 
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
-        """Each picture's output. Raises PlatformError where a logit is no number."""
+        """The output of each picture. Raises PlatformError for a logit that is NaN or infinite."""
         return [self._compute(picture) for picture in batch]
 
     def _compute(self, picture: Prepared) -> Output:

@@ -36,7 +36,9 @@ def plan_parallelism(
         refuse_small_parts(config, valid_FS, 1)
         return DataParallelGroup(), processes.share(numbered)
     refuse_small_parts(config, valid_FS, size)
-    log.info("parallel=data processes=%d: each takes a slice of every batch, and BatchNorm sees that slice", size)
+    log.info(
+        "parallel=data processes=%d: each computes a slice of every batch, and its BatchNorm sees only that slice", size
+    )
     return join_data_parallel_group(processes, run.device, per_host=run.job.processes), numbered
 
 
@@ -53,7 +55,7 @@ def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:
 
 
 def are_batches_cut(config: ClassifyConfig, valid_FS: Folds, size: int) -> bool:
-    """Whether `size` processes train each fold together. Raises UserError where that is asked and cannot be."""
+    """Whether training is data parallel over `size` processes. Raises UserError if parallel=data is impossible."""
     if config.parallel == "folds" or (config.parallel == "auto" and len(valid_FS) >= size):
         return False
     slices = [smallest_slice(config, valid_S, size) for valid_S in valid_FS]
@@ -62,8 +64,8 @@ def are_batches_cut(config: ClassifyConfig, valid_FS: Folds, size: int) -> bool:
     if config.parallel == "auto":
         return False
     raise UserError(
-        f"batches of {config.batch_size} come to slices of {min(slices)} among {size} processes, and "
-        f"{SMALLEST_SLICE} pictures are needed",
+        f"a batch of {config.batch_size} images divided among {size} processes leaves slices of {min(slices)}, and "
+        f"BatchNorm needs at least {SMALLEST_SLICE}",
         do="Raise batch_size_train, lower processes, or set parallel=folds.",
         kind="hyperparameters",
     )
@@ -74,14 +76,14 @@ def refuse_small_parts(config: ClassifyConfig, valid_FS: Folds, size: int) -> No
     smallest = min(smallest_slice(config, valid_S, size) for valid_S in valid_FS)
     if config.gradient_accumulation > 1 and smallest // config.gradient_accumulation < SMALLEST_SLICE:
         raise UserError(
-            f"gradient_accumulation={config.gradient_accumulation} cuts batches of {smallest} pictures to less than "
-            f"{SMALLEST_SLICE}",
+            f"gradient_accumulation={config.gradient_accumulation} divides batches of {smallest} images into "
+            f"micro-batches of less than {SMALLEST_SLICE}",
             do="Lower gradient_accumulation, or raise batch_size_train.",
             kind="hyperparameters",
         )
 
 
 def smallest_slice(config: ClassifyConfig, valid_S: NDArray[np.bool_], size: int) -> int:
-    """What one of `size` processes gets of the smallest batch at least."""
+    """The smallest slice of a batch that one of `size` processes gets."""
     rows = int((~valid_S).sum())
     return rows // math.ceil(rows / config.batch_size) // size

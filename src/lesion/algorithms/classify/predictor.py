@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,6 @@ from lesion.artifact import Manifest
 from lesion.data.images import Pixels
 from lesion.data.metadata import MetadataEncoder, Row
 from lesion.inference.batcher import Executor
-
-if TYPE_CHECKING:  # serving on a CPU starts without torch
-    pass
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Ensemble:
             self._free.put(executor)
 
     def with_manifest(self, manifest: Manifest) -> Ensemble:
-        """The same networks under a manifest that says more of them."""
+        """The same networks with another manifest."""
         other = copy.copy(self)
         other.manifest = manifest
         return other
@@ -82,7 +79,7 @@ class Ensemble:
         return Prepared(self.model.preprocessing(image), features_FM, options.views or self.model.num_views)
 
     def answer(self, output: Output, options: Options) -> Answer:
-        """What a client is told of one picture."""
+        """The prediction of one picture, in the forms that a client can read."""
         thresholds_Q = self.model.target.thresholds
         return answer_of(output, options, target=self.target, thresholds_Q=thresholds_Q, folds=self.folds)
 

@@ -45,9 +45,9 @@ def write_results(
     predictor: Ensemble,
     training_log: TrainingLog,
 ) -> None:
-    """What lies beside the artifact, the lines that a tuner reads, and last the artifact's graph.
+    """Writes the results: tables, metrics and figures, the metric lines for a tuner, and last the artifact's graph.
 
-    What is certain comes before what may fail: the out-of-fold rows and metrics are written before the test set is
+    The order is from certain to risky: the out-of-fold rows and metrics are written before the test set is
     predicted. Raises PlatformError where the disk refuses.
     """
     job, config, labelled = setup.run.job, setup.config, checked.task.labelled
@@ -133,7 +133,7 @@ def predict_source(
 
 
 def fail(index: int, error: LesionError) -> None:  # noqa: ARG001
-    """A test picture that could be read before training and cannot be read now: the job says so."""
+    """The error for a test picture that was readable before training and is not now."""
     raise error
 
 
@@ -191,7 +191,7 @@ def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str,
 
 
 def answer_columns(target: Target, probs_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """The probabilities as tables hold them: of yes, where that is asked, and one a class of several."""
+    """The probability columns of a table: of the positive class for a binary answer, and one per class of several."""
     columns = {"probability": target.judged_columns(probs_SK)[:, 0]} if target.has_binary_answer else {}
     if target.kind != "binary":
         columns |= {f"probability_{name}": probs_SK[:, k] for k, name in enumerate(target.class_names)}

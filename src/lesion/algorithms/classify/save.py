@@ -1,4 +1,4 @@
-"""Save: what training found out, as an artifact; each part is read back and asked before anyone believes it."""
+"""Save: writes the artifact, and verifies it: loads each part again and compares its predictions."""
 
 # N batch · F folds · V views · K outputs · D features of a picture · S samples
 
@@ -43,9 +43,9 @@ NUM_CHECKED = 16  # held-out pictures that a graph must answer as torch does
 def save_artifact(model_dir: Path, setup: Setup, results: Sequence[FoldResult], summary: dict[str, Any]) -> Ensemble:
     """Writes the artifact and returns the predictor that was loaded from it.
 
-    Killed at any instant it leaves a whole artifact or none: what lay there goes first, its manifest before all else,
-    and the manifest comes last. Each fold, as it was written, is asked for one row that it held out. Raises
-    PlatformError if the answer is another, or the disk refuses.
+    If the process is killed, the folder holds a whole artifact or none: the old manifest is removed first, and the new
+    one is written last. Each fold's file is loaded and predicts one of its validation rows. Raises PlatformError if
+    that differs from the trained network's prediction, or if the disk refuses.
     """
     table = setup.source.table()
     artifact.clear(model_dir, OWN_FILE)
@@ -73,8 +73,8 @@ def save_artifact(model_dir: Path, setup: Setup, results: Sequence[FoldResult], 
         before_K = fold_probs(predictor.target, result.logits_SVK[0])
         if not np.allclose(probs_NFK[f][f], before_K, atol=1e-4 if setup.run.device.type == "cpu" else 1e-2):
             raise PlatformError(
-                f"the artifact answers {probs_NFK[f][f]} where fold {result.fold} said {before_K} before it "
-                "was written",
+                f"the saved artifact predicts {probs_NFK[f][f]}, but fold {result.fold} predicted {before_K} before "
+                "it was saved",
                 where=model_dir,
                 do="Check disk and memory of this machine, and run the job again.",
             )
@@ -119,7 +119,7 @@ def record_of(
 
 
 def save_metrics(model_dir: Path, predictor: Ensemble, summary: dict[str, Any]) -> Ensemble:
-    """Puts metrics with their intervals, which the artifact did not wait for, into its manifest.
+    """Adds metrics with confidence intervals to the manifest; they are computed after the artifact is saved.
 
     The same predictor, of that manifest. Raises PlatformError where the disk refuses.
     """
@@ -130,8 +130,8 @@ def save_metrics(model_dir: Path, predictor: Ensemble, summary: dict[str, Any]) 
 def save_graph(
     model_dir: Path, predictor: Ensemble, setup: Setup, results: Sequence[FoldResult], *, stop: Stop, num_cores: int
 ) -> None:
-    """Adds the graph with which a CPU serves without torch, once it has answered held-out rows as `predictor` does,
-    which `save_artifact` returned.
+    """Adds the OpenVINO graph, with which a CPU serves without torch, if it predicts validation rows as `predictor`
+    does, which `save_artifact` returned.
 
     The artifact is whole without it: if the conversion fails, the disk refuses or an answer differs, one warning says
     so, and torch will serve.
@@ -141,7 +141,7 @@ def save_graph(
         differences = _try_graph(model_dir, predictor, setup, results, stop=stop, num_cores=num_cores)
     except Exception as error:
         reason = (str(error).strip() or "no reason given").splitlines()[0]
-        log.warning("graph: none, torch will serve: %s: %s", type(error).__name__, reason)
+        log.warning("graph: not exported, torch will serve: %s: %s", type(error).__name__, reason)
         return
     told = " ".join(f"{precision}={difference:.2g}" for precision, difference in differences.items())
     log.info("graph: largest difference from torch %s seconds=%.1f", told, time.monotonic() - started)

@@ -149,8 +149,8 @@ def with_batch_size(config: ClassifyConfig, target: Target, run: Run) -> Classif
 
 
 def backbone_features(setup: Setup) -> NDArray[np.float32] | None:
-    """What the starting weights make of every picture [V, S, D], once for the heads of all folds, each process of the
-    job for a part of the pictures; None if no head starts there.
+    """Frozen backbone features of every picture [V, S, D], for the linear probes of all folds; each process computes a
+    part of them. None unless head_init=probe.
 
     Where nothing is trained after it, these are the features of the served network: its views, in fp32.
     """
@@ -250,7 +250,8 @@ def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np
         return target.balanced(targets_SK)
     if target.kind == "multiclass" and config.class_weight != "none":
         raise UserError(
-            f"class_weight={config.class_weight} weighs a yes, and this target has {target.num_outputs} classes",
+            f"class_weight={config.class_weight} is the weight of a positive class, but this target has "
+            f"{target.num_outputs} classes",
             do="Set class_weight to none or balanced.",
             kind="hyperparameters",
         )

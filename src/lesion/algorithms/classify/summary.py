@@ -87,7 +87,7 @@ def judge_slides(
 ) -> tuple[Summary, pd.DataFrame]:
     """Metrics of one score a slide, and a row for each: a slide is positive where one of its tiles is.
 
-    The slides are the table's groups. Rows that no fold held out (NaN) are left out.
+    The slides are the table's groups. Rows that are in no validation set (NaN) are left out.
     """
     assert config.slide_score != "none"
     valid_S = ~np.isnan(probs_SK[:, 0])

@@ -1,4 +1,4 @@
-"""Task: what tables ask the classifier to learn: the question, the folds, the kinds of metadata. Opens no picture."""
+"""Task: what the classifier learns from a table: target, folds, and types of metadata columns. Opens no picture."""
 
 # S samples · F folds
 
@@ -22,7 +22,7 @@ NO_GROUPS = "stratified_kfold"  # the split where nothing names groups and none 
 
 @dataclass(frozen=True)
 class Task:
-    """What is learned of the training rows, and which of them each fold holds out."""
+    """Target, targets and folds of the training rows, and the type of each metadata column."""
 
     labels: Labels
     labelled: Labelled
@@ -31,7 +31,7 @@ class Task:
 
 
 def questions(config: ClassifyConfig) -> Questions[Task]:
-    """What the check asks of a data set before the classifier is trained on it."""
+    """The classifier's part of the check: what it needs to know of a data set before training."""
     return Questions(
         columns=wanted_columns(config),
         source=config.source,
@@ -44,10 +44,9 @@ def questions(config: ClassifyConfig) -> Questions[Task]:
 
 
 def wanted_columns(config: ClassifyConfig) -> Columns:
-    """Which columns a labelled set must have.
+    """The columns that a labelled data set must have.
 
-    Groups must be there where the user names their column or a split that keeps them, and are taken where they are
-    there.
+    The group column is required if the user set group_column or a split by groups; otherwise it is used if present.
     """
     named = config.model_fields_set  # by the user; no recipe sets either of the two
     return replace(
@@ -62,7 +61,7 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     """The task of the training rows.
 
     Raises one UserError for all targets, folds and metadata that cannot be trained on, and for test rows that cannot be
-    answered: they are told now, not when all folds are trained.
+    predicted, so that these are reported before training and not after it.
     """
     problems: list[UserError] = []
     labels = labelled = valid_FS = None
@@ -87,10 +86,10 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
 
 
 def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfig) -> None:
-    """Raises UserError where slides are to be judged and there are none, or no yes or no to judge."""
+    """Raises UserError if slide_score is set without groups or without a binary target."""
     if config.slide_score != "none" and (table.group_S is None or not labels.target.has_binary_answer):
         raise UserError(
-            f"slide_score={config.slide_score} needs groups, and a target of yes or no",
+            f"slide_score={config.slide_score} needs groups and a binary target",
             where=table.where,
             do="Set group_column to the slide's column, target_of_interest to a class, or slide_score=none.",
             kind="hyperparameters",
@@ -98,10 +97,9 @@ def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfi
 
 
 def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
-    """What each fold holds out [F, S], by the user's splitter or column.
+    """The validation masks of the folds [F, S], by the user's split or fold column.
 
-    A validation channel's rows are the one fold there is. Where nothing names groups and the user asked for none, rows
-    are dealt by class.
+    A validation channel is the only fold. Without groups, unless the user set a split, folds are stratified by class.
     """
     table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
     given_FS = given_folds(table)
@@ -123,7 +121,7 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
 
 
 def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, ColumnType]:
-    """What each metadata column holds. Raises UserError where a logarithm is asked of what holds no numbers."""
+    """The type of each metadata column. Raises UserError for a log_columns entry that is not numeric."""
     kinds = column_kinds(table.metadata_rows(), list(table.metadata.columns))
     if wrong := [name for name in config.log_columns if kinds.get(name) != "number"]:
         raise UserError(

@@ -27,7 +27,7 @@ def load_networks(
     model_dir: Path, manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRecord], device: torch.device
 ) -> list[FusionNet]:
     """Each fold's network in eval mode on its device. Raises UserError for files that are not the artifact's, or that
-    hold what the network does not take or what is no number.
+    have tensors that do not fit the network, NaN or infinity.
     """
     check_weights(model_dir, manifest, model)
     networks = []
@@ -38,9 +38,9 @@ def load_networks(
         own = network.state_dict()
         for name, tensor in tensors.items():
             if name in own and tensor.dtype != own[name].dtype:
-                raise unusable(f"the weights' {name} is {tensor.dtype}, and {own[name].dtype} is wanted", path)
+                raise unusable(f"the weights' {name} is {tensor.dtype}, but {own[name].dtype} is needed", path)
             if not tensor.isfinite().all():
-                raise unusable(f"the weights hold what is no number, in {name[:80]}", path)
+                raise unusable(f"the weights hold NaN or infinity in {name[:80]}", path)
         try:
             network.load_state_dict(tensors)
         except RuntimeError as error:
@@ -84,7 +84,7 @@ class TorchExecutor:
 
     @torch.inference_mode()
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
-        """Each picture's output. Raises PlatformError where a logit is no number."""
+        """The output of each picture. Raises PlatformError for a logit that is NaN or infinite."""
         num_views = [picture.num_views for picture in batch]
         squares_BHWC = np.concatenate([views(picture.pixels_HWC, picture.num_views) for picture in batch])
         metadata_FBM = [

@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 def train(job: Job, config: ClassifyConfig) -> None:
     """Cross-validates, and leaves the artifact in `job.model_dir` and the results in `job.output_dir`.
 
-    Each process trains its share of the folds, or of each batch; the first gathers and writes. A job that was killed
-    resumes from `job.checkpoint_dir`. Raises UserError for whatever the user can mend, and before the first batch for
-    all that can be known by then.
+    Each process trains its share of the folds, or of each batch; the first gathers the results and writes. A killed
+    job resumes from `job.checkpoint_dir`. Raises UserError for what the user can correct, and before the first batch
+    for all that can be known by then.
     """
     writes = [job.model_dir / MANIFEST, job.output_dir / METRICS]
     with open_run(job, config, preprocess_for(config), writes=writes) as run:

@@ -1,4 +1,4 @@
-"""Validate: whether an artifact's parts agree, and whether what was loaded of them answers a picture with numbers.
+"""Validate: checks that an artifact's files match its manifest, and that the loaded networks predict finite numbers.
 
 Serving, predicting, exporting and the check at the end of training all come through here.
 """
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def check_weights(model_dir: Path, manifest: Manifest, model: ClassifierRecord) -> None:
-    """Raises UserError where a fold's file is missing or not whole, or its ends are not those that the manifest tells.
+    """Raises UserError if a fold's file is missing or incomplete, or its outer layers do not match the manifest.
 
-    Only headers are read, so that it costs nothing where a graph computes: a copy by half is found by its length. What
-    lies between the ends is compared with the network where torch computes.
+    Only headers are read, which costs nothing where the graph computes; an incomplete copy is found by its length. The
+    other layers are compared with the network when torch loads them.
     """
     num_outputs = model.question.num_outputs
     for record in model.folds:
@@ -38,12 +38,12 @@ def check_weights(model_dir: Path, manifest: Manifest, model: ClassifierRecord) 
         if record.num_metadata:
             _expect(headers, "metadata.0.weight", (None, record.num_metadata), "metadata", model_dir / record.file)
         elif any(name.startswith("metadata.") for name in headers):
-            raise unusable("the weights take metadata, and the manifest tells of none", model_dir / record.file)
+            raise unusable("the weights need metadata, but the manifest lists none", model_dir / record.file)
 
 
 def _expect(headers: dict[str, TensorHeader], name: str, shape: tuple[int | None, ...], what: str, path: Path) -> None:
     if name not in headers:
-        raise unusable(f"the weights hold no {name}", path)
+        raise unusable(f"the weights have no tensor {name}", path)
     found = headers[name]
     is_shape = len(found.shape) == len(shape) and all(
         wanted in {None, side} for side, wanted in zip(found.shape, shape, strict=True)
@@ -51,14 +51,14 @@ def _expect(headers: dict[str, TensorHeader], name: str, shape: tuple[int | None
     if found.dtype != "F32" or not is_shape:
         sides = ", ".join("any" if side is None else str(side) for side in shape)
         raise unusable(
-            f"the weights do not have the {what} that the manifest tells: {name} is {found.dtype} "
-            f"{list(found.shape)}, and F32 [{sides}] is wanted",
+            f"the weights do not have the {what} that the manifest states: {name} is {found.dtype} "
+            f"{list(found.shape)}, but F32 [{sides}] is needed",
             path,
         )
 
 
 def check_graph(graph: openvino.Model, model: ClassifierRecord, where: Path) -> None:
-    """Raises UserError where a graph's inputs and outputs are not those of the manifest, or a weight is no number."""
+    """Raises UserError if a graph's inputs and outputs do not match the manifest, or a weight is NaN."""
     import openvino
 
     assert model.graph is not None
@@ -72,16 +72,16 @@ def check_graph(graph: openvino.Model, model: ClassifierRecord, where: Path) -> 
     for name, (kind, shape) in wanted.items():
         port = next((port for port in ports if name in port.names), None)
         if port is None:
-            raise unusable(f"the graph has no {name}, which the manifest tells of", where)
+            raise unusable(f"the graph has no {name}, which the manifest lists", where)
         found = (port.element_type.to_string(), port.partial_shape.to_string())
         if found != (kind, openvino.PartialShape(shape).to_string()):
-            raise unusable(f"the graph's {name} is {found[0]} {found[1]}, and {kind} {shape} is wanted", where)
+            raise unusable(f"the graph's {name} is {found[0]} {found[1]}, but {kind} {shape} is needed", where)
     if len(ports) != len(wanted):
-        raise unusable(f"the graph has {len(ports)} inputs and outputs, and the manifest tells of {len(wanted)}", where)
+        raise unusable(f"the graph has {len(ports)} inputs and outputs, but the manifest lists {len(wanted)}", where)
     named = {parameter.get_friendly_name() for parameter in graph.get_parameters()}
     named |= {result.get_friendly_name() for result in graph.get_results()}
     if named != {name.replace("logits_", "fold_") for name in wanted}:
-        raise unusable("the graph's inputs and outputs are called by several names", where)
+        raise unusable("an input or output of the graph has several names", where)
     for operation in graph.get_ops():
         # A lone NaN may be swallowed: OpenVINO's ReLU makes 0 of it. Infinity is what masks are made of.
         is_weight = operation.get_type_name() == "Constant" and operation.get_element_type().is_real()
@@ -90,10 +90,10 @@ def check_graph(graph: openvino.Model, model: ClassifierRecord, where: Path) -> 
 
 
 def check_answers(ensemble: Ensemble, where: Path) -> None:
-    """Has every executor answer a drawn picture once, without metadata.
+    """Lets every executor predict a synthetic picture once, without metadata.
 
-    The first pass is slow, so it is best done before anyone waits. Raises UserError where the answer is no number, or
-    not one for each output of each fold.
+    The first pass is slow, so it is done before anyone waits. Raises UserError if logits are not finite, or
+    not one per output of each fold.
     """
     ramp = np.arange(48 * 64, dtype=np.uint32).reshape(48, 64, 1) * np.array([1, 3, 7])
     picture = ensemble.prepare((ramp % 256).astype(np.uint8), {}, Options(views=1))
@@ -103,9 +103,9 @@ def check_answers(ensemble: Ensemble, where: Path) -> None:
             try:
                 [output] = executor([picture])
             except PlatformError as error:
-                raise unusable(f"it cannot answer a test picture: {error.what}", where) from error
+                raise unusable(f"it cannot predict a test image: {error.what}", where) from error
         if (found := output.logits_FVK.shape) != shape:
-            raise unusable(f"a test picture is answered with {found} numbers, and {shape} are wanted", where)
+            raise unusable(f"the logits of a test image have shape {found}, but {shape} is needed", where)
 
 
 def finite(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -115,8 +115,9 @@ def finite(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     if not np.isfinite(logits).all():
         raise PlatformError(
-            "the network answered with NaN or infinity",
-            do="Try again; if it stays, the artifact or this machine's memory is damaged: start again elsewhere.",
+            "the network's output holds NaN or infinity",
+            do="Try again; if it happens again, the artifact or this machine's memory is damaged: use another copy or "
+            "machine.",
             kind="no_number",
         )
     return logits

@@ -32,7 +32,7 @@ class AugmentedManifest:
     """Lines whose `source-ref` is found among the channel's pictures: by its path below what all have in common."""
 
     name = "augmented_manifest"
-    layout = "train.manifest with source-ref and a label in each line, beside the pictures"
+    layout = "train.manifest with source-ref and a label in each line, beside the images"
 
     def __init__(self, manifest_path: Path, folder: Path, columns: Columns) -> None:
         """Raises UserError for a line that is none, by its number, and for labels that are no classes."""
@@ -45,7 +45,7 @@ class AugmentedManifest:
             labels = _labels(lines, label, columns.targets[0], manifest_path)
             if image_column in labels:
                 raise UserError(
-                    f"a class of '{label}' is called {image_column}, as the pictures' column is",
+                    f"a class of '{label}' has the name of the image column, {image_column}",
                     where=manifest_path,
                     do="Rename it, or set image_column.",
                 )
@@ -97,7 +97,7 @@ def parse(manifest_path: Path) -> list[dict[str, Any]]:
             )
         lines.append(line)
     if not lines:
-        raise UserError("the manifest has no lines", where=manifest_path, do="Add one for each picture.")
+        raise UserError("the manifest has no lines", where=manifest_path, do="Add one for each image.")
     return lines
 
 
@@ -116,7 +116,7 @@ def label_attribute(lines: Sequence[Mapping[str, Any]], columns: Columns, where:
     if not columns.are_targets_needed:
         return None
     raise UserError(
-        f"which key is the label is in doubt: {', '.join(others) or 'there is none'}",
+        f"it is unclear which key is the label: {', '.join(others) or 'there is none'}",
         where=where,
         do="Set target_column to one of them.",
     )

@@ -28,7 +28,7 @@ class ClassFolder:
     """Pictures in a folder a class; a test set's may lie there without. A sample's name is its path."""
 
     name = "class_folder"
-    layout = "a folder a class, in the channel or in its train/, validation/ and test/"
+    layout = "one folder per class, in the channel or in its train/, validation/ and test/"
 
     def __init__(self, root: Path, paths: Sequence[Path], columns: Columns) -> None:
         """Raises UserError where groups are wanted: folders know none, unless the pictures are DICOM."""
@@ -51,7 +51,7 @@ class ClassFolder:
             return None
         classes = sorted({path.relative_to(root).parts[0] for path in _pictures(root) if path.parent != root})
         if location.split == "test" and _pictures(root):
-            return f"{root.name}/ holds pictures"
+            return f"{root.name}/ holds images"
         return f"it holds the folders {', '.join(classes[:4])}" if len(classes) > 1 else None
 
     @classmethod
@@ -59,13 +59,11 @@ class ClassFolder:
         root = _root(location)
         paths = [] if root is None else _pictures(root)
         if root is None or not paths:
-            raise UserError(
-                f"no folders of pictures for the {location.split} set", where=location.folder, do="Add them."
-            )
+            raise UserError(f"no folders of images for the {location.split} set", where=location.folder, do="Add them.")
         loose = [path.name for path in paths if path.parent == root]
         if columns.are_targets_needed and loose:
             raise UserError(
-                f"{len(loose)} pictures lie in no class's folder, such as {loose[0]}",
+                f"{len(loose)} images are in no class folder, such as {loose[0]}",
                 where=root,
                 do="Move them into one.",
             )

@@ -22,7 +22,7 @@ class CsvFolder:
     """The rows of one CSV, each with a picture found by name below the CSV's folder, its ending left out or given."""
 
     name = "csv_folder"
-    layout = "train.csv (validation.csv, test.csv) beside a folder of pictures"
+    layout = "train.csv (validation.csv, test.csv) beside a folder of images"
 
     def __init__(self, csv_path: Path, columns: Columns) -> None:
         """Reads the CSV and lists the pictures, decoding none. Raises UserError for a missing column, cell or row."""
@@ -48,7 +48,7 @@ class CsvFolder:
         csv_path = find_csv(location.folder, _csv_names(location))
         if csv_path is None:
             raise UserError(
-                f"no {' or '.join(_csv_names(location))} here", where=location.folder, do="Put it beside its pictures."
+                f"no {' or '.join(_csv_names(location))} here", where=location.folder, do="Put it beside its images."
             )
         return cls(csv_path, columns)
 

@@ -28,7 +28,7 @@ def open_source(location: SplitLocation, columns: Columns, *, source: str) -> So
     Says in one log line which and why. Raises UserError where none or several do, with what there is.
     """
     if source != "auto":
-        log.info("source=%s set=%s because it was asked for", source, location.split)
+        log.info("source=%s set=%s because it is set", source, location.split)
         return FORMATS[source].open(location, columns)
     reasons = recognised(location, source=source)
     if not reasons:
@@ -39,9 +39,9 @@ def open_source(location: SplitLocation, columns: Columns, *, source: str) -> So
         )
     if len(reasons) > 1:
         raise UserError(
-            "the format is in doubt: " + "; ".join(f"{name}, because {reason}" for name, reason in reasons.items()),
+            "several formats fit: " + "; ".join(f"{name}, because {reason}" for name, reason in reasons.items()),
             where=location.folder,
-            do="Set source to one of them, or take the other files away.",
+            do="Set source to one of them, or remove the other files.",
         )
     ((name, reason),) = reasons.items()
     log.info("source=%s set=%s because %s", name, location.split, reason)

@@ -26,7 +26,7 @@ DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
 # The filters whose results are bounded. No other is asked for by its number: the library would look for a plugin.
 FILTERS = {DEFLATE, SHUFFLE, FLETCHER32, LZF}
 CHECKSUM_BYTES = 4  # of Fletcher-32
-REWRITE = "Write it anew with h5py as one plain dataset, with gzip or without: h5repack -f GZIP=4 IN OUT."
+REWRITE = "Write it again with h5py as one plain dataset, with gzip or without: h5repack -f GZIP=4 IN OUT."
 COPY = "Copy it again, unpacked."
 
 
@@ -101,7 +101,7 @@ class Dataset:
             filters = [self._plan.get_filter(number) for number in range(self._plan.get_nfilters())]
         self._codes = [code for code, *_ in filters]
         if strange := [code for code in self._codes if code not in FILTERS]:
-            raise self._refused(f"is packed by filter {strange[0]}, which is not read here", REWRITE)
+            raise self._refused(f"is packed by filter {strange[0]}, which is not supported", REWRITE)
         if sum(code in {DEFLATE, LZF} for code in self._codes) > 1:
             raise self._refused("is compressed twice", REWRITE)
         self._chunk_bytes = math.prod(self._chunk_shape) * self.dtype.itemsize
@@ -109,7 +109,7 @@ class Dataset:
         if max(self._chunk_bytes, *stated, 0) > MAX_CHUNK_BYTES:
             raise self._refused(
                 f"has chunks of {self._chunk_bytes:,} bytes, more than {MAX_CHUNK_BYTES:,}",
-                "Write it anew with smaller chunks, such as a picture each.",
+                "Write it again with smaller chunks, such as one per image.",
             )
 
     def _corners(self, first: int, last: int) -> list[tuple[int, ...]]:

@@ -72,7 +72,7 @@ def walk_files(folder: Path) -> list[Path]:
     folders, links = deque([os.fspath(folder)]), deque[str]()
     while folders or links:
         where = (folders or links).popleft()
-        with reading(where, "the folder cannot be listed", do="Give it to this user to read, or take it away."):
+        with reading(where, "the folder cannot be listed", do="Make it readable for this user, or remove it."):
             status = Path(where).stat()
             if (status.st_dev, status.st_ino) in seen:
                 continue

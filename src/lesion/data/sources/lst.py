@@ -24,7 +24,7 @@ class Lst:
     """Lines of number, label or labels, and path below the channel's folder. A sample's name is its path."""
 
     name = "lst"
-    layout = "train.lst, in the channel or in channel train_lst, beside the pictures"
+    layout = "train.lst, in the channel or in channel train_lst, beside the images"
 
     def __init__(self, lst_path: Path, folder: Path, columns: Columns) -> None:
         """Raises UserError for a line that is none, by its number."""
@@ -54,7 +54,7 @@ class Lst:
             raise UserError(
                 "RecordIO is not read",
                 where=_packed(location)[0],
-                do="Give the .lst and the pictures that im2rec packed, or unpack it with mxnet.recordio.",
+                do="Give the .lst and the images that im2rec packed, or unpack it with mxnet.recordio.",
             )
         if not found:
             raise UserError(
@@ -83,7 +83,7 @@ def parse(lst_path: Path) -> list[list[str]]:
             continue
         if len(cells) - 2 > MAX_CLASSES:
             what = f"line {number} has {len(cells) - 2:,} labels, more than {MAX_CLASSES:,}"
-            raise UserError(what, where=lst_path, do="Give a column a class.")
+            raise UserError(what, where=lst_path, do="Use one column per class.")
         is_whole = len(cells) >= 3 and cells[-1] and all(is_number(cell) for cell in cells[:-1])
         if not is_whole or (rows and len(cells) - 1 != len(rows[0])):
             raise UserError(
@@ -93,7 +93,7 @@ def parse(lst_path: Path) -> list[list[str]]:
             )
         rows.append(cells[1:])
     if not rows:
-        raise UserError("the list has no lines", where=lst_path, do="Add one for each picture.")
+        raise UserError("the list has no lines", where=lst_path, do="Add one for each image.")
     return rows
 
 

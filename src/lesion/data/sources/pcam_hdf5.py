@@ -43,14 +43,14 @@ class PcamHdf5:
             raise UserError(f"x is {dtype} {shape}", where=x_path, do="Write it as uint8 [rows, height, width, 3].")
         if shape[0] > MAX_ROWS or shape[1] * shape[2] > memory.MAX_PIXELS:
             raise UserError(
-                f"x claims {shape[0]:,} pictures of {shape[2]:,}×{shape[1]:,} px: more than {MAX_ROWS:,} pictures, or "
+                f"x claims {shape[0]:,} images of {shape[2]:,}×{shape[1]:,} px: more than {MAX_ROWS:,} images, or "
                 f"than {memory.MAX_PIXELS:,} pixels in one",
                 where=x_path,
                 do="Write fewer, or smaller ones.",
             )
         frame = pd.DataFrame(index=range(shape[0])) if meta_path is None else read_csv(meta_path)
         if len(frame) != shape[0]:
-            raise UserError(f"{len(frame)} rows for {shape[0]} pictures", where=meta_path, do="Give one row a picture.")
+            raise UserError(f"{len(frame)} rows for {shape[0]} images", where=meta_path, do="Give one row per image.")
         image_column = columns.image or "image_name"
         if image_column not in frame:
             frame[image_column] = [f"{x_path.stem}_{row:06d}" for row in range(shape[0])]
@@ -114,9 +114,9 @@ def _targets(y_path: Path, num_rows: int) -> list[str]:
     dataset = Dataset(y_path, "y")
     shape = dataset.shape or ()
     if math.prod(shape) != num_rows or not shape or shape[0] != num_rows:
-        raise UserError(f"{math.prod(shape):,} targets for {num_rows} pictures", where=y_path, do="Give one a picture.")
+        raise UserError(f"{math.prod(shape):,} targets for {num_rows} images", where=y_path, do="Give one per image.")
     if dataset.dtype.kind not in "iufb":
-        raise UserError(f"y is {dataset.dtype}", where=y_path, do="Write it as whole numbers, one a picture.")
+        raise UserError(f"y is {dataset.dtype}", where=y_path, do="Write it as whole numbers, one per image.")
     values = dataset.read(0, num_rows).reshape(-1)
     if not (is_finite := np.isfinite(values)).all():
         row = int(is_finite.argmin())

@@ -50,7 +50,7 @@ class NamedPictures:
         path = self.paths[index]
         if path is None:
             raise UserError(
-                "picture not found",
+                "image not found",
                 where=f"{self._names[index]} below {self.folder}",
                 do="Add the file, or remove the row.",
                 kind="unreadable_image",

@@ -35,7 +35,7 @@ def read_csv(csv_path: Path) -> pd.DataFrame:
     if twice := [name for name, count in Counter(header.iloc[0].dropna()).items() if count > 1]:
         raise UserError(f"the header names '{twice[0][:80]}' twice", where=csv_path, do="Rename or remove a column.")
     if frame.empty:
-        raise UserError("the CSV has no rows", where=csv_path, do="Add at least a row for each picture.")
+        raise UserError("the CSV has no rows", where=csv_path, do="Add at least a row for each image.")
     return frame
 
 
@@ -116,9 +116,9 @@ def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.st
     repeated = name_S[pd.Series(name_S).duplicated().to_numpy()]
     if len(repeated):
         raise UserError(
-            f"{len(repeated)} pictures stand in more than one row, the first: {repeated[0]}",
+            f"{len(repeated)} images are in more than one row, the first: {repeated[0]}",
             where=where,
-            do="Keep one row a picture.",
+            do="Keep one row per image.",
         )
     return name_S
 
@@ -127,9 +127,9 @@ def refuse_groups(columns: Columns, what: str, where: object) -> None:
     """Raises UserError if groups are asked for, by name or by a split, of a format that knows none."""
     if columns.is_group_needed:
         raise UserError(
-            f"{what} do not say which pictures are of one patient, and group_column or split asks for it",
+            f"{what} do not say which images are of the same patient, and group_column or split needs it",
             where=where,
-            do="Give a train.csv with a group column, or leave both unset: rows are then dealt to folds by class.",
+            do="Give a train.csv with a group column, or leave both unset: rows are then split into folds by class.",
         )
 
 

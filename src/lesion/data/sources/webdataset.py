@@ -78,7 +78,7 @@ class WebDataset:
         """Reads the shards' tables of contents and small members. Raises UserError for a shard that is cut off."""
         samples = [sample for shard in shards for sample in samples_of(shard)]
         if not samples:
-            what = "no member is called as a picture, KEY.json or KEY.cls"
+            what = "no member is named as an image, KEY.json or KEY.cls"
             raise UserError(what, where=shards[0], do="Write the shards as docs/sources.md says.")
         frame = frame_of([_row(sample, columns) for sample in samples], shards[0])
         self._table = table_of(frame, columns, ", ".join(str(shard) for shard in shards[:2]))
@@ -105,7 +105,7 @@ class WebDataset:
         sample = self._samples[index]
         if sample.picture is None:
             raise UserError(
-                "a sample without picture",
+                "a sample without image",
                 where=f"{sample.key} in {next(iter(sample.columns.values())).shard}",
                 do="Add it to the shard.",
                 kind="unreadable_image",
@@ -156,7 +156,7 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
             yield info
         file.seek(tar.offset)
         if file.read(MAX_HEADER_BYTES).strip(b"\0"):  # tarfile takes a broken header for the end
-            raise UserError(f"{what}: there is more behind byte {tar.offset:,}", where=shard, do=do)
+            raise UserError(f"{what}: there is more data after byte {tar.offset:,}", where=shard, do=do)
 
 
 class _Headers(io.FileIO):

@@ -94,7 +94,7 @@ def test_a_picture_that_is_not_there_is_named_when_it_is_read(tmp_path):
     picture(tmp_path / "train" / "a.png", 1)
     source = table_of(tmp_path, "image_name\na\nb\n", Columns("image_name", ()))
     assert source.read(0).max() == 1
-    with pytest.raises(UserError, match=r"picture not found .*b below .*train"):
+    with pytest.raises(UserError, match=r"image not found .*b below .*train"):
         source.read(1)
 
 
@@ -139,7 +139,7 @@ def test_empty_cells_are_told_with_their_lines(tmp_path, column):
 def test_a_picture_in_two_rows_is_named(tmp_path):
     frame = sample_frame(3, 1)
     frame.loc[2, "image_name"] = frame.loc[0, "image_name"]
-    with pytest.raises(UserError, match="1 pictures stand in more than one row, the first: IMG_000_0"):
+    with pytest.raises(UserError, match="1 images are in more than one row, the first: IMG_000_0"):
         table_of(tmp_path, frame.to_csv(index=False))
 
 

@@ -43,7 +43,7 @@ def test_a_folder_of_pictures_alone_is_a_test_set_without_targets(tmp_path):
 def test_pictures_outside_any_class_are_refused_where_a_class_is_needed(tmp_path):
     write_class_folder(tmp_path)
     write_png(tmp_path / "stray.png", "p1")
-    with pytest.raises(UserError, match=r"1 pictures lie in no class's folder, such as stray\.png"):
+    with pytest.raises(UserError, match=r"1 images are in no class folder, such as stray\.png"):
         opened(tmp_path)
 
 
@@ -88,7 +88,7 @@ def test_the_list_may_lie_in_a_channel_of_its_own(tmp_path):
 
 def test_recordio_is_refused_with_what_to_give_instead(tmp_path):
     (tmp_path / "train.rec").write_bytes(b"\x0a\x23\xd7\xce")
-    with pytest.raises(UserError, match=r"RecordIO is not read.*\.lst and the pictures that im2rec packed"):
+    with pytest.raises(UserError, match=r"RecordIO is not read.*\.lst and the images that im2rec packed"):
         opened(tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_lists_of_classes_are_a_column_each_named_by_the_class_map(tmp_path):
 def test_two_labels_are_in_doubt_until_one_is_named(tmp_path):
     write_png(tmp_path / "a.png", "p1")
     manifest(tmp_path, {"source-ref": "s3://b/a.png", "kind": 1, "other": 0})
-    with pytest.raises(UserError, match=r"which key is the label is in doubt: kind, other.*Set target_column"):
+    with pytest.raises(UserError, match=r"it is unclear which key is the label: kind, other.*Set target_column"):
         opened(tmp_path)
     named = Columns(targets=("other",), are_targets_needed=True)
     assert opened(tmp_path, named).table().targets["other"].tolist() == ["0"]
@@ -172,7 +172,7 @@ def test_references_are_taken_below_what_all_have_in_common(references, expected
 
 def test_a_picture_that_the_channel_lacks_is_told_when_it_is_read(tmp_path):
     manifest(tmp_path, {"source-ref": "s3://b/a.png", "target": 0})
-    with pytest.raises(UserError, match=r"picture not found .*a\.png below"):
+    with pytest.raises(UserError, match=r"image not found .*a\.png below"):
         opened(tmp_path).read(0)
 
 
@@ -192,7 +192,7 @@ def test_pictures_and_targets_must_agree_in_number(tmp_path):
     (y_path,) = tmp_path.glob("*_y.h5")
     with h5py.File(y_path, "w") as file:
         file["y"] = np.zeros((11, 1, 1, 1), np.uint8)
-    with pytest.raises(UserError, match="11 targets for 12 pictures"):
+    with pytest.raises(UserError, match="11 targets for 12 images"):
         opened(tmp_path)
 
 
@@ -200,7 +200,7 @@ def test_slides_and_pictures_must_agree_in_number(tmp_path):
     write_pcam_hdf5(tmp_path, 12)
     (meta,) = tmp_path.glob("*_meta.csv")
     meta.write_text("wsi\nA\n")
-    with pytest.raises(UserError, match="1 rows for 12 pictures"):
+    with pytest.raises(UserError, match="1 rows for 12 images"):
         opened(tmp_path)
 
 
@@ -251,7 +251,7 @@ def test_a_sample_without_picture_is_named_when_it_is_read(tmp_path):
     (tmp_path / "a.json").write_text('{"target": "x"}')
     with tarfile.open(tmp_path / "train.tar", "w") as tar:
         tar.add(tmp_path / "a.json", "a.json")
-    with pytest.raises(UserError, match=r"a sample without picture \(a in .*train\.tar"):
+    with pytest.raises(UserError, match=r"a sample without image \(a in .*train\.tar"):
         opened(tmp_path).read(0)
 
 
