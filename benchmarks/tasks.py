@@ -57,7 +57,7 @@ def main() -> None:
 
 def auc_without_metadata(root: Path, channel: Path) -> float:
     """Out-of-fold AUC when each row's own fold is asked about the picture alone."""
-    from lesion.algorithms.classify.predictor import load_predictor
+    from lesion.algorithms.classify.load import load_predictor
     from lesion.data import images
     from lesion.evaluation.metrics import roc_auc
 

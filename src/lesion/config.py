@@ -6,7 +6,6 @@ in settings.py are common to all.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import types
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lesion.dialects import decode_value
 from lesion.errors import UserError
+from lesion.words import nearest
 
 Scale = Literal["Linear", "Logarithmic"]
 
@@ -173,7 +173,9 @@ be written as text: `"5"`, `"0.001"`, `"true"`, `"none"`. Lists are JSON or word
 
 *changes* says what another value changes: **weights** (a job with another value must train again), **predictions** of
 the same networks, **output** that is written at the end, or **nothing** but where and how fast the job runs. A stopped
-job continues from its checkpoints unless a value that changes weights is different."""
+job continues from its checkpoints unless a value that changes weights is different.
+
+[glossary.md](glossary.md) explains the words."""
 
 
 def table(config_class: type[Hyperparameters], names: Sequence[str]) -> str:
@@ -212,8 +214,8 @@ def _what_instead(name: str, known: list[str]) -> str:
     if plain in UNNEEDED_NAMES:
         return f": {UNNEEDED_NAMES[plain]}"
     renamed = {**BUILT_IN_NAMES, **OLD_NAMES}.get(plain)
-    near = [renamed] if renamed in known else difflib.get_close_matches(plain, known, 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    near = renamed if renamed in known else nearest(plain, known)
+    return f" (did you mean {near}?)" if near else ""
 
 
 def _smallest(values: Mapping[str, object]) -> str:

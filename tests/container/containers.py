@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,17 +39,19 @@ class Docker:
         return done
 
     def build(self, tag: str, folder: Path, *options: str) -> str:
-        """An image of the folder's Dockerfile, and its tag."""
-        built = subprocess.run(
-            ["docker", "build", "--network", "host", "--tag", tag, *options, "."],
-            cwd=folder,
-            env={**os.environ, **self.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=1800,
-            check=False,
-        )
+        """An image of the folder's Dockerfile, and its tag. Of several that build at once the first does the work."""
+        with Path(tempfile.gettempdir(), "lesion-test-build.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            built = subprocess.run(
+                ["docker", "build", "--network", "host", "--tag", tag, *options, "."],
+                cwd=folder,
+                env={**os.environ, **self.environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=1800,
+                check=False,
+            )
         assert built.returncode == 0, built.stdout[-5000:]
         return tag
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from environments import environment, run_script
 
-from lesion.algorithms.classify.algorithm import METRIC_LINES
+from lesion.algorithms.classify.metric_lines import METRIC_LINES
 
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/k"
 TAGS = [{"Key": "team", "Value": "skin"}]

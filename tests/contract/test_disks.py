@@ -19,7 +19,7 @@ def test_a_full_disk_ends_a_job_in_words(tmp_path, folder, size):
     root = small_job(tmp_path)
     with SmallDisk(root / folder, size) as disk:
         with pytest.raises(PlatformError, match=r"No space left on device \(.*Free disk space") as error:
-            run(root)
+            run(root, is_rendered=True)
         assert str(root / folder) in str(error.value)
         assert disk.parts() == []
 

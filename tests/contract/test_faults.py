@@ -28,9 +28,10 @@ from safetensors.torch import load_file
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold import FoldRows, rows_of
+from lesion.algorithms.classify.load import load_predictor, load_torch
 from lesion.algorithms.classify.loop import Mixing, StepSettings
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import Ensemble, load_predictor, load_torch
+from lesion.algorithms.classify.predictor import Ensemble
 from lesion.algorithms.classify.setup import Setup, preprocess_for, pretrained_backbone, start_training, step_settings
 from lesion.algorithms.classify.task import define_task, questions
 from lesion.algorithms.classify.torch_executor import TorchExecutor, load_networks
@@ -352,7 +353,7 @@ ELSEWHERE = {
     "processes": "test_processes.py::test_a_fold_each_gives_what_one_process_gives_with_as_many_threads",
     "parallel": "test_processes.py::test_every_batch_cut_among_two_gives_the_weights_of_one",
     "on_bad_image": "test_train_contract.py::test_an_unreadable_picture_can_be_left_out",
-    "on_leak": "test_check.py::test_merged_groups_lie_in_one_fold",
+    "on_leak": "test_leaks.py::test_merged_groups_lie_in_one_fold",
     "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
     "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",
     "slide_score": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",

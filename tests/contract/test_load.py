@@ -20,8 +20,8 @@ import requests
 import torch
 from PIL import Image
 
+from lesion.algorithms.classify.load import load_predictor, load_torch
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import load_predictor, load_torch
 from lesion.artifact import load_manifest
 from lesion.data import images
 from lesion.serve.app import create_app
@@ -194,7 +194,7 @@ def test_a_server_on_a_cpu_loads_no_torch_and_stays_small(server):
 
 def test_what_serving_on_a_cpu_imports_is_neither_torch_nor_pandas_nor_scikit_learn():
     code = (
-        "import sys, lesion.cli, lesion.serve.server, lesion.serve.pages, lesion.algorithms.classify.predictor\n"
+        "import sys, lesion.cli, lesion.serve.server, lesion.serve.pages, lesion.algorithms.classify.load\n"
         "heavy = {'torch', 'pandas', 'sklearn', 'scipy', 'timm', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(sorted(heavy) or 0)"
     )

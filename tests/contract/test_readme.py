@@ -1,4 +1,4 @@
-"""README: what it shows is what happens."""
+"""README and docs: what they show is what happens, and what they link to is there."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ import pytest
 from factories import draw_picture
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.config import describe, table
+from lesion.sagemaker import read_server_settings
 from processes import Server
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+PAGES = [Path(name) for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")] + sorted(
+    path.relative_to(PROJECT) for path in (PROJECT / "docs").rglob("*.md")
+)
 
 
 # Those that a new user needs first.
@@ -36,6 +40,35 @@ def test_the_readmes_table_shows_the_first_hyperparameters_as_the_page_does():
     assert shown is not None and shown[1] == table(ClassifyConfig, FIRST)
 
 
+def test_the_page_tells_the_defaults_of_the_servers_variables():
+    page = (PROJECT / "docs/sagemaker.md").read_text(encoding="utf-8")
+    settings = read_server_settings({})
+    limits = settings.limits
+    told = (
+        f"| `SAGEMAKER_BIND_TO_PORT` | {settings.port} |",
+        f"| `SAGEMAKER_MAX_PAYLOAD_IN_MB` | {limits.max_payload_bytes >> 20} |",
+        f"| `MODEL_SERVER_TIMEOUT` | {limits.hung_s:g} |",
+        f"| `MODEL_SERVER_WORKERS` | {settings.num_workers} |",
+        f"| `LESION_MAX_REQUESTS` | {limits.max_requests} |",
+        f"| `LESION_MAX_BODIES_MIB` | {limits.max_bodies_bytes >> 20} |",
+        f"| `LESION_MAX_PIXELS` | {limits.max_pixels:,} |",
+        f"| `LESION_MAX_WAIT_MS` | {round(1000 * limits.max_wait_s)} |",
+        f"| `LESION_PRECISION` | `{settings.precision}` |",
+    )
+    assert [words for words in told if words not in page] == []
+
+
+def test_every_setting_that_is_written_down_can_be_set():
+    """As `name=value` on a page; what was decided once, in docs/decisions/, may have changed."""
+    pages = [README, *(path.read_text(encoding="utf-8") for path in (PROJECT / "docs").glob("*.md"))]
+    found = [pair for page in pages for pair in re.findall(r"`(\w+)=([^`\s]+)`", page)]
+    settings = [(name, value) for name, value in found if name in ClassifyConfig.model_fields]
+    assert len(settings) >= 5
+    for name, value in settings:
+        needed = {"head_init": "probe"} if (name, value) == ("epochs", "0") else {}
+        ClassifyConfig.parse({**needed, name: value})
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=["picture", "json"])
 def test_an_example_request_is_answered_in_the_shape_it_shows(example: str, server: Server, tmp_path: Path):
     draw_picture(tmp_path / "picture.jpg", is_positive=True, seed=0)
@@ -47,9 +80,28 @@ def test_an_example_request_is_answered_in_the_shape_it_shows(example: str, serv
     assert shape(json.loads(answer.stdout)) == shape(json.loads(shown))
 
 
-def test_every_file_that_is_linked_to_exists():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links and not [link for link in links if not (PROJECT / link).exists()]
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_file_and_heading_that_is_linked_to_exists(page: Path):
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, heading = link.partition("#")
+        target = (PROJECT / page).parent / path if path else PROJECT / page
+        if "://" not in link:
+            assert target.exists(), link
+            assert not heading or heading in headings(target), link
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that a page has on GitHub: its headings in lower case, with hyphens, without punctuation."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.strip().lower()).replace(" ", "-") for line in lines}
+
+
+def test_decisions_are_numbered_once_and_listed_in_their_order():
+    folder = PROJECT / "docs/decisions"
+    names = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    assert re.findall(r"\(([0-9]{4}-[^)]+)\)", (folder / "README.md").read_text(encoding="utf-8")) == names
 
 
 def shape(answer: object) -> object:

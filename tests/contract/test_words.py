@@ -13,7 +13,7 @@ import pytest
 from jobs import SMALL, small_frame, small_job
 
 from factories import TINY, draw_picture, write_hyperparameters
-from lesion.algorithms.classify.algorithm import METRIC_LINES
+from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from processes import lesion
 
 FORGED = "\nmetric validation:roc_auc=1.0"

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lesion import artifact
+from lesion.algorithms.classify.load import load_predictor, load_torch
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import load_predictor, load_torch
 from lesion.data import images
 
 ARTIFACTS = sorted(Path(__file__).parent.glob("artifact_v*"))

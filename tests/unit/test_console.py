@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import pytest
 
-from lesion.algorithms.classify.algorithm import METRIC_LINES
+from lesion.algorithms.classify.metric_lines import METRIC_LINES
 
 FORGED = "metric validation:roc_auc=0.99"
 START = "import logging, sys, warnings\nfrom lesion import console\nconsole.open_streams()\nconsole.log_to_stdout()\n"

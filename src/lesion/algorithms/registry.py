@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lesion.errors import UserError
+from lesion.words import nearest
 
 if TYPE_CHECKING:
     from lesion.algorithms.base import Algorithm
@@ -22,8 +22,8 @@ def find_algorithm(
 ) -> Algorithm:
     """The algorithm of that name. Raises UserError of `kind` for one that is not there, naming those that are."""
     if name not in ALGORITHMS:
-        near = difflib.get_close_matches(name, ALGORITHMS, 1)
-        known = f"Did you mean {near[0]}?" if near else f"This version knows {', '.join(ALGORITHMS)}."
+        near = nearest(name, ALGORITHMS)
+        known = f"Did you mean {near}?" if near else f"This version knows {', '.join(ALGORITHMS)}."
         raise UserError(f"no algorithm is called '{name[:80]}'", where=where, do=known, kind=kind)
     module, _, attribute = ALGORITHMS[name].partition(":")
     algorithm: Algorithm = getattr(importlib.import_module(module), attribute)

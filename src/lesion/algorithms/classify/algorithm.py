@@ -9,28 +9,12 @@ from typing import TYPE_CHECKING, Literal
 from lesion.algorithms.base import Device, PrecisionChoice
 from lesion.algorithms.classify import recipes
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.evaluation.metrics import METRICS
-from lesion.metric_lines import MetricLine, by_name
+from lesion.algorithms.classify.metric_lines import METRIC_LINES
 
 if TYPE_CHECKING:
     from lesion.algorithms.classify.predictor import Ensemble
     from lesion.check.report import Report
     from lesion.job import Job
-
-# Told apart by their first word, since a tuner takes the latest value under a name: `epoch:` comes once an epoch of
-# each fold, `fold:` once a fold, `validation:` once a job, over all out-of-fold rows, `test:` for a labelled test set.
-METRIC_LINES = by_name(
-    (
-        MetricLine("epoch:train_loss", "lower"),
-        *(MetricLine(f"epoch:{name}", metric.better) for name, metric in METRICS.items()),
-        MetricLine("epoch:lr", None, num_decimals=9),
-        MetricLine("epoch:images_per_s", "higher"),
-        MetricLine("epoch:wait_share", "lower"),  # of the training loop's time, in 0 to 1
-        *(MetricLine(f"fold:{name}", metric.better) for name, metric in METRICS.items()),
-        *(MetricLine(f"validation:{name}", metric.better) for name, metric in METRICS.items()),
-        *(MetricLine(f"test:{name}", metric.better) for name, metric in METRICS.items()),
-    )
-)
 
 
 class Classify:
@@ -65,7 +49,7 @@ class Classify:
     def load(
         self, model_dir: Path, *, device: Device, num_cores: int, fold: int | None, precision: PrecisionChoice
     ) -> Ensemble:
-        from lesion.algorithms.classify.predictor import load_predictor
+        from lesion.algorithms.classify.load import load_predictor
 
         return load_predictor(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
 

@@ -9,8 +9,8 @@ import torch
 
 from lesion import artifact
 from lesion.algorithms.classify.answer import combine
+from lesion.algorithms.classify.load import chosen_folds
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import chosen_folds
 from lesion.algorithms.classify.torch_executor import load_networks
 from lesion.export import to_onnx
 from lesion.files import ensure_writable

@@ -1,6 +1,6 @@
-"""Predictor: loads an artifact and predicts: with torch on a GPU, with the OpenVINO graph on a CPU.
+"""Predictor: the folds of an artifact behind one door, whatever computes them: torch or a graph.
 
-The same lines for the test set, the command line and HTTP. Imports neither torch nor pandas where a graph computes.
+The same lines for the test set, the command line and HTTP. Imports neither torch nor pandas.
 """
 
 # N batch · F folds · V views · H, W pixels · K outputs · M metadata features
@@ -8,123 +8,24 @@ The same lines for the test set, the command line and HTTP. Imports neither torc
 from __future__ import annotations
 
 import copy
-import importlib.util
-import logging
 import queue
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion import artifact
-from lesion.algorithms.base import Answer, Device, Options, Output, PrecisionChoice
+from lesion.algorithms.base import Answer, Options, Output
 from lesion.algorithms.classify.answer import answer_of, column_names, combine
 from lesion.algorithms.classify.describe import describe
-from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord, read
-from lesion.algorithms.classify.validate import check_answers, check_weights
+from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
 from lesion.artifact import Manifest
 from lesion.data.images import Pixels
 from lesion.data.metadata import MetadataEncoder, Row
-from lesion.errors import UserError
 from lesion.inference.batcher import Executor
-
-if TYPE_CHECKING:  # serving on a CPU starts without torch
-    import torch
-
-log = logging.getLogger(__name__)
-
-TORCH_BATCH = 32
-
-
-def load_predictor(
-    model_dir: Path,
-    *,
-    device: Device,
-    num_cores: int,
-    fold: int | None = None,
-    precision: PrecisionChoice = "auto",
-) -> Ensemble:
-    """The predictor of an artifact, of all its folds or of one. `precision` is the graph's.
-
-    `device` auto takes the GPUs if there are any. It imports torch to find out: pass cpu if there is none. On a
-    CPU the artifact's graph computes, and torch where it holds none. Raises UserError where it cannot be used.
-    """
-    manifest = artifact.load_manifest(model_dir)
-    model = read(model_dir, manifest)
-    folds = chosen_folds(model, fold, model_dir)
-    if device != "cpu":
-        from lesion.engine.device import pick_device
-
-        picked = pick_device(device)
-        if picked.type == "cuda":
-            import torch
-
-            gpus = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
-            return load_torch(model_dir, manifest, model, folds, gpus)
-    if model.graph is not None and importlib.util.find_spec("openvino") is not None:
-        from lesion.algorithms.classify import openvino_cpu
-
-        check_weights(model_dir, manifest, model)  # torch's networks are checked as they are loaded
-        chosen = openvino_cpu.graph_precision(precision, model.graph)
-        executors = openvino_cpu.load_graph(
-            model_dir, manifest, model, [record.fold for record in folds], precision=chosen, num_cores=num_cores
-        )
-        ensemble = Ensemble(manifest, model, folds, executors, max_batch=1, backend=f"openvino cpu {chosen}")
-        check_answers(ensemble, model_dir)
-        return ensemble
-    if importlib.util.find_spec("torch") is None:
-        raise UserError(
-            "the artifact has no CPU graph, and this container image has no torch",
-            where=model_dir,
-            do="Serve it with the image that trained it.",
-            kind="artifact",
-        )
-    import torch
-
-    from lesion.engine.device import limit_threads
-
-    log.warning("the artifact has no CPU graph: using torch, which is slower")
-    limit_threads(num_cores)
-    return load_torch(model_dir, manifest, model, folds, [torch.device("cpu")])
-
-
-def load_torch(
-    model_dir: Path,
-    manifest: Manifest,
-    model: ClassifierRecord,
-    folds: Sequence[FoldRecord],
-    devices: Sequence[torch.device],
-    *,
-    max_batch: int = TORCH_BATCH,
-    max_squares: int = 2**31,
-) -> Ensemble:
-    """The predictor that computes by torch, the whole ensemble on each of the devices.
-
-    It takes up to `max_batch` pictures at once, and each forward pass up to `max_squares` of their views.
-    """
-    from lesion.algorithms.classify.torch_executor import TorchExecutor, load_networks
-
-    executors = [
-        TorchExecutor(load_networks(model_dir, manifest, model, folds, device), device, max_squares=max_squares)
-        for device in devices
-    ]
-    ensemble = Ensemble(manifest, model, folds, executors, max_batch=max_batch, backend=f"torch {devices[0].type} fp32")
-    check_answers(ensemble, model_dir)
-    return ensemble
-
-
-def chosen_folds(model: ClassifierRecord, fold: int | None, where: Path) -> list[FoldRecord]:
-    """The records of all folds, or of one. Raises UserError for a fold that the artifact has not."""
-    folds = [record for record in model.folds if fold is None or record.fold == fold]
-    if not folds:
-        known = ", ".join(str(record.fold) for record in model.folds)
-        raise UserError(f"the artifact has no fold {fold}", where=where, do=f"Choose among {known}.")
-    return folds
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.fold import FoldResult, curves_of
+from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.save import save_graph, save_metrics
 from lesion.algorithms.classify.setup import Setup

@@ -20,9 +20,10 @@ from lesion import artifact
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.answer import fold_probs
 from lesion.algorithms.classify.fold import FoldResult
+from lesion.algorithms.classify.load import load_torch
 from lesion.algorithms.classify.manifest import ALGORITHM, ClassifierRecord, FoldRecord, GraphRecord, TargetRecord, read
 from lesion.algorithms.classify.openvino_cpu import TOLERANCE, GraphPrecision, compile_graph, core, cpu_has_bf16
-from lesion.algorithms.classify.predictor import Ensemble, load_torch
+from lesion.algorithms.classify.predictor import Ensemble
 from lesion.algorithms.classify.setup import Setup
 from lesion.algorithms.classify.torch_executor import TorchExecutor
 from lesion.artifact import Manifest

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lesion
-from lesion.algorithms.classify.algorithm import METRIC_LINES
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold import FoldResult, run_fold
+from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.parallel import cores_of_fold, plan_parallelism
 from lesion.algorithms.classify.results import METRICS, write_results
 from lesion.algorithms.classify.save import save_artifact

@@ -1,0 +1,51 @@
+"""Run: what running out of memory is called, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.data.transforms import Preprocess
+from lesion.engine.run import Run, open_run
+from lesion.errors import LesionError, PlatformError, UserError
+from lesion.sagemaker import read_job
+
+
+@pytest.fixture
+def run(tmp_path):
+    job = replace(read_job(tmp_path), shared_dir=tmp_path)
+    preprocess = Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    with open_run(job, ClassifyConfig(device="cpu"), preprocess, writes=[tmp_path / "model" / "it"]) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("met", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has …"), UserError),
+        (MemoryError(), PlatformError),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:114] can't allocate memory: you tried …"), PlatformError),
+    ],
+)
+def test_running_out_of_memory_names_the_step_and_the_setting(run: Run, met: Exception, kind: type[LesionError]):
+    with (
+        pytest.raises(kind, match="out of memory while predicting fold 2") as refused,
+        run.step("predicting fold 2", remedy="lower batch_size_predict"),
+    ):
+        raise met
+    assert refused.value.kind == "memory" and str(refused.value).endswith("Lower batch_size_predict.")
+
+
+def test_any_other_error_is_left_as_it_is(run: Run):
+    with pytest.raises(RuntimeError, match="shapes"), run.step("training", remedy="wait"):
+        raise RuntimeError("shapes do not fit")
+
+
+def test_the_step_in_work_lies_where_the_parent_of_a_killed_process_reads_it(run: Run, tmp_path: Path):
+    with run.step("training fold 0", remedy="lower image_size"):
+        assert (tmp_path / "step_0").read_text() == "training fold 0\nlower image_size"
+    assert (tmp_path / "step_0").read_text() == ""
