@@ -129,8 +129,8 @@ class Target:
     def loss(self, logits_NK: Tensor, targets_NK: Tensor, *, weights_K: Weights, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of each sample [N]: of the softmax, or the mean over the sigmoids.
 
-        `weights_K` weigh a softmax's classes, and a sigmoid's positive targets; weights of one change nothing. `smoothing`
-        is label smoothing: (1 − s) t + s ÷ K, with two for K of a sigmoid (Szegedy et al. 2016, section 7).
+        `weights_K` weigh a softmax's classes, and a sigmoid's positive targets; 1 changes nothing. `smoothing`
+        is label smoothing: (1 − s) t + s ÷ K, where K is two for a sigmoid (Szegedy et al. 2016, section 7).
         """
         from torch.nn.functional import binary_cross_entropy_with_logits
 

@@ -64,5 +64,5 @@ def test_a_column_that_answers_alone_is_named_and_an_informative_one_is_not(rows
     kinds = {"outcome": "category", "score": "number", "age": "number", "empty": "category"}
     found = columns_that_give_away(metadata, kinds, targets_SQ, valid_FS)
     assert set(found) == {"outcome", "score"}
-    with pytest.raises(UserError, match=r"outcome \(ROC AUC 1\.000\), score .* on their own"):
+    with pytest.raises(UserError, match=r"on their own .target leakage.: outcome \(ROC AUC 1\.000\), score "):
         refuse_answers(found, where="train.csv")

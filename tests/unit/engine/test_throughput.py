@@ -75,10 +75,10 @@ def test_a_loop_that_has_no_batch_or_waits_for_none_has_no_share(clock, num_batc
 @pytest.mark.parametrize(
     "num_workers, busy_share, remedy",
     [
-        (0, 0.25, "num_workers is 0 and 4 cores can be used: leave it out, or set num_workers=auto"),
-        (2, 0.5, "num_workers is 2 and 4 cores can be used"),
-        (4, 0.1, "reading them is slow, for the cores are 10% busy meanwhile.*File mode.*set num_workers=16"),
-        (4, 0.9, "all 4 cores are busy with them: choose an instance with more cores, or smaller source pictures"),
+        (0, 0.25, "num_workers is 0, but 4 cores are available: set num_workers=auto"),
+        (2, 0.5, "num_workers is 2, but 4 cores are available"),
+        (4, 0.1, "reading them is slow, since the cores are only 10% busy.*File mode.*set num_workers=16"),
+        (4, 0.9, "all 4 cores are busy with them: choose an instance with more cores, or smaller source images"),
     ],
 )
 def test_what_is_slow_is_said_with_what_helps_here(num_workers, busy_share, remedy):
