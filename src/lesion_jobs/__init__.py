@@ -3,17 +3,17 @@
 Thin functions over the SageMaker SDK 2 that set what people forget, refuse what would fail before it is paid for, and
 say first what a job costs at most and where its logs are. Imports no torch, and the SDK only when a job starts.
 
-    place = Place(image="lesion:0.1.0", instance_type="local", output="build/jobs")
-    run = train(place, "my_data", hyperparameters={"model": "resnet18"})
-    endpoint = deploy(place, run)
+    environment = Environment(image="lesion:0.1.0", instance_type="local", output="build/jobs")
+    run = train(environment, "my_data", hyperparameters={"model": "resnet18"})
+    endpoint = deploy(environment, run)
     predict(endpoint, "picture.jpg", {"sex": "male", "age_approx": 45})
     delete_endpoint(endpoint)
-    fetch_predictions(transform(place, run, "my_pictures"))
+    fetch_predictions(transform(environment, run, "my_pictures"))
 """
 
 from lesion_jobs.batch import TransformRun, fetch_predictions, transform
 from lesion_jobs.endpoint import Endpoint, delete_endpoint, deploy
-from lesion_jobs.place import Place
+from lesion_jobs.environment import Environment
 from lesion_jobs.prediction import Prediction, predict
 from lesion_jobs.processing import ShardsRun, prepare_shards
 from lesion_jobs.storage import upload
@@ -21,7 +21,7 @@ from lesion_jobs.training import TrainingRun, fetch_results, train
 
 __all__ = [
     "Endpoint",
-    "Place",
+    "Environment",
     "Prediction",
     "ShardsRun",
     "TrainingRun",

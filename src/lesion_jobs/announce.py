@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lesion_jobs.cost import BilledAs, ask_price, cost_line
-from lesion_jobs.place import Place
+from lesion_jobs.environment import Environment
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,25 @@ CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.
 
 
 def announce(
-    kind: JobType, name: str, place: Place, session: Any, *, num_instances: int = 1, max_hours: float | None = None
+    kind: JobType,
+    name: str,
+    environment: Environment,
+    session: Any,
+    *,
+    num_instances: int = 1,
+    max_hours: float | None = None,
 ) -> None:
     """Print name, cost and logs. Queries the price list, except in local mode."""
-    if place.is_local:
+    if environment.is_local:
         cost, logs = "cost: nothing, it runs on this machine", "logs: below"
     else:
         region = session.boto_region_name
-        price = ask_price(session.boto_session, place.instance_type, region, kind.billed_as)
-        cost = cost_line(price, place.instance_type, num_instances=num_instances, max_hours=max_hours, until=kind.until)
+        price = ask_price(session.boto_session, environment.instance_type, region, kind.billed_as)
+        cost = cost_line(
+            price, environment.instance_type, num_instances=num_instances, max_hours=max_hours, until=kind.until
+        )
         logs = f"logs: {kind.log_group.format(name=name)}, {log_url(kind, name, region)}"
-    print(f"{kind.title} {name} in {place.image}\n{cost}\n{logs}", flush=True)  # noqa: T201
+    print(f"{kind.title} {name} in {environment.image}\n{cost}\n{logs}", flush=True)  # noqa: T201
 
 
 def log_url(kind: JobType, name: str, region: str) -> str:

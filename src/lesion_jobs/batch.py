@@ -9,7 +9,7 @@ from typing import Any
 
 from lesion_jobs.announce import TRANSFORM, announce
 from lesion_jobs.endpoint import make_model
-from lesion_jobs.place import Place, new_name
+from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.prediction import Prediction, decode_answer
 from lesion_jobs.session import local_server, open_session, plain_errors
 from lesion_jobs.storage import download, readable_uri
@@ -25,12 +25,12 @@ class TransformRun:
     """A batch transform and the folder that gets NAME.out for each picture NAME."""
 
     name: str
-    place: Place
+    environment: Environment
     output: str
 
 
 def transform(
-    place: Place,
+    environment: Environment,
     model: TrainingRun | str,
     pictures: str | Path,
     *,
@@ -42,12 +42,12 @@ def transform(
 
     Raises UserError with the reason if the job fails. Local mode always waits, and needs port 8080 free.
     """
-    model_uri = readable_uri(model.model if isinstance(model, TrainingRun) else model, place, what="the model")
-    pictures_uri = readable_uri(pictures, place, what="the folder of images")
+    model_uri = readable_uri(model.model if isinstance(model, TrainingRun) else model, environment, what="the model")
+    pictures_uri = readable_uri(pictures, environment, what="the folder of images")
     name = name or new_name("transform")
-    run = TransformRun(name, place, f"{place.output_uri}/{name}")
-    session = open_session(place)
-    announce(TRANSFORM, name, place, session, num_instances=num_instances)
+    run = TransformRun(name, environment, f"{environment.output_uri}/{name}")
+    session = open_session(environment)
+    announce(TRANSFORM, name, environment, session, num_instances=num_instances)
     arguments = transform_arguments(run, pictures_uri, num_instances=num_instances)
     _start(run, session, model_uri, arguments, wait=wait)
     return run
@@ -55,7 +55,7 @@ def transform(
 
 def transform_arguments(run: TransformRun, pictures_uri: str, *, num_instances: int = 1) -> dict[str, Any]:
     """The arguments of sagemaker.Session.transform: one picture per request."""
-    place = run.place
+    environment = run.environment
     # A prefix without its slash would match its neighbours too: …/new and …/new_rejected.
     source = {"S3DataType": "S3Prefix", "S3Uri": pictures_uri.rstrip("/") + "/"}
     arguments: dict[str, Any] = {
@@ -67,17 +67,17 @@ def transform_arguments(run: TransformRun, pictures_uri: str, *, num_instances: 
         "env": None,
         "input_config": {"DataSource": {"S3DataSource": source}, "ContentType": "application/x-image"},
         "output_config": {"S3OutputPath": run.output, "Accept": "application/json"},
-        "resource_config": {"InstanceCount": num_instances, "InstanceType": place.instance_type},
+        "resource_config": {"InstanceCount": num_instances, "InstanceType": environment.instance_type},
         "experiment_config": None,
-        "tags": place.tag_list,
+        "tags": environment.tag_list,
         "data_processing": None,
         "model_client_config": None,
     }
-    if place.kms_key:
-        arguments["output_config"]["KmsKeyId"] = place.kms_key
-    if place.volume_key:
-        arguments["resource_config"]["VolumeKmsKeyId"] = place.volume_key
-    if place.has_gpu and not place.is_local:
+    if environment.kms_key:
+        arguments["output_config"]["KmsKeyId"] = environment.kms_key
+    if environment.volume_key:
+        arguments["resource_config"]["VolumeKmsKeyId"] = environment.volume_key
+    if environment.has_gpu and not environment.is_local:
         arguments["resource_config"]["TransformAmiVersion"] = TRANSFORM_AMI
     return arguments
 
@@ -85,25 +85,25 @@ def transform_arguments(run: TransformRun, pictures_uri: str, *, num_instances: 
 def fetch_predictions(run: TransformRun) -> dict[str, Prediction]:
     """Path of each picture below the folder → prediction. Raises UserError for a picture that was refused."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = download(run.place, run.output, scratch)
+        folder = download(run.environment, run.output, scratch)
         answers = {str(path.relative_to(folder))[:-4]: path.read_bytes() for path in sorted(folder.rglob("*.out"))}
     return {name: decode_answer(body, where=name) for name, body in answers.items()}
 
 
 def _start(run: TransformRun, session: Any, model_uri: str, arguments: dict[str, Any], *, wait: bool) -> None:
-    place = run.place
-    model = make_model(place, model_uri, run.name, session)
-    if place.is_local:
+    environment = run.environment
+    model = make_model(environment, model_uri, run.name, session)
+    if environment.is_local:
 
         def stop() -> None:
             session.sagemaker_client._transform_jobs[run.name].container.stop_serving()  # the SDK has no door to it
 
         with local_server(f"batch transform {run.name}", stop=stop):
-            model.create(instance_type=place.instance_type)
+            model.create(instance_type=environment.instance_type)
             session.transform(**arguments)
         return
     with plain_errors(f"batch transform {run.name} failed", do="If it started, its logs, named above, say more."):
-        model.create(instance_type=place.instance_type, tags=place.tag_list)
+        model.create(instance_type=environment.instance_type, tags=environment.tag_list)
         session.transform(**arguments)
         if wait:
             session.logs_for_transform_job(run.name, wait=True)

@@ -41,7 +41,7 @@ def predict(
     body, content_type = encode_request(read_picture(picture), metadata)
     predictor = Predictor(
         endpoint.name,
-        open_session(endpoint.place),
+        open_session(endpoint.environment),
         serializer=IdentitySerializer(content_type=content_type),
         deserializer=BytesDeserializer(accept="application/json"),
     )

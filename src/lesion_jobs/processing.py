@@ -9,7 +9,7 @@ from typing import Any
 
 from lesion.errors import UserError
 from lesion_jobs.announce import PROCESSING, announce
-from lesion_jobs.place import Place, new_name
+from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.session import open_session, plain_errors
 from lesion_jobs.storage import readable_uri
 
@@ -21,12 +21,12 @@ class ShardsRun:
     """A job that writes shards, and the prefix that is to be the `training` channel of the next."""
 
     name: str
-    place: Place
+    environment: Environment
     output: str
 
 
 def prepare_shards(
-    place: Place,
+    environment: Environment,
     data: str | Path,
     *,
     options: Mapping[str, object] | None = None,
@@ -42,15 +42,15 @@ def prepare_shards(
     SageMaker does not; a job that failed is done anew. With one instance the data card lies beside the shards, with
     several the same command on the joined folder writes it. Raises UserError with the reason if the job fails.
     """
-    data_uri = readable_uri(data, place, what="the data set")
+    data_uri = readable_uri(data, environment, what="the data set")
     name = name or new_name("shards")
-    run = ShardsRun(name, place, f"{place.output_uri}/{name}")
-    session = open_session(place)
-    announce(PROCESSING, name, place, session, num_instances=num_instances, max_hours=max_hours)
+    run = ShardsRun(name, environment, f"{environment.output_uri}/{name}")
+    session = open_session(environment)
+    announce(PROCESSING, name, environment, session, num_instances=num_instances, max_hours=max_hours)
     from sagemaker.processing import ProcessingInput, ProcessingOutput, Processor
 
     processor = Processor(
-        **processor_arguments(place, num_instances=num_instances, volume_gb=volume_gb, max_hours=max_hours),
+        **processor_arguments(environment, num_instances=num_instances, volume_gb=volume_gb, max_hours=max_hours),
         sagemaker_session=session,
     )
     with plain_errors(f"processing job {name} failed", do="If it started, its logs, named above, say more."):
@@ -61,36 +61,36 @@ def prepare_shards(
             arguments=command_arguments(options or {}),
             job_name=name,
             wait=wait,
-            logs=wait and not place.is_local,
+            logs=wait and not environment.is_local,
         )
     return run
 
 
 def processor_arguments(
-    place: Place, *, num_instances: int = 1, volume_gb: int = 100, max_hours: float = 24
+    environment: Environment, *, num_instances: int = 1, volume_gb: int = 100, max_hours: float = 24
 ) -> dict[str, Any]:
     """The arguments of sagemaker.processing.Processor, without the session."""
     arguments: dict[str, Any] = {
-        "role": place.arn,
-        "image_uri": place.image,
+        "role": environment.arn,
+        "image_uri": environment.image,
         "instance_count": num_instances,
-        "instance_type": place.instance_type,
+        "instance_type": environment.instance_type,
         "entrypoint": ["lesion", "prepare", "shards", INPUT, "--output", OUTPUT, "--no-progress"],
     }
-    if place.is_local:
+    if environment.is_local:
         return arguments
     from sagemaker.network import NetworkConfig
 
     return arguments | {
         "volume_size_in_gb": volume_gb,
-        "volume_kms_key": place.volume_key,
-        "output_kms_key": place.kms_key,
+        "volume_kms_key": environment.volume_key,
+        "output_kms_key": environment.kms_key,
         "max_runtime_in_seconds": round(3600 * max_hours),
-        "tags": place.tag_list or None,
+        "tags": environment.tag_list or None,
         "network_config": NetworkConfig(
-            enable_network_isolation=place.isolated,
-            subnets=list(place.subnets) or None,
-            security_group_ids=list(place.security_group_ids) or None,
+            enable_network_isolation=environment.isolated,
+            subnets=list(environment.subnets) or None,
+            security_group_ids=list(environment.security_group_ids) or None,
         ),
     }
 
@@ -101,7 +101,7 @@ def command_arguments(options: Mapping[str, object]) -> list[str]:
     Raises UserError for those that the job itself sets.
     """
     if own := sorted(set(options) & {"output", "root", "engine", "no_progress"}):
-        raise UserError(f"the job sets {', '.join(own)} itself", do="Leave it out.", kind="place")
+        raise UserError(f"the job sets {', '.join(own)} itself", do="Leave it out.", kind="environment")
     arguments: list[str] = []
     for name, value in options.items():
         values = [f"{key}={text}" for key, text in value.items()] if isinstance(value, Mapping) else [str(value)]

@@ -10,27 +10,27 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from lesion.errors import UserError
-from lesion_jobs.place import Place
+from lesion_jobs.environment import Environment
 
 LOCAL_PORT = 8080  # where the SDK's local mode serves, endpoint and batch transform alike
 
 
-def open_session(place: Place) -> Any:
-    """A sagemaker.Session of the place's region, or a LocalSession; the place's own if it has one.
+def open_session(environment: Environment) -> Any:
+    """A sagemaker.Session of the environment's region, or a LocalSession; the environment's own if it has one.
 
     Local mode works without an AWS account: where there are no credentials or region, it gets made-up ones, which
     are never used. Raises UserError where the SDK is missing or of another major version.
     """
     sdk = load_sdk()
-    if place.session is not None:
-        return place.session
+    if environment.session is not None:
+        return environment.session
     import boto3
 
-    aws = boto3.Session(region_name=place.region)
-    if not place.is_local:
+    aws = boto3.Session(region_name=environment.region)
+    if not environment.is_local:
         if aws.region_name is None:
             raise UserError(
-                "no AWS region is known", do="Set region in the Place, or AWS_DEFAULT_REGION.", kind="place"
+                "no AWS region is known", do="Set region in the Environment, or AWS_DEFAULT_REGION.", kind="environment"
             )
         return sdk.Session(boto_session=aws, sagemaker_config=sdk_settings())
     if shutil.which("docker") is None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError
 from lesion_jobs.announce import TRAINING, announce
-from lesion_jobs.place import Place, new_name
+from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.session import open_session, plain_errors
 from lesion_jobs.storage import download, readable_uri
 
@@ -27,14 +27,14 @@ class TrainingRun:
     """A training job and where it leaves what. The files are there once the job is done."""
 
     name: str
-    place: Place
+    environment: Environment
     model: str  # model.tar.gz
     results: str  # output.tar.gz: report.png, metrics.json, oof.csv …
     checkpoints: str | None  # hand it to the next `train` to go on from there; none in local mode
 
 
 def train(
-    place: Place,
+    environment: Environment,
     channels: Channels,
     *,
     hyperparameters: Mapping[str, object] | None = None,
@@ -57,10 +57,10 @@ def train(
     """
     hyperparameters = hyperparameters or {}
     channels = channels if isinstance(channels, Mapping) else {"training": channels}
-    uris = {channel: readable_uri(at, place, what=f"channel '{channel}'") for channel, at in channels.items()}
-    check_hyperparameters(place, uris, hyperparameters)
+    uris = {channel: readable_uri(at, environment, what=f"channel '{channel}'") for channel, at in channels.items()}
+    check_hyperparameters(environment, uris, hyperparameters)
     name = name or new_name("train")
-    run = describe_run(place, name, checkpoints)
+    run = describe_run(environment, name, checkpoints)
     arguments = estimator_arguments(
         run,
         hyperparameters,
@@ -71,35 +71,37 @@ def train(
         max_wait_hours=max_wait_hours,
         input_mode=input_mode,
     )
-    session = open_session(place)
-    announce(TRAINING, name, place, session, num_instances=num_instances, max_hours=max_hours)
+    session = open_session(environment)
+    announce(TRAINING, name, environment, session, num_instances=num_instances, max_hours=max_hours)
     _fit(run, session, arguments, uris, wait=wait)
     return run
 
 
-def check_hyperparameters(place: Place, channels: Mapping[str, str], hyperparameters: Mapping[str, object]) -> None:
+def check_hyperparameters(
+    environment: Environment, channels: Mapping[str, str], hyperparameters: Mapping[str, object]
+) -> None:
     """Raises what the container would, a minute of a paid machine earlier."""
     _, config = parse_hyperparameters(hyperparameters)
     if (
         getattr(config, "pretrained", None) is True
         and "pretrained" not in channels
-        and place.isolated
-        and not place.is_local
+        and environment.isolated
+        and not environment.is_local
     ):
         raise UserError(
             "pretrained=true downloads starting weights, and an isolated container reaches no network",
-            do="Give a `pretrained` channel with the .safetensors file, or Place(isolated=False), or pretrained=false.",
+            do="Give a `pretrained` channel with the .safetensors file, or set isolated=False, or pretrained=false.",
             kind="hyperparameters",
         )
 
 
-def describe_run(place: Place, name: str, checkpoints: str | None = None) -> TrainingRun:
+def describe_run(environment: Environment, name: str, checkpoints: str | None = None) -> TrainingRun:
     """Where a job of this name leaves what: SageMaker's own layout, kept in local mode too."""
-    if place.is_local and checkpoints:
-        raise UserError("local mode keeps no checkpoints", where=checkpoints, do="Leave it out.", kind="place")
-    folder = f"{place.output_uri}/{name}"
-    kept = None if place.is_local else checkpoints or f"{folder}/checkpoints"
-    return TrainingRun(name, place, f"{folder}/output/model.tar.gz", f"{folder}/output/output.tar.gz", kept)
+    if environment.is_local and checkpoints:
+        raise UserError("local mode keeps no checkpoints", where=checkpoints, do="Leave it out.", kind="environment")
+    folder = f"{environment.output_uri}/{name}"
+    kept = None if environment.is_local else checkpoints or f"{folder}/checkpoints"
+    return TrainingRun(name, environment, f"{folder}/output/model.tar.gz", f"{folder}/output/output.tar.gz", kept)
 
 
 def estimator_arguments(
@@ -114,41 +116,43 @@ def estimator_arguments(
     input_mode: str = "File",
 ) -> dict[str, Any]:
     """The arguments of sagemaker.estimator.Estimator, without the session."""
-    place = run.place
+    environment = run.environment
     algorithm, _ = parse_hyperparameters(hyperparameters)
-    is_folder = place.output_uri.startswith("file://")  # there the SDK does not add the job's name
+    is_folder = environment.output_uri.startswith("file://")  # there the SDK does not add the job's name
     arguments: dict[str, Any] = {
-        "image_uri": place.image,
-        "role": place.arn,
+        "image_uri": environment.image,
+        "role": environment.arn,
         "instance_count": num_instances,
-        "instance_type": place.instance_type,
-        "output_path": run.model.rpartition("/")[0] if is_folder else place.output_uri,
+        "instance_type": environment.instance_type,
+        "output_path": run.model.rpartition("/")[0] if is_folder else environment.output_uri,
         "hyperparameters": {key: as_text(value) for key, value in hyperparameters.items()},
         "metric_definitions": [{"Name": line.name, "Regex": line.regex} for line in algorithm.metric_lines.values()],
         # Hooks of SageMaker's own framework images, which only lengthen the request of others.
         "debugger_hook_config": False,
         "disable_profiler": True,
     }
-    if place.is_local:
+    if environment.is_local:
         return arguments
     max_wait_hours = max_wait_hours or 2 * max_hours
     if use_spot and max_wait_hours < max_hours:
         raise UserError(
-            f"max_wait_hours={max_wait_hours:g} is less than max_hours={max_hours:g}", do="Wait longer.", kind="place"
+            f"max_wait_hours={max_wait_hours:g} is less than max_hours={max_hours:g}",
+            do="Wait longer.",
+            kind="environment",
         )
     return arguments | {
-        "tags": place.tag_list,
-        "subnets": list(place.subnets) or None,
-        "security_group_ids": list(place.security_group_ids) or None,
-        "output_kms_key": place.kms_key,
-        "volume_kms_key": place.volume_key,
+        "tags": environment.tag_list,
+        "subnets": list(environment.subnets) or None,
+        "security_group_ids": list(environment.security_group_ids) or None,
+        "output_kms_key": environment.kms_key,
+        "volume_kms_key": environment.volume_key,
         "volume_size": volume_gb,
         "max_run": round(3600 * max_hours),
         "use_spot_instances": use_spot,
         "max_wait": round(3600 * max_wait_hours) if use_spot else None,
         "checkpoint_s3_uri": run.checkpoints,
         "input_mode": input_mode,
-        "enable_network_isolation": place.isolated,
+        "enable_network_isolation": environment.isolated,
         "encrypt_inter_container_traffic": True,
     }
 
@@ -163,7 +167,7 @@ def fetch_results(run: TrainingRun, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        for name, content in _files_of(download(run.place, run.results, scratch)).items():
+        for name, content in _files_of(download(run.environment, run.results, scratch)).items():
             (folder / name).write_bytes(content)
     return folder
 
@@ -174,13 +178,13 @@ def _fit(
     from sagemaker.debugger import TensorBoardOutputConfig
     from sagemaker.estimator import Estimator
 
-    if run.place.is_local:
+    if run.environment.is_local:
         try:
             Estimator(**arguments, sagemaker_session=session).fit(dict(channels), job_name=run.name)
         except RuntimeError as error:  # the SDK says only that compose ended with 1
             raise UserError("training failed", where=run.name, do=_failure(run), kind="job_failed") from error
         return
-    board = TensorBoardOutputConfig(run.place.output_uri, container_local_output_path=TENSORBOARD_DIR)
+    board = TensorBoardOutputConfig(run.environment.output_uri, container_local_output_path=TENSORBOARD_DIR)
     with plain_errors(f"training job {run.name} failed", do="If it started, its logs, named above, say more."):
         estimator = Estimator(**arguments, tensorboard_output_config=board, sagemaker_session=session)
         estimator.fit(dict(channels), job_name=run.name, wait=wait)

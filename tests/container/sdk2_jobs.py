@@ -18,30 +18,30 @@ from lesion.errors import UserError
 
 
 def main(image: str, training: Path, pictures: Path, output: Path) -> None:
-    place = lesion_jobs.Place(image, "local", output / "jobs with a space")
+    environment = lesion_jobs.Environment(image, "local", output / "jobs with a space")
     hyperparameters = json.loads((output / "hyperparameters.json").read_text())
     said: dict[str, Any] = {}
 
-    run = lesion_jobs.train(place, training, hyperparameters=hyperparameters)
+    run = lesion_jobs.train(environment, training, hyperparameters=hyperparameters)
     said["model"] = run.model
     said["results"] = sorted(path.name for path in lesion_jobs.fetch_results(run, output / "results").iterdir())
-    endpoint = lesion_jobs.deploy(place, run)
+    endpoint = lesion_jobs.deploy(environment, run)
     try:
         names = sorted(path.name for path in pictures.iterdir())
         said["endpoint"] = {name: lesion_jobs.predict(endpoint, pictures / name).probability for name in names}
         said["metadata"] = lesion_jobs.predict(endpoint, pictures / names[0], {"sex": "male"}).probability
         said["no picture"] = refusal(lambda: lesion_jobs.predict(endpoint, b"no picture"))
-        said["second endpoint"] = refusal(lambda: lesion_jobs.deploy(place, run))
+        said["second endpoint"] = refusal(lambda: lesion_jobs.deploy(environment, run))
     finally:
         lesion_jobs.delete_endpoint(endpoint)
-    batch = lesion_jobs.fetch_predictions(lesion_jobs.transform(place, run, pictures))
+    batch = lesion_jobs.fetch_predictions(lesion_jobs.transform(environment, run, pictures))
     said["batch"] = {name: prediction.probability for name, prediction in batch.items()}
     large = output / "large"
     large.mkdir()
     (large / "large.jpg").write_bytes(bytes(26 << 20))
-    said["large picture"] = refusal(lambda: lesion_jobs.transform(place, run, large))
+    said["large picture"] = refusal(lambda: lesion_jobs.transform(environment, run, large))
     wrong = hyperparameters | {"target_column": "not_there"}
-    said["failed job"] = refusal(lambda: lesion_jobs.train(place, training, hyperparameters=wrong))
+    said["failed job"] = refusal(lambda: lesion_jobs.train(environment, training, hyperparameters=wrong))
     (output / "answers.json").write_text(json.dumps(said))
 
 

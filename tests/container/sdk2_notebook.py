@@ -21,9 +21,9 @@ def main(image: str, path: Path, folder: Path) -> None:
     (settings,) = [cell for cell in notebook.cells if "settings" in cell.metadata.get("tags", [])]
     settings.source = (
         "import logging\n"
-        "from lesion_jobs import Place\n"
+        "from lesion_jobs import Environment\n"
         "logging.disable(logging.WARNING)\n"
-        f"place = Place(image={image!r}, instance_type='local', output={str(folder / 'jobs')!r})\n"
+        f"environment = Environment(image={image!r}, instance_type='local', output={str(folder / 'jobs')!r})\n"
         f"pictures_folder = {str(folder / 'data')!r}\n"
     )
     working_dir = folder / "notebooks"  # what the notebook writes beside itself goes here too

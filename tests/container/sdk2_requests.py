@@ -100,7 +100,7 @@ class Aws:
         return AWSResponse(request.url, 200, {"content-length": str(len(content)), "etag": '"e"'}, raw)
 
 
-def place(aws: Aws, **changes: Any) -> lesion_jobs.Place:
+def environment(aws: Aws, **changes: Any) -> lesion_jobs.Environment:
     plain: dict[str, Any] = {
         "image": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/lesion:0.1.0",
         "instance_type": "ml.g4dn.xlarge",
@@ -108,14 +108,14 @@ def place(aws: Aws, **changes: Any) -> lesion_jobs.Place:
         "role": "arn:aws:iam::123456789012:role/lesion",
         "session": aws.session,
     }
-    return lesion_jobs.Place(**(plain | changes))
+    return lesion_jobs.Environment(**(plain | changes))
 
 
 def everything_set(aws: Aws, folder: Path) -> Any:
     """A job, an endpoint, a question and a batch, with all that can be set."""
     aws.reset()
     key = {"kms_key": "arn:aws:kms:eu-central-1:123456789012:key/k", "tags": {"team": "skin"}}
-    where = place(aws, instance_type="ml.p3.2xlarge", subnets=("subnet-1",), security_group_ids=("sg-1",), **key)
+    where = environment(aws, instance_type="ml.p3.2xlarge", subnets=("subnet-1",), security_group_ids=("sg-1",), **key)
     run = lesion_jobs.train(
         where,
         {"training": "s3://bucket/data", "pretrained": "s3://bucket/weights"},
@@ -149,7 +149,7 @@ def little_set(aws: Aws, _folder: Path) -> Any:
     """A machine without a GPU, outside a VPC, with AWS's own keys, where the price list refuses to answer."""
     denied = {"__type": "AccessDeniedException", "message": "not authorized to perform: pricing:GetProducts"}
     aws.reset(price=(400, denied))
-    where = place(aws, instance_type="ml.m5.xlarge")
+    where = environment(aws, instance_type="ml.m5.xlarge")
     run = lesion_jobs.train(
         where, "s3://bucket/data", hyperparameters={"pretrained": "false"}, name="little", wait=False
     )
@@ -164,19 +164,19 @@ def refused(aws: Aws, folder: Path) -> Any:
     refusal = {"__type": "ModelError", "OriginalStatusCode": 400, "OriginalMessage": words}
     limit = {"__type": "ResourceLimitExceeded", "message": "The account-level service limit is 0 Instances"}
     aws.reset(invoke=(424, refusal), train=(400, limit))
-    endpoint = lesion_jobs.Endpoint("some", place(aws))
+    endpoint = lesion_jobs.Endpoint("some", environment(aws))
     os.environ["PATH"] = ""  # no docker
     return [
-        said(lambda: lesion_jobs.train(lesion_jobs.Place("i", "local", folder), folder)),
+        said(lambda: lesion_jobs.train(lesion_jobs.Environment("i", "local", folder), folder)),
         said(lambda: lesion_jobs.predict(endpoint, b"no picture")),
-        said(lambda: lesion_jobs.train(place(aws), "s3://b/d", hyperparameters={"pretrained": "false"})),
+        said(lambda: lesion_jobs.train(environment(aws), "s3://b/d", hyperparameters={"pretrained": "false"})),
     ]
 
 
 def files(aws: Aws, folder: Path) -> Any:
     """What goes to S3 and comes from it: a folder, a run's results, a batch's predictions."""
     aws.reset()
-    where = place(aws, kms_key="arn:aws:kms:eu-central-1:123456789012:key/k")
+    where = environment(aws, kms_key="arn:aws:kms:eu-central-1:123456789012:key/k")
     (folder / "data" / "train_jpg").mkdir(parents=True)
     for name in ("train.csv", "train_jpg/a.jpg"):
         (folder / "data" / name).write_text("something")
@@ -216,7 +216,7 @@ def keys(aws: Aws, _folder: Path) -> Any:
     """Whether we and the SDK agree on which machines take a key for their volumes."""
     families = ["m5", "m5d", "c6i", "g4dn", "g5", "g6", "g6e", "gr6", "p3", "p3dn", "p4d", "p4de", "p5", "p5en", "t3"]
     types = [f"ml.{family}.xlarge" for family in families]
-    ours = {t: lesion_jobs.Place("i", t, "s3://b", "arn:r", kms_key="k").volume_key is not None for t in types}
+    ours = {t: lesion_jobs.Environment("i", t, "s3://b", "arn:r", kms_key="k").volume_key is not None for t in types}
     return {"ours": ours, "sdk": {t: instance_supports_kms(t) for t in types}}
 
 

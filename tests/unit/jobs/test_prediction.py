@@ -86,7 +86,7 @@ def test_an_errors_body_is_raised_since_local_mode_hands_it_over_as_an_answer():
 
 @pytest.mark.parametrize("body", [b"", b"<html>502</html>", b"null", b"true", b"[]", b'{"predictions": []}', b"\xff"])
 def test_anything_else_is_not_taken_for_a_prediction(body: bytes):
-    with pytest.raises(UserError, match="none of Lesion's"):
+    with pytest.raises(UserError, match="not Lesion's"):
         decode_answer(body, where="p.jpg")
 
 

@@ -13,10 +13,10 @@ import pytest
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.errors import UserError
 from lesion.sagemaker import ROOT, read_job
-from lesion_jobs import Place, train
+from lesion_jobs import Environment, train
 from lesion_jobs.training import TENSORBOARD_DIR, as_text, describe_run, estimator_arguments, fetch_results
 
-SAGEMAKER = Place("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion/", "arn:aws:iam::123456789012:role/lesion")
+SAGEMAKER = Environment("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion/", "arn:aws:iam::123456789012:role/lesion")
 DATA = "s3://bucket/data"
 
 
@@ -45,11 +45,11 @@ def test_a_wait_for_spot_machines_that_is_shorter_than_the_job_is_refused():
 
 def test_local_mode_takes_no_checkpoints(tmp_path: Path):
     with pytest.raises(UserError, match="keeps no checkpoints"):
-        train(Place("i", "local", tmp_path), tmp_path, checkpoints="s3://bucket/old")
+        train(Environment("i", "local", tmp_path), tmp_path, checkpoints="s3://bucket/old")
 
 
 def test_files_lie_in_local_mode_where_sagemaker_would_put_them(tmp_path: Path):
-    here = describe_run(Place("i", "local", tmp_path), "name")
+    here = describe_run(Environment("i", "local", tmp_path), "name")
     there = describe_run(SAGEMAKER, "name")
     assert there.model == "s3://bucket/lesion/name/output/model.tar.gz"
     assert here.model.removeprefix(f"file://{tmp_path}") == there.model.removeprefix("s3://bucket/lesion")
@@ -66,7 +66,7 @@ def test_checkpoints_of_an_earlier_run_are_taken_up():
 
 def test_results_of_local_mode_come_without_what_is_for_tensorboard(tmp_path: Path):
     """Local mode packs all of /opt/ml/output, each fold's event file under the same name."""
-    run = describe_run(Place("i", "local", tmp_path), "name")
+    run = describe_run(Environment("i", "local", tmp_path), "name")
     archive = Path(run.results.removeprefix("file://"))
     archive.parent.mkdir(parents=True)
     with tarfile.open(archive, "w:gz") as tar:
@@ -101,4 +101,4 @@ def test_a_value_reaches_the_container_as_what_it_is(name: str, value: object):
 def test_without_the_sdk_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "sagemaker", None)  # import then fails, as where it is not installed
     with pytest.raises(UserError, match=r"SDK is not installed.*lesion\[jobs\]"):
-        train(Place("i", "local", tmp_path), tmp_path, hyperparameters={"pretrained": False})
+        train(Environment("i", "local", tmp_path), tmp_path, hyperparameters={"pretrained": False})

@@ -1,4 +1,4 @@
-"""Place: where jobs run, and what holds for each of them there. Plain values; knows no SDK."""
+"""Environment: where and with what jobs run: image, instance type, output, role, network. Plain values; no SDK."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCAL_ROLE = "arn:aws:iam::000000000000:role/local"  # local mode looks up a rol
 
 
 @dataclass(frozen=True)
-class Place:
+class Environment:
     """An image on a kind of machine, in SageMaker (`ml.…`) or in local mode (`local`, `local_gpu`).
 
     Local mode needs Docker and docker-compose on this machine, and no account. Raises UserError that lists all that is
@@ -49,7 +49,9 @@ class Place:
         if bool(self.subnets) != bool(self.security_group_ids):
             problems.append("subnets and security_group_ids go together")
         if problems:
-            raise UserError("place refused: " + "; ".join(problems), do="Correct the Place.", kind="place")
+            raise UserError(
+                "environment refused: " + "; ".join(problems), do="Correct the Environment.", kind="environment"
+            )
 
     @property
     def is_local(self) -> bool:

@@ -1,4 +1,4 @@
-"""Place: refused at once where jobs could only fail later; the same layout of files in S3 and in local mode."""
+"""Environment: refused at once where jobs could only fail later; the same layout of files in S3 and in local mode."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from lesion.errors import UserError
-from lesion_jobs.place import Place, new_name, uri_of
+from lesion_jobs.environment import Environment, new_name, uri_of
 from lesion_jobs.storage import readable_uri, upload
 
 ROLE = "arn:aws:iam::123456789012:role/lesion"
-SAGEMAKER = Place("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion", ROLE)
+SAGEMAKER = Environment("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion", ROLE)
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ SAGEMAKER = Place("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion", ROLE)
 )
 def test_a_place_where_no_job_can_run_is_refused(change: dict[str, Any], said: str):
     plain: dict[str, Any] = {"image": "i", "instance_type": "ml.m5.xlarge", "output": "s3://bucket/x", "role": ROLE}
-    Place(**plain)
+    Environment(**plain)
     with pytest.raises(UserError, match=re.escape(said)):
-        Place(**plain | change)
+        Environment(**plain | change)
 
 
 def test_local_mode_needs_no_role_and_no_bucket(tmp_path: Path):
-    assert Place("lesion:1", "local", tmp_path / "jobs").output_uri == f"file://{tmp_path}/jobs"
+    assert Environment("lesion:1", "local", tmp_path / "jobs").output_uri == f"file://{tmp_path}/jobs"
 
 
 def test_a_path_with_a_blank_stays_as_it_is_since_the_sdk_does_not_decode_uris(tmp_path: Path):
@@ -43,15 +43,15 @@ def test_a_path_with_a_blank_stays_as_it_is_since_the_sdk_does_not_decode_uris(t
 
 
 def test_a_folder_of_this_machine_is_no_channel_for_sagemaker(tmp_path: Path):
-    with pytest.raises(UserError, match=r"lies on this machine.*upload\(place, FOLDER\)"):
+    with pytest.raises(UserError, match=r"lies on this machine.*upload\(environment, FOLDER\)"):
         readable_uri(tmp_path, SAGEMAKER, what="channel 'training'")
 
 
 def test_a_folder_that_is_not_there_is_told_before_a_container_starts(tmp_path: Path):
-    place = Place("lesion:1", "local", tmp_path)
+    environment = Environment("lesion:1", "local", tmp_path)
     with pytest.raises(UserError, match="is not there"):
-        upload(place, tmp_path / "nowhere")
-    assert upload(place, tmp_path) == f"file://{tmp_path}"
+        upload(environment, tmp_path / "nowhere")
+    assert upload(environment, tmp_path) == f"file://{tmp_path}"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_folder_that_is_not_there_is_told_before_a_container_starts(tmp_path: 
     ],
 )
 def test_machines_with_nvidias_gpus_are_told_from_others(instance_type: str, has_gpu: bool):
-    assert Place("i", instance_type, "s3://bucket/x", ROLE).has_gpu == has_gpu
+    assert Environment("i", instance_type, "s3://bucket/x", ROLE).has_gpu == has_gpu
 
 
 def test_names_differ_and_are_legal_for_every_resource():
