@@ -330,7 +330,7 @@ SHARDS: dict[str, tuple[Make, str]] = {
     "no members": (shard({}), "no member is named as an image"),
     "members of no use": (shard({"README": b"x"}), "no member is named as an image"),
     "compressed": (packed, "not a whole tar file"),
-    "broken header in the middle": (broken_in_the_middle, "there is more behind byte"),
+    "broken header in the middle": (broken_in_the_middle, "there is more data after byte"),
     "cut off in a member": (cut_in_a_member, "not a whole tar file"),
     "empty file": (lambda folder: (folder / "train-0.tar").write_bytes(b""), "not a whole tar file"),
     "deep JSON": (shard({**JPEG, "a.json": b"[" * 100_000}), "a.json is not a JSON object: nested too deeply"),

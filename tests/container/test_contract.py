@@ -255,7 +255,7 @@ def test_a_server_without_a_model_ends_with_one_clear_line(docker, image, tmp_pa
     """H10."""
     (tmp_path / "model").mkdir()
     status, log = ended(docker, image, tmp_path, "serve")
-    assert status != 0 and "no Lesion artifact" in log and "Traceback" not in log
+    assert status != 0 and "not a Lesion artifact" in log and "Traceback" not in log
 
 
 def test_a_server_whose_model_does_not_fit_into_memory_ends_in_words(docker, serve_cpu_image, trained):
@@ -311,7 +311,7 @@ def test_no_request_ends_a_server_of_one_gibibyte(docker, serve_cpu_image, train
     [
         (("--help",), "Train and serve classifiers"),
         (("train", "--help"), "Train on the channels"),
-        (("serve", "--help"), "Answer /ping"),
+        (("serve", "--help"), "Serve the model over HTTP"),
         (("describe", "metrics"), '"Regex"'),
     ],
 )

@@ -332,7 +332,7 @@ def test_nothing_in_an_image_reports_to_the_makers_of_openvino(docker, request, 
 
 
 def test_the_serving_image_has_the_commands(docker, serve_cpu_image):
-    assert "Answer /ping" in docker.run(serve_cpu_image, "serve", "--help", options=("--network", "none"))
+    assert "Serve the model over HTTP" in docker.run(serve_cpu_image, "serve", "--help", options=("--network", "none"))
 
 
 def test_the_serving_image_says_what_an_artifact_lacks(docker, serve_cpu_image, tmp_path):

@@ -48,12 +48,12 @@ def with_cells(column: str, cells: dict[int, object]) -> Callable[[DataSet], Non
 SPOILT: dict[str, tuple[Callable[[DataSet], None], str, str, list[int]]] = {
     "missing": (with_cells("sex", {3: ""}), "missing_values", r"'sex' .* is empty in 1 of 20 rows \(5%\)", [3]),
     "an age of 450": (with_cells("age_approx", {5: 450}), "impossible_values", r"'age_approx' .* in 1 row: 450", [5]),
-    "an age of -1": (with_cells("age_approx", {5: -1}), "impossible_values", r"no age in 1 row: -1", [5]),
+    "an age of -1": (with_cells("age_approx", {5: -1}), "impossible_values", r"not an age in 1 row: -1", [5]),
     "an age in words": (with_cells("age_approx", {4: "old"}), "words_among_numbers", r"words in 1 row: old", [4]),
     "two spellings": (
         with_cells("sex", {0: "Male", 4: "male "}),
         "spellings",
-        r"'sex' .* differ by capitals or spaces only: Male, male",
+        r"'sex' .* differ only in capitals or spaces: Male, male",
         [0, 1, 4, 5, 8, 9, 12, 13, 16, 17],
     ),
 }  # fmt: skip

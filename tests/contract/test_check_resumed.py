@@ -92,7 +92,7 @@ def nothing_is_sought(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_found_out_is_not_sought_again_and_gives_the_same(killed, whole, said):
     again = run(killed)
     assert again.digests == whole.digests and again.oof.equals(whole.oof)
-    assert "the check was made before this job was stopped" in said()
+    assert "the check was done before this job was stopped" in said()
     assert "check warning: 1 pair of copies of the same image in different groups" in said()  # as the first time
     assert "cache=on" in said()  # the pictures are decoded, for the cache of the first run is gone
     known = json.loads((killed / "output/data/check.json").read_text())
@@ -106,7 +106,7 @@ def test_with_other_settings_the_check_is_made_again(killed, said, changes):
     hyperparameters = json.loads((killed / "input/config/hyperparameters.json").read_text())
     write_hyperparameters(killed, {**hyperparameters, **changes})
     run(killed)
-    assert " copies=1 " in said() and "the check was made before" not in said()
+    assert " copies=1 " in said() and "the check was done before" not in said()
 
 
 @pytest.mark.parametrize("table", ["train.csv", "test.csv"])
@@ -114,7 +114,7 @@ def test_with_other_rows_the_check_is_made_again(killed, said, table):
     csv = killed / "input/data/training" / table
     csv.write_text("".join(csv.read_text().splitlines(keepends=True)[:-1]))
     run(killed)
-    assert " copies=1 " in said() and "the check was made before" not in said()
+    assert " copies=1 " in said() and "the check was done before" not in said()
 
 
 @pytest.mark.parametrize("tear", [lambda content: content[:-100], lambda content: content.replace(b"P0", b"P1", 1)])

@@ -163,7 +163,7 @@ def not_a_slide(tmp_path: Path) -> Path:
 
 
 REFUSED = {
-    "not a slide": (lambda _slides, tmp: [not_a_slide(tmp)], "neither a whole slide nor a picture"),
+    "not a slide": (lambda _slides, tmp: [not_a_slide(tmp)], "neither a whole slide nor an image"),
     "no slides": (lambda _slides, tmp: [tmp], "no slides here"),
     "a slide without a row": (
         lambda slides, tmp: [slides, "--labels", table_without(slides, tmp, drop=2)],

@@ -196,7 +196,7 @@ def test_states_of_another_job_are_set_aside_where_that_is_asked_for(half_done, 
     changes = {"weight_decay": 0.1, "on_foreign_checkpoint": "set_aside"}
     write_hyperparameters(half_done, {**hyperparameters, **changes})
     run(half_done)
-    assert "another job: weight_decay was 0.0 and is 0.1; 3 files go to" in said()
+    assert "another job: weight_decay was 0.0 and is 0.1; moving 3 files to" in said()
     assert "resumes in epoch" not in said() and "is finished" not in said()
     assert sorted(path.name for path in (half_done / "checkpoints" / "set_aside").iterdir()) == names
     assert Trained(half_done).digests != whole.digests

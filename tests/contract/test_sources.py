@@ -150,7 +150,7 @@ def test_two_formats_in_one_folder_are_in_doubt(written, name):
     if name == "class_folder":  # folders without a table are seen only where there is no table
         assert list(recognised(SplitLocation(written.folder, "train"), source="auto")) == [other]
     else:
-        with pytest.raises(UserError, match=r"in doubt: .*because.*because.*Set source"):
+        with pytest.raises(UserError, match=r"several formats fit: .*because.*because.*Set source"):
             opened(written)
 
 

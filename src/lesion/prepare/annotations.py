@@ -45,7 +45,7 @@ class Region:
 
 def read_annotations(path: Path) -> list[Region]:
     """The regions in a file, in its order. Raises UserError with file and line, or annotation, where it is broken."""
-    text = file_text(path, "not an annotation file that can be read", do=EXPORT, max_bytes=MAX_BYTES)
+    text = file_text(path, "the annotation file cannot be read", do=EXPORT, max_bytes=MAX_BYTES)
     opening = "<" if path.suffix.lower() == ".xml" else "["
     if text.count(opening) > MAX_POINTS:  # each becomes some hundred bytes when it is taken apart
         raise _broken(path, f"more than {MAX_POINTS:,} points")
@@ -105,7 +105,7 @@ def _asap_region(annotation: ET.Element, path: Path) -> Region | None:
         return None
     if kind not in ASAP_AREAS:
         allowed = ", ".join(sorted(ASAP_AREAS | WITHOUT_AREA))
-        raise _broken(path, f"{name}: type '{str(kind)[:80]}' is none of {allowed}")
+        raise _broken(path, f"{name}: type '{str(kind)[:80]}' is not one of {allowed}")
     ring = _ring([[point.get("X"), point.get("Y")] for point in annotation.iter("Coordinate")], name, path)
     class_name = annotation.get("PartOfGroup") or ""
     return Region("" if class_name == "None" else class_name, (ring,))
@@ -123,7 +123,7 @@ def _ring(points: Sequence[Any], name: str, path: Path) -> NDArray[np.float64]:
 
 def _broken(path: Path, why: str) -> UserError:
     return UserError(
-        f"not an annotation file that can be read: {why}",
+        f"the annotation file cannot be read: {why}",
         where=path,
         do=EXPORT,
     )

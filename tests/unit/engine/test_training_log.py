@@ -107,7 +107,7 @@ def test_what_is_slow_is_said_once_a_fold(tmp_path, clock, log):
                 one_epoch(of_fold, clock, epoch, wait_s=wait_s)
     said = log.messages
     slow = [(number, text) for number, text in enumerate(said) if "input-bound" in text]
-    assert [text.partition(" of the step")[0] for _, text in slow] == [f"fold={f} input-bound: 75%" for f in (0, 1)]
+    assert [text.partition(" of each step")[0] for _, text in slow] == [f"fold={f} input-bound: 75%" for f in (0, 1)]
     assert "num_workers is 2, but 4 cores are available" in slow[0][1]
     assert all("epoch=1" in "".join(said[number - 5 : number]) for number, _ in slow)
 

@@ -79,7 +79,7 @@ BROKEN = {
     "no geometry": ('[{"type": "Feature"}]', "a.geojson", "feature 1: not a GeoJSON feature"),
     "a circle": (json.dumps([feature("Circle", [])]), "a.geojson", "feature 1: not a GeoJSON feature"),
     "two points": (json.dumps([feature("Polygon", [SQUARE[:2]])]), "a.geojson", "not three or more points"),
-    "words for numbers": (json.dumps([feature("Polygon", [[["a", "b"]] * 4])]), "a.geojson", "no pair of numbers"),
+    "words for numbers": (json.dumps([feature("Polygon", [[["a", "b"]] * 4])]), "a.geojson", "not a pair of numbers"),
     "a number beyond all": (
         json.dumps([feature("Polygon", [[[1e308, 0], [0, 1], [1, 1]]])]),
         "a.geojson",
@@ -88,7 +88,7 @@ BROKEN = {
     "an integer of 400 digits": (
         json.dumps([feature("Polygon", [[[10**400, 0], [0, 1], [1, 1]]])]),
         "a.geojson",
-        "no pair of numbers",
+        "not a pair of numbers",
     ),
     "NaN": (json.dumps([feature("Polygon", [[[float("nan"), 0], [0, 1], [1, 1]]])]), "a.geojson", "not three or more"),
     "lists without end": ("[" * 100_000, "a.geojson", "nested too deeply"),

@@ -138,9 +138,7 @@ def with_these_predictions(
     settings = setup.prediction_settings
     if result.prediction_settings == settings:
         return result
-    log.info(
-        "fold=%d: its validation rows are predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True)
-    )
+    log.info("fold=%d is predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True))
     rows = rows_of(result.fold, valid_S, setup)
     network = fresh_network(setup, num_metadata=rows.encoder.num_features)
     network.load_state_dict(result.weights)
