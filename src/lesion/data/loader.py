@@ -1,6 +1,6 @@
 """Loader: samples to batches, read and augmented by threads.
 
-Which thread does a sample never changes what comes out.
+The result never depends on which thread reads a sample.
 """
 
 # N batch · C channels · H, W pixels · K outputs · M metadata features · S samples
@@ -76,8 +76,8 @@ def load_batches(
     """The batches one after another, `num_workers` threads reading ahead; 0 reads in the caller's thread.
 
     With `augment` the training squares, augmented; without the squares that prediction sees.
-    Threads and not processes: Pillow, OpenCV and reading let go of the interpreter's lock, and /dev/shm, 64 MiB on
-    SageMaker, is not needed. Each sample's randomness comes from (*key, its row), with key = (seed, fold, epoch) in
+    Threads and not processes: Pillow, OpenCV and file reads release the GIL, and /dev/shm, 64 MiB on SageMaker, is not
+    needed. Each sample's randomness comes from (*key, its row), with key = (seed, fold, epoch) in
     training.
     A share `metadata_dropout` of the samples loses all its metadata, so that a network learns to do without.
     Raises what reading raises, at the batch concerned.
@@ -114,7 +114,9 @@ def load_batches(
         upcoming = iter(batches)
         try:
             while True:
-                for index_N in itertools.islice(upcoming, 3 - len(waiting)):  # one in use, two ahead
+                for index_N in itertools.islice(
+                    upcoming, 3 - len(waiting)
+                ):  # one in use, two ahead: more would only take memory, since a batch is read by all threads at once
                     images_NHWC = empty(index_N)
                     futures = [pool.submit(fill, *each) for each in zip(index_N.tolist(), images_NHWC, strict=True)]
                     waiting.append((index_N, images_NHWC, futures))

@@ -28,7 +28,7 @@ def create_optimizer(
     """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) with the usual moments, in one fused pass.
 
     The parameters in `rest`, which are not the backbone's, learn `rest_factor` times as fast. With `layer_decay` below
-    1 (layer-wise learning rate decay) each of the backbone's layers learns that much slower than the one behind it
+    1 (layer-wise learning rate decay) each of the backbone's layers learns at this times the rate of the layer after it
     (Clark et al. 2020, section 3.2; timm's layers).
     """
     layers: list[dict[str, Any]] = [{"params": list(backbone.parameters()), "lr_scale": 1.0}]
@@ -39,6 +39,7 @@ def create_optimizer(
     groups = [
         {"name": "backbone", "params": layer["params"], "lr": learning_rate * layer["lr_scale"]} for layer in layers
     ]
+    # Found by name, since its place in the list depends on layer_decay.
     max(groups, key=lambda group: group["lr"])["name"] = BACKBONE_LAST
     groups.append({"name": "rest", "params": rest, "lr": learning_rate * rest_factor})
     return OPTIMIZERS[kind](groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
@@ -64,7 +65,9 @@ class Schedule:
         self._optimizer, self._kind = optimizer, kind
         self._num_epochs, self._warmup_epochs = num_epochs, warmup_epochs
         mode: Literal["min", "max"] = "max" if better == "higher" else "min"
-        self._plateau = ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience, threshold=0.0)
+        self._plateau = ReduceLROnPlateau(
+            optimizer, mode=mode, factor=factor, patience=patience, threshold=0.0
+        )  # any improvement counts, as in early stopping
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
 

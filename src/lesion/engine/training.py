@@ -24,7 +24,7 @@ class EpochSums:
 
     num_steps: int = 0
     num_samples: int = 0
-    loss: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    loss: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))  # in fp32 a long sum drifts
 
 
 @dataclass
@@ -43,9 +43,10 @@ class EarlyStopping:
 
     def update(self, epoch: int, value: float, network: nn.Module) -> None:
         is_better = value > self.best_value if self.better == "higher" else value < self.best_value
-        is_first_number = math.isnan(self.best_value) and not math.isnan(value)  # no number is > NaN
+        is_first_number = math.isnan(self.best_value) and not math.isnan(value)  # every comparison with NaN is false
         if not self.best_weights or is_better or is_first_number:
             self.best_epoch, self.best_value, self.epochs_since_best = epoch, value, 0
+            # On the CPU: a second copy of the network would take the GPU's memory from the batches.
             self.best_weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         else:
             self.epochs_since_best += 1
@@ -80,7 +81,7 @@ class Training:
             self.ema.update(self.network, step=self.num_updates)
 
     def state(self) -> State:
-        """What `restore` makes the same training of, bit for bit."""
+        """The state from which `restore` continues bit for bit."""
         optimizer, stopping = self.optimizer.state_dict(), self.early_stopping
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         if self.ema is not None:

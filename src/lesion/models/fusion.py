@@ -21,7 +21,7 @@ from lesion.models.probe import LinearHead
 HIDDEN = 250  # width of both layers of the metadata branch, the project's brief
 DROPOUT = 0.2
 
-_NUM_FEATURES: dict[tuple[str, str, int], int] = {}  # what was asked of networks, by name, arguments and size
+_NUM_FEATURES: dict[tuple[str, str, int], int] = {}  # by name, arguments and image size
 
 
 class FusionNet(nn.Module):
@@ -39,11 +39,11 @@ class FusionNet(nn.Module):
         self.register_buffer("mean", 255.0 * torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255.0 * torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
         self.backbone = backbone
-        # Some of timm's networks keep a part as it is drawn (the patches of MoCo v3): that never learns.
+        # Some of timm's networks freeze a part at creation (MoCo v3's patch embedding): it must stay frozen.
         self._learned = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
         self.head = nn.Linear(num_features + (HIDDEN if num_metadata else 0), num_outputs)
-        # Drawn last, and its input layer last of all: only that layer's shape can differ from fold to fold, so with the
-        # same seed all else starts from the same numbers in every fold.
+        # Initialised last, its input layer last of all: only that layer's shape differs between folds, so with the same
+        # seed all other weights start equal in every fold.
         hidden = _layer(HIDDEN)
         self.metadata = nn.Sequential(*_layer(num_metadata), *hidden) if num_metadata else None
 

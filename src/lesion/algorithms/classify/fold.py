@@ -93,6 +93,7 @@ def run_fold(
         head = probe_head(features_VSD, rows.training_S, setup, rows.weights_K)
         training = start_training(setup, rows.encoder, head)
         start = evaluated(rows.valid_S, torch.from_numpy(head.logits(features_VSD[:, rows.valid_S])), setup)
+        # The probe is the first candidate: it is kept if no epoch of fine-tuning is better.
         training.early_stopping.update(START, start.metrics[config.metric], training.network)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
     if state := checkpoints.load(unfinished):
@@ -103,15 +104,17 @@ def run_fold(
     with training_log.fold(fold, training.history) as fold_log:
         while len(training.history) < config.epochs and not stopping.should_stop:
             save = partial(checkpoints.after_step, unfinished, training.state)
+            # Held: a stop takes effect in `save`, when the state is on disk, and not in the middle of the bookkeeping.
             with setup.run.job.stop.held():
                 epoch_log = fold_log.epoch(len(training.history))
                 run_epoch(training, rows, setup, epoch_log, save=save, bar=bar)
                 checkpoints.save(unfinished, training.state())
                 epoch_log.end(training.history[-1], num_pictures=len(rows), is_last=stopping.should_stop)
+        # Early stopping: the epochs that will not run leave the progress bar.
         bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
 
         training.network.load_state_dict(stopping.best_weights)
-        # Where nothing was trained after the probe, `start` is what the same network answers, from features at hand.
+        # With epochs=0 the network is the probe, and `start` already holds its predictions.
         final = start if config.epochs == 0 and start else predict_held_out(training.network, rows, setup)
         log.info("fold=%d best_epoch=%d rows=%d", fold, stopping.best_epoch, len(final.index_S))
         fold_log.end(final.metrics, curves_of(setup.target, setup.targets_SK[final.index_S], final.probs_SK))
@@ -126,7 +129,7 @@ def run_fold(
         final.metrics,
         training.history,
     )
-    checkpoints.save(finished, result.state())
+    checkpoints.save(finished, result.state())  # before the other goes: a kill in between loses nothing
     checkpoints.remove(unfinished)
     return result
 
@@ -170,10 +173,10 @@ def run_epoch(
     save: Callable[[], None],
     bar: tqdm[Any],
 ) -> None:
-    """What is left of the epoch in work, the judgement of the held rows after it, and what follows for the next."""
+    """Trains the rest of the current epoch, evaluates the validation rows, and updates early stopping and schedule."""
 
     def count(batch: Batch) -> None:
-        bar.update(len(batch.index_N) * setup.data_parallel.size)  # nearly what all processes have done
+        bar.update(len(batch.index_N) * setup.data_parallel.size)  # about what all processes together have done
 
     def after_step(batch: Batch) -> None:
         count(batch)
@@ -204,7 +207,9 @@ def run_epoch(
             after_step=after_step,
         )
     training.sums = EpochSums()
+    # BatchNorm's running statistics differ between the processes, and all must evaluate the same network.
     setup.data_parallel.broadcast_buffers(training.eval_network)
+    # One view: TTA in every epoch would take `tta` times as long, and only the finished network is served with it.
     metrics = evaluate(
         training.eval_network, rows, setup, num_views=1, precision=setup.run.precision, after_batch=count
     ).metrics
@@ -216,7 +221,7 @@ def run_epoch(
 
 
 def held_batches(rows: FoldRows, setup: Setup) -> Iterator[Batch]:
-    """This process's slice of the held-out rows, as prediction prepares them."""
+    """This process's slice of the validation rows, preprocessed as for prediction."""
     batches = ordered_batches(setup.data_parallel.slice(rows.valid_S), setup.config.batch_size_predict)
     return load_batches(rows.dataset, batches, num_workers=setup.run.num_workers)
 
@@ -232,7 +237,7 @@ class HeldOut:
 
 
 def predict_held_out(network: nn.Module, rows: FoldRows, setup: Setup) -> HeldOut:
-    """The fold's held-out rows as the finished network is served: with its views, in fp32."""
+    """Predictions of the fold's validation rows as the finished network is served: with TTA, in fp32."""
     return evaluate(network, rows, setup, num_views=setup.config.tta, precision="fp32")
 
 
@@ -245,7 +250,7 @@ def evaluate(
     precision: Precision,
     after_batch: Callable[[Batch], None] = lambda _: None,
 ) -> HeldOut:
-    """What the network makes of the fold's held-out rows, those of all processes."""
+    """Predictions and metrics of the fold's validation rows, gathered from all processes."""
     batches, device = held_batches(rows, setup), setup.run.device
     with setup.run.step(f"predicting the held-out rows of fold {rows.fold}", remedy="lower batch_size_predict"):
         predicted = predict(network, batches, device, num_views=num_views, precision=precision, after_batch=after_batch)
@@ -253,11 +258,11 @@ def evaluate(
 
 
 def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, setup: Setup) -> HeldOut:
-    """Rows of the table with their logits, and what follows from them."""
+    """Rows of the table with their logits, probabilities and metrics."""
     logits_SVK = logits_VSK.numpy().swapaxes(0, 1)
     probs_SK = combine(setup.target, logits_SVK[:, None])
     if not np.isfinite(probs_SK).all():
-        raise UserError("the network's output is not finite", do="Set a lower learning_rate.", kind="diverged")
+        raise UserError("the network's output holds NaN or infinity", do="Set a lower learning_rate.", kind="diverged")
     return HeldOut(index_S, logits_SVK, probs_SK, judge(setup.target, setup.targets_SK[index_S], probs_SK))
 
 
@@ -269,7 +274,7 @@ def judge(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.
 
 
 def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray[np.float32]) -> Curves:
-    """What the curves of these rows are drawn from: of the positive class, or of each of several."""
+    """The data of the rows' ROC curves: of the positive class, or of each of several."""
 
     def draw() -> Pixels | None:
         return try_to_draw("the ROC curves for TensorBoard", lambda: draw_roc(target, targets_SK, probs_SK))

@@ -86,9 +86,9 @@ def train_one_epoch(
     """One optimiser step a batch; returns the mean training loss per sample. Raises UserError when it is not finite.
 
     `training.sums` holds the sums over the epoch's earlier steps, if there were any; the epoch has `num_steps`. All
-    randomness of a step (dropout, mixing) comes from (*key, its number), so an epoch that is resumed in its middle goes
-    on exactly as an unbroken one. `after_step` may end the epoch by raising. In a data-parallel group each process is
-    given its slices of the batches.
+    randomness of a step (dropout, mixing) comes from (*key, its number), so an epoch that resumes in its middle equals an
+    unbroken one. `after_step` may end the epoch by raising. In a data-parallel group each process gets its slices of
+    the batches.
     """
     network, sums, device, data_parallel = training.network, training.sums, settings.device, settings.data_parallel
     settings.set_trainable(network)
@@ -105,10 +105,10 @@ def train_one_epoch(
         for micro_NCHW, micro_NM, micro_NK in zip(*micro, strict=True):
             with autocast(settings.precision, device):
                 logits_NK = network(micro_NCHW, micro_NM)
-            loss_N = settings.loss(logits_NK.float(), micro_NK)
+            loss_N = settings.loss(logits_NK.float(), micro_NK)  # in fp32: bf16 keeps 8 bits, too few for a loss
             # Divided by the size of the whole batch: gradients of micro-batches and of other processes' slices add up.
             (loss_N.sum() / num_samples).backward()  # type: ignore[no-untyped-call]
-            loss_sum += loss_N.detach().sum()
+            loss_sum += loss_N.detach().sum()  # stays on the device: reading it would wait each step
         sums.loss += data_parallel.sum_gradients(network.parameters(), loss_sum)
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
@@ -143,7 +143,7 @@ def predict(
         logits_VSK.append(logits_VNK.cpu())
         index_S.append(batch.index_N)
         after_batch(batch)
-    if not index_S:  # of few rows some processes get none
+    if not index_S:  # with few rows some processes get none
         return np.zeros(0, dtype=np.intp), torch.zeros(num_views, 0, 0)
     return np.concatenate(index_S), torch.cat(logits_VSK, dim=1)
 
@@ -191,7 +191,7 @@ def _paste(images_NCHW: Tensor, partner_N: Tensor, own: float, rng: np.random.Ge
     height, width = images_NCHW.shape[-2:]
     side = (1 - own) ** 0.5
     box_height, box_width = round(height * side), round(width * side)
-    # Within the picture, so that the share of the area is the one that was drawn.
+    # The whole box inside the image, unlike the paper's, so that its area is the drawn share.
     top, left = int(rng.integers(0, height - box_height + 1)), int(rng.integers(0, width - box_width + 1))
     box = (..., slice(top, top + box_height), slice(left, left + box_width))
     mixed_NCHW = images_NCHW.clone()

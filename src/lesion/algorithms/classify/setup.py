@@ -82,7 +82,7 @@ def preprocess_for(config: ClassifyConfig) -> Preprocess:
 
 
 def pretrained_backbone(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
-    """The starting weights, known to fit the network, which takes pictures of this size; None starts from noise."""
+    """The pretrained weights, checked to fit the network and the image size; None: random initialisation."""
     backbone = create_backbone(config.model, config.model_args)
     num_features(backbone, config.image_size)
     weights = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
@@ -143,6 +143,7 @@ def with_batch_size(config: ClassifyConfig, target: Target, run: Run) -> Classif
             logits_NK.float().sum().backward()
             optimizer.step()
 
+        # The network and its optimiser are thrown away: only their memory counts, so zeros and rate 0 will do.
         size = run.processes.minimum(largest_batch(try_step))
     log.info("batch_size_train=%d", size)
     return config.model_copy(update={"batch_size_train": size})
@@ -176,7 +177,7 @@ def backbone_features(setup: Setup) -> NDArray[np.float32] | None:
 
 
 def start_training(setup: Setup, encoder: MetadataEncoder, head: LinearHead | None) -> Training:
-    """A fold's training before its first step: the network with its starting weights, and all that will change it."""
+    """A fold's training before its first step: initial network, optimiser, schedule, EMA, early stopping."""
     config = setup.config
     network = fresh_network(setup, num_metadata=encoder.num_features)
     keep_slow_convolutions_in_fp32(network, setup.run.precision, setup.run.device)
@@ -201,12 +202,13 @@ def start_training(setup: Setup, encoder: MetadataEncoder, head: LinearHead | No
         factor=config.lr_factor,
         patience=config.lr_patience,
     )
+    # Warm-up: else the random head would stay in the average for some 1 / (1 − decay) steps.
     ema = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
     return Training(network, optimizer, schedule, EarlyStopping(better, config.patience), ema)
 
 
 def step_settings(setup: Setup, weights_K: Weights, *, epoch: int) -> StepSettings:
-    """How the steps of an epoch are done."""
+    """The settings of an epoch's optimiser steps."""
     config = setup.config
     return StepSettings(
         loss=partial(setup.target.loss, weights_K=weights_K, smoothing=config.label_smoothing),
@@ -223,7 +225,7 @@ def step_settings(setup: Setup, weights_K: Weights, *, epoch: int) -> StepSettin
 
 
 def fresh_network(setup: Setup, *, num_metadata: int) -> FusionNet:
-    """The network as every fold finds it: initial weights from the seed, the backbone's from the starting weights."""
+    """The initial network, the same for every fold: weights from the seed, the backbone's from the pretrained ones."""
     network = create_network(
         setup.config.model,
         setup.config.model_args,
@@ -240,12 +242,12 @@ def fresh_network(setup: Setup, *, num_metadata: int) -> FusionNet:
 def probe_head(
     features_VSD: NDArray[np.float32], rows_S: NDArray[np.intp], setup: Setup, weights_K: Weights
 ) -> LinearHead:
-    """The head that a fold starts from, of its training rows."""
+    """The linear probe that a fold's head starts from, fitted on its training rows."""
     return fit_head(features_VSD[:, rows_S], setup.targets_SK[rows_S], kind=setup.target.kind, weights_K=weights_K)
 
 
 def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np.float32]) -> Weights:
-    """The weights [K] in the loss, from a fold's training rows."""
+    """The class weights [K] in the loss, from a fold's training rows."""
     if config.class_weight == "balanced":
         return target.balanced(targets_SK)
     if target.kind == "multiclass" and config.class_weight != "none":
