@@ -67,7 +67,7 @@ def _train(args: argparse.Namespace) -> int:
     """The parent: starts the training processes, and writes the failure file if they could not."""
     root: Path = args.root
     sagemaker.clear_failure(root)
-    asked = sagemaker.asked_processes(root)
+    asked = sagemaker.processes_setting(root)
     processes = max(launch.num_gpus(), 1) if asked is None else asked
     progress = [] if args.no_progress else ["--progress"] * sys.stderr.isatty()
     command = [sys.executable, "-m", "lesion.cli", "train-process", "--root", str(root)]
@@ -142,7 +142,7 @@ def _less_memory(root: Path) -> str:
     from lesion.algorithms.registry import DEFAULT, find_algorithm
 
     try:
-        return find_algorithm(str(sagemaker.told_hyperparameters(root).get("algorithm", DEFAULT))).out_of_memory
+        return find_algorithm(str(sagemaker.peek_hyperparameters(root).get("algorithm", DEFAULT))).out_of_memory
     except UserError:  # no such algorithm: that refusal was the job's end, not the memory
         return "choose a larger instance"
 

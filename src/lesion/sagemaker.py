@@ -71,14 +71,14 @@ def read_job(
     return job
 
 
-def asked_processes(root: Path) -> int | None:
+def processes_setting(root: Path) -> int | None:
     """The hyperparameter `processes`; None stands for one per GPU.
 
     Read without the other hyperparameters, which are slow to import. An invalid value counts as 1, and that process
     refuses it.
     """
     try:
-        values = told_hyperparameters(root)
+        values = peek_hyperparameters(root)
         device, text = (str(values.get(name, "auto")).strip(' "') for name in ("device", "processes"))
         if text == "auto":
             return 1 if device == "cpu" else None
@@ -87,7 +87,7 @@ def asked_processes(root: Path) -> int | None:
         return 1
 
 
-def told_hyperparameters(root: Path) -> dict[str, Any]:
+def peek_hyperparameters(root: Path) -> dict[str, Any]:
     """The content of hyperparameters.json; empty if unreadable, which `read_job` will refuse."""
     try:
         return _read_json(root / "input" / "config" / "hyperparameters.json")
@@ -104,7 +104,7 @@ def write_failure(root: Path, reason: str) -> None:
         if has_failure(root):
             return
         make_folder(root / "output")
-        resources = _told_resources(root)
+        resources = _peek_resources(root)
         hosts = resources.get("hosts")
         if isinstance(hosts, list) and len(hosts) > 1:
             reason = f"{resources.get('current_host')}: {reason}"
@@ -209,7 +209,7 @@ def training_environment(root: Path, *, processes: int = 1) -> dict[str, str]:
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     }
     # The network that peers are reached by. Local mode names an interface that is not there.
-    resources = _told_resources(root)
+    resources = _peek_resources(root)
     hosts = resources.get("hosts")
     interface = resources.get("network_interface_name")
     if processes > 1 and not (isinstance(hosts, list) and len(hosts) > 1):
@@ -267,7 +267,7 @@ def _tensorboard_dir(root: Path) -> Path:
     return root / "output" / "tensorboard"
 
 
-def _told_resources(root: Path) -> dict[str, Any]:
+def _peek_resources(root: Path) -> dict[str, Any]:
     """The content of resourceconfig.json; empty if unreadable, which `read_job` will refuse."""
     try:
         return _read_json(root / "input" / "config" / "resourceconfig.json")

@@ -11,9 +11,9 @@ import pytest
 from lesion.environment import usable_cores
 from lesion.errors import PlatformError, UserError
 from lesion.sagemaker import (
-    asked_processes,
     clear_failure,
     has_failure,
+    processes_setting,
     read_job,
     read_server_settings,
     training_environment,
@@ -207,7 +207,7 @@ def test_processes_of_one_host_meet_on_the_loopback_interface(root):
 def test_the_number_of_processes_is_read_as_the_sdks_write_it(root, values, number):
     """What is refused is refused by the one process that is started."""
     configure(root, "hyperparameters", values)
-    assert asked_processes(root) == number
+    assert processes_setting(root) == number
 
 
 def test_processes_of_a_host_share_its_cores_and_have_a_name_each(root):

@@ -70,9 +70,9 @@ def answer_of(
     return Answer(
         fields=fields,
         line={"prediction": _each_class(exact_K, target), **(fields if options.details else {})},
-        cells=[*([_asked(exact_K, target)] if target.has_binary_answer else exact_K), all_labels],
+        cells=[*([_positive(exact_K, target)] if target.has_binary_answer else exact_K), all_labels],
         columns={**_columns(exact_K, target), "label": all_labels},
-        bare=_asked(exact_K, target) if target.has_binary_answer else fields,
+        bare=_positive(exact_K, target) if target.has_binary_answer else fields,
     )
 
 
@@ -83,7 +83,7 @@ def column_names(target: Target) -> list[str]:
 
 def _columns(exact_K: Sequence[float], target: Target) -> dict[str, float]:
     """The probability columns of a table: of the positive class for a binary answer, and one per class of several."""
-    columns = {"probability": _asked(exact_K, target)} if target.has_binary_answer else {}
+    columns = {"probability": _positive(exact_K, target)} if target.has_binary_answer else {}
     if target.kind != "binary":
         columns |= {f"probability_{name}": prob for name, prob in zip(target.class_names, exact_K, strict=True)}
     return columns
@@ -101,20 +101,20 @@ def _details(
     if target.kind == "multilabel":
         spread = dict(zip(target.class_names, spread_K, strict=True))
     elif target.has_binary_answer:
-        spread = _asked(spread_K, target)
+        spread = _positive(spread_K, target)
     return {"folds": of_fold, "spread": spread}
 
 
 def _probabilities(exact_K: Sequence[float], target: Target) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if target.has_binary_answer:
-        told["probability"] = _asked(exact_K, target)
+        told["probability"] = _positive(exact_K, target)
     if target.kind != "binary":
         told["probabilities"] = dict(zip(target.class_names, exact_K, strict=True))
     return told
 
 
-def _asked(values_K: Sequence[float], target: Target) -> float:
+def _positive(values_K: Sequence[float], target: Target) -> float:
     """The value of the positive class, for a binary answer."""
     return values_K[0 if target.of_interest is None else target.class_names.index(target.of_interest)]
 

@@ -86,9 +86,8 @@ def train_one_epoch(
     """One optimiser step a batch; returns the mean training loss per sample. Raises UserError when it is not finite.
 
     `training.sums` holds the sums over the epoch's earlier steps, if there were any; the epoch has `num_steps`. All
-    randomness of a step (dropout, mixing) comes from (*key, its number), so an epoch that resumes in its middle equals an
-    unbroken one. `after_step` may end the epoch by raising. In a data-parallel group each process gets its slices of
-    the batches.
+    randomness of a step (dropout, mixing) comes from (*key, its number), so a resumed epoch equals an unbroken
+    one. `after_step` may end the epoch by raising. In a data-parallel group each process gets slices of the batches.
     """
     network, sums, device, data_parallel = training.network, training.sums, settings.device, settings.data_parallel
     settings.set_trainable(network)

@@ -1,4 +1,4 @@
-"""Start: what an epoch's settings follow from."""
+"""Setup: what follows from the hyperparameters of an epoch: step settings, batch slices, cores of a fold."""
 
 from __future__ import annotations
 

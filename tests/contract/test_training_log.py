@@ -1,4 +1,4 @@
-"""Watch: what TensorBoard's own reader and the log say of a job, also of one that was killed and went on."""
+"""Training log: what TensorBoard's own reader and the log say of a job, also of one that was killed and went on."""
 
 from __future__ import annotations
 
