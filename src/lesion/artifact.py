@@ -119,8 +119,8 @@ def add_files(
 def clear(directory: Path, own: re.Pattern[str]) -> None:
     """Removes what an earlier or killed job left of an artifact; other files stay.
 
-    That is what the manifest lists, and what `own` matches, the names of the algorithm's files: after a kill they lie
-    there without a manifest. The manifest goes first, so that what is left never looks whole.
+    These are the files that the manifest lists, and those whose names match `own`, the algorithm's: after a kill they
+    are there without a manifest. The manifest is removed first, so that an incomplete artifact never looks complete.
     """
     try:
         listed = set(load_manifest(directory).files)
@@ -176,7 +176,7 @@ def load_manifest(directory: Path) -> Manifest:
         raise unusable(what, path)
     with _in_the_manifests_words(path):
         manifest = Manifest.model_validate(with_envelope(fields) if version in FLAT_VERSIONS else fields)
-        _ = manifest.version  # it is told in every answer: what cannot be written again is refused here
+        _ = manifest.version  # it is part of every answer: what cannot be encoded is refused here
     return manifest
 
 

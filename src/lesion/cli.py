@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
         console.complain(error)
         return error.exit_code
     except MemoryError:
-        is_training = args.command == "train-process"  # which said how to need less as it ended
+        is_training = args.command == "train-process"  # only it knows which hyperparameter to lower
         console.complain(_out_of_memory(args.root) if is_training else "out of memory: choose a larger machine")
         return PlatformError.exit_code
     except KeyboardInterrupt:
@@ -107,7 +107,7 @@ def _train_process(args: argparse.Namespace) -> int:
             process=args.process,
             shared_dir=args.shared,
         )
-        signal.signal(signal.SIGTERM, job.stop)  # before this line nothing is lost by ending at once
+        signal.signal(signal.SIGTERM, job.stop)  # before this line ending at once loses nothing
         if job.processes > 1:
             console.log_as(job.process_names[job.process_index], is_first=job.process == 0)
         from lesion.algorithms.registry import parse_hyperparameters
@@ -116,7 +116,7 @@ def _train_process(args: argparse.Namespace) -> int:
         algorithm.train(job, config)
         console.raise_lost_lines()
     except LesionError as error:
-        if error.kind == "peer_lost":  # no cause: that is told by the parent, of this host or of another
+        if error.kind == "peer_lost":  # not the cause: the parent reports that, on this host or on another
             _leave_word(args.shared / PEER_LOST, error)
             return launch.PEER_LOST
         sagemaker.write_failure(args.root, str(error))

@@ -30,8 +30,8 @@ METRIC_WORDS = re.compile(r"\bmetric (?=\S*=)")  # what a MetricDefinition would
 
 
 def open_streams() -> None:
-    """Gives the process all three streams, before it opens anything else: a file would take the place of a closed one,
-    and what is printed would land in it.
+    """Opens missing standard streams before any other file: a file would get the number of a closed stream, and printed
+    text would land in it.
 
     Characters that the terminal cannot show become escapes.
     """

@@ -83,7 +83,7 @@ def _cgroups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _numbers(path: Path, count: int = 2) -> list[int | None]:
-    """The first numbers in a file of the kernel's; None each where there is no file, and for the word "max"."""
+    """The first numbers in a kernel file; None for each if there is no file, and for "max"."""
     try:
         words = path.read_text().split()
     except OSError:

@@ -76,7 +76,7 @@ def _convert(network: FusionNet, num_metadata: int, image_size: int) -> tuple[An
 
     example = (torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8), torch.zeros(1, num_metadata))
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a tracer, to whoever wrote the network
+        warnings.simplefilter("ignore")  # the tracer's warnings are for the network's author
         traced = torch.jit.trace(Square(network).eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
         traced = torch.jit.freeze(traced)
     frontend = FrontEndManager().load_by_framework("pytorch")

@@ -89,9 +89,9 @@ def write_atomic(path: Path, content: bytes, *, refusal: str = "cannot be writte
 
 @contextmanager
 def atomic_writer(path: Path, *, refusal: str = "cannot be written") -> Iterator[BinaryIO]:
-    """As `write_atomic`, for what is written piece by piece: `path` changes when the context is left without an error.
+    """As `write_atomic`, in pieces: `path` changes only when the context is left without an error.
 
-    A pipe or a device, such as /dev/stdout, is written to as it is: there is nothing to put in its place.
+    A pipe or device, such as /dev/stdout, is written directly, since it cannot be replaced.
     """
     with writing(path, refusal):
         if _is_device(path):
@@ -109,7 +109,7 @@ def atomic_writer(path: Path, *, refusal: str = "cannot be written") -> Iterator
             with suppress(OSError):  # the first error is the one to tell
                 part.unlink(missing_ok=True)  # what is left in model/ would be uploaded
             raise
-        _sync(path.parent)  # and the name before we say so
+        _sync(path.parent)  # and its name, before we report success
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -150,7 +150,7 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder that goes when the context is left. Raises PlatformError where there is no room for one."""
+    """A temporary folder, removed when the context is left. Raises PlatformError if it cannot be made."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="lesion-", ignore_cleanup_errors=True)
     except OSError as error:

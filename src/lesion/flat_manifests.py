@@ -56,7 +56,7 @@ def with_envelope(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_format_1(payload: dict[str, Any]) -> dict[str, Any]:
-    """The fields in which format 2 differs: format 1 knew yes or no only, of one column."""
+    """The fields that format 2 has and format 1 has not: format 1 was binary, of one column."""
     target = payload.get("target")
     if isinstance(target, dict):
         target = {**target, "of_interest": None, "thresholds": [target.get("threshold")]}

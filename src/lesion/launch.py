@@ -19,9 +19,9 @@ from types import FrameType
 
 from lesion.files import refused
 
-INTERRUPTED = 130  # how a child says that it ended because it was told to
-PEER_LOST = 4  # and because another process of the job ended: that one has the cause
-GRACE_S = 30  # what the others get to end by themselves once one has failed
+INTERRUPTED = 130  # exit code of a child that was asked to stop
+PEER_LOST = 4  # and of one that lost another process, which has the cause
+GRACE_S = 30  # how long the others may take to end after one has failed
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def run_children(commands: Sequence[Sequence[str]], environment: Mapping[str, st
     failed = [number for number in order if statuses[number] not in {0, PEER_LOST}]
     number = (failed or [number for number in order if statuses[number]] or order)[0]
     status = statuses[number]
-    # An end by the signal that we handed on is a stop that was asked for, and no failure: the shell's word for it.
+    # A death by the signal that we forwarded is a requested stop, not a failure: 128 + signal, as in a shell.
     is_stop = stop_signal and (status < 0 or status == INTERRUPTED)
     return Ending(128 + stop_signal[0] if is_stop else status, number, len(children))
 

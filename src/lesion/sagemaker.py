@@ -181,7 +181,7 @@ def processing_share(root: Path) -> tuple[int, int]:
 
 def prepare_libraries() -> None:
     """Sets environment variables that libraries read at import; call it first. The user's own values stay."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # jobs may have no network; nobody asks it for news
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no version check on import: jobs may have no network
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # gunicorn reads these when it is imported, and ends with a traceback where one is no number. `serve` sets all that
     # they are about; docs/sagemaker.md has the variables that a user may set.

@@ -38,8 +38,8 @@ def prepare_shards(
 ) -> ShardsRun:
     """Turn a data set into shards, each instance its share of them. `options` are those of the command: {"size": 384}.
 
-    The same name and options go on where an earlier job was stopped only if its output is mounted again, which
-    SageMaker does not; a job that failed is done anew. With one instance the data card lies beside the shards, with
+    A failed job starts from the beginning: it could resume only if SageMaker mounted its earlier output again, which it
+    does not. With one instance the data card lies beside the shards, with
     several the same command on the joined folder writes it. Raises UserError with the reason if the job fails.
     """
     data_uri = readable_uri(data, environment, what="the data set")

@@ -82,7 +82,7 @@ def plain_errors(what: str, *, do: str) -> Iterator[None]:
 def local_server(what: str, *, stop: Callable[[], object]) -> Iterator[None]:
     """Inside, local mode's serving container runs: its port must be free, and it is stopped after an error.
 
-    Otherwise the SDK would ask whatever listens there already, and wait for the container when the interpreter ends.
+    Otherwise the SDK would call another program on that port, and wait for the container at the interpreter's exit.
     """
     with socket.socket() as probe:
         probe.settimeout(2)

@@ -198,9 +198,9 @@ def _failure(run: TrainingRun) -> str:
 
 
 def _files_of(archive: Path) -> dict[str, bytes]:
-    """Name → content of an archive's files, whichever folder they are packed in (local mode has data/, S3 none).
+    """Name → content of an archive's files, in any folder (local mode has data/, S3 none).
 
-    Local mode packs what is for TensorBoard too, whose files say nothing without the folders they lie in.
+    TensorBoard's files, which local mode packs too, are left out: their names mean nothing without their folders.
     """
     try:
         with tarfile.open(archive) as tar:

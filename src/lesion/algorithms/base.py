@@ -114,7 +114,7 @@ class Predictor(Protocol):
     def manifest(self) -> Manifest: ...
     @property
     def backend(self) -> str:
-        """What computes, in words."""
+        """What computes, as text for people: "openvino cpu bf16"."""
         ...
 
     @property

@@ -35,7 +35,7 @@ MIN_MATCH = 0.6  # of their texture, moved by whole pixels: copies have 0.67 and
 REACH_PX = 4  # how far it is moved
 MIN_SIMILARITY = 0.72  # correlation of the aligned pictures, and of their texture, from which on they are copies
 # Different pictures may agree along their strongest edges, of a lens or a lesion; copies agree everywhere. So the
-# texture of each tile is correlated by itself, and a quarter of the tiles at the most may be below this. Nearly all of
+# texture of each tile is correlated separately, and a quarter of the tiles at the most may be below this. Nearly all of
 # 3,700 copies of photographs, JPEG 30 and crops among them, have 0.4 there and more; of 5,200 pairs of drawn discs that
 # all else took for copies 99 in 100 have less.
 TILE_PX, MIN_TILE_SIMILARITY = 8, 0.25
@@ -209,7 +209,7 @@ def _hashes(thumbnails_NTT: Field, window: Window, whitening_DD: Field) -> Itera
 
 
 def _common(waves_NDD: Field) -> Field:
-    """The mean frequencies [D, D] of the set in all orientations: a dark middle, say, tells no two pictures apart."""
+    """The mean frequencies [D, D] of the set in all orientations: what all pictures share proves nothing."""
     every = [_oriented(waves_NDD, orientation).mean(axis=0) for orientation in range(8)]
     return np.asarray(np.mean(every, axis=0) * len(waves_NDD) / (len(waves_NDD) + PRIOR), dtype=np.float32)
 

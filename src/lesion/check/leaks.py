@@ -102,8 +102,8 @@ def copy_leaks(
     """Leaks by copies of a picture in training and validation rows of a fold, or in training and test.
 
     `pairs` number the training rows first and the test rows after them. A pair within a group that is kept together,
-    or within one fold where folds are given, is no leak. `concerned_S` are the rows that on_leak=auto has left out
-    already: they count with those of here.
+    or within one fold where folds are given, is no leak. `concerned_S` are the rows that on_leak=auto has already
+    left out: they count towards its limit.
     """
     num = len(training)
     apart_S = _apart(training, rules)

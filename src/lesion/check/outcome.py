@@ -44,7 +44,7 @@ class Outcome:
     groups: list[str] | None  # of those training rows: some may share one since the check
     shortcuts: dict[str, float]
     cache: str | None = None  # where the decoded pictures lie, for the other processes of a host
-    pages: dict[str, str] = field(default_factory=dict)  # the files that the check wrote, for a job that goes on
+    pages: dict[str, str] = field(default_factory=dict)  # the files that the check wrote, for a job that resumes
     lines: list[tuple[int, str]] = field(default_factory=list)  # what it logged, and the levels
 
     @classmethod

@@ -181,7 +181,7 @@ def examine(
         do = "Correct the table, or the settings by which rows are left out: on_leak and on_bad_image."
         findings.append(Finding("error", "bad_input", "no training row is left", do, where=table.where))
         return None
-    if opened.is_partial:  # without all its columns a table does not say what is to be learned
+    if opened.is_partial:  # a table without all its columns does not define a task
         return None
     with _adding(findings):
         task = questions.define_task(rows.table(), None if test_rows is None else test_rows.table())

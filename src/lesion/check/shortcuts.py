@@ -49,7 +49,7 @@ def out_of_fold_auc(
 def shortcuts(
     features: Mapping[str, NDArray[np.floating]], targets_SQ: NDArray[np.floating], valid_FS: Folds
 ) -> dict[str, float]:
-    """The AUC of each group of plain features by itself, and of all of them together."""
+    """The AUC of each group of shortcut features alone, and of all of them together."""
     groups = {**features, "all": np.concatenate(list(features.values()), axis=1)}
     found = {name: out_of_fold_auc(values, targets_SQ, valid_FS) for name, values in groups.items()}
     return {name: round(auc, 4) for name, auc in found.items() if auc is not None}

@@ -18,7 +18,7 @@ from lesion.words import listed
 AGE = (0.0, 120.0)  # years
 MOSTLY = 0.8  # of a column's words are numbers: then the others are slips
 FAR = 20.0  # times the distance of the quartiles: 1 in 10⁴⁰ of a bell curve, 1 in 10¹⁰ of an exponential one
-RARE = 0.05  # of the groups contradict themselves: then the column is said once a group, and these are slips
+RARE = 0.05  # share of groups with different values: below it the column is constant per group, and these are mistakes
 
 
 def table_findings(table: SampleTable, columns: Columns, *, part: Part) -> list[Finding]:

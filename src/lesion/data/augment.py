@@ -29,9 +29,9 @@ FROM_YIQ = np.linalg.inv(TO_YIQ)
 class Augment:
     """Random pictures [image_size, image_size, 3] for training, from squares of `transforms.training_px`.
 
-    Holds no state that a sample could change: the pipeline is seeded afresh for each use of each sample, so any thread
-    may do any sample. albumentations' pipelines do not bear sharing: each thread gets its own.
-    Linear interpolation, since the square was shrunk by area to little more than what is asked (docs/decisions/0014).
+    No state that a sample could change: the pipeline is seeded anew for each use of each sample, so the thread does not
+    matter. albumentations' pipelines are not thread-safe: each thread has its own.
+    Linear interpolation, since the square is only slightly larger than the crop (docs/decisions/0014).
     """
 
     def __init__(self, image_size: int) -> None:

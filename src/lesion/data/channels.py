@@ -20,8 +20,8 @@ TRAINING_CHANNELS = ("training", "train")
 class Opened:
     """A job's data sets, and the errors of their tables; None for a set that is absent or could not be opened.
 
-    A validation channel's rows are among the training rows, marked as held out. Where a training table lacks a column
-    or a cell `is_partial`: it was opened for its pictures alone, so that these can be looked at in the same pass.
+    A validation channel's rows are among the training rows, marked as such. `is_partial`: a training table
+    lacks a column or a cell, and was opened for its pictures alone, so that these can be checked in the same pass.
     """
 
     training: Source | None

@@ -110,9 +110,9 @@ def _read(content: bytes, *, with_pixels: bool) -> Any:
 
 
 class _HeaderFile(PiecewiseFile):
-    """A DICOM file as pydicom reads it: by lengths; all that is left only to inflate it, whatever says that it must.
+    """A DICOM file for pydicom with bounded reads; reading all the rest at once is refused: only inflating does that.
 
-    That is the one transfer syntax whose length nothing bounds: a bomb of zeros.
+    Deflate is the one transfer syntax of unbounded size: a zip bomb.
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -150,10 +150,10 @@ def _check_segments(segments: bytes, dataset: Any) -> None:
 
 
 def _frame_bytes(dataset: Any, rows: int, columns: int) -> int:
-    """What unpacking a compressed frame takes beside the frame.
+    """The memory that decoding a compressed frame takes beside the frame.
 
-    Raises Unreadable for one that no decoder here unpacks, that is cut, or that is of another size than its header
-    says: decoders make room for what the frame says, and a frame of a kilobyte can ask for all memory there is.
+    Raises Unreadable for a frame that no decoder here reads, that is incomplete, or whose size differs from the header:
+    decoders allocate what the frame says, and a frame of a kilobyte can request all memory.
     """
     from pydicom.encaps import get_frame
     from pydicom.pixels import get_decoder  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from lesion.errors import UserError
 from lesion.words import listed
 
 SPLITS = ("group_kfold", "stratified_group_kfold", "kfold", "stratified_kfold", "leave_one_group_out")
-MAX_FOLDS = 100  # each is a network that is trained, kept and asked
+MAX_FOLDS = 100  # each is a network to train, store and predict with
 
 Folds = NDArray[np.bool_]  # [F, S]: True where the fold holds the row out
 Classes = Mapping[str, NDArray[np.bool_]]  # a mask [S] of the rows of each class

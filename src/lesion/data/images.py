@@ -169,7 +169,7 @@ def encode(image_HWC: Pixels, kind: Literal["JPEG", "PNG"], *, quality: int = 90
 def _extra_bytes(content: bytes) -> int:
     """Memory that decoders need beside the decoded pixels, read from the file's bytes where Pillow does not tell it.
 
-    Raises ValueError for a file that would hold a core for longer than its pixels are worth.
+    Raises ValueError for a file that would keep a core busy far longer than its pixels explain.
     """
     if content.startswith(SOI):
         return jpeg_cost(content).extra_bytes
@@ -194,7 +194,7 @@ def _peak_bytes(image: Image.Image) -> int:
 
 
 def _tiff_bytes(image: TiffImageFile) -> int:
-    """What one of a TIFF's tiles or strips takes unpacked. Raises ValueError for far too many of them."""
+    """The memory of one decoded tile or strip of a TIFF. Raises ValueError for far too many of them."""
     tags = image.tag_v2
     is_tiled = TILE_WIDTH in tags
     width, height = image.width, min(tags.get(ROWS_PER_STRIP, image.height), image.height)

@@ -96,7 +96,7 @@ def _multilabel(table: SampleTable, text_SK: NDArray[np.str_], columns: list[str
 def _one_column(table: SampleTable, text_S: NDArray[np.str_]) -> Labels:
     words = tuple(sorted(set(text_S.tolist()), key=lambda word: (not _is_whole(word), _order(word), word)))
     if len(words) == 1:
-        words = YES_NO if words[0] in YES_NO else words  # which of the two is missing is said with the folds
+        words = YES_NO if words[0] in YES_NO else words  # check_folds reports which of the two is missing
     if any(is_number(word) and not _is_whole(word) for word in words):
         raise UserError(
             f"{_cells(table)} {listed(words)}: measurements, not classes",

@@ -1,4 +1,4 @@
-"""Memory: room for what pictures become, taken before they are unpacked, so that no file can take all there is."""
+"""Memory: a budget for decoded pictures, reserved before decoding, so that no file can use up the memory."""
 
 from __future__ import annotations
 

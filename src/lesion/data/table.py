@@ -45,11 +45,11 @@ class SampleTable:
     name_S: NDArray[np.str_]
     metadata: pd.DataFrame  # missing cells as NA; one column for each of Columns.metadata, in that order
     targets: pd.DataFrame | None = None  # no cell missing; one column, or one for each label
-    class_name_S: NDArray[np.str_] | None = None  # what the class of a row is called, "" where that is not said
+    class_name_S: NDArray[np.str_] | None = None  # the class name of each row, "" where absent
     group_S: NDArray[np.str_] | None = None
     fold_S: NDArray[np.str_] | None = None
     is_valid_S: NDArray[np.bool_] | None = None  # True on the rows of a validation channel
-    others: pd.DataFrame | None = None  # the columns that nothing asked for, as text
+    others: pd.DataFrame | None = None  # the columns that are not used, as text
     strays: tuple[str, ...] = ()  # pictures that lie there and that no row names
     image_column: str = "image_name"
     where: str = "the table"  # what an error calls it

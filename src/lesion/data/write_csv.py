@@ -11,9 +11,9 @@ from lesion.files import write_atomic
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Words as they are, so that names can be looked up by them; what is no character as an escape.
+    """Text is written unchanged, so that names can be joined on; invalid characters as escapes.
 
-    Nine digits bring a float32 back unchanged. Raises PlatformError where the disk refuses.
+    Nine digits restore a float32 exactly. Raises PlatformError where the disk refuses.
     """
     text = frame.to_csv(index=False, float_format="%.9g")
     if "\r" in text:  # which the writer leaves bare, and readers take for the end of a line

@@ -98,9 +98,9 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 def largest_batch(try_step: Callable[[int], object]) -> int:
     """The largest batch size, a power of two from SMALLEST to LARGEST, for which a quarter more still fits in memory.
 
-    `try_step` is one whole step of training with so many pictures, and raises torch.OutOfMemoryError where they are too
-    many; the quarter is for what the allocator cannot use. If even the smallest is too many, it is what is returned,
-    and training says so.
+    `try_step(size)` runs one training step, and raises torch.OutOfMemoryError if the batch is too large; the quarter is
+    for fragmentation of the allocator. If even the smallest does not fit, it is returned, and training raises the
+    error.
     """
     size = SMALLEST
     while size < LARGEST:

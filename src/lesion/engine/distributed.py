@@ -1,10 +1,9 @@
 """Distributed: the processes of one job, and those of them that train one network together (data parallel).
 
-All of a job know of each other: the leader gathers their results, and one that is lost ends the others. In a
-data-parallel group each process has its slice of every batch; what must be equal is made equal here: gradients are
-summed, predictions are gathered, and the first process's statistics are everyone's. Every process of the group must
-call each of these in the same order. Over torch.distributed (gloo, or NCCL where each process has a GPU of its own);
-with one process every method is a no-op.
+The leader gathers the results of all processes of a job, and if one is lost the others end. In a data-parallel group
+each process has its slice of every batch; this file keeps them equal: gradients are summed, predictions are gathered,
+and the first process's statistics are everyone's. Every process of the group must call each of these in the same order.
+Over torch.distributed (gloo, or NCCL where each process has a GPU of its own); with one process every method is a no-op.
 """
 
 # K outputs · S samples · V views
@@ -123,7 +122,7 @@ class JobProcesses:
         except RuntimeError as error:
             self._lost.append(peer)
             self._from[peer].set_exception(error)
-            if not self._stop.is_requested:  # then it was asked too, and we may be keeping what there is
+            if not self._stop.is_requested:  # else this process was asked to stop too, and may be saving its artifact
                 _thread.interrupt_main()
         else:
             self._from[peer].set_result(contents)
@@ -216,7 +215,7 @@ class DataParallelGroup:
         return flat[start]
 
     def broadcast_buffers(self, network: nn.Module) -> None:
-        """Gives all the first process's buffers: BatchNorm's running statistics, which each has of its own slices."""
+        """Broadcasts the first process's buffers: BatchNorm's running statistics, which differ between slices."""
         if self.size > 1:
             for buffer in network.buffers():
                 self._broadcast(buffer)

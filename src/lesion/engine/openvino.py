@@ -9,9 +9,9 @@ from types import ModuleType
 def import_openvino() -> ModuleType:
     """The module `openvino`, without telemetry.
 
-    Its import reports to its makers, and leaves an id in the home folder, unless the package
-    `openvino_telemetry` is not installed: then it takes a stub of its own. The image leaves that package out; elsewhere
-    its name is barred, as Python's import system provides for (None in sys.modules).
+    Importing it sends telemetry and writes an id into the home folder if the package `openvino_telemetry` is installed;
+    without it OpenVINO uses a stub. Our container image leaves the package out; elsewhere its import is blocked by None
+    in sys.modules.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino

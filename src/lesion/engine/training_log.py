@@ -138,7 +138,7 @@ class EpochLog:
             self._fold_log.has_pictures = True
 
     def speed(self, num_pictures: int) -> dict[str, float]:
-        """Since the clock started, for the epoch's row: so many pictures were trained on or judged."""
+        """The epoch's speed since the clock started, for so many training and validation pictures."""
         seconds = time.monotonic() - self._started
         return {"images_per_s": num_pictures / seconds, "wait_share": self.input_wait.share}
 

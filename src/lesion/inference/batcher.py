@@ -127,7 +127,7 @@ class Batcher(Generic[Output]):
             while batch := self._take():
                 try:
                     self._serve(number, executor, batch)
-                except Exception as error:  # whatever it is, the thread goes on, and nobody waits in vain
+                except Exception as error:  # any exception: the thread must survive, and every caller get an answer
                     log.error("executor=%d could not compute a batch", number, exc_info=error)
                     for job in batch:
                         _fail(job, error)

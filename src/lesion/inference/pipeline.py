@@ -140,7 +140,7 @@ class Pipeline(Generic[Output]):
                 decode_s, result = self._decoded(first)
                 computed = _result(result, timeout_s=self._limit_s + self._hung_s)
             except LesionError as error:
-                if error.kind in {CLIENT_GONE, "busy"}:  # so are the rest of its pictures for nobody, or too late
+                if error.kind in {CLIENT_GONE, "busy"}:  # then the rest of its pictures are useless or too late
                     raise
                 return copy.copy(error)  # without its traceback
             times.add(decode_s, computed)

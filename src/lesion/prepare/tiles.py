@@ -156,7 +156,7 @@ def _cut(job: _Job, tiling: Tiling, rule: PositiveRule, pool: Executor, bar: tqd
         rows = []
         cuts = [pool.submit(cut_row, y_px) for y_px in np.unique(corners_T2[:, 1]).tolist()]
         try:
-            for cut in cuts:  # in order, whoever was first
+            for cut in cuts:  # in the order of submission
                 rows += cut.result()
                 bar.update(len(cut.result()))
         finally:  # where one failed, others still read, and OpenSlide aborts the process if their slide is closed
@@ -169,7 +169,7 @@ def _cut(job: _Job, tiling: Tiling, rule: PositiveRule, pool: Executor, bar: tqd
     frame.insert(1, "slide_id", carried.pop("slide_id", job.name))  # one slide may be several files: a table says so
     if job.target is None and job.mask is None:
         del frame["target"]
-    os.sync()  # the tiles are down before their rows say so
+    os.sync()  # the tiles are on disk before the rows that name them
     write_atomic(job.folder / ROWS, frame.assign(**carried).to_csv(index=False, float_format="%.4f").encode())
     log.info("slide=%s tiles=%d of=%d downsample=%.3g", job.name, len(frame), len(corners_T2), job.downsample)
 

@@ -49,7 +49,7 @@ def _by_ray(function: Callable[..., Result], tasks: Sequence[tuple[object, ...]]
     if is_ours:
         ray.init(log_to_driver=False)
     try:
-        remote = ray.remote(num_cpus=1, max_retries=3)(function)  # a node that is lost is no reason to begin anew
+        remote = ray.remote(num_cpus=1, max_retries=3)(function)  # a lost node does not end the run
         waiting = list(tasks)
         running: list[object] = []
         num_cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]

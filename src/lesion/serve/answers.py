@@ -21,7 +21,7 @@ MEDIA_TYPES = {JSON: JSON, LINES: LINES, CSV: CSV, "application/x-jsonlines": LI
 # Lines in, lines out: batch transform puts the two together again.
 DEFAULTS: dict[Form, str] = {"lines": LINES, "csv": CSV}
 WEIGHT = re.compile(r"q\s*=\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
-NUM_REASONS = 3  # told of a request of which no record can be answered
+NUM_REASONS = 3  # quoted in the error of a request without a single prediction
 REASON_LETTERS = 300  # of each; SageMaker hands on the first 2,048 of an answer that is a refusal
 
 
@@ -91,8 +91,8 @@ def encode(
     """The answers as that media type. No newline at the end: batch transform adds one after each response.
 
     Each answer is encoded and freed at once: a hundred thousand objects need many times the memory of their text.
-    `num_cells` is how many cells a row of CSV has; `details` are added where the client asks for them, and to each
-    picture what came with it and was not used.
+    `num_cells` is the number of cells of a CSV row; `details` are added on request, together with each picture's unused
+    fields.
     """
     return ENCODERS[media_type](answers, invocation, num_cells, details)
 

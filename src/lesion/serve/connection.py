@@ -28,7 +28,7 @@ CLOSE_S, CLOSE_BYTES = (
     2**27,
 )  # how long, and how many bytes, a closed connection is read so that its answer arrives
 HEAD_PIECE_BYTES, DISCARDED_PIECE_BYTES = 2**13, 2**16  # what comes with a head of its body is copied on the way
-GONE_AFTER_S = 1.0  # a client that has closed its sending side for so long is asked whether it still reads
+GONE_AFTER_S = 1.0  # after so long a client that closed its sending side is tested: does it still read?
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 PING = re.compile(rb"(GET|HEAD) /ping[ ?]")
@@ -42,7 +42,7 @@ class PatientSocket(socket.socket):
 
     def setblocking(self, flag: bool) -> None:
         """Blocking calls get the time limit instead of waiting forever."""
-        if self.fileno() != -1:  # gunicorn asks it of closed ones too
+        if self.fileno() != -1:  # gunicorn calls it on closed sockets too
             self.settimeout(RECEIVE_S if flag else 0)
 
     def recv(self, *args: Any) -> bytes:
@@ -55,7 +55,7 @@ class PatientSocket(socket.socket):
         try:
             return super().recv(*args)
         except TimeoutError:
-            if patience is not None and patience < left_s:  # gunicorn's own patience, with what nobody reads
+            if patience is not None and patience < left_s:  # gunicorn's own timeout, for a body that is not read
                 raise
             raise ConnectionResetError(errno.ECONNRESET, "the request did not come in time") from None
         finally:

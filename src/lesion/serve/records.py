@@ -27,7 +27,7 @@ Form = Literal["payload", "instances", "picture", "form", "lines", "csv", "array
 
 # What the brief's clients call the columns of the SIIM-ISIC challenge.
 ALIASES = {"age": "age_approx", "anatomy": "anatom_site_general_challenge"}
-MAX_UNUSED = 20  # names of one request that are told; how many more there were is told after them
+MAX_UNUSED = 20  # names listed per request; then the number of the others
 NAME_LETTERS = 40
 LINE_LETTERS = 1000
 

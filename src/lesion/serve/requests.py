@@ -46,7 +46,7 @@ TEXT_TYPES = {"JSON": "application/json", "a form": "multipart/form-data", "a Nu
 
 @dataclass(frozen=True)
 class _Room:
-    """What is needed to read any form: the fields that the model knows, and what books memory."""
+    """What every decoder needs: the fields that the model knows, and the memory reservation."""
 
     fields: Fields
     reserve: ReserveBytes
@@ -64,8 +64,8 @@ def decode(
     """The pictures and metadata of a request.
 
     `content_type` may carry parameters, in any case; a missing one is guessed from the bytes. A CSV without a header
-    has the picture first and then `metadata_columns`; `words` are those that a column's rows had in training. What the
-    values of JSON and CSV take beyond the body itself is booked with `reserve_bytes` before they are made. Raises
+    has the picture first and then `metadata_columns`; `words` are those that a column's rows had in training. The
+    memory that parsed JSON and CSV values take beyond the body is reserved with `reserve_bytes` before parsing. Raises
     UserError of kind `content_type` (415), `bad_request` (400) or `too_large` (413).
     """
     if content_encoding.strip().lower() not in {"", "identity"}:

@@ -137,10 +137,9 @@ def _end_worker() -> None:
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]
-    """gunicorn's parent process, which ends, in words, when worker after worker dies before it is ready.
+    """gunicorn's parent process, which ends with a message if worker after worker dies before it is ready.
 
-    gunicorn's own starts the next one for ever: a model that is too large for the container would be loaded without
-    end.
+    gunicorn itself would restart workers forever: a model too large for the container would be loaded endlessly.
     """
 
     def __init__(self, app: BaseApplication) -> None:

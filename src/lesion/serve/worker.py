@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 BODY_ERRORS = (OSError, ParseException)  # what reading a body raises that ends early, or is not in the form it claims
 SPARE_THREADS = 16  # beside those of requests that are admitted: to refuse the others at once
 PING_THREADS = 2  # /ping has threads that nothing else can take
-MAX_CONNECTIONS = 800  # beyond these the oldest that has asked nothing is closed; most systems allow 1,024 open files
+MAX_CONNECTIONS = 800  # beyond these the oldest idle one is closed; most systems allow 1,024 open files
 ACCEPTS_AT_ONCE = 64  # connections taken before the loop looks at the others again
 NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 TLS_HANDSHAKE = 0x16
@@ -120,7 +120,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             except OSError as error:
                 if error.errno in NO_ROOM and not self._evict():
                     time.sleep(0.01)  # nothing to close: the loop would spin until a thread ends
-                return  # also where nobody is left, or a client has gone already
+                return  # also if no client is left, or one has closed already
             self.nr_conns += 1
             self._await_head(Connection(self.cfg, client, address, listener.getsockname()))
             if self.nr_conns > self.worker_connections:
@@ -185,7 +185,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self._refuse(connection, BUSY)
             return
         self._leave_loop(connection)
-        if not connection.can_be_answered_at_once():  # it asks again and again, and reads no answer
+        if not connection.can_be_answered_at_once():  # it sends requests and reads no answers
             self._end(connection)
             return
         connection.begin_request()

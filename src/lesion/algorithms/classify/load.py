@@ -1,4 +1,4 @@
-"""Load: an artifact to its predictor, with what computes it best here: torch on a GPU, the graph on a CPU."""
+"""Load: an artifact to its predictor, computed by torch on a GPU and by the OpenVINO graph on a CPU."""
 
 from __future__ import annotations
 

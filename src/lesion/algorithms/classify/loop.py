@@ -58,10 +58,10 @@ class Mixing:
 
 @dataclass(frozen=True)
 class StepSettings:
-    """How each optimiser step is done, and by which processes.
+    """The settings of an optimiser step, and its data-parallel group.
 
     Each batch is computed in `num_micro_batches` (gradient accumulation); the gradient's L2 norm is clipped to
-    `clip_norm`, 0 leaves it as it is; `set_trainable` puts the network into training mode and freezes what is frozen.
+    `clip_norm`, 0 is off; `set_trainable` puts the network into training mode and freezes its frozen part.
     """
 
     loss: Loss
@@ -175,7 +175,7 @@ def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tenso
     """
     arrays = (batch.images_NHWC, batch.metadata_NM, batch.targets_NK)
     tensors = [torch.from_numpy(array) for array in arrays]
-    if device.type == "cuda":  # from pinned memory the copy goes on while the next lines run
+    if device.type == "cuda":  # from pinned memory the copy runs in parallel with the next lines
         tensors = [tensor.pin_memory() for tensor in tensors]
     images_NHWC, metadata_NM, targets_NK = (tensor.to(device, non_blocking=True) for tensor in tensors)
     return images_NHWC.permute(0, 3, 1, 2), metadata_NM, targets_NK

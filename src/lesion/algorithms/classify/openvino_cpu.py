@@ -90,9 +90,9 @@ def compile_graph(
 ) -> list[GraphExecutor]:
     """The graph of these folds as executors that share its weights and the cores.
 
-    A picture is computed alone, so that its answer cannot depend on its neighbours; a batch would cost as much, and
-    more memory (docs/decisions/0017). An executor a core wastes least where many ask; that core alone would make a lone
-    picture wait, so the graph is compiled a second time, for all cores together (in fp32): `in_background`, so that
+    A picture is computed alone, so that its prediction cannot depend on others in a batch; a batch would cost as much
+    time, and more memory (docs/decisions/0017). One executor per core is best under load; for a single picture one core
+    is slow, so the graph is compiled a second time, for all cores together (in fp32): `in_background`, so that
     a server is ready sooner, or before this returns.
     """
     names = {name for fold in folds for name in (f"fold_{fold}", f"features_{fold}")}
@@ -112,7 +112,7 @@ def compile_graph(
 
     a_stream_a_core = compiled(num_cores)
     all_cores: Future[openvino.InferRequest] | None = None
-    # In bf16 another number of cores may round otherwise, and an answer would depend on who else asks.
+    # In bf16 another number of cores may round differently, and a prediction would depend on the load.
     if num_cores > 1 and precision == "fp32":
         pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
         all_cores = pool.submit(lambda: compiled(1).create_infer_request())
@@ -142,7 +142,7 @@ class InFlight:
 
 
 class GraphExecutor:
-    """A core of its own, and all of them while no other executor computes. A batch is computed picture by picture."""
+    """An executor on one core, or on all while no other one computes. A batch is computed picture by picture."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
-"""Predictor: the folds of an artifact behind one door, whatever computes them: torch or a graph.
+"""Predictor: one interface to the folds of an artifact, computed by torch or by a graph.
 
-The same lines for the test set, the command line and HTTP. Imports neither torch nor pandas.
+The same code for the test set, the command line and HTTP. Imports neither torch nor pandas.
 """
 
 # N batch · F folds · V views · H, W pixels · K outputs · M metadata features
@@ -53,7 +53,7 @@ class Ensemble:
         backend: str,
     ) -> None:
         self.manifest, self.model, self.executors, self.max_batch = manifest, model, executors, max_batch
-        self.folds = [record.fold for record in folds]  # those that are asked
+        self.folds = [record.fold for record in folds]  # those that are used
         self.backend = backend  # what computes, in words
         self.target = model.question
         self.num_cells = 2 if self.target.has_binary_answer else self.target.num_outputs + 1

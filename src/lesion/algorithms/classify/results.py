@@ -208,8 +208,8 @@ def logit_columns(target: Target, logits_SK: NDArray[np.float32]) -> dict[str, N
 def write_submission(
     path: Path, table: SampleTable, probs_SK: NDArray[np.float32], target: Target, target_names: Sequence[str]
 ) -> None:
-    """The test set's probabilities, one row a picture in its table's order, as challenges want them: a column named as
-    the target column for yes or no, else one named as each class."""
+    """The test set's probabilities, one row per picture in the table's order, in the format of challenges. Binary: a
+    column with the name of the target column; else a column per class."""
     names = target_names if target.has_binary_answer else target.class_names
     answers = target.judged_columns(probs_SK)
     columns = {name: answers[:, q] for q, name in enumerate(names)}

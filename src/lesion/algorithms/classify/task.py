@@ -17,7 +17,7 @@ from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
 
-NO_GROUPS = "stratified_kfold"  # the split where nothing names groups and none were asked for
+NO_GROUPS = "stratified_kfold"  # the split without groups, unless the user set one
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,6 @@ class TorchExecutor:
 
     def _send(self, array: NDArray[np.generic]) -> torch.Tensor:
         tensor = torch.from_numpy(array)
-        if self._device.type == "cuda":  # from pinned memory the copy goes on while the next lines run
+        if self._device.type == "cuda":  # from pinned memory the copy runs in parallel with the next lines
             return tensor.pin_memory().to(self._device, non_blocking=True)
         return tensor

@@ -112,7 +112,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
                 )
         results = gather(results, setup)
         if run.processes.is_leader:
-            with job.stop.held():  # a job that is told to stop here ends with a whole artifact
+            with job.stop.held():  # a job that is stopped here ends with a whole artifact
                 predictor = save_artifact(job.model_dir, setup, results, summarise(results, task.labelled))
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():

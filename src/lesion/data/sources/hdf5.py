@@ -23,7 +23,7 @@ MAX_CHUNK_BYTES = 256 * MIB  # unpacked: one is in memory for each read
 MAX_CHUNKS = 100_000  # that one read may open: a second of looking them up
 MAX_LZF_RATIO = 88  # 264 bytes from 3
 DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
-# The filters whose results are bounded. No other is asked for by its number: the library would look for a plugin.
+# The filters with bounded output. Others are refused by number: the library would load a plugin for them.
 FILTERS = {DEFLATE, SHUFFLE, FLETCHER32, LZF}
 CHECKSUM_BYTES = 4  # of Fletcher-32
 REWRITE = "Write it again with h5py as one plain dataset, with gzip or without: h5repack -f GZIP=4 IN OUT."
@@ -124,7 +124,7 @@ class Dataset:
         return list(itertools.product(*starts))
 
     def _check_chunk(self, corner: tuple[int, ...], *, kind: str) -> None:
-        """Raises UserError for a chunk that would unpack to more than its shape: deflate makes 1,032 bytes of one."""
+        """Raises UserError for a chunk that decompresses to more than its shape: deflate reaches a ratio of 1,032."""
         limit = self._chunk_bytes + CHECKSUM_BYTES
         with reading(self._path, f"the chunk at {corner} of {self._name} cannot be read", do=COPY, kind=kind):
             stored = self._id.get_chunk_info_by_coord(corner)

@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 
 
 def with_headers(frame: pd.DataFrame, paths: Sequence[Path | None], columns: Columns) -> pd.DataFrame:
-    """The frame with those of dicom.COLUMNS added that are wanted and absent, where its pictures are DICOM files.
+    """The frame with the missing ones of dicom.COLUMNS added, if its pictures are DICOM files.
 
-    Says in one log line which. Raises UserError for a file that is called DICOM and is none.
+    Logs which. Raises UserError for a file named as DICOM that is not DICOM.
     """
     wanted = {columns.group, *(USUAL_METADATA if columns.metadata is None else columns.metadata)}
     absent = [name for name in dicom.COLUMNS if name in wanted and name not in frame]

@@ -90,7 +90,7 @@ def walk_files(folder: Path) -> list[Path]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: whoever opens it is told
+    except OSError:  # a link to itself: opening it raises the error
         return False
 
 

@@ -1,6 +1,6 @@
 """WebDataset: tar shards whose members KEY.jpg, KEY.json and KEY.cls are one sample.
 
-Pictures are read where they lie in the shard, in any order: nothing is unpacked, and a shard may be larger than memory.
+Pictures are read in place, in any order: nothing is extracted, and a shard may be larger than memory.
 """
 
 from __future__ import annotations
