@@ -115,7 +115,7 @@ def test_groups_that_are_asked_for_by_name_and_absent_are_an_error(data, setting
 def test_a_metadata_column_that_gives_the_target_away_is_refused_by_name(tmp_path):
     data = DataSet(tmp_path / "training", small_frame(16))
     report = data.check(metadata_columns=["sex", "diagnosis"])
-    assert "diagnosis (ROC AUC 1.000) on their own" in one(report, "bad_input").what and report.num("error") == 1
+    assert "(target leakage): diagnosis (ROC AUC 1.000)" in one(report, "bad_input").what and report.num("error") == 1
     assert data.check(metadata_columns=["sex", "diagnosis"], on_leak="warn").num("error") == 0
     assert data.check(metadata_columns=["sex"]).num("error") == 0
 

@@ -2,8 +2,8 @@
 
 The leader gathers the results of all processes of a job, and if one is lost the others end. In a data-parallel group
 each process has its slice of every batch; this file keeps them equal: gradients are summed, predictions are gathered,
-and the first process's statistics are everyone's. Every process of the group must call each of these in the same order.
-Over torch.distributed (gloo, or NCCL where each process has a GPU of its own); with one process every method is a no-op.
+and the first process's statistics are everyone's. All processes of the group must call these in the same order. Over
+torch.distributed (gloo, or NCCL where each process has its own GPU); with one process every method is a no-op.
 """
 
 # K outputs · S samples · V views
