@@ -56,9 +56,9 @@ def main() -> None:
     overall = json.loads((results / "metrics.json").read_text())["overall"]
     low, high = overall["interval_95"]["roc_auc"]
     print(
-        f"\nasked about  {picture}\nanswer       {answer}\n"
+        f"\nimage        {picture}\nprediction   {answer}\n"
         f"out of fold  ROC AUC {overall['metrics']['roc_auc']:.3f} (95 % {low:.3f} to {high:.3f}), "
-        f"{overall['num_rows']} pictures of {overall['num_groups']} patients\n"
+        f"{overall['num_rows']} images of {overall['num_groups']} patients\n"
         f"artifact     {args.root / 'model'}\nresults      {results} (open report.png)"
     )
 
