@@ -202,7 +202,7 @@ TABLES: dict[str, tuple[Make, str]] = {
     "label of 5,000 digits": (manifest(b'{"source-ref": "a.png", "target": %s}' % (b"1" * 5000)), "line 1 is not"),
     "deep line": (manifest(b"[" * 100_000), "nested too deeply"),
     "line of two million characters": (manifest(b" " * 2_000_000 + b"{}"), "line 1 has 2,000,002 characters"),
-    "key twice": (manifest(b'{"source-ref": "a.png", "target": 0, "target": 1}'), "'target' stands twice"),
+    "key twice": (manifest(b'{"source-ref": "a.png", "target": 0, "target": 1}'), "'target' occurs twice"),
     "half of a character": (manifest(b'{"source-ref": "a.png", "target": "\\ud800"}'), "line 1 is not"),
     "NUL in a line": (manifest(b'{"source-ref": "a.png\0", "target": 0}'), "holds NUL bytes"),
     "NUL as an escape": (manifest(b'{"source-ref": "a\\u0000.png", "target": 0}'), "line 1 is not"),
@@ -336,7 +336,7 @@ SHARDS: dict[str, tuple[Make, str]] = {
     "deep JSON": (shard({**JPEG, "a.json": b"[" * 100_000}), "a.json is not a JSON object: nested too deeply"),
     "JSON of two megabytes": (shard({**JPEG, "a.json": b" " * 2_000_000}), "a member of 2,000,000 bytes"),
     "JSON list": (shard({**JPEG, "a.json": b"[]"}), "a.json is not a JSON object"),
-    "JSON with a key twice": (shard({**JPEG, "a.json": b'{"sex": 1, "sex": 2}'}), "'sex' stands twice"),
+    "JSON with a key twice": (shard({**JPEG, "a.json": b'{"sex": 1, "sex": 2}'}), "'sex' occurs twice"),
     "class in Latin-1": (shard({**JPEG, "a.cls": b"\xe4"}), "a.cls is not a word in UTF-8"),
 }  # fmt: skip
 

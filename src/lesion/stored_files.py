@@ -159,7 +159,7 @@ def _with_each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         twice = next(name for name, num in Counter(name for name, _ in pairs).items() if num > 1)
-        raise ValueError(f"{twice[:80]!r} stands twice in it")
+        raise ValueError(f"{twice[:80]!r} occurs twice in it")
     return fields
 
 

@@ -122,7 +122,7 @@ def test_an_outcome_that_is_torn_is_noticed(killed, whole, said, tear):
     [path] = kept(killed)
     path.write_bytes(tear(path.read_bytes()))
     assert run(killed).digests == whole.digests
-    assert f"{path.name} is incomplete, so the check runs again" in said() and " copies=1 " in said()
+    assert f"{path.name} is damaged, so the check runs again" in said() and " copies=1 " in said()
 
 
 def test_a_picture_that_could_be_read_and_cannot_be_now_is_named(tmp_path, said):

@@ -179,7 +179,7 @@ def test_patients_and_copies_in_the_test_set_count_together(large):
         picture.write_bytes(large.picture(original).read_bytes())
     report = large.check()
     assert one(report, "group_in_test").level == "warning"
-    assert "concerns 7 training rows (8.8%)" in one(report, "copies_in_test").do
+    assert "changes 7 training rows (8.8%)" in one(report, "copies_in_test").do
 
 
 def test_folds_that_a_column_gives_are_not_mended(large):

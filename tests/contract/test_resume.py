@@ -120,7 +120,7 @@ def test_a_torn_state_is_noticed_and_the_one_before_is_taken(half_done, whole, s
     newest = states(half_done)[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     assert_equal(run(half_done), whole)
-    assert f"checkpoint={newest.name} is incomplete" in said() and "fold=1 resumes in epoch=1 after step=0" in said()
+    assert f"checkpoint={newest.name} is damaged" in said() and "fold=1 resumes in epoch=1 after step=0" in said()
 
 
 def test_a_state_with_another_bit_is_torn_too(half_done, whole, said):
@@ -129,7 +129,7 @@ def test_a_state_with_another_bit_is_torn_too(half_done, whole, said):
     content[-1] ^= 1
     newest.write_bytes(content)
     assert_equal(run(half_done), whole)
-    assert "torn" in said()
+    assert "is damaged" in said()
 
 
 def test_half_a_file_that_a_kill_left_is_taken_away(half_done, whole):

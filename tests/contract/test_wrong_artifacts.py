@@ -260,8 +260,8 @@ def test_a_manifest_of_an_earlier_format_that_was_edited_is_refused_with_its_own
     ("content", "expected"),
     [
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"format_version": 3, "format_version": 3}', "'format_version' stands twice"),
-        (b'{"format_version": 3, "files": {"a": {}, "a": {}}}', "'a' stands twice"),
+        (b'{"format_version": 3, "format_version": 3}', "'format_version' occurs twice"),
+        (b'{"format_version": 3, "files": {"a": {}, "a": {}}}', "'a' occurs twice"),
         (b"", "manifest.json cannot be read"),
         (b'{"format_version": ' + b"1" * 5000 + b"}", "manifest.json cannot be read"),
         (b" " * (2**26 + 1), "at most 67108864 are read"),

@@ -238,7 +238,7 @@ def test_a_file_that_is_listed_twice_is_refused(folder):
     """JSON's readers take the last of two; another program might take the first."""
     text = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(text.replace('"files": {', f'"files": {{"{TABLE}": {{}}, ', 1))
-    assert f"'{TABLE}' stands twice" in refused(folder)
+    assert f"'{TABLE}' occurs twice" in refused(folder)
 
 
 @pytest.mark.parametrize("name", ["", "Classify", "a b", "../classify", "1", "é", "a" * 65, None, 7, ["classify"]])

@@ -160,7 +160,7 @@ def _found(path: Path, opened: Opened, cache: Cache, output: Path | None, *, num
         log.warning("%s cannot be read, so the check runs again: %s", path.name, error)
         return None
     if outcome is None:
-        log.warning("%s is incomplete, so the check runs again", path.name)
+        log.warning("%s is damaged, so the check runs again", path.name)
         return None
     log.info("the check was done before this job was stopped: its outcome is read from %s", path.name)
     training, _ = opened.whole()

@@ -273,7 +273,7 @@ def _read(path: Path) -> State | None:
             return State.from_bytes(content)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         log.warning("checkpoint=%s cannot be read: %s", path.name, error)
-    log.warning("checkpoint=%s is incomplete: the one before is used", path.name)
+    log.warning("checkpoint=%s is damaged: the one before is used", path.name)
     return None
 
 

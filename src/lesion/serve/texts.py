@@ -187,7 +187,7 @@ def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         [(doubled, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the name {quoted(doubled)} stands twice")
+        raise ValueError(f"the name {quoted(doubled)} occurs twice")
     for text in (*fields, *fields.values()):
         if isinstance(text, str) and not text.isascii():  # isascii is free, also of a picture in base64
             text.encode()  # half a surrogate pair is a UnicodeEncodeError, which is a ValueError

@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path, caplog):
     events.numbers({"epoch/lr": 1.0}, 0)
     events.close()
     assert [record.message for record in caplog.records] == [
-        f"nothing for TensorBoard, and training goes on: {tmp_path / 'fold_0'}: File exists"
+        f"nothing for TensorBoard, but training continues: {tmp_path / 'fold_0'}: File exists"
     ]
 
 
@@ -90,6 +90,6 @@ def test_a_disk_that_is_full_is_a_warning(tmp_path, caplog):
         events.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    said = f"no more for TensorBoard, and training goes on: {tmp_path}: {os.strerror(errno.EFBIG)}"
+    said = f"no more for TensorBoard, but training continues: {tmp_path}: {os.strerror(errno.EFBIG)}"
     assert [record.message for record in caplog.records] == [said] and events.is_refused
     assert 0 < len(points(tmp_path, "epoch/lr")) < 10

@@ -128,7 +128,7 @@ def test_what_nobody_waits_for_is_not_computed():
         gone, stays = running.submit(1, is_wanted=lambda: False), running.submit(2)
         executor.gate.set()
         assert stays.result(FOREVER_S).output == 2
-        with pytest.raises(UserError, match="gone"):
+        with pytest.raises(UserError, match="closed the connection"):
             gone.result(FOREVER_S)
     assert executor.batches == [[255], [2]]
 

@@ -98,7 +98,7 @@ BROKEN = {
         "a.geojson",
         "feature 1: its class is not text",
     ),
-    "a key twice": ('{"features": [], "features": []}', "a.geojson", "'features' stands twice"),
+    "a key twice": ('{"features": [], "features": []}', "a.geojson", "'features' occurs twice"),
     "more points than fit": ("[" * 5_000_001, "a.geojson", "more than 5,000,000 points"),
     "more elements than fit": ("<a/>" * 5_000_001, "a.xml", "more than 5,000,000 points"),
     "elements without end": ("<a>" * 100_000, "a.xml", "line 1"),

@@ -115,7 +115,7 @@ REASONS = {
     "[" * 100_000: "nested too deeply",
     '{"a": 1}\n{"a": 2}': "application/jsonlines",
     "{'a': 1}": "line 1, column 2",
-    '{"a": 1, "a": 2}': "the name .a. stands twice",
+    '{"a": 1, "a": 2}': "the name .a. occurs twice",
     b"\xff\xd8\xff\xe0": "not UTF-8",
 }
 
