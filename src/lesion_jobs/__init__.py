@@ -19,9 +19,12 @@ from lesion_jobs.processing import ShardsRun, prepare_shards
 from lesion_jobs.storage import upload
 from lesion_jobs.training import TrainingRun, fetch_results, train
 
+Place = Environment  # its former name, for scripts that users have
+
 __all__ = [
     "Endpoint",
     "Environment",
+    "Place",
     "Prediction",
     "ShardsRun",
     "TrainingRun",
