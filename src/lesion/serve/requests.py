@@ -237,7 +237,7 @@ def _form(parts: Sequence[forms.Part], room: _Room) -> Record:
     sent = named or files
     if len(sent) != 1:
         listed = ", ".join(quoted(part.name) for part in sent[:5]) or "no file"
-        raise bad_request(f"the form holds {len(sent)} pictures: {listed}", "Send one, as the file 'image'.")
+        raise bad_request(f"the form holds {len(sent)} images: {listed}", "Send one, as the file 'image'.")
     if named and files:
         what = f"the form's file {quoted(files[0].name)} is neither 'image' nor metadata"
         raise bad_request(what, "Send metadata as fields, or as JSON in 'metadata'.")

@@ -92,8 +92,8 @@ def test_a_file_that_a_browsers_user_did_not_choose_is_not_there():
 
 
 REFUSED = {
-    "no picture": ([('name="sex"', "", b"male")], ["0 pictures"]),
-    "two pictures of one name": ([IMAGE, IMAGE], ["2 pictures", "'image', 'image'"]),
+    "no picture": ([('name="sex"', "", b"male")], ["0 images"]),
+    "two pictures of one name": ([IMAGE, IMAGE], ["2 images", "'image', 'image'"]),
     "two pictures of other names": (
         [('name="a"; filename="a.png"', "", PICTURE), ('name="b"; filename="b.png"', "", PICTURE)],
         ["'a', 'b'"],
