@@ -310,7 +310,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 def test_other_settings_into_the_same_folder_are_refused(channel, shards):
     done = prepare(channel, shards, "--quality", 50)
-    assert done.returncode == 2 and "made with another quality" in done.stderr
+    assert done.returncode == 2 and "made with a different quality" in done.stderr
 
 
 @pytest.mark.parametrize(

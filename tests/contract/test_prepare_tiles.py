@@ -204,7 +204,7 @@ def test_what_cannot_be_prepared_is_refused_in_words(slides, tmp_path, case):
 
 def test_a_folder_of_other_tiles_is_refused(slides, tiles):
     done = prepare(slides, tiles, "--labels", slides.with_name("slides.csv"), "--overlap", 8)
-    assert done.returncode == 2 and "made with another overlap_px" in done.stderr
+    assert done.returncode == 2 and "made with a different overlap_px" in done.stderr
 
 
 def test_a_folder_that_holds_something_else_is_refused(slides, tmp_path):
