@@ -136,9 +136,9 @@ HDF5: dict[str, tuple[Make, str]] = {
     "own filter": (hdf5(filtered(700)), "packed by filter 700"),
     "10^12 targets": (
         hdf5(y=shaped(10**12, dtype=np.int64, chunks=(1024,))),
-        "1,000,000,000,000 targets for 4 pictures",
+        "1,000,000,000,000 targets for 4 images",
     ),
-    "targets of another length": (hdf5(y=shaped(5)), "5 targets for 4 pictures"),
+    "targets of another length": (hdf5(y=shaped(5)), "5 targets for 4 images"),
     "targets that are NaN": (
         hdf5(y=lambda file, name: file.create_dataset(name, data=[0.0, 1.0, np.nan, 1.0])),
         "the target of row 2 is nan",
@@ -195,7 +195,7 @@ TABLES: dict[str, tuple[Make, str]] = {
     "class-map that is a list": (classes(["a", "b"]), "line 1: the class-map of 'target'"),
     "class-map of lists": (classes({"0": ["a"]}), "line 1: the class-map of 'target'"),
     "two classes of one name": (classes({"0": "a", "1": "a"}), "2 classes of 1 names"),
-    "class called as the column": (classes({"0": "image_name"}), "is called image_name"),
+    "class called as the column": (classes({"0": "image_name"}), "has the name of the image column, image_name"),
     "deep label": (labelled("[" * 100_000), "line 1 has no class in 'target'"),
     "label of labels": (labelled([[0]]), "line 1 has no class in 'target'"),
     "label that is NaN": (labelled(float("nan")), "line 1 has no class in 'target'"),
