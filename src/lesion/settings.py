@@ -127,10 +127,12 @@ class MachineSettings(Hyperparameters):
     )
     parallel: Literal["auto", "folds", "data"] = tunable(
         "auto",
-        affects="nothing",  # a job must go on from its checkpoints on another number of machines
+        affects="nothing",  # to a finished fold; of an unfinished one see classify/fold.py
         doc="Parallel training with several processes. folds: each process trains other folds. data: data "
         "parallelism, all processes train the same fold and each gets a slice of every batch, which is all that its "
-        "BatchNorm sees. auto is folds if there is a fold for each process, else data.",
+        "BatchNorm sees, so its weights are slightly different. auto is folds if there is a fold for each process, "
+        "else data. A job that resumes with another number of processes keeps its finished folds; a fold that was "
+        "begun data-parallel by another number starts again.",
     )
 
 

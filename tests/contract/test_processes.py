@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from jobs import Trained, draw_weights, small_frame, small_job
 from safetensors.torch import load_file
 
 import processes
+from factories import write_hyperparameters
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.task import questions
 from lesion.algorithms.classify.train import train
@@ -179,3 +181,18 @@ def test_what_the_first_process_dropped_and_merged_the_others_drop_and_merge(tmp
     np.testing.assert_array_equal(other.task.labelled.targets_SK, first.task.labelled.targets_SK)
     np.testing.assert_array_equal(other.training.read(4), first.training.read(4))  # behind the row that was dropped
     assert other.task.kinds == first.task.kinds and other.shortcuts == first.shortcuts and first.shortcuts
+
+
+def test_another_number_of_processes_keeps_the_finished_fold_and_begins_the_other_again(tmp_path):
+    """Alone it was killed in its second fold; now two processes train each fold together, and see slices of a batch."""
+    root = small_job(tmp_path, epochs=3)
+    assert processes.stop(root, "fold=1 epoch=1", signal.SIGKILL, has_states=("fold_1.step", 2)) == 137
+    finished = load_file(processes.states(root, "fold_0")[0])
+    hyperparameters = json.loads((root / "input/config/hyperparameters.json").read_text())
+    write_hyperparameters(root, {**hyperparameters, "processes": 2, "parallel": "data"})
+    resumed = finish(root)
+    said = (root / "log").read_text()
+    assert "fold=0 is finished" in said and "fold=0 epoch=" not in said
+    assert "fold=1 starts again: it was begun by 1" in said and "fold=1 epoch=0" in said
+    weights = load_file(resumed.root / "model" / "fold_0.safetensors")
+    assert all(torch.equal(finished[f"weights.{name}"], tensor) for name, tensor in weights.items())

@@ -100,12 +100,7 @@ class Checkpoints:
         self._saved_at = time.monotonic()
         self._writer = futures.ThreadPoolExecutor(1, "checkpoint")
         self._writing: futures.Future[None] | None = None
-        # In a group of another size BatchNorm and dropout see other slices, so the weights would be others.
-        named = {
-            **fingerprint,
-            "data_parallel": self._data_parallel.size,
-            "code": code_digest(Path(lesion.__file__).parent),
-        }
+        named = {**fingerprint, "code": code_digest(Path(lesion.__file__).parent)}
         self._fingerprint = json.loads(json.dumps(named))  # as it will come back
         make_folder(folder)
         if sets_aside or on_foreign == "error":

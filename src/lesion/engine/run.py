@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -52,6 +52,7 @@ class Run:
     device: torch.device
     precision: Precision
     num_workers: int
+    _steps: list[str] = field(default_factory=list)  # those that have begun, each a part of the one before it
 
     def checkpoints(self, fingerprint: Mapping[str, Any], data_parallel: DataParallelGroup) -> Checkpoints:
         """The job's states, those of this process or of its data-parallel group. Raises UserError for foreign ones."""
@@ -72,7 +73,8 @@ class Run:
         Where the kernel kills this process for it, the parent reads what it was doing from a file. Raises UserError of
         kind `memory` where a GPU's memory is too small, MemoryError where the machine's is.
         """
-        self._note(f"{what}\n{remedy}")
+        self._steps.append(f"{what}\n{remedy}")
+        self._note_step()
         try:
             yield
         except torch.OutOfMemoryError as error:
@@ -85,7 +87,8 @@ class Run:
             if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's word on a CPU
                 raise
             raise PlatformError(f"out of memory while {what}", do=_sentence(remedy), kind="memory") from error
-        self._note("")
+        self._steps.pop()  # what it is a part of goes on
+        self._note_step()
 
     def progress(self, num_pictures: int) -> tqdm[Any]:
         """A progress bar over `num_pictures`, hidden unless the job shows progress."""
@@ -98,7 +101,8 @@ class Run:
             f"threads={torch.get_num_threads()}"
         )
 
-    def _note(self, text: str) -> None:
+    def _note_step(self) -> None:
+        text = self._steps[-1] if self._steps else ""
         if self.job.shared_dir is not None:
             with suppress(PlatformError):  # where the disk refuses, the step is not known, and that is all
                 write_whole(self.job.shared_dir / f"{STEP_FILE}_{self.job.process}", text.encode())

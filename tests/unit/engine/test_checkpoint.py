@@ -297,4 +297,4 @@ def test_a_state_says_which_code_made_it(tmp_path):
     with checkpoints(tmp_path) as kept:
         kept.save("fold_0", state(1))
         found = kept.load("fold_0")
-    assert found.values["fingerprint"] == {"code": code_digest(Path(lesion.__file__).parent), "data_parallel": 1}
+    assert found.values["fingerprint"] == {"code": code_digest(Path(lesion.__file__).parent)}

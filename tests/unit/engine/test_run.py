@@ -49,3 +49,10 @@ def test_the_step_in_work_lies_where_the_parent_of_a_killed_process_reads_it(run
     with run.step("training fold 0", remedy="lower image_size"):
         assert (tmp_path / "step_0").read_text() == "training fold 0\nlower image_size"
     assert (tmp_path / "step_0").read_text() == ""
+
+
+def test_a_step_within_a_step_goes_back_to_the_one_that_it_is_a_part_of(run: Run, tmp_path: Path):
+    with run.step("training fold 0", remedy="lower image_size"):
+        with run.step("predicting fold 0", remedy="lower batch_size_predict"):
+            assert (tmp_path / "step_0").read_text().startswith("predicting fold 0")
+        assert (tmp_path / "step_0").read_text().startswith("training fold 0")

@@ -45,7 +45,7 @@ from lesion.targets import Target, Weights
 
 log = scoped_logger(__name__, "fold")
 
-LESS_MEMORY = "lower batch_size_train or image_size, or raise gradient_accumulation"
+GROUP_SIZE = "data_parallel"  # in the state of an unfinished fold: how many processes train it together
 START = -1  # the number of the epoch before the first
 
 
@@ -96,19 +96,24 @@ def run_fold(
         # The probe is the first candidate: it is kept if no epoch of fine-tuning is better.
         training.early_stopping.update(START, start.metrics[config.metric], training.network)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
-    if state := checkpoints.load(unfinished):
+    if (state := checkpoints.load(unfinished)) and is_of_this_group(state, setup, fold=fold):
         training.restore(state)
         log.info("fold=%d resumes in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
         bar.update(len(training.history) * len(rows) + training.sums.num_samples)
+
+    def state_now() -> State:
+        state = training.state()
+        return State(state.tensors, {**state.values, GROUP_SIZE: setup.data_parallel.size})
+
     stopping = training.early_stopping
     with training_log.fold(fold, training.history) as fold_log:
         while len(training.history) < config.epochs and not stopping.should_stop:
-            save = partial(checkpoints.after_step, unfinished, training.state)
+            save = partial(checkpoints.after_step, unfinished, state_now)
             # Held: a stop takes effect in `save`, when the state is on disk, and not in the middle of the bookkeeping.
             with setup.run.job.stop.held():
                 epoch_log = fold_log.epoch(len(training.history))
                 run_epoch(training, rows, setup, epoch_log, save=save, bar=bar)
-                checkpoints.save(unfinished, training.state())
+                checkpoints.save(unfinished, state_now())
                 epoch_log.end(training.history[-1], num_pictures=len(rows), is_last=stopping.should_stop)
         # Early stopping: the epochs that will not run leave the progress bar.
         bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
@@ -132,6 +137,19 @@ def run_fold(
     checkpoints.save(finished, result.state())  # before the other goes: a kill in between loses nothing
     checkpoints.remove(unfinished)
     return result
+
+
+def is_of_this_group(state: State, setup: Setup, *, fold: int) -> bool:
+    """Whether an unfinished fold was begun by as many data-parallel processes as train now.
+
+    In a group of another size BatchNorm and dropout see other slices: the rest of the fold would not fit its beginning.
+    """
+    before, now = state.values[GROUP_SIZE], setup.data_parallel.size
+    if before != now:
+        log.warning(
+            "fold=%d starts again: it was begun by %d data-parallel processes, and now there are %d", fold, before, now
+        )
+    return bool(before == now)
 
 
 def with_these_predictions(
@@ -196,8 +214,7 @@ def run_epoch(
         key=key,
         metadata_dropout=config.metadata_dropout,
     )
-    gpus = [setup.run.device] if setup.run.device.type == "cuda" else []
-    with setup.run.step(f"training fold {rows.fold}", remedy=LESS_MEMORY), torch.random.fork_rng(devices=gpus):
+    with torch.random.fork_rng(devices=[setup.run.device] if setup.run.device.type == "cuda" else []):
         train_loss = train_one_epoch(
             training,
             epoch_log.input_wait.over(batches),

@@ -36,6 +36,8 @@ from lesion.job import Job
 
 log = logging.getLogger(__name__)
 
+LESS_MEMORY = "lower batch_size_train or image_size, or raise gradient_accumulation"
+
 
 def train(job: Job, config: ClassifyConfig) -> None:
     """Cross-validates, and leaves the artifact in `job.model_dir` and the results in `job.output_dir`.
@@ -102,14 +104,16 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
     results: list[FoldResult] = []
     predictor = None
     try:
-        features_VSD = backbone_features(setup)
+        with run.step("computing the features for the linear probe", remedy="lower batch_size_predict"):
+            features_VSD = backbone_features(setup)
         with checkpoints, run.progress(config.epochs * len(task.labelled.table) * len(folds)) as bar:
             for fold, valid_S in folds:
                 if data_parallel.size == 1:
                     limit_threads(cores_of_fold(fold, len(task.valid_FS), job))
-                results.append(
-                    run_fold(fold, valid_S, setup, features_VSD, checkpoints, bar=bar, training_log=training_log)
-                )
+                with run.step(f"training fold {fold}", remedy=LESS_MEMORY):
+                    results.append(
+                        run_fold(fold, valid_S, setup, features_VSD, checkpoints, bar=bar, training_log=training_log)
+                    )
         results = gather(results, setup)
         if run.processes.is_leader:
             with job.stop.held():  # a job that is stopped here ends with a whole artifact
