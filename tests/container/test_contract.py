@@ -262,7 +262,7 @@ def test_a_server_whose_model_does_not_fit_into_memory_ends_in_words(docker, ser
     options = (*NO_NETWORK, *mount(trained.root), "--memory", "64m", "--memory-swap", "64m")
     with docker.start(serve_cpu_image, options=options) as container:
         status, log = container.wait(), container.log
-    assert status == 3 and log.count("the model cannot be served") == 1 and "there are 64 MiB" in log
+    assert status == 3 and log.count("the model cannot be served") == 1 and "available are 64 MiB" in log
 
 
 def test_no_request_ends_a_server_of_one_gibibyte(docker, serve_cpu_image, trained):

@@ -24,7 +24,7 @@ from lesion.serve.app import create_app
 from processes import Server, free_port, wait_until
 
 BROWSER = "lesion:test-browser"
-GOLDEN = Path(__file__).parents[1] / "golden" / "artifact_v2"  # of three classes melanoma is asked about
+GOLDEN = Path(__file__).parents[1] / "golden" / "artifact_v3"  # of three classes melanoma is asked about
 # What a shell, curl and HTML each take for their own.
 HOSTILE = """it's "one" \\ of $(touch run), <b>bold<b>; `touch run`.jpg"""
 ENTER = "\ue007"
@@ -133,7 +133,9 @@ def test_a_picture_with_metadata_is_answered_as_the_same_request_and_the_same_co
     assert window.text("#probability") == percent(probability)
     assert f"3 networks (the dots) differ by {100 * prediction['spread']:.1f} points" in window.text("#answer")
     model = requests.get(page.server.url("/model"), timeout=5).json()
-    assert f"“malignant” from {percent(model['question']['thresholds']['malignant'])} on" in window.text("#answer")
+    assert f"“malignant” is predicted from {percent(model['question']['thresholds']['malignant'])} on" in window.text(
+        "#answer"
+    )
     assert f"Model {told['model']}, request " in window.text("#answer")
     ran = subprocess.run(
         ["bash", "-c", window.text("#curl")], cwd=folder, capture_output=True, text=True, check=True, timeout=60
