@@ -39,5 +39,5 @@ def in_a_terminal(*command: str) -> str:
 @pytest.mark.parametrize("command, has_bar", [("lesion train", True), (str(CONTAINER_TRAIN), False)])
 def test_only_a_person_sees_a_progress_bar(command: str, has_bar: bool, tmp_path: Path):
     written = in_a_terminal(*command.split(), "--root", str(small_job(tmp_path)))
-    assert ("picture/s" in written and "<" in written) == has_bar
+    assert ("image/s" in written and "<" in written) == has_bar
     assert "metric validation:roc_auc=" in written
