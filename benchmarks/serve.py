@@ -78,7 +78,11 @@ def main() -> None:
     except BlockingIOError:
         raise SystemExit("this is being measured already: two at once would measure each other") from None
     pictures = lay_out_pictures(BUILD / "pictures")
-    root = make_artifact(BUILD / f"{args.network}_{args.image_size}", args.network, args.image_size)
+    artifact = f"{args.network}_{args.image_size}"
+    root = make_artifact(BUILD / artifact, args.network, args.image_size)
+    if args.before is not None:  # which may not read today's artifacts
+        folder = BUILD / f"{artifact}_before"
+        args.before_root = make_artifact(folder, args.network, args.image_size, checkout=args.before)
     load_before = os.getloadavg()[0]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.sides}
     limits, answers = [], []
@@ -143,7 +147,8 @@ def running(name: str, root: Path, args: argparse.Namespace) -> Iterator[Server]
         command = [str(args.peers_python), side.script, str(port)]
         environment |= {**told_peers(side, root, args), "PYTHONPATH": str(folder)}
     else:
-        command = [sys.executable, "-m", "lesion.cli", "serve", "--no-page", "--root", str(root), "--fold", "0"]
+        own = args.before_root if name == "before" else root
+        command = [sys.executable, "-m", "lesion.cli", "serve", "--no-page", "--root", str(own), "--fold", "0"]
         command += ["--port", str(port)]
         environment["PYTHONPATH"] = str((args.before if name == "before" else PROJECT) / "src")
     log, started = BUILD / f"{name}.log", time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from dermoscopy import HAM
-from ham10000 import lay_out
+from ham10000 import PROJECT, lay_out
 from PIL import Image
 
 NUM_PICTURES, SIZE = 64, (600, 450)  # of about 85 kB each
@@ -63,8 +64,8 @@ def bodies(picture: bytes) -> dict[str, bytes]:
     }
 
 
-def make_artifact(root: Path, network: str, image_size: int) -> Path:
-    """An artifact by `lesion train`, of which fold 0 is served.
+def make_artifact(root: Path, network: str, image_size: int, *, checkout: Path = PROJECT) -> Path:
+    """An artifact by `lesion train` of a checkout, of which fold 0 is served.
 
     From noise and seldom right: what counts is that all sides answer alike, and that pictures differ in their answers.
     Fewer steps leave the statistics of BatchNorm where they began, and some networks with one answer for everything.
@@ -86,5 +87,6 @@ def make_artifact(root: Path, network: str, image_size: int) -> Path:
         rows.append(f"{path.stem},{number},{int(brightness > 156)}")
     (channel / "train.csv").write_text("\n".join(rows))
     command = [sys.executable, "-m", "lesion.cli", "train", "--root", str(root), "--no-progress"]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
+    subprocess.run(command, check=True, stdout=sys.stderr, env=environment)
     return root

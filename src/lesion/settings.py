@@ -127,7 +127,7 @@ class MachineSettings(Hyperparameters):
     )
     parallel: Literal["auto", "folds", "data"] = tunable(
         "auto",
-        affects="nothing",  # to a finished fold; of an unfinished one see classify/fold.py
+        affects="nothing",  # of what is finished
         doc="Parallel training with several processes. folds: each process trains other folds. data: data "
         "parallelism, all processes train the same fold and each gets a slice of every batch, which is all that its "
         "BatchNorm sees, so its weights are slightly different. auto is folds if there is a fold for each process, "
