@@ -180,7 +180,7 @@ def test_a_client_that_goes_does_not_hurt_the_next_one(target, picture, wait_s):
 def test_the_id_of_a_request_cannot_forge_the_log(target, picture):
     forged = {"X_Amzn_SageMaker_Inference_Id": "abc status=200 pictures=999\x9b" + "a" * 8000}
     assert target.ask(picture, **forged).status_code == 200
-    [line] = [line for line in target.log.read_text().splitlines() if "id=abc" in line]
+    [line] = [line for line in target.log.read_text().splitlines() if "id=abc_status" in line]
     [name] = [part for part in line.split() if part.startswith("id=")]
     assert len(name) == len("id=") + 64 and "pictures=999" not in line.split() and name.isascii()
 

@@ -110,7 +110,7 @@ class Run:
 
 @contextmanager
 def open_run(job: Job, settings: RunSettings, preprocess: Preprocess, *, writes: list[Path]) -> Iterator[Run]:
-    """The job's processes joined, its cache opened, its device picked. `writes` are files that it will write.
+    """The job's processes joined, its cache opened, its device picked. `writes` are files that the leader will write.
 
     Raises PlatformError where the processes do not find each other or a file cannot be written, and UserError for a
     device that is not there.
@@ -122,7 +122,7 @@ def open_run(job: Job, settings: RunSettings, preprocess: Preprocess, *, writes:
         ) as processes,
         Cache(job.cache_dir, preprocess, is_wanted=settings.cache == "auto") as cache,
     ):
-        for path in writes:
+        for path in writes if processes.is_leader else []:  # two that try at once would take away each other's file
             ensure_writable(path)
         yield create_run(job, settings, processes, cache)
 
