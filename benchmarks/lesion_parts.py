@@ -51,7 +51,7 @@ class LesionParts:
         run = create_run(job, config, JobProcesses(["localhost"], 0, job.stop), self.cache)
         self.num_workers = run.num_workers
 
-        self.source, _ = questions(config).open(job.channels).whole()
+        self.source, _ = questions(config, check_settings=lambda: None).open(job.channels).whole()
         table = self.source.table()
         labels = read_labels(table, of_interest=config.target_of_interest)
         targets_SK = labels.encode(table)

@@ -79,7 +79,7 @@ def raise_all(problems: Sequence[UserError]) -> None:
 
 
 def _together(errors: Sequence[UserError]) -> str:
-    text = f"{len(errors)} things are wrong with the data:"
+    text = f"{len(errors)} things are wrong:"
     for number, error in enumerate(errors, 1):
         more = f" And {len(errors) - number} more." if number < len(errors) else ""
         place = f" ({_cut(str(error.where), MOST_OF_PLACE)})" if error.where is not None else ""

@@ -10,11 +10,10 @@ import pandas as pd
 from jobs import SMALL
 
 from factories import write_channel
+from lesion.algorithms.classify.algorithm import CLASSIFY
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.task import questions
 from lesion.check.finding import Finding
 from lesion.check.report import Report
-from lesion.check.run import check_channels
 
 SETTINGS = {**SMALL, "pretrained": False, "model": "test_resnet"}
 
@@ -50,7 +49,7 @@ class DataSet:
 def check(channels: dict[str, Path], output: Path, **settings: object) -> Report:
     """What the check says of these channels; its files lie in `output`."""
     config = ClassifyConfig.parse({**SETTINGS, **settings})
-    return check_channels(questions(config), channels, output=output, num_workers=1, show_progress=False)
+    return CLASSIFY.check(config, channels, output=output, num_workers=1, show_progress=False)
 
 
 def one(report: Report, name: str) -> Finding:

@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from checks import DataSet, check, errors, names, one
 from jobs import SMALL, run, small_frame, small_job
+from safetensors.torch import save_file
 
 from factories import draw_picture, run_job, sample_frame, write_channel
 from lesion.errors import UserError
@@ -118,6 +120,45 @@ def test_a_metadata_column_that_gives_the_target_away_is_refused_by_name(tmp_pat
     assert "(target leakage): diagnosis (ROC AUC 1.000)" in one(report, "bad_input").what and report.num("error") == 1
     assert data.check(metadata_columns=["sex", "diagnosis"], on_leak="warn").num("error") == 0
     assert data.check(metadata_columns=["sex"]).num("error") == 0
+
+
+# Settings
+
+
+WRONG_SETTINGS = {
+    "a name": ({"model": "test_resnt"}, "no network is called 'test_resnt'", "Did you mean test_resnet"),
+    "a size": ({"model": "test_vit", "image_size": 33}, "the network does not accept images of 33 px", "Set the size"),
+    "a path": ({"pretrained": "/nope.safetensors"}, "0 weight files found", "Leave one there"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SETTINGS)
+def test_a_network_that_training_could_not_start_from_is_an_error_of_the_check_too(data, case):
+    settings, what, do = WRONG_SETTINGS[case]
+    [error] = errors(data.check(**settings))
+    assert what in error.what and do in error.do
+
+
+def test_weights_that_do_not_fit_the_network_are_an_error_of_the_check(data, tmp_path):
+    (tmp_path / "weights").mkdir()
+    save_file({"stranger.weight": torch.zeros(1)}, tmp_path / "weights" / "w.safetensors")
+    data.channels["pretrained"] = tmp_path / "weights"
+    [error] = errors(data.check(pretrained=True))
+    assert "the weights do not fit 'test_resnet'" in error.what
+
+
+def test_the_check_downloads_no_weights(data, monkeypatch):
+    monkeypatch.setattr("lesion.models.weights._from_hub", None)
+    assert data.check(pretrained=True).num("error") == 0
+
+
+def test_training_says_what_is_wrong_with_the_network_together_with_what_is_wrong_with_the_data(tmp_path):
+    root = small_job(tmp_path, model="test_resnt")
+    (root / "input/data/training/train_jpg/IMG_003_0.jpg").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        run_job(root)
+    said = str(caught.value)
+    assert said.startswith("2 things are wrong: 1) no network is called 'test_resnt'") and "IMG_003_0" in said
 
 
 # Pictures
@@ -262,7 +303,7 @@ def test_training_says_all_that_is_wrong_at_once_in_the_words_of_the_check(tmp_p
     logged = "".join(message for message in caplog.messages if message.startswith("check error: "))
     assert all(error["what"] in logged for error in wrong)
     told = str(caught.value)
-    assert told.startswith("4 things are wrong with the data: 1) fold 0 has no validation row of class")
+    assert told.startswith("4 things are wrong: 1) fold 0 has no validation row of class")
     assert " 2) log_columns=sex is not" in told and " more." in told and len(told) <= 1000
     settings = json.loads((root / "input/config/hyperparameters.json").read_text())
     report = check({"training": training}, tmp_path / "check", **settings)
@@ -320,6 +361,6 @@ def test_training_names_all_that_is_wrong_with_the_pictures_at_once(tmp_path):
     pictures = root / "input/data/training/train_jpg"
     (pictures / "IMG_001_0.jpg").write_bytes((pictures / "IMG_002_0.jpg").read_bytes())
     (pictures / "IMG_003_0.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"2 things are wrong with the data: 1\) .* 2\) ") as caught:
+    with pytest.raises(UserError, match=r"2 things are wrong: 1\) .* 2\) ") as caught:
         run_job(root)
     assert "IMG_003_0" in str(caught.value) and "IMG_001_0 = IMG_002_0" in str(caught.value)

@@ -23,8 +23,7 @@ def test_several_are_said_at_once_each_with_its_place_and_remedy():
     with pytest.raises(UserErrors) as caught:
         raise_all([FIRST, SECOND])
     assert str(caught.value) == (
-        "2 things are wrong with the data: 1) no pictures (/data). Add some. "
-        "2) column 'a' is empty (train.csv). Fill it in."
+        "2 things are wrong: 1) no pictures (/data). Add some. 2) column 'a' is empty (train.csv). Fill it in."
     )
     assert caught.value.kind == "one" and caught.value.exit_code == 2
 

@@ -1,8 +1,8 @@
 """Run: the checks of a data set before training, in their order, once per job.
 
-All of them run, whatever the earlier ones found: tables, groups, pictures, copies, and the task. All errors are
-reported together, by `lesion check` and by training in the same words, or repaired as the user's policies say. An
-algorithm passes its own part as a function: this file knows no algorithm.
+All of them run, whatever the earlier ones found: settings, tables, groups, pictures, copies, and the task. All errors
+are reported together, by `lesion check` and by training in the same words, or repaired as the user's policies say. An
+algorithm passes its own part as functions: this file knows no algorithm.
 """
 
 # S samples
@@ -71,6 +71,7 @@ class Questions(Generic[T]):
     on_leak: Policy
     keeps_groups: bool  # the split promises that no group lies on both sides of a fold
     image_size: int
+    check_settings: Callable[[], object]  # what training asks beside the data: network, weights; raises UserError
     define_task: Callable[[SampleTable, SampleTable | None], T]  # of the training and the test rows; raises UserError
 
     def open(self, channels: Mapping[str, Path]) -> Opened:
@@ -138,6 +139,8 @@ def examine(
 ) -> Checked[T] | None:
     """Runs all checks in their order and fills the report; None if an error remains."""
     findings = report.findings
+    with _adding(findings):
+        questions.check_settings()
     findings += map(Finding.of_error, opened.problems)
     training, test = opened.training, opened.test
     if training is None:  # nothing else can be known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -34,12 +35,12 @@ class Classify:
         num_workers: int,
         show_progress: bool,
     ) -> Report:
+        from lesion.algorithms.classify.setup import check_backbone
         from lesion.algorithms.classify.task import questions
         from lesion.check.run import check_channels
 
-        return check_channels(
-            questions(config), channels, output=output, num_workers=num_workers, show_progress=show_progress
-        )
+        asked = questions(config, check_settings=partial(check_backbone, config, channels.get("pretrained")))
+        return check_channels(asked, channels, output=output, num_workers=num_workers, show_progress=show_progress)
 
     def train(self, job: Job, config: ClassifyConfig) -> None:
         from lesion.algorithms.classify.train import train

@@ -96,6 +96,14 @@ def pretrained_backbone(config: ClassifyConfig, channel: Path | None) -> Mapping
     return weights
 
 
+def check_backbone(config: ClassifyConfig, channel: Path | None) -> None:
+    """Raises UserError where training could not start from this network and these weights, as far as that can be known
+    without a download."""
+    if config.pretrained is True and channel is None:
+        config = config.model_copy(update={"pretrained": False})
+    pretrained_backbone(config, channel)
+
+
 def settings_and_versions(config: ClassifyConfig, run: Run) -> dict[str, Any]:
     """The part of the fingerprint that is known before the data is read."""
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from lesion.algorithms.classify.config import ClassifyConfig
@@ -30,8 +30,11 @@ class Task:
     kinds: Mapping[str, ColumnType]  # what each metadata column holds
 
 
-def questions(config: ClassifyConfig) -> Questions[Task]:
-    """The classifier's part of the check: what it needs to know of a data set before training."""
+def questions(config: ClassifyConfig, *, check_settings: Callable[[], object]) -> Questions[Task]:
+    """The classifier's part of the check: what it needs to know of a data set before training.
+
+    `check_settings` raises UserError for a network or weights that training could not start from.
+    """
     return Questions(
         columns=wanted_columns(config),
         source=config.source,
@@ -39,6 +42,7 @@ def questions(config: ClassifyConfig) -> Questions[Task]:
         on_leak=config.on_leak,
         keeps_groups=config.keeps_groups,
         image_size=config.image_size,
+        check_settings=check_settings,
         define_task=lambda table, test_table: define_task(table, test_table, config),
     )
 

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import lesion
@@ -57,10 +58,10 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
     job, started = run.job, time.monotonic()
 
     # What is trained on: starting weights that fit, and data that was checked.
-    weights = pretrained_backbone(config, job.channels.get("pretrained"))
+    starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
     with run.step("checking the data", remedy="choose an instance with more memory"):
         checked, pictures = check_once(
-            questions(config),
+            questions(config, check_settings=starting_weights),
             job.channels,
             run.cache,
             process=job.process,
@@ -72,7 +73,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
             num_workers=run.num_workers,
             show_progress=job.show_progress,
         )
-    task = checked.task
+    weights, task = starting_weights(), checked.task
     log_start(task, run)
 
     # How: by which processes, in what batches, from which checkpoints.
