@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """The command's exit status; every error is printed as one line."""
+    """The command's exit status; every error is printed on a line of its own."""
     try:
         status = COMMANDS[args.command](args)
         console.raise_lost_lines()

@@ -18,7 +18,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from lesion.errors import PlatformError
+from lesion.errors import PlatformError, UserError
 from lesion.files import refused
 from lesion.logs import leave_to_first
 from lesion.words import one_line
@@ -74,8 +74,12 @@ def say(text: str) -> None:
 
 
 def complain(reason: object) -> None:
-    """Prints one line on stderr; a failure to print is ignored, since there is no other place to report it."""
-    _tell(f"error: {_harmless(str(reason))}")
+    """Prints one line on stderr, or one for each of several errors; a failure to print is ignored, since there is no
+    other place to report it."""
+    errors = reason.each if isinstance(reason, UserError) else (reason,)
+    for number, error in enumerate(errors, 1):
+        place = f" {number} of {len(errors)}" if len(errors) > 1 else ""
+        _tell(f"error{place}: {_harmless(str(error))}")
 
 
 def complain_of_bug(error: BaseException) -> None:

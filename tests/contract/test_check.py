@@ -206,6 +206,19 @@ def test_pictures_of_another_set_in_the_same_folder_are_not_without_row(tmp_path
 # Doors
 
 
+def test_the_command_says_of_each_file_what_it_lacks_and_once_which_format_it_has(data, command, caplog):
+    held = data.add("test", sample_frame(2)).parent
+    settings = {**data.settings, "metadata_columns": "sx"}
+    given = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    with caplog.at_level(logging.INFO, "lesion"):
+        done = command("check", data.folder, "--test", held, *given, "--output", data.folder.with_name("check"))
+    said = " ".join(done.stdout.split())
+    for table in (data.folder / "train.csv", held / "test.csv"):
+        assert f"columns not found: 'sx' (metadata_columns; did you mean 'sex'?) {table}" in said
+    assert "The table has image_name, patient_id, sex, age_approx, anatom_site" in said
+    assert len([message for message in caplog.messages if message.startswith("source=")]) == 2
+
+
 class Page(HTMLParser):
     """The pictures and words of a page."""
 
@@ -230,6 +243,7 @@ def test_the_command_prints_a_table_and_writes_a_page_with_pictures(data, tmp_pa
     done = command("check", data.folder, *settings, "--output", tmp_path / "out", "--no-progress")
     assert done.returncode == 2, done.stderr
     assert "1 pair of copies of the same image in different groups" in done.stdout
+    assert f"{data.folder / 'train.csv'} rows: IMG_002_0 →" in " ".join(done.stdout.split())
     assert "rows: IMG_001_0 = IMG_006_0" in done.stdout and "Training would refuse this: 2 errors" in done.stdout
     known = json.loads((tmp_path / "out" / "check.json").read_text())
     assert {finding["name"] for finding in known["findings"] if finding["level"] == "error"} == {
@@ -298,10 +312,10 @@ def test_training_says_all_that_is_wrong_at_once_in_the_words_of_the_check(tmp_p
     assert known["verdict"].startswith("Training would refuse this")
     wrong = [finding for finding in known["findings"] if finding["level"] == "error"]
     assert [error["name"] for error in wrong] == [
-        *("unreadable_image", "copies_across_folds", "bad_input", "hyperparameters")
+        *("bad_input", "hyperparameters", "unreadable_image", "copies_across_folds")
     ]
-    logged = "".join(message for message in caplog.messages if message.startswith("check error: "))
-    assert all(error["what"] in logged for error in wrong)
+    assert [error.what for error in caught.value.each] == [error["what"] for error in wrong]
+    assert not [message for message in caplog.messages if message.startswith("check error: ")]  # else they come twice
     told = str(caught.value)
     assert told.startswith("4 things are wrong: 1) fold 0 has no validation row of class")
     assert " 2) log_columns=sex is not" in told and " more." in told and len(told) <= 1000
@@ -353,7 +367,7 @@ def test_class_folders_train_without_a_setting(tmp_path, caplog):
     assert len(oof) == 39 and sorted(oof.groupby("fold")["target"].sum().tolist()) == [10, 10]
     warnings = [message for message in caplog.messages if message.startswith("check warning")]
     assert len(warnings) == 2 and "which images are of the same patient" in warnings[0]
-    assert "(daisy/0.jpg = daisy/2.jpg). on_leak=auto leaves 1 training row out." in warnings[1]
+    assert f"(daisy/0.jpg = daisy/2.jpg of {channel}). on_leak=auto leaves 1 training row out." in warnings[1]
 
 
 def test_training_names_all_that_is_wrong_with_the_pictures_at_once(tmp_path):

@@ -66,6 +66,14 @@ def test_words_that_can_be_read_stand_as_they_are():
     assert word in run(f"log.info('class=%s', {word!r})").stdout
 
 
+def test_several_errors_are_complained_of_in_a_line_each():
+    code = "from lesion.errors import UserError, UserErrors\n"
+    said = run(
+        code + "console.complain(UserErrors([UserError(f'{word} is wrong', do='Mend it.') for word in 'ab']))"
+    ).stderr
+    assert said == "error 1 of 2: a is wrong. Mend it.\nerror 2 of 2: b is wrong. Mend it.\n"
+
+
 def test_escape_codes_and_lone_surrogates_are_written_as_escapes():
     ended = run(r"log.info('%s', 'a\x1b[2J\0\udce9b')")
     assert r"a\x1b[2J\x00\udce9b" in ended.stdout and ended.stderr == ""

@@ -54,8 +54,14 @@ class Finding:
         shown = [" = ".join(row.name for row in self.rows[at : at + step]) for at in range(0, len(self.rows), step)]
         return listed(shown)
 
+    @property
+    def urgency(self) -> int:
+        """Low for what must be corrected before the rest means much: tables and hyperparameters, files, then leaks."""
+        return next((place for place, names in enumerate(LAST) if self.name in names), 0)
+
     def as_error(self) -> UserError:
-        return UserError(self.what, where=self.where or self.named or None, do=self.do, kind=self.name)
+        place = " of ".join(filter(None, [self.named, self.where]))
+        return UserError(self.what, where=place or None, do=self.do, kind=self.name)
 
     def as_json(self) -> dict[str, Any]:
         rows = [{"set": row.part, "name": row.name} for row in self.rows]
@@ -75,11 +81,5 @@ def number_of(count: int, word: str) -> str:
 
 
 def raise_errors(findings: Sequence[Finding]) -> None:
-    """Raises the errors among the findings as one UserError, each with its own remedy, the most important first."""
-    errors = [finding for finding in findings if finding.level == "error"]
-    raise_all([finding.as_error() for finding in sorted(errors, key=_urgency)])
-
-
-def _urgency(finding: Finding) -> int:
-    """Low for what must be corrected before the rest means much: tables and hyperparameters, then files, then leaks."""
-    return next((place for place, names in enumerate(LAST) if finding.name in names), 0)
+    """Raises the errors among the findings as one UserError in their order, each with its own remedy."""
+    raise_all([finding.as_error() for finding in findings if finding.level == "error"])

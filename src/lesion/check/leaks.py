@@ -122,19 +122,25 @@ def copy_leaks(
     if across:
         where = "in different groups" if can_merge else "in one set" if rules.fixed_FS is None else "in different folds"
         by_auto: Literal["drop", "merge", "refuse"] = "merge" if can_merge else "refuse" if are_given else "drop"
-        leaks.append(Leak("copies_across_folds", *words(across, where), spare_S, by_auto, spare_S, across))
+        leaks.append(
+            Leak("copies_across_folds", *words(across, where), spare_S, by_auto, spare_S, across, training.where)
+        )
     if in_test:
-        leaks.append(Leak("copies_in_test", *words(in_test, "in training and test"), spare_S, "drop", tested_S))
+        assert test is not None  # it has a row of each of these pairs
+        both = f"{training.where} and {test.where}"
+        leaks.append(
+            Leak("copies_in_test", *words(in_test, "in training and test"), spare_S, "drop", tested_S, where=both)
+        )
     if training.targets is not None:
         rows_SK = training.targets.to_numpy(dtype=np.str_)
         if contradicting := [(a, b) for a, b in within if (rows_SK[a] != rows_SK[b]).any()]:
             what, rows = words(contradicting, "with different targets")
             advice = "One of each two is wrong: correct the targets."
-            notes.append(Finding("warning", "contradicting_copies", what, advice, rows=rows, is_paired=True))
+            notes.append(Finding("warning", "contradicting_copies", what, advice, training.where, rows, is_paired=True))
     if harmless := [(a, b) for a, b in within if apart_S[a] == apart_S[b]]:
         what, rows = words(harmless, "within a group or fold")
         advice = "They stay in one fold; each counts as a separate image."
-        notes.append(Finding("note", "copies_within_groups", what, advice, rows=rows, is_paired=True))
+        notes.append(Finding("note", "copies_within_groups", what, advice, training.where, rows, is_paired=True))
     concerned_S = np.zeros(num, dtype=bool) if concerned_S is None else concerned_S
     resolved = _resolved(training, leaks, rules, concerned_S=concerned_S)
     return replace(resolved, findings=[*resolved.findings, *notes])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lesion.check.finding import Finding, Part, TableRow
+from lesion.check.finding import Finding, Level, Part, TableRow
 from lesion.check.survey import ImageStats
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
@@ -60,10 +60,11 @@ def picture_findings(
 
     findings = []
 
-    def add(level: str, name: str, is_meant: Callable[[ImageStats], bool], what: str, do: str = "") -> None:
+    def add(level: Level, name: str, is_meant: Callable[[ImageStats], bool], what: str, do: str = "") -> None:
         rows = tuple(TableRow(part, index, str(table.name_S[index])) for index, stats in seen if is_meant(stats))
         if rows:
-            findings.append(Finding(level, name, f"{len(rows)} of {len(table)} {part} images {what}", do, rows=rows))  # type: ignore[arg-type]
+            what = f"{len(rows)} of {len(table)} {part} images {what}"
+            findings.append(Finding(level, name, what, do, table.where, rows))
 
     add("warning", "blank_pictures", lambda stats: stats.is_blank, "are blank", "Replace them or take their rows out.")
     add(

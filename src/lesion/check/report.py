@@ -43,8 +43,9 @@ class Report:
     examples: dict[str, list[TableRow]] = field(default_factory=dict)  # some rows of each class
 
     def sorted_findings(self) -> list[Finding]:
-        """Errors first, then warnings, then notes."""
-        return sorted(self.findings, key=lambda finding: LEVELS.index(finding.level))
+        """Errors first, then warnings, then notes; of each those first that must be corrected before the rest means
+        much."""
+        return sorted(self.findings, key=lambda finding: (LEVELS.index(finding.level), finding.urgency))
 
     def num(self, level: str) -> int:
         return sum(finding.level == level for finding in self.findings)
@@ -57,14 +58,14 @@ class Report:
         return f"Training would start: no errors, {number_of(warnings, 'warning')}."
 
     def lines(self) -> list[tuple[int, str]]:
-        """The findings as lines of a log, with their levels there. A lone error is left to who raises it."""
+        """Warnings and notes as lines of a log, with their levels there. Errors are left to who raises them."""
         return [
             (
-                {"error": logging.ERROR, "warning": logging.WARNING, "note": logging.INFO}[finding.level],
+                logging.WARNING if finding.level == "warning" else logging.INFO,
                 f"check {finding.level}: {finding.as_error()}".rstrip(),
             )
             for finding in self.sorted_findings()
-            if finding.level != "error" or self.num("error") > 1
+            if finding.level != "error"
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -78,7 +79,7 @@ class Report:
         }
 
     def as_text(self) -> str:
-        """The sets, the folds, and each finding with the first rows concerned, for a terminal."""
+        """The sets, the folds, and each finding with its place and the first rows concerned, for a terminal."""
         lines = [self.title]  # one_line: words are the user's, line ends ours
         for name, counts in self.sets.items():
             groups = f", {counts['num_groups']} groups" if "num_groups" in counts else ""
@@ -92,9 +93,16 @@ class Report:
         for finding in self.sorted_findings():
             head = f"{finding.level:<8}"
             lines += textwrap.wrap(one_line(finding.what), WIDTH, initial_indent=head, subsequent_indent=" " * 8)
-            rest = [finding.named and f"rows: {finding.named}", finding.do and f"→ {finding.do}"]
+            rest = [finding.where, finding.named and f"rows: {finding.named}", finding.do and f"→ {finding.do}"]
             for text in filter(None, rest):
-                lines += textwrap.wrap(one_line(text), WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
+                lines += textwrap.wrap(
+                    one_line(text),
+                    WIDTH,
+                    initial_indent=" " * 8,
+                    subsequent_indent=" " * 10,
+                    break_long_words=False,  # a path that is cut in two cannot be copied
+                    break_on_hyphens=False,
+                )
         return "\n".join([*map(one_line, lines), "", self.verdict])
 
     def write(self, folder: Path, read: Callable[[TableRow], Pixels]) -> None:

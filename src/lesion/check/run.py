@@ -123,7 +123,7 @@ def check_before_training(
             log.log(level, line)
         if output is not None:
             report.write(output, reader(opened))
-    raise_errors(report.findings)
+    raise_errors(report.sorted_findings())
     assert checked is not None  # else something was wrong, and raised
     return checked, report
 

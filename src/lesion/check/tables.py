@@ -34,6 +34,7 @@ def table_findings(table: SampleTable, columns: Columns, *, part: Part) -> list[
                 "pictures_without_row",
                 f"{number_of(len(table.strays), 'image')} of the {part} set without a row, such as {first}",
                 "Add their rows, or ignore this: they are not used.",
+                where=table.where,
             )
         )
     return findings
@@ -75,6 +76,7 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
             "warning" if share > 0.5 else "note",
             "missing_values",
             f"{called} is empty in {is_missing_S.sum()} of {len(text_S)} rows ({share:.0%})",
+            where=table.where,
             rows=_rows(table, is_missing_S, part),
         )
     if is_missing_S.all():
@@ -88,6 +90,7 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
             "words_among_numbers",
             f"{called} holds numbers, but words in {number_of(num_words, 'row')}: {_different(text_S[is_word_S])}",
             "Correct or empty them; else each number becomes a category.",
+            where=table.where,
             rows=_rows(table, is_word_S, part),
         )
     if not is_word_S.any():
@@ -110,6 +113,7 @@ def _numbers(
                 "impossible_values",
                 f"{called} is not an age in {number_of(int(is_impossible_S.sum()), 'row')}: {listed_ages}",
                 "Correct or empty them.",
+                where=table.where,
                 rows=_rows(table, is_impossible_S, part),
             )
         return
@@ -123,6 +127,7 @@ def _numbers(
             f"{called} is mostly between {low:g} and {high:g}, but far outside in "
             f"{number_of(int(is_far_S.sum()), 'row')}: {_different(number_S[is_far_S].astype(str))}",
             "Correct or empty them; if they are right, name the column in log_columns.",
+            where=table.where,
             rows=_rows(table, is_far_S, part),
         )
 
@@ -142,6 +147,7 @@ def _words(
             "spellings",
             f"{called} has values that differ only in capitals or spaces: {spelt}",
             "Write each in one way; else they are different categories.",
+            where=table.where,
             rows=_rows(table, is_concerned_S, part),
         )
     num_words, num_rows = len(spellings), int((~is_missing_S).sum())
@@ -151,6 +157,7 @@ def _words(
             "identifier",
             f"{called} has {num_words} different words in {num_rows} rows: a name, not a property",
             "Take it out of metadata_columns.",
+            where=table.where,
         )
 
 
@@ -166,6 +173,7 @@ def _contradictions(
             "contradictions",
             f"{called} has different values within {number_of(len(changing), 'group')}: {_different(changing)}",
             "Correct the column, or the groups.",
+            where=table.where,
             rows=_rows(table, np.isin(table.group_or_row_S, changing) & ~is_missing_S, part),
         )
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lesion.data.sources.formats import open_source, recognised
+from lesion.data.sources.formats import find_format, recognised
 from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns, Concat, Source
 from lesion.errors import UserError, collecting, raise_all
@@ -90,9 +90,11 @@ def _open_test(
 def _open(location: SplitLocation, columns: Columns, source: str, problems: list[UserError]) -> Source | None:
     """The set at `location`. Errors are added to `problems`, and then its pictures are opened alone, with
     their groups where these can be read."""
+    found = None
     with collecting(problems):
-        return open_source(location, columns, source=source)
-    for group in (columns.group, None):
+        found = find_format(location, source=source)
+        return found.open(location, columns)
+    for group in (columns.group, None) if found is not None else ():
         with suppress(UserError):  # else it says the same again
-            return open_source(location, Columns(columns.image, metadata=(), group=group), source=source)
+            return found.open(location, Columns(columns.image, metadata=(), group=group))
     return None

@@ -23,13 +23,18 @@ FORMATS: dict[str, type[Format]] = {
 
 
 def open_source(location: SplitLocation, columns: Columns, *, source: str) -> Source:
-    """The data set at `location`, in the format `source`; "auto" takes the format that recognises it.
+    """The data set at `location`, in the format that `find_format` finds."""
+    return find_format(location, source=source).open(location, columns)
+
+
+def find_format(location: SplitLocation, *, source: str) -> type[Format]:
+    """The format called `source`; "auto" takes the one that recognises what is at `location`.
 
     Logs which format and why. Raises UserError if no format or several match, with what the folder holds.
     """
     if source != "auto":
         log.info("source=%s set=%s because it is set", source, location.split)
-        return FORMATS[source].open(location, columns)
+        return FORMATS[source]
     reasons = recognised(location, source=source)
     if not reasons:
         raise UserError(
@@ -45,7 +50,7 @@ def open_source(location: SplitLocation, columns: Columns, *, source: str) -> So
         )
     ((name, reason),) = reasons.items()
     log.info("source=%s set=%s because %s", name, location.split, reason)
-    return FORMATS[name].open(location, columns)
+    return FORMATS[name]
 
 
 def recognised(location: SplitLocation, *, source: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lesion.data.reading import file_text, reading
 from lesion.data.table import USUAL_METADATA, Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
+from lesion.words import listed, nearest, shortened
 
 IMAGE_COLUMNS = ("image_name", "image_id")
 MAX_CELLS = 50_000_000  # of a table: some gigabytes once they are words of their own
@@ -73,13 +74,14 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     to_fill += [("group_column", columns.group)] if has_group and columns.group else []
     to_fill += [("split", columns.fold)] if columns.fold else []
     wanted = [*to_fill, *(("metadata_columns", column) for column in metadata)]
-    missing = [f"'{column}' ({setting})" for setting, column in wanted if column not in frame.columns]
+    missing = [(setting, column) for setting, column in wanted if column not in frame.columns]
     if missing:
+        named = [f"'{column}' ({setting}{_meant(column, frame)})" for setting, column in missing]
         problems.append(
             UserError(
-                f"columns not found: {', '.join(missing)}",
-                where=f"{where}: {list(frame.columns)}",
-                do="Rename them, or set the hyperparameter in brackets.",
+                f"columns not found: {', '.join(named)}",
+                where=where,
+                do=f"The table has {_headers(frame)}. Rename them, or set the hyperparameter in brackets.",
             )
         )
     has_names = columns.class_name in frame.columns
@@ -150,7 +152,20 @@ def pick_image_column(frame: pd.DataFrame, wanted: str | None, where: str) -> st
         if column in frame.columns:
             return column
     names = " or ".join(f"'{column}'" for column in candidates)
-    raise UserError(f"column {names} not found", where=f"{where}: {list(frame.columns)}", do="Set image_column.")
+    raise UserError(
+        f"column {names} not found",
+        where=where,
+        do=f"The table has {_headers(frame)}. Set image_column to one of them.",
+    )
+
+
+def _headers(frame: pd.DataFrame) -> str:
+    return listed([shortened(str(name), 80) for name in frame.columns], most=20)
+
+
+def _meant(column: str, frame: pd.DataFrame) -> str:
+    near = nearest(column, map(str, frame.columns))
+    return f"; did you mean '{near}'?" if near else ""
 
 
 def _check_lengths(values: pd.Series, column: str, where: str) -> None:
