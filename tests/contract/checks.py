@@ -67,4 +67,4 @@ def turned(content: bytes) -> bytes:
 
 
 def errors(report: Report) -> list[Finding]:
-    return [finding for finding in report.findings if finding.level == "error"]
+    return [finding for finding in report.sorted_findings() if finding.level == "error"]

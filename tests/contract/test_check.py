@@ -34,6 +34,12 @@ def test_a_good_set_has_no_error_and_no_warning(data):
     assert report.verdict == "Training would start: no errors, 0 warnings."
 
 
+@pytest.fixture
+def large(tmp_path) -> DataSet:
+    """80 rows of 40 patients: 4 rows are 5 % of them."""
+    return DataSet(tmp_path / "training", small_frame(40))
+
+
 # Tables
 
 
@@ -334,6 +340,53 @@ def test_a_table_that_cannot_be_learned_from_hides_neither_its_pictures_nor_anot
     assert "'patient_id' (group_column), 'sex' (metadata_columns)" in wrong[0].what
     assert "column 'target' is empty in 2 of 20 rows" in wrong[1].what
     assert "3 images are in more than one row" in wrong[2].what and "test.csv" in wrong[2].where
+
+
+def test_an_image_without_a_name_and_one_in_two_rows_hide_nothing_of_the_others(data):
+    frame = pd.concat([data.frame, data.frame.iloc[[5]]]).assign(target=lambda frame: frame["target"] + 0.5)
+    data.rewrite(frame.assign(image_name=["", *frame["image_name"][1:]]))
+    data.copy("IMG_001_0", to="IMG_006_0")
+    data.picture("IMG_002_1").write_bytes(b"")
+    empty, repeated, values, unreadable, copies = errors(data.check(on_leak="error"))
+    assert repeated.what == "1 image is in more than one row, the first: IMG_002_1"
+    assert repeated.where.endswith("train.csv, line 22")
+    assert "column 'image_name' is empty in 1 of 21 rows" in empty.what and empty.where.endswith("train.csv, line 2")
+    assert "column 'target' holds 0.5, 1.5: measurements" in values.what
+    assert names(unreadable) == ["IMG_002_1"] and names(copies) == ["IMG_001_0", "IMG_006_0"]
+
+
+@pytest.mark.parametrize("column", ["patient_id", "target"])
+def test_an_empty_cell_hides_neither_target_values_nor_folds_and_keeps_the_verdict_on_copies(large, column):
+    """The copies are in two groups, which on_leak=auto merges; it would drop a row if it knew no groups."""
+    large.copy("IMG_001_0", to="IMG_006_0")
+    frame = large.frame.astype({column: object})
+    frame.loc[2, "age_approx"] = "old"
+    frame.loc[9, column] = ""
+    large.rewrite(frame.assign(target=frame["target"].where(frame.index != 20, 2)))
+    report = large.check(metadata_columns="age_approx", log_columns="age_approx")
+    empty, *others = errors(report)
+    assert f"column '{column}' is empty in 1 of 80 rows" in empty.what
+    assert any("no validation row of class 2" in error.what for error in others)
+    assert any("log_columns=age_approx" in error.what for error in others)
+    assert one(report, "copies_across_folds").do == "on_leak=auto keeps their groups in one fold."
+    aside = one(report, "rows_aside")
+    assert names(aside) == [frame["image_name"][9]]
+    assert ("copies" in aside.what) == (column == "patient_id")
+
+
+def test_a_row_without_its_fold_makes_no_fold_of_its_own(data):
+    folds = (np.arange(20) // 8 % 2).astype(str)
+    folds[3] = ""
+    data.rewrite(data.frame.assign(part=folds))
+    [error] = errors(data.check(split="part"))
+    assert "column 'part' is empty in 1 of 20 rows" in error.what
+
+
+def test_a_missing_group_or_metadata_column_does_not_hide_what_is_wrong_with_the_targets(data):
+    data.rewrite(data.frame.drop(columns="patient_id").assign(target=np.linspace(0, 1, 20)))
+    missing, values = errors(data.check(group_column="patient_id", metadata_columns="sx"))
+    assert "'patient_id' (group_column), 'sx' (metadata_columns; did you mean 'sex'?)" in missing.what
+    assert "measurements, not classes" in values.what
 
 
 def test_metadata_of_the_test_set_that_is_no_number_is_named_by_column_and_file(data):

@@ -133,7 +133,8 @@ def copy_leaks(
         )
     if training.targets is not None:
         rows_SK = training.targets.to_numpy(dtype=np.str_)
-        if contradicting := [(a, b) for a, b in within if (rows_SK[a] != rows_SK[b]).any()]:
+        has_all_S = (rows_SK != "").all(axis=1)
+        if contradicting := [(a, b) for a, b in within if (rows_SK[a] != rows_SK[b]).any() and has_all_S[[a, b]].all()]:
             what, rows = words(contradicting, "with different targets")
             advice = "One of each two is wrong: correct the targets."
             notes.append(Finding("warning", "contradicting_copies", what, advice, training.where, rows, is_paired=True))

@@ -127,6 +127,7 @@ def take_over(outcome: Outcome, questions: Questions[T], training: Source, test:
         rows = Rows(training, rows.index_S, table=replace(rows.table(), group_S=np.array(outcome.groups)))
     test_rows = None if test is None else Rows(test, np.array(outcome.test, dtype=np.intp))
     task = questions.define_task(rows.table(), None if test_rows is None else test_rows.table())
+    assert task is not None  # else the check had refused the table
     return Checked(rows, test_rows, task, outcome.shortcuts)
 
 

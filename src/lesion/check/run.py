@@ -29,7 +29,7 @@ from lesion.check.pictures import picture_findings, unreadable
 from lesion.check.report import NUM_SHOWN, Report
 from lesion.check.shortcuts import columns_that_give_away, refuse_answers, shortcut_findings, shortcuts
 from lesion.check.survey import ImageStats, plain_features, survey
-from lesion.check.tables import table_findings
+from lesion.check.tables import rows_aside, table_findings
 from lesion.data.channels import Opened, open_channels
 from lesion.data.folds import Folds, given_folds
 from lesion.data.images import Pixels
@@ -72,7 +72,8 @@ class Questions(Generic[T]):
     keeps_groups: bool  # the split promises that no group lies on both sides of a fold
     image_size: int
     check_settings: Callable[[], object]  # what training asks beside the data: network, weights; raises UserError
-    define_task: Callable[[SampleTable, SampleTable | None], T]  # of the training and the test rows; raises UserError
+    # Of the training and the test rows; None of a lenient table that lacks a column for it. Raises UserError.
+    define_task: Callable[[SampleTable, SampleTable | None], T | None]
 
     def open(self, channels: Mapping[str, Path]) -> Opened:
         return open_channels(channels, self.columns, source=self.source)
@@ -150,8 +151,9 @@ def examine(
         tables["test"] = test.table()
     table, test_table = tables["training"], tables.get("test")
     for part, one in tables.items():
-        if not opened.problems:  # else a table was opened for its pictures alone
+        if not opened.problems:  # else a table may be without a column that it has when it is corrected
             findings += table_findings(one, questions.columns, part=part)
+        findings += rows_aside(one, part=part)
         report.sets[part] = _counts(one)
 
     keep_S, rules = np.ones(len(table), dtype=bool), None
@@ -169,31 +171,42 @@ def examine(
     keep_S &= _stays(stats["training"], is_dropped=is_dropped)
 
     if rules is not None:
-        pairs = _copies(stats, keep_S, num_workers=num_workers)
+        placed_S = keep_S if table.is_placed_S is None else keep_S & table.is_placed_S
+        pairs = _copies(stats, placed_S, num_workers=num_workers)
         copies = copy_leaks(table, test_table, pairs, rules, concerned_S=~shared.keep_S)
         findings += copies.findings
         keep_S &= copies.keep_S
         if copies.group_S is not None:
             table = replace(table, group_S=copies.group_S)
-    index_S = np.flatnonzero(keep_S)
-    rows = Rows(training, index_S, table=table.rows(index_S))
-    test_rows = None if test is None else Rows(test, np.flatnonzero(_stays(stats["test"], is_dropped=is_dropped)))
-
-    task = None
     if not keep_S.any():
         do = "Correct the table, or the settings by which rows are left out: on_leak and on_bad_image."
         findings.append(Finding("error", "bad_input", "no training row is left", do, where=table.where))
         return None
-    if opened.is_partial:  # a table without all its columns does not define a task
+    keep_S &= table.is_whole_S
+    index_S = np.flatnonzero(keep_S)
+    rows = Rows(training, index_S, table=table.rows(index_S))
+    test_rows = None
+    if test is not None:
+        stays_S = _stays(stats["test"], is_dropped=is_dropped) & tables["test"].is_whole_S
+        test_rows = Rows(test, np.flatnonzero(stays_S))
+
+    if not keep_S.any():  # each has an empty cell, which was said
         return None
-    with _adding(findings):
-        task = questions.define_task(rows.table(), None if test_rows is None else test_rows.table())
-        if questions.on_leak != "warn":
-            refuse_giveaways(task)
-    if task is None:
+    task = _task(questions, rows, test_rows, findings)
+    if task is None or opened.is_partial:
         return None
     _describe(report, task, rows, test_rows, [stats["training"][row] for row in index_S.tolist()])
     return None if report.num("error") else Checked(rows, test_rows, task, report.shortcuts)
+
+
+def _task(questions: Questions[T], rows: Rows, test_rows: Rows | None, findings: list[Finding]) -> T | None:
+    """The task of the rows that are left; None where there is none, and then mostly a finding that says why."""
+    task = None
+    with _adding(findings):
+        task = questions.define_task(rows.table(), None if test_rows is None else test_rows.table())
+        if task is not None and questions.on_leak != "warn":
+            refuse_giveaways(task)
+    return task
 
 
 def refuse_giveaways(task: Task) -> None:
@@ -253,7 +266,8 @@ def _copies(stats: Mapping[Part, Sequence[ImageStats | UserError]], keep_S: Mask
 
 
 def _counts(table: SampleTable) -> dict[str, int]:
-    return {"num_rows": len(table)} | ({} if table.group_S is None else {"num_groups": len(np.unique(table.group_S))})
+    group_S = table.group_S if table.group_S is None or table.is_placed_S is None else table.group_S[table.is_placed_S]
+    return {"num_rows": len(table)} | ({} if group_S is None else {"num_groups": len(np.unique(group_S))})
 
 
 def _describe(

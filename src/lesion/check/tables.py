@@ -40,6 +40,20 @@ def table_findings(table: SampleTable, columns: Columns, *, part: Part) -> list[
     return findings
 
 
+def rows_aside(table: SampleTable, *, part: Part) -> list[Finding]:
+    """What is judged without the rows of a lenient table that have an empty cell."""
+    is_whole_S = table.is_whole_S
+    if is_whole_S.all():
+        return []
+    is_placed_S = is_whole_S if table.is_placed_S is None else table.is_placed_S
+    judged = "targets and folds" if is_placed_S.all() else "targets, folds and copies"
+    what = (
+        f"{judged} of the {part} set are judged without {number_of(int((~is_whole_S).sum()), 'row')} with an empty cell"
+    )
+    do = "Fill the cells in, and check again."
+    return [Finding("note", "rows_aside", what, do, table.where, _rows(table, ~is_whole_S, part))]
+
+
 def _columns(table: SampleTable, columns: Columns, part: Part) -> Iterator[Finding]:
     if table.others is not None and len(table.others.columns):
         names = ", ".join(map(str, table.others.columns))

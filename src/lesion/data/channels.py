@@ -20,8 +20,8 @@ TRAINING_CHANNELS = ("training", "train")
 class Opened:
     """A job's data sets, and the errors of their tables; None for a set that is absent or could not be opened.
 
-    A validation channel's rows are among the training rows, marked as such. `is_partial`: a training table
-    lacks a column or a cell, and was opened for its pictures alone, so that these can be checked in the same pass.
+    A validation channel's rows are among the training rows, marked as such. `is_partial`: a training table lacks a
+    column or a cell, and was opened without it, so that the rest can be checked in the same pass.
     """
 
     training: Source | None
@@ -88,13 +88,14 @@ def _open_test(
 
 
 def _open(location: SplitLocation, columns: Columns, source: str, problems: list[UserError]) -> Source | None:
-    """The set at `location`. Errors are added to `problems`, and then its pictures are opened alone, with
-    their groups where these can be read."""
+    """The set at `location`. Errors are added to `problems`, and then it is opened without what it lacks, or if
+    that is too much, its pictures alone."""
     found = None
     with collecting(problems):
         found = find_format(location, source=source)
         return found.open(location, columns)
-    for group in (columns.group, None) if found is not None else ():
+    pictures = Columns(columns.image, metadata=())
+    for rest in (columns, pictures) if found is not None else ():
         with suppress(UserError):  # else it says the same again
-            return found.open(location, Columns(columns.image, metadata=(), group=group))
+            return found.open(location, replace(rest, is_lenient=True))
     return None

@@ -32,6 +32,8 @@ class Columns:
     group: str | None = None
     is_group_needed: bool = False
     fold: str | None = None
+    # A table that was refused is opened once more for what can be known of it: what it lacks is left out.
+    is_lenient: bool = False
 
     def optional(self) -> Columns:
         """The same columns where they are there; none is needed."""
@@ -44,11 +46,12 @@ class SampleTable:
 
     name_S: NDArray[np.str_]
     metadata: pd.DataFrame  # missing cells as NA; one column for each of Columns.metadata, in that order
-    targets: pd.DataFrame | None = None  # no cell missing; one column, or one for each label
+    targets: pd.DataFrame | None = None  # no cell missing, or "" in a lenient table; one column, or one for each label
     class_name_S: NDArray[np.str_] | None = None  # the class name of each row, "" where absent
     group_S: NDArray[np.str_] | None = None
     fold_S: NDArray[np.str_] | None = None
     is_valid_S: NDArray[np.bool_] | None = None  # True on the rows of a validation channel
+    is_placed_S: NDArray[np.bool_] | None = None  # False where a cell of group or fold is empty; None: they are whole
     others: pd.DataFrame | None = None  # the columns that are not used, as text
     strays: tuple[str, ...] = ()  # pictures that lie there and that no row names
     image_column: str = "image_name"
@@ -60,7 +63,7 @@ class SampleTable:
     def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> SampleTable:
         """The rows that a mask or a list of positions picks, in its order."""
         index = np.arange(len(self))[keep]
-        arrays = ("class_name_S", "group_S", "fold_S", "is_valid_S")
+        arrays = ("class_name_S", "group_S", "fold_S", "is_valid_S", "is_placed_S")
         picked: dict[str, Any] = {
             name: None if (values := getattr(self, name)) is None else values[index] for name in arrays
         }
@@ -82,6 +85,12 @@ class SampleTable:
     def group_or_row_S(self) -> NDArray[np.str_]:
         """What is independent of what: each row's group, or where there are none the row itself."""
         return self.name_S if self.group_S is None else self.group_S
+
+    @property
+    def is_whole_S(self) -> NDArray[np.bool_]:
+        """The rows [S] without an empty cell of target, group or fold: all, unless the table is a lenient one."""
+        is_whole_S = np.ones(len(self), dtype=bool) if self.is_placed_S is None else self.is_placed_S
+        return is_whole_S if self.targets is None else is_whole_S & (self.targets != "").all(axis=1).to_numpy()
 
     def fingerprint(self) -> str:
         """A digest of names, targets, groups and metadata: the same rows in the same order give the same one."""
@@ -131,6 +140,12 @@ class Concat:
             **{column: joined(column) for column in columns},
             strays=tuple(stray for table in self._tables for stray in table.strays),
             is_valid_S=np.repeat([False, True], [len(table) for table in self._tables]),
+            is_placed_S=np.concatenate(
+                [
+                    np.ones(len(table), dtype=bool) if table.is_placed_S is None else table.is_placed_S
+                    for table in self._tables
+                ]
+            ),
             image_column=self._tables[0].image_column,
             where=" and ".join(table.where for table in self._tables),
         )

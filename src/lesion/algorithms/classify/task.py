@@ -61,8 +61,8 @@ def wanted_columns(config: ClassifyConfig) -> Columns:
     )
 
 
-def define_task(table: SampleTable, test_table: SampleTable | None, config: ClassifyConfig) -> Task:
-    """The task of the training rows.
+def define_task(table: SampleTable, test_table: SampleTable | None, config: ClassifyConfig) -> Task | None:
+    """The task of the training rows; None of a lenient table that lacks a column for it.
 
     Raises one UserError for all targets, folds and metadata that cannot be trained on, and for test rows that cannot be
     predicted, so that these are reported before training and not after it.
@@ -70,14 +70,20 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     problems: list[UserError] = []
     labels = labelled = valid_FS = None
     kinds: dict[str, ColumnType] = {}
-    with collecting(problems):
-        labels = read_labels(table, of_interest=config.target_of_interest)
-        labelled = Labelled(table, labels.target, labels.encode(table))
+    wanted = wanted_columns(config)
+    has_groups = table.group_S is not None or not wanted.is_group_needed
+    has_folds = has_groups and (table.fold_S is not None or wanted.fold is None)
+    if table.targets is not None:
+        with collecting(problems):
+            labels = read_labels(table, of_interest=config.target_of_interest)
+            labelled = Labelled(table, labels.target, labels.encode(table))
     if labels is not None and labelled is not None:
-        with collecting(problems):
-            refuse_slide_score(table, labels, config)
-        with collecting(problems):
-            valid_FS = choose_folds(labelled, config)
+        if has_groups:
+            with collecting(problems):
+                refuse_slide_score(table, labels, config)
+        if has_folds:
+            with collecting(problems):
+                valid_FS = choose_folds(labelled, config)
         with collecting(problems):
             if test_table is not None and test_table.targets is not None:
                 labels.encode(test_table)
@@ -85,7 +91,8 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
         kinds = checked_kinds(table, config)
         refuse_cells(table, test_table, kinds, config)
     raise_all(problems)
-    assert labels is not None and labelled is not None and valid_FS is not None  # else there was a problem
+    if labels is None or labelled is None or valid_FS is None:
+        return None
     return Task(labels, labelled, valid_FS, kinds)
 
 

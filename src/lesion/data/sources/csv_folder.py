@@ -10,7 +10,7 @@ from lesion.data import images
 from lesion.data.sources.headers import with_headers
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
-from lesion.data.sources.rows import names_of, read_csv, table_of
+from lesion.data.sources.rows import names_of, read_csv, table_of, with_names
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 
@@ -28,6 +28,8 @@ class CsvFolder:
         """Reads the CSV and lists the pictures, decoding none. Raises UserError for a missing column, cell or row."""
         self.csv_path = csv_path
         frame, folder = read_csv(csv_path), picture_folder(csv_path)
+        if columns.is_lenient:
+            frame = with_names(frame, columns, str(csv_path))
         problems: list[UserError] = []
         with collecting(problems):
             self._pictures = NamedPictures(folder, names_of(frame, columns, str(csv_path)))

@@ -6,6 +6,7 @@ import io
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,11 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     """The table that `columns` picks of a frame of text, one row a picture.
 
     Raises one UserError for every column which is missing, and for empty cells, cells too long and repeated pictures.
+    A lenient table is without the columns that are missing, and its empty cells are "". A row without its group or
+    its fold is a group of its own there, in any fold: `is_placed_S` says which.
     """
+    if columns.is_lenient:
+        columns = _those_there(columns, frame)
     problems: list[UserError] = []
     with collecting(problems):
         name_S = names_of(frame, columns, where)
@@ -93,8 +98,15 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     for _, column in to_fill:
         if column in frame.columns:
             with collecting(problems):
-                filled[column] = _filled(frame, column, where)
+                filled[column] = _filled(frame, column, where, is_lenient=columns.is_lenient)
     raise_all(problems)
+    is_placed_S = None
+    if columns.is_lenient:
+        placing = [column for column in (columns.group if has_group else None, columns.fold) if column]
+        is_placed_S = np.all([np.ones(len(frame), dtype=bool), *(filled[column] != "" for column in placing)], axis=0)
+        for column in placing:
+            instead_S = name_S if column == columns.group else np.full(len(frame), max(filled[column].tolist()))
+            filled[column] = np.where(is_placed_S, filled[column], instead_S)
     image_column = pick_image_column(frame, columns.image, where)
     used = {image_column, columns.class_name, columns.group, columns.fold, *metadata, *columns.targets}
     return SampleTable(
@@ -106,6 +118,7 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
         class_name_S=frame[columns.class_name].fillna("").to_numpy(dtype=np.str_) if has_names else None,
         group_S=filled[columns.group] if columns.group and has_group else None,
         fold_S=filled[columns.fold] if columns.fold else None,
+        is_placed_S=is_placed_S,
         others=frame[[column for column in frame.columns if column not in used]].reset_index(drop=True),
         image_column=image_column,
         where=where,
@@ -114,15 +127,40 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
 
 def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.str_]:
     """The pictures' names. Raises UserError if one is empty or in two rows."""
-    name_S = _filled(frame, pick_image_column(frame, columns.image, where), where)
-    repeated = name_S[pd.Series(name_S).duplicated().to_numpy()]
+    problems: list[UserError] = []
+    column = pick_image_column(frame, columns.image, where)
+    with collecting(problems):
+        name_S = _filled(frame, column, where)
+    text_S = frame[column].str.strip().fillna("")
+    repeated = text_S[text_S.duplicated() & (text_S != "")]
     if len(repeated):
-        raise UserError(
-            f"{len(repeated)} images are in more than one row, the first: {repeated[0]}",
-            where=where,
-            do="Keep one row per image.",
+        images = f"{len(repeated)} images are" if len(repeated) > 1 else "1 image is"
+        lines = listed([str(row + 2) for row in repeated.index])
+        problems.append(
+            UserError(
+                f"{images} in more than one row, the first: {repeated.iloc[0]}",
+                where=f"{where}, line{'s' * (len(repeated) > 1)} {lines}",
+                do="Keep one row per image.",
+            )
         )
+    raise_all(problems)
     return name_S
+
+
+def with_names(frame: pd.DataFrame, columns: Columns, where: str) -> pd.DataFrame:
+    """The rows with the name of an image that no row before them has. Raises UserError where there are none."""
+    name_S = frame[pick_image_column(frame, columns.image, where)].str.strip().fillna("")
+    left = frame[(name_S != "") & ~name_S.duplicated()].reset_index(drop=True)
+    if left.empty:
+        raise UserError("no row names an image", where=where, do="Fill the column in.")
+    return left
+
+
+def _those_there(columns: Columns, frame: pd.DataFrame) -> Columns:
+    """The same columns without those that the frame lacks."""
+    metadata = columns.metadata and tuple(column for column in columns.metadata if column in frame.columns)
+    fold = columns.fold if columns.fold in frame.columns else None
+    return replace(columns.optional(), metadata=metadata, fold=fold)
 
 
 def refuse_groups(columns: Columns, what: str, where: object) -> None:
@@ -180,15 +218,18 @@ def _check_lengths(values: pd.Series, column: str, where: str) -> None:
         )
 
 
-def _filled(frame: pd.DataFrame, column: str, where: str) -> NDArray[np.str_]:
+def _filled(frame: pd.DataFrame, column: str, where: str, *, is_lenient: bool = False) -> NDArray[np.str_]:
+    """The cells of a column that must be filled in: raises UserError for empty ones, or gives "" if `is_lenient`."""
     _check_lengths(frame[column], column, where)
     values = frame[column].str.strip()
+    if is_lenient:
+        return values.fillna("").to_numpy(dtype=np.str_)
     empty = np.flatnonzero(values.isna() | (values == ""))
     if len(empty):
-        lines = ", ".join(str(row + 2) for row in empty[:5])
+        lines = listed([str(row + 2) for row in empty])
         raise UserError(
             f"column '{column}' is empty in {len(empty)} of {len(frame)} rows",
-            where=f"{where}, lines {lines}",
+            where=f"{where}, line{'s' * (len(empty) > 1)} {lines}",
             do="Fill it in.",
         )
     return values.to_numpy(dtype=np.str_)

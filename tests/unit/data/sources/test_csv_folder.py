@@ -139,7 +139,7 @@ def test_empty_cells_are_told_with_their_lines(tmp_path, column):
 def test_a_picture_in_two_rows_is_named(tmp_path):
     frame = sample_frame(3, 1)
     frame.loc[2, "image_name"] = frame.loc[0, "image_name"]
-    with pytest.raises(UserError, match="1 images are in more than one row, the first: IMG_000_0"):
+    with pytest.raises(UserError, match="1 image is in more than one row, the first: IMG_000_0"):
         table_of(tmp_path, frame.to_csv(index=False))
 
 
