@@ -349,7 +349,6 @@ def test_an_image_without_a_name_and_one_in_two_rows_hide_nothing_of_the_others(
     data.picture("IMG_002_1").write_bytes(b"")
     empty, repeated, values, unreadable, copies = errors(data.check(on_leak="error"))
     assert repeated.what == "1 image is in more than one row, the first: IMG_002_1"
-    assert repeated.where.endswith("train.csv, line 22")
     assert "column 'image_name' is empty in 1 of 21 rows" in empty.what and empty.where.endswith("train.csv, line 2")
     assert "column 'target' holds 0.5, 1.5: measurements" in values.what
     assert names(unreadable) == ["IMG_002_1"] and names(copies) == ["IMG_001_0", "IMG_006_0"]
@@ -380,6 +379,16 @@ def test_a_row_without_its_fold_makes_no_fold_of_its_own(data):
     data.rewrite(data.frame.assign(part=folds))
     [error] = errors(data.check(split="part"))
     assert "column 'part' is empty in 1 of 20 rows" in error.what
+
+
+@pytest.mark.parametrize("has_groups", [True, False])
+def test_a_slip_that_makes_a_third_class_is_named_with_its_row_file_and_column(data, has_groups):
+    frame = data.frame.assign(target=data.frame["target"].where(data.frame.index != 6, 2))
+    data.rewrite(frame if has_groups else frame.drop(columns="patient_id"))
+    [error] = errors(data.check())
+    assert "IMG_003_0" in error.what.partition(";")[0] and "2" in error.what
+    assert error.where.endswith("train.csv, column 'target'") and "orrect the targets" in error.do
+    assert "folds" not in error.do
 
 
 def test_a_missing_group_or_metadata_column_does_not_hide_what_is_wrong_with_the_targets(data):

@@ -31,6 +31,7 @@ def assign_folds(
     split: str = "group_kfold",
     repeats: int = 1,
     name_S: NDArray[np.str_] | None = None,
+    where: str | None = None,
 ) -> Folds:
     """Validation masks [F, S] by scikit-learn's splitter of that name.
 
@@ -58,14 +59,20 @@ def assign_folds(
         units = "groups" if has_groups else "rows"
         raise UserError(
             f"{num_folds} folds cannot be made from {num_units} {units}",
+            where=where,
             do=f"Set folds to at most {num_units}, or add {units}.",
         )
     if "stratified" in split:
-        fewest = int(np.unique(class_S, return_counts=True)[1].min())
+        classes, counts = np.unique(class_S, return_counts=True)
+        fewest = int(counts.min())
         if fewest < num_folds:
+            named = "" if name_S is None else f": {listed(name_S[class_S == classes[counts.argmin()]].tolist())}"
             raise UserError(
-                f"{num_folds} stratified folds need {num_folds} rows of each class, and one class has {fewest}",
-                do=f"Set folds to at most {max(fewest, 2)}, or add rows of that class.",
+                f"{num_folds} stratified folds need {num_folds} rows of each class, and one class has {fewest}{named}",
+                where=where,
+                do=f"Set folds to at most {fewest}, or add rows of that class."
+                if fewest > 1
+                else "Add rows of that class, or correct the targets.",
             )
     order = np.arange(len(class_S)) if key_S is None else np.argsort(key_S, kind="stable")
     groups = None if not has_groups or group_S is None else group_S[order]
@@ -102,27 +109,48 @@ def given_folds(table: SampleTable) -> Folds | None:
     return None if table.fold_S is None else folds_from_column(table.fold_S)
 
 
-def check_folds(valid_FS: Folds, learned: Classes, judged: Classes, group_S: NDArray[np.str_] | None) -> None:
+def check_folds(
+    valid_FS: Folds,
+    learned: Classes,
+    judged: Classes,
+    group_S: NDArray[np.str_] | None,
+    *,
+    name_S: NDArray[np.str_],
+    split: str | None,
+    where: str,
+) -> None:
     """Raises one UserError that names each fold which lacks a class in training or validation, or splits a group.
 
     Training rows need all `learned` classes, validation rows all `judged` ones: none, if the metric that selects the
-    best epoch is defined without them.
+    best epoch is defined without them. A class of fewer rows than folds comes first, with its rows' names: it is the
+    likely cause. `split` is how the folds were made; None: a column or a validation channel gives them.
     """
-    problems = []
+    problems, rare = [], {}
     for fold, valid_S in enumerate(valid_FS):
         for side, rows_S, classes in (("validation", valid_S, judged), ("training", ~valid_S, learned)):
             lacking = [name for name, is_class_S in classes.items() if not (rows_S & is_class_S).any()]
             problems += [f"fold {fold} has no {side} row of class {name}" for name in lacking]
+            rare |= {name: classes[name] for name in lacking if 0 < classes[name].sum() < max(len(valid_FS), 2)}
         if group_S is not None:
             shared = np.intersect1d(group_S[valid_S], group_S[~valid_S])
             if len(shared):
-                problems.append(f"fold {fold} shares {len(shared)} groups with other rows, such as {shared[0]}")
+                groups = "1 group" if len(shared) == 1 else f"{len(shared)} groups"
+                problems.append(f"fold {fold} shares {groups} with other rows, such as {shared[0]}")
     if problems:
-        remedy = " or metric=log_loss, which does not need every class in validation" if judged else ""
-        raise UserError(
-            listed(problems, most=6, separator="; "),
-            do=f"Set fewer folds or split=stratified_group_kfold{remedy}, or correct the groups, folds or targets.",
-        )
+        causes = []
+        for name, is_class_S in rare.items():
+            rows = name_S[is_class_S].tolist()
+            causes.append(f"class {name} has {len(rows)} row{'s' * (len(rows) != 1)} only, {listed(rows)}")
+        ways = []
+        if split not in {None, "leave_one_group_out"} and len(valid_FS) > 2:
+            ways.append("fewer folds")
+        if split is not None and not split.startswith("stratified"):
+            ways.append("split=stratified_kfold" if group_S is None else "split=stratified_group_kfold")
+        if judged:
+            ways.append("metric=log_loss, which does not need every class in validation")
+        correct = "correct the targets or leave these rows out" if rare else "correct the groups, folds or targets"
+        do = f"{correct}, or set {' or '.join(ways)}." if ways else f"{correct}."
+        raise UserError(listed([*causes, *problems], most=6, separator="; "), where=where, do=do[0].upper() + do[1:])
 
 
 def _splitter(split: str, num_folds: int, *, seed: int, is_first: bool) -> Any:

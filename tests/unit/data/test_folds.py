@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -149,9 +151,14 @@ ALIKE = {"no": np.array([True, False, True, False]), "yes": np.array([False, Tru
 APART = {"no": np.array([False, False, True, True]), "yes": np.array([True, True, False, False])}
 
 
+def check(*arguments: Any, split: str | None = "group_kfold") -> None:
+    names = np.array([f"row{row}" for row in range(len(arguments[0][0]))])
+    check_folds(*arguments, name_S=names, split=split, where="train.csv, column 'target'")
+
+
 def test_a_fold_without_a_class_is_named_on_either_side():
-    with pytest.raises(UserError, match=r"stratified_group_kfold or metric=log_loss") as caught:
-        check_folds(HELD, APART, APART, None)
+    with pytest.raises(UserError, match=r"split=stratified_kfold or metric=log_loss") as caught:
+        check(HELD, APART, APART, None)
     for sentence in (
         "fold 0 has no validation row of class no",
         "fold 0 has no training row of class yes",
@@ -162,15 +169,38 @@ def test_a_fold_without_a_class_is_named_on_either_side():
 
 
 def test_a_held_out_row_of_each_class_is_asked_for_only_where_the_metric_needs_it():
-    check_folds(np.array([[True, False, False, False]]), ALIKE, {}, None)
+    check(np.array([[True, False, False, False]]), ALIKE, {}, None)
     with pytest.raises(UserError, match="fold 0 has no validation row of class yes"):
-        check_folds(np.array([[True, False, False, False]]), ALIKE, ALIKE, None)
+        check(np.array([[True, False, False, False]]), ALIKE, ALIKE, None)
 
 
 def test_a_patient_in_two_folds_is_named():
-    with pytest.raises(UserError, match="fold 0 shares 1 groups with other rows, such as P1"):
-        check_folds(HELD, ALIKE, ALIKE, np.array(["P0", "P1", "P1", "P2"]))
+    with pytest.raises(UserError, match="fold 0 shares 1 group with other rows, such as P1"):
+        check(HELD, ALIKE, ALIKE, np.array(["P0", "P1", "P1", "P2"]))
+
+
+def test_a_class_of_a_row_too_few_is_named_first_with_that_row_and_what_can_be_done():
+    third_S = np.arange(8) == 5
+    classes = {"0": np.arange(8) % 2 == 0, "1": (np.arange(8) % 2 == 1) & ~third_S, "2": third_S}
+    held = np.array([np.arange(8) < 4, np.arange(8) >= 4])
+    with pytest.raises(UserError) as caught:
+        check(held, classes, classes, np.arange(8).astype(str))
+    told = str(caught.value)
+    assert told.startswith(
+        "class 2 has 1 row only, row5; fold 0 has no validation row of class 2; fold 1 has no training"
+    )
+    assert "(train.csv, column 'target'). Correct the targets or leave these rows out" in told
+    assert "fewer folds" not in told and "split=stratified_group_kfold" in told
+
+
+@pytest.mark.parametrize(("split", "advised"), [("group_kfold", True), (None, False), ("stratified_group_kfold", True)])
+def test_fewer_folds_are_advised_only_where_there_can_be_fewer(split, advised):
+    held = np.eye(3, dtype=bool)
+    with pytest.raises(UserError) as caught:
+        check(held, {"a": held[0] | held[1] | held[2]}, {"a": held[0]}, np.array(["P0", "P1", "P2"]), split=split)
+    assert ("fewer folds" in str(caught.value)) == advised
+    assert ("split=" in str(caught.value)) == (split == "group_kfold")
 
 
 def test_good_folds_pass():
-    check_folds(HELD, ALIKE, ALIKE, np.array(["P0", "P0", "P1", "P2"]))
+    check(HELD, ALIKE, ALIKE, np.array(["P0", "P0", "P1", "P2"]))

@@ -113,21 +113,33 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
     A validation channel is the only fold. Without groups, unless the user set a split, folds are stratified by class.
     """
     table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
+    columns = [] if table.targets is None else list(map(str, table.targets.columns))
+    where = f"{table.where}, column '{', '.join(columns)}'"
     given_FS = given_folds(table)
-    valid_FS = given_FS
+    valid_FS, split = given_FS, None
     if valid_FS is None:
+        split = NO_GROUPS if table.group_S is None and "group" in config.split else config.split
         valid_FS = assign_folds(
             table.group_S,
             target.class_of(targets_SK),
             config.folds,
             seed=config.seed,
-            split=NO_GROUPS if table.group_S is None and "group" in config.split else config.split,
+            split=split,
             repeats=config.repeats,
             name_S=table.name_S,
+            where=where,
         )
     are_groups_kept = given_FS is None and config.keeps_groups  # of given folds group_leaks speaks
     judged = target.judged_classes(targets_SK) if METRICS[config.metric].needs_both else {}
-    check_folds(valid_FS, target.classes(targets_SK), judged, table.group_S if are_groups_kept else None)
+    check_folds(
+        valid_FS,
+        target.classes(targets_SK),
+        judged,
+        table.group_S if are_groups_kept else None,
+        name_S=table.name_S,
+        split=split,
+        where=where,
+    )
     return valid_FS
 
 

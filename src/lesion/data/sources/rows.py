@@ -135,11 +135,10 @@ def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.st
     repeated = text_S[text_S.duplicated() & (text_S != "")]
     if len(repeated):
         images = f"{len(repeated)} images are" if len(repeated) > 1 else "1 image is"
-        lines = listed([str(row + 2) for row in repeated.index])
         problems.append(
             UserError(
                 f"{images} in more than one row, the first: {repeated.iloc[0]}",
-                where=f"{where}, line{'s' * (len(repeated) > 1)} {lines}",
+                where=where,
                 do="Keep one row per image.",
             )
         )
