@@ -429,7 +429,9 @@ def test_class_folders_train_without_a_setting(tmp_path, caplog):
     assert len(oof) == 39 and sorted(oof.groupby("fold")["target"].sum().tolist()) == [10, 10]
     warnings = [message for message in caplog.messages if message.startswith("check warning")]
     assert len(warnings) == 2 and "which images are of the same patient" in warnings[0]
-    assert f"(daisy/0.jpg = daisy/2.jpg of {channel}). on_leak=auto leaves 1 training row out." in warnings[1]
+    assert (
+        f"(daisy/0.jpg = daisy/2.jpg of {channel}). on_leak=auto leaves 1 training row out: daisy/2.jpg." in warnings[1]
+    )
 
 
 def test_training_names_all_that_is_wrong_with_the_pictures_at_once(tmp_path):

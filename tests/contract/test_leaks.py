@@ -26,8 +26,20 @@ def test_copies_in_different_groups_are_refused_and_named(data):
 
 
 def test_copies_with_different_targets_are_named(data):
-    data.copy("IMG_001_0", to="IMG_006_1")
-    assert names(one(data.check(), "contradicting_copies")) == ["IMG_001_0", "IMG_006_1"]
+    data.copy("IMG_001_0", to="IMG_004_1")
+    finding = one(data.check(on_leak="drop"), "contradicting_copies")
+    assert names(finding) == ["IMG_001_0", "IMG_004_1"]
+    assert finding.what.endswith("with different targets: IMG_001_0 (0) = IMG_004_1 (1)")
+    assert finding.do.endswith("Until then these are trained on as they are: IMG_001_0.")
+
+
+def test_each_refusal_counts_the_rows_of_its_own(data):
+    """A copy in another group, and another one in the test set."""
+    data.copy("IMG_001_0", to="IMG_006_0")
+    (data.add("test", held_back()) / "VIMG_001_1.jpg").write_bytes(data.picture("IMG_007_0").read_bytes())
+    report = data.check(on_leak="error")
+    for name in ("copies_across_folds", "copies_in_test"):
+        assert "on_leak=drop to leave 1 training row out" in one(report, name).do
 
 
 def test_copies_within_a_group_are_no_leak(data):
@@ -127,7 +139,7 @@ def test_groups_that_share_a_picture_are_kept_in_one_fold(large):
 def test_where_the_split_keeps_no_groups_one_of_the_copies_stays(large, split):
     large.copy("IMG_001_0", to="IMG_006_0")
     report = large.check(split=split)
-    assert one(report, "copies_across_folds").do == "on_leak=auto leaves 1 training row out."
+    assert one(report, "copies_across_folds").do == "on_leak=auto leaves 1 training row out: IMG_006_0."
     assert report.num("error") == 0 and report.sets["training"]["num_rows"] == 79
 
 
@@ -141,8 +153,8 @@ def test_copies_of_rows_that_are_held_back_and_their_patients_leave_the_training
     called = {"validation": ("group_on_both_sides", "copies_across_folds"), "test": ("group_in_test", "copies_in_test")}
     groups, copies = (one(report, name) for name in called[channel])
     assert groups.level == copies.level == "warning" and f"1 group in training and {channel}: P009" in groups.what
-    assert groups.do == "on_leak=auto leaves 2 training rows out."
-    assert copies.do == "on_leak=auto leaves 1 training row out."
+    assert groups.do == "on_leak=auto leaves 2 training rows out: IMG_009_0, IMG_009_1."
+    assert copies.do == "on_leak=auto leaves 1 training row out: IMG_007_0."
     assert names(copies) == ["IMG_007_0", "VIMG_001_1"]
     assert report.num("error") == 0
     assert report.sets["training"]["num_rows"] == 77 + 4 * (channel == "validation")
@@ -154,7 +166,9 @@ def test_a_copy_that_leaves_for_the_test_set_no_longer_joins_groups(large):
     for copy in (large.picture("IMG_006_0"), large.picture("IMG_011_0"), pictures / "VIMG_001_1.jpg"):
         copy.write_bytes(large.picture("IMG_001_0").read_bytes())
     report = large.check()
-    assert one(report, "copies_in_test").do == "on_leak=auto leaves 3 training rows out."
+    assert (
+        one(report, "copies_in_test").do == "on_leak=auto leaves 3 training rows out: IMG_001_0, IMG_006_0, IMG_011_0."
+    )
     assert report.sets["training"]["num_rows"] == 77 and report.sets["training"]["num_groups"] == 40
 
 
@@ -166,8 +180,8 @@ def test_more_than_a_twentieth_of_the_rows_is_refused_with_the_count(large):
     finding = one(report, "copies_across_folds")
     assert finding.level == "error"
     assert finding.do.startswith(
-        "Repairing the leaks changes 8 training rows (10.0%), and on_leak=auto does that for 5% at most. Correct the "
-        "table, or set on_leak=drop to leave 2 training rows out, merge_groups"
+        "Repairing all leaks together changes 8 of 80 training rows (10.0%), and on_leak=auto does that for 5% at "
+        "most, which is 4. Correct the table, or set on_leak=drop to leave 2 training rows out, merge_groups"
     )
     assert report.sets["training"]["num_groups"] == 40  # nothing was mended
 
@@ -179,7 +193,7 @@ def test_patients_and_copies_in_the_test_set_count_together(large):
         picture.write_bytes(large.picture(original).read_bytes())
     report = large.check()
     assert one(report, "group_in_test").level == "warning"
-    assert "changes 7 training rows (8.8%)" in one(report, "copies_in_test").do
+    assert "changes 7 of 80 training rows (8.8%)" in one(report, "copies_in_test").do
 
 
 def test_folds_that_a_column_gives_are_not_mended(large):

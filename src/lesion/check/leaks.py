@@ -129,21 +129,28 @@ def copy_leaks(
         assert test is not None  # it has a row of each of these pairs
         both = f"{training.where} and {test.where}"
         leaks.append(
-            Leak("copies_in_test", *words(in_test, "in training and test"), spare_S, "drop", tested_S, where=both)
+            Leak("copies_in_test", *words(in_test, "in training and test"), tested_S, "drop", tested_S, where=both)
         )
+    concerned_S = np.zeros(num, dtype=bool) if concerned_S is None else concerned_S
+    resolved = _resolved(training, leaks, rules, concerned_S=concerned_S)
     if training.targets is not None:
         rows_SK = training.targets.to_numpy(dtype=np.str_)
         has_all_S = (rows_SK != "").all(axis=1)
         if contradicting := [(a, b) for a, b in within if (rows_SK[a] != rows_SK[b]).any() and has_all_S[[a, b]].all()]:
             what, rows = words(contradicting, "with different targets")
-            advice = "One of each two is wrong: correct the targets."
+            called = [
+                " = ".join(f"{training.name_S[row]} ({', '.join(rows_SK[row])})" for row in pair)
+                for pair in contradicting
+            ]
+            what += f": {listed(called)}"
+            stay = [str(training.name_S[row]) for row in np.unique(contradicting).tolist() if resolved.keep_S[row]]
+            trained = f" Until then these are trained on as they are: {listed(stay)}." if stay else ""
+            advice = f"One of each two is wrong: correct the targets.{trained}"
             notes.append(Finding("warning", "contradicting_copies", what, advice, training.where, rows, is_paired=True))
     if harmless := [(a, b) for a, b in within if apart_S[a] == apart_S[b]]:
         what, rows = words(harmless, "within a group or fold")
         advice = "They stay in one fold; each counts as a separate image."
         notes.append(Finding("note", "copies_within_groups", what, advice, training.where, rows, is_paired=True))
-    concerned_S = np.zeros(num, dtype=bool) if concerned_S is None else concerned_S
-    resolved = _resolved(training, leaks, rules, concerned_S=concerned_S)
     return replace(resolved, findings=[*resolved.findings, *notes])
 
 
@@ -163,9 +170,9 @@ def _resolved(training: SampleTable, leaks: Sequence[Leak], rules: LeakRules, *,
     concerned_S = concerned_S | drop_S
     share = float(concerned_S.sum() / max(num_learned(training), 1))
     if policy == "auto" and share > MOST_CONCERNED:
-        findings = [_as_finding(leak, _too_many(leak, int(concerned_S.sum()), share)) for leak in leaks]
+        findings = [_as_finding(leak, _too_many(leak, training, int(concerned_S.sum()))) for leak in leaks]
         return Resolved(findings, np.ones(len(training), dtype=bool))
-    return Resolved([_as_finding(leak, _verdict(leak, policy)) for leak in leaks], ~drop_S, group_S)
+    return Resolved([_as_finding(leak, _verdict(leak, policy, training)) for leak in leaks], ~drop_S, group_S)
 
 
 def num_learned(training: SampleTable) -> int:
@@ -173,14 +180,14 @@ def num_learned(training: SampleTable) -> int:
     return len(training) if training.is_valid_S is None else int((~training.is_valid_S).sum())
 
 
-def _verdict(leak: Leak, policy: Policy) -> tuple[Level, str]:
+def _verdict(leak: Leak, policy: Policy, training: SampleTable) -> tuple[Level, str]:
     """The level of a leak's finding under a policy, and its advice."""
     mends = leak.by_auto if policy == "auto" else "drop" if policy == "drop" else "refuse"
     if policy == "merge_groups" and leak.can_merge:
         mends = "merge"
     if mends == "drop":
-        num = int((leak.auto_drop_S if policy == "auto" else leak.drop_S).sum())
-        return "warning", f"on_leak={policy} leaves {number_of(num, 'training row')} out."
+        gone = training.name_S[leak.auto_drop_S if policy == "auto" else leak.drop_S].tolist()
+        return "warning", f"on_leak={policy} leaves {number_of(len(gone), 'training row')} out: {listed(gone)}."
     if mends == "merge":
         return "warning", f"on_leak={policy} keeps their groups in one fold."
     if policy == "warn":
@@ -192,10 +199,12 @@ def _verdict(leak: Leak, policy: Policy) -> tuple[Level, str]:
     return "error", _choices(leak)
 
 
-def _too_many(leak: Leak, num_concerned: int, share: float) -> tuple[Level, str]:
+def _too_many(leak: Leak, training: SampleTable, num_concerned: int) -> tuple[Level, str]:
+    num = num_learned(training)
     return "error", (
-        f"Repairing the leaks changes {number_of(num_concerned, 'training row')} ({share:.1%}), and on_leak=auto does "
-        f"that for {MOST_CONCERNED:.0%} at most. {_choices(leak)}"
+        f"Repairing all leaks together changes {num_concerned} of {number_of(num, 'training row')} "
+        f"({num_concerned / max(num, 1):.1%}), and on_leak=auto does that for {MOST_CONCERNED:.0%} at most, which is "
+        f"{int(MOST_CONCERNED * num)}. {_choices(leak)}"
     )
 
 
@@ -227,7 +236,7 @@ def _spare_copies(
     *,
     keeps_last: bool,
 ) -> tuple[Mask, Mask]:
-    """Two masks [S]: the rows to leave out so that no copies are apart, and those among them that the test set has too.
+    """Two masks [S]: the rows to leave out so that no copies are apart, and those that the test set has too.
 
     Of each picture one group's rows, or those of its last fold, stay, and none where it is in the test set.
     """
@@ -241,7 +250,7 @@ def _spare_copies(
     frame = pd.DataFrame({"picture": picture_N[rows], "apart": apart_S[rows]})
     stays = frame.groupby("picture")["apart"].transform("max" if keeps_last else "first")
     tested_S[rows] = frame["picture"].isin(picture_N[[b for _, b in in_test]])
-    spare_S[rows] = (frame["apart"] != stays) | tested_S[rows]
+    spare_S[rows] = frame["apart"] != stays
     return spare_S, tested_S
 
 

@@ -125,7 +125,8 @@ def check_folds(
     best epoch is defined without them. A class of fewer rows than folds comes first, with its rows' names: it is the
     likely cause. `split` is how the folds were made; None: a column or a validation channel gives them.
     """
-    problems, rare = [], {}
+    problems = []
+    rare: dict[str, NDArray[np.bool_]] = {}
     for fold, valid_S in enumerate(valid_FS):
         for side, rows_S, classes in (("validation", valid_S, judged), ("training", ~valid_S, learned)):
             lacking = [name for name, is_class_S in classes.items() if not (rows_S & is_class_S).any()]
