@@ -190,6 +190,14 @@ def test_states_lie_where_the_platform_says(tmp_path):
     assert list(folder.glob("fold_0.step.*.safetensors")) and not (root / "checkpoints").exists()
 
 
+def test_another_setting_is_refused_before_the_data_is_checked(half_done, monkeypatch):
+    monkeypatch.setattr("lesion.algorithms.classify.train.check_once", None)
+    values = json.loads((half_done / "input/config/hyperparameters.json").read_text())
+    write_hyperparameters(half_done, {**values, "weight_decay": 0.1, "batch_size_train": "auto"})
+    with pytest.raises(UserError, match=r"another job: weight_decay was 0.0 and is 0.1 \("):
+        run(half_done)
+
+
 def test_states_of_another_job_are_set_aside_where_that_is_asked_for(half_done, whole, said):
     hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
     names = [path.name for path in states(half_done)]

@@ -168,7 +168,7 @@ class Checkpoints:
         self.wait()
         for part in self._folder.glob(f"{name}.*.safetensors{PART}"):  # a write that was killed
             remove(part)  # of this name only: others may be written by another process just now
-        whole = (state for _, path in self._files(name) if (state := _read(path)) is not None)
+        whole = (state for _, path in _files(self._folder, name) if (state := _read(path)) is not None)
         return next((state for state in whole if state.values["fingerprint"] == self._fingerprint), None)
 
     def remove(self, name: str) -> None:
@@ -184,51 +184,31 @@ class Checkpoints:
         """
         self.wait()
         try:
-            for _, path in self._files():
+            for _, path in _files(self._folder):
                 remove(path)
         except PlatformError as error:
             log.warning("the checkpoints of a finished job cannot be removed: %s", error)
 
     def _write(self, name: str, state: State) -> None:
         content = state.to_bytes()
-        newest = max((generation for generation, _ in self._files(name)), default=-1) + 1
+        newest = max((generation for generation, _ in _files(self._folder, name)), default=-1) + 1
         path = self._folder / f"{name}.{newest:06d}.{_digest(content)}.safetensors"
         write_atomic(path, content, refusal="the checkpoint could not be written")
         self._forget(name, keep=GENERATIONS)
 
-    def _files(self, name: str | None = None) -> list[tuple[int, Path]]:
-        """Generation and file of each state of `name`, or of all, newest first; other files are ignored."""
-        with writing(self._folder, "the checkpoints cannot be listed"):
-            paths = list(self._folder.iterdir())
-        return sorted(
-            (
-                (int(match["generation"]), path)
-                for path in paths
-                if (match := STATE_FILE.fullmatch(path.name)) and name in {None, match["name"]} and path.is_file()
-            ),
-            reverse=True,
-        )
-
     def _forget(self, name: str, *, keep: int) -> None:
-        for _, path in self._files(name)[keep:]:
+        for _, path in _files(self._folder, name)[keep:]:
             if not path.with_name(path.name + UPLOADING).exists():  # the upload fails if its file is removed
                 remove(path)
 
     def _treat_foreign(self, policy: Literal["error", "set_aside"]) -> None:
-        foreign = {path: difference for _, path in self._files() if (difference := self._difference(path))}
+        if policy == "error":
+            refuse_foreign(self._folder, self._fingerprint)
+        foreign = _foreign(self._folder, self._fingerprint)
         if not foreign:
             return
-        reason = f"the checkpoints belong to another job: {next(iter(foreign.values()))}"
-        if policy == "error":
-            raise UserError(
-                reason,
-                where=self._folder,
-                do="Give this job another checkpoint_s3_uri, or empty the folder or set "
-                "on_foreign_checkpoint=set_aside to start afresh.",
-                kind="checkpoint",
-            )
-        aside = self._folder / SET_ASIDE
-        log.warning("%s; moving %d files to %s, and deleting what was there", reason, len(foreign), aside)
+        aside, files = self._folder / SET_ASIDE, "1 file" if len(foreign) == 1 else f"{len(foreign)} files"
+        log.warning("%s; moving %s to %s, and deleting what was there", _reason(foreign), files, aside)
         make_folder(aside)
         with writing(aside, "checkpoints cannot be set aside"):
             for path in aside.iterdir():
@@ -238,19 +218,17 @@ class Checkpoints:
                 with suppress(FileNotFoundError):  # another process of the job has written newer ones
                     path.replace(aside / path.name)
 
-    def _difference(self, path: Path) -> str:
-        """How a state's job differs from this one, in words; "" for our own states and for incomplete files."""
-        try:
-            with safe_open(path, "pt") as file:
-                other = json.loads(file.metadata()["values"])["fingerprint"]
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-            return ""
-        changed = [
-            f"{name} was {_short(other.get(name))} and is {_short(value)}"
-            for name, value in self._fingerprint.items()
-            if other.get(name) != value
-        ]
-        return "; ".join(changed) if changed and _read(path) is not None else ""
+
+def refuse_foreign(folder: Path, known: Mapping[str, Any]) -> None:
+    """Raises UserError if states in `folder` are of a job with another fingerprint, as far as this one's is `known`."""
+    if foreign := _foreign(folder, json.loads(json.dumps(known))):
+        raise UserError(
+            _reason(foreign),
+            where=folder,
+            do="Give this job another checkpoint_s3_uri, or empty the folder or set "
+            "on_foreign_checkpoint=set_aside to start afresh.",
+            kind="checkpoint",
+        )
 
 
 def code_digest(package: Path) -> str:
@@ -258,6 +236,46 @@ def code_digest(package: Path) -> str:
     sources = sorted(package.rglob("*.py"))
     named = (f"{path.relative_to(package)}\n".encode() + path.read_bytes() for path in sources)
     return _digest(b"".join(named))
+
+
+def _files(folder: Path, name: str | None = None) -> list[tuple[int, Path]]:
+    """Generation and file of each state of `name`, or of all, newest first; other files are ignored."""
+    if not folder.exists():
+        return []
+    with writing(folder, "the checkpoints cannot be listed"):
+        paths = list(folder.iterdir())
+    return sorted(
+        (
+            (int(match["generation"]), path)
+            for path in paths
+            if (match := STATE_FILE.fullmatch(path.name)) and name in {None, match["name"]} and path.is_file()
+        ),
+        reverse=True,
+    )
+
+
+def _foreign(folder: Path, known: Mapping[str, Any]) -> dict[Path, str]:
+    """The states of other jobs, and how each differs."""
+    return {path: difference for _, path in _files(folder) if (difference := _difference(path, known))}
+
+
+def _reason(foreign: Mapping[Path, str]) -> str:
+    return f"the checkpoints belong to another job: {next(iter(foreign.values()))}"
+
+
+def _difference(path: Path, known: Mapping[str, Any]) -> str:
+    """How a state's job differs from this one, in words; "" for our own states and for incomplete files."""
+    try:
+        with safe_open(path, "pt") as file:
+            other = json.loads(file.metadata()["values"])["fingerprint"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return ""
+    changed = [
+        f"{name} was {_short(other.get(name))} and is {_short(value)}"
+        for name, value in known.items()
+        if other.get(name) != value
+    ]
+    return "; ".join(changed) if changed and _read(path) is not None else ""
 
 
 def _read(path: Path) -> State | None:

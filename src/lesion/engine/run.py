@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lesion.data.cache import Cache
 from lesion.data.transforms import Preprocess
-from lesion.engine.checkpoint import Checkpoints
+from lesion.engine.checkpoint import Checkpoints, refuse_foreign
 from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
 from lesion.engine.distributed import DataParallelGroup, JobProcesses, join_job_processes
 from lesion.errors import PlatformError, UserError
@@ -65,6 +65,12 @@ class Run:
             data_parallel=data_parallel,
             sets_aside=self.job.process == 0,
         )
+
+    def refuse_foreign_checkpoints(self, known: Mapping[str, Any]) -> None:
+        """Raises UserError for states of another job, as far as the fingerprint is `known` before the data is checked,
+        unless they are to be set aside."""
+        if self.settings.on_foreign_checkpoint == "error":
+            refuse_foreign(self.job.checkpoint_dir, known)
 
     @contextmanager
     def step(self, what: str, *, remedy: str) -> Iterator[None]:

@@ -57,6 +57,10 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     job, started = run.job, time.monotonic()
 
+    known = {**settings_and_versions(config, run), "code": code_digest(Path(lesion.__file__).parent)}
+    undecided = {"batch_size_train"} if config.batch_size_train == "auto" else set()  # until the data is known
+    run.refuse_foreign_checkpoints({name: value for name, value in known.items() if name not in undecided})
+
     # What is trained on: starting weights that fit, and data that was checked.
     starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
     with run.step("checking the data", remedy="choose an instance with more memory"):
@@ -69,7 +73,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
             shared_dir=job.shared_dir,
             output=job.output_dir if run.processes.is_leader else None,
             kept_in=job.checkpoint_dir,
-            fingerprint={**settings_and_versions(config, run), "code": code_digest(Path(lesion.__file__).parent)},
+            fingerprint=known,
             num_workers=run.num_workers,
             show_progress=job.show_progress,
         )
