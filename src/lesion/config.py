@@ -50,6 +50,10 @@ BUILT_IN_NAMES = {
 # What hyperparameters were called in earlier versions.
 OLD_NAMES = {"slide_top_k": "slide_score", "batch_parts": "gradient_accumulation", "head_start": "head_init"}
 
+# What pydantic says of how it reads a text says nothing of what is needed.
+NEEDED = dict.fromkeys(("float_parsing", "float_type"), "needs a number")
+NEEDED |= dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "needs a whole number")
+
 # Names that lead nowhere here, and why.
 UNNEEDED_NAMES = {
     "num_classes": "the target column says how many classes there are",
@@ -100,20 +104,19 @@ class Hyperparameters(BaseModel):
         UserError that lists every unknown name, with its nearest known one, and every value that is out of bounds.
         """
         problems: list[str] = []
+        known = [*cls.model_fields, *cls.also_named]
         given: dict[str, dict[str, object]] = {}  # field → by which name → value
         for name, value in raw.items():
             field = cls.also_named.get(name, name)
             if field in cls.model_fields:
                 given.setdefault(field, {})[name] = decode_value(value, cls.model_fields[field].annotation)
             elif not _is_platforms(name, value):
-                problems.append(
-                    f"{name[:80]}={_short(value)} is not a hyperparameter{_what_instead(name, list(cls.model_fields))}"
-                )
+                problems.append(f"{name[:80]}={_short(value)} is not a hyperparameter{_what_instead(name, known)}")
         name_of = {field: _smallest(values) for field, values in given.items()}
         try:
             config = cls(**{field: given[field][name] for field, name in name_of.items()})
         except ValidationError as error:
-            problems += [_one_line(problem, raw, name_of) for problem in error.errors()]
+            problems += [_one_line(problem, raw, name_of) for problem in _one_each(error.errors())]
         if problems:
             raise UserError(
                 "hyperparameters refused: " + "; ".join(problems),
@@ -229,8 +232,14 @@ def _smallest(values: Mapping[str, object]) -> str:
     return min(values, key=number)
 
 
+def _one_each(problems: Sequence[Any]) -> list[Any]:
+    """The problems without those of texts with a form, where the field's words are listed too: one refusal a value."""
+    listed = {problem["loc"][0] for problem in problems if problem["type"] == "literal_error"}
+    return [one for one in problems if one["type"] != "string_pattern_mismatch" or one["loc"][0] not in listed]
+
+
 def _one_line(problem: Any, raw: Mapping[str, object], name_of: Mapping[str, str]) -> str:
-    message = problem["msg"].removeprefix("Value error, ")
+    message = NEEDED.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
     if not problem["loc"]:  # of several values that do not go together, which the message names
         return str(message)
     name = name_of.get(str(problem["loc"][0]), str(problem["loc"][0]))  # as the user wrote it

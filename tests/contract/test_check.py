@@ -420,6 +420,12 @@ def test_class_folders_with_a_copy_and_without_the_groups_that_were_asked_for_ar
     assert copies.name == "copies_across_folds"
 
 
+def test_class_folders_are_not_told_of_columns_that_they_cannot_have(tmp_path):
+    draw_classes(tmp_path / "classes", 16)
+    report = check({"training": tmp_path / "classes"}, tmp_path / "check")
+    assert "absent_columns" not in {finding.name for finding in report.findings}
+
+
 def test_class_folders_train_without_a_setting(tmp_path, caplog):
     root = small_job(tmp_path / "job", metadata_columns="[]")
     channel = root / "input/data/training"

@@ -186,7 +186,7 @@ def test_the_other_names_of_the_batch_size_of_prediction_set_it_and_the_smallest
 
 @pytest.mark.parametrize("others", [{}, {"batch_size_validation": "8"}, {"batch_size_predict": "8"}])
 def test_what_another_name_says_is_refused_under_that_name(others):
-    assert "batch_size_test='many': input should be a valid integer" in refused({**others, "batch_size_test": "many"})
+    assert "batch_size_test='many': needs a whole number" in refused({**others, "batch_size_test": "many"})
 
 
 @pytest.mark.parametrize("text", ["8", "8.0", '"8"', '"8.0"', " 8 ", "8e0"])
@@ -279,6 +279,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known(wrong, right):
 
 def test_the_built_in_algorithms_names_lead_to_ours():
     assert "did you mean batch_size_train?" in refused({"mini_batch_size": "32"})
+    assert "did you mean batch_size_validation?" in refused({"batch_size_vlidation": "32"})
 
 
 @pytest.mark.parametrize(("name", "why"), UNNEEDED_NAMES.items())
@@ -320,7 +321,7 @@ def test_all_that_is_wrong_is_said_at_once():
         ("image_mean", "[0.5, 0.5]", "three numbers"),
         ("device", "tpu", "'auto', 'cpu' or 'cuda'"),
         ("seed", str(2**32), "less than 4294967296"),
-        ("slide_score", "top_k:0", "match pattern '^top_k:"),
+        ("slide_score", "top_k:0", "'top_k' or 'noisy_or'"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_value_and_bound(name, text, bound):
@@ -389,3 +390,15 @@ def test_a_config_comes_back_from_its_own_json():
 def test_a_config_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         ClassifyConfig.parse({}).epochs = 1
+
+
+@pytest.mark.parametrize("value", [None, "null", "many"])
+def test_what_is_no_number_is_refused_in_words_that_say_so(value):
+    assert "learning_rate=" in refused({"learning_rate": value}) and ": needs a number." in refused(
+        {"learning_rate": value}
+    )
+
+
+def test_a_value_of_no_known_form_is_refused_once_and_without_a_regular_expression():
+    said = refused({"slide_score": "top_k:0"})
+    assert said.count("slide_score=") == 1 and "^" not in said

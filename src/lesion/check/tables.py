@@ -62,7 +62,7 @@ def _columns(table: SampleTable, columns: Columns, part: Part) -> Iterator[Findi
     absent = [name for name in USUAL_METADATA if columns.metadata is None and name not in present]
     absent += [columns.class_name] if columns.class_name and table.class_name_S is None else []
     absent += [columns.group] if columns.group and table.group_S is None else []
-    if absent:
+    if absent and present:  # not of class folders, which have no columns
         yield Finding(
             "note",
             "absent_columns",

@@ -63,9 +63,11 @@ class ClassFolder:
         loose = [path.name for path in paths if path.parent == root]
         if columns.are_targets_needed and loose:
             raise UserError(
-                f"{len(loose)} images are in no class folder, such as {loose[0]}",
+                f"{len(loose)} images are in no class folder, such as {loose[0]}"
+                if len(loose) > 1
+                else f"1 image is in no class folder, {loose[0]}",
                 where=root,
-                do="Move them into one.",
+                do="Move each into that of its class.",
             )
         return cls(root, paths, columns)
 

@@ -28,6 +28,7 @@ def read_csv(csv_path: Path) -> pd.DataFrame:
     """The CSV as text, missing cells as NA. Raises UserError where it is not a table in UTF-8 with rows."""
     what, do = "not a readable CSV", "Save it as UTF-8, comma-separated."
     text = file_text(csv_path, what, do=do)
+    _refuse_other_separators(text.partition("\n")[0].strip(), csv_path)
     check_size(text.count(",") + text.count("\n"), csv_path)
     content = text.encode()  # a StringIO would take four bytes a character
     with reading(csv_path, what, do=do), warnings.catch_warnings():
@@ -39,6 +40,17 @@ def read_csv(csv_path: Path) -> pd.DataFrame:
     if frame.empty:
         raise UserError("the CSV has no rows", where=csv_path, do="Add at least a row for each image.")
     return frame
+
+
+def _refuse_other_separators(header: str, csv_path: Path) -> None:
+    """Raises UserError for a header that commas do not separate, and semicolons or tabs do."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if separator in header and "," not in header:
+            raise UserError(
+                f"the header '{shortened(header, 80)}' is one column: the table seems to be separated by {name}",
+                where=csv_path,
+                do="Save it comma-separated.",
+            )
 
 
 def frame_of(rows: Sequence[Mapping[str, str]], where: object) -> pd.DataFrame:

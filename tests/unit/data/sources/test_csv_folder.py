@@ -115,6 +115,13 @@ def test_missing_columns_are_told_together_with_their_hyperparameters(tmp_path):
     assert "The table has image_name, sex. Rename" in message and "sex' (" not in message
 
 
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_table_that_commas_do_not_separate_is_refused_with_what_does(tmp_path, separator, name):
+    text = "image_name,sex,age\na,male,3\n".replace(",", separator).replace("3", "3,5")
+    with pytest.raises(UserError, match=f"is one column: the table seems to be separated by {name}.*train.csv"):
+        table_of(tmp_path, text, Columns("image_name", ()))
+
+
 def test_a_missing_image_column_is_told_with_what_was_looked_for(tmp_path):
     with pytest.raises(UserError, match=r"'image_name' or 'image_id' not found.*The table has id\. Set image_column"):
         table_of(tmp_path, "id\na\n", Columns(None, ()))

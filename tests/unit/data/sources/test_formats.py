@@ -43,7 +43,7 @@ def test_a_folder_of_pictures_alone_is_a_test_set_without_targets(tmp_path):
 def test_pictures_outside_any_class_are_refused_where_a_class_is_needed(tmp_path):
     write_class_folder(tmp_path)
     write_png(tmp_path / "stray.png", "p1")
-    with pytest.raises(UserError, match=r"1 images are in no class folder, such as stray\.png"):
+    with pytest.raises(UserError, match=r"1 image is in no class folder, stray\.png"):
         opened(tmp_path)
 
 
