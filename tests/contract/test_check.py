@@ -145,6 +145,11 @@ def test_a_network_that_training_could_not_start_from_is_an_error_of_the_check_t
     assert what in error.what and do in error.do
 
 
+def test_a_wrong_network_does_not_hide_that_the_weights_are_not_there(data):
+    network, weights = errors(data.check(model="test_resnt", pretrained="/nope.safetensors"))
+    assert "no network is called" in network.what and "0 weight files found" in weights.what
+
+
 def test_weights_that_do_not_fit_the_network_are_an_error_of_the_check(data, tmp_path):
     (tmp_path / "weights").mkdir()
     save_file({"stranger.weight": torch.zeros(1)}, tmp_path / "weights" / "w.safetensors")

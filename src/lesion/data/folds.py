@@ -143,6 +143,9 @@ def check_folds(
             rows = name_S[is_class_S].tolist()
             causes.append(f"class {name} has {len(rows)} row{'s' * (len(rows) != 1)} only, {listed(rows)}")
         ways = []
+        is_lone = any(is_class_S.sum() == 1 for is_class_S in rare.values())  # then no split and no metric helps
+        if is_lone:
+            split, judged = None, {}
         if split not in {None, "leave_one_group_out"} and len(valid_FS) > 2:
             ways.append("fewer folds")
         if split is not None and not split.startswith("stratified"):

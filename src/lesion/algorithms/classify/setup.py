@@ -33,12 +33,12 @@ from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.optim import Schedule, create_optimizer
 from lesion.engine.run import Run
 from lesion.engine.training import EarlyStopping, Training
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
 from lesion.models.backbone import create_backbone, num_features, pretrained_config
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
-from lesion.models.weights import load_backbone_weights, pretrained_weights
+from lesion.models.weights import find_weights, load_backbone_weights, pretrained_weights
 from lesion.targets import Target, Weights
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,13 @@ def preprocess_for(config: ClassifyConfig) -> Preprocess:
 
 def pretrained_backbone(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
     """The pretrained weights, checked to fit the network and the image size; None: random initialisation."""
-    backbone = create_backbone(config.model, config.model_args)
-    num_features(backbone, config.image_size)
+    problems: list[UserError] = []
+    with collecting(problems):
+        backbone = create_backbone(config.model, config.model_args)
+        num_features(backbone, config.image_size)
+    with collecting(problems):
+        find_weights(config.pretrained, channel)
+    raise_all(problems)
     weights = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
     if weights is not None:
         load_backbone_weights(
