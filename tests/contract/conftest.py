@@ -45,6 +45,13 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
     return run_command
 
 
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """All that the jobs in this process have logged."""
+    caplog.set_level(logging.INFO, logger="lesion")
+    return lambda: caplog.text
+
+
 @pytest.fixture(scope="session")
 def baseline(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The small job as it is, with a test set: what a changed one is compared with. Not to be written to."""

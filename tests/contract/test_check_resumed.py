@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,12 +71,6 @@ def killed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed(killed_once: Path, tmp_path: Path) -> Path:
     shutil.copytree(killed_once, tmp_path / "job")
     return tmp_path / "job"
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    caplog.set_level(logging.INFO, logger="lesion")
-    return lambda: caplog.text
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ What a signal meets by chance `StopAfter` and `run_a_step` choose.
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,13 +47,6 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def half_done(stopped: Path, tmp_path: Path) -> Path:
     shutil.copytree(stopped, tmp_path / "job")
     return tmp_path / "job"
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    """All that the jobs in this process have logged."""
-    caplog.set_level(logging.INFO, logger="lesion")
-    return lambda: caplog.text
 
 
 def assert_equal(resumed: Trained, whole: Trained) -> None:

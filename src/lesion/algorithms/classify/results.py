@@ -20,7 +20,7 @@ from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.save import save_graph, save_metrics
 from lesion.algorithms.classify.setup import Setup
-from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test, out_of_fold, summarise
+from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test, out_of_fold
 from lesion.algorithms.classify.task import Task
 from lesion.check.run import Checked
 from lesion.data.labels import Labelled
@@ -43,9 +43,13 @@ def write_results(
     checked: Checked[Task],
     results: Sequence[FoldResult],
     predictor: Ensemble,
+    *,
+    summary: Summary,
     training_log: TrainingLog,
 ) -> None:
     """Writes the results: tables, metrics and figures, the metric lines for a tuner, and last the artifact's graph.
+
+    `summary` is what the artifact was saved with; what takes longer is added to it here.
 
     The order is from certain to risky: the out-of-fold rows and metrics are written before the test set is
     predicted. Raises PlatformError where the disk refuses.
@@ -57,7 +61,6 @@ def write_results(
     write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results))
     probs_SK = out_of_fold(target, results, len(labelled.table))
     valid_S = ~np.isnan(probs_SK[:, 0])
-    summary = summarise(results, labelled)
     overall = summary["overall"]
     training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[valid_S], probs_SK[valid_S]))
     overall["interval_95"] = intervals(labelled, probs_SK)

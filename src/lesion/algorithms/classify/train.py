@@ -122,7 +122,8 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         results = gather(results, setup)
         if run.processes.is_leader:
             with job.stop.held():  # a job that is stopped here ends with a whole artifact
-                predictor = save_artifact(job.model_dir, setup, results, summarise(results, task.labelled))
+                summary = summarise(results, task.labelled)
+                predictor = save_artifact(job.model_dir, setup, results, summary)
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():
             if run.processes.is_leader and predictor is None and (done := finished(results, folds, checkpoints)):
@@ -132,7 +133,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
 
     # What people read of it. The artifact is whole before, and a job that fails from here on has lost no fold.
     if predictor is not None:
-        write_results(setup, checked, results, predictor, training_log)
+        write_results(setup, checked, results, predictor, summary=summary, training_log=training_log)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     run.processes.finish()
     checkpoints.clear()
