@@ -16,7 +16,7 @@ from lesion.data import dicom, images
 from lesion.data.metadata import Row
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
 from lesion.data.sources.csv_folder import CsvFolder
-from lesion.data.sources.location import walk_files
+from lesion.data.sources.location import walk_images
 from lesion.data.sources.rows import read_csv
 from lesion.data.table import Columns, Readable
 from lesion.data.write_csv import write_csv
@@ -103,7 +103,7 @@ def _header(path: Path) -> Row | UserError:
 def _open(path: Path, predictor: Predictor) -> tuple[list[str], Sequence[Row], Readable]:
     """Names, metadata and pictures of what `path` holds."""
     if path.is_dir():
-        paths = [found for found in walk_files(path) if found.suffix.lower() in images.SUFFIXES]
+        paths = walk_images(path)
         if not paths:
             raise UserError(
                 "no images in this folder", where=path, do=f"Looked for {', '.join(sorted(images.SUFFIXES))}."

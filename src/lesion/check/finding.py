@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lesion.data.remark import Remark
 from lesion.errors import UserError, raise_all
 from lesion.words import listed
 
@@ -46,6 +47,11 @@ class Finding:
         """The finding of one error; a UserErrors holds several (`each`)."""
         where = None if error.where is None else str(error.where)
         return cls("error", error.kind, error.what, error.do, where)
+
+    @classmethod
+    def of_remark(cls, remark: Remark) -> Finding:
+        """The finding of what was decided when a set was opened."""
+        return cls(remark.level, remark.name, remark.what, remark.do, remark.where)
 
     @property
     def named(self) -> str:

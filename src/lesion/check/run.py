@@ -143,6 +143,7 @@ def examine(
     with _adding(findings):
         questions.check_settings()
     findings += map(Finding.of_error, opened.problems)
+    findings += map(Finding.of_remark, opened.remarks)
     training, test = opened.training, opened.test
     if training is None:  # nothing else can be known
         return None
@@ -153,6 +154,7 @@ def examine(
     for part, one in tables.items():
         if not opened.problems:  # else a table may be without a column that it has when it is corrected
             findings += table_findings(one, questions.columns, part=part)
+        findings += map(Finding.of_remark, one.remarks)
         findings += rows_aside(one, part=part)
         report.sets[part] = _counts(one)
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lesion.data.remark import Remark
 from lesion.data.sources.formats import find_format, recognised
 from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns, Concat, Source
@@ -28,6 +29,7 @@ class Opened:
     test: Source | None
     problems: tuple[UserError, ...] = ()
     is_partial: bool = False
+    remarks: tuple[Remark, ...] = ()  # of the channels; each table has its own
 
     def whole(self) -> tuple[Source, Source | None]:
         """The training and the test set. Raises one UserError for all the problems."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lesion.data.images import Pixels
 from lesion.data.metadata import Row
+from lesion.data.remark import Remark
 
 USUAL_METADATA = ("sex", "age_approx", "anatom_site_general_challenge")  # of the SIIM-ISIC challenge
 USUAL_GROUP = "patient_id"
@@ -54,6 +55,7 @@ class SampleTable:
     is_placed_S: NDArray[np.bool_] | None = None  # False where a cell of group or fold is empty; None: they are whole
     others: pd.DataFrame | None = None  # the columns that are not used, as text
     strays: tuple[str, ...] = ()  # pictures that lie there and that no row names
+    remarks: tuple[Remark, ...] = ()  # what was decided when the set was opened
     image_column: str = "image_name"
     where: str = "the table"  # what an error calls it
 
@@ -139,6 +141,7 @@ class Concat:
         return SampleTable(
             **{column: joined(column) for column in columns},
             strays=tuple(stray for table in self._tables for stray in table.strays),
+            remarks=tuple(remark for table in self._tables for remark in table.remarks),
             is_valid_S=np.repeat([False, True], [len(table) for table in self._tables]),
             is_placed_S=np.concatenate(
                 [

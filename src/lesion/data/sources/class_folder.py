@@ -10,7 +10,7 @@ import pandas as pd
 
 from lesion.data import images
 from lesion.data.sources.headers import with_headers
-from lesion.data.sources.location import Split, SplitLocation, walk_files
+from lesion.data.sources.location import Split, SplitLocation, walk_files, walk_images
 from lesion.data.sources.rows import one_target, refuse_groups, table_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
@@ -91,5 +91,4 @@ def _root(location: SplitLocation) -> Path | None:
 def _pictures(root: Path) -> list[Path]:
     """The pictures below the root, without those of other sets, where the channel itself is the root."""
     others = {root / name for names in FOLDERS.values() for name in names}
-    found = [path for path in walk_files(root) if path.suffix.lower() in images.SUFFIXES]
-    return [path for path in found if not others & set(path.parents)]
+    return [path for path in walk_images(root) if not others & set(path.parents)]

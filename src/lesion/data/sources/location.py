@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
+from lesion.data import images
 from lesion.data.reading import reading
 from lesion.data.table import Columns, Source
 
@@ -85,6 +86,11 @@ def walk_files(folder: Path) -> list[Path]:
             elif entry.name not in NOT_DATA:
                 (links if entry.is_symlink() else folders).append(entry.path)
     return sorted(path for path in map(Path, found) if _is_data(path.name))
+
+
+def walk_images(folder: Path) -> list[Path]:
+    """The image files below `folder`, sorted as `walk_files` does."""
+    return [path for path in walk_files(folder) if path.suffix.lower() in images.SUFFIXES]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data import images
-from lesion.data.sources.location import walk_files
+from lesion.data.sources.location import walk_images
 from lesion.errors import UserError
 
 
@@ -23,7 +23,7 @@ class NamedPictures:
     def __init__(self, folder: Path, name_S: NDArray[np.str_], *, by_file_name: bool = False) -> None:
         """Raises UserError if a name matches two files."""
         self.folder = folder
-        self.files = [path for path in walk_files(folder) if path.suffix.lower() in images.SUFFIXES]
+        self.files = walk_images(folder)
         self._names: list[str] = name_S.tolist()
         by_path: dict[str, Path] = {}
         by_name: dict[str, set[Path]] = defaultdict(set)
