@@ -10,6 +10,7 @@ from lesion.check.finding import Finding, Level, Part, TableRow
 from lesion.check.survey import ImageStats
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
+from lesion.words import shortened
 
 MIN_SIDE_PX = 32
 MAX_ASPECT = 4.0  # longer side ÷ shorter
@@ -30,7 +31,9 @@ def unreadable(
     rows = tuple(TableRow(part, index, str(table.name_S[index])) for index, _ in bad)
     said = [f"{error.what} ({error.where})" for _, error in bad]
     is_error = not is_dropped or len(bad) == len(table)
+    lost = [] if is_error else _classes_lost(table, [index for index, _ in bad])
     return [
+        *(_class_lost(table, name, part) for name in lost),
         Finding(
             "error" if is_error else "warning",
             "unreadable_image",
@@ -40,8 +43,21 @@ def unreadable(
             else "Their rows are left out.",
             where=table.where,
             rows=rows,
-        )
+        ),
     ]
+
+
+def _classes_lost(table: SampleTable, bad: Sequence[int]) -> list[str]:
+    """The classes of which no image is left without the rows `bad`."""
+    if table.targets is None or len(table.targets.columns) != 1:
+        return []
+    word_S = table.targets.iloc[:, 0].astype(str).to_numpy()
+    return sorted(set(word_S) - set(np.delete(word_S, bad)))
+
+
+def _class_lost(table: SampleTable, name: str, part: Part) -> Finding:
+    what = f"no {part} image of class '{shortened(name, 80)}' can be read, so the class would be gone"
+    return Finding("error", "class_lost", what, "Replace its images, or take the class out.", where=table.where)
 
 
 def picture_findings(
@@ -74,6 +90,13 @@ def picture_findings(
         f"are of odd size: a side below {MIN_SIDE_PX} px, more than {MAX_ASPECT:g} times as long as wide, or "
         f"{MAX_RATIO:g} times larger or smaller than most ({median_px:g} px)",
         "Inspect them: they may be thumbnails, screenshots or strips, unlike the images to be predicted.",
+    )
+    add(
+        "warning",
+        "frames_not_read",
+        lambda stats: stats.has_more_frames,
+        "hold more than one frame or page: only the first is read",
+        "Save each frame that is meant to be an image as a file of its own.",
     )
     add(
         "note",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lesion.check.duplicates import Fingerprint, fingerprint
+from lesion.data.frames import noting
 from lesion.data.images import Pixels
 from lesion.data.table import Source
 from lesion.errors import UserError
@@ -33,6 +34,7 @@ class ImageStats:
     border_C: tuple[float, float, float]
     deviation: float  # of its brightness, in grey levels
     print_: Fingerprint
+    has_more_frames: bool = False  # the file holds others than the one that is read
 
     @property
     def is_blank(self) -> bool:
@@ -67,12 +69,13 @@ def survey(
 
     def measure(index: int) -> ImageStats | UserError:
         try:
-            image_HWC = source.read(index)
+            with noting() as noted:
+                image_HWC = source.read(index)
         except UserError as error:
             return error
         if keep is not None:
             keep(index, image_HWC)
-        return image_stats(image_HWC)
+        return replace(image_stats(image_HWC), has_more_frames=noted.has_more)
 
     stats_S = []
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:

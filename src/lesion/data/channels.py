@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lesion.data.remark import Remark
+from lesion.data.sources.channel_names import read_channel_names
 from lesion.data.sources.formats import find_format, recognised
-from lesion.data.sources.location import SplitLocation
-from lesion.data.table import Columns, Concat, Source
+from lesion.data.sources.location import Format, SplitLocation
+from lesion.data.sources.once import once
+from lesion.data.sources.set_names import Split
+from lesion.data.sources.unread import unread
+from lesion.data.table import Columns, Concat, Rows, Source
 from lesion.errors import UserError, collecting, raise_all
 from lesion.settings import DataSettings
-
-TRAINING_CHANNELS = ("training", "train")
 
 
 @dataclass(frozen=True)
 class Opened:
     """A job's data sets, and the errors of their tables; None for a set that is absent or could not be opened.
 
-    A validation channel's rows are among the training rows, marked as such. `is_partial`: a training table lacks a
+    A validation set's rows are among the training rows, marked as such. `is_partial`: a training table lacks a
     column or a cell, and was opened without it, so that the rest can be checked in the same pass.
     """
 
@@ -41,28 +43,30 @@ class Opened:
 def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str = "auto") -> Opened:
     """The sets in the channels, with `columns` as the training set must have them, in the format called `source`.
 
-    A channel, file or column that is missing is among the problems, with what there is instead.
+    Validation and test sets have channels of their own, or lie in the training channel. A channel, file or column that
+    is missing is among the problems, with what there is instead; what nothing reads is among the remarks.
     """
-    channel = next((name for name in TRAINING_CHANNELS if name in channels), None)
-    if channel is None:
+    names = read_channel_names(channels)
+    if "training" not in names.folders:
         present = ", ".join(sorted(channels)) or "none"
         problem = UserError(
             "channel 'training' is missing",
             where=f"channels present: {present}",
             do="Give it the folder with the images and their table.",
         )
-        return Opened(None, None, (problem,))
-    problems: list[UserError] = []
-    location = SplitLocation(channels[channel], "train", lists=channels.get("train_lst"))
-    training = _open(location, columns, source, problems)
-    if "validation" in channels:
-        location = SplitLocation(channels["validation"], "validation", lists=channels.get("validation_lst"))
-        validation = _open(location, replace(columns, fold=None), source, problems)
-        are_both = training is not None and validation is not None
-        training = Concat(training, validation) if are_both else None  # type: ignore[arg-type]
-    is_partial = bool(problems)
-    test = _open_test(channels, channel, columns.optional(), source, problems)
-    return Opened(training, test, tuple(problems), is_partial)
+        return Opened(None, None, (*names.problems, problem), remarks=tuple(names.remarks))
+    sets = _Sets(names.folders, source, names.problems, names.remarks)
+    with once():
+        sets.open("train", columns)
+        sets.open("validation", replace(columns, fold=None))
+        is_partial = bool(sets.problems)
+        sets.open("test", columns.optional())
+        opened = sets.finished()
+    training = opened.get("train")
+    if "validation" in sets.wanted:
+        both = training, opened.get("validation")
+        training = None if None in both else Concat(*both)  # type: ignore[arg-type]
+    return Opened(training, opened.get("test"), tuple(sets.problems), is_partial, tuple(sets.remarks))
 
 
 def columns_of(settings: DataSettings) -> Columns:
@@ -76,20 +80,76 @@ def columns_of(settings: DataSettings) -> Columns:
     )
 
 
-def _open_test(
-    channels: Mapping[str, Path], channel: str, columns: Columns, source: str, problems: list[UserError]
-) -> Source | None:
-    """The test channel's rows, or those of a test set in the training channel; None if there are none."""
-    if "test" in channels:
-        return _open(SplitLocation(channels["test"], "test"), columns, source, problems)
-    location = SplitLocation(channels[channel], "test", is_own=False)
-    with collecting(problems):
-        if recognised(location, source=source):
-            return _open(location, columns, source, problems)
-    return None
+@dataclass
+class _Sets:
+    """The sets of a job as they are opened one after the other, and what is said of them."""
+
+    folders: Mapping[str, Path]  # by channel
+    source: str
+    problems: list[UserError]
+    remarks: list[Remark]
+    wanted: set[Split] = field(default_factory=set)  # those that there are, whether they could be opened or not
+    opened: dict[Split, Format] = field(default_factory=dict)
+
+    def open(self, split: Split, columns: Columns) -> None:
+        """Opens the set from its channel, or else from the training channel, if there is one in either."""
+        inside = SplitLocation(self.folders["training"], split, is_own=False)
+        if split == "train":
+            location = SplitLocation(self.folders["training"], split, lists=self.folders.get("train_lst"))
+        elif split in self.folders:
+            location = SplitLocation(self.folders[split], split, lists=self.folders.get(f"{split}_lst"))
+        elif self._is_inside(inside):
+            location = inside
+        else:
+            return
+        self.wanted.add(split)
+        found = _open(location, columns, self.source, self.problems)
+        if found is None:
+            return
+        self.opened[split] = found
+        if location is inside and split == "validation":
+            self.remarks.append(_held_out(found))
+        if split != "train" and location is not inside and self._is_inside(inside):
+            what = f"the {split} set in channel training is not read, because there is a channel {split}"
+            self.remarks.append(Remark("set_not_read", what, where=str(inside.folder), level="warning"))
+
+    def finished(self) -> dict[Split, Source]:
+        """The sets, their images without a row being those that no set uses; adds what nothing of a channel reads."""
+        used = {path for source in self.opened.values() for path in source.files()}
+        masks: set[Path] = set()
+        folders = dict.fromkeys(path for name, path in self.folders.items() if name != "pretrained")
+        strays = {Path(stray) for source in self.opened.values() for stray in source.table().strays} - used
+        if len(self.opened) == len(self.wanted):  # else it is not known what the others would read
+            for folder in folders:
+                found = unread(folder, used, strays)
+                self.remarks += found.remarks
+                masks |= found.masks
+        finished: dict[Split, Source] = {}
+        for split, source in self.opened.items():
+            table = source.table()
+            left = tuple(stray for stray in table.strays if Path(stray) in strays and Path(stray) not in masks)
+            finished[split] = source if left == table.strays else Rows(source, table=replace(table, strays=left))
+        return finished
+
+    def _is_inside(self, location: SplitLocation) -> bool:
+        with collecting(self.problems):
+            return bool(recognised(location, source=self.source))
+        return False
 
 
-def _open(location: SplitLocation, columns: Columns, source: str, problems: list[UserError]) -> Source | None:
+def _held_out(source: Format) -> Remark:
+    table = source.table()
+    return Remark(
+        "validation_set",
+        f"{len(table)} rows are the validation set, because it lies in the training channel: one network is trained "
+        "and evaluated on them, and there is no cross-validation",
+        "For cross-validation, move its rows and images into the training set, or out of the channel.",
+        table.where,
+        "warning",
+    )
+
+
+def _open(location: SplitLocation, columns: Columns, source: str, problems: list[UserError]) -> Format | None:
     """The set at `location`. Errors are added to `problems`, and then it is opened without what it lacks, or if
     that is too much, its pictures alone."""
     found = None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from lesion.data import dicom, formats
+from lesion.data import dicom, formats, frames
 from lesion.data.codestreams import JP2, SOC, SOI, jpeg_2000_cost, jpeg_cost
 from lesion.data.memory import MAX_PIXELS, ReserveBytes, process_budget
 from lesion.data.pieces import PiecewiseFile
@@ -84,6 +84,7 @@ def decode(
             reserve_bytes(_peak_bytes(image) + extra_bytes + len(content))
             file.allow(max_reads=MAX_HEADER_READS + len(content) // 256, max_bytes=4 * len(content) + 2**20)
             image.load()
+            frames.note(content)
             return _upright(image)
     except UnidentifiedImageError as error:
         raise _unreadable(name, *formats.explain(content)) from error

@@ -15,7 +15,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lesion.data.sources.formats import open_source, recognised
-from lesion.data.sources.location import Split, SplitLocation
+from lesion.data.sources.location import SplitLocation
+from lesion.data.sources.set_names import Split
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.files import make_folder
@@ -98,6 +99,8 @@ def _tables(folder: Path, columns: Columns, source: str) -> dict[Split, SampleTa
         location = SplitLocation(folder, split, is_own=split == "train")
         if split == "train" or recognised(location, source=source):
             tables[split] = open_source(location, columns, source=source).table()
+            for remark in tables[split].remarks:
+                log.log(logging.WARNING if remark.level == "warning" else logging.INFO, "%s: %s", split, remark.what)
     return tables
 
 

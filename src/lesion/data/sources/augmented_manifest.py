@@ -54,6 +54,7 @@ class AugmentedManifest:
             columns = replace(columns, targets=targets, class_name=CLASS_NAME)
         self._table = table_of(frame, columns, str(manifest_path))
         self._pictures = NamedPictures(folder, self._table.name_S, by_file_name=True)
+        self._path = manifest_path
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
@@ -72,6 +73,9 @@ class AugmentedManifest:
 
     def table(self) -> SampleTable:
         return self._table
+
+    def files(self) -> list[Path]:
+        return [self._path, *self._pictures.found]
 
     def read(self, index: int) -> images.Pixels:
         return self._pictures.read(index)

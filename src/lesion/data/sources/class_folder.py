@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import pandas as pd
 
 from lesion.data import images
+from lesion.data.masks import Masks, find_masks
+from lesion.data.remark import Remark
 from lesion.data.sources.headers import with_headers
-from lesion.data.sources.location import Split, SplitLocation, walk_files, walk_images
+from lesion.data.sources.location import NOT_DATA, SplitLocation, walk_files, walk_images
+from lesion.data.sources.once import remembered
 from lesion.data.sources.rows import one_target, refuse_groups, table_of
+from lesion.data.sources.set_folders import Parts, SetFolders, set_folders
+from lesion.data.sources.set_names import is_neutral, set_of
 from lesion.data.table import Columns, SampleTable
-from lesion.errors import UserError
+from lesion.errors import UserError, raise_all
+from lesion.words import listed
 
-FOLDERS: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val"),
-    "test": ("test", "testing"),
-}
 # A file of one of these kinds says more of the set than its folders do.
 OTHER_FORMATS = {".csv", ".lst", ".rec", ".manifest", ".jsonl", ".tar", ".h5", ".hdf5"}
+
+
+@dataclass(frozen=True)
+class ClassPictures:
+    """The folder of a set's classes, the pictures below it, and the masks that are left out."""
+
+    root: Path
+    paths: tuple[Path, ...]
+    masks: Masks
+    is_looked_through: bool = False  # the root lies in folders that say neither set nor class
+
+    @property
+    def classes(self) -> list[str]:
+        return sorted({path.relative_to(self.root).parts[0] for path in self.paths if path.parent != self.root})
 
 
 class ClassFolder:
@@ -30,8 +47,9 @@ class ClassFolder:
     name = "class_folder"
     layout = "one folder per class, in the channel or in its train/, validation/ and test/"
 
-    def __init__(self, root: Path, paths: Sequence[Path], columns: Columns) -> None:
+    def __init__(self, pictures: ClassPictures, columns: Columns) -> None:
         """Raises UserError where groups are wanted: folders know none, unless the pictures are DICOM."""
+        root, paths = pictures.root, list(pictures.paths)
         relative = [path.relative_to(root) for path in paths]
         frame = pd.DataFrame({columns.image or "image_name": [path.as_posix() for path in relative]}, dtype="string")
         if all(len(path.parts) > 1 for path in relative):
@@ -42,34 +60,59 @@ class ClassFolder:
         frame = with_headers(frame, paths, columns)
         if columns.group not in frame:
             refuse_groups(columns, "class folders", root)
-        self._table, self._paths = table_of(frame, columns, str(root)), list(paths)
+        self._table, self._paths = table_of(frame, columns, str(root)), paths
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
-        root = _root(location)
-        if root is None or {path.suffix.lower() for path in walk_files(location.folder)} & OTHER_FORMATS:
+        if {path.suffix.lower() for path in walk_files(location.folder)} & OTHER_FORMATS:
             return None
-        classes = sorted({path.relative_to(root).parts[0] for path in _pictures(root) if path.parent != root})
-        if location.split == "test" and _pictures(root):
-            return f"{root.name}/ holds images"
-        return f"it holds the folders {', '.join(classes[:4])}" if len(classes) > 1 else None
+        try:
+            pictures = class_pictures(location)
+        except UserError:  # sets of unknown names: opening the training set says so
+            return "it holds folders of images" if location.is_own else None
+        if pictures is None or not pictures.paths:
+            return None
+        classes = pictures.classes
+        if location.split == "test":
+            return f"{pictures.root.name}/ holds images"
+        # A folder of one class is seen where others lie beside it, so that opening it says what is missing there.
+        is_seen = len(classes) > 1 or (classes and (location.split != "train" or len(_folders(pictures.root)) > 1))
+        return f"it holds the folders {', '.join(classes[:4])}" if is_seen else None
+
+    @classmethod
+    def hint(cls, location: SplitLocation) -> str:
+        """What to do where there are class folders, and a file of another format that is none; else ""."""
+        others = [path for path in walk_files(location.folder) if path.suffix.lower() in OTHER_FORMATS]
+        try:
+            pictures = class_pictures(location)
+        except UserError:
+            return ""
+        if not others or pictures is None or len(pictures.classes) < 2:
+            return ""
+        classes, other = listed(pictures.classes), others[0].relative_to(location.folder)
+        return f"The folders {classes} are not taken as classes, because of {other}: set source=class_folder to do so. "
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
-        root = _root(location)
-        paths = [] if root is None else _pictures(root)
-        if root is None or not paths:
+        pictures = class_pictures(location)
+        if pictures is None or not pictures.paths:
             raise UserError(f"no folders of images for the {location.split} set", where=location.folder, do="Add them.")
-        loose = [path.name for path in paths if path.parent == root]
-        if columns.are_targets_needed and loose:
+        raise_all(pictures.masks.problems)
+        loose = [path.name for path in pictures.paths if path.parent == pictures.root]
+        is_mixed = bool(loose and columns.targets and len(loose) < len(pictures.paths))
+        if (columns.are_targets_needed and loose) or is_mixed:
             raise UserError(
                 f"{len(loose)} images are in no class folder, such as {loose[0]}"
                 if len(loose) > 1
                 else f"1 image is in no class folder, {loose[0]}",
-                where=root,
+                where=pictures.root,
                 do="Move each into that of its class.",
             )
-        return cls(root, paths, columns)
+        if location.split == "train" and columns.are_targets_needed and len(pictures.classes) == 1:
+            raise _one_class(pictures)
+        source = cls(pictures, columns)
+        source._table = replace(source._table, remarks=(*source._table.remarks, *_remarks(location, pictures)))
+        return source
 
     def table(self) -> SampleTable:
         return self._table
@@ -77,18 +120,109 @@ class ClassFolder:
     def read(self, index: int) -> images.Pixels:
         return images.read(self._paths[index])
 
+    def files(self) -> list[Path]:
+        return self._paths
 
-def _root(location: SplitLocation) -> Path | None:
-    """The folder that holds the class folders: the split's own inside the channel, or the channel."""
-    inside = [
-        path for path in sorted(location.folder.glob("*")) if path.is_dir() and path.name in FOLDERS[location.split]
+
+def class_pictures(location: SplitLocation) -> ClassPictures | None:
+    """The pictures of one set; None if the channel is not its own and has no folder for it.
+
+    Raises UserError where it is in doubt which folders are sets.
+    """
+    found = _folders_below(location.folder)
+    if isinstance(found.sets, UserError):
+        raise found.sets
+    root = found.sets.of(location.split, is_own=location.is_own)
+    if root is None:
+        return None
+    others = [parts for split, parts in found.sets.sets.items() if split != location.split]
+    mine = [
+        path
+        for path, parts in found.parts_of.items()
+        if parts[: len(root)] == root and not any(parts[: len(other)] == other for other in others)
     ]
-    if inside:
-        return inside[0]
-    return location.folder if location.is_own else None
+    folder = location.folder
+    return ClassPictures(folder.joinpath(*root), tuple(mine), found.masks, is_looked_through=bool(found.sets.root))
 
 
-def _pictures(root: Path) -> list[Path]:
-    """The pictures below the root, without those of other sets, where the channel itself is the root."""
-    others = {root / name for names in FOLDERS.values() for name in names}
-    return [path for path in walk_images(root) if not others & set(path.parents)]
+@dataclass(frozen=True)
+class _Folders:
+    """The pictures of a channel by the parts of their paths in it, its masks, and its sets or why they are in doubt."""
+
+    parts_of: Mapping[Path, Parts]
+    masks: Masks
+    sets: SetFolders | UserError
+
+
+@remembered
+def _folders_below(folder: Path) -> _Folders:
+    pictures, start = walk_images(folder), len(f"{folder}/")
+    masks = find_masks(folder, pictures)
+    parts_of = {path: tuple(str(path)[start:].split("/")) for path in pictures if path not in masks.paths}
+    try:
+        return _Folders(parts_of, masks, set_folders(folder, list(parts_of.values())))
+    except UserError as error:
+        return _Folders(parts_of, masks, error)
+
+
+def _remarks(location: SplitLocation, pictures: ClassPictures) -> Iterator[Remark]:
+    """What was decided by the names of folders and files."""
+    root = pictures.root
+    where, classes = str(root), pictures.classes
+    if pictures.is_looked_through or (root != location.folder and root.name != location.split):
+        yield Remark(
+            "set_folder",
+            f"{root.relative_to(location.folder)}/ is read as the {location.split} set, with {_number(classes)}",
+            where=str(location.folder),
+        )
+    deep = [path for path in pictures.paths if not all(map(is_neutral, path.relative_to(root).parts[1:-1]))]
+    if deep:
+        first = max(deep, key=lambda path: len(path.parts)).relative_to(root)
+        yield Remark(
+            "deep_classes",
+            f"the first folder is the class, and {len(deep)} images lie deeper: {first} is of class {first.parts[0]}",
+            "If a deeper folder is the class, give a train.csv.",
+            where,
+        )
+    if empty := _empty_folders(root, pictures):
+        what = "the folders" if len(empty) > 1 else "the folder"
+        yield Remark(
+            "empty_class_folder",
+            f"{what} {listed([f'{name}/' for name in empty])} hold{'s' * (len(empty) == 1)} no images: no class and no "
+            "set is made of that",
+            "Add its images, or remove it.",
+            where,
+            "warning",
+        )
+
+
+def _one_class(pictures: ClassPictures) -> UserError:
+    """The refusal of a set with one class, with what the folders beside it are."""
+    (name,) = pictures.classes
+    empty = _empty_folders(pictures.root, pictures)
+    kinds = {other: "no images" if other in empty else "masks" for other in _folders(pictures.root) if other != name}
+    kinds |= {other: f"the {split} set" for other in kinds if (split := set_of(other)) is not None}
+    beside = f"; beside it lie {listed([f'{other}/ ({kind})' for other, kind in kinds.items()])}" if kinds else ""
+    return UserError(
+        f"there is one class only, {name}/{beside}",
+        where=pictures.root,
+        do="Add a folder with images for each class, or a train.csv.",
+    )
+
+
+def _empty_folders(root: Path, pictures: ClassPictures) -> list[str]:
+    """The folders beside those of the classes in which there is no picture."""
+    if not pictures.classes:
+        return []
+    held = {path.relative_to(root).parts[0] for path in walk_images(root)}
+    return [name for name in _folders(root) if name not in held]
+
+
+def _folders(root: Path) -> list[str]:
+    with os.scandir(root) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    return sorted(name for name in names if name not in NOT_DATA)
+
+
+def _number(classes: Sequence[str]) -> str:
+    return f"{len(classes)} classes: {listed(classes)}" if classes else "no classes"

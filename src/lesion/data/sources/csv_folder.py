@@ -11,6 +11,7 @@ from lesion.data.sources.headers import with_headers
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import names_of, read_csv, table_of, with_names
+from lesion.data.sources.set_names import set_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 
@@ -41,21 +42,27 @@ class CsvFolder:
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
-        names = _csv_names(location)
-        found = [path for path in walk_files(location.folder) if path.name in names]
+        found = set_tables(location)
         return f"it holds {found[0].relative_to(location.folder)}" if found else None
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
-        csv_path = find_csv(location.folder, _csv_names(location))
-        if csv_path is None:
+        found = set_tables(location)
+        if not found:
             raise UserError(
                 f"no {' or '.join(_csv_names(location))} here", where=location.folder, do="Put it beside its images."
             )
-        return cls(csv_path, columns)
+        if len(found) > 1:
+            same = {path.name for path in found}
+            called = f"called {found[0].name}" if len(same) == 1 else f"tables of the {location.split} set"
+            raise UserError(f"{len(found)} files are {called}", where=", ".join(map(str, found[:5])), do="Leave one.")
+        return cls(found[0], columns)
 
     def table(self) -> SampleTable:
         return self._table
+
+    def files(self) -> list[Path]:
+        return [self.csv_path, *self._pictures.found]
 
     def read(self, index: int) -> images.Pixels:
         return self._pictures.read(index)
@@ -66,20 +73,18 @@ def _csv_names(location: SplitLocation) -> tuple[str, ...]:
     return CSV_NAMES[location.split] if location.is_own else CSV_NAMES[location.split][:1]
 
 
-def find_csv(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The only file in or below `folder` with one of these `names`; None if there is none.
+def set_tables(location: SplitLocation) -> list[Path]:
+    """The CSVs that are called as the set: train.csv wherever it lies, or else by another form: Training.csv.
 
-    Raises UserError for several.
+    Several where it is in doubt which is meant.
     """
-    for name in names:
-        found = sorted(path for path in walk_files(folder) if path.name == name)
-        if len(found) > 1:
-            raise UserError(
-                f"{len(found)} files are called {name}", where=", ".join(map(str, found[:5])), do="Leave one."
-            )
-        if found:
-            return found[0]
-    return None
+    csvs = [path for path in walk_files(location.folder) if path.suffix.lower() == ".csv"]
+    for name in _csv_names(location):
+        split = set_of(Path(name).stem)
+        alike = [path for path in csvs if set_of(path.stem, is_table=True) == split]
+        if found := [path for path in alike if path.name == name] or alike:
+            return found
+    return []
 
 
 def picture_folder(csv_path: Path) -> Path:

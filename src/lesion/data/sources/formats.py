@@ -40,7 +40,10 @@ def find_format(location: SplitLocation, *, source: str) -> type[Format]:
         raise UserError(
             f"no {location.split} set found",
             where=f"{location.folder}: {listing(location.folder)}",
-            do="Lay it out as one of: " + "; ".join(f"{name}: {kind.layout}" for name, kind in FORMATS.items()) + ".",
+            do=ClassFolder.hint(location)
+            + "Lay it out as one of: "
+            + "; ".join(f"{name}: {kind.layout}" for name, kind in FORMATS.items())
+            + ".",
         )
     if len(reasons) > 1:
         raise UserError(

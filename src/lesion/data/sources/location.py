@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 from lesion.data import images
 from lesion.data.reading import reading
+from lesion.data.sources.once import remembered
+from lesion.data.sources.set_names import Split, set_in, set_of
 from lesion.data.table import Columns, Source
 
-Split = Literal["train", "validation", "test"]
-
-WORDS: dict[Split, tuple[str, ...]] = {"train": ("train",), "validation": ("valid", "val"), "test": ("test",)}
-WORD = re.compile(r"(?<![a-z])(train|valid|val|test)")
 NOT_DATA = ("__MACOSX", ".ipynb_checkpoints", "Icon\r")  # what other programs leave
 
 
@@ -31,15 +28,24 @@ class SplitLocation:
     lists: Path | None = None  # the channel with .lst files: train_lst, validation_lst
 
     def pick(self, paths: Sequence[Path]) -> list[Path]:
-        """Those of the files that belong to this split, by the words train, valid and test in their names.
+        """Those of the files that belong to this split, by a set's word in their names or in those of their folders.
 
         In a channel of its own, files without such a word belong to the split, and if there are none, all files do.
         """
-        found = {path: WORD.findall(path.stem.lower()) for path in paths}
-        named = [path for path, words in found.items() if set(words) & set(WORDS[self.split])]
+        found = {path: self._set_of(path) for path in paths}
+        named = [path for path, split in found.items() if split == self.split]
         if named or not self.is_own:
             return named
-        return [path for path, words in found.items() if not words] or (list(paths) if self.split != "train" else [])
+        return [path for path, split in found.items() if split is None] or (
+            list(paths) if self.split != "train" else []
+        )
+
+    def _set_of(self, path: Path) -> Split | None:
+        """The set that a file's name says, or else the innermost folder below this one that is called as a set."""
+        if (split := set_in(path.stem)) is not None:
+            return split
+        folders = path.relative_to(self.folder).parts[:-1] if path.is_relative_to(self.folder) else ()
+        return next((split for name in reversed(folders) if (split := set_of(name)) is not None), None)
 
 
 class Format(Source, Protocol):
@@ -61,7 +67,12 @@ class Format(Source, Protocol):
         """The set as a source. Raises UserError where it is not there, or lacks what `columns` needs."""
         ...
 
+    def files(self) -> Iterable[Path]:
+        """The files of which the set is made: its table and its pictures, its shards."""
+        ...
 
+
+@remembered
 def walk_files(folder: Path) -> list[Path]:
     """All files below `folder`, sorted; without what macOS, notebooks and SageMaker leave there.
 
@@ -88,6 +99,7 @@ def walk_files(folder: Path) -> list[Path]:
     return sorted(path for path in map(Path, found) if _is_data(path.name))
 
 
+@remembered
 def walk_images(folder: Path) -> list[Path]:
     """The image files below `folder`, sorted as `walk_files` does."""
     return [path for path in walk_files(folder) if path.suffix.lower() in images.SUFFIXES]

@@ -36,6 +36,7 @@ class Lst:
         frame[columns.image or "image_name"] = [row[-1] for row in rows]
         self._table = table_of(frame, replace(columns, targets=tuple(names)), str(lst_path))
         self._pictures = NamedPictures(folder, self._table.name_S)
+        self._path = lst_path
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
@@ -64,6 +65,9 @@ class Lst:
 
     def table(self) -> SampleTable:
         return self._table
+
+    def files(self) -> list[Path]:
+        return [self._path, *self._pictures.found]
 
     def read(self, index: int) -> images.Pixels:
         return self._pictures.read(index)

@@ -36,6 +36,7 @@ class PcamHdf5:
     def __init__(self, x_path: Path, y_path: Path | None, meta_path: Path | None, columns: Columns) -> None:
         """Reads targets and slides, and of the pictures their shape. Raises UserError where the three do not agree."""
         self._path = x_path
+        self._files = [path for path in (x_path, y_path, meta_path) if path is not None]
         self._lock = threading.Lock()
         self._open: dict[int, Dataset] = {}  # the pictures' dataset, by process: HDF5's handles do not survive a fork
         shape, dtype = self._pictures().shape or (), self._pictures().dtype
@@ -81,6 +82,9 @@ class PcamHdf5:
 
     def table(self) -> SampleTable:
         return self._table
+
+    def files(self) -> list[Path]:
+        return self._files
 
     def read(self, index: int) -> Pixels:
         image_HWC: Pixels = self._pictures().read(index, index + 1)[0]

@@ -45,6 +45,10 @@ class NamedPictures:
                 )
             self.paths.append(paths[0] if paths else None)
 
+    @property
+    def found(self) -> list[Path]:
+        return [path for path in self.paths if path is not None]
+
     def read(self, index: int) -> images.Pixels:
         """One picture as uint8 RGB [H, W, 3]. Raises UserError that names it where it is absent or broken."""
         path = self.paths[index]

@@ -9,8 +9,9 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -24,10 +25,13 @@ from lesion.data.reading import (
     parse_json,
     reading,
 )
+from lesion.data.remark import Remark
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import frame_of, table_of
+from lesion.data.sources.sample_keys import keys_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
+from lesion.words import listed, one_line
 
 COLUMNS = {"json": "a JSON object", "cls": "a word in UTF-8"}  # members that say something of their sample
 MAX_COLUMNS_BYTES = MIB
@@ -64,6 +68,7 @@ class Sample:
     """The members that share a key: the picture, and the files of columns."""
 
     key: str
+    shard: Path
     picture: Member | None = None
     columns: dict[str, Member] = field(default_factory=dict)  # by ending: json, cls
 
@@ -76,13 +81,22 @@ class WebDataset:
 
     def __init__(self, shards: list[Path], columns: Columns) -> None:
         """Reads the shards' tables of contents and small members. Raises UserError for a shard that is cut off."""
-        samples = [sample for shard in shards for sample in samples_of(shard)]
+        contents = [contents_of(shard) for shard in shards]
+        samples = [sample for shard in contents for sample in shard.samples]
         if not samples:
             what = "no member is named as an image, KEY.json or KEY.cls"
             raise UserError(what, where=shards[0], do="Write the shards as docs/sources.md says.")
-        frame = frame_of([_row(sample, columns) for sample in samples], shards[0])
-        self._table = table_of(frame, columns, ", ".join(str(shard) for shard in shards[:2]))
-        self._samples = samples
+        where, remarks = ", ".join(str(shard) for shard in shards[:2]), _not_read(shards, contents)
+        rows = [_row(sample, columns) for sample in samples]
+        image_column = columns.image or "image_name"
+        if repeated := _repeated([row[image_column] for row in rows], samples):
+            for row, sample in zip(rows, samples, strict=True):
+                row[image_column] = f"{sample.shard.stem}/{row[image_column]}"
+            what = f"{repeated} keys are in several shards, so each row's name begins with its shard's: "
+            remarks.append(Remark("shard_in_name", what + rows[0][image_column], where=where))
+        table = table_of(frame_of(rows, shards[0]), columns, where)
+        self._table = replace(table, remarks=(*table.remarks, *remarks))
+        self._samples, self._shards = samples, shards
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
@@ -101,44 +115,96 @@ class WebDataset:
     def table(self) -> SampleTable:
         return self._table
 
+    def files(self) -> list[Path]:
+        return self._shards
+
     def read(self, index: int) -> images.Pixels:
         sample = self._samples[index]
         if sample.picture is None:
             raise UserError(
                 "a sample without image",
-                where=f"{sample.key} in {next(iter(sample.columns.values())).shard}",
+                where=f"{sample.key} in {sample.shard}",
                 do="Add it to the shard.",
                 kind="unreadable_image",
             )
         content = sample.picture.content(max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image")
-        return images.decode_when_it_fits(content, name=f"{sample.key} in {sample.picture.shard}")
+        return images.decode_when_it_fits(content, name=f"{sample.key} in {sample.shard}")
 
 
-def samples_of(shard: Path) -> list[Sample]:
-    """The samples of a shard by key, which is a member's path up to the first dot of its file name.
+@dataclass(frozen=True)
+class Contents:
+    """The samples of a shard, and the paths of its members that no sample took."""
+
+    samples: list[Sample]
+    not_read: list[str]
+
+
+def contents_of(shard: Path) -> Contents:
+    """The samples of a shard by key (`sample_keys`).
 
     Raises UserError for a shard that is not whole, and for members that are not plain files or occur twice.
     """
-    samples: dict[str, Sample] = {}
+    members: dict[str, Member] = {}
+    not_read = []
     for info in _members(shard):
         folder, _, file_name = info.name.rpartition("/")
         if info.isdir() or file_name.startswith(".") or folder.startswith("__MACOSX"):
             continue
-        stem, _, ending = file_name.partition(".")
-        ending = ending.lower()
-        if (is_picture := f".{ending}" in images.SUFFIXES) or ending in COLUMNS:
-            _check(info, shard)
-            key = f"{folder}/{stem}" if folder else stem
-            sample = samples.setdefault(key, Sample(key))
-            if ending in sample.columns or (is_picture and sample.picture):
-                what = f"the sample '{key[:80]}' has two files of one kind"
-                raise UserError(what, where=shard, do="Leave one of them.")
-            member = Member(shard, info.offset_data, info.size)
-            if is_picture:
-                sample.picture = member
-            else:
-                sample.columns[ending] = member
-    return list(samples.values())
+        if not _is_picture(info.name) and _ending(info.name) not in COLUMNS:
+            not_read.append(info.name)
+            continue
+        _check(info, shard)
+        if info.name in members:
+            raise _two_files(info.name.rpartition(".")[0], shard)
+        members[info.name] = Member(shard, info.offset_data, info.size)
+    samples: dict[str, Sample] = {}
+    for path, key in keys_of({path: _is_picture(path) for path in members}).items():
+        if key is None:
+            not_read.append(path)
+            continue
+        sample = samples.setdefault(key, Sample(key, shard))
+        ending = _ending(path)
+        if ending in sample.columns or (_is_picture(path) and sample.picture):
+            raise _two_files(key, shard)
+        if _is_picture(path):
+            sample.picture = members[path]
+        else:
+            sample.columns[ending] = members[path]
+    return Contents(list(samples.values()), not_read)
+
+
+def _ending(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[2].lower()
+
+
+def _is_picture(path: str) -> bool:
+    return f".{_ending(path)}" in images.SUFFIXES
+
+
+def _two_files(key: str, shard: Path) -> UserError:
+    return UserError(f"the sample '{key[:80]}' has two files of one kind", where=shard, do="Leave one of them.")
+
+
+def _not_read(shards: Sequence[Path], contents: Sequence[Contents]) -> list[Remark]:
+    """What is said of the members that no sample took."""
+    left = [(path, shard) for shard, part in zip(shards, contents, strict=True) for path in part.not_read]
+    if not left:
+        return []
+    counts = Counter(f".{path.rpartition('/')[2].partition('.')[2]}" for path, _ in left)
+    kinds = listed([f"{count} {ending}" for ending, count in counts.most_common()], most=6)
+    number = "1 member of the shards is" if len(left) == 1 else f"{len(left)} members of the shards are"
+    what = f"{number} not read: {kinds}, such as {one_line(left[0][0][-200:])}"
+    do = "A sample is KEY.jpg (or any image) with KEY.json or KEY.cls."
+    return [Remark("members_not_read", what, do, str(left[0][1]), "warning")]
+
+
+def _repeated(names: Sequence[str], samples: Sequence[Sample]) -> int:
+    """How many names are keys that several shards have."""
+    shards_of: dict[str, set[Path]] = defaultdict(set)
+    for name, sample in zip(names, samples, strict=True):
+        if name == sample.key:
+            shards_of[name].add(sample.shard)
+    return sum(len(shards) > 1 for shards in shards_of.values())
 
 
 def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
@@ -186,7 +252,7 @@ def _check(info: tarfile.TarInfo, shard: Path) -> None:
     )
 
 
-def _row(sample: Sample, columns: Columns) -> Mapping[str, str]:
+def _row(sample: Sample, columns: Columns) -> dict[str, str]:
     row = {columns.image or "image_name": sample.key}
     for ending, member in sample.columns.items():
         content = member.content(max_bytes=MAX_COLUMNS_BYTES)

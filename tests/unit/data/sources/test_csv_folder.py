@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from factories import draw_picture, sample_frame, write_channel
-from lesion.data.sources.csv_folder import CsvFolder, find_csv, walk_files
+from lesion.data.sources.csv_folder import CsvFolder, set_tables
+from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import pick_image_column, read_csv
 from lesion.data.table import Columns
 from lesion.errors import UserError
@@ -197,14 +198,15 @@ def test_what_is_no_table_is_refused_with_its_path(tmp_path, content, message):
 
 
 def test_a_table_is_found_below_its_channel_and_must_be_the_only_one(tmp_path):
-    assert find_csv(tmp_path, ("train.csv",)) is None
+    location = SplitLocation(tmp_path, "validation")
+    assert not set_tables(location)
     (tmp_path / "nested" / "deep").mkdir(parents=True)
     first = write(tmp_path / "nested" / "deep", "image_name\na\n")
     (tmp_path / "._train.csv").write_text("macOS")
-    assert find_csv(tmp_path, ("validation.csv", "train.csv")) == first
+    assert set_tables(location) == [first]
     write(tmp_path, "image_name\na\n")
     with pytest.raises(UserError, match=r"2 files are called train\.csv"):
-        find_csv(tmp_path, ("train.csv",))
+        CsvFolder.open(SplitLocation(tmp_path, "train"), Columns())
 
 
 def test_links_are_followed(tmp_path):

@@ -17,7 +17,7 @@ from lesion.data.sources import augmented_manifest, lst
 from lesion.data.sources.augmented_manifest import relative_references
 from lesion.data.sources.formats import open_source
 from lesion.data.sources.location import SplitLocation
-from lesion.data.sources.webdataset import samples_of
+from lesion.data.sources.webdataset import contents_of
 from lesion.data.table import Columns
 from lesion.errors import UserError
 from sources import colour_of, write_class_folder, write_lst, write_pcam_hdf5, write_png, write_webdataset
@@ -260,8 +260,8 @@ def test_dots_belong_to_the_ending_and_folders_to_the_key(tmp_path):
     with tarfile.open(tmp_path / "t.tar", "w") as tar:
         tar.add(tmp_path / "w.png", "a.b/c.png")
         tar.add(tmp_path / "w.png", "a.b/c.seg.png")
-    (sample,) = samples_of(tmp_path / "t.tar")
-    assert sample.key == "a.b/c"
+    contents = contents_of(tmp_path / "t.tar")
+    assert [sample.key for sample in contents.samples] == ["a.b/c"] and contents.not_read == ["a.b/c.seg.png"]
 
 
 # DICOM among the pictures

@@ -1,0 +1,145 @@
+"""Set folders: which folders of a channel are sets, and which are classes.
+
+Known names are sets (`set_names`). Folders that hold the same sub-folders are sets whatever they are called: where
+their names do not say which, they are refused, since learning to tell two sets apart looks like a result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesion.data.sources.set_names import UNLABELLED, Split, is_in_doubt, is_neutral, is_part, set_in, set_of
+from lesion.errors import UserError
+from lesion.words import listed
+
+Parts = tuple[str, ...]  # of a path below the folder that is looked at
+
+
+@dataclass(frozen=True)
+class SetFolders:
+    """The folder that holds the sets or the classes, and which of its sub-folders are sets; as parts of their paths."""
+
+    root: Parts
+    sets: Mapping[Split, Parts]
+
+    def of(self, split: Split, *, is_own: bool) -> Parts | None:
+        """The folder of one set's classes: its own, or the root if the channel `is_own`."""
+        return self.sets.get(split, self.root if is_own else None)
+
+
+def set_folders(folder: Path, pictures: Sequence[Parts]) -> SetFolders:
+    """The sets among the folders of `pictures`, whose paths begin below `folder`; single folders on top are looked
+    through.
+
+    Raises UserError for two folders of one set, for sets of unknown names, and for sets inside of classes.
+    """
+    root: Parts = ()
+    parts = list(pictures)
+    while (only := _only_folder(parts)) is not None and set_of(only) is None:
+        root, parts = (*root, only), [rest[1:] for rest in parts]
+    where = folder.joinpath(*root)
+    inside = _inside(parts)
+    shared = _shared_folders(inside)
+    named = {name: set_of(name) or (set_in(name) if inside[name] & shared else None) for name in inside}
+    sets: dict[Split, str] = {}
+    for name, split in named.items():
+        if split is not None and split in sets:
+            what = f"two folders are the {split} set: {sets[split]}/ and {name}/"
+            raise UserError(what, where=where, do="Keep one.")
+        if split is not None:
+            sets[split] = name
+    if "train" not in sets:
+        _refuse_other_sets(where, inside, shared, [name for name, split in named.items() if split is None])
+    if not sets:
+        return SetFolders((*root, *_neutral_top(parts)), {})
+    inner = {split: [part[1:] for part in parts if part[0] == name] for split, name in sets.items()}
+    return SetFolders(root, {split: (*root, name, *_neutral_top(inner[split])) for split, name in sets.items()})
+
+
+def _refuse_other_sets(folder: Path, inside: Mapping[str, set[str]], shared: set[str], names: Sequence[str]) -> None:
+    """Raises UserError if the folders called `names`, which would be the classes, are sets or parts of one."""
+    with_sets = [name for name in names if any(set_of(inner) for inner in inside[name])]
+    if len(with_sets) > 1:
+        first = with_sets[0]
+        inner = listed(sorted(f"{first}/{inner}/" for inner in inside[first] if set_of(inner)), most=2)
+        raise UserError(
+            f"{len(with_sets)} folders hold sets each: {_slashed(with_sets)} with {inner}",
+            where=folder,
+            do=f"If they are classes, turn them round: train/{first}/ and so on. If they are folds, give one of them.",
+        )
+    alike = [name for name in names if inside[name] & shared]
+    if alike:
+        what = "folders hold" if len(alike) > 1 else "folder holds"
+        beside = "" if len(alike) > 1 else " that are in the folders beside it"
+        raise UserError(
+            f"{len(alike)} {what} the same sub-folders{beside}, so they look like sets and not like classes: "
+            f"{_slashed(alike)} with {_slashed(sorted(shared))}",
+            where=folder,
+            do="If they are sets, call them train, validation and test; parts of one set belong into one folder. If "
+            "they are classes, put the images directly into them, or give a train.csv.",
+        )
+    for name in names:
+        copied = inside[name] & {other.casefold() for other in inside if other != name}
+        if len(copied) > 1:
+            raise UserError(
+                f"{name}/ holds the folders {listed(sorted(copied))} that lie beside it too",
+                where=folder,
+                do="Remove the one or the others: the data set seems to lie there twice.",
+            )
+    parts = [name for name in names if is_part(name)]
+    if len(parts) > 1 and len(parts) == len(names):
+        raise UserError(
+            f"{_slashed(parts)} are called as parts of a set and not as classes",
+            where=folder,
+            do="Give a train.csv that says the class of each image, or a folder for each class.",
+        )
+    if doubtful := [name for name in names if is_in_doubt(name)]:
+        raise UserError(
+            f"{doubtful[0]}/ may be a validation or a test set", where=folder, do="Call it validation/ or test/."
+        )
+
+
+def _only_folder(parts: Sequence[Parts]) -> str | None:
+    """The name of the folder in which all pictures lie, each in a further folder; None if there is none."""
+    first = {part[0] for part in parts}
+    return first.pop() if len(first) == 1 and all(len(part) > 2 for part in parts) else None
+
+
+def _inside(parts: Iterable[Parts]) -> dict[str, set[str]]:
+    """By folder, the names of its sub-folders in small letters; none where it holds pictures itself, as classes do."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    has_pictures = set()
+    for part in parts:
+        if len(part) == 2:
+            has_pictures.add(part[0])
+        if len(part) > 1:
+            inside[part[0]] |= {part[1].casefold()} if len(part) > 2 else set()
+    return {name: set() if name in has_pictures else inside[name] for name in sorted(inside)}
+
+
+def _shared_folders(inside: Mapping[str, set[str]]) -> set[str]:
+    """The sub-folders by which folders are sets: two or more that lie in several of them, and at least half of all."""
+    counts = Counter(name for names in inside.values() for name in names if not is_neutral(name))
+    shared = {name for name, count in counts.items() if count > 1}
+    is_many = len(shared) > 1 and 2 * len(shared) >= len(counts)
+    return shared if is_many and not all(map(set_of, shared)) else set()
+
+
+def _neutral_top(parts: Sequence[Parts]) -> Parts:
+    """The folders on top in which all pictures lie and whose names say nothing, or again the set: images/, test/."""
+    top: Parts = ()
+    while True:
+        first = {part[0] for part in parts if len(part) > 1}
+        if len(first) != 1 or any(len(part) == 1 for part in parts):
+            return top
+        (only,) = first
+        if not is_neutral(only) and set_of(only) is None and only.casefold() not in UNLABELLED:
+            return top
+        top, parts = (*top, only), [part[1:] for part in parts]
+
+
+def _slashed(names: Sequence[str]) -> str:
+    return listed([f"{name}/" for name in names])

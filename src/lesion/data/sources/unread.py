@@ -1,0 +1,71 @@
+"""Unread: what lies in a channel and no set is made of."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesion.data.masks import find_masks
+from lesion.data.remark import Remark
+from lesion.data.sources.location import walk_files, walk_images
+from lesion.data.sources.set_names import is_in_doubt, set_of
+from lesion.words import listed
+
+# What may hold rows or images: whoever puts one there may expect it to be used.
+OF_DATA = {
+    ".csv", ".tsv", ".xlsx", ".xls", ".lst", ".rec", ".manifest", ".jsonl", ".parquet", ".tar", ".tgz", ".h5", ".hdf5",
+    ".npz", ".npy", ".zip", ".gz", ".pkl", ".mat",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What is said of the files of a channel that nothing reads, and those of them that are masks."""
+
+    remarks: tuple[Remark, ...]
+    masks: frozenset[Path]
+
+
+def unread(folder: Path, used: Collection[Path], said: Collection[Path]) -> Unread:
+    """What of a channel's folder no set uses; of the files that are `said` of elsewhere only which are masks."""
+    left = [path for path in walk_files(folder) if path not in used]
+    if left:  # a link may lead to a file that is used by its own path
+        real = {os.path.realpath(path) for path in used}
+        left = [path for path in left if os.path.realpath(path) not in real]
+    pictures = walk_images(folder) if left else []
+    is_picture = set(pictures)
+    masks = frozenset[Path]()
+    if is_picture.intersection(left):
+        masks = find_masks(folder, pictures).paths.intersection(left)
+    remarks = []
+    if masks:
+        what = f"{len(masks)} masks are not read, such as {min(masks).relative_to(folder)}"
+        remarks.append(Remark("masks_not_read", what, where=str(folder)))
+    left = [path for path in left if path not in masks and path not in said]
+    if left:
+        is_data = any(path in is_picture or path.suffix.lower() in OF_DATA for path in left)
+        remarks.append(_not_read(folder, left, is_data=is_data))
+    return Unread(tuple(remarks), masks)
+
+
+def _not_read(folder: Path, left: list[Path], *, is_data: bool) -> Remark:
+    counts = Counter(path.suffix.lower() or "without ending" for path in left)
+    kinds = listed([f"{count} {ending}" for ending, count in counts.most_common()], most=6)
+    number = "1 file is" if len(left) == 1 else f"{len(left)} files are"
+    tops = {path.relative_to(folder).parts[0] for path in left if path.parent != folder}
+    sets = sorted(name for name in tops if set_of(name) or is_in_doubt(name))
+    do = "Ignore this if they are not meant to be rows or images." if is_data else ""
+    if sets:
+        do = f"Give {sets[0]}/ the layout of the other sets, if it is meant to be one."
+        if is_in_doubt(sets[0]):
+            do = f"Call {sets[0]}/ validation/ or test/, if it is meant to be one."
+    return Remark(
+        "files_not_read",
+        f"{number} not read: {kinds}, such as {left[0].relative_to(folder)}",
+        do,
+        str(folder),
+        "warning" if is_data else "note",
+    )
