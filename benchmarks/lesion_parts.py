@@ -102,7 +102,13 @@ class LesionParts:
 
         key = (0, 0, number)
         order = training_batches(self.every_S, self.config.batch_size, key=key)
-        return load_batches(self.dataset, order, Augment(self.config.image_size), num_workers=self.num_workers, key=key)
+        return load_batches(
+            self.dataset,
+            order,
+            Augment(self.config.image_size, self.config.flips),
+            num_workers=self.num_workers,
+            key=key,
+        )
 
     def pipeline(self, on_batch: OnBatch) -> None:
         on_batch(0)

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -150,6 +151,151 @@ HDF5: dict[str, tuple[Make, str]] = {
     "cut off": (cut_off, "not a whole HDF5 file"),
     "no HDF5": (no_hdf5, "not a whole HDF5 file"),
     "pipe": (pipe, "a pipe and not a file"),
+}  # fmt: skip
+
+
+# HDF5 of encoded images
+
+ROW = "isic_id,patient_id,target\n"
+
+
+def encoded(*more: Callable[[h5py.File, str], object], first: Callable[[h5py.File, str], object] | None = None) -> Make:
+    """Images a and b, and z as each of `more` makes it; or all of them as `first` makes them."""
+
+    def make(folder: Path) -> None:
+        with h5py.File(folder / "train-image.hdf5", "w") as file:
+            for number, name in enumerate("ab"):
+                (first or image_bytes)(file, name) if number == 0 or first else image_bytes(file, name)
+            for one in more:
+                one(file, "z")
+        names = "abz" if more else "ab"
+        rows = "".join(f"{name},P{number},{number % 2}\n" for number, name in enumerate(names))
+        (folder / "train-metadata.csv").write_text(ROW + rows)
+
+    return make
+
+
+def image_bytes(file: h5py.File, name: str) -> None:
+    file[name] = np.void(png_of(f"p{ord(name)}"))
+
+
+def gzipped_zeros(file: h5py.File, name: str) -> None:
+    """A row of 4 MiB of bytes, whose only chunk unpacks to 64 MiB."""
+    dataset = file.create_dataset(name, (4 << 20,), np.uint8, chunks=(4 << 20,), compression="gzip")
+    dataset[:] = 7
+    dataset.id.write_direct_chunk((0,), zlib.compress(bytes(64 << 20)))
+
+
+def cut_off_images(folder: Path) -> None:
+    encoded()(folder)
+    path = folder / "train-image.hdf5"
+    path.write_bytes(path.read_bytes()[:900])
+
+
+ENCODED: dict[str, tuple[Make, str]] = {
+    "external link": (
+        encoded(lambda file, name: file.__setitem__(name, h5py.ExternalLink(SECRET, "a"))),
+        "z is a link",
+    ),
+    "soft link": (encoded(lambda file, name: file.__setitem__(name, h5py.SoftLink("/a"))), "z is a link"),
+    "group": (encoded(lambda file, name: file.create_group(name)), "z is a group"),
+    "external storage": (
+        encoded(lambda file, name: file.create_dataset(name, (99,), np.uint8, external=[(SECRET, 0, 99)])),
+        "z keeps its bytes in another file",
+    ),
+    "bytes that nobody wrote": (
+        encoded(lambda file, name: file.create_dataset(name, (1 << 29,), np.uint8)),
+        "z claims 536,870,912 bytes, more than 0",
+    ),
+    "chunk that is a bomb": (encoded(gzipped_zeros), "unpacks to more than the 4,194,304 bytes"),
+    "values of any length": (
+        encoded(first=lambda file, name: file.create_dataset(name, data=b"x", dtype=h5py.string_dtype())),
+        r"a is object \(\) and not the bytes of an image",
+    ),
+    "no image": (
+        encoded(lambda file, name: file.__setitem__(name, np.void(b"no image"))),
+        "not an image in a known format",
+    ),
+    "no dataset": (encoded(first=lambda file, name: None), "it holds no dataset"),
+    "row without its image": (
+        lambda folder: (encoded()(folder), (folder / "train-metadata.csv").write_text(ROW + "a,p,0\nb,q,1\ny,r,1\n")),
+        "image not found",
+    ),
+    "cut off": (cut_off_images, "not a whole HDF5 file"),
+}  # fmt: skip
+
+
+# MedMNIST
+
+
+def arrays(images: object = None, labels: object = None, **more: object) -> Make:
+    """An archive of four images, with what is given in their place."""
+
+    def make(folder: Path) -> None:
+        pixels = np.arange(ROWS * 64, dtype=np.uint8).reshape(ROWS, 8, 8)
+        given = {"train_images": pixels if images is None else images}
+        given["train_labels"] = np.arange(ROWS)[:, None] % 2 if labels is None else labels
+        np.savez_compressed(folder / "breastmnist.npz", **given, **more)
+
+    return make
+
+
+def lying(header: bytes, content: bytes = b"", *, packed: bool = True) -> Make:
+    """An archive whose images have this header and content."""
+
+    def make(folder: Path) -> None:
+        kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+        with zipfile.ZipFile(folder / "breastmnist.npz", "w", kind) as archive:
+            archive.writestr("train_images.npy", header + content)
+            file = io.BytesIO()
+            np.save(file, np.arange(ROWS) % 2)
+            archive.writestr("train_labels.npy", file.getvalue())
+
+    return make
+
+
+def npy(described: str, *, version: bytes = b"\x01\x00") -> bytes:
+    text = described.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text
+
+
+def claim(shape: str, dtype: str = "|u1") -> bytes:
+    return npy(f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}")
+
+
+def cut_off_archive(folder: Path) -> None:
+    arrays()(folder)
+    path = folder / "breastmnist.npz"
+    path.write_bytes(path.read_bytes()[:400])
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("/tmp/unpickled",)
+
+
+NPZ: dict[str, tuple[Make, str]] = {
+    "pickle": (arrays(np.array([Evil()] * ROWS, dtype=object)), "train_images holds Python objects"),
+    "more than is there": (lying(claim("(4, 60000, 60000)")), "claims to be uint8 .*, and has 0 bytes"),
+    "less than is there": (lying(claim("(4, 8, 8)"), bytes(64 << 20)), "and has 67,108,864 bytes"),
+    "less than nothing": (lying(claim("(4, -8, -8)"), bytes(256)), "claims to be uint8"),
+    "unpacked in its place": (lying(claim("(9, 8, 8)"), bytes(256), packed=False), "and has 256 bytes"),
+    "code for a header": (lying(npy("__import__('os').mkdir('/tmp/unpickled')")), "train_images cannot be read"),
+    "long header": (
+        lying(b"\x93NUMPY\x02\x00" + (1 << 30).to_bytes(4, "little")),
+        "written in version 2.0 of NumPy's format",
+    ),
+    "volumes": (arrays(np.zeros((ROWS, 8, 8, 8), np.uint8)), r"\(4, 8, 8, 8\), which are volumes"),
+    "floats": (arrays(np.zeros((ROWS, 8, 8), np.float32)), "train_images is float32"),
+    "no images": (arrays(np.zeros((0, 8, 8), np.uint8)), r"train_images is uint8 \(0, 8, 8\)"),
+    "labels of another length": (arrays(labels=np.zeros((3, 1), int)), r"train_labels is int64 \(3, 1\), for 4 images"),
+    "labels of words": (arrays(labels=np.array(["a", "b"] * 2)), "train_labels is <U1"),
+    "labels that are NaN": (arrays(labels=np.full((ROWS, 1), np.nan)), "train_labels is float64"),
+    "a thousand arrays": (
+        arrays(**{f"a{number}": np.zeros(1) for number in range(1001)}),
+        "1,003 members, more than 1,000",
+    ),
+    "cut off": (cut_off_archive, "not a whole NumPy archive"),
 }  # fmt: skip
 
 
@@ -420,6 +566,13 @@ FILES: dict[str, tuple[Make, str]] = {
 
 HOSTILE: dict[str, tuple[Make, str]] = {
     f"{kind}: {name}": made
-    for kind, sets in {"HDF5": HDF5, "table": TABLES, "shard": SHARDS, "file": FILES}.items()
+    for kind, sets in {
+        "HDF5": HDF5,
+        "encoded": ENCODED,
+        "npz": NPZ,
+        "table": TABLES,
+        "shard": SHARDS,
+        "file": FILES,
+    }.items()
     for name, made in sets.items()
 }

@@ -102,6 +102,33 @@ def write_pcam_hdf5(folder: Path, num_rows: int = 12, split: str = "train") -> W
     return written(folder, frame, names, has_groups=True)
 
 
+def write_isic_hdf5(folder: Path, num_rows: int = 12, split: str = "train") -> Written:
+    frame = frame_of(num_rows, is_test=split == "test")
+    folder.mkdir(parents=True, exist_ok=True)
+    with h5py.File(folder / f"{split}-image.hdf5", "w") as file:
+        for name in frame["image_name"]:
+            file[name] = np.void(png_of(name))
+    frame.rename(columns={"image_name": "isic_id"}).to_csv(folder / f"{split}-metadata.csv", index=False)
+    return written(folder, frame, frame["image_name"].tolist(), has_groups=True)
+
+
+def write_medmnist_npz(folder: Path, num_rows: int = 12, split: str = "train") -> Written:
+    codes = {"daisy": 0, "rose": 1, "tulip": 2}
+    frame = frame_of(num_rows, is_test=split == "test")
+    frame = frame.assign(target=frame["target"].map(codes).astype(str))
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        f"{split}_images": np.stack([pixels_of(name) for name in frame["image_name"]]),
+        f"{split}_labels": frame["target"].to_numpy(dtype=np.uint8)[:, None],
+    }
+    path = folder / "flowermnist.npz"
+    if path.exists():
+        arrays |= dict(np.load(path))
+    np.savez_compressed(path, **arrays)
+    names = [f"flowermnist_{split}_{row:06d}" for row in range(num_rows)]
+    return written(folder, frame, names, has_groups=False)
+
+
 def write_lst(folder: Path, num_rows: int = 12, split: str = "train") -> Written:
     codes = {"daisy": 0, "rose": 1, "tulip": 2}
     frame = frame_of(num_rows, is_test=split == "test")
@@ -146,6 +173,8 @@ WRITERS: dict[str, Callable[..., Written]] = {
     "csv_folder": write_csv_folder,
     "class_folder": write_class_folder,
     "pcam_hdf5": write_pcam_hdf5,
+    "isic_hdf5": write_isic_hdf5,
+    "medmnist_npz": write_medmnist_npz,
     "lst": write_lst,
     "augmented_manifest": write_augmented_manifest,
     "webdataset": write_webdataset,

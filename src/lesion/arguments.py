@@ -41,14 +41,19 @@ def parser() -> argparse.ArgumentParser:
 
     predict = command(
         "predict",
-        "Predict the images of a CSV or a folder, and write a CSV.",
+        "Predict the images of a file or a folder, and write a CSV.",
         "lesion predict test.csv --model model --output out.csv",
     )
     predict.add_argument(
-        "input", type=Path, help="a CSV whose images lie beside it as in training, or a folder of images"
+        "input",
+        type=Path,
+        help="a CSV whose images lie beside it as in training, an image, a folder of images, or a file or folder in "
+        "another format that training takes",
     )
     predict.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
     predict.add_argument("--output", type=Path, required=True, help="the CSV to write")
+    predict.add_argument("--source", default="auto", help="format of the input, as in training (default: recognised)")
+    predict.add_argument("--image-column", help="column that names the images (default: as in training)")
     predict.add_argument("--no-progress", action="store_true", help="no progress bar")
     _add_model_options(predict)
 
@@ -157,13 +162,15 @@ def _add_tiles(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     tiles.add_argument("--target-column", help="target column of --labels (default: target, or label)")
     tiles.add_argument(
-        "--annotations", type=Path, help="a folder of GeoJSON (QuPath) or XML (ASAP), each named as its slide"
+        "--annotations",
+        type=Path,
+        help="a folder of GeoJSON (QuPath), XML (ASAP, ImageScope) or JSON (HistomicsUI), each named as its slide",
     )
     tiles.add_argument(
         "--positive",
         action="append",
         default=[],
-        help="an annotation class that is positive; may be repeated (default: all)",
+        help="an annotation class that is positive; may be repeated (default: the only one there is)",
     )
     tiles.add_argument(
         "--exclude",

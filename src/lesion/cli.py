@@ -196,6 +196,8 @@ def _predict(args: argparse.Namespace) -> int:
         args.input,
         model_dir=args.model,
         output=args.output,
+        source=args.source,
+        image_column=args.image_column,
         device=_device(args.device),
         fold=args.fold,
         precision=args.precision or "auto",

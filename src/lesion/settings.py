@@ -18,12 +18,19 @@ class DataSettings(Hyperparameters):
 
     heading: ClassVar = "Data"
 
-    source: Literal["auto", "csv_folder", "class_folder", "pcam_hdf5", "lst", "augmented_manifest", "webdataset"] = (
-        tunable(
-            "auto",
-            doc="Data set format (docs/sources.md). auto recognises the format from the files, and logs which one it "
-            "took.",
-        )
+    source: Literal[
+        "auto",
+        "csv_folder",
+        "class_folder",
+        "pcam_hdf5",
+        "isic_hdf5",
+        "medmnist_npz",
+        "lst",
+        "augmented_manifest",
+        "webdataset",
+    ] = tunable(
+        "auto",
+        doc="Data set format (docs/sources.md). auto recognises the format from the files, and logs which one it took.",
     )
     image_column: str | None = tunable(
         None,

@@ -317,6 +317,8 @@ def test_a_hyperparameter_is_what_the_first_step_starts_from(build, name):
 # start from something else.
 STEP: dict[str, object] = {
     "image_size": 40,
+    "fit": "pad",
+    "flips": "none",
     "model_args": {"act_layer": "gelu"},
     "metadata_columns": ["age_approx"],
     "metadata_dropout": 0.5,

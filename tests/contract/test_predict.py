@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,9 +17,9 @@ from lesion.predict_files import predict_files
 from processes import lesion
 
 
-def predict(source: Path, root: Path, output: Path, fold: int | None = None) -> tuple[int, pd.DataFrame]:
-    options = {"device": "cpu", "fold": fold, "precision": "fp32", "num_cores": 2, "show_progress": False}
-    num_failed = predict_files(source, model_dir=root / "model", output=output, **options)
+def predict(place: Path, root: Path, output: Path, fold: int | None = None, **more: str) -> tuple[int, pd.DataFrame]:
+    options = {"device": "cpu", "fold": fold, "precision": "fp32", "num_cores": 2, "show_progress": False, **more}
+    num_failed = predict_files(place, model_dir=root / "model", output=output, **options)
     return num_failed, pd.read_csv(output, keep_default_na=False, dtype={"probability": str})
 
 
@@ -98,13 +99,19 @@ def test_a_folder_is_read_with_the_folders_in_it_and_without_metadata(channel, t
     (folder / "deep").mkdir(parents=True)
     for name, place in (("IMG_000_0", "b.jpg"), ("IMG_001_0", "deep/a.JPG"), ("IMG_002_0", "a.jpg")):
         shutil.copy(channel / "train_jpg" / f"{name}.jpg", folder / place)
-    for name in ("notes.txt", "._a.jpg", "train.csv"):
+    for name in ("notes.txt", "._a.jpg", "notes.csv"):
         (folder / name).write_text("no picture")
     (folder / "broken.png").write_bytes(b"")
     num_failed, rows = predict(folder, trained_root, tmp_path / "out.csv")
     assert num_failed == 1
     assert rows["image_name"].tolist() == ["a.jpg", "b.jpg", "broken.png", "deep/a.JPG"]
     assert [bool(error) for error in rows["error"]] == [False, False, True, False]
+
+    (folder / "notes.csv").rename(folder / "train.csv")
+    with pytest.raises(UserError, match="the CSV has no rows"):
+        predict(folder, trained_root, tmp_path / "out.csv")
+    _, again = predict(folder, trained_root, tmp_path / "out.csv", source="class_folder")
+    assert again["probability"].tolist() == rows["probability"].tolist()
 
     table = pd.DataFrame({"image_name": ["IMG_002_0", "IMG_000_0", "IMG_001_0"]})
     table.to_csv(channel / "bare.csv", index=False)
@@ -135,12 +142,43 @@ def test_an_age_in_words_costs_its_own_row_only(channel, trained_root, tmp_path)
     np.testing.assert_allclose(probabilities(rows.drop(3)), probabilities(whole.drop(3)), atol=1e-6)
 
 
+def test_a_set_in_another_format_gets_the_answers_of_its_csv_and_a_bad_row_costs_itself_only(
+    channel, trained_root, tmp_path
+):
+    _, whole = predict(channel / "test.csv", trained_root, tmp_path / "whole.csv")
+    (tmp_path / "isic").mkdir()
+    frame = pd.read_csv(channel / "test.csv", dtype=str, keep_default_na=False)
+    frame.rename(columns={"image_name": "isic_id"}).to_csv(tmp_path / "isic/test-metadata.csv", index=False)
+    with h5py.File(tmp_path / "isic/test-image.hdf5", "w") as file:
+        for row, name in enumerate(frame["image_name"]):
+            file[name] = np.void((channel / "test_jpg" / f"{name}.jpg").read_bytes() if row else b"no image")
+    for place in ("isic", "isic/test-image.hdf5"):
+        num_failed, rows = predict(tmp_path / place, trained_root, tmp_path / "out.csv")
+        assert num_failed == 1 and frame["image_name"][0] in rows["error"][0] and rows["error"][1:].eq("").all()
+        assert rows["image_name"].tolist() == whole["image_name"].tolist()
+        np.testing.assert_allclose(probabilities(rows[1:]), probabilities(whole[1:]), atol=1e-6)
+
+
+def test_one_image_is_a_set_of_one(channel, trained_root, tmp_path):
+    picture = channel / "train_jpg" / "IMG_002_0.jpg"
+    _, rows = predict(picture, trained_root, tmp_path / "out.csv")
+    assert rows["image_name"].tolist() == ["IMG_002_0.jpg"]
+    bare = picture.rename(channel / "picture")  # no ending: its bytes say what it is
+    _, again = predict(bare, trained_root, tmp_path / "out.csv")
+    assert again["probability"].tolist() == rows["probability"].tolist()
+
+
 def test_what_cannot_be_predicted_at_all_is_one_clear_error(trained_root, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no images in this folder"):
         predict(tmp_path / "empty", trained_root, tmp_path / "out.csv")
     with pytest.raises(UserError, match="CSV"):
         predict(tmp_path / "nothing.csv", trained_root, tmp_path / "out.csv")
+    with pytest.raises(UserError, match=r"no format is called 'hdf5'.*Did you mean pcam_hdf5|isic_hdf5"):
+        predict(tmp_path / "empty", trained_root, tmp_path / "out.csv", source="hdf5")
+    table = trained_root / "input/data/training/train.csv"
+    with pytest.raises(UserError, match="column 'picture' not found"):
+        predict(table, trained_root, tmp_path / "out.csv", image_column="picture")
     with pytest.raises(UserError, match="no fold 9"):
         predict(trained_root / "input/data/training/train.csv", trained_root, tmp_path / "out.csv", fold=9)
     assert not (tmp_path / "out.csv").exists()

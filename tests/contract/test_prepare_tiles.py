@@ -134,6 +134,9 @@ def test_annotations_decide_which_tiles_are_positive(slides, tmp_path):
     is_annotated = frame["slide_id"].isin(["a b/slide1", "slide3"])
     assert frame["target"].tolist() == (is_inside & is_annotated).astype(int).tolist()
     assert "annotated_slides=2 slides_without_annotations=2" in done.stdout
+    unnamed = prepare(slides, tmp_path / "unnamed", *options[:2])
+    assert "positive=Tumor because it is the only class" in unnamed.stdout
+    assert (tmp_path / "unnamed" / "train.csv").read_bytes() == (tmp_path / "out" / "train.csv").read_bytes()
 
 
 def test_the_tiles_train_a_network_with_patients_kept_together(tiles, tmp_path):
@@ -157,6 +160,19 @@ def table_without(slides: Path, tmp_path: Path, *, drop: int | None = None, add:
     return tmp_path / "table.csv"
 
 
+def annotated_with(tmp_path: Path, *class_names: str) -> Path:
+    """Annotations of slide1 of these classes."""
+    geometry = {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]}
+    features = [
+        {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}
+        for name in class_names
+    ]
+    folder = tmp_path / "annotations"
+    folder.mkdir()
+    (folder / "slide1.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return folder
+
+
 def not_a_slide(tmp_path: Path) -> Path:
     (tmp_path / "x.svs").write_bytes(b"no")
     return tmp_path / "x.svs"
@@ -176,6 +192,10 @@ REFUSED = {
     "an unknown class": (
         lambda slides, _tmp: [slides, "--annotations", slides.with_name("annotations"), "--positive", "Tumour"],
         "no annotation has the class 'Tumour'; there are 'Tumor' .* Did you mean Tumor",
+    ),
+    "several classes, of which none is named": (
+        lambda slides, tmp: [slides, "--annotations", annotated_with(tmp, "Tumor", "Stroma", "Ignore*")],
+        r"2 classes, and it is unclear which of them are positive: Tumor \(1\), Stroma \(1\)",
     ),
     "more than the slide has": (
         lambda slides, _tmp: [slides, "--magnification", 40],

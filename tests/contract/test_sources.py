@@ -15,6 +15,7 @@ import pytest
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.labels import read_labels
+from lesion.data.prediction_set import open_prediction_set
 from lesion.data.sources.formats import FORMATS, open_source, recognised
 from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns, Source
@@ -171,6 +172,47 @@ def test_a_split_that_keeps_groups_needs_them(written):
     else:
         with pytest.raises(UserError, match=r"group_column or split needs it .*leave both unset"):
             opened(written, needed)
+
+
+ONE_FILE = {
+    "csv_folder": "train.csv",
+    "class_folder": "daisy/*.png",
+    "pcam_hdf5": "*_x.h5",
+    "isic_hdf5": "*.hdf5",
+    "medmnist_npz": "*.npz",
+    "lst": "*.lst",
+    "augmented_manifest": "*.manifest",
+    "webdataset": "*-000000.tar",
+}
+
+
+def test_a_set_to_predict_has_the_rows_of_training(written, name, caplog):
+    """The whole folder, and one file of it, which holds all of the set or a part; absent metadata is missing."""
+    wanted = Columns(metadata=("age_approx", "blood_group"))
+    whole = opened(written).table()
+    ages = {} if whole.metadata.empty else dict(zip(whole.name_S.tolist(), whole.metadata["age_approx"], strict=True))
+    one_file = sorted(written.folder.glob(ONE_FILE[name]))[0]
+    for place in (written.folder, one_file):
+        source = open_prediction_set(place, wanted)
+        table = source.table()
+        assert table.group_S is None
+        names = table.name_S.tolist()
+        if name == "class_folder" and place == one_file:
+            assert names == [one_file.name]
+            continue
+        assert names == whole.name_S.tolist()[: len(names)] and len(names) in (12, 6)
+        assert [row.get("age_approx") for row in table.metadata_rows()] == [ages.get(one) for one in names]
+        colours = [tuple(source.read(row)[3, 5].tolist()) for row in range(len(names))]
+        assert colours == [written.colours[one] for one in names]
+    assert "not predicted" not in caplog.text
+
+
+def test_of_a_folder_the_test_set_is_predicted_and_what_is_left_is_said(written, name, caplog):
+    test = WRITERS[name](written.folder, 6, "test")
+    caplog.set_level("INFO")
+    table = open_prediction_set(written.folder, Columns(metadata=())).table()
+    assert sorted(table.name_S.tolist()) == sorted(test.classes)
+    assert "not predicted" in caplog.text
 
 
 def test_a_metadata_column_that_is_absent_is_named(written):

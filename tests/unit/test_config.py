@@ -16,6 +16,7 @@ from lesion.config import BUILT_IN_NAMES, OLD_NAMES, UNNEEDED_NAMES
 from lesion.data.sources.formats import FORMATS
 from lesion.errors import UserError
 from lesion.evaluation.metrics import METRICS
+from lesion.geometry import NUM_VIEWS
 
 # What the SDKs and the console do to a value before it is in hyperparameters.json (contract, P1).
 DIALECTS = {
@@ -34,6 +35,7 @@ VALID = {
     "model_args": st.dictionaries(names, st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1, 1), names)),
     "pretrained": st.one_of(st.booleans(), words.map(lambda word: f"/weights/{word}")),
     "image_size": st.integers(32, 2048),
+    "fit": st.sampled_from(["crop", "pad", "stretch"]),
     "image_mean": st.one_of(st.none(), colours),
     "image_std": st.one_of(st.none(), colours),
     "source": st.sampled_from(["auto", *FORMATS]),
@@ -69,6 +71,7 @@ VALID = {
     "clip_norm": st.floats(0, 99),
     "ema_decay": st.floats(0, 1, exclude_max=True),
     "label_smoothing": st.floats(0, 1, exclude_max=True),
+    "flips": st.sampled_from(list(NUM_VIEWS)),
     "mixup": st.floats(0, 9),
     "cutmix": st.floats(0, 9),
     "class_weight": st.one_of(st.sampled_from(["none", "balanced"]), st.floats(0.001, 1000)),
@@ -99,13 +102,15 @@ def refused(raw: dict[str, object]) -> str:
 def go_together(values: dict[str, Any]) -> bool:
     """Whether the values are none of those that are refused further below."""
     recipe = RECIPES[values["recipe"]].settings if values.get("recipe", "none") != "none" else {}
-    values = {**recipe, **values}
+    given, values = values, {**recipe, **values}
     needs_weights = values.get("head_init") == "probe" or values.get("batch_norm") == "frozen"
     needs_weights |= values.get("freeze_epochs", 0) > 0
     metadata, targets = values.get("metadata_columns"), values.get("target_column", ["target"])
     are_lists_fit = metadata is None or (set(values.get("log_columns", [])) <= set(metadata) - set(targets))
     are_lists_fit &= metadata is None or not set(metadata) & set(targets)
     if len(targets) > 1 and (values.get("target_of_interest") or values.get("slide_score", "none") != "none"):
+        return False
+    if "tta" in given and given["tta"] > NUM_VIEWS[values.get("flips", "flips_and_rotations")]:
         return False
     return are_lists_fit and not (needs_weights and values.get("pretrained") is False)
 
@@ -123,6 +128,36 @@ def test_the_three_dialects_say_the_same(values):
     assert configs[0] == configs[1] == configs[2]
     expected = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     assert {name: getattr(configs[0], name) for name in values} == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "tta"),
+    [
+        ({"flips": "none"}, 1),
+        ({"flips": "horizontal"}, 2),
+        ({"flips": "flips"}, 3),
+        ({"flips": "flips_and_rotations"}, 3),
+        ({"flips": "none", "recipe": "good"}, 1),
+        ({"flips": "flips", "recipe": "good"}, 4),
+        ({"recipe": "good"}, 8),
+        ({"flips": "horizontal", "tta": "1"}, 1),
+    ],
+)
+def test_the_views_that_nobody_set_are_those_that_flips_allow(settings, tta):
+    config = ClassifyConfig.parse(settings)
+    assert config.tta == tta and config.as_json()["tta"] == tta
+    assert ClassifyConfig.parse(config.as_json()) == config
+
+
+@pytest.mark.parametrize("recipe", ["none", "good"])
+def test_more_views_than_flips_allow_are_refused_with_how_many_they_do(recipe):
+    words = refused({"flips": "horizontal", "tta": "8", "recipe": recipe})
+    assert "tta=8 averages more views than the 2 of flips=horizontal: set tta to at most 2" in words
+
+
+@pytest.mark.parametrize("flips", ["sideways", ["none"], 1])
+def test_flips_of_another_word_are_refused_with_those_there_are(flips):
+    assert "'flips_and_rotations'" in refused({"flips": flips})
 
 
 def test_defaults_are_those_of_the_brief():
@@ -237,7 +272,7 @@ def test_none_is_refused_or_a_word_where_it_is_not_allowed(name):
 def test_the_readme_says_none_where_none_is_allowed():
     assert set(CAN_BE_NONE) == {
         *("image_column", "target_of_interest", "class_name_column", "metadata_columns", "image_mean", "image_std"),
-        *("class_weight", "slide_score", "recipe"),
+        *("class_weight", "slide_score", "recipe", "flips"),
     }
 
 

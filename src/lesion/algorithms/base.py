@@ -9,7 +9,7 @@ reads.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -133,8 +133,8 @@ class Predictor(Protocol):
         ...
 
     @property
-    def metadata_words(self) -> Mapping[str, Collection[str]]:
-        """Of the columns that hold words those that training had."""
+    def metadata_words(self) -> Mapping[str, Container[str]]:
+        """Of the columns that hold words those that mean one that training had."""
         ...
 
     @property

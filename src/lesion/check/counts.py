@@ -12,6 +12,7 @@ from lesion.data.folds import Folds
 from lesion.data.labels import Labelled
 from lesion.data.metadata import column_kinds
 from lesion.data.table import USUAL_METADATA, SampleTable
+from lesion.data.vocabulary import meaning, one_of_each
 
 MAX_VALUES = 12  # of a column; the rarer ones are counted together
 YEARS = 10  # ages are counted by decades
@@ -52,7 +53,8 @@ def _columns(table: SampleTable) -> dict[str, pd.Series[Any]]:
 
 
 def _values(name: str, text_S: pd.Series[Any]) -> pd.Series[Any]:
-    """Each row's value as it is counted: numbers in steps, rare words together, gaps as "missing"."""
+    """Each row's value as it is counted: numbers in steps, spellings of a word and rare words together, gaps as
+    "missing"."""
     cells = text_S.astype(object).where(text_S.notna(), None)
     kind = column_kinds([{name: cell} for cell in cells], [name])[name]
     number_S = pd.to_numeric(text_S, errors="coerce").astype("float64")
@@ -67,5 +69,8 @@ def _values(name: str, text_S: pd.Series[Any]) -> pd.Series[Any]:
                 lambda part: f"{part.left:g} to {part.right:g}"
             )
         return binned.cat.add_categories("missing").fillna("missing")
+    if kind == "category":
+        spelling = {meaning(word): word for word in one_of_each(text_S.dropna().tolist())}
+        text_S = text_S.map(lambda word: spelling[meaning(word)], na_action="ignore")
     common = text_S.value_counts().index[:MAX_VALUES]
     return text_S.where(text_S.isin(common) | text_S.isna(), "others").fillna("missing").astype(object)

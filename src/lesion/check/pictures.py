@@ -1,4 +1,4 @@
-"""Pictures: which cannot be read, are blank, or of odd size."""
+"""Pictures: which cannot be read, are blank, of odd size, or lose much of their area."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import numpy as np
 from lesion.check.finding import Finding, Level, Part, TableRow
 from lesion.check.survey import ImageStats
 from lesion.data.table import SampleTable
+from lesion.data.transforms import share_cut_off
 from lesion.errors import UserError
+from lesion.geometry import Fit
 from lesion.words import shortened
 
 MIN_SIDE_PX = 32
 MAX_ASPECT = 4.0  # longer side ÷ shorter
 MAX_RATIO = 8.0  # of a picture's side to the set's median
 NUM_SAID = 5  # errors in a message
+MUCH = 0.25  # of the area of most pictures: cut off, it is more than the margin that is left around what counts
+LITTLE = 0.01  # below it nothing is said
 
 
 def unreadable(
@@ -61,9 +65,9 @@ def _class_lost(table: SampleTable, name: str, part: Part) -> Finding:
 
 
 def picture_findings(
-    table: SampleTable, stats_S: Sequence[ImageStats | UserError], *, part: Part, image_size: int
+    table: SampleTable, stats_S: Sequence[ImageStats | UserError], *, part: Part, image_size: int, fit: Fit
 ) -> list[Finding]:
-    """Blank pictures, odd sizes, and how many are smaller than what the network sees."""
+    """Blank pictures, odd sizes, how many are smaller than what the network sees, and what `fit` cuts off."""
     seen = [(index, stats) for index, stats in enumerate(stats_S) if isinstance(stats, ImageStats)]
     if not seen:
         return []
@@ -101,7 +105,31 @@ def picture_findings(
     add(
         "note",
         "small_pictures",
-        lambda stats: min(stats.width_px, stats.height_px) < image_size,
+        lambda stats: (max if fit == "pad" else min)(stats.width_px, stats.height_px) < image_size,
         f"are smaller than image_size={image_size} and are enlarged",
     )
-    return findings
+    return findings + (_cut_off(table, seen, part) if fit == "crop" else [])
+
+
+def _cut_off(table: SampleTable, seen: Sequence[tuple[int, ImageStats]], part: Part) -> list[Finding]:
+    """What share of the pictures' area the middle square leaves out; a warning where it is much of most of them."""
+    shares = np.array([share_cut_off(stats.height_px, stats.width_px) for _, stats in seen])
+    median, largest = float(np.median(shares)), float(shares.max())
+    if largest < LITTLE:
+        return []
+    much = tuple(
+        TableRow(part, index, str(table.name_S[index]))
+        for (index, _), share in zip(seen, shares, strict=True)
+        if share > MUCH
+    )
+    return [
+        Finding(
+            "warning" if median > MUCH else "note",
+            "cut_off",
+            f"fit=crop cuts off the ends of oblong {part} images: of the median image {median:.0%} of the area, of one "
+            f"{largest:.0%}",
+            "If what counts may lie there, set fit=pad (black bars) or fit=stretch: the whole image is then seen.",
+            table.where,
+            much,
+        )
+    ]

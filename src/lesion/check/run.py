@@ -28,8 +28,10 @@ from lesion.check.leaks import LeakRules, Policy, copy_leaks, group_leaks
 from lesion.check.pictures import picture_findings, unreadable
 from lesion.check.report import NUM_SHOWN, Report
 from lesion.check.shortcuts import columns_that_give_away, refuse_answers, shortcut_findings, shortcuts
+from lesion.check.sides import side_findings
 from lesion.check.survey import ImageStats, plain_features, survey
 from lesion.check.tables import rows_aside, table_findings
+from lesion.check.vocabulary import word_findings
 from lesion.data.channels import Opened, open_channels
 from lesion.data.folds import Folds, given_folds
 from lesion.data.images import Pixels
@@ -37,6 +39,7 @@ from lesion.data.labels import Labelled, Labels
 from lesion.data.metadata import ColumnType
 from lesion.data.table import Columns, Rows, SampleTable, Source
 from lesion.errors import UserError, collecting
+from lesion.geometry import Fit, Flips
 
 log = logging.getLogger(__name__)
 Keep = Callable[[int, Pixels], None]
@@ -71,6 +74,8 @@ class Questions(Generic[T]):
     on_leak: Policy
     keeps_groups: bool  # the split promises that no group lies on both sides of a fold
     image_size: int
+    fit: Fit
+    flips: Flips
     check_settings: Callable[[], object]  # what training asks beside the data: network, weights; raises UserError
     # Of the training and the test rows; None of a lenient table that lacks a column for it. Raises UserError.
     define_task: Callable[[SampleTable, SampleTable | None], T | None]
@@ -169,7 +174,7 @@ def examine(
     is_dropped = questions.on_bad_image == "drop"
     for part, one in tables.items():
         findings += unreadable(one, stats[part], part=part, is_dropped=is_dropped)
-        findings += picture_findings(one, stats[part], part=part, image_size=questions.image_size)
+        findings += picture_findings(one, stats[part], part=part, image_size=questions.image_size, fit=questions.fit)
     keep_S &= _stays(stats["training"], is_dropped=is_dropped)
 
     if rules is not None:
@@ -206,6 +211,8 @@ def _task(questions: Questions[T], rows: Rows, test_rows: Rows | None, findings:
     task = None
     with _adding(findings):
         task = questions.define_task(rows.table(), None if test_rows is None else test_rows.table())
+        if task is not None:
+            findings += side_findings(task.labelled.target.class_names, questions.flips)
         if task is not None and questions.on_leak != "warn":
             refuse_giveaways(task)
     return task
@@ -275,7 +282,8 @@ def _counts(table: SampleTable) -> dict[str, int]:
 def _describe(
     report: Report, task: Task, rows: Rows, test_rows: Rows | None, stats_S: Sequence[ImageStats | UserError]
 ) -> None:
-    """What is trained on, by fold, class and metadata, and how far shortcuts lead."""
+    """What is trained on, by fold, class and metadata, which words are not, and how far shortcuts lead."""
+    report.findings += word_findings(rows, test_rows, task.kinds)
     labelled, is_seen_S = task.labelled, np.array([isinstance(stats, ImageStats) for stats in stats_S], dtype=bool)
     seen = [stats for stats in stats_S if isinstance(stats, ImageStats)]
     judged_SQ = labelled.target.judged_columns(labelled.targets_SK)

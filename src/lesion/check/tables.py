@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.check.finding import Finding, Part, TableRow, number_of
-from lesion.data.metadata import MISSING
+from lesion.data.metadata import MISSING, is_meant_as_number
 from lesion.data.table import USUAL_METADATA, Columns, SampleTable
+from lesion.data.vocabulary import meaning
 from lesion.words import listed
 
 AGE = (0.0, 120.0)  # years
@@ -103,7 +104,9 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
             "warning",
             "words_among_numbers",
             f"{called} holds numbers, but words in {number_of(num_words, 'row')}: {_different(text_S[is_word_S])}",
-            "Correct or empty them; else each number becomes a category.",
+            "Correct or empty them."
+            if all(map(is_meant_as_number, text_S[is_word_S].tolist()))  # which is an error of the column too
+            else "Correct or empty them; else each number becomes a category.",
             where=table.where,
             rows=_rows(table, is_word_S, part),
         )
@@ -149,18 +152,18 @@ def _numbers(
 def _words(
     table: SampleTable, text_S: NDArray[np.str_], is_missing_S: NDArray[np.bool_], called: str, part: Part
 ) -> Iterator[Finding]:
-    spellings: dict[str, set[str]] = {}
+    spellings: dict[frozenset[str], set[str]] = {}
     for text in set(text_S[~is_missing_S].tolist()):
-        spellings.setdefault(" ".join(text.lower().split()), set()).add(text)
+        spellings.setdefault(meaning(text), set()).add(text)
     several = [words for words in spellings.values() if len(words) > 1]
     if several:
         is_concerned_S = np.isin(text_S, sorted(set().union(*several)))
-        spelt = "; ".join(listed(sorted(words)) for words in several[:5])
+        spelt = "; ".join(sorted(listed(sorted(words)) for words in several)[:5])
         yield Finding(
-            "warning",
+            "note",
             "spellings",
-            f"{called} has values that differ only in capitals or spaces: {spelt}",
-            "Write each in one way; else they are different categories.",
+            f"{called} has words in several spellings, which count as one: {spelt}",
+            "Write them differently if they are not the same.",
             where=table.where,
             rows=_rows(table, is_concerned_S, part),
         )
@@ -178,7 +181,8 @@ def _words(
 def _contradictions(
     table: SampleTable, text_S: NDArray[np.str_], is_missing_S: NDArray[np.bool_], called: str, part: Part
 ) -> Iterator[Finding]:
-    known = pd.DataFrame({"group": table.group_or_row_S, "text": text_S})[~is_missing_S]
+    # 45 and 45.0, M and male are no contradiction.
+    known = pd.DataFrame({"group": table.group_or_row_S, "text": list(map(meaning, text_S.tolist()))})[~is_missing_S]
     groups = known.groupby("group")["text"].agg(["nunique", "size"])
     changing = groups.index[groups["nunique"] > 1].to_numpy(dtype=np.str_)
     if 0 < len(changing) <= RARE * (groups["size"] > 1).sum():

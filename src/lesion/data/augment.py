@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.images import Pixels
+from lesion.geometry import NUM_VIEWS, Flips
 
 AREA = (0.6, 1.0)  # share of the square that is kept
 RATIO = (0.9, 1.1)  # width ÷ height of what is kept
@@ -34,8 +35,8 @@ class Augment:
     Linear interpolation, since the square is only slightly larger than the crop (docs/decisions/0014).
     """
 
-    def __init__(self, image_size: int) -> None:
-        self.image_size = image_size
+    def __init__(self, image_size: int, flips: Flips = "flips_and_rotations") -> None:
+        self.image_size, self._num_turns = image_size, NUM_VIEWS[flips]
         self._own = threading.local()
 
     def __call__(self, image_HWC: Pixels, stream: np.random.SeedSequence) -> Pixels:
@@ -46,15 +47,21 @@ class Augment:
     def _pipeline(self) -> Any:
         size = (self.image_size, self.image_size)
         crop = A.RandomResizedCrop(size, scale=AREA, ratio=RATIO, interpolation=cv2.INTER_LINEAR, p=1.0)
-        self._own.pipeline = A.Compose([crop, Turn(p=1.0), Light(p=0.7)])
+        self._own.pipeline = A.Compose([crop, Turn(self._num_turns), Light(p=0.7)])
         return self._own.pipeline
 
 
 class Turn(A.ImageOnlyTransform):  # type: ignore[misc]
-    """One of the eight flips and quarter turns, each as likely; a fifth of the time of albumentations' own D4."""
+    """One of the first `num_turns` flips and quarter turns of `transforms.view`, each as likely; a fifth of the time of
+    albumentations' own D4.
+    """
+
+    def __init__(self, num_turns: int) -> None:
+        super().__init__(p=1.0)
+        self.num_turns = num_turns
 
     def get_params(self) -> dict[str, Any]:
-        return {"number": self.py_random.randrange(8)}
+        return {"number": self.py_random.randrange(self.num_turns)}
 
     def apply(self, img: Pixels, number: int, **_: Any) -> Pixels:
         image_HWC = cv2.transpose(img) if number & 4 else img

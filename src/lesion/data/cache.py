@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lesion.data.images import Pixels
 from lesion.data.table import Readable
-from lesion.data.transforms import Preprocess, middle_square, training_px
+from lesion.data.transforms import Preprocess, training_px
 from lesion.errors import PlatformError
 from lesion.files import remove
 
@@ -41,10 +41,7 @@ class Pictures(Protocol):
     def image_size(self) -> int: ...
 
     def training(self, index: int) -> Pixels:
-        """The middle square of a picture with a side of `training_px(image_size)`, for training to crop from.
-
-        Not the whole picture: prediction never sees the ends of an oblong one, so training must not learn from them.
-        """
+        """The square of a picture by `Preprocess.for_training`, with a side of `training_px(image_size)`."""
         ...
 
     def square(self, index: int, out_HWC: Pixels | None = None) -> Pixels:
@@ -63,7 +60,7 @@ class Decoded:
         return self._preprocess.image_size
 
     def training(self, index: int) -> Pixels:
-        return middle_square(self._source.read(index), training_px(self.image_size))
+        return self._preprocess.for_training(self._source.read(index))
 
     def square(self, index: int, out_HWC: Pixels | None = None) -> Pixels:
         square_HWC = self._preprocess(self._source.read(index))
@@ -163,7 +160,7 @@ class Cache:
         """Writes a picture's two squares, `index` being its place among all that were reserved. Thread-safe."""
         if self._file is None:
             return
-        squares = [middle_square(image_HWC, training_px(self._preprocess.image_size)), self._preprocess(image_HWC)]
+        squares = [self._preprocess.for_training(image_HWC), self._preprocess(image_HWC)]
         record = np.concatenate([square_HWC.ravel() for square_HWC in squares])
         try:
             self._is_kept_S[index] = os.pwrite(self._file, record.data, index * record.nbytes) == record.nbytes

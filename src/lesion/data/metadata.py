@@ -5,14 +5,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.numbers import as_number, is_number
+from lesion.data.vocabulary import normal_form, one_of_each, synonyms_of
 from lesion.errors import UserError
 
 Row = Mapping[str, object]
@@ -25,12 +29,22 @@ TRUE, FALSE = {"true", "yes", "t", "y", "1"}, {"false", "no", "f", "n", "0"}  # 
 REACH = 10.0
 # Numbers are held within this as they are read, so that their squares and sums stay finite; nothing measured is larger.
 LARGEST = 1e100
+# Numbers that are written in another way than data/numbers.py reads: infinite, with a comma, in thousands, in digits of
+# other scripts, with a unit. Not 1+ and 3a, which are grades.
+OTHER_NUMBER = re.compile(
+    r"[+-]?(?:inf|infinity|∞|(?:(?:\d{1,3}(?:[ ,'.]\d{3})+|\d+(?:_\d+)*)(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?)\s*"
+    r"(?:%|y|yo|yrs?|years?(?: old)?|months?|weeks?|days?|mm|cm|kg|g)?"
+)
 
 
 @dataclass(frozen=True)
 class ColumnEncoder:
     """One column. A number gives two features (standardised value, is-missing), a boolean two (1 or −1, is-missing),
     a category one for each known word. `is_log`: the number is taken as log(1 + x), for counts and long tails.
+
+    Words are compared in their normal form (data/vocabulary.py); `synonyms` holds the others, in that form, that count
+    as one of the categories, so that a later version of Lesion answers as this one did. None: words are compared as
+    they are written, as the artifacts of earlier versions do.
     """
 
     name: str
@@ -39,6 +53,7 @@ class ColumnEncoder:
     std: float = 1.0
     is_log: bool = False
     categories: tuple[str, ...] = ()
+    synonyms: dict[str, str] | None = None
 
     @property
     def width(self) -> int:
@@ -48,13 +63,27 @@ class ColumnEncoder:
         """The features of one cell. Missing and never-seen words give zeros; a missing number the mean and a flag."""
         text = cell_text(value)
         if self.kind == "category":
-            return [float(text == category) for category in self.categories]
+            known = self.category_of(text)
+            return [float(category == known) for category in self.categories]
         if text is None:
             return [0.0, 1.0]
         if self.kind == "boolean":
             return [1.0 if _boolean(text, self.name) else -1.0, 0.0]
         number = _number(text, self.name, is_log=self.is_log)
         return [max(-REACH, min(REACH, (number - self.mean) / self.std)), 0.0]
+
+    def category_of(self, value: object) -> str | None:
+        """The category that a cell means; None where it is missing, and for a word that none of them is."""
+        text = cell_text(value)
+        if text is None:
+            return None
+        return self._category_of_word.get(text if self.synonyms is None else normal_form(text))
+
+    @cached_property
+    def _category_of_word(self) -> dict[str, str]:
+        if self.synonyms is None:
+            return {category: category for category in self.categories}
+        return {**self.synonyms, **{normal_form(category): category for category in self.categories}}
 
 
 @dataclass(frozen=True)
@@ -91,24 +120,51 @@ class MetadataEncoder:
         return np.array(features, dtype=np.float32).reshape(len(rows), self.num_features)
 
 
+class KnownWords:
+    """The words of a column that any of its encoders, one for each fold, knows."""
+
+    def __init__(self, encoders: Iterable[ColumnEncoder]) -> None:
+        self._encoders = tuple(encoders)
+
+    def __contains__(self, word: object) -> bool:
+        return any(encoder.category_of(word) is not None for encoder in self._encoders)
+
+    @property
+    def categories(self) -> list[str]:
+        """Each once, in the alphabet's order: folds may have met a word in other spellings."""
+        words = [category for encoder in self._encoders for category in encoder.categories]
+        is_exact = any(encoder.synonyms is None for encoder in self._encoders)
+        return sorted(set(words)) if is_exact else one_of_each(words)
+
+
+def unknown_words(values: Iterable[object], known: Container[str]) -> Counter[str]:
+    """The words among a column's cells that are not known, and in how many cells each is."""
+    counts = Counter(text for value in values if (text := cell_text(value)) is not None)
+    return Counter({word: count for word, count in counts.items() if word not in known})
+
+
 def column_kinds(rows: Sequence[Row], names: Sequence[str]) -> dict[str, ColumnType]:
     """The type of each column: number, boolean or category.
 
+    A column of numbers of which some are written in another way is one of numbers: an encoder refuses these cells by
+    name, where categories would make a word of each number.
     Uses all rows: the type is a property of the table, so no information leaks between folds.
     """
     return {name: _kind({text for row in rows if (text := cell_text(row.get(name))) is not None}) for name in names}
 
 
 def _kind(texts: set[str]) -> ColumnType:
-    if all(map(is_number, texts)):
+    if all(map(is_number, texts)) or all(is_number(text) or is_meant_as_number(text) for text in texts):
         return "number"
-    return "boolean" if {text.lower() for text in texts} <= TRUE | FALSE else "category"
+    words = {text.lower() for text in texts}
+    return "boolean" if words <= TRUE | FALSE and words != {"f"} else "category"  # f alone: all of them female
 
 
 def _fit_column(values: Sequence[object], name: str, kind: ColumnType, *, is_log: bool) -> ColumnEncoder:
     texts = [text for value in values if (text := cell_text(value)) is not None]
     if kind == "category":
-        return ColumnEncoder(name, kind, categories=tuple(sorted(set(texts))))
+        categories = tuple(one_of_each(texts))
+        return ColumnEncoder(name, kind, categories=categories, synonyms=synonyms_of(categories))
     if kind == "boolean":
         for text in texts:
             _boolean(text, name)
@@ -130,6 +186,11 @@ def cell_text(value: object) -> str | None:
     return None if text.lower() in MISSING else text
 
 
+def is_meant_as_number(text: str) -> bool:
+    """Whether a text that is no number was meant as one: 30,0 or inf or 30 years."""
+    return not is_number(text) and OTHER_NUMBER.fullmatch(text.strip().lower()) is not None
+
+
 def _boolean(text: str, name: str) -> bool:
     if text.lower() not in TRUE | FALSE:
         raise UserError(
@@ -144,7 +205,9 @@ def _number(text: str, name: str, *, is_log: bool = False) -> float:
     number = as_number(text)
     if number is None:
         raise UserError(
-            f"'{text[:80]}' is not a number", where=f"metadata field {name}", do="Send a number, or leave it out."
+            f"'{text[:80]}' is not a number",
+            where=f"metadata field {name}",
+            do="Send a number, such as 30 or 30.5, or leave it out.",
         )
     if is_log and number < 0:
         raise UserError(

@@ -35,6 +35,8 @@ class Columns:
     fold: str | None = None
     # A table that was refused is opened once more for what can be known of it: what it lacks is left out.
     is_lenient: bool = False
+    # A set to predict: what the table lacks is missing, and a header that cannot be read costs its own row.
+    is_for_prediction: bool = False
 
     def optional(self) -> Columns:
         """The same columns where they are there; none is needed."""

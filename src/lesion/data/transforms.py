@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.images import Pixels
+from lesion.geometry import Fit
+
+PAD_COLOUR = (0, 0, 0)  # of the bars beside a picture that does not fill its square: black, as behind transparent parts
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """The one deterministic preprocessing of validation, test and serving: shorter side to `image_size`, middle square.
+    """The one deterministic preprocessing of validation, test and serving: to a square of `image_size`, as `fit` says.
 
     `mean` and `std` (per RGB channel, of values in 0 to 1) are what the network divides out itself, on its device.
     """
@@ -24,15 +27,43 @@ class Preprocess:
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    fit: Fit = "crop"
 
     def __call__(self, image_HWC: Pixels) -> Pixels:
         """uint8 RGB [H, W, 3] to uint8 RGB [image_size, image_size, 3]."""
-        return middle_square(image_HWC, self.image_size)
+        return fitted(image_HWC, self.image_size, self.fit)
+
+    def for_training(self, image_HWC: Pixels) -> Pixels:
+        """The larger square that training crops from: of the same part of the picture, which is all that prediction
+        will see."""
+        return fitted(image_HWC, training_px(self.image_size), self.fit)
 
 
 def training_px(image_size: int) -> int:
     """Side of the square that training crops from: an eighth is left for the crop to wander in."""
     return round(image_size * 8 / 7)
+
+
+def fitted(image_HWC: Pixels, side_px: int, fit: Fit) -> Pixels:
+    """A picture of any size as a square of `side_px`. crop: its middle square. pad: all of it, its longer side brought
+    to `side_px`, in the middle of bars of PAD_COLOUR. stretch: all of it, each side brought to `side_px` by itself.
+    """
+    if fit == "crop":
+        return middle_square(image_HWC, side_px)
+    if fit == "stretch":
+        return resized(image_HWC, side_px, side_px)
+    height, width = image_HWC.shape[:2]
+    longer = max(height, width)
+    inner_HWC = resized(image_HWC, max(1, round(height * side_px / longer)), max(1, round(width * side_px / longer)))
+    square_HWC = np.full((side_px, side_px, 3), PAD_COLOUR, np.uint8)
+    top, left = (side_px - inner_HWC.shape[0]) // 2, (side_px - inner_HWC.shape[1]) // 2
+    square_HWC[top : top + inner_HWC.shape[0], left : left + inner_HWC.shape[1]] = inner_HWC
+    return square_HWC
+
+
+def share_cut_off(height: int, width: int) -> float:
+    """The share of a picture's area that lies outside its middle square, which fit=crop leaves."""
+    return 1 - min(height, width) / max(height, width)
 
 
 def middle_square(image_HWC: Pixels, side_px: int) -> Pixels:
@@ -49,7 +80,12 @@ def resize(image_HWC: Pixels, side_px: int) -> Pixels:
     return np.asarray(cv2.resize(image_HWC, (side_px, side_px), interpolation=method), dtype=np.uint8)
 
 
-MAX_VIEWS = 8
+def resized(image_HWC: Pixels, height: int, width: int) -> Pixels:
+    """To any size, by area and linear as `resize`: first the sides that shrink, since OpenCV's own way by area averages
+    nothing where the other side grows."""
+    shrunk = (min(width, image_HWC.shape[1]), min(height, image_HWC.shape[0]))  # OpenCV has the width first
+    small_HWC = cv2.resize(image_HWC, shrunk, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small_HWC, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def view(image_HW: Any, number: int) -> Any:

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 
 from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
-from lesion.prepare.annotations import SUFFIXES, Region, read_annotations
+from lesion.prepare.annotations import OTHER_PROGRAMS, SUFFIXES, read_annotations
+from lesion.prepare.positive_classes import choose_positive
+from lesion.prepare.regions import Annotations, Region
 from lesion.prepare.slides import SlideFile, pick_slide
-from lesion.words import nearest
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class PositiveRule:
 
     label_from: Literal["centre", "area"] = "centre"  # the middle MIDDLE of it, or all of it
     min_overlap: float = 0.5  # the share of that in a positive region; 0: any pixel of it, as PatchCamelyon has it
-    positive: tuple[str, ...] = ()  # classes; none: every one that is not excluded
+    positive: tuple[str, ...] = ()  # classes; none: the only one that there is
     excluded: tuple[str, ...] = ()  # classes that are cut out of the positive ones, as Camelyon's _2
 
     def is_positive(self, mask_HW: NDArray[np.uint8]) -> bool:
@@ -47,15 +49,18 @@ class PositiveRule:
 class AnnotationMask:
     """The regions of one slide that decide: those of the positive classes, less those of the excluded ones."""
 
-    def __init__(self, regions: Sequence[Region], *, positive: Collection[str], excluded: Collection[str]) -> None:
-        """`positive` empty: every class that is not excluded."""
-        kept = [region for region in regions if region.class_name not in excluded]
-        drawn = [(region, 1) for region in kept if not positive or region.class_name in positive]
-        drawn += [(region, 0) for region in regions if region.class_name in excluded]
-        self._drawn = drawn  # in this order
-        outlines = [np.concatenate(region.rings) for region, _ in drawn]
+    def __init__(self, regions: Sequence[Region], *, positive: Sequence[str], excluded: Sequence[str]) -> None:
+        cut = [region for region in regions if region.is_one_of(excluded)]
+        kept = [region for region in regions if region.is_one_of(positive) and not region.is_one_of(excluded)]
+        self._drawn = [*((region, 1) for region in kept), *((region, 0) for region in cut)]  # in this order
+        outlines = [np.concatenate(region.rings) for region, _ in self._drawn]
         self._low_R2 = np.array([outline.min(axis=0) for outline in outlines]).reshape(-1, 2)
         self._high_R2 = np.array([outline.max(axis=0) for outline in outlines]).reshape(-1, 2)
+
+    def num_outside(self, width_px: int, height_px: int) -> int:
+        """How many regions lie wholly beside a slide of this size: their coordinates are hardly those of its pixels."""
+        size_px = np.array([width_px, height_px])
+        return int(((self._low_R2 >= size_px) | (self._high_R2 <= 0)).any(axis=1).sum())
 
     def draw(self, x_px: float, y_px: float, extent_px: float, *, size_px: int) -> NDArray[np.uint8]:
         """A tile's mask [H, W] at its own `size_px`, 1 inside; the tile is `extent_px` of level 0 wide."""
@@ -66,9 +71,18 @@ class AnnotationMask:
         for index in np.flatnonzero(is_near_R):
             region, value = self._drawn[index]
             # Half a pixel less: cv2 has a pixel's centre where we have its corner.
-            rings = [((ring - corner) * scale - 0.5) * 2**SUBPIXEL_BITS for ring in region.rings]
-            contours = [np.rint(ring).astype(np.int32) for ring in rings]
-            cv2.fillPoly(mask_HW, contours, value, shift=SUBPIXEL_BITS)  # even-odd: holes stay as they were
+            rings, cuts = (
+                [np.rint(((ring - corner) * scale - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32) for ring in some]
+                for some in (region.rings, region.cuts)
+            )
+            if not cuts:
+                cv2.fillPoly(mask_HW, rings, value, shift=SUBPIXEL_BITS)  # even-odd: holes stay as they were
+                continue
+            layer_HW = np.zeros_like(mask_HW)
+            cv2.fillPoly(layer_HW, rings, 1, shift=SUBPIXEL_BITS)
+            for ring in cuts:
+                cv2.fillPoly(layer_HW, [ring], 0, shift=SUBPIXEL_BITS)
+            mask_HW[layer_HW == 1] = value
         return mask_HW
 
 
@@ -77,12 +91,39 @@ def read_annotation_masks(
 ) -> dict[str, AnnotationMask]:
     """The mask of each slide by name, from the files below `folder` that are called as the slides are.
 
-    A slide without a file has no positive tile, as Camelyon's normal slides have none; the log says how many these are.
-    Raises UserError for a class that stands in no file, two files of one slide, and with `is_whole` a file without one.
+    A slide without a file has no positive tile, as Camelyon's normal slides have none; the log says how many these are,
+    which class is the positive one, and what is left out. Raises UserError where `choose_positive` does, for two files
+    of one slide, and with `is_whole` for a file without one.
     """
-    paths = [path for path in walk_files(folder) if path.suffix.lower() in SUFFIXES]
+    files = _files_of_slides(folder, slides, is_whole=is_whole)
+    log.info("annotated_slides=%d slides_without_annotations=%d", len(files), len(slides) - len(files))
+    nothing = Annotations((), Counter())
+    annotations = {
+        slide.name: read_annotations(files[slide.name]) if slide.name in files else nothing for slide in slides
+    }
+    left_out = sum((one.left_out for one in annotations.values()), Counter[str]())
+    if left_out:
+        counts = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
+        log.warning("annotations=%s left_out=%s (they are no areas, or no annotations)", folder, counts)
+    regions = [region for one in annotations.values() for region in one.regions]
+    positive = choose_positive(regions, rule.positive, rule.excluded, where=folder)
+    return {
+        name: AnnotationMask(one.regions, positive=positive, excluded=rule.excluded)
+        for name, one in annotations.items()
+    }
+
+
+def _files_of_slides(folder: Path, slides: Sequence[SlideFile], *, is_whole: bool) -> Mapping[str, Path]:
+    """The annotation file of each slide that has one."""
+    listed = walk_files(folder)
+    paths = [path for path in listed if path.suffix.lower() in SUFFIXES]
+    others = Counter(path.suffix.lower() for path in listed if path.suffix.lower() in OTHER_PROGRAMS)
+    said = "; ".join(f"{count} {suffix} are {OTHER_PROGRAMS[suffix]}" for suffix, count in sorted(others.items()))
     if not paths:
-        raise UserError("no annotations here", where=folder, do=f"Looked for {', '.join(sorted(SUFFIXES))}.")
+        looked = f"Looked for {', '.join(sorted(SUFFIXES))}."
+        raise UserError("no annotations here", where=folder, do=f"{looked} {said}." if said else looked)
+    if said:
+        log.warning("annotations=%s not read: %s", folder, said)
     files: dict[str, Path] = {}
     strangers = []
     for path in paths:
@@ -99,20 +140,4 @@ def read_annotation_masks(
             where=folder,
             do="Name each as its slide, and leave out those of other slides.",
         )
-    log.info("annotated_slides=%d slides_without_annotations=%d", len(files), len(slides) - len(files))
-    regions = {slide.name: read_annotations(files[slide.name]) if slide.name in files else [] for slide in slides}
-    _check_classes(rule, {region.class_name for some in regions.values() for region in some}, folder)
-    return {
-        name: AnnotationMask(some, positive=rule.positive, excluded=rule.excluded) for name, some in regions.items()
-    }
-
-
-def _check_classes(rule: PositiveRule, known: set[str], folder: Path) -> None:
-    for name in (*rule.positive, *rule.excluded):
-        if name not in known:
-            near = nearest(name, sorted(known))
-            raise UserError(
-                f"no annotation has the class '{name}'; there are {', '.join(repr(one) for one in sorted(known))}",
-                where=folder,
-                do=f"Did you mean {near}?" if near else "Choose one of them.",
-            )
+    return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,13 @@ from lesion.errors import UserError
 from lesion.prepare.slides import SlideFile, pick_slide
 from lesion.words import listed
 
-SLIDE_COLUMNS = ("file", "image_name", "slide", "slide_id")  # the first of them that is there says which slide it is
+log = logging.getLogger(__name__)
+
+# The first of them that is there says which slide it is, whatever its capitals: names of files, then of slides.
+SLIDE_COLUMNS = (
+    "file", "image_name", "file_name", "filename", "image_id", "image", "slide", "slide_id", "slide_name", "wsi",
+    "wsi_id", "wsi_name", "wsi_filename", "slide_filename",
+)  # fmt: skip
 TARGET_COLUMNS = ("target", "label")
 OURS = ("image_name", "target", "x", "y", "tissue")  # columns that every tile gets
 
@@ -31,17 +38,19 @@ def read_slide_table(
     """The table of these slides, each of which must have one row, and with `is_whole` each row its slide.
 
     The target column is `target_column`, or the first of TARGET_COLUMNS. Where it is not needed, since annotations
-    give a tile's target, it is carried as `slide_target`. Raises UserError that names what is missing or duplicate.
+    give a tile's target, it is carried as `slide_target`. The log says which columns were taken. Raises UserError that
+    names what is missing or duplicate.
     """
     frame = read_csv(path).fillna("")
     columns = list(frame.columns)
-    slide_column = next((column for column in SLIDE_COLUMNS if column in columns), None)
+    slide_column = _pick(SLIDE_COLUMNS, columns, path)
     wanted = [target_column] if target_column else TARGET_COLUMNS
-    target = next((column for column in wanted if column in columns), None)
+    target = _pick(wanted, columns, path)
     if slide_column is None:
-        raise _no_column("slide", SLIDE_COLUMNS, path, columns, "Rename one.")
+        raise _no_column("slide", SLIDE_COLUMNS, path, columns, "Rename the one that names the slides.")
     if target is None and (is_target_needed or target_column):
         raise _no_column("target", wanted, path, columns, "Rename one, or give --target-column.")
+    log.info("slides=%s slide_column=%s target_column=%s", path, slide_column, target or "none")
     kept = [column for column in columns if column not in {slide_column, target}]
     if clash := [column for column in kept if column in OURS]:
         raise UserError(f"columns {clash} would stand twice in the tiles' table", where=path, do="Rename them.")
@@ -56,6 +65,25 @@ def read_slide_table(
     if is_target_needed:
         return SlideTable(targets, carried)
     return SlideTable(None, {name: {**row, "slide_target": targets[name]} for name, row in carried.items()})
+
+
+def _pick(wanted: Sequence[str], columns: Sequence[str], path: Path) -> str | None:
+    """The first of the wanted columns that is there: as it is written, or else by its letters and figures alone.
+
+    "Slide ID" is slide_id. Raises UserError where two columns would be it.
+    """
+    for name in wanted:
+        if name in columns:
+            return name
+        if len(alike := [column for column in columns if _plain(column) == _plain(name)]) > 1:
+            raise UserError(f"columns {alike} have one name, {name}", where=path, do="Rename one of them.")
+        if alike:
+            return alike[0]
+    return None
+
+
+def _plain(column: str) -> str:
+    return "".join(filter(str.isalnum, column.casefold()))
 
 
 def _names(written: Sequence[str], path: Path, slides: Sequence[SlideFile], *, is_whole: bool) -> list[str | None]:

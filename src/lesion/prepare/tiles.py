@@ -133,6 +133,9 @@ def _cut(job: _Job, tiling: Tiling, rule: PositiveRule, pool: Executor, bar: tqd
     extent_px = tiling.size_px * job.downsample
     make_folder(job.folder)
     with Slide(job.path) as slide:
+        if job.mask is not None and (num_outside := job.mask.num_outside(slide.width_px, slide.height_px)):
+            size = f"{slide.width_px:,}×{slide.height_px:,} px"
+            log.warning("slide=%s annotations_outside=%d: they lie beside its %s", job.name, num_outside, size)
         step_px = (tiling.size_px - tiling.overlap_px) * job.downsample
         corners_T2 = grid(slide.width_px, slide.height_px, extent_px=extent_px, step_px=step_px)
         tissue_T = find_tissue(slide, extent_px=extent_px).shares(corners_T2, extent_px)

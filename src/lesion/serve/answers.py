@@ -91,8 +91,8 @@ def encode(
     """The answers as that media type. No newline at the end: batch transform adds one after each response.
 
     Each answer is encoded and freed at once: a hundred thousand objects need many times the memory of their text.
-    `num_cells` is the number of cells of a CSV row; `details` are added on request, together with each picture's unused
-    fields.
+    `num_cells` is the number of cells of a CSV row; `details` are added on request. An object also tells what came with
+    its picture and was not used; CSV and a bare number have no place for it.
     """
     return ENCODERS[media_type](answers, invocation, num_cells, details)
 
@@ -105,9 +105,10 @@ def _as_json(
     if invocation.form == "payload" and details is None:
         [answer] = answers
         if isinstance(answer, Answer):
-            return json.dumps(answer.bare).encode()
+            bare = answer.bare
+            return json.dumps(_with_unused(bare, invocation, 0) if isinstance(bare, dict) else bare).encode()
         answers = [answer]
-    predictions = ", ".join(map(json.dumps, _objects(answers, invocation, details, lambda answer: answer.fields)))
+    predictions = ", ".join(map(json.dumps, _objects(answers, invocation, lambda answer: answer.fields)))
     of_server = "" if details is None else f", {json.dumps(asdict(details))[1:-1]}"
     return f'{{"predictions": [{predictions}]{of_server}}}'.encode()
 
@@ -117,7 +118,7 @@ def _as_lines(
 ) -> bytes:
     """One object per line; with details each holds the server's fields, since there is no enclosing object."""
     of_server = {} if details is None else asdict(details)
-    objects = _objects(answers, invocation, details, lambda answer: answer.line)
+    objects = _objects(answers, invocation, lambda answer: answer.line)
     return "\n".join(json.dumps(each if "error" in each else {**each, **of_server}) for each in objects).encode()
 
 
@@ -136,17 +137,19 @@ ENCODERS: dict[str, Encoder] = {JSON: _as_json, LINES: _as_lines, CSV: _as_csv}
 def _objects(
     answers: Iterable[Answer | UserError],
     invocation: Invocation,
-    details: ResponseInfo | None,
     part: Callable[[Answer], dict[str, Any]],
 ) -> Iterator[dict[str, Any]]:
-    """A part of each answer, or its error; with details also what came with its picture and was not used."""
+    """A part of each answer with what came with its picture and was not used, or its error."""
     for number, answer in enumerate(answers):
         if isinstance(answer, UserError):
             yield {"error": {"kind": answer.kind, "message": str(answer)}}
-        elif details is not None and (unused := invocation.unused_of(number)):
-            yield {**part(answer), "unused": list(unused)}
         else:
-            yield part(answer)
+            yield _with_unused(part(answer), invocation, number)
+
+
+def _with_unused(fields: dict[str, Any], invocation: Invocation, number: int) -> dict[str, Any]:
+    unused = invocation.unused_of(number)
+    return {**fields, "unused": list(unused)} if unused else fields
 
 
 def _row(cells: Sequence[object]) -> str:

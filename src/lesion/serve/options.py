@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from lesion.algorithms.base import Options
-from lesion.data.transforms import MAX_VIEWS
 from lesion.errors import UserError
+from lesion.geometry import MAX_VIEWS
 
 OPTIONS = {"views", "top_k", "details"}
 

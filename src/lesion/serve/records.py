@@ -8,7 +8,7 @@ Unused fields are reported, and the picture is predicted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -31,7 +31,7 @@ MAX_UNUSED = 20  # names listed per request; then the number of the others
 NAME_LETTERS = 40
 LINE_LETTERS = 1000
 
-Words = Mapping[str, Collection[str]]  # those that training had, by column
+Words = Mapping[str, Container[str]]  # those that mean one that training had, by column
 
 
 @dataclass(frozen=True)

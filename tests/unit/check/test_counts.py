@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +46,13 @@ def test_ages_are_counted_by_decades_in_their_order(labelled):
     assert index[0] == "0 to 9" and index[-2:] == ["90 to 99", "missing"]
     ages = pd.to_numeric(labelled.table.metadata["age_approx"])
     assert crosstabs(labelled)["age_approx"].loc["30 to 39"].sum() == ages.between(30, 39).sum()
+
+
+def test_spellings_of_a_word_are_counted_together(labelled):
+    words = ["male", "M", "male", "Female", "female", ""] * 10
+    frame = labelled.table.metadata.assign(sex=pd.Series(words, dtype="string").replace("", pd.NA))
+    counted = crosstabs(replace(labelled, table=replace(labelled.table, metadata=frame)))["sex"].sum(axis=1)
+    assert counted.to_dict() == {"male": 30, "Female": 20, "missing": 10}
 
 
 def test_a_fold_is_a_row(labelled):

@@ -7,6 +7,7 @@ import colorsys
 import math
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -74,6 +75,43 @@ def test_each_of_the_eight_turns_is_as_likely():
     views = {slopes(view(torch.from_numpy(image_HWC[:, :, 0]), number).numpy()) for number in range(8)}
     assert set(seen) == views and len(views) == 8
     assert all(70 < seen.count(turn) < 130 for turn in views)
+
+
+def disc(*, on_the_left: bool, above: bool) -> np.ndarray:
+    """A white disc in one quarter of a dark square."""
+    image_HWC = np.full((64, 64, 3), 30, np.uint8)
+    cv2.circle(image_HWC, (16 if on_the_left else 48, 16 if above else 48), 9, (255, 255, 255), -1)
+    return image_HWC
+
+
+# Whether left and right, and above and below, are still told apart once it was augmented.
+TOLD_APART = {
+    "none": (True, True),
+    "horizontal": (False, True),
+    "flips": (False, False),
+    "flips_and_rotations": (False, False),
+}
+
+
+@pytest.mark.parametrize("flips", TOLD_APART)
+@pytest.mark.parametrize(("on_the_left", "above"), [(True, True), (False, True), (True, False)])
+def test_where_a_disc_lies_is_kept_as_far_as_flips_say(flips, on_the_left, above):
+    augment = Augment(48, flips)
+    squares = [augment(disc(on_the_left=on_the_left, above=above), stream(row)).mean(axis=2) for row in range(60)]
+    is_left = {bool(square[:, :24].mean() > square[:, 24:].mean()) for square in squares}
+    is_above = {bool(square[:24].mean() > square[24:].mean()) for square in squares}
+    keeps_side, keeps_height = TOLD_APART[flips]
+    assert is_left == ({on_the_left} if keeps_side else {True, False})
+    assert is_above == ({above} if keeps_height else {True, False})
+
+
+def test_flips_without_rotations_turn_nothing_on_its_side():
+    """A white bar at the upper or lower edge lies on no other."""
+    image_HWC = np.full((64, 64, 3), 30, np.uint8)
+    image_HWC[:20] = 255
+    for row in range(60):
+        square = Augment(48, "flips")(image_HWC, stream(row)).mean(axis=2)
+        assert np.ptp(square.mean(axis=1)) > 100 and np.ptp(square.mean(axis=0)) < 5
 
 
 def test_at_least_three_fifths_of_the_square_are_seen():

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,8 +19,9 @@ from PIL import Image
 from lesion.data import cache as cache_module
 from lesion.data.cache import Cache, Cached, Decoded, record_bytes
 from lesion.data.images import Pixels, decode
-from lesion.data.transforms import Preprocess, middle_square
+from lesion.data.transforms import Preprocess, fitted
 from lesion.errors import PlatformError
+from lesion.geometry import Fit
 
 PREPROCESS = Preprocess(32, (0.5,) * 3, (0.5,) * 3)  # training squares of 37 px
 RECORD = record_bytes(32)
@@ -64,18 +67,18 @@ def filled(cache: Cache, files: Files) -> None:
         cache.keep(index, files.read(index))
 
 
-def test_both_squares_are_what_decoding_gives(tmp_path):
+@pytest.mark.parametrize("fit", get_args(Fit))
+def test_both_squares_are_what_decoding_gives(tmp_path, fit):
     files = files_of_all_kinds()
-    rows_S = np.arange(len(files.contents))
-    with Cache(tmp_path, PREPROCESS) as cache:
+    rows_S, preprocess = np.arange(len(files.contents)), replace(PREPROCESS, fit=fit)
+    with Cache(tmp_path, preprocess) as cache:
         filled(cache, files)
-        cached, decoded = cache.pictures(files, rows_S), Decoded(files, PREPROCESS)
+        cached, decoded = cache.pictures(files, rows_S), Decoded(files, preprocess)
         assert isinstance(cached, Cached) and cached.image_size == decoded.image_size == 32
         for row in rows_S.tolist():
-            np.testing.assert_array_equal(cached.training(row), middle_square(files.read(row), 37))
-            np.testing.assert_array_equal(decoded.training(row), middle_square(files.read(row), 37))
-            np.testing.assert_array_equal(cached.square(row), PREPROCESS(files.read(row)))
-            np.testing.assert_array_equal(decoded.square(row), PREPROCESS(files.read(row)))
+            for pictures in (cached, decoded):
+                np.testing.assert_array_equal(pictures.training(row), fitted(files.read(row), 37, fit))
+                np.testing.assert_array_equal(pictures.square(row), fitted(files.read(row), 32, fit))
 
 
 @pytest.mark.parametrize("has_cache", [True, False])

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from lesion.data.metadata import MISSING, REACH, ColumnEncoder, MetadataEncoder, column_kinds
+from lesion.data.metadata import MISSING, REACH, ColumnEncoder, KnownWords, MetadataEncoder, column_kinds
 from lesion.errors import UserError
 
 ROWS = [{"sex": "male", "age": "30"}, {"sex": "female", "age": "50"}, {"sex": "male", "age": None}]
@@ -123,8 +123,90 @@ def test_any_scalar_gives_finite_features_or_a_user_error(training, cell):
 def test_a_column_is_a_number_where_every_cell_is_one_or_missing():
     rows = [{"age": "30", "site": "torso", "empty": ""}, {"age": "NA", "site": "3", "empty": None}]
     assert column_kinds(rows, ["age", "site", "empty"]) == {"age": "number", "site": "category", "empty": "number"}
-    for word in ("inf", "4_5", "٤٥"):
-        assert column_kinds([{"x": word}, {"x": "1"}], ["x"]) == {"x": "category"}
+
+
+OTHER_NUMBERS = [
+    "inf",
+    "-Infinity",
+    "1e999",
+    "30,0",
+    "4_5",
+    "٤٥",
+    "1 000",
+    "1,234.5",
+    "30 years",
+    "45y",
+    "5 %",
+    "1.5mm",
+]
+
+
+@pytest.mark.parametrize("cell", OTHER_NUMBERS)
+def test_a_number_written_in_another_way_makes_no_words_of_the_others_and_is_refused_by_name(cell):
+    rows = [{"age": cell}, {"age": "1"}, {"age": ""}]
+    assert column_kinds(rows, ["age"]) == {"age": "number"}
+    with pytest.raises(UserError, match=r"is not a number.*metadata field age.*such as 30 or 30\.5"):
+        MetadataEncoder.fit(rows, column_kinds(rows, ["age"]))
+
+
+@pytest.mark.parametrize("grade", ["1+", "3a", "T1", "1-2", "2.1.3", "I", "<5", "0x2d", "-", "+", "years", "unknown"])
+def test_grades_and_ranges_are_words(grade):
+    assert column_kinds([{"grade": grade}, {"grade": "1"}], ["grade"]) == {"grade": "category"}
+    assert column_kinds([{"site": "inf"}, {"site": "sup"}], ["site"]) == {"site": "category"}  # inferior
+
+
+def test_a_column_of_nothing_but_f_holds_women_and_no_noes():
+    assert column_kinds([{"sex": "F"}, {"sex": "f"}], ["sex"]) == {"sex": "category"}
+    assert column_kinds([{"x": "f"}, {"x": "t"}], ["x"]) == {"x": "boolean"}
+
+
+@pytest.mark.parametrize("word", ["female", "Female", " FEMALE ", "F", "f", "woman", "Ｆemale"])
+def test_a_word_may_come_in_any_spelling_at_training_and_at_prediction(encoder, word):
+    assert encoder.encode([{"sex": word, "age": 40}]).tolist() == [[1, 0, 0, 0]]
+    trained = MetadataEncoder.fit([{"sex": "male"}, {"sex": word}], {"sex": "category"})
+    for other in ("female", "F", "Woman"):
+        assert trained.encode([{"sex": other}]).tolist() == trained.encode([{"sex": word}]).tolist()
+    assert trained.encode([{"sex": "M"}]).sum() == 1 and trained.num_features == 2
+
+
+def test_spellings_of_a_word_are_one_category_called_as_most_rows_write_it():
+    rows = [{"site": word} for word in ("Torso", "torso", "torso", "TRUNK", "palms/soles", "Palms / Soles")]
+    [column] = MetadataEncoder.fit(rows, {"site": "category"}).columns
+    assert column.categories == ("Palms / Soles", "torso")  # of equally many the alphabet's first
+    assert [column.category_of(word) for word in ("trunk", "palms and soles", "leg")] == [
+        "torso",
+        "Palms / Soles",
+        None,
+    ]
+
+
+def test_an_encoder_of_an_earlier_version_compares_words_as_they_are_written():
+    """Its JSON says nothing of synonyms."""
+    stored = '{"name": "sex", "kind": "category", "categories": ["Male", "female", "male"]}'
+    column = TypeAdapter(ColumnEncoder).validate_json(stored)
+    assert [column.encode(word) for word in ("male", "Male", "M", "Female")] == [
+        [0, 0, 1],
+        [1, 0, 0],
+        [0, 0, 0],
+        [0, 0, 0],
+    ]
+    known = KnownWords([column])
+    assert "Male" in known and "MALE" not in known and known.categories == ["Male", "female", "male"]
+
+
+def test_synonyms_are_kept_with_the_encoder_so_that_a_longer_list_changes_no_artifact():
+    column = ColumnEncoder("sex", "category", categories=("female", "male"), synonyms={"w": "female"})
+    assert [column.category_of(word) for word in ("W", "F", "FEMALE")] == ["female", None, "female"]
+
+
+def test_the_words_known_are_those_of_any_fold():
+    columns = [
+        MetadataEncoder.fit([{"x": word} for word in words], {"x": "category"}).columns[0]
+        for words in (["male", "other"], ["Male", "F"])
+    ]
+    known = KnownWords(columns)
+    assert all(word in known for word in ("M", "OTHER", "female")) and "unknown" not in known and None not in known
+    assert known.categories == ["F", "Male", "other"]
 
 
 BOOLEANS = [{"prior": "Yes"}, {"prior": "no"}, {"prior": None}]

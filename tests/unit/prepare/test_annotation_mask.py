@@ -10,7 +10,8 @@ import pytest
 
 from lesion.errors import UserError
 from lesion.prepare.annotation_mask import AnnotationMask, PositiveRule, read_annotation_masks
-from lesion.prepare.annotations import Region
+from lesion.prepare.positive_classes import choose_positive
+from lesion.prepare.regions import Region
 from lesion.prepare.slides import SlideFile
 
 
@@ -24,27 +25,76 @@ def share(masks: AnnotationMask, x: float, y: float, extent: float, size: int = 
 
 @pytest.mark.parametrize(("x", "expected"), [(0, 0), (50, 0.5), (100, 1), (150, 0.5), (200, 0), (75, 0.75)])
 def test_the_share_of_a_tile_in_a_region(x, expected):
-    masks = AnnotationMask([Region("Tumor", (square(100, 0, 100),))], positive=(), excluded=())
+    masks = AnnotationMask([Region("Tumor", (square(100, 0, 100),))], positive=["Tumor"], excluded=())
     assert share(masks, x, 0, 100) == pytest.approx(expected, abs=0.02)
 
 
 def test_a_hole_is_outside_and_an_excluded_region_cuts():
     ring, hole = square(0, 0, 100), square(25, 25, 50)
-    assert share(AnnotationMask([Region("a", (ring, hole))], positive=(), excluded=()), 0, 0, 100) == pytest.approx(
-        0.75, abs=0.02
-    )
-    cut = AnnotationMask([Region("_2", (square(0, 0, 50),)), Region("a", (ring,))], positive=(), excluded=("_2",))
+    holed = AnnotationMask([Region("a", (ring, hole))], positive=["a"], excluded=())
+    assert share(holed, 0, 0, 100) == pytest.approx(0.75, abs=0.02)
+    regions = [Region("_2", (square(0, 0, 50),)), Region("a", (ring,))]
+    cut = AnnotationMask(regions, positive=["a"], excluded=["_2"])
     assert share(cut, 0, 0, 100) == pytest.approx(0.75, abs=0.02)
 
 
-def test_only_positive_classes_count():
-    regions = [Region("Tumor", (square(0, 0, 50),)), Region("Stroma", (square(50, 50, 50),))]
-    assert share(AnnotationMask(regions, positive=("Tumor",), excluded=()), 0, 0, 100) == pytest.approx(0.25, abs=0.02)
-    assert share(AnnotationMask(regions, positive=(), excluded=()), 0, 0, 100) == pytest.approx(0.5, abs=0.02)
+def test_what_is_cut_out_of_a_region_lies_anywhere_and_leaves_other_regions_whole():
+    beyond = square(50, 0, 100)  # half of it lies outside
+    cut = Region("a", (square(0, 0, 100),), cuts=(beyond, beyond))  # twice: it is not even-odd
+    assert share(AnnotationMask([cut], positive=["a"], excluded=()), 0, 0, 200) == pytest.approx(0.125, abs=0.01)
+    both = [Region("a", (square(0, 0, 200),)), cut]
+    assert share(AnnotationMask(both, positive=["a"], excluded=()), 0, 0, 200) == 1
+
+
+def test_only_positive_classes_count_and_those_that_belong_to_them():
+    regions = [Region("Tumor: Positive", (square(0, 0, 50),), ("Tumor",)), Region("Stroma", (square(50, 50, 50),))]
+    assert share(AnnotationMask(regions, positive=["Tumor"], excluded=()), 0, 0, 100) == pytest.approx(0.25, abs=0.02)
+    both = AnnotationMask(regions, positive=["Tumor", "Stroma"], excluded=())
+    assert share(both, 0, 0, 100) == pytest.approx(0.5, abs=0.02)
+
+
+def areas(*class_names: str) -> list[Region]:
+    """Regions of these classes; of "a: b" one that is an a as well."""
+    return [
+        Region(name, (square(0, 0, 9),), (name.partition(": ")[0],) if ": " in name else ()) for name in class_names
+    ]
+
+
+@pytest.mark.parametrize(
+    ("class_names", "excluded", "expected"),
+    [
+        (["Tumor", "Tumor"], (), "Tumor"),
+        (["Tumor", "Tumor: Positive"], (), "Tumor"),
+        (["Tumor: Positive"], (), "Tumor: Positive"),
+        (["Tumor", "Ignore*", "Region*"], (), "Tumor"),
+        (["Tumor", "_2"], ["_2"], "Tumor"),
+        (["", ""], (), ""),
+    ],
+)
+def test_the_only_class_is_the_positive_one_and_that_is_said(caplog, class_names, excluded, expected):
+    caplog.set_level("INFO")
+    assert choose_positive(areas(*class_names), (), excluded, where="x") == (expected,)
+    assert f"positive={expected or 'no class'} because it is the only class" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("class_names", "positive", "words"),
+    [
+        (["Tumor", "Stroma", "Tumor"], (), r"2 classes, .* Tumor \(2\), Stroma \(1\).*--positive \"Tumor\""),
+        (["Tumor: Positive", "Tumor: Negative"], (), "2 classes, .*Tumor: Positive"),
+        (["", "", "Tumor"], (), r"2 classes, .*no class \(2\), Tumor \(1\).*--positive \"Tumor\""),
+        (["Ignore*"], (), r"no annotation has a class that counts: Ignore\* \(1\)"),
+        ([], (), "no annotation has a class that counts: there is no area"),
+        (["Tumor"], ["Tumour"], "no annotation has the class 'Tumour'; there are 'Tumor'.*Did you mean Tumor"),
+    ],
+)
+def test_which_class_is_positive_is_never_guessed(class_names, positive, words):
+    with pytest.raises(UserError, match=words):
+        choose_positive(areas(*class_names), positive, (), where="x")
 
 
 def test_a_finer_tile_sees_the_same_region():
-    masks = AnnotationMask([Region("a", (square(100, 100, 100),))], positive=(), excluded=())
+    masks = AnnotationMask([Region("a", (square(100, 100, 100),))], positive=["a"], excluded=())
     assert share(masks, 100, 100, 400, size=100) == pytest.approx(1 / 16, abs=0.01)
 
 
@@ -87,9 +137,23 @@ def test_a_region_as_large_as_coordinates_go_is_drawn_right():
     far = 3_999_999.0
     around = Region("a", (np.array([[-far, -far], [far, -far], [far, far], [-far, far]]),))
     crossing = Region("b", (np.array([[0.0, 0.0], [far, far], [far, 0.0], [0.0, far]]),))  # crosses itself half-way
-    assert share(AnnotationMask([around], positive=(), excluded=()), 999_000, 0, 100) == 1
-    assert share(AnnotationMask([crossing], positive=(), excluded=()), 2_000_000, 500_000, 100) == 0
-    assert share(AnnotationMask([crossing], positive=(), excluded=()), 500_000, 2_000_000, 100) == 1
+    whole = AnnotationMask([around], positive=["a"], excluded=())
+    crossed = AnnotationMask([crossing], positive=["b"], excluded=())
+    assert share(whole, 999_000, 0, 100) == 1
+    assert share(crossed, 2_000_000, 500_000, 100) == 0
+    assert share(crossed, 500_000, 2_000_000, 100) == 1
+
+
+def test_regions_beside_the_slide_are_counted():
+    regions = [Region("a", (square(x, y, 50),)) for x, y in ((0, 0), (75, 75), (100, 0), (0, 200), (-60, 0))]
+    assert AnnotationMask(regions, positive=["a"], excluded=()).num_outside(100, 200) == 3
+    assert AnnotationMask([], positive=["a"], excluded=()).num_outside(100, 200) == 0
+
+
+def test_files_of_other_programs_are_named(tmp_path):
+    (tmp_path / "a.ndpa").write_text("<annotations/>")
+    with pytest.raises(UserError, match=r"no annotations here .*1 \.ndpa are NDP.view's: open them in QuPath"):
+        read_annotation_masks(tmp_path, [SlideFile("a", Path("a.svs"))], PositiveRule(), is_whole=True)
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,19 @@ def read(folder: Path, rows: dict[str, list[str]], **options: object) -> SlideTa
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a.svs", "b.tif"], ["a", "sub/b.tif"], ["s3://bucket/a.svs", "sub/b"]])
-@pytest.mark.parametrize("column", ["file", "image_name", "slide", "slide_id"])
+@pytest.mark.parametrize(
+    "column", ["file", "image_name", "slide", "slide_id", "image_id", "Slide ID", "FILENAME", "WSI"]
+)
 def test_a_slide_is_found_by_path_or_name_with_or_without_its_ending(tmp_path, column, names):
     rows = {column: names, "target": ["0", "1"]}
     assert read(tmp_path, rows).targets == {"a": "0", "sub/b": "1"}
+
+
+@pytest.mark.parametrize("written", ["isup_grade", "ISUP_Grade", " isup grade"])
+def test_the_target_column_is_found_whatever_its_capitals(tmp_path, written):
+    rows = {"image_id": ["a", "b"], "data_provider": ["x", "x"], written: ["3", "0"]}
+    table = read(tmp_path, rows, target_column="isup_grade")
+    assert table.targets == {"a": "3", "sub/b": "0"} and table.carried["a"] == {"data_provider": "x"}
 
 
 def test_further_columns_are_carried_and_an_unneeded_target_too(tmp_path):
@@ -36,6 +45,11 @@ def test_further_columns_are_carried_and_an_unneeded_target_too(tmp_path):
 
 REFUSED = {
     "no slide column": ({"name": ["a", "b"], "target": ["0", "1"]}, {}, "no slide column 'file' or 'image_name'"),
+    "two columns of one name": (
+        {"Slide": ["a", "b"], "SLIDE": ["a", "b"], "target": ["0", "1"]},
+        {},
+        r"\['Slide', 'SLIDE'\] have one name, slide",
+    ),
     "no target": ({"file": ["a", "b"]}, {}, "no target column 'target' or 'label'"),
     "not that target": (ROWS, {"target_column": "grade"}, "no target column 'grade'"),
     "an empty target": (ROWS | {"target": ["0", ""]}, {}, "column 'target' is empty for sub/b"),

@@ -153,16 +153,23 @@ def test_an_answer_is_let_go_once_it_is_written(media_type):
     assert len(made) == 50
 
 
-def test_what_was_not_used_is_told_in_the_details_of_its_picture():
+@pytest.mark.parametrize("options", [Options(), Options(details=True)])
+def test_what_was_not_used_is_told_with_the_answer_of_its_picture(options):
     unused = [["weight:unknown_field"], [], []]
     answers = [answer([0.5], [0.5]), answer([0.25], [0.5]), BAD]
-    details = Options(details=True)
-    lines = tell(answers, YES_NO, LINES, "lines", details, unused).split("\n")
-    predictions = json.loads(tell(answers, YES_NO, JSON, "lines", details, unused))["predictions"]
+    lines = tell(answers, YES_NO, LINES, "lines", options, unused).split("\n")
+    predictions = json.loads(tell(answers, YES_NO, JSON, "lines", options, unused))["predictions"]
     for told in ([json.loads(line) for line in lines], predictions):
         assert told[0]["unused"] == ["weight:unknown_field"]
         assert "unused" not in told[1] and told[2].keys() == {"error"}
-    assert "unused" not in tell(answers, YES_NO, JSON, "lines", Options(), unused)
+    assert tell(answers, YES_NO, CSV, "csv", options, unused).splitlines()[0] == "0.5,malignant"
+
+
+def test_what_was_not_used_is_told_beside_the_one_object_of_a_payload_and_never_beside_a_number():
+    unused = [["sex:unknown_word"]]
+    assert tell([answer([0.5])], YES_NO, JSON, "payload", unused=unused) == "0.5"
+    told = json.loads(tell([answer([0.25, 0.5, 0.25])], FLOWERS, JSON, "payload", unused=unused))
+    assert told["label"] == "rose" and told["unused"] == ["sex:unknown_word"]
 
 
 def test_a_class_of_any_name_breaks_no_line_of_json_and_no_header():

@@ -38,7 +38,7 @@ def test_the_model_is_told_with_what_made_it_and_what_runs_it():
     }
     assert described["serving"] == {"backend": "torch cpu fp32", "folds": "0, 1"}
     assert described["packages"] == WRITTEN["packages"] and described["packages"]["timm"] == "1.0.31"
-    assert described["views"] == {"default": 3, "most": 8}
+    assert described["views"] == {"default": 3, "most": 8, "flips": "flips_and_rotations"}
 
 
 def test_another_fingerprint_is_another_version():

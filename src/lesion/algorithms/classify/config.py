@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from lesion.algorithms.classify.recipes import RECIPES, with_recipe
 from lesion.config import Affects, Hyperparameters, tunable
 from lesion.evaluation.metrics import METRICS
+from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Fit, Flips
 from lesion.model_args import refuse_factory_args
 from lesion.settings import DataSettings, JobSettings, MachineSettings
 
@@ -58,7 +59,8 @@ class FoldSettings(Hyperparameters):
         le=8,
         affects="predictions",
         doc="Test-time augmentation (TTA): out-of-fold, test and served predictions are means over this many views of "
-        "each image (flips and quarter turns); 1 is the image alone. Prediction takes that many times as long.",
+        "each image (flips and quarter turns); 1 is the image alone. Prediction takes that many times as long. At "
+        "most as many as `flips` allows; the default, or a recipe's number, is then lowered to that.",
     )
     slide_score: (
         Literal["none", "max", "mean", "top_k", "noisy_or"] | Annotated[str, Field(pattern="^top_k:[1-9][0-9]{0,5}$")]
@@ -109,6 +111,13 @@ class NetworkSettings(Hyperparameters):
         le=2048,
         doc="Input resolution: side in pixels of the square image that the network sees. Larger shows finer detail; "
         "memory and time grow with its square.",
+    )
+    fit: Fit = tunable(
+        "crop",
+        doc="Aspect ratio: how an oblong image becomes the square that the network sees. crop: the middle square, and "
+        "the ends are cut off. pad: the whole image, with black bars (letterbox). stretch: the whole image, squeezed "
+        "to a square. The check says how much crop cuts off: take pad if the ends count, stretch if all images have "
+        "one shape.",
     )
     image_mean: tuple[float, ...] | None = tunable(
         None,
@@ -291,6 +300,13 @@ class RegularSettings(Hyperparameters):
         doc="Label smoothing ε: targets y become (1 − ε) y + ε / K, with K = 2 for yes or no. Use it if predictions "
         "are too confident; 0 is off.",
     )
+    flips: Flips = tunable(
+        "flips_and_rotations",
+        doc="Flips and rotations in augmentation, and in `tta`. flips_and_rotations: all eight flips and quarter "
+        "turns, for images that have no right way up (histology, dermoscopy). flips: left-right, up-down, both. "
+        "horizontal: left-right. none: for images in which left and right differ, such as chest X-rays (the heart is "
+        "on the left) or left and right eyes.",
+    )
     mixup: float = tunable(
         0.0,
         ge=0,
@@ -335,6 +351,8 @@ class ClassifyConfig(
             yield "epochs=0 trains nothing: set head_init=probe for a linear probe, or epochs to 1 or more"
         if self.slide_score != "none" and len(self.target_column) > 1:
             yield f"slide_score={self.slide_score} needs one yes-or-no target: name one column in target_column"
+        if self.tta > (most := NUM_VIEWS[self.flips]):
+            yield f"tta={self.tta} averages more views than the {most} of flips={self.flips}: set tta to at most {most}"
 
     def affects(self, name: str) -> Affects:
         """As declared; but a linear probe alone is fitted to the views that prediction averages."""
@@ -344,4 +362,12 @@ class ClassifyConfig(
     @model_validator(mode="before")
     @classmethod
     def _take_recipe(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return with_recipe(values)
+        return _with_views_that_flips_allow(values, with_recipe(values))
+
+
+def _with_views_that_flips_allow(given: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The values with a `tta` that `flips` allows, unless the user set it: then the contradiction is refused."""
+    allowed = [most for flips, most in NUM_VIEWS.items() if flips == values.get("flips")]
+    most = allowed[0] if allowed else MAX_VIEWS  # a wrong word is refused later
+    tta = values.get("tta", ClassifyConfig.model_fields["tta"].default)
+    return {**values, "tta": most} if "tta" not in given and tta > most else values

@@ -7,7 +7,7 @@ from typing import Any
 
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
 from lesion.artifact import Manifest
-from lesion.data.transforms import MAX_VIEWS
+from lesion.data.metadata import KnownWords
 
 
 def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRecord]) -> dict[str, Any]:
@@ -16,10 +16,10 @@ def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRe
         "model": {"network": model.model},
         "question": _question(model),
         "inputs": {
-            "picture": {"image_size": model.preprocessing.image_size},
+            "picture": {"image_size": model.preprocessing.image_size, "fit": model.preprocessing.fit},
             "metadata": [_column(name, model) for name in model.metadata_columns],
         },
-        "views": {"default": model.num_views, "most": MAX_VIEWS},
+        "views": {"default": model.num_views, "most": model.most_views, "flips": model.flips},
         "metrics": manifest.metrics,
         "folds": [
             {"fold": record.fold, "best_epoch": record.best_epoch, "metrics": record.metrics} for record in model.folds
@@ -49,5 +49,5 @@ def _column(name: str, model: ClassifierRecord) -> dict[str, Any]:
     kind = encoders[0].kind if encoders else None
     column: dict[str, Any] = {"name": name, "kind": kind}
     if kind == "category":
-        column["categories"] = sorted({word for encoder in encoders for word in encoder.categories})
+        column["categories"] = KnownWords(encoders).categories
     return column

@@ -209,7 +209,7 @@ def run_epoch(
     batches = load_batches(
         rows.dataset,
         [setup.data_parallel.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
-        Augment(config.image_size),
+        Augment(config.image_size, config.flips),
         num_workers=setup.run.num_workers,
         key=key,
         metadata_dropout=config.metadata_dropout,

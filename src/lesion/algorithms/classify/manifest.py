@@ -14,7 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from lesion.artifact import MANIFEST, Manifest, read_payload
 from lesion.data.metadata import ColumnEncoder
-from lesion.data.transforms import MAX_VIEWS, Preprocess
+from lesion.data.transforms import Preprocess
+from lesion.data.vocabulary import normal_form
+from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Flips
 from lesion.model_args import refuse_factory_args
 from lesion.stored_files import FileName, unusable
 from lesion.targets import Target, TaskType
@@ -31,6 +33,10 @@ def _each_once(names: Sequence[str]) -> Sequence[str]:
 
 def _sound(encoder: ColumnEncoder) -> ColumnEncoder:
     _each_once(encoder.categories)
+    if encoder.synonyms is not None:
+        _each_once([normal_form(category) for category in encoder.categories])
+        if strangers := set(encoder.synonyms.values()) - set(encoder.categories):
+            raise ValueError(f"{encoder.name[:80]!r} has synonyms of {min(strangers)[:80]!r}, which is no category")
     if not (np.isfinite(encoder.mean) and np.isfinite(encoder.std) and encoder.std > 0):
         raise ValueError(f"{encoder.name[:80]!r} has mean {encoder.mean} and deviation {encoder.std}")
     return encoder
@@ -130,6 +136,7 @@ class ClassifierRecord(BaseModel):
     target: TargetRecord
     preprocessing: Annotated[Preprocess, AfterValidator(_possible)]
     num_views: Annotated[int, Field(ge=1, le=MAX_VIEWS)]
+    flips: Flips = "flips_and_rotations"  # those that it was trained with; older artifacts were with all
     metadata_columns: Annotated[list[str], Names]
     image_column: str
     target_columns: list[str]
@@ -140,6 +147,8 @@ class ClassifierRecord(BaseModel):
     def _fit_together(self) -> Self:
         _each_once([str(record.fold) for record in self.folds])
         _each_once(self.files)
+        if self.num_views > self.most_views:
+            raise ValueError(f"num_views is {self.num_views}, and flips={self.flips} allows {self.most_views}")
         for record in self.folds:
             if [encoder.name for encoder in record.metadata] != self.metadata_columns:
                 raise ValueError(f"the metadata of fold {record.fold} does not match metadata_columns")
@@ -147,6 +156,11 @@ class ClassifierRecord(BaseModel):
             if kinds[0] != kinds[1]:
                 raise ValueError(f"folds {record.fold} and {self.folds[0].fold} encode metadata differently")
         return self
+
+    @property
+    def most_views(self) -> int:
+        """How many views of an image may be averaged."""
+        return NUM_VIEWS[self.flips]
 
     @property
     def files(self) -> list[str]:

@@ -24,7 +24,8 @@ from lesion.algorithms.classify.describe import describe
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
 from lesion.artifact import Manifest
 from lesion.data.images import Pixels
-from lesion.data.metadata import MetadataEncoder, Row
+from lesion.data.metadata import KnownWords, MetadataEncoder, Row
+from lesion.errors import UserError
 from lesion.inference.batcher import Executor
 
 
@@ -74,7 +75,16 @@ class Ensemble:
         return other
 
     def prepare(self, image: Pixels, row: Row, options: Options = Options()) -> Prepared:
-        """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for an executor."""
+        """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for an executor.
+
+        Raises UserError for a cell that should be a number and is not, and for views that training did without.
+        """
+        most = self.model.most_views
+        if options.views is not None and options.views > most:
+            what = (
+                f"views={options.views} is more than {most}, which this model was trained for: flips={self.model.flips}"
+            )
+            raise UserError(what, do=f"Ask for at most {most}.", kind="custom_attributes")
         features_FM = [encoder.encode([row])[0] for encoder in self._encoders]
         return Prepared(self.model.preprocessing(image), features_FM, options.views or self.model.num_views)
 
@@ -108,11 +118,8 @@ class Ensemble:
             self._free.put(executor)
 
 
-def known_words(folds: Sequence[FoldRecord]) -> dict[str, set[str]]:
+def known_words(folds: Sequence[FoldRecord]) -> dict[str, KnownWords]:
     """The words that any of the folds knows, by column."""
-    words: dict[str, set[str]] = {}
-    for record in folds:
-        for column in record.metadata:
-            if column.kind == "category":
-                words.setdefault(column.name, set()).update(column.categories)
-    return words
+    columns = [column for record in folds for column in record.metadata if column.kind == "category"]
+    names = dict.fromkeys(column.name for column in columns)
+    return {name: KnownWords(column for column in columns if column.name == name) for name in names}

@@ -102,6 +102,7 @@ def record_of(
         ),
         preprocessing=setup.preprocess,
         num_views=config.tta,
+        flips=config.flips,
         metadata_columns=list(table.metadata.columns),
         image_column=table.image_column,
         target_columns=list(config.target_column),

@@ -74,11 +74,11 @@ class Setup:
 
 
 def preprocess_for(config: ClassifyConfig) -> Preprocess:
-    """The image size the user chose, and the mean and deviation that the user or else timm states for the weights."""
+    """Image size and fit by the user's choice; mean and deviation too, or else what timm states for the weights."""
     stated = pretrained_config(config.model)
     mean = config.image_mean or stated.get("mean") or (0.5, 0.5, 0.5)
     std = config.image_std or stated.get("std") or (0.5, 0.5, 0.5)
-    return Preprocess(config.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+    return Preprocess(config.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), config.fit)
 
 
 def pretrained_backbone(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:

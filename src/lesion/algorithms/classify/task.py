@@ -42,6 +42,8 @@ def questions(config: ClassifyConfig, *, check_settings: Callable[[], object]) -
         on_leak=config.on_leak,
         keeps_groups=config.keeps_groups,
         image_size=config.image_size,
+        fit=config.fit,
+        flips=config.flips,
         check_settings=check_settings,
         define_task=lambda table, test_table: define_task(table, test_table, config),
     )

@@ -55,6 +55,7 @@ def train(job: Job, config: ClassifyConfig) -> None:
 def cross_validate(run: Run, config: ClassifyConfig) -> None:
     """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
+    log.info("image_size=%d fit=%s flips=%s views=%d", config.image_size, config.fit, config.flips, config.tta)
     job, started = run.job, time.monotonic()
 
     known = {**settings_and_versions(config, run), "code": code_digest(Path(lesion.__file__).parent)}

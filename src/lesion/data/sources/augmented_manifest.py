@@ -16,15 +16,18 @@ import pandas as pd
 from lesion.data import images
 from lesion.data.labels import MAX_CLASSES
 from lesion.data.reading import file_text, parse_json
+from lesion.data.remark import Remark
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import frame_of, table_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
+from lesion.words import shortened
 
 REFERENCE = "source-ref"
 SUFFIXES = {".manifest", ".jsonl"}
 CLASS_NAME = "class-name"
+FAILURE = "failure-reason"  # beside a label that Ground Truth could not get
 MAX_LINE = 1_000_000  # characters; Ground Truth takes 100,000
 
 
@@ -35,12 +38,27 @@ class AugmentedManifest:
     layout = "train.manifest with source-ref and a label in each line, beside the images"
 
     def __init__(self, manifest_path: Path, folder: Path, columns: Columns) -> None:
-        """Raises UserError for an invalid line, by its number, and for labels that are not classes."""
+        """Lines that could not be labelled are left out where a label is wanted, and a remark counts them.
+
+        Raises UserError for an invalid line, by its number, and for labels that are not classes.
+        """
         lines = parse(manifest_path)
-        label = label_attribute(lines, columns, manifest_path)
-        frame = frame_of([_scalars(line) for line in lines], manifest_path)
+        label = label_attribute(list(lines.values()), columns, manifest_path)
+        failures = {} if label is None else _failures(lines, label)
+        if lines.keys() == failures.keys():
+            raise UserError(
+                f"no line could be labelled: {next(iter(failures.values()))}",
+                where=manifest_path,
+                do="Run the labelling job again.",
+            )
+        # Below the folder that all have in common, those that are left out too: it is the set's.
+        names = dict(
+            zip(lines, relative_references([line[REFERENCE] for line in lines.values()], manifest_path), strict=True)
+        )
+        lines = {number: line for number, line in lines.items() if number not in failures}
+        frame = frame_of([_scalars(line) for line in lines.values()], manifest_path)
         image_column = columns.image or "image_name"
-        frame[image_column] = relative_references([line[REFERENCE] for line in lines], manifest_path)
+        frame[image_column] = [names[number] for number in lines]
         if label is not None:
             labels = _labels(lines, label, columns.targets[0], manifest_path)
             if image_column in labels:
@@ -52,7 +70,8 @@ class AugmentedManifest:
             frame[list(labels.columns)] = labels
             targets = tuple(name for name in labels.columns if name != CLASS_NAME)
             columns = replace(columns, targets=targets, class_name=CLASS_NAME)
-        self._table = table_of(frame, columns, str(manifest_path))
+        table = table_of(frame, columns, str(manifest_path))
+        self._table = replace(table, remarks=(*table.remarks, *_remarks(failures, len(names), manifest_path)))
         self._pictures = NamedPictures(folder, self._table.name_S, by_file_name=True)
         self._path = manifest_path
 
@@ -81,9 +100,12 @@ class AugmentedManifest:
         return self._pictures.read(index)
 
 
-def parse(manifest_path: Path) -> list[dict[str, Any]]:
-    """The lines as objects, empty ones left out. Raises UserError for one that is not an object or lacks source-ref."""
-    lines = []
+def parse(manifest_path: Path) -> dict[int, dict[str, Any]]:
+    """The lines as objects by their number, empty ones left out.
+
+    Raises UserError for one that is not an object or lacks source-ref.
+    """
+    lines = {}
     texts = file_text(manifest_path, "the manifest cannot be read", do="Save it as UTF-8 text.").split("\n")
     for number, text in enumerate(texts, start=1):
         if not text.strip():
@@ -99,7 +121,7 @@ def parse(manifest_path: Path) -> list[dict[str, Any]]:
             raise UserError(
                 f"line {number} {why}: '{text.strip()[:80]}'", where=manifest_path, do="Write one object a line."
             )
-        lines.append(line)
+        lines[number] = line
     if not lines:
         raise UserError("the manifest has no lines", where=manifest_path, do="Add one for each image.")
     return lines
@@ -112,7 +134,7 @@ def label_attribute(lines: Sequence[Mapping[str, Any]], columns: Columns, where:
     keys = dict.fromkeys(key for line in lines for key in line)
     if columns.targets[0] in keys:
         return columns.targets[0]
-    described = [key for key in keys if f"{key}-metadata" in keys]
+    described = [key.removesuffix("-metadata") for key in keys if key.endswith("-metadata")]
     others = [key for key in keys if key != REFERENCE and not key.endswith(("-metadata", "-ref"))]
     for candidates in (described, others):
         if len(candidates) == 1:
@@ -152,13 +174,39 @@ def _scalars(line: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in line.items() if isinstance(value, str | int | float)}
 
 
-def _labels(lines: Sequence[Mapping[str, Any]], label: str, column: str, where: Path) -> pd.DataFrame:
+def _failures(lines: Mapping[int, Mapping[str, Any]], label: str) -> dict[int, str]:
+    """The lines, by number, for which Ground Truth says why they have no such label."""
+    details = {number: line.get(f"{label}-metadata") for number, line in lines.items()}
+    return {
+        number: shortened(str(detail[FAILURE]), 200)
+        for number, detail in details.items()
+        if isinstance(detail, dict) and FAILURE in detail
+    }
+
+
+def _remarks(failures: Mapping[int, str], num_lines: int, where: Path) -> list[Remark]:
+    if not failures:
+        return []
+    number, reason = next(iter(failures.items()))
+    what = f"Ground Truth could not label {len(failures)} of {num_lines} lines, which are left out"
+    return [
+        Remark(
+            "failed_labels",
+            f"{what}; the first is line {number}: {reason}",
+            "Label them again to use them.",
+            where=str(where),
+            level="warning",
+        )
+    ]
+
+
+def _labels(lines: Mapping[int, Mapping[str, Any]], label: str, column: str, where: Path) -> pd.DataFrame:
     """The label as `column` with the class's name beside it, or for lists a column of 0 and 1 for each class."""
-    values = [_value(line, label, number, where) for number, line in enumerate(lines, start=1)]
-    described = [line.get(f"{label}-metadata") for line in lines]
-    details: list[Mapping[str, Any]] = [item if isinstance(item, dict) else {} for item in described]
+    values = [_value(line, label, number, where) for number, line in lines.items()]
+    described = {number: line.get(f"{label}-metadata") for number, line in lines.items()}
+    details = {number: item if isinstance(item, dict) else {} for number, item in described.items()}
     if not any(isinstance(value, list) for value in values):
-        words = [_word(detail.get(CLASS_NAME)) for detail in details]
+        words = [_word(detail.get(CLASS_NAME)) for detail in details.values()]
         return pd.DataFrame({column: [str(value) for value in values], CLASS_NAME: words}, dtype="string")
     lists = [{str(item) for item in (value if isinstance(value, list) else [value])} for value in values]
     class_map = _class_map(details, label, where)
@@ -174,10 +222,10 @@ def _labels(lines: Sequence[Mapping[str, Any]], label: str, column: str, where: 
     return pd.DataFrame(is_in, dtype="string")
 
 
-def _class_map(details: Sequence[Mapping[str, Any]], label: str, where: Path) -> dict[str, str]:
+def _class_map(details: Mapping[int, Mapping[str, Any]], label: str, where: Path) -> dict[str, str]:
     """The name of each class number, from all lines. Raises UserError for an invalid class-map."""
     found: dict[str, str] = {}
-    for number, detail in enumerate(details, start=1):
+    for number, detail in details.items():
         class_map = detail.get("class-map") or {}
         if not isinstance(class_map, dict) or not all(isinstance(name, str | int) for name in class_map.values()):
             raise UserError(

@@ -57,7 +57,8 @@ class ClassFolder:
                 raise one_target(columns, root)
             for column in columns.targets:
                 frame[column] = [path.parts[0] for path in relative]
-        frame = with_headers(frame, paths, columns)
+        self._unreadable: dict[Path, UserError] = {}  # a set to predict: files whose header cannot be read
+        frame = with_headers(frame, paths, columns, self._unreadable)
         if columns.group not in frame:
             refuse_groups(columns, "class folders", root)
         self._table, self._paths = table_of(frame, columns, str(root)), paths
@@ -118,7 +119,10 @@ class ClassFolder:
         return self._table
 
     def read(self, index: int) -> images.Pixels:
-        return images.read(self._paths[index])
+        path = self._paths[index]
+        if path in self._unreadable:
+            raise self._unreadable[path]
+        return images.read(path)
 
     def files(self) -> list[Path]:
         return self._paths

@@ -10,7 +10,7 @@ from lesion.data import images
 from lesion.data.sources.headers import with_headers
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
-from lesion.data.sources.rows import names_of, read_csv, table_of, with_names
+from lesion.data.sources.rows import as_there, names_of, read_csv, table_of, with_names
 from lesion.data.sources.set_names import set_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
@@ -29,12 +29,14 @@ class CsvFolder:
         """Reads the CSV and lists the pictures, decoding none. Raises UserError for a missing column, cell or row."""
         self.csv_path = csv_path
         frame, folder = read_csv(csv_path), picture_folder(csv_path)
+        columns = as_there(columns, frame)
+        self._unreadable: dict[Path, UserError] = {}  # a set to predict: files whose header cannot be read
         if columns.is_lenient:
             frame = with_names(frame, columns, str(csv_path))
         problems: list[UserError] = []
         with collecting(problems):
             self._pictures = NamedPictures(folder, names_of(frame, columns, str(csv_path)))
-            frame = with_headers(frame, self._pictures.paths, columns)
+            frame = with_headers(frame, self._pictures.paths, columns, self._unreadable)
         with collecting(problems):
             table = table_of(frame, columns, str(csv_path))
         raise_all(problems)
@@ -65,6 +67,9 @@ class CsvFolder:
         return [self.csv_path, *self._pictures.found]
 
     def read(self, index: int) -> images.Pixels:
+        path = self._pictures.paths[index]
+        if path in self._unreadable:
+            raise self._unreadable[path]
         return self._pictures.read(index)
 
 

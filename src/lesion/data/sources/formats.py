@@ -8,8 +8,10 @@ from pathlib import Path
 from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder
 from lesion.data.sources.csv_folder import CsvFolder
-from lesion.data.sources.location import Format, SplitLocation, walk_files
+from lesion.data.sources.isic_hdf5 import IsicHdf5
+from lesion.data.sources.location import Format, SplitLocation, walk_files, walk_images
 from lesion.data.sources.lst import Lst
+from lesion.data.sources.medmnist_npz import MedmnistNpz
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
@@ -18,7 +20,8 @@ from lesion.errors import UserError
 log = logging.getLogger(__name__)
 
 FORMATS: dict[str, type[Format]] = {
-    source.name: source for source in (CsvFolder, ClassFolder, PcamHdf5, Lst, AugmentedManifest, WebDataset)
+    source.name: source
+    for source in (CsvFolder, ClassFolder, PcamHdf5, IsicHdf5, MedmnistNpz, Lst, AugmentedManifest, WebDataset)
 }
 
 
@@ -59,7 +62,10 @@ def find_format(location: SplitLocation, *, source: str) -> type[Format]:
 def recognised(location: SplitLocation, *, source: str) -> dict[str, str]:
     """The formats found at `location`, each with its reason; only the one called `source` unless "auto"."""
     reasons = {name: kind.recognise(location) for name, kind in FORMATS.items() if source in {"auto", name}}
-    return {name: reason for name, reason in reasons.items() if reason is not None}
+    found = {name: reason for name, reason in reasons.items() if reason is not None}
+    if {CsvFolder.name, IsicHdf5.name} <= set(found) and not walk_images(location.folder):
+        del found[CsvFolder.name]  # the table is that of the images in the HDF5 file
+    return found
 
 
 def listing(folder: Path) -> str:

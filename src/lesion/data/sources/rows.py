@@ -77,6 +77,7 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     A lenient table is without the columns that are missing, and its empty cells are "". A row without its group or
     its fold is a group of its own there, in any fold: `is_placed_S` says which.
     """
+    columns = as_there(columns, frame)
     if columns.is_lenient:
         columns = _those_there(columns, frame)
     problems: list[UserError] = []
@@ -165,6 +166,16 @@ def with_names(frame: pd.DataFrame, columns: Columns, where: str) -> pd.DataFram
     if left.empty:
         raise UserError("no row names an image", where=where, do="Fill the column in.")
     return left
+
+
+def as_there(columns: Columns, frame: pd.DataFrame) -> Columns:
+    """The same columns; those of a set to predict without the ones that the frame lacks, in any capitals."""
+    if not columns.is_for_prediction:
+        return columns
+    there = {str(name).strip().casefold() for name in frame.columns}
+    metadata = columns.metadata and tuple(name for name in columns.metadata if name.casefold() in there)
+    image = columns.image if columns.image is not None and columns.image.casefold() in there else None
+    return replace(columns, image=image, metadata=metadata)
 
 
 def _those_there(columns: Columns, frame: pd.DataFrame) -> Columns:

@@ -153,9 +153,46 @@ def test_two_labels_are_in_doubt_until_one_is_named(tmp_path):
 @pytest.mark.parametrize("value", [None, True, {"a": 1}, "[1", [[1]]])
 def test_a_label_that_is_no_class_is_named_by_its_line(tmp_path, value):
     write_png(tmp_path / "a.png", "p1")
-    manifest(tmp_path, {"source-ref": "s3://b/a.png", "target": value})
-    with pytest.raises(UserError, match="line 1 has no class in 'target'"):
+    manifest(tmp_path, "", {"source-ref": "s3://b/a.png", "target": value})
+    with pytest.raises(UserError, match="line 2 has no class in 'target'"):
         opened(tmp_path)
+
+
+def ground_truth(folder: Path, *labels: int | None) -> Path:
+    """An output.manifest with a blank line in it, of pictures p1, p2 …; None is a label that could not be got."""
+    lines: list[object] = [""]
+    for number, label in enumerate(labels, start=1):
+        write_png(folder / "images" / f"p{number}.png", f"p{number}")
+        line = {"source-ref": f"s3://bucket/images/p{number}.png"}
+        detail = {"class-name": ["benign", "malignant"][label or 0], "type": "groundtruth/image-classification"}
+        failed = {"failure-reason": "ClientError: not available.", "type": detail["type"]}
+        lines.append(
+            {**line, "kind-metadata": failed} if label is None else {**line, "kind": label, "kind-metadata": detail}
+        )
+    return manifest(folder, *lines)
+
+
+def test_lines_that_ground_truth_could_not_label_are_left_out_and_counted(tmp_path):
+    source = opened(ground_truth(tmp_path, 0, 1, None, 1, None))
+    table = source.table()
+    assert table.name_S.tolist() == ["p1.png", "p2.png", "p4.png"]
+    assert table.targets["target"].tolist() == ["0", "1", "1"]
+    assert tuple(source.read(2)[0, 0].tolist()) == colour_of("p4")
+    (remark,) = table.remarks
+    assert (
+        "could not label 2 of 5 lines, which are left out" in remark.what
+        and "line 4: ClientError: not available." in remark.what
+    )
+
+
+def test_a_picture_without_a_label_is_kept_where_no_label_is_asked_for(tmp_path):
+    table = opened(ground_truth(tmp_path, 0, None), Columns(), "test").table()
+    assert len(table) == 2 and table.remarks == ()
+
+
+def test_a_manifest_without_any_label_says_why(tmp_path):
+    with pytest.raises(UserError, match=r"no line could be labelled: ClientError: not available\."):
+        opened(ground_truth(tmp_path, None, None))
 
 
 @pytest.mark.parametrize(
@@ -247,6 +284,20 @@ def test_a_class_may_lie_beside_the_picture(tmp_path):
     assert tuple(source.read(1)[0, 0].tolist()) == colour_of("p7")
 
 
+@pytest.mark.parametrize("role", ["target", "output"])
+def test_members_may_say_that_they_are_inputs_and_targets(tmp_path, role):
+    write_png(tmp_path / "picture.png", "p7")
+    write_png(tmp_path / "mask.png", "p9")
+    (tmp_path / "word.cls").write_text("cat")
+    with tarfile.open(tmp_path / "train.tar", "w") as tar:
+        tar.add(tmp_path / "mask.png", f"0001.{role}.png")
+        tar.add(tmp_path / "word.cls", f"0001.{role}.cls")
+        tar.add(tmp_path / "picture.png", "0001.input.png")
+    source = opened(tmp_path)
+    assert source.table().name_S.tolist() == ["0001"] and source.table().targets["target"].tolist() == ["cat"]
+    assert tuple(source.read(0)[0, 0].tolist()) == colour_of("p7")
+
+
 def test_a_sample_without_picture_is_named_when_it_is_read(tmp_path):
     (tmp_path / "a.json").write_text('{"target": "x"}')
     with tarfile.open(tmp_path / "train.tar", "w") as tar:
@@ -310,5 +361,5 @@ def test_a_file_that_is_called_dicom_and_is_none_is_named(tmp_path):
     for name in ("x/a", "y/c"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / f"{name}.dcm").write_bytes(b"\x02\x00\x00\x00" + b"\xff" * 40)
-    with pytest.raises(UserError, match=r"columns not found|not a readable DICOM file|do not say which"):
+    with pytest.raises(UserError, match=r"header cannot be read"):
         opened(tmp_path, Columns(targets=("target",), group="patient_id", is_group_needed=True))

@@ -1,0 +1,165 @@
+"""HDF5 of encoded images, as ISIC 2024 has it: a dataset for each image, named as it, that holds a JPEG's bytes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from lesion.data import images
+from lesion.data.reading import MAX_PICTURE_BYTES
+from lesion.data.remark import Remark
+from lesion.data.sources.hdf5 import Dataset, names_in, open_file
+from lesion.data.sources.location import WORDS, SplitLocation, walk_files, walk_images
+from lesion.data.sources.rows import IMAGE_COLUMNS, as_there, read_csv, table_of
+from lesion.data.table import Columns, SampleTable
+from lesion.errors import UserError
+from lesion.words import listed
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = {".h5", ".hdf5"}
+ARRAYS = re.compile(r"(?<![a-z])(x|y|mask)$")  # what PatchCamelyon's files end with
+
+
+class IsicHdf5:
+    """The rows of a table, each with the image of that name in an HDF5 file; without a table the images alone."""
+
+    name = "isic_hdf5"
+    layout = "train-image.hdf5 with an encoded image in each dataset, and train-metadata.csv"
+
+    def __init__(self, hdf5_path: Path, csv_path: Path | None, columns: Columns) -> None:
+        """Reads the table and the names of the images, and none of them.
+
+        Raises UserError for a file that holds something else, and for what the table lacks.
+        """
+        self._path = hdf5_path
+        self._lock = threading.Lock()
+        self._open: dict[int, Any] = {}  # the file, by process: HDF5's handles do not survive a fork
+        names = names_in(self._file(), hdf5_path)
+        if not names:
+            raise UserError("it holds no dataset", where=hdf5_path, do="Write one for each image, named as the image.")
+        first = Dataset(hdf5_path, names[0], file=self._file())
+        if not first.holds_bytes:
+            raise UserError(
+                f"{names[0]} is {first.dtype} {first.shape} and not the bytes of an image",
+                where=hdf5_path,
+                do="Write the bytes of each image as a dataset named as the image (ISIC 2024), or the pixels of all as "
+                "x in *_x.h5 (PatchCamelyon).",
+            )
+        self._known = set(names)
+        remarks: list[Remark] = []
+        if csv_path is None:
+            frame = pd.DataFrame({columns.image or IMAGE_COLUMNS[0]: names}, dtype="string")
+        else:
+            frame = read_csv(csv_path)
+            columns = as_there(columns, frame)
+            columns = self._with_image_column(columns, frame, remarks, csv_path)
+        table = table_of(frame, columns, str(csv_path or hdf5_path))
+        strays = tuple(f"{hdf5_path}: {name}" for name in sorted(self._known - set(table.name_S.tolist())))
+        self._table = replace(table, strays=strays, remarks=(*table.remarks, *remarks))
+
+    @classmethod
+    def recognise(cls, location: SplitLocation) -> str | None:
+        found, others = _files(location)
+        if found:
+            return f"{found[0].name} holds an encoded image in each dataset"
+        return f"it holds {others[0].name}" if others and location.is_own and not walk_images(location.folder) else None
+
+    @classmethod
+    def open_file(cls, hdf5_path: Path, columns: Columns) -> Self:
+        """The images of one file, with the table beside it that is of the same set, if there is one."""
+        for split, words in WORDS.items():
+            if any(word in hdf5_path.stem.lower() for word in words):
+                return cls(hdf5_path, _table_beside(SplitLocation(hdf5_path.parent, split, is_own=False)), columns)
+        return cls(hdf5_path, _table_beside(SplitLocation(hdf5_path.parent, "test")), columns)
+
+    @classmethod
+    def open(cls, location: SplitLocation, columns: Columns) -> Self:
+        found, others = _files(location)
+        found = found or others
+        if len(found) != 1:
+            names = f": {listed([path.name for path in found])}" if found else ""
+            raise UserError(
+                f"{len(found) or 'no'} HDF5 files of encoded images for the {location.split} set{names}",
+                where=location.folder,
+                do="Leave one." if found else "Add it.",
+            )
+        csv_path = _table_beside(location)
+        if csv_path is None and columns.are_targets_needed:
+            raise UserError(
+                f"no table for the images of {found[0].name}",
+                where=location.folder,
+                do="Add train-metadata.csv, with a row for each of its images.",
+            )
+        return cls(found[0], csv_path, columns)
+
+    def table(self) -> SampleTable:
+        return self._table
+
+    def read(self, index: int) -> images.Pixels:
+        name = str(self._table.name_S[index])
+        where = f"{name} in {self._path}"
+        if name not in self._known:
+            raise UserError(
+                "image not found", where=where, do="Add its dataset, or remove the row.", kind="unreadable_image"
+            )
+        dataset = Dataset(self._path, name, file=self._file(), kind="unreadable_image")
+        return images.decode_when_it_fits(dataset.content(max_bytes=MAX_PICTURE_BYTES), name=where)
+
+    def _file(self) -> Any:
+        """The file of this process. h5py lets one thread at a time into the library."""
+        process = os.getpid()
+        with self._lock:
+            if process not in self._open:
+                self._open[process] = open_file(self._path)
+            return self._open[process]
+
+    def _with_image_column(self, columns: Columns, frame: pd.DataFrame, remarks: list[Remark], where: Path) -> Columns:
+        """The columns with the one that names the images: where none is called as usual, the one that holds names."""
+        if columns.image is not None or set(IMAGE_COLUMNS) & set(frame.columns):
+            return columns
+        named = [name for name in frame.columns if frame[name].isin(self._known).any()]
+        if len(named) != 1:
+            return columns  # table_of says which columns there are
+        what = f"column '{named[0]}' holds the names of the images in {self._path.name}"
+        remarks.append(Remark("image_column", what, f"Set image_column={named[0]} to name it.", where=str(where)))
+        return replace(columns, image=named[0])
+
+
+def _files(location: SplitLocation) -> tuple[list[Path], list[Path]]:
+    """The set's files that hold encoded images, and those that do not or cannot be read; without PatchCamelyon's."""
+    found: list[Path] = []
+    others: list[Path] = []
+    paths = [path for path in walk_files(location.folder) if path.suffix.lower() in SUFFIXES]
+    for path in location.pick([path for path in paths if not ARRAYS.search(path.stem.lower())]):
+        try:
+            (found if _holds_images(path) else others).append(path)
+        except UserError:  # said when it is opened, if no image lies elsewhere
+            others.append(path)
+    return found, others
+
+
+def _holds_images(path: Path) -> bool:
+    """Whether the first dataset holds a file's bytes. Raises UserError where the file is not whole."""
+    file = open_file(path)
+    names = names_in(file, path)
+    return bool(names) and Dataset(path, names[0], file=file).holds_bytes
+
+
+def _table_beside(location: SplitLocation) -> Path | None:
+    """The set's CSV: of several the one called metadata. Raises UserError where it is unclear which it is."""
+    found = location.pick([path for path in walk_files(location.folder) if path.suffix.lower() == ".csv"])
+    if len(found) > 1:
+        found = [path for path in found if "meta" in path.stem.lower()] or found
+    if len(found) > 1:
+        names = listed([path.name for path in found])
+        what = f"{len(found)} tables for the {location.split} set: {names}"
+        raise UserError(what, where=location.folder, do="Leave one, or call one of them train-metadata.csv.")
+    return found[0] if found else None
