@@ -365,9 +365,16 @@ TABLES: dict[str, tuple[Make, str]] = {
         "line 1 has 2,000,000 labels",
     ),
     "table with NUL": (table(b"image_name,patient_id,target\na,p,0\0\n"), "holds NUL bytes"),
-    "table in UTF-16": (table("image_name,patient_id,target\na,p,0\n".encode("utf-16")), "not a readable CSV"),
+    "half a table in UTF-16": (
+        table("image_name,patient_id,target\na,p,0\n".encode("utf-16")[:-1]),
+        "not a readable CSV",
+    ),
+    "table with a quote that never ends": (
+        table(b'image_name,patient_id,target\na,p,"0\nb,q,1\n'),
+        "a quote that opens here is never closed",
+    ),
     "table with a column twice": (table(b"image_name,patient_id,target,target\na,p,0,1\n"), "names 'target' twice"),
-    "table with longer rows": (table(b"image_name,patient_id,target\na,p,0,1\n"), "not a readable CSV"),
+    "table with longer rows": (table(b"image_name,patient_id,target\na,p,0,1\n"), "line 2 has 4 cells, and the header"),
     "table with a cell of a million letters": (
         table(b"image_name,patient_id,target\na,p,%s\n" % (b"x" * 1_000_000)),
         "column 'target' has a cell of 1,000,000 characters in its row 1",

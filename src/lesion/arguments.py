@@ -80,13 +80,13 @@ def parser() -> argparse.ArgumentParser:
 
     describe = command(
         "describe",
-        "Print the hyperparameters, the recipes, or the metrics in the log.",
+        "Print the hyperparameters, the recipes, the sources of data, or the metrics in the log.",
         "lesion describe hyperparameters",
     )
     describe.add_argument(
         "what",
-        choices=["hyperparameters", "recipes", "metrics"],
-        help="hyperparameters and recipes as Markdown, metrics as SageMaker's MetricDefinitions",
+        choices=["hyperparameters", "recipes", "sources", "metrics"],
+        help="hyperparameters, recipes and sources as Markdown, metrics as SageMaker's MetricDefinitions",
     )
     describe.add_argument("--algorithm", default=DEFAULT, help="algorithm to describe (default: %(default)s)")
 

@@ -245,6 +245,10 @@ def _describe(args: argparse.Namespace) -> int:
         console.say(describe(algorithm.config))
     elif args.what == "recipes":
         console.say(algorithm.describe("recipes"))
+    elif args.what == "sources":
+        from lesion.data.sources.describe import describe_sources
+
+        console.say(describe_sources())
     else:
         lines = algorithm.metric_lines.values()
         console.say(json.dumps([{"Name": line.name, "Regex": line.regex} for line in lines], indent=2))

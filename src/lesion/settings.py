@@ -32,9 +32,15 @@ class DataSettings(Hyperparameters):
         "auto",
         doc="Data set format (docs/sources.md). auto recognises the format from the files, and logs which one it took.",
     )
+    table_file: str | None = tunable(
+        None,
+        doc="Table: file name of the training set's CSV, if the channel holds several. none takes train.csv, or else "
+        "the only table.",
+    )
     image_column: str | None = tunable(
         None,
-        doc="Image column: holds the file name of each image. none takes the column `image_name` or `image_id`.",
+        doc="Image column: holds the file name of each image. none takes the column `image_name` or `image_id`, or "
+        "that of a known data set (`lesion describe sources`), as for all columns that are not set.",
     )
     target_column: Annotated[tuple[str, ...], Field(min_length=1)] = tunable(
         ("target",),

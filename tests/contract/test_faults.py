@@ -212,6 +212,7 @@ BASE: dict[str, object] = {"epochs": 2, "model": "test_resnet", "metadata_column
 def build(tmp_path_factory) -> Callable[..., Built]:
     root = small_job(tmp_path_factory.mktemp("built"))
     job = read_job(root)
+    FRAME.iloc[::-1].to_csv(job.channels["training"] / "other.csv", index=False)
     given = draw_weights(root / "given.safetensors")
 
     def built(**changes: object) -> Built:
@@ -270,6 +271,7 @@ SEEN: dict[str, Seen] = {
     "image_mean": ([0.1, 0.2, 0.4], lambda built: built.network.mean.flatten().tolist(), approx([25.5, 51, 102])),
     "image_std": ([0.1, 0.2, 0.4], lambda built: built.network.std.flatten().tolist(), approx([25.5, 51, 102])),
     # the table
+    "table_file": ("other.csv", lambda built: list(built.table.name_S), FRAME["image_name"].tolist()[::-1]),
     "image_column": ("other_image", lambda built: list(built.table.name_S), FRAME["other_image"].tolist()),
     "target_column": ("other_target", lambda built: built.targets, FRAME["other_target"].tolist()),
     "class_name_column": ("other_words", lambda built: list(built.setup.target.class_names), ["no", "yes"]),

@@ -132,6 +132,20 @@ def test_columns_that_a_csv_lacks_are_missing_values(channel, trained_root, tmp_
     assert not np.allclose(answers[0], answers[2], atol=1e-6)
 
 
+def test_a_table_in_another_form_gets_the_same_answers(channel, trained_root, tmp_path, caplog):
+    caplog.set_level("INFO")
+    _, plain = predict(channel / "train.csv", trained_root, tmp_path / "plain.csv")
+    frame = pd.read_csv(channel / "train.csv", dtype=str, keep_default_na=False)
+    frame["age_approx"] = frame["age_approx"].str.replace(".", ",")
+    frame.columns = frame.columns.str.title()
+    frame.to_csv(channel / "train.csv", index=False, sep=";", encoding="utf-16")
+    num_failed, rows = predict(channel / "train.csv", trained_root, tmp_path / "other.csv")
+    assert num_failed == 0 and rows["image_name"].tolist() == plain["image_name"].tolist()
+    np.testing.assert_array_equal(probabilities(rows), probabilities(plain))
+    for words in ("in UTF-16, separated by semicolons", "'Image_Name' as image_name", "is read as"):
+        assert words in caplog.text
+
+
 def test_an_age_in_words_costs_its_own_row_only(channel, trained_root, tmp_path):
     _, whole = predict(channel / "train.csv", trained_root, tmp_path / "whole.csv")
     frame = pd.read_csv(channel / "train.csv", dtype=str, keep_default_na=False)

@@ -39,6 +39,7 @@ VALID = {
     "image_mean": st.one_of(st.none(), colours),
     "image_std": st.one_of(st.none(), colours),
     "source": st.sampled_from(["auto", *FORMATS]),
+    "table_file": st.one_of(st.none(), words),
     "image_column": st.one_of(st.none(), words),
     "target_column": st.lists(words, min_size=1, max_size=4),
     "target_of_interest": st.one_of(st.none(), words),
@@ -272,7 +273,7 @@ def test_none_is_refused_or_a_word_where_it_is_not_allowed(name):
 def test_the_readme_says_none_where_none_is_allowed():
     assert set(CAN_BE_NONE) == {
         *("image_column", "target_of_interest", "class_name_column", "metadata_columns", "image_mean", "image_std"),
-        *("class_weight", "slide_score", "recipe", "flips"),
+        *("class_weight", "slide_score", "recipe", "flips", "table_file"),
     }
 
 

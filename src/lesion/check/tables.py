@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lesion.check.finding import Finding, Part, TableRow, number_of
 from lesion.data.metadata import MISSING, is_meant_as_number
-from lesion.data.table import USUAL_METADATA, Columns, SampleTable
+from lesion.data.table import Columns, SampleTable
 from lesion.data.vocabulary import meaning
 from lesion.words import listed
 
@@ -56,11 +56,12 @@ def rows_aside(table: SampleTable, *, part: Part) -> list[Finding]:
 
 
 def _columns(table: SampleTable, columns: Columns, part: Part) -> Iterator[Finding]:
+    columns = table.columns or columns  # as they were found
     if table.others is not None and len(table.others.columns):
         names = ", ".join(map(str, table.others.columns))
         yield Finding("note", "unused_columns", f"unused columns of the {part} set: {names}", where=table.where)
     present = {*table.metadata.columns, *(() if table.others is None else table.others.columns)}
-    absent = [name for name in USUAL_METADATA if columns.metadata is None and name not in present]
+    absent = [name for name in columns.usual_metadata if columns.metadata is None and name not in present]
     absent += [columns.class_name] if columns.class_name and table.class_name_S is None else []
     absent += [columns.group] if columns.group and table.group_S is None else []
     if absent and present:  # not of class folders, which have no columns

@@ -18,6 +18,8 @@ from lesion.data.table import Columns, Concat, Rows, Source
 from lesion.errors import UserError, collecting, raise_all
 from lesion.settings import DataSettings
 
+COLUMN_SETTINGS = {"image_column", "target_column", "group_column", "metadata_columns"}
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -58,6 +60,7 @@ def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str
     sets = _Sets(names.folders, source, names.problems, names.remarks)
     with once():
         sets.open("train", columns)
+        columns = _as_in(sets.opened.get("train"), columns)
         sets.open("validation", replace(columns, fold=None))
         is_partial = bool(sets.problems)
         sets.open("test", columns.optional())
@@ -69,9 +72,27 @@ def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str
     return Opened(training, opened.get("test"), tuple(sets.problems), is_partial, tuple(sets.remarks))
 
 
+def _as_in(training: Source | None, columns: Columns) -> Columns:
+    """The columns as they were found in a training table of known columns: those of the other sets are the same."""
+    found = None if training is None else training.table().columns
+    if found is None or found.known is None:
+        return columns
+    return replace(
+        columns,
+        image=found.image,
+        targets=found.targets,
+        group=found.group,
+        usual_metadata=found.usual_metadata,
+        known=found.known,
+        unset=frozenset(),
+    )
+
+
 def columns_of(settings: DataSettings) -> Columns:
     """The columns that the user's settings name, taken where they are there; an algorithm adds which it needs."""
     return Columns(
+        unset=frozenset(COLUMN_SETTINGS - settings.model_fields_set),
+        table_file=settings.table_file,
         image=settings.image_column,
         metadata=settings.metadata_columns,
         targets=settings.target_column,
@@ -156,7 +177,9 @@ def _open(location: SplitLocation, columns: Columns, source: str, problems: list
     with collecting(problems):
         found = find_format(location, source=source)
         return found.open(location, columns)
-    pictures = Columns(columns.image, metadata=())
+    pictures = Columns(
+        columns.image, metadata=(), table_file=columns.table_file, unset=columns.unset & {"image_column"}
+    )
     for rest in (columns, pictures) if found is not None else ():
         with suppress(UserError):  # else it says the same again
             return found.open(location, replace(rest, is_lenient=True))

@@ -49,6 +49,9 @@ class Masks:
     problems: tuple[UserError, ...] = ()
 
 
+NO_MASKS = Masks()
+
+
 def find_masks(folder: Path, pictures: Sequence[Path]) -> Masks:
     """The masks among `pictures`, which lie below `folder`. Decodes a few of those that are called like masks."""
     start = len(f"{folder}/")

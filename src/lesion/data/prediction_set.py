@@ -15,14 +15,15 @@ from pathlib import Path
 from lesion.data import images
 from lesion.data.reading import check_regular, reading
 from lesion.data.sources.augmented_manifest import AugmentedManifest
-from lesion.data.sources.class_folder import ClassFolder
+from lesion.data.sources.class_folder import ClassFolder, ClassPictures
 from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.formats import FORMATS, find_format, recognised
 from lesion.data.sources.isic_hdf5 import ARRAYS, IsicHdf5
-from lesion.data.sources.location import Split, SplitLocation, walk_images
+from lesion.data.sources.location import SplitLocation, walk_images
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
+from lesion.data.sources.set_names import Split
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 SPLITS: tuple[Split, ...] = ("test", "train", "validation")  # the set of a folder that is predicted: the first there is
 OPENERS: dict[str, Callable[[Path, Columns], Source]] = {
     CsvFolder.name: CsvFolder,
-    ClassFolder.name: lambda path, columns: ClassFolder(path.parent, [path], columns),
+    ClassFolder.name: lambda path, columns: ClassFolder(ClassPictures(path.parent, (path,)), columns),
     PcamHdf5.name: lambda path, columns: PcamHdf5(path, None, _pcam_table(path), columns),
     IsicHdf5.name: IsicHdf5.open_file,
     MedmnistNpz.name: MedmnistNpz.open_file,
@@ -42,7 +43,7 @@ OPENERS: dict[str, Callable[[Path, Columns], Source]] = {
     WebDataset.name: lambda path, columns: WebDataset([path], columns),
 }
 ENDINGS = {
-    ".csv": CsvFolder.name,
+    **dict.fromkeys((".csv", ".tsv", ".tab"), CsvFolder.name),
     ".npz": MedmnistNpz.name,
     ".lst": Lst.name,
     ".manifest": AugmentedManifest.name,
@@ -71,8 +72,7 @@ def open_prediction_set(path: Path, columns: Columns, *, source: str = "auto") -
         log.info("source=%s because it is %s", name, path.name if source == "auto" else "set")
         opened = OPENERS[name](path, columns)
     for remark in opened.table().remarks:
-        text = str(UserError(remark.what, where=remark.where, do=remark.do)).strip()
-        log.log(logging.WARNING if remark.level == "warning" else logging.INFO, "%s", text)
+        log.log(logging.WARNING if remark.level == "warning" else logging.INFO, "%s", remark)
     return opened
 
 
@@ -98,7 +98,7 @@ def _open_folder(folder: Path, columns: Columns, source: str) -> Source:
             + "; ".join(kind.layout for kind in FORMATS.values())
             + ".",
         )
-    return ClassFolder(folder, paths, columns)
+    return ClassFolder(ClassPictures(folder, tuple(paths)), columns)
 
 
 def _say_what_is_left(opened: Source, folder: Path) -> None:

@@ -18,3 +18,7 @@ class Remark:
     do: str = ""
     where: str | None = None
     level: Literal["warning", "note"] = "note"  # a warning: the result may be another than the user means
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where is not None else ""
+        return f"{self.what}{place}" + (f". {self.do}" if self.do else "")

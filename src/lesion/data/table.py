@@ -26,13 +26,18 @@ class Columns:
     """Which columns are wanted of a data set, and which of them it must have."""
 
     image: str | None = None  # None: the first of the usual names that is there
-    metadata: tuple[str, ...] | None = None  # None: those of USUAL_METADATA that are there
+    metadata: tuple[str, ...] | None = None  # None: those of `usual_metadata` that are there
     targets: tuple[str, ...] = ()
     are_targets_needed: bool = False  # else taken where they are there: a test set may have none
     class_name: str | None = None
     group: str | None = None
     is_group_needed: bool = False
     fold: str | None = None
+    usual_metadata: tuple[str, ...] = USUAL_METADATA
+    table_file: str | None = None  # the CSV of the training set; None: the one that is found
+    # Hyperparameters of columns that the user left unset: a table of known columns says what they are.
+    unset: frozenset[str] = frozenset()
+    known: str | None = None  # the data set whose table it is, as known_tables.py calls it
     # A table that was refused is opened once more for what can be known of it: what it lacks is left out.
     is_lenient: bool = False
     # A set to predict: what the table lacks is missing, and a header that cannot be read costs its own row.
@@ -59,6 +64,7 @@ class SampleTable:
     strays: tuple[str, ...] = ()  # pictures that lie there and that no row names
     remarks: tuple[Remark, ...] = ()  # what was decided when the set was opened
     image_column: str = "image_name"
+    columns: Columns | None = None  # as they were found; None where nothing was looked for
     where: str = "the table"  # what an error calls it
 
     def __len__(self) -> int:
@@ -84,6 +90,11 @@ class SampleTable:
         """Each row's metadata by column name, missing cells as None."""
         cells = self.metadata.astype(object).where(self.metadata.notna(), None)
         return [dict(zip(self.metadata.columns, row, strict=True)) for row in cells.itertuples(index=False, name=None)]
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The target columns, as the table calls them."""
+        return () if self.targets is None else tuple(map(str, self.targets.columns))
 
     @property
     def group_or_row_S(self) -> NDArray[np.str_]:
@@ -152,6 +163,7 @@ class Concat:
                 ]
             ),
             image_column=self._tables[0].image_column,
+            columns=self._tables[0].columns,
             where=" and ".join(table.where for table in self._tables),
         )
 

@@ -149,7 +149,8 @@ def _rows(source: Source, plan: Plan, number: int) -> list[tuple[int, dict[str, 
     by_name_S = np.argsort(table.name_S, kind="stable")
     order_S: NDArray[np.intp] = np.random.default_rng(plan.sharding.seed).permutation(by_name_S)
     chosen = order_S[number * per_shard : (number + 1) * per_shard]
-    names = {"group": plan.columns.group, "class": plan.columns.class_name}
+    columns = table.columns or plan.columns  # as they were found
+    names = {"group": columns.group, "class": columns.class_name}
     rows = table_rows(table.rows(chosen))
     for row, index in zip(rows, chosen.tolist(), strict=True):
         if names["group"] and table.group_S is not None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesion.data.sources.rows import read_csv
+from lesion.data.sources.column_names import plain
+from lesion.data.sources.csv_table import read_csv, remarks_of
 from lesion.errors import UserError
 from lesion.prepare.slides import SlideFile, pick_slide
 from lesion.words import listed
@@ -42,17 +43,19 @@ def read_slide_table(
     names what is missing or duplicate.
     """
     frame = read_csv(path).fillna("")
+    for remark in remarks_of(frame):
+        log.log(logging.WARNING if remark.level == "warning" else logging.INFO, "%s", remark)
     columns = list(frame.columns)
-    slide_column = _pick(SLIDE_COLUMNS, columns, path)
+    slide_column = _first_of(SLIDE_COLUMNS, columns, path)
     wanted = [target_column] if target_column else TARGET_COLUMNS
-    target = _pick(wanted, columns, path)
+    target = _first_of(wanted, columns, path)
     if slide_column is None:
         raise _no_column("slide", SLIDE_COLUMNS, path, columns, "Rename the one that names the slides.")
     if target is None and (is_target_needed or target_column):
         raise _no_column("target", wanted, path, columns, "Rename one, or give --target-column.")
     log.info("slides=%s slide_column=%s target_column=%s", path, slide_column, target or "none")
     kept = [column for column in columns if column not in {slide_column, target}]
-    if clash := [column for column in kept if column in OURS]:
+    if clash := [column for column in kept if plain(column) in OURS]:
         raise UserError(f"columns {clash} would stand twice in the tiles' table", where=path, do="Rename them.")
     names = _names(frame[slide_column].str.strip().tolist(), path, slides, is_whole=is_whole)
     rows = dict(zip(names, frame.to_dict("records"), strict=True))
@@ -67,23 +70,17 @@ def read_slide_table(
     return SlideTable(None, {name: {**row, "slide_target": targets[name]} for name, row in carried.items()})
 
 
-def _pick(wanted: Sequence[str], columns: Sequence[str], path: Path) -> str | None:
-    """The first of the wanted columns that is there: as it is written, or else by its letters and figures alone.
-
-    "Slide ID" is slide_id. Raises UserError where two columns would be it.
-    """
+def _first_of(wanted: Sequence[str], columns: Sequence[str], path: Path) -> str | None:
+    """The column that the first of the wanted names means, whatever its capitals."""
     for name in wanted:
         if name in columns:
             return name
-        if len(alike := [column for column in columns if _plain(column) == _plain(name)]) > 1:
-            raise UserError(f"columns {alike} have one name, {name}", where=path, do="Rename one of them.")
-        if alike:
-            return alike[0]
+        found = [column for column in columns if plain(column) == plain(name)]
+        if len(found) > 1:
+            raise UserError(f"columns {found} differ only in how they are written", where=path, do="Rename one.")
+        if found:
+            return found[0]
     return None
-
-
-def _plain(column: str) -> str:
-    return "".join(filter(str.isalnum, column.casefold()))
 
 
 def _names(written: Sequence[str], path: Path, slides: Sequence[SlideFile], *, is_whole: bool) -> list[str | None]:

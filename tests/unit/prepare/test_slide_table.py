@@ -43,6 +43,13 @@ def test_further_columns_are_carried_and_an_unneeded_target_too(tmp_path):
     assert table.targets is None and table.carried["a"] == {"patient_id": "P1", "slide_target": "0"}
 
 
+def test_a_table_in_another_form_and_with_other_capitals_is_read_and_said(tmp_path, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "slides.csv").write_text("Slide_ID;Label\na;0\nsub/b;1\n")
+    table = read_slide_table(tmp_path / "slides.csv", SLIDES, target_column=None, is_target_needed=True, is_whole=True)
+    assert table.targets == {"a": "0", "sub/b": "1"} and "separated by semicolons" in caplog.text
+
+
 REFUSED = {
     "no slide column": ({"name": ["a", "b"], "target": ["0", "1"]}, {}, "no slide column 'file' or 'image_name'"),
     "two columns of one name": (
@@ -60,6 +67,11 @@ REFUSED = {
     ),
     "a slide without a row": ({"file": ["a"], "target": ["0"]}, {}, r"1 slides without a row: sub/b"),
     "a row without a slide": ({"file": ["a", "b", "c"], "target": ["0", "1", "1"]}, {}, "1 rows without a slide: c"),
+    "two slide columns": (
+        {"Slide": ["a", "b"], "SLIDE": ["a", "b"], "target": ["0", "1"]},
+        {},
+        "differ only in how they are written",
+    ),
     "a column of ours": (ROWS | {"tissue": ["1", "1"]}, {}, r"columns \['tissue'\] would stand twice"),
 }
 

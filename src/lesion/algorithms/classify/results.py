@@ -93,7 +93,7 @@ def predict_test(setup: Setup, predictor: Ensemble, test: Source, task: Task) ->
         probs_SK = predict_source(
             predictor, test, table.metadata_rows(), num_workers=setup.run.num_workers, on_error=fail
         )
-    write_submission(folder / "submission.csv", table, probs_SK, target, config.target_column)
+    write_submission(folder / "submission.csv", table, probs_SK, target, task.labelled.table.target_names)
     if table.targets is None:
         return None
     labelled = Labelled(table, target, task.labels.encode(table))

@@ -105,7 +105,7 @@ def record_of(
         flips=config.flips,
         metadata_columns=list(table.metadata.columns),
         image_column=table.image_column,
-        target_columns=list(config.target_column),
+        target_columns=list(table.target_names),
         folds=[
             FoldRecord(
                 fold=result.fold,

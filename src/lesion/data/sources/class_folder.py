@@ -11,7 +11,7 @@ from typing import Self
 import pandas as pd
 
 from lesion.data import images
-from lesion.data.masks import Masks, find_masks
+from lesion.data.masks import NO_MASKS, Masks, find_masks
 from lesion.data.remark import Remark
 from lesion.data.sources.headers import with_headers
 from lesion.data.sources.location import NOT_DATA, SplitLocation, walk_files, walk_images
@@ -33,7 +33,7 @@ class ClassPictures:
 
     root: Path
     paths: tuple[Path, ...]
-    masks: Masks
+    masks: Masks = NO_MASKS
     is_looked_through: bool = False  # the root lies in folders that say neither set nor class
 
     @property

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from lesion.data import images
+from lesion.data.remark import Remark
+from lesion.data.sources.csv_table import read_csv, with_remarks
 from lesion.data.sources.headers import with_headers
-from lesion.data.sources.location import SplitLocation, walk_files
+from lesion.data.sources.known_columns import found_columns
+from lesion.data.sources.location import SplitLocation
 from lesion.data.sources.pictures import NamedPictures
-from lesion.data.sources.rows import as_there, names_of, read_csv, table_of, with_names
-from lesion.data.sources.set_names import set_of
+from lesion.data.sources.rows import as_there, names_of, table_of, with_names
+from lesion.data.sources.table_files import CSV_NAMES, find_table, table_files, usual_names
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
+from lesion.words import listed
 
 FOLDER_ENDINGS = ("_jpg", "", "_images")  # train.csv's pictures lie in train_jpg/, train/, train_images/, or beside it
-CSV_NAMES = {"train": ("train.csv",), "validation": ("validation.csv", "train.csv"), "test": ("test.csv",)}
 
 
 class CsvFolder:
     """The rows of one CSV, each with a picture found by name below the CSV's folder, its ending left out or given."""
 
     name = "csv_folder"
-    layout = "train.csv (validation.csv, test.csv) beside a folder of images"
+    layout = "train.csv (validation.csv, test.csv), or one table of another name, beside images or their folder"
 
-    def __init__(self, csv_path: Path, columns: Columns) -> None:
+    def __init__(self, csv_path: Path, columns: Columns, *, remarks: Sequence[Remark] = ()) -> None:
         """Reads the CSV and lists the pictures, decoding none. Raises UserError for a missing column, cell or row."""
         self.csv_path = csv_path
-        frame, folder = read_csv(csv_path), picture_folder(csv_path)
-        columns = as_there(columns, frame)
+        frame = with_remarks(read_csv(csv_path), remarks)
+        frame, columns = found_columns(frame, as_there(columns, frame), str(csv_path))
+        folder = picture_folder(csv_path)
         self._unreadable: dict[Path, UserError] = {}  # a set to predict: files whose header cannot be read
         if columns.is_lenient:
             frame = with_names(frame, columns, str(csv_path))
@@ -44,21 +49,17 @@ class CsvFolder:
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
-        found = set_tables(location)
-        return f"it holds {found[0].relative_to(location.folder)}" if found else None
+        found = [path.relative_to(location.folder).as_posix() for path in table_files(location)]
+        return f"it holds {listed(found)}" if found else None
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
-        found = set_tables(location)
-        if not found:
-            raise UserError(
-                f"no {' or '.join(_csv_names(location))} here", where=location.folder, do="Put it beside its images."
-            )
-        if len(found) > 1:
-            same = {path.name for path in found}
-            called = f"called {found[0].name}" if len(same) == 1 else f"tables of the {location.split} set"
-            raise UserError(f"{len(found)} files are {called}", where=", ".join(map(str, found[:5])), do="Leave one.")
-        return cls(found[0], columns)
+        csv_path = find_table(location, columns.table_file)
+        if csv_path.name in usual_names(location):
+            return cls(csv_path, columns)
+        what = f"the table of the {location.split} set is {csv_path.relative_to(location.folder).as_posix()}"
+        do = "Set table_file if it is another." if location.split == "train" and not columns.table_file else ""
+        return cls(csv_path, columns, remarks=[Remark("table_file", what, do, str(csv_path))])
 
     def table(self) -> SampleTable:
         return self._table
@@ -71,25 +72,6 @@ class CsvFolder:
         if path in self._unreadable:
             raise self._unreadable[path]
         return self._pictures.read(index)
-
-
-def _csv_names(location: SplitLocation) -> tuple[str, ...]:
-    """A validation channel's own table may be called train.csv; beside a training set only validation.csv is it."""
-    return CSV_NAMES[location.split] if location.is_own else CSV_NAMES[location.split][:1]
-
-
-def set_tables(location: SplitLocation) -> list[Path]:
-    """The CSVs that are called as the set: train.csv wherever it lies, or else by another form: Training.csv.
-
-    Several where it is in doubt which is meant.
-    """
-    csvs = [path for path in walk_files(location.folder) if path.suffix.lower() == ".csv"]
-    for name in _csv_names(location):
-        split = set_of(Path(name).stem)
-        alike = [path for path in csvs if set_of(path.stem, is_table=True) == split]
-        if found := [path for path in alike if path.name == name] or alike:
-            return found
-    return []
 
 
 def picture_folder(csv_path: Path) -> Path:
@@ -107,5 +89,6 @@ def _strays(csv_path: Path, pictures: NamedPictures, columns: Columns) -> tuple[
     others = {path for names in CSV_NAMES.values() for name in names if (path := csv_path.with_name(name)).is_file()}
     for other in sorted(others - {csv_path}) if strays else []:
         if picture_folder(other) == pictures.folder:
-            strays -= set(NamedPictures(pictures.folder, names_of(read_csv(other), columns, str(other))).paths)
+            frame, named = found_columns(read_csv(other), columns, str(other))
+            strays -= set(NamedPictures(pictures.folder, names_of(frame, named, str(other))).paths)
     return tuple(sorted(map(str, strays)))

@@ -13,6 +13,7 @@ from lesion.data.sources.location import Format, SplitLocation, walk_files, walk
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
+from lesion.data.sources.table_files import about_spreadsheets
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
@@ -43,7 +44,8 @@ def find_format(location: SplitLocation, *, source: str) -> type[Format]:
         raise UserError(
             f"no {location.split} set found",
             where=f"{location.folder}: {listing(location.folder)}",
-            do=ClassFolder.hint(location)
+            do=about_spreadsheets(location.folder)
+            or ClassFolder.hint(location)
             + "Lay it out as one of: "
             + "; ".join(f"{name}: {kind.layout}" for name, kind in FORMATS.items())
             + ".",

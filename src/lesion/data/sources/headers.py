@@ -10,7 +10,7 @@ import pandas as pd
 
 from lesion.data import dicom, images
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
-from lesion.data.table import USUAL_METADATA, Columns
+from lesion.data.table import Columns
 from lesion.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def with_headers(
     Logs which. Raises UserError for a file named as DICOM that is not DICOM. In a set to predict such a file is put
     among the `unreadable` ones instead, for whoever reads its picture.
     """
-    wanted = {columns.group, *(USUAL_METADATA if columns.metadata is None else columns.metadata)}
+    wanted = {columns.group, *(columns.usual_metadata if columns.metadata is None else columns.metadata)}
     absent = [name for name in dicom.COLUMNS if name in wanted and name not in frame]
     if not absent or not any(path is not None and path.suffix.lower() in dicom.SUFFIXES for path in paths):
         return frame

@@ -15,9 +15,12 @@ import pandas as pd
 from lesion.data import images
 from lesion.data.reading import MAX_PICTURE_BYTES
 from lesion.data.remark import Remark
+from lesion.data.sources.column_names import IMAGE_COLUMNS
+from lesion.data.sources.csv_table import read_csv
 from lesion.data.sources.hdf5 import Dataset, names_in, open_file
-from lesion.data.sources.location import WORDS, SplitLocation, walk_files, walk_images
-from lesion.data.sources.rows import IMAGE_COLUMNS, as_there, read_csv, table_of
+from lesion.data.sources.location import SplitLocation, walk_files, walk_images
+from lesion.data.sources.rows import as_there, table_of
+from lesion.data.sources.set_names import set_in
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.words import listed
@@ -39,7 +42,7 @@ class IsicHdf5:
 
         Raises UserError for a file that holds something else, and for what the table lacks.
         """
-        self._path = hdf5_path
+        self._path, self._csv_path = hdf5_path, csv_path
         self._lock = threading.Lock()
         self._open: dict[int, Any] = {}  # the file, by process: HDF5's handles do not survive a fork
         names = names_in(self._file(), hdf5_path)
@@ -75,9 +78,8 @@ class IsicHdf5:
     @classmethod
     def open_file(cls, hdf5_path: Path, columns: Columns) -> Self:
         """The images of one file, with the table beside it that is of the same set, if there is one."""
-        for split, words in WORDS.items():
-            if any(word in hdf5_path.stem.lower() for word in words):
-                return cls(hdf5_path, _table_beside(SplitLocation(hdf5_path.parent, split, is_own=False)), columns)
+        if (split := set_in(hdf5_path.stem)) is not None:
+            return cls(hdf5_path, _table_beside(SplitLocation(hdf5_path.parent, split, is_own=False)), columns)
         return cls(hdf5_path, _table_beside(SplitLocation(hdf5_path.parent, "test")), columns)
 
     @classmethod
@@ -102,6 +104,9 @@ class IsicHdf5:
 
     def table(self) -> SampleTable:
         return self._table
+
+    def files(self) -> list[Path]:
+        return [self._path] if self._csv_path is None else [self._path, self._csv_path]
 
     def read(self, index: int) -> images.Pixels:
         name = str(self._table.name_S[index])

@@ -17,10 +17,11 @@ from lesion.data import memory
 from lesion.data.images import Pixels
 from lesion.data.labels import MAX_CLASSES
 from lesion.data.remark import Remark
-from lesion.data.sources.location import Split, SplitLocation, walk_files, walk_images
+from lesion.data.sources.location import SplitLocation, walk_files, walk_images
 from lesion.data.sources.medmnist_classes import CLASSES, HEALTHY_IS_ONE, set_name
 from lesion.data.sources.npz import names_of_arrays, read_array
 from lesion.data.sources.rows import one_target, refuse_groups, table_of
+from lesion.data.sources.set_names import Split
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.words import listed
@@ -40,6 +41,7 @@ class MedmnistNpz:
 
     def __init__(self, path: Path, split: Split, columns: Columns) -> None:
         """Raises UserError for arrays of another kind, or that do not agree."""
+        self._path = path
         refuse_groups(columns, "MedMNIST's arrays", path)
         prefix = PREFIXES[split]
         self._images = read_array(path, f"{prefix}_images")
@@ -88,6 +90,9 @@ class MedmnistNpz:
 
     def table(self) -> SampleTable:
         return self._table
+
+    def files(self) -> list[Path]:
+        return [self._path]
 
     def read(self, index: int) -> Pixels:
         image_HWC = self._images.read(index, index + 1)[0]

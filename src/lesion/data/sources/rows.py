@@ -2,55 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion.data.reading import file_text, reading
-from lesion.data.table import USUAL_METADATA, Columns, SampleTable
+from lesion.data.metadata import MISSING
+from lesion.data.remark import Remark
+from lesion.data.sources.column_names import IMAGE_COLUMNS, plain
+from lesion.data.sources.csv_table import LINE, check_size, remarks_of
+from lesion.data.sources.decimal_commas import whole_with_points, with_points
+from lesion.data.sources.known_columns import found_columns
+from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.words import listed, nearest, shortened
 
-IMAGE_COLUMNS = ("image_name", "image_id")
-MAX_CELLS = 50_000_000  # of a table: some gigabytes once they are words of their own
 MAX_CELL = 4096  # characters, as a path may have
 MAX_COLUMN = 1 << 29  # characters: as an array of text a column takes its longest cell in every row, 4 bytes each
-
-
-def read_csv(csv_path: Path) -> pd.DataFrame:
-    """The CSV as text, missing cells as NA. Raises UserError where it is not a table in UTF-8 with rows."""
-    what, do = "not a readable CSV", "Save it as UTF-8, comma-separated."
-    text = file_text(csv_path, what, do=do)
-    _refuse_other_separators(text.partition("\n")[0].strip(), csv_path)
-    check_size(text.count(",") + text.count("\n"), csv_path)
-    content = text.encode()  # a StringIO would take four bytes a character
-    with reading(csv_path, what, do=do), warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would lose cells
-        frame = pd.read_csv(io.BytesIO(content), dtype="string", index_col=False, skipinitialspace=True)
-        header = pd.read_csv(io.BytesIO(content), dtype="string", header=None, nrows=1, skipinitialspace=True)
-    if twice := [name for name, count in Counter(header.iloc[0].dropna()).items() if count > 1]:
-        raise UserError(f"the header names '{twice[0][:80]}' twice", where=csv_path, do="Rename or remove a column.")
-    if frame.empty:
-        raise UserError("the CSV has no rows", where=csv_path, do="Add at least a row for each image.")
-    return frame
-
-
-def _refuse_other_separators(header: str, csv_path: Path) -> None:
-    """Raises UserError for a header that commas do not separate, and semicolons or tabs do."""
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if separator in header and "," not in header:
-            raise UserError(
-                f"the header '{shortened(header, 80)}' is one column: the table seems to be separated by {name}",
-                where=csv_path,
-                do="Save it comma-separated.",
-            )
 
 
 def frame_of(rows: Sequence[Mapping[str, str]], where: object) -> pd.DataFrame:
@@ -60,16 +30,6 @@ def frame_of(rows: Sequence[Mapping[str, str]], where: object) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(names), dtype="string")
 
 
-def check_size(num_cells: int, where: object) -> None:
-    """Raises UserError for a table of more cells than are taken apart."""
-    if num_cells > MAX_CELLS:
-        raise UserError(
-            f"the table has {num_cells:,} cells, more than {MAX_CELLS:,}",
-            where=where,
-            do="Leave columns out that nothing uses, or give smaller parts.",
-        )
-
-
 def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     """The table that `columns` picks of a frame of text, one row a picture.
 
@@ -77,17 +37,26 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     A lenient table is without the columns that are missing, and its empty cells are "". A row without its group or
     its fold is a group of its own there, in any fold: `is_placed_S` says which.
     """
-    columns = as_there(columns, frame)
+    frame, columns = found_columns(frame, as_there(columns, frame), where)
+    remarks = list(remarks_of(frame))
+    codes = [name for name in (*columns.targets, columns.group, columns.fold) if name in frame.columns]
+    frame = frame.assign(**{str(name): whole_with_points(frame[name]) for name in codes})
     if columns.is_lenient:
         columns = _those_there(columns, frame)
     problems: list[UserError] = []
     with collecting(problems):
         name_S = names_of(frame, columns, where)
     has_targets = columns.are_targets_needed or all(column in frame.columns for column in columns.targets)
+    if has_targets and columns.targets and not columns.are_targets_needed and _are_empty(frame, columns.targets):
+        has_targets = False
+        empty = listed([f"'{name}'" for name in columns.targets])
+        remarks.append(
+            Remark("empty_targets", f"target {empty} is empty in all rows: a set without targets", where=where)
+        )
     has_group = columns.is_group_needed or columns.group in frame.columns
     metadata = columns.metadata
     if metadata is None:
-        metadata = tuple(column for column in USUAL_METADATA if column in frame.columns)
+        metadata = tuple(column for column in columns.usual_metadata if column in frame.columns)
     to_fill = [("target_column", column) for column in columns.targets] if has_targets else []
     to_fill += [("group_column", columns.group)] if has_group and columns.group else []
     to_fill += [("split", columns.fold)] if columns.fold else []
@@ -113,6 +82,12 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
             with collecting(problems):
                 filled[column] = _filled(frame, column, where, is_lenient=columns.is_lenient)
     raise_all(problems)
+    metadata_cells = {}
+    for column in metadata:
+        values, remark = with_points(frame[column], column, where)
+        is_missing_S = values.str.strip().str.lower().isin(MISSING)  # in metadata a word for a gap is one
+        metadata_cells[column] = values.mask(is_missing_S).array
+        remarks += [remark] if remark else []
     is_placed_S = None
     if columns.is_lenient:
         placing = [column for column in (columns.group if has_group else None, columns.fold) if column]
@@ -124,7 +99,7 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     used = {image_column, columns.class_name, columns.group, columns.fold, *metadata, *columns.targets}
     return SampleTable(
         name_S=name_S,
-        metadata=frame[list(metadata)].reset_index(drop=True),
+        metadata=pd.DataFrame(metadata_cells, columns=list(metadata), index=range(len(frame))),
         targets=pd.DataFrame({column: filled[column] for column in columns.targets})
         if columns.targets and has_targets
         else None,
@@ -133,9 +108,15 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
         fold_S=filled[columns.fold] if columns.fold else None,
         is_placed_S=is_placed_S,
         others=frame[[column for column in frame.columns if column not in used]].reset_index(drop=True),
+        remarks=tuple(remarks),
         image_column=image_column,
+        columns=columns,
         where=where,
     )
+
+
+def _are_empty(frame: pd.DataFrame, names: Sequence[str]) -> bool:
+    return bool((frame[list(names)].fillna("").apply(lambda values: values.str.strip()) == "").all(axis=None))
 
 
 def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.str_]:
@@ -162,20 +143,21 @@ def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.st
 def with_names(frame: pd.DataFrame, columns: Columns, where: str) -> pd.DataFrame:
     """The rows with the name of an image that no row before them has. Raises UserError where there are none."""
     name_S = frame[pick_image_column(frame, columns.image, where)].str.strip().fillna("")
-    left = frame[(name_S != "") & ~name_S.duplicated()].reset_index(drop=True)
+    left = frame[(name_S != "") & ~name_S.duplicated()]
     if left.empty:
         raise UserError("no row names an image", where=where, do="Fill the column in.")
     return left
 
 
 def as_there(columns: Columns, frame: pd.DataFrame) -> Columns:
-    """The same columns; those of a set to predict without the ones that the frame lacks, in any capitals."""
+    """The same columns; those of a set to predict without the ones that the frame lacks, however they are written."""
     if not columns.is_for_prediction:
         return columns
-    there = {str(name).strip().casefold() for name in frame.columns}
-    metadata = columns.metadata and tuple(name for name in columns.metadata if name.casefold() in there)
-    image = columns.image if columns.image is not None and columns.image.casefold() in there else None
-    return replace(columns, image=image, metadata=metadata)
+    there = {plain(name) for name in frame.columns}
+    metadata = columns.metadata and tuple(name for name in columns.metadata if plain(name) in there)
+    if columns.image is not None and plain(columns.image) in there:
+        return replace(columns, metadata=metadata)
+    return replace(columns, image=None, metadata=metadata, unset=columns.unset | {"image_column"})
 
 
 def _those_there(columns: Columns, frame: pd.DataFrame) -> Columns:
@@ -212,8 +194,9 @@ def pick_image_column(frame: pd.DataFrame, wanted: str | None, where: str) -> st
         if column in frame.columns:
             return column
     names = " or ".join(f"'{column}'" for column in candidates)
+    near = next((meant for column in candidates if (meant := _meant(column, frame))), "")
     raise UserError(
-        f"column {names} not found",
+        f"column {names} not found{near}",
         where=where,
         do=f"The table has {_headers(frame)}. Set image_column to one of them.",
     )
@@ -248,7 +231,7 @@ def _filled(frame: pd.DataFrame, column: str, where: str, *, is_lenient: bool = 
         return values.fillna("").to_numpy(dtype=np.str_)
     empty = np.flatnonzero(values.isna() | (values == ""))
     if len(empty):
-        lines = listed([str(row + 2) for row in empty])
+        lines = listed([str(line) for line in (frame.index[empty] if frame.index.name == LINE else empty + 2)])
         raise UserError(
             f"column '{column}' is empty in {len(empty)} of {len(frame)} rows",
             where=f"{where}, line{'s' * (len(empty) > 1)} {lines}",

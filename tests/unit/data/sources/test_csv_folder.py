@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from factories import draw_picture, sample_frame, write_channel
-from lesion.data.sources.csv_folder import CsvFolder, set_tables
+from lesion.data.sources.csv_folder import CsvFolder
+from lesion.data.sources.csv_table import read_csv
 from lesion.data.sources.location import SplitLocation, walk_files
-from lesion.data.sources.rows import pick_image_column, read_csv
+from lesion.data.sources.rows import pick_image_column
+from lesion.data.sources.table_files import find_table
 from lesion.data.table import Columns
 from lesion.errors import UserError
 
@@ -116,13 +118,6 @@ def test_missing_columns_are_told_together_with_their_hyperparameters(tmp_path):
     assert "The table has image_name, sex. Rename" in message and "sex' (" not in message
 
 
-@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
-def test_a_table_that_commas_do_not_separate_is_refused_with_what_does(tmp_path, separator, name):
-    text = "image_name,sex,age\na,male,3\n".replace(",", separator).replace("3", "3,5")
-    with pytest.raises(UserError, match=f"is one column: the table seems to be separated by {name}.*train.csv"):
-        table_of(tmp_path, text, Columns("image_name", ()))
-
-
 def test_a_missing_image_column_is_told_with_what_was_looked_for(tmp_path):
     with pytest.raises(UserError, match=r"'image_name' or 'image_id' not found.*The table has id\. Set image_column"):
         table_of(tmp_path, "id\na\n", Columns(None, ()))
@@ -177,36 +172,20 @@ def test_excels_byte_order_mark_and_spaces_after_commas_are_no_part_of_the_table
 
 def test_cells_stay_as_they_were_written(tmp_path):
     frame = read_csv(write(tmp_path, "image_name,code\n0012,1e3\n"))
-    assert frame.loc[0, "image_name"] == "0012" and frame.loc[0, "code"] == "1e3"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "not a readable CSV"),
-        (b"image_name\n", "no rows"),
-        (b"image_name\n\xff\xfe\n", "not a readable CSV"),
-        ("image_name\na\n".encode("utf-16"), "not a readable CSV"),
-        (b"a,b\n1,2\n1,2,3,4\n", "not a readable CSV"),
-        (b'a\n"open', "not a readable CSV"),
-    ],
-)
-def test_what_is_no_table_is_refused_with_its_path(tmp_path, content, message):
-    (tmp_path / "train.csv").write_bytes(content)
-    with pytest.raises(UserError, match=rf"{message}.*train\.csv"):
-        read_csv(tmp_path / "train.csv")
+    assert frame["image_name"].tolist() == ["0012"] and frame["code"].tolist() == ["1e3"]
 
 
 def test_a_table_is_found_below_its_channel_and_must_be_the_only_one(tmp_path):
-    location = SplitLocation(tmp_path, "validation")
-    assert not set_tables(location)
+    location = SplitLocation(tmp_path, "train")
+    with pytest.raises(UserError, match=r"no train\.csv here"):
+        find_table(location, None)
     (tmp_path / "nested" / "deep").mkdir(parents=True)
     first = write(tmp_path / "nested" / "deep", "image_name\na\n")
     (tmp_path / "._train.csv").write_text("macOS")
-    assert set_tables(location) == [first]
+    assert find_table(location, None) == find_table(SplitLocation(tmp_path, "validation"), None) == first
     write(tmp_path, "image_name\na\n")
     with pytest.raises(UserError, match=r"2 files are called train\.csv"):
-        CsvFolder.open(SplitLocation(tmp_path, "train"), Columns())
+        find_table(location, None)
 
 
 def test_links_are_followed(tmp_path):

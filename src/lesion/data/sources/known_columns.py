@@ -1,0 +1,74 @@
+"""Known columns: the wanted columns of a table, where the user left settings unset and its columns are known ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from lesion.data.remark import Remark
+from lesion.data.sources.column_names import IMAGE_COLUMNS, plain, with_wanted_names
+from lesion.data.sources.csv_table import with_remarks
+from lesion.data.sources.known_tables import UNKNOWN, find_known
+from lesion.data.table import Columns
+
+
+def found_columns(frame: pd.DataFrame, columns: Columns, where: str) -> tuple[pd.DataFrame, Columns]:
+    """The wanted columns of this very table, and the frame with its columns called so. Remarks say what was decided.
+
+    A second call changes nothing. Raises UserError for a wanted name that several columns may mean.
+    """
+    as_known = _as_known(list(map(str, frame.columns)), columns)
+    if as_known.known != columns.known:
+        frame = with_remarks(frame, [_remark(frame, columns, as_known, where)])
+    return with_wanted_names(frame, as_known, where), replace(as_known, unset=frozenset())
+
+
+def _as_known(names: Collection[str], columns: Columns) -> Columns:
+    """The columns with those that are unset, and that the table lacks by their usual names, as its data set has them.
+
+    A table with the usual names of image and target is taken as it is.
+    """
+    there = {plain(name) for name in names}
+    has_image = columns.image is not None or any(name in there for name in IMAGE_COLUMNS)
+    has_targets = all(plain(name) in there for name in columns.targets)
+    are_targets_set = "target_column" not in columns.unset
+    if not columns.unset or (has_image and has_targets and not are_targets_set):
+        return columns
+    known = find_known(names)
+    if known is None or (known.name == UNKNOWN and has_image and (has_targets or are_targets_set)):
+        return columns
+    changes: dict[str, Any] = {}
+    if "image_column" in columns.unset and not has_image:
+        changes["image"] = known.image
+    if columns.targets and not has_targets and not are_targets_set:
+        changes["targets"] = tuple(name for name in known.targets if plain(name) in there) or known.targets
+    if columns.group and "group_column" in columns.unset and plain(columns.group) not in there:
+        changes["group"] = known.group or columns.group
+    if known.metadata and "metadata_columns" in columns.unset:
+        changes["usual_metadata"] = known.metadata
+    changed = replace(columns, **changes)
+    return columns if changed == columns else replace(changed, known=known.name)
+
+
+def _remark(frame: pd.DataFrame, before: Columns, after: Columns, where: str) -> Remark:
+    """Says which columns stand for which hyperparameters."""
+    there = {plain(name) for name in frame.columns}
+    metadata = [name for name in after.usual_metadata if plain(name) in there]
+    found = {
+        "image_column": [after.image] if after.image and after.image != before.image else [],
+        "target_column": list(after.targets) if after.targets != before.targets else [],
+        "group_column": [after.group] if after.group and after.group != before.group else [],
+        "metadata_columns": metadata if after.usual_metadata != before.usual_metadata else [],
+    }
+    texts = [f"{setting}={','.join(names)}" for setting, names in found.items() if names]
+    whose = "have usual names" if after.known == UNKNOWN else f"are those of {after.known}"
+    return Remark(
+        "known_table",
+        f"the table's columns {whose}: {' '.join(texts)}",
+        "Set these hyperparameters if you mean other columns.",
+        where,
+        "warning" if after.known == UNKNOWN else "note",
+    )
