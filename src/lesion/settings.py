@@ -12,6 +12,9 @@ from pydantic import Field
 
 from lesion.config import Hyperparameters, tunable
 
+SPLITS = ("group_kfold", "stratified_group_kfold", "kfold", "stratified_kfold", "leave_one_group_out")
+MAX_FOLDS = 100  # each is a network to train, store and predict with
+
 
 class DataSettings(Hyperparameters):
     """Which images, labels and patients are read, and the policies for wrong ones."""
@@ -63,6 +66,12 @@ class DataSettings(Hyperparameters):
         "that no patient is both trained on and evaluated on. Without such a column, and if you set none, rows are "
         "split by class and a warning says so.",
     )
+    on_missing_group: Literal["own_group", "drop", "error"] = tunable(
+        "own_group",
+        doc="Missing groups: rows whose group is empty or a word for unknown, such as n/a, or -1 in many rows. "
+        "own_group makes each of them a group of its own, and a warning says so; drop leaves them out of training and "
+        "validation; error stops and lists them.",
+    )
     metadata_columns: tuple[str, ...] | None = tunable(
         None,
         doc="Metadata (tabular features): columns that the network gets together with the image. An empty list: "
@@ -91,6 +100,8 @@ class DataSettings(Hyperparameters):
         """Columns that do not go together."""
         if self.target_of_interest is not None and len(self.target_column) > 1:
             yield "target_of_interest is a class of one target column: name one in target_column, or leave it out"
+        if self.group_column in self.target_column:
+            yield f"group_column={self.group_column} is the target itself: each class would be one group"
         if self.metadata_columns is None:
             return
         if missing := [name for name in self.log_columns if name not in self.metadata_columns]:

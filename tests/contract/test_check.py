@@ -328,7 +328,7 @@ def test_training_says_all_that_is_wrong_at_once_in_the_words_of_the_check(tmp_p
     assert [error.what for error in caught.value.each] == [error["what"] for error in wrong]
     assert not [message for message in caplog.messages if message.startswith("check error: ")]  # else they come twice
     told = str(caught.value)
-    assert told.startswith("4 things are wrong: 1) fold 0 has no validation row of class")
+    assert told.startswith("4 things are wrong: 1) all 12 rows are of class")
     assert " 2) log_columns=sex is not" in told and " more." in told and len(told) <= 1000
     settings = json.loads((root / "input/config/hyperparameters.json").read_text())
     report = check({"training": training}, tmp_path / "check", **settings)
@@ -367,10 +367,10 @@ def test_an_empty_cell_hides_neither_target_values_nor_folds_and_keeps_the_verdi
     frame.loc[2, "age_approx"] = "old"
     frame.loc[9, column] = ""
     large.rewrite(frame.assign(target=frame["target"].where(frame.index != 20, 2)))
-    report = large.check(metadata_columns="age_approx", log_columns="age_approx")
+    report = large.check(metadata_columns="age_approx", log_columns="age_approx", on_missing_group="error")
     empty, *others = errors(report)
-    assert f"column '{column}' is empty in 1 of 80 rows" in empty.what
-    assert any("no validation row of class 2" in error.what for error in others)
+    assert re.search(rf"column '{column}' is empty in 1 (of 80 rows|row)$", empty.what)
+    assert any("class 2 has 1 row only" in error.what for error in others)
     assert any("log_columns=age_approx" in error.what for error in others)
     assert one(report, "copies_across_folds").do == "on_leak=auto keeps their groups in one fold."
     aside = one(report, "rows_aside")

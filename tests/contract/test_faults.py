@@ -357,6 +357,7 @@ ELSEWHERE = {
     "processes": "test_processes.py::test_a_fold_each_gives_what_one_process_gives_with_as_many_threads",
     "parallel": "test_processes.py::test_every_batch_cut_among_two_gives_the_weights_of_one",
     "on_bad_image": "test_train_contract.py::test_an_unreadable_picture_can_be_left_out",
+    "on_missing_group": "test_groups.py::test_rows_without_a_group_are_their_own_or_left_out_or_refused",
     "on_leak": "test_leaks.py::test_merged_groups_lie_in_one_fold",
     "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
     "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",

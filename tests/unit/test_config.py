@@ -45,6 +45,7 @@ VALID = {
     "target_of_interest": st.one_of(st.none(), words),
     "class_name_column": st.one_of(st.none(), words),
     "group_column": words,
+    "on_missing_group": st.sampled_from(["own_group", "drop", "error"]),
     "metadata_columns": st.one_of(st.none(), st.lists(words, max_size=4)),
     "log_columns": st.lists(words, max_size=4),
     "metadata_dropout": st.floats(0, 1, exclude_max=True),
@@ -109,6 +110,8 @@ def go_together(values: dict[str, Any]) -> bool:
     metadata, targets = values.get("metadata_columns"), values.get("target_column", ["target"])
     are_lists_fit = metadata is None or (set(values.get("log_columns", [])) <= set(metadata) - set(targets))
     are_lists_fit &= metadata is None or not set(metadata) & set(targets)
+    if values.get("folds", 6) * values.get("repeats", 1) > 100 or values.get("group_column") in targets:
+        return False
     if len(targets) > 1 and (values.get("target_of_interest") or values.get("slide_score", "none") != "none"):
         return False
     if "tta" in given and given["tta"] > NUM_VIEWS[values.get("flips", "flips_and_rotations")]:
@@ -190,6 +193,8 @@ def test_defaults_are_those_of_the_brief():
         ({"warmup_epochs": "5", "epochs": "5"}, "warmup_epochs=5 must be less than epochs=5"),
         ({"freeze_epochs": "1", "pretrained": "false"}, "freeze_epochs freezes a pretrained backbone"),
         ({"gradient_accumulation": "40"}, "gradient_accumulation=40 leaves micro-batches of less than two images"),
+        ({"folds": "6", "repeats": "17"}, "folds=6 and repeats=17 would train 102 networks, more than 100"),
+        ({"group_column": "target"}, "group_column=target is the target itself"),
         ({"split": "leave_one_group_out", "repeats": "2"}, "split=leave_one_group_out gives the same folds each time"),
         ({"log_columns": "age", "metadata_columns": "sex"}, "log_columns=age is not in metadata_columns"),
         ({"metadata_columns": "sex, target"}, "metadata_columns=target is the target itself"),

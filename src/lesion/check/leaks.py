@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from lesion.check.duplicates import Pair
 from lesion.check.finding import Finding, Level, TableRow, number_of
 from lesion.data.folds import Folds
+from lesion.data.groups import normal_id
 from lesion.data.table import SampleTable
 from lesion.words import listed
 
@@ -76,7 +77,7 @@ def group_leaks(training: SampleTable, test: SampleTable | None, rules: LeakRule
             rows = tuple(_row(index, training, None) for index in np.flatnonzero(drop_S).tolist())
             leaks.append(Leak(name, what, rows, drop_S, by_auto, drop_S, where=training.where))
 
-    if group_S is not None and rules.keeps_groups and rules.fixed_FS is not None:
+    if group_S is not None and rules.fixed_FS is not None:  # whatever split says: it deals no folds here
         fold_S = _fold_numbers(rules.fixed_FS)
         groups_G, number_S = np.unique(group_S, return_inverse=True)
         last_G = np.full(len(groups_G), -1)
@@ -87,8 +88,16 @@ def group_leaks(training: SampleTable, test: SampleTable | None, rules: LeakRule
         else:
             add("group_on_both_sides", "in training and validation", drop_S, "drop")
     if group_S is not None and test is not None and test.group_S is not None:
-        add("group_in_test", "in training and test", np.isin(group_S, test.group_S), "drop")
+        add("group_in_test", "in training and test", _tested(training, test), "drop")
     return _resolved(training, leaks, rules, concerned_S=np.zeros(len(training), dtype=bool))
+
+
+def _tested(training: SampleTable, test: SampleTable) -> Mask:
+    """The training rows [S] whose group the test set has too, in whatever way it is written there."""
+    assert training.group_S is not None and test.group_S is not None
+    tested = {normal_id(group) for group in set(test.group_S[~test.has_own_group_S].tolist())}
+    shared = [group for group in set(training.group_S.tolist()) if normal_id(group) in tested]
+    return np.isin(training.group_S, np.array(shared, dtype=np.str_)) & ~training.has_own_group_S
 
 
 def copy_leaks(

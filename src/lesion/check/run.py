@@ -24,6 +24,7 @@ from tqdm import tqdm
 from lesion.check.counts import crosstabs, fold_counts
 from lesion.check.duplicates import Pair, find_duplicates
 from lesion.check.finding import Finding, Part, TableRow, raise_errors
+from lesion.check.groups import alike_findings, dealt_findings
 from lesion.check.leaks import LeakRules, Policy, copy_leaks, group_leaks
 from lesion.check.pictures import picture_findings, unreadable
 from lesion.check.report import NUM_SHOWN, Report
@@ -163,12 +164,7 @@ def examine(
         findings += rows_aside(one, part=part)
         report.sets[part] = _counts(one)
 
-    keep_S, rules = np.ones(len(table), dtype=bool), None
-    with _adding(findings):
-        rules = LeakRules(questions.on_leak, questions.keeps_groups, given_folds(table))
-        shared = group_leaks(table, test_table, rules)
-        findings += shared.findings
-        keep_S &= shared.keep_S
+    rules, keep_S, leaked_S = _judge_groups(questions, tables, findings)
 
     stats = _survey(training, test, num_workers=num_workers, show_progress=show_progress, keep=keep)
     is_dropped = questions.on_bad_image == "drop"
@@ -180,7 +176,7 @@ def examine(
     if rules is not None:
         placed_S = keep_S if table.is_placed_S is None else keep_S & table.is_placed_S
         pairs = _copies(stats, placed_S, num_workers=num_workers)
-        copies = copy_leaks(table, test_table, pairs, rules, concerned_S=~shared.keep_S)
+        copies = copy_leaks(table, test_table, pairs, rules, concerned_S=leaked_S)
         findings += copies.findings
         keep_S &= copies.keep_S
         if copies.group_S is not None:
@@ -199,14 +195,38 @@ def examine(
 
     if not keep_S.any():  # each has an empty cell, which was said
         return None
-    task = _task(questions, rows, test_rows, findings)
+    task = _task(questions, rows, test_rows, rules, findings)
     if task is None or opened.is_partial:
         return None
     _describe(report, task, rows, test_rows, [stats["training"][row] for row in index_S.tolist()])
     return None if report.num("error") else Checked(rows, test_rows, task, report.shortcuts)
 
 
-def _task(questions: Questions[T], rows: Rows, test_rows: Rows | None, findings: list[Finding]) -> T | None:
+def _judge_groups(
+    questions: Questions[T], tables: Mapping[Part, SampleTable], findings: list[Finding]
+) -> tuple[LeakRules | None, Mask, Mask]:
+    """How leaks are judged, None where the folds of a column are wrong; the training rows [S] that stay for all that
+    their groups say; and those of the others that leak."""
+    table = tables["training"]
+    findings += alike_findings(tables)
+    rules, keep_S, leaked_S = None, np.ones(len(table), dtype=bool), np.zeros(len(table), dtype=bool)
+    with _adding(findings):
+        rules = LeakRules(questions.on_leak, questions.keeps_groups, given_folds(table))
+        shared = group_leaks(table, tables.get("test"), rules)
+        findings += shared.findings
+        keep_S, leaked_S = shared.keep_S, ~shared.keep_S
+    if questions.columns.on_missing_group == "drop" and table.group_S is not None:
+        keep_S = keep_S & ~table.has_own_group_S
+    return rules, keep_S, leaked_S
+
+
+def _task(
+    questions: Questions[T],
+    rows: Rows,
+    test_rows: Rows | None,
+    rules: LeakRules | None,
+    findings: list[Finding],
+) -> T | None:
     """The task of the rows that are left; None where there is none, and then mostly a finding that says why."""
     task = None
     with _adding(findings):
@@ -215,6 +235,8 @@ def _task(questions: Questions[T], rows: Rows, test_rows: Rows | None, findings:
             findings += side_findings(task.labelled.target.class_names, questions.flips)
         if task is not None and questions.on_leak != "warn":
             refuse_giveaways(task)
+    if task is not None and rules is not None:
+        findings += dealt_findings(rows, task.valid_FS, rules)
     return task
 
 

@@ -63,7 +63,8 @@ def _columns(table: SampleTable, columns: Columns, part: Part) -> Iterator[Findi
     present = {*table.metadata.columns, *(() if table.others is None else table.others.columns)}
     absent = [name for name in columns.usual_metadata if columns.metadata is None and name not in present]
     absent += [columns.class_name] if columns.class_name and table.class_name_S is None else []
-    absent += [columns.group] if columns.group and table.group_S is None else []
+    is_empty = any(remark.name == "missing_groups" for remark in table.remarks)  # then it is there, without a group
+    absent += [columns.group] if columns.group and table.group_S is None and not is_empty else []
     if absent and present:  # not of class folders, which have no columns
         yield Finding(
             "note",

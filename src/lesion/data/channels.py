@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lesion.data.remark import Remark
+from lesion.data.sets import divided, unused_sets
 from lesion.data.sources.channel_names import read_channel_names
 from lesion.data.sources.formats import find_format, recognised
 from lesion.data.sources.location import Format, SplitLocation
@@ -65,11 +66,15 @@ def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str
         is_partial = bool(sets.problems)
         sets.open("test", columns.optional())
         opened = sets.finished()
-    training = opened.get("train")
+    training, test = opened.get("train"), opened.get("test")
+    if training is not None:
+        num = len(sets.problems)
+        training, test = _by_column(training, test, columns, sets)
+        is_partial = is_partial or len(sets.problems) > num
     if "validation" in sets.wanted:
         both = training, opened.get("validation")
         training = None if None in both else Concat(*both)  # type: ignore[arg-type]
-    return Opened(training, opened.get("test"), tuple(sets.problems), is_partial, tuple(sets.remarks))
+    return Opened(training, test, tuple(sets.problems), is_partial, tuple(sets.remarks))
 
 
 def _as_in(training: Source | None, columns: Columns) -> Columns:
@@ -98,6 +103,7 @@ def columns_of(settings: DataSettings) -> Columns:
         targets=settings.target_column,
         class_name=settings.class_name_column,
         group=settings.group_column,
+        on_missing_group=settings.on_missing_group,
     )
 
 
@@ -156,6 +162,28 @@ class _Sets:
         with collecting(self.problems):
             return bool(recognised(location, source=self.source))
         return False
+
+
+def _by_column(training: Source, test: Source | None, columns: Columns, sets: _Sets) -> tuple[Source, Source | None]:
+    """The training and the test set, where the fold column names sets. Two validation or test sets, and a column that
+    names them wrongly, are among the problems; the training set is then without the column."""
+    if columns.fold is None:
+        sets.remarks += unused_sets(training.table())
+        return training, test
+    test_rows = None
+    try:
+        training, test_rows = divided(training, columns.fold)
+    except UserError as error:
+        sets.problems.append(error)
+        return Rows(training, table=replace(training.table(), fold_S=None)), test
+    where, do = training.table().where, "Leave one of the two out."
+    if training.table().is_valid_S is not None and "validation" in sets.wanted:
+        what = "there are two validation sets: the validation channel, and rows of the column that split names"
+        sets.problems.append(UserError(what, where=where, do=do))
+    if test is not None and test_rows is not None:
+        what = f"there are two test sets: {test.table().where}, and rows of the column that split names"
+        sets.problems.append(UserError(what, where=where, do=do))
+    return training, test_rows if test is None else test
 
 
 def _held_out(source: Format) -> Remark:

@@ -7,12 +7,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesion.data.groups import one_spelling, own_groups
 from lesion.data.images import Pixels
 from lesion.data.metadata import Row
 from lesion.data.remark import Remark
@@ -38,14 +39,15 @@ class Columns:
     # Hyperparameters of columns that the user left unset: a table of known columns says what they are.
     unset: frozenset[str] = frozenset()
     known: str | None = None  # the data set whose table it is, as known_tables.py calls it
+    on_missing_group: Literal["own_group", "drop", "error"] = "own_group"  # drop: whoever trains leaves the rows out
     # A table that was refused is opened once more for what can be known of it: what it lacks is left out.
     is_lenient: bool = False
     # A set to predict: what the table lacks is missing, and a header that cannot be read costs its own row.
     is_for_prediction: bool = False
 
     def optional(self) -> Columns:
-        """The same columns where they are there; none is needed."""
-        return replace(self, are_targets_needed=False, is_group_needed=False, fold=None)
+        """The same columns where they are there; none is needed, nor a group for each row."""
+        return replace(self, are_targets_needed=False, is_group_needed=False, fold=None, on_missing_group="own_group")
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,11 @@ class SampleTable:
     metadata: pd.DataFrame  # missing cells as NA; one column for each of Columns.metadata, in that order
     targets: pd.DataFrame | None = None  # no cell missing, or "" in a lenient table; one column, or one for each label
     class_name_S: NDArray[np.str_] | None = None  # the class name of each row, "" where absent
-    group_S: NDArray[np.str_] | None = None
+    group_S: NDArray[np.str_] | None = None  # one spelling for each group
+    is_own_S: NDArray[np.bool_] | None = None  # True where no group is known, and the row is one of its own
     fold_S: NDArray[np.str_] | None = None
-    is_valid_S: NDArray[np.bool_] | None = None  # True on the rows of a validation channel
+    is_valid_S: NDArray[np.bool_] | None = None  # True on the rows of a validation set
+    has_sets: bool = False  # a column said which rows are training rows: it holds no folds
     is_placed_S: NDArray[np.bool_] | None = None  # False where a cell of group or fold is empty; None: they are whole
     others: pd.DataFrame | None = None  # the columns that are not used, as text
     strays: tuple[str, ...] = ()  # pictures that lie there and that no row names
@@ -73,7 +77,7 @@ class SampleTable:
     def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> SampleTable:
         """The rows that a mask or a list of positions picks, in its order."""
         index = np.arange(len(self))[keep]
-        arrays = ("class_name_S", "group_S", "fold_S", "is_valid_S", "is_placed_S")
+        arrays = ("class_name_S", "group_S", "is_own_S", "fold_S", "is_valid_S", "is_placed_S")
         picked: dict[str, Any] = {
             name: None if (values := getattr(self, name)) is None else values[index] for name in arrays
         }
@@ -100,6 +104,11 @@ class SampleTable:
     def group_or_row_S(self) -> NDArray[np.str_]:
         """What is independent of what: each row's group, or where there are none the row itself."""
         return self.name_S if self.group_S is None else self.group_S
+
+    @property
+    def has_own_group_S(self) -> NDArray[np.bool_]:
+        """The rows [S] whose group is not known, each of them a group of its own: all, if the table has no groups."""
+        return np.full(len(self), self.group_S is None) if self.is_own_S is None else self.is_own_S
 
     @property
     def is_whole_S(self) -> NDArray[np.bool_]:
@@ -150,11 +159,14 @@ class Concat:
             is_frame = column in {"metadata", "targets", "others"}
             return pd.concat(values, ignore_index=True) if is_frame else np.concatenate(values)
 
-        columns = ("name_S", "metadata", "targets", "class_name_S", "group_S", "others")
+        columns = ("name_S", "metadata", "targets", "class_name_S", "others")
+        group_S, is_own_S = self._groups()
         return SampleTable(
             **{column: joined(column) for column in columns},
+            group_S=group_S,
+            is_own_S=is_own_S,
             strays=tuple(stray for table in self._tables for stray in table.strays),
-            remarks=tuple(remark for table in self._tables for remark in table.remarks),
+            remarks=(*(remark for table in self._tables for remark in table.remarks), *self._remarks()),
             is_valid_S=np.repeat([False, True], [len(table) for table in self._tables]),
             is_placed_S=np.concatenate(
                 [
@@ -166,6 +178,31 @@ class Concat:
             columns=self._tables[0].columns,
             where=" and ".join(table.where for table in self._tables),
         )
+
+    def _groups(self) -> tuple[NDArray[np.str_] | None, NDArray[np.bool_] | None]:
+        """Both sets' groups in one spelling, and the rows that are groups of their own: all of a set without groups.
+        None if both have none."""
+        if all(table.group_S is None for table in self._tables):
+            return None, None
+        name_S = np.concatenate([table.name_S for table in self._tables])
+        group_S = np.concatenate([table.group_or_row_S for table in self._tables])
+        is_own_S = np.concatenate([table.has_own_group_S for table in self._tables])
+        group_S[~is_own_S] = one_spelling(group_S[~is_own_S])[0]
+        return own_groups(group_S, name_S, is_own_S), is_own_S
+
+    def _remarks(self) -> list[Remark]:
+        """What joining the sets leaves out."""
+        training, validation = self._tables
+        remarks = []
+        if (training.group_S is None) != (validation.group_S is None):
+            has, lacks = ("training", "validation")[:: 1 if validation.group_S is None else -1]
+            what = f"the {has} set has groups and the {lacks} set has none: a patient in both is not found"
+            do = f"Give the {lacks} set the same group column."
+            remarks.append(Remark("groups_of_one_set", what, do, validation.where, "warning"))
+        if training.fold_S is not None:
+            what = "the fold column that split names is not used: the validation channel replaces it"
+            remarks.append(Remark("unused_folds", what, where=training.where, level="warning"))
+        return remarks
 
     def read(self, index: int) -> Pixels:
         part = int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -151,9 +151,9 @@ def _rows(source: Source, plan: Plan, number: int) -> list[tuple[int, dict[str, 
     chosen = order_S[number * per_shard : (number + 1) * per_shard]
     columns = table.columns or plan.columns  # as they were found
     names = {"group": columns.group, "class": columns.class_name}
-    rows = table_rows(table.rows(chosen))
+    rows, has_own_group_S = table_rows(table.rows(chosen)), table.has_own_group_S
     for row, index in zip(rows, chosen.tolist(), strict=True):
-        if names["group"] and table.group_S is not None:
+        if names["group"] and table.group_S is not None and not has_own_group_S[index]:
             row[names["group"]] = str(table.group_S[index])
         if names["class"] and table.class_name_S is not None and table.class_name_S[index]:
             row[names["class"]] = str(table.class_name_S[index])

@@ -101,9 +101,21 @@ def test_the_rows_that_a_validation_channel_holds_out_stay():
     assert resolved.keep_S.tolist() == [True, False, True, True]
 
 
-def test_a_split_that_keeps_no_groups_is_not_asked_about_them():
+def test_folds_that_are_given_are_judged_whatever_split_says():
     valid_FS = np.array([[False, True]])
-    assert group_leaks(table(["a", "a"]), None, LeakRules("error", False, valid_FS)).findings == []
+    [finding] = group_leaks(table(["a", "a"]), None, LeakRules("error", False, valid_FS)).findings
+    assert finding.name == "group_on_both_sides"
+
+
+def test_one_patient_is_found_in_two_sets_however_the_id_is_written():
+    resolved = group_leaks(table(["1", "2", "P1"]), table(["1.0", "p1"]), LeakRules("drop", True))
+    assert resolved.keep_S.tolist() == [False, True, True]
+
+
+def test_rows_without_a_group_are_no_patient_of_another_set():
+    """Their groups are called as their images, which may be called the same in two folders."""
+    training, test = (replace(table(["row0", "b"]), is_own_S=np.array([True, False])) for _ in range(2))
+    assert group_leaks(training, replace(test, group_S=np.array(["row0", "c"])), LeakRules("drop", True)).keep_S.all()
 
 
 @given(

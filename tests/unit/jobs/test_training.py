@@ -32,6 +32,24 @@ def test_a_misspelt_hyperparameter_is_refused_before_anything_starts():
         train(SAGEMAKER, DATA, hyperparameters={"epoch": 3})
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"folds": 20, "repeats": 6},
+        {"split": "leave_one_group_out", "repeats": 2},
+        {"group_column": "target"},
+        {"on_missing_group": "own"},
+        {"folds": 1},
+    ],
+)
+def test_folds_and_groups_are_refused_in_the_words_of_the_container(settings):
+    with pytest.raises(UserError) as there:
+        ClassifyConfig.parse(settings)
+    with pytest.raises(UserError) as here:
+        train(SAGEMAKER, DATA, hyperparameters={**settings, "pretrained": False})
+    assert str(here.value) == str(there.value)
+
+
 def test_an_isolated_job_that_would_download_its_starting_weights_is_refused():
     with pytest.raises(UserError, match=r"isolated container reaches no network.*`pretrained` channel"):
         train(SAGEMAKER, DATA)  # pretrained=true is the default

@@ -16,7 +16,7 @@ from lesion.config import Affects, Hyperparameters, tunable
 from lesion.evaluation.metrics import METRICS
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Fit, Flips
 from lesion.model_args import refuse_factory_args
-from lesion.settings import DataSettings, JobSettings, MachineSettings
+from lesion.settings import MAX_FOLDS, SPLITS, DataSettings, JobSettings, MachineSettings
 
 Positive = Annotated[float, Field(gt=0)]
 Pooling = Literal["max", "mean", "top_k", "noisy_or"]
@@ -39,8 +39,8 @@ class FoldSettings(Hyperparameters):
     split: str = tunable(
         "group_kfold",
         doc="Split strategy: group_kfold, stratified_group_kfold, kfold, stratified_kfold, leave_one_group_out (one "
-        "fold per group, whatever `folds` says), or the name of a column that holds the fold of each row. The default "
-        "becomes stratified_kfold if nothing names groups.",
+        "fold per group, whatever `folds` says), or the name of a column that holds the fold of each row, or its set: "
+        "train, validation or test. The default becomes stratified_kfold if nothing names groups.",
     )
     repeats: int = tunable(
         1,
@@ -84,9 +84,14 @@ class FoldSettings(Hyperparameters):
         return cast(Pooling, how), int(k or TOP_K)
 
     def contradictions(self) -> Iterator[str]:
-        """Repeats of a split that has only one solution."""
+        """Repeats of a split that has only one solution, and more folds than are trained."""
         if self.split == "leave_one_group_out" and self.repeats > 1:
             yield "split=leave_one_group_out gives the same folds each time: set repeats=1, or split=group_kfold"
+        if self.split in SPLITS and self.split != "leave_one_group_out" and self.folds * self.repeats > MAX_FOLDS:
+            yield (
+                f"folds={self.folds} and repeats={self.repeats} would train {self.folds * self.repeats} networks, more "
+                f"than {MAX_FOLDS}: lower one of them"
+            )
 
 
 class NetworkSettings(Hyperparameters):

@@ -72,6 +72,13 @@ def write_results(
     write_summary(folder, summary)
     predictor = save_metrics(job.model_dir, predictor, summary)
     write_report(setup, labelled, probs_SK, overall)
+    if (shared := summary.get("groups_on_both_sides", {})).get("groups"):
+        log.warning(
+            "%d groups with %d rows were in training and in validation of a fold: the metrics look better than on new "
+            "patients",
+            shared["groups"],
+            shared["rows"],
+        )
     if "all" in checked.shortcuts and "roc_auc" in overall["metrics"]:
         log.info(
             "shortcuts: size, border and mean colour alone reach a ROC AUC of %.4f, the network %.4f",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold import FoldResult, judge
+from lesion.data.folds import groups_on_both_sides
 from lesion.data.labels import Labelled
 from lesion.evaluation.groups import slide_scores
 from lesion.evaluation.intervals import bootstrap_intervals
@@ -65,7 +66,18 @@ def summarise(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
             for name in results[0].metrics
             if all(name in r.metrics for r in results)
         },
+        **shared_groups(results, labelled),
     }
+
+
+def shared_groups(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
+    """How many groups, and rows of theirs, are both in training and in validation of a fold; nothing without groups."""
+    group_S = labelled.table.group_S
+    if group_S is None:
+        return {}
+    valid_FS = np.array([np.isin(np.arange(len(group_S)), r.index_S) for r in results])
+    is_shared_S = groups_on_both_sides(valid_FS, group_S)
+    return {"groups_on_both_sides": {"groups": len(np.unique(group_S[is_shared_S])), "rows": int(is_shared_S.sum())}}
 
 
 def intervals(labelled: Labelled, probs_SK: NDArray[np.float32]) -> dict[str, tuple[float, float]]:

@@ -7,16 +7,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.check.run import Questions
 from lesion.data.channels import columns_of
-from lesion.data.folds import SPLITS, Folds, assign_folds, check_folds, given_folds
+from lesion.data.fold_advice import Divided, Plan, deal_folds, refuse_given_folds
+from lesion.data.folds import Folds, given_folds
 from lesion.data.labels import Labelled, Labels, read_labels
 from lesion.data.metadata import ColumnType, MetadataEncoder, column_kinds
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
+from lesion.settings import SPLITS
 
+DEFAULT_SPLIT = "group_kfold"  # of the training rows of a column of sets, which has no folds
 NO_GROUPS = "stratified_kfold"  # the split without groups, unless the user set one
 
 
@@ -74,7 +79,8 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     kinds: dict[str, ColumnType] = {}
     wanted = wanted_columns(config)
     has_groups = table.group_S is not None or not wanted.is_group_needed
-    has_folds = has_groups and (table.fold_S is not None or wanted.fold is None)
+    are_folds_known = table.fold_S is not None or table.is_valid_S is not None or table.has_sets
+    has_folds = has_groups and (are_folds_known or wanted.fold is None)
     if table.targets is not None:
         with collecting(problems):
             labels = read_labels(table, of_interest=config.target_of_interest)
@@ -100,7 +106,9 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
 
 def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfig) -> None:
     """Raises UserError if slide_score is set without groups or without a binary target."""
-    if config.slide_score != "none" and (table.group_S is None or not labels.target.has_binary_answer):
+    judged_S = np.ones(len(table), dtype=bool) if table.is_valid_S is None else table.is_valid_S
+    has_groups = table.group_S is not None and not table.has_own_group_S[judged_S].all()
+    if config.slide_score != "none" and not (has_groups and labels.target.has_binary_answer):
         raise UserError(
             f"slide_score={config.slide_score} needs groups and a binary target",
             where=table.where,
@@ -116,33 +124,34 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
     """
     table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
     columns = [] if table.targets is None else list(map(str, table.targets.columns))
-    where = f"{table.where}, column '{', '.join(columns)}'"
-    given_FS = given_folds(table)
-    valid_FS, split = given_FS, None
-    if valid_FS is None:
-        split = NO_GROUPS if table.group_S is None and "group" in config.split else config.split
-        valid_FS = assign_folds(
-            table.group_S,
-            target.class_of(targets_SK),
-            config.folds,
-            seed=config.seed,
-            split=split,
-            repeats=config.repeats,
-            name_S=table.name_S,
-            where=where,
-        )
-    are_groups_kept = given_FS is None and config.keeps_groups  # of given folds group_leaks speaks
-    judged = target.judged_classes(targets_SK) if METRICS[config.metric].needs_both else {}
-    check_folds(
-        valid_FS,
-        target.classes(targets_SK),
-        judged,
-        table.group_S if are_groups_kept else None,
+    rows = Divided(
         name_S=table.name_S,
-        split=split,
-        where=where,
+        group_S=table.group_S,
+        class_S=target.class_of(targets_SK),
+        learned=target.classes(targets_SK),
+        judged=target.judged_classes(targets_SK) if METRICS[config.metric].needs_both else {},
+        where=table.where,
+        columns=", ".join(columns),
+        can_share_groups=config.on_leak != "error",
     )
-    return valid_FS
+    given_FS = given_folds(table)
+    if given_FS is not None:
+        is_column = table.is_valid_S is None
+        split = NO_GROUPS if table.group_S is None else "stratified_group_kfold"
+        if config.repeats > 1 and is_column:
+            raise UserError(
+                f"repeats={config.repeats} repeats a cross-validation with other folds, and column '{config.split}' "
+                "gives the folds",
+                where=table.where,
+                do=f"Set repeats=1, or split={split}.",
+                kind="hyperparameters",
+            )
+        otherwise = Plan(split, config.folds, config.repeats, config.seed)
+        refuse_given_folds(given_FS, rows, otherwise if is_column else None)
+        return given_FS
+    split = DEFAULT_SPLIT if table.has_sets else config.split
+    split = NO_GROUPS if table.group_S is None and "group" in split else split
+    return deal_folds(rows, Plan(split, config.folds, config.repeats, config.seed))
 
 
 def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, ColumnType]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import threading
@@ -24,8 +23,6 @@ from lesion.data.sources.set_names import set_in
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.words import listed
-
-log = logging.getLogger(__name__)
 
 SUFFIXES = {".h5", ".hdf5"}
 ARRAYS = re.compile(r"(?<![a-z])(x|y|mask)$")  # what PatchCamelyon's files end with
@@ -78,9 +75,11 @@ class IsicHdf5:
     @classmethod
     def open_file(cls, hdf5_path: Path, columns: Columns) -> Self:
         """The images of one file, with the table beside it that is of the same set, if there is one."""
-        if (split := set_in(hdf5_path.stem)) is not None:
-            return cls(hdf5_path, _table_beside(SplitLocation(hdf5_path.parent, split, is_own=False)), columns)
-        return cls(hdf5_path, _table_beside(SplitLocation(hdf5_path.parent, "test")), columns)
+        split = set_in(hdf5_path.stem)
+        tables = [path for path in walk_files(hdf5_path.parent) if path.suffix.lower() == ".csv"]
+        of_set = [path for path in tables if set_in(path.stem) == split]
+        of_any = [path for path in tables if split is None or set_in(path.stem) is None]
+        return cls(hdf5_path, _only_table(of_set or of_any, hdf5_path), columns)
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
@@ -159,12 +158,16 @@ def _holds_images(path: Path) -> bool:
 
 
 def _table_beside(location: SplitLocation) -> Path | None:
-    """The set's CSV: of several the one called metadata. Raises UserError where it is unclear which it is."""
-    found = location.pick([path for path in walk_files(location.folder) if path.suffix.lower() == ".csv"])
-    if len(found) > 1:
-        found = [path for path in found if "meta" in path.stem.lower()] or found
-    if len(found) > 1:
-        names = listed([path.name for path in found])
-        what = f"{len(found)} tables for the {location.split} set: {names}"
-        raise UserError(what, where=location.folder, do="Leave one, or call one of them train-metadata.csv.")
-    return found[0] if found else None
+    tables = [path for path in walk_files(location.folder) if path.suffix.lower() == ".csv"]
+    return _only_table(location.pick(tables), location.folder)
+
+
+def _only_table(tables: list[Path], where: Path) -> Path | None:
+    """The only table, or of several the one called metadata. Raises UserError where it is unclear which it is."""
+    if len(tables) > 1:
+        tables = [path for path in tables if "meta" in path.stem.lower()] or tables
+    if len(tables) > 1:
+        names = listed([path.name for path in tables])
+        do = "Leave one, or call one of them train-metadata.csv."
+        raise UserError(f"{len(tables)} tables for one set: {names}", where=where, do=do)
+    return tables[0] if tables else None

@@ -82,9 +82,15 @@ class MedmnistNpz:
     def open_file(cls, path: Path, columns: Columns) -> Self:
         """The test set of an archive, or the first other set that it holds. Raises UserError where it holds none."""
         names = names_of_arrays(path)
-        for split in ("test", "validation", "train"):
-            if f"{PREFIXES[split]}_images" in names:
-                return cls(path, split, columns)
+        order: tuple[Split, ...] = ("test", "validation", "train")
+        held_splits = [split for split in order if f"{PREFIXES[split]}_images" in names]
+        if held_splits:
+            opened = cls(path, held_splits[0], columns)
+            if others := " and the ".join(held_splits[1:]):
+                what = f"of this archive the {held_splits[0]} set is taken, and not the {others} set"
+                remark = Remark("other_sets", what, where=str(path), level="warning")
+                opened._table = replace(opened._table, remarks=(*opened._table.remarks, remark))
+            return opened
         held = listed([name[:40] for name in names]) or "nothing"
         raise UserError("no array called test_images", where=f"{path}: {held}", do="Call the array test_images.")
 

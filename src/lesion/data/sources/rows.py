@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesion.data.groups import own_groups
 from lesion.data.metadata import MISSING
 from lesion.data.remark import Remark
 from lesion.data.sources.column_names import IMAGE_COLUMNS, plain
 from lesion.data.sources.csv_table import LINE, check_size, remarks_of
 from lesion.data.sources.decimal_commas import whole_with_points, with_points
+from lesion.data.sources.groups import Groups, read_folds, read_groups
 from lesion.data.sources.known_columns import found_columns
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
+from lesion.settings import SPLITS
 from lesion.words import listed, nearest, shortened
 
 MAX_CELL = 4096  # characters, as a path may have
@@ -34,8 +37,9 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     """The table that `columns` picks of a frame of text, one row a picture.
 
     Raises one UserError for every column which is missing, and for empty cells, cells too long and repeated pictures.
-    A lenient table is without the columns that are missing, and its empty cells are "". A row without its group or
-    its fold is a group of its own there, in any fold: `is_placed_S` says which.
+    A row without a known group is one of its own (`is_own_S`). A lenient table is without the columns that are missing,
+    and its empty cells are "". A row whose group or fold was refused is a group of its own there, in any fold:
+    `is_placed_S` says which.
     """
     frame, columns = found_columns(frame, as_there(columns, frame), where)
     remarks = list(remarks_of(frame))
@@ -47,30 +51,17 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     with collecting(problems):
         name_S = names_of(frame, columns, where)
     has_targets = columns.are_targets_needed or all(column in frame.columns for column in columns.targets)
-    if has_targets and columns.targets and not columns.are_targets_needed and _are_empty(frame, columns.targets):
+    if has_targets and not columns.are_targets_needed and (empty := _empty_targets(frame, columns.targets, where)):
         has_targets = False
-        empty = listed([f"'{name}'" for name in columns.targets])
-        remarks.append(
-            Remark("empty_targets", f"target {empty} is empty in all rows: a set without targets", where=where)
-        )
+        remarks.append(empty)
     has_group = columns.is_group_needed or columns.group in frame.columns
-    metadata = columns.metadata
-    if metadata is None:
-        metadata = tuple(column for column in columns.usual_metadata if column in frame.columns)
-    to_fill = [("target_column", column) for column in columns.targets] if has_targets else []
-    to_fill += [("group_column", columns.group)] if has_group and columns.group else []
+    usual = tuple(column for column in columns.usual_metadata if column in frame.columns)
+    metadata = usual if columns.metadata is None else columns.metadata
+    to_fill = [("target_column", column) for column in columns.targets if has_targets]
     to_fill += [("split", columns.fold)] if columns.fold else []
-    wanted = [*to_fill, *(("metadata_columns", column) for column in metadata)]
-    missing = [(setting, column) for setting, column in wanted if column not in frame.columns]
-    if missing:
-        named = [f"'{column}' ({setting}{_meant(column, frame)})" for setting, column in missing]
-        problems.append(
-            UserError(
-                f"columns not found: {', '.join(named)}",
-                where=where,
-                do=f"The table has {_headers(frame)}. Rename them, or set the hyperparameter in brackets.",
-            )
-        )
+    group = [("group_column", columns.group)] if has_group and columns.group else []
+    with collecting(problems):
+        _refuse_missing(frame, [*to_fill, *group, *(("metadata_columns", column) for column in metadata)], where)
     has_names = columns.class_name in frame.columns
     for column in (*metadata, *([columns.class_name] if has_names and columns.class_name else [])):
         if column in frame.columns:
@@ -81,42 +72,86 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
         if column in frame.columns:
             with collecting(problems):
                 filled[column] = _filled(frame, column, where, is_lenient=columns.is_lenient)
+    groups = Groups()
+    with collecting(problems):
+        groups = _groups(frame, columns, where)
     raise_all(problems)
-    metadata_cells = {}
-    for column in metadata:
-        values, remark = with_points(frame[column], column, where)
-        is_missing_S = values.str.strip().str.lower().isin(MISSING)  # in metadata a word for a gap is one
-        metadata_cells[column] = values.mask(is_missing_S).array
-        remarks += [remark] if remark else []
+    metadata_frame, of_metadata = _metadata(frame, metadata, where)
+    remarks += of_metadata
+    group_S, is_own_S = groups.group_S, groups.is_own_S
     is_placed_S = None
     if columns.is_lenient:
-        placing = [column for column in (columns.group if has_group else None, columns.fold) if column]
-        is_placed_S = np.all([np.ones(len(frame), dtype=bool), *(filled[column] != "" for column in placing)], axis=0)
-        for column in placing:
-            instead_S = name_S if column == columns.group else np.full(len(frame), max(filled[column].tolist()))
-            filled[column] = np.where(is_placed_S, filled[column], instead_S)
+        is_placed_S = np.ones(len(frame), dtype=bool) if groups.is_refused_S is None else ~groups.is_refused_S
+        if columns.fold:
+            is_placed_S &= filled[columns.fold] != ""
+            filled[columns.fold] = np.where(is_placed_S, filled[columns.fold], max(filled[columns.fold].tolist()))
+        is_own_S = ~is_placed_S if is_own_S is None else is_own_S | ~is_placed_S
+    if group_S is not None and is_own_S is not None:
+        group_S = own_groups(group_S, name_S, is_own_S)
+    fold_S, of_folds = read_folds(filled[columns.fold], columns.fold, where) if columns.fold else (None, [])
     image_column = pick_image_column(frame, columns.image, where)
     used = {image_column, columns.class_name, columns.group, columns.fold, *metadata, *columns.targets}
     return SampleTable(
         name_S=name_S,
-        metadata=pd.DataFrame(metadata_cells, columns=list(metadata), index=range(len(frame))),
+        metadata=metadata_frame,
         targets=pd.DataFrame({column: filled[column] for column in columns.targets})
         if columns.targets and has_targets
         else None,
         class_name_S=frame[columns.class_name].fillna("").to_numpy(dtype=np.str_) if has_names else None,
-        group_S=filled[columns.group] if columns.group and has_group else None,
-        fold_S=filled[columns.fold] if columns.fold else None,
+        group_S=group_S,
+        is_own_S=is_own_S,
+        fold_S=fold_S,
         is_placed_S=is_placed_S,
         others=frame[[column for column in frame.columns if column not in used]].reset_index(drop=True),
-        remarks=tuple(remarks),
+        remarks=(*remarks, *groups.remarks, *of_folds),
         image_column=image_column,
         columns=columns,
         where=where,
     )
 
 
-def _are_empty(frame: pd.DataFrame, names: Sequence[str]) -> bool:
-    return bool((frame[list(names)].fillna("").apply(lambda values: values.str.strip()) == "").all(axis=None))
+def _refuse_missing(frame: pd.DataFrame, wanted: Sequence[tuple[str, str]], where: str) -> None:
+    """Raises UserError for the wanted columns that the frame lacks, each with the hyperparameter that names it."""
+    missing = [(setting, column) for setting, column in wanted if column not in frame.columns]
+    if missing:
+        also = {"split": SPLITS}  # another value that may be meant
+        named = [
+            f"'{column}' ({setting}{_meant(column, [*map(str, frame.columns), *also.get(setting, ())])})"
+            for setting, column in missing
+        ]
+        raise UserError(
+            f"columns not found: {', '.join(named)}",
+            where=where,
+            do=f"The table has {_headers(frame)}. Rename them, or set the hyperparameter in brackets.",
+        )
+
+
+def _empty_targets(frame: pd.DataFrame, names: Sequence[str], where: str) -> Remark | None:
+    """What is said of targets that are empty in all rows; None if a cell is filled."""
+    filled = frame[list(names)].fillna("").apply(lambda values: values.str.strip()) != ""
+    if not names or bool(filled.any(axis=None)):
+        return None
+    empty = listed([f"'{name}'" for name in names])
+    return Remark("empty_targets", f"target {empty} is empty in all rows: a set without targets", where=where)
+
+
+def _metadata(frame: pd.DataFrame, names: Sequence[str], where: str) -> tuple[pd.DataFrame, list[Remark]]:
+    """The metadata columns, in which a word for a gap is a gap, with decimal points."""
+    cells, remarks = {}, []
+    for column in names:
+        values, remark = with_points(frame[column], column, where)
+        cells[column] = values.mask(values.str.strip().str.lower().isin(MISSING)).array
+        remarks += [remark] if remark else []
+    return pd.DataFrame(cells, columns=list(names), index=range(len(frame))), remarks
+
+
+def _groups(frame: pd.DataFrame, columns: Columns, where: str) -> Groups:
+    """The groups of the rows; none where there is no such column."""
+    if columns.group not in frame.columns:
+        return Groups()
+    _check_lengths(frame[columns.group], str(columns.group), where)
+    text_S = frame[columns.group].str.strip().fillna("").to_numpy(dtype=np.str_)
+    return read_groups(text_S, columns, where, _lines(frame))
 
 
 def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.str_]:
@@ -164,7 +199,7 @@ def _those_there(columns: Columns, frame: pd.DataFrame) -> Columns:
     """The same columns without those that the frame lacks."""
     metadata = columns.metadata and tuple(column for column in columns.metadata if column in frame.columns)
     fold = columns.fold if columns.fold in frame.columns else None
-    return replace(columns.optional(), metadata=metadata, fold=fold)
+    return replace(columns.optional(), metadata=metadata, fold=fold, on_missing_group=columns.on_missing_group)
 
 
 def refuse_groups(columns: Columns, what: str, where: object) -> None:
@@ -194,7 +229,7 @@ def pick_image_column(frame: pd.DataFrame, wanted: str | None, where: str) -> st
         if column in frame.columns:
             return column
     names = " or ".join(f"'{column}'" for column in candidates)
-    near = next((meant for column in candidates if (meant := _meant(column, frame))), "")
+    near = next((meant for column in candidates if (meant := _meant(column, list(map(str, frame.columns))))), "")
     raise UserError(
         f"column {names} not found{near}",
         where=where,
@@ -206,8 +241,8 @@ def _headers(frame: pd.DataFrame) -> str:
     return listed([shortened(str(name), 80) for name in frame.columns], most=20)
 
 
-def _meant(column: str, frame: pd.DataFrame) -> str:
-    near = nearest(column, map(str, frame.columns))
+def _meant(column: str, known: Sequence[str]) -> str:
+    near = nearest(column, known)
     return f"; did you mean '{near}'?" if near else ""
 
 
@@ -231,10 +266,16 @@ def _filled(frame: pd.DataFrame, column: str, where: str, *, is_lenient: bool = 
         return values.fillna("").to_numpy(dtype=np.str_)
     empty = np.flatnonzero(values.isna() | (values == ""))
     if len(empty):
-        lines = listed([str(line) for line in (frame.index[empty] if frame.index.name == LINE else empty + 2)])
+        lines = listed([str(line) for line in _lines(frame)[empty].tolist()])
         raise UserError(
             f"column '{column}' is empty in {len(empty)} of {len(frame)} rows",
             where=f"{where}, line{'s' * (len(empty) > 1)} {lines}",
             do="Fill it in.",
         )
     return values.to_numpy(dtype=np.str_)
+
+
+def _lines(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """The line [S] on which each row begins, if it comes from a file; else the row's number after a header."""
+    is_known = frame.index.name == LINE
+    return np.asarray(frame.index if is_known else np.arange(len(frame)) + 2, dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -135,8 +136,8 @@ def test_image_id_is_taken_where_there_is_no_image_name(tmp_path):
 def test_empty_cells_are_told_with_their_lines(tmp_path, column):
     frame = sample_frame(6, 1).astype("string")
     frame.loc[[1, 4], column] = ["", "  "]  # the header is line 1, so rows 1 and 4 are lines 3 and 6
-    with pytest.raises(UserError, match=rf"column '{column}' is empty in 2 of 6 rows .*lines 3, 6"):
-        table_of(tmp_path, frame.to_csv(index=False))
+    with pytest.raises(UserError, match=rf"column '{column}' is empty in 2 (of 6 )?rows .*lines 3, 6"):
+        table_of(tmp_path, frame.to_csv(index=False), replace(COLUMNS, on_missing_group="error"))
 
 
 def test_a_picture_in_two_rows_is_named(tmp_path):

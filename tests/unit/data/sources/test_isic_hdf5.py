@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from lesion.data.sources.formats import open_source, recognised
+from lesion.data.sources.isic_hdf5 import IsicHdf5
 from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
@@ -82,8 +83,28 @@ def test_of_several_tables_the_one_called_metadata_is_taken(tmp_path):
     (tmp_path / "train-extra.csv").write_text("a\n1\n")
     assert len(opened(tmp_path).table()) == 12
     (tmp_path / "train-metadata.csv").rename(tmp_path / "train-more.csv")
-    with pytest.raises(UserError, match=r"2 tables for the train set: train-extra\.csv, train-more\.csv"):
+    with pytest.raises(UserError, match=r"2 tables for one set: train-extra\.csv, train-more\.csv"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        (["train-metadata.csv", "test-metadata.csv"], "test-metadata.csv"),
+        (["train-metadata.csv", "metadata.csv"], "metadata.csv"),
+        (["train-metadata.csv"], None),
+        ([], None),
+    ],
+)
+def test_one_file_is_opened_with_the_table_of_its_own_set(tmp_path, tables, expected):
+    written = write_isic_hdf5(tmp_path, 4, "test")
+    rows = (tmp_path / "test-metadata.csv").read_text()
+    (tmp_path / "test-metadata.csv").unlink()
+    for name in tables:
+        (tmp_path / name).write_text(rows)
+    table = IsicHdf5.open_file(tmp_path / "test-image.hdf5", Columns()).table()
+    assert sorted(table.name_S.tolist()) == sorted(written.colours)
+    assert table.where == str(tmp_path / (expected or "test-image.hdf5"))
 
 
 def test_a_train_csv_beside_is_the_table_of_the_images_in_the_file(tmp_path):

@@ -11,6 +11,7 @@ from lesion.data.labels import read_labels
 from lesion.data.sources import npz
 from lesion.data.sources.formats import open_source
 from lesion.data.sources.location import SplitLocation
+from lesion.data.sources.medmnist_npz import MedmnistNpz
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
 
@@ -89,6 +90,14 @@ def test_one_label_is_not_several_targets(tmp_path):
     archive(tmp_path)
     with pytest.raises(UserError, match="there is one target here, and target_column names 2"):
         opened(tmp_path, columns=Columns(targets=("a", "b"), are_targets_needed=True))
+
+
+def test_of_one_file_the_test_set_is_taken_and_that_is_said(tmp_path):
+    archive(tmp_path, "flowers")
+    table = MedmnistNpz.open_file(tmp_path / "flowers.npz", Columns()).table()
+    assert table.name_S.tolist() == ["flowers_test_000000", "flowers_test_000001"]
+    (remark,) = table.remarks
+    assert remark.what == "of this archive the test set is taken, and not the validation and the train set"
 
 
 def test_two_archives_are_in_doubt(tmp_path):
