@@ -53,7 +53,7 @@ class LesionParts:
 
         self.source, _ = questions(config, check_settings=lambda: None).open(job.channels).whole()
         table = self.source.table()
-        labels = read_labels(table, of_interest=config.target_of_interest)
+        labels = read_labels(table, positive_class=config.positive_class)
         targets_SK = labels.encode(table)
         self.every_S = np.arange(len(table))
         self.cache.reserve(len(table))

@@ -3,7 +3,7 @@ learning fine diagnoses and withholding metadata change on HAM10000.
 
     python benchmarks/tasks.py flowers | breast | plain | fine | withheld
 
-`plain` is HAM10000 as yes or no, `fine` the same folds and epochs with target_of_interest=melanoma over seven
+`plain` is HAM10000 as yes or no, `fine` the same folds and epochs with positive_class=melanoma over seven
 diagnoses, `withheld` with metadata_dropout; each also says what the folds answer when a request has no metadata. Needs
 the real data beside the project (shared/data). Prints one JSON line; dated copies lie in benchmarks/results/.
 """
@@ -32,7 +32,7 @@ TASKS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     ),
     "breast": ({"": "ucsb_breast/tiles96"}, {"split": "group_kfold", "folds": 3, "image_size": 96, "epochs": 6}),
     "plain": (HAM, SMALL),
-    "fine": (HAM, SMALL | {"target_column": "diagnosis", "target_of_interest": "melanoma"}),
+    "fine": (HAM, SMALL | {"target_column": "diagnosis", "positive_class": "melanoma"}),
     "withheld": (HAM, SMALL | {"metadata_dropout": 0.3}),
 }
 

@@ -104,14 +104,21 @@ class Hyperparameters(BaseModel):
         UserError that lists every unknown name, with its nearest known one, and every value that is out of bounds.
         """
         problems: list[str] = []
-        known = [*cls.model_fields, *cls.also_named]
+        fields = cls.other_names()
+        known = [*cls.model_fields, *fields]
         given: dict[str, dict[str, object]] = {}  # field → by which name → value
         for name, value in raw.items():
-            field = cls.also_named.get(name, name)
+            field = fields.get(name, name)
             if field in cls.model_fields:
                 given.setdefault(field, {})[name] = decode_value(value, cls.model_fields[field].annotation)
             elif not _is_platforms(name, value):
                 problems.append(f"{name[:80]}={_short(value)} is not a hyperparameter{_what_instead(name, known)}")
+        problems += [
+            f"{' and '.join(values)} are one hyperparameter, with two values here: leave one out"
+            for values in given.values()
+            if len(values) > 1 and any(isinstance(value, str) for value in values.values())
+            if len(set(map(str, values.values()))) > 1
+        ]
         name_of = {field: _smallest(values) for field, values in given.items()}
         try:
             config = cls(**{field: given[field][name] for field, name in name_of.items()})
@@ -124,6 +131,12 @@ class Hyperparameters(BaseModel):
                 kind="hyperparameters",
             )
         return config
+
+    @classmethod
+    def other_names(cls) -> dict[str, str]:
+        """Every group's names that are accepted too → the field."""
+        named = [vars(base)["also_named"] for base in cls.__mro__ if "also_named" in vars(base)]
+        return {name: field for names in named for name, field in names.items()}
 
     @classmethod
     def groups(cls) -> list[type[Hyperparameters]]:

@@ -17,7 +17,7 @@ MAX_FOLDS = 100  # each is a network to train, store and predict with
 
 
 class DataSettings(Hyperparameters):
-    """Which images, labels and patients are read, and the policies for wrong ones."""
+    """Which images and patients are read, and the policies for wrong ones."""
 
     heading: ClassVar = "Data"
 
@@ -44,21 +44,6 @@ class DataSettings(Hyperparameters):
         None,
         doc="Image column: holds the file name of each image. none takes the column `image_name` or `image_id`, or "
         "that of a known data set (`lesion describe sources`), as for all columns that are not set.",
-    )
-    target_column: Annotated[tuple[str, ...], Field(min_length=1)] = tunable(
-        ("target",),
-        doc="Target column: the label to predict. 0 and 1, or two words: binary, the alphabetically later word is the "
-        "positive class. More words: multiclass. Several columns of 0 and 1: multilabel.",
-    )
-    target_of_interest: str | None = tunable(
-        None,
-        doc="Class of interest: the network learns all classes, but this one against all others is evaluated and "
-        "served. Set it if your labels are diagnoses and your question is yes or no.",
-    )
-    class_name_column: str | None = tunable(
-        "benign_malignant",
-        doc="Class names: the column with a word for each class if the target column holds numbers. Ignored if the "
-        "table has no such column.",
     )
     group_column: str = tunable(
         "patient_id",
@@ -96,10 +81,59 @@ class DataSettings(Hyperparameters):
         "better than they are.",
     )
 
+
+class LabelSettings(Hyperparameters):
+    """What the target columns mean."""
+
+    heading: ClassVar = "Labels"
+    also_named: ClassVar = {"target_of_interest": "positive_class"}
+
+    target_column: Annotated[tuple[str, ...], Field(min_length=1)] = tunable(
+        ("target",),
+        doc="Target column: the label to predict. 0 and 1, or two words: binary. More words: multiclass. Several "
+        "columns of 0 and 1, or cells that join labels (`label_separator`): multilabel.",
+    )
+    positive_class: str | None = tunable(
+        None,
+        doc="Positive class: the one that the probability is of. none takes 1 of 0 and 1, and of two words the one "
+        "that is known as the finding, such as abnormal beside normal; words that are not known are refused. Of more "
+        "than two classes, all are learned, and this one against all others is evaluated and served. "
+        "`target_of_interest` is another name for it.",
+    )
+    label_separator: Annotated[str, Field(min_length=1)] | None = tunable(
+        "auto",
+        doc="Separator of several labels in one cell: the task is multilabel then. auto recognises the vertical bar "
+        "and the semicolon, and refuses cells that can be read in two ways. none: each cell is one class.",
+    )
+    task_type: Literal["auto", "multiclass", "multilabel"] = tunable(
+        "auto",
+        doc="Task type of several target columns. multilabel: each is a question of its own. multiclass: each row has "
+        "exactly one 1 (one-hot); of two columns it is binary. auto is multiclass if that is so in each row, and "
+        "says so.",
+    )
+    on_uncertain: Literal["error", "drop", "positive", "negative"] = tunable(
+        "error",
+        doc="Uncertain labels (-1, u, uncertain), and blank ones. error refuses them; drop leaves rows with an "
+        "uncertain label out, and rows without any; positive and negative count uncertain labels so. A blank label is "
+        "taken as not mentioned, which is negative, unless this is error.",
+    )
+    class_name_column: str | None = tunable(
+        "benign_malignant",
+        doc="Class names: the column with a word for each class if the target column holds numbers. Ignored if the "
+        "table has no such column.",
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """A task type that nothing asks for."""
+        if self.task_type != "auto" and len(self.target_column) == 1:
+            yield f"task_type={self.task_type} is for several target columns: name them, or leave it out"
+
+
+class InputSettings(DataSettings, LabelSettings):
+    """What is read: the data and its labels."""
+
     def contradictions(self) -> Iterator[str]:
         """Columns that do not go together."""
-        if self.target_of_interest is not None and len(self.target_column) > 1:
-            yield "target_of_interest is a class of one target column: name one in target_column, or leave it out"
         if self.group_column in self.target_column:
             yield f"group_column={self.group_column} is the target itself: each class would be one group"
         if self.metadata_columns is None:

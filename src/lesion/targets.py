@@ -22,13 +22,13 @@ class Target:
     """What is predicted. Targets and probabilities are rows [K] of numbers in 0 to 1.
 
     binary: class 1 of two, K = 1. multiclass: one of K classes, by softmax. multilabel: any of K, by K sigmoids.
-    `of_interest` names the class of interest of a multiclass target: all classes are learned, one against the rest is
-    evaluated and served.
+    `one_of_many` names the positive class of a multiclass target: all classes are learned, this one against the rest
+    is evaluated and served.
     """
 
     kind: TaskType
     class_names: tuple[str, ...]
-    of_interest: str | None = None
+    one_of_many: str | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -37,25 +37,34 @@ class Target:
     @property
     def has_binary_answer(self) -> bool:
         """Whether the prediction is one probability, made positive or negative by a threshold."""
-        return self.kind == "binary" or self.of_interest is not None
+        return self.kind == "binary" or self.one_of_many is not None
 
     @property
     def has_multiclass_answer(self) -> bool:
         """Whether the prediction is one of several classes."""
-        return self.kind == "multiclass" and self.of_interest is None
+        return self.kind == "multiclass" and self.one_of_many is None
+
+    @property
+    def positive_class(self) -> str | None:
+        """The class that the probability of a binary answer is of; None where each class has a probability."""
+        return self.answer_names[1] if self.has_binary_answer else None
+
+    def as_json(self) -> dict[str, Any]:
+        """What is asked, for people and programs: the task type, the classes, and which the probability is of."""
+        return {"kind": self.kind, "classes": list(self.class_names), "positive_class": self.positive_class}
 
     @property
     def answer_names(self) -> tuple[str, str]:
         """The names of the negative and the positive class, for a binary answer."""
-        if self.of_interest is not None:
-            return (f"not {self.of_interest}", self.of_interest)
+        if self.one_of_many is not None:
+            return (f"not {self.one_of_many}", self.one_of_many)
         return (self.class_names[0], self.class_names[1])
 
     def judged_columns(self, values_SK: NDArray[Any]) -> NDArray[Any]:
         """The columns of targets or probabilities [S, K] that are evaluated [S, Q]."""
-        if self.of_interest is None:
+        if self.one_of_many is None:
             return values_SK
-        index = self.class_names.index(self.of_interest)
+        index = self.class_names.index(self.one_of_many)
         return values_SK[:, index : index + 1]
 
     def class_of(self, targets_SK: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -85,7 +94,7 @@ class Target:
 
     def judged_classes(self, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
         """The rows [S] of each class that a ranking metric needs: positive and negative ones, or all classes."""
-        if self.of_interest is None:
+        if self.one_of_many is None:
             return self.classes(targets_SK)
         is_yes_S = self.judged_columns(targets_SK)[:, 0] == 1
         return {self.answer_names[0]: ~is_yes_S, self.answer_names[1]: is_yes_S}

@@ -30,6 +30,11 @@ def listed(words: Sequence[str], *, most: int = 5, separator: str = ", ") -> str
     return separator.join(words[:most]) + more
 
 
+def number_of(count: int, word: str) -> str:
+    """ "1 row", "2 rows"."""
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The most similar known word, for "did you mean"; None if none is similar."""
     return next(iter(difflib.get_close_matches(word, list(known), 1)), None)

@@ -27,12 +27,12 @@ from lesion.engine.optim import Schedule
 from lesion.engine.run import open_run
 from lesion.engine.training import EarlyStopping, Training
 from lesion.metric_lines import MetricLine, by_name
-from lesion.settings import DataSettings, JobSettings, MachineSettings
+from lesion.settings import InputSettings, JobSettings, MachineSettings
 
 FILE = "colour.safetensors"
 
 
-class Config(DataSettings, MachineSettings, JobSettings):
+class Config(InputSettings, MachineSettings, JobSettings):
     algorithm: Literal["mean_colour"] = tunable("mean_colour", doc="Algorithm: mean colour.")
     recipe: Literal["none"] = tunable("none", doc="Recipe: there is none.")
     steps: int = tunable(2, ge=1, doc="Steps of gradient descent.")
@@ -55,7 +55,7 @@ class MeanColour:
         with open_run(job, config, Preprocess(32, (0.5,) * 3, (0.5,) * 3), writes=[job.model_dir / MANIFEST]) as run:
             source, _ = open_channels(job.channels, config.columns(), source=config.source).whole()
             table = source.table()
-            targets_S1 = torch.from_numpy(read_labels(table, of_interest=None).encode(table))
+            targets_S1 = torch.from_numpy(read_labels(table).encode(table))
             colours_S3 = torch.stack([torch.from_numpy(colour(source.read(row))) for row in range(len(table))])
             network = torch.nn.Linear(3, 1)
             torch.nn.init.zeros_(network.weight), torch.nn.init.zeros_(network.bias)

@@ -328,7 +328,7 @@ def test_training_says_all_that_is_wrong_at_once_in_the_words_of_the_check(tmp_p
     assert [error.what for error in caught.value.each] == [error["what"] for error in wrong]
     assert not [message for message in caplog.messages if message.startswith("check error: ")]  # else they come twice
     told = str(caught.value)
-    assert told.startswith("4 things are wrong: 1) all 12 rows are of class")
+    assert told.startswith("4 things are wrong: 1) column 'target' holds one value only, 0, in all 12 rows")
     assert " 2) log_columns=sex is not" in told and " more." in told and len(told) <= 1000
     settings = json.loads((root / "input/config/hyperparameters.json").read_text())
     report = check({"training": training}, tmp_path / "check", **settings)
@@ -431,8 +431,8 @@ def test_class_folders_are_not_told_of_columns_that_they_cannot_have(tmp_path):
     assert "absent_columns" not in {finding.name for finding in report.findings}
 
 
-def test_class_folders_train_without_a_setting(tmp_path, caplog):
-    root = small_job(tmp_path / "job", metadata_columns="[]")
+def test_class_folders_train_without_a_group_column(tmp_path, caplog):
+    root = small_job(tmp_path / "job", metadata_columns="[]", positive_class="tulip")
     channel = root / "input/data/training"
     shutil.rmtree(channel)
     draw_classes(channel, 40)

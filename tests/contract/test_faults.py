@@ -275,7 +275,7 @@ SEEN: dict[str, Seen] = {
     "image_column": ("other_image", lambda built: list(built.table.name_S), FRAME["other_image"].tolist()),
     "target_column": ("other_target", lambda built: built.targets, FRAME["other_target"].tolist()),
     "class_name_column": ("other_words", lambda built: list(built.setup.target.class_names), ["no", "yes"]),
-    "target_of_interest": ("benign", lambda built: built.targets, (1 - FRAME["target"]).tolist()),
+    "positive_class": ("benign", lambda built: built.targets, (1 - FRAME["target"]).tolist()),
     "metadata_columns": (["age_approx"], lambda built: [column.name for column in built.columns], ["age_approx"]),
     "log_columns": (["age_approx"], lambda built: [column.is_log for column in built.columns], [False, True]),
     # the folds
@@ -356,6 +356,9 @@ ELSEWHERE = {
     "recipe": "test_recipes.py::test_each_recipe_trains_and_its_artifact_answers_as_it_did_out_of_fold",
     "processes": "test_processes.py::test_a_fold_each_gives_what_one_process_gives_with_as_many_threads",
     "parallel": "test_processes.py::test_every_batch_cut_among_two_gives_the_weights_of_one",
+    "label_separator": "test_question.py::test_joined_labels_are_several_unless_each_cell_is_one_class",
+    "task_type": "test_question.py::test_columns_of_which_one_is_1_are_one_question_unless_the_user_says_otherwise",
+    "on_uncertain": "test_question.py::test_uncertain_labels_are_what_on_uncertain_says",
     "on_bad_image": "test_train_contract.py::test_an_unreadable_picture_can_be_left_out",
     "on_missing_group": "test_groups.py::test_rows_without_a_group_are_their_own_or_left_out_or_refused",
     "on_leak": "test_leaks.py::test_merged_groups_lie_in_one_fold",

@@ -47,7 +47,7 @@ def test_the_command_writes_every_row_and_ends_with_2_where_a_picture_could_not_
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr and "\r" not in ended.stderr
     rows = pd.read_csv(output, keep_default_na=False, dtype={"probability": str})
-    assert list(rows.columns) == ["image_name", "probability", "label", "error"]
+    assert list(rows.columns) == ["image_name", "probability", "positive_class", "label", "error"]
     assert rows["image_name"].tolist() == whole["image_name"].tolist()
     is_bad = rows["image_name"].isin(["IMG_002_1", "IMG_004_0"])
     assert rows.loc[is_bad, ["probability", "label"]].eq("").all(axis=None)

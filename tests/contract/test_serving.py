@@ -419,6 +419,13 @@ def test_custom_attributes_come_back_also_with_a_refusal(server, picture):
     assert "X-Amzn-SageMaker-Custom-Attributes" not in server.ask(picture).headers
 
 
+def test_a_header_names_the_class_that_the_bare_number_is_the_probability_of(server, picture):
+    bare = server.ask(payload(picture), content_type="application/json")
+    assert isinstance(bare.json(), float) and bare.headers["X-Lesion-Positive-Class"] == "malignant"
+    assert bare.headers["X-Amzn-SageMaker-Custom-Attributes"] == "positive_class=malignant"
+    assert server.ask(picture).headers["X-Lesion-Positive-Class"] == "malignant"
+
+
 # The same numbers by every door
 
 

@@ -66,7 +66,7 @@ def test_a_format_is_recognised_by_itself_alone(written, name):
 def test_each_row_has_its_own_class_group_and_picture(written):
     source = opened(written)
     table = source.table()
-    labels = read_labels(table, of_interest=None)
+    labels = read_labels(table)
     classes = np.array(labels.target.class_names)[labels.encode(table).argmax(axis=1)]
     assert dict(zip(table.name_S.tolist(), classes.tolist(), strict=True)) == written.classes
     for row, picture_name in enumerate(table.name_S.tolist()):

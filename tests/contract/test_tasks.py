@@ -1,4 +1,4 @@
-"""Tasks: several classes, several labels, a class of interest; trained, served and tabled from the same numbers."""
+"""Tasks: several classes, several labels, a positive class; trained, served and tabled from the same numbers."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def signs(tmp_path_factory) -> Trained:
 
 
 @pytest.fixture(scope="module")
-def of_interest(tmp_path_factory) -> Trained:
-    changes = {"target_column": "kind", "target_of_interest": "melanoma"}
+def one_of_many(tmp_path_factory) -> Trained:
+    changes = {"target_column": "kind", "positive_class": "melanoma"}
     return run(
         small_job(tmp_path_factory.mktemp("interest"), frame=frame_of(), has_test=True, **changes), is_rendered=True
     )
@@ -118,22 +118,22 @@ def test_several_labels_are_asked_each_for_itself(signs):
     assert said["labels"] == [name for (name, prob), threshold in reached if prob >= threshold]
 
 
-def test_a_class_of_interest_is_judged_and_answered_against_the_rest(of_interest):
-    oof = of_interest.oof
+def test_a_positive_class_of_many_is_judged_and_answered_against_the_rest(one_of_many):
+    oof = one_of_many.oof
     assert oof["target"].tolist() == (frame_of()["kind"] == "melanoma").astype(int).tolist()
     np.testing.assert_allclose(oof["probability"], oof["probability_melanoma"], atol=1e-9)
-    overall = of_interest.manifest["metrics"]["overall"]
+    overall = one_of_many.manifest["metrics"]["overall"]
     assert overall["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(oof["target"], oof["probability"]), abs=1e-6)
-    body = json.dumps({"image": base64.b64encode(picture(of_interest).read_bytes()).decode()}).encode()
-    bare = answer(of_interest, body, "application/json")
-    (said,) = answer(of_interest, picture(of_interest).read_bytes(), "image/jpeg")["predictions"]
+    body = json.dumps({"image": base64.b64encode(picture(one_of_many).read_bytes()).decode()}).encode()
+    bare = answer(one_of_many, body, "application/json")
+    (said,) = answer(one_of_many, picture(one_of_many).read_bytes(), "image/jpeg")["predictions"]
     assert bare == said["probability"] == said["probabilities"]["melanoma"]
     expected = "melanoma" if bare >= overall["thresholds"][0] else "not melanoma"
     assert said["label"] == expected
-    assert list(pd.read_csv(results(of_interest) / "submission.csv").columns) == ["image_name", "kind"]
+    assert list(pd.read_csv(results(one_of_many) / "submission.csv").columns) == ["image_name", "kind"]
 
 
-@pytest.mark.parametrize("trained", ["many", "signs", "of_interest"])
+@pytest.mark.parametrize("trained", ["many", "signs", "one_of_many"])
 def test_a_folder_of_pictures_is_tabled_with_a_column_a_class(request, trained, tmp_path):
     job = request.getfixturevalue(trained)
     output = tmp_path / "out.csv"
@@ -142,10 +142,10 @@ def test_a_folder_of_pictures_is_tabled_with_a_column_a_class(request, trained, 
     table = pd.read_csv(output)
     names = job.payload["target"]["class_names"]
     assert [f"probability_{name}" for name in names] == [c for c in table.columns if c.startswith("probability_")]
-    assert ("probability" in table.columns) == (trained == "of_interest") and len(table) == 18
+    assert ("probability" in table.columns) == (trained == "one_of_many") and len(table) == 18
 
 
-@pytest.mark.parametrize("trained", ["many", "signs", "of_interest"])
+@pytest.mark.parametrize("trained", ["many", "signs", "one_of_many"])
 def test_the_report_is_a_picture_for_every_task(request, trained):
     from PIL import Image
 

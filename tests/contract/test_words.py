@@ -85,7 +85,7 @@ def test_names_of_files_that_are_no_text_are_escapes_and_classes_of_such_names_a
         folder = channel / ("caf" if number % 2 else "latte")
         folder.mkdir(parents=True, exist_ok=True)
         (tmp_path / "new.jpg").rename(folder / name)
-    write_hyperparameters(tmp_path, {**TINY, **SMALL, "split": "stratified_kfold"})
+    write_hyperparameters(tmp_path, {**TINY, **SMALL, "split": "stratified_kfold", "positive_class": "latte"})
     ended = lesion("train", "--root", tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert set(pd.read_csv(tmp_path / "output/data/oof.csv")["image_name"]) >= {r"latte/p\udcff0.jpg"}

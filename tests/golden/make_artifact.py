@@ -49,7 +49,7 @@ def main() -> None:
             frame=frame,
             has_test=False,
             target_column="kind",
-            target_of_interest="melanoma",
+            positive_class="melanoma",
             metadata_columns="sex,age_approx,prior,size_mm",
             log_columns="size_mm",
             model="test_efficientnet",

@@ -42,7 +42,10 @@ VALID = {
     "table_file": st.one_of(st.none(), words),
     "image_column": st.one_of(st.none(), words),
     "target_column": st.lists(words, min_size=1, max_size=4),
-    "target_of_interest": st.one_of(st.none(), words),
+    "positive_class": st.one_of(st.none(), words),
+    "label_separator": st.one_of(st.none(), words),
+    "task_type": st.just("auto"),
+    "on_uncertain": st.sampled_from(["error", "drop", "positive", "negative"]),
     "class_name_column": st.one_of(st.none(), words),
     "group_column": words,
     "on_missing_group": st.sampled_from(["own_group", "drop", "error"]),
@@ -111,8 +114,6 @@ def go_together(values: dict[str, Any]) -> bool:
     are_lists_fit = metadata is None or (set(values.get("log_columns", [])) <= set(metadata) - set(targets))
     are_lists_fit &= metadata is None or not set(metadata) & set(targets)
     if values.get("folds", 6) * values.get("repeats", 1) > 100 or values.get("group_column") in targets:
-        return False
-    if len(targets) > 1 and (values.get("target_of_interest") or values.get("slide_score", "none") != "none"):
         return False
     if "tta" in given and given["tta"] > NUM_VIEWS[values.get("flips", "flips_and_rotations")]:
         return False
@@ -198,12 +199,22 @@ def test_defaults_are_those_of_the_brief():
         ({"split": "leave_one_group_out", "repeats": "2"}, "split=leave_one_group_out gives the same folds each time"),
         ({"log_columns": "age", "metadata_columns": "sex"}, "log_columns=age is not in metadata_columns"),
         ({"metadata_columns": "sex, target"}, "metadata_columns=target is the target itself"),
-        ({"target_of_interest": "ink", "target_column": "ink, hair"}, "target_of_interest is a class of one target"),
-        ({"slide_score": "max", "target_column": "ink, hair"}, "slide_score=max needs one yes-or-no target"),
+        ({"task_type": "multilabel"}, "task_type=multilabel is for several target columns"),
+        (
+            {"slide_score": "max", "target_column": "ink, hair", "task_type": "multilabel"},
+            "slide_score=max needs one yes-or-no target",
+        ),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(raw, says):
     assert says in refused(raw)
+
+
+def test_a_hyperparameters_earlier_name_is_another_name_for_it():
+    assert ClassifyConfig.parse({"target_of_interest": "nevus"}).positive_class == "nevus"
+    assert ClassifyConfig.parse({"target_of_interest": "a", "positive_class": "a"}).positive_class == "a"
+    message = refused({"target_of_interest": "a", "positive_class": "b"})
+    assert "target_of_interest and positive_class are one hyperparameter, with two values here" in message
 
 
 def test_all_that_does_not_go_together_is_said_at_once():
@@ -277,8 +288,8 @@ def test_none_is_refused_or_a_word_where_it_is_not_allowed(name):
 
 def test_the_readme_says_none_where_none_is_allowed():
     assert set(CAN_BE_NONE) == {
-        *("image_column", "target_of_interest", "class_name_column", "metadata_columns", "image_mean", "image_std"),
-        *("class_weight", "slide_score", "recipe", "flips", "table_file"),
+        *("image_column", "positive_class", "class_name_column", "metadata_columns", "image_mean", "image_std"),
+        *("label_separator", "class_weight", "slide_score", "recipe", "flips", "table_file"),
     }
 
 

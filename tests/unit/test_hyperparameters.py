@@ -66,7 +66,7 @@ def test_the_page_has_a_table_a_group_of_five_to_twelve():
     groups = ClassifyConfig.groups()
     headings = [line.removeprefix("## ") for line in describe(ClassifyConfig).splitlines() if line.startswith("## ")]
     assert headings == [group.heading for group in groups] == [
-        *("Data", "Cross-validation and evaluation", "Network", "Optimisation", "Regularisation and loss"),
+        *("Data", "Labels", "Cross-validation and evaluation", "Network", "Optimisation", "Regularisation and loss"),
         *("Machine", "Job"),
     ]  # fmt: skip
     assert all(5 <= len(group.model_fields) <= 12 for group in groups)

@@ -81,7 +81,7 @@ def test_the_activations_give_probabilities():
     assert [target.num_outputs for target in KINDS] == [1, 3, 3, 3]
 
 
-def test_the_class_of_interest_is_asked_about_and_the_others_are_its_no():
+def test_the_positive_class_of_many_is_asked_about_and_the_others_are_its_no():
     probs_K = np.array([0.2, 0.3, 0.5], np.float32)
     assert ROSE.judged_columns(probs_K[None]).tolist() == [[pytest.approx(0.3)]]
     assert ROSE.label(probs_K, (0.3,)) == ["rose"] and ROSE.label(probs_K, (0.31,)) == ["not rose"]

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lesion import words
 from lesion.data.remark import Remark
 from lesion.errors import UserError, raise_all
 from lesion.words import listed
 
 Level = Literal["error", "warning", "note"]  # training refuses; think about it; good to know
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+number_of = words.number_of
 Part = Literal["training", "test"]  # a validation channel's rows are among the training rows
 # Names of findings that come after all others in a message, the last last.
 LAST = (
@@ -79,11 +81,6 @@ class Finding:
             "do": self.do,
             "rows": [rows[at : at + 2] for at in range(0, len(rows), 2)] if self.is_paired else rows,
         }
-
-
-def number_of(count: int, word: str) -> str:
-    """ "1 row", "2 rows"."""
-    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def raise_errors(findings: Sequence[Finding]) -> None:

@@ -20,13 +20,14 @@ from lesion.data import images
 from lesion.data.images import Pixels
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
-from lesion.words import one_line, shortened
+from lesion.words import listed, one_line, shortened
 
 JSON, PAGE = FILES = ("check.json", "check.html")  # what a report is written to
 THUMBNAIL_PX = 128
 NUM_SHOWN = 8  # pictures of a finding, and of a class
 NUM_LISTED = 200  # names of a finding on the page; check.json has them all
 WIDTH = 110  # of the text
+MOST_LISTED = 20  # classes in the sentence about the question
 MAX_WORD = 40  # characters of a value or a class in the text's tables
 
 
@@ -37,6 +38,7 @@ class Report:
     title: str
     findings: list[Finding] = field(default_factory=list)
     sets: dict[str, dict[str, Any]] = field(default_factory=dict)  # counts of each set
+    question: dict[str, Any] = field(default_factory=dict)  # the task type, the classes, and the positive one
     folds: pd.DataFrame | None = None  # a row a fold
     crosstabs: dict[str, pd.DataFrame] = field(default_factory=dict)  # by column: a row a value, a column a class
     shortcuts: dict[str, float] = field(default_factory=dict)  # ROC AUC by what it is reached with
@@ -72,11 +74,24 @@ class Report:
         return {
             "verdict": self.verdict,
             "sets": self.sets,
+            "question": self.question,
             "folds": [] if self.folds is None else json.loads(self.folds.reset_index().to_json(orient="records")),
             "counts": {name: json.loads(frame.to_json(orient="index")) for name, frame in self.crosstabs.items()},
             "shortcuts": self.shortcuts,
             "findings": [finding.as_json() for finding in self.sorted_findings()],
         }
+
+    @property
+    def asked(self) -> str:
+        """The question in one line: "binary: the probability is that of malignant, against benign"; "" if unknown."""
+        if not self.question:
+            return ""
+        kind, positive = self.question["kind"], self.question["positive_class"]
+        if positive is None:
+            return f"{kind}: a probability for each of {listed(self.question['classes'], most=MOST_LISTED)}"
+        others = [name for name in self.question["classes"] if name != positive]
+        against = others[0] if kind == "binary" else "the rest"
+        return f"{kind}: the probability is that of {positive}, against {against}"
 
     def as_text(self) -> str:
         """The sets, the folds, and each finding with its place and the first rows concerned, for a terminal."""
@@ -85,6 +100,7 @@ class Report:
             groups = f", {counts['num_groups']} groups" if "num_groups" in counts else ""
             classes = ", ".join(f"{label} {count}" for label, count in counts.get("classes", {}).items())
             lines.append(f"{name}: {counts['num_rows']} rows{groups}{': ' * bool(classes)}{classes}")
+        lines += filter(None, [self.asked])
         if self.folds is not None:
             lines += ["", "Validation rows of each fold:", *_rows_of_text(self.folds)]
         for name, frame in self.crosstabs.items():

@@ -229,9 +229,12 @@ def _task(
 ) -> T | None:
     """The task of the rows that are left; None where there is none, and then mostly a finding that says why."""
     task = None
+    test_table = None if test_rows is None else test_rows.table()
     with _adding(findings):
-        task = questions.define_task(rows.table(), None if test_rows is None else test_rows.table())
+        task = questions.define_task(rows.table(), test_table)
         if task is not None:
+            remarks = [*task.labels.remarks, *([] if test_table is None else task.labels.remarks_of(test_table))]
+            findings += map(Finding.of_remark, remarks)
             findings += side_findings(task.labelled.target.class_names, questions.flips)
         if task is not None and questions.on_leak != "warn":
             refuse_giveaways(task)
@@ -312,6 +315,7 @@ def _describe(
     if seen:
         report.shortcuts = shortcuts(plain_features(seen), judged_SQ[is_seen_S], task.valid_FS[:, is_seen_S])
         report.findings += shortcut_findings(report.shortcuts)
+    report.question = labelled.target.as_json()
     report.sets["training"] = labelled.counts(np.ones(len(stats_S), dtype=bool))
     if test_rows is not None and (test_table := test_rows.table()).targets is not None:
         test = Labelled(test_table, labelled.target, task.labels.encode(test_table))

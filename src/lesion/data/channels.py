@@ -16,8 +16,9 @@ from lesion.data.sources.once import once
 from lesion.data.sources.set_names import Split
 from lesion.data.sources.unread import unread
 from lesion.data.table import Columns, Concat, Rows, Source
+from lesion.data.uncertain import settled
 from lesion.errors import UserError, collecting, raise_all
-from lesion.settings import DataSettings
+from lesion.settings import InputSettings
 
 COLUMN_SETTINGS = {"image_column", "target_column", "group_column", "metadata_columns"}
 
@@ -93,7 +94,7 @@ def _as_in(training: Source | None, columns: Columns) -> Columns:
     )
 
 
-def columns_of(settings: DataSettings) -> Columns:
+def columns_of(settings: InputSettings) -> Columns:
     """The columns that the user's settings name, taken where they are there; an algorithm adds which it needs."""
     return Columns(
         unset=frozenset(COLUMN_SETTINGS - settings.model_fields_set),
@@ -104,6 +105,7 @@ def columns_of(settings: DataSettings) -> Columns:
         class_name=settings.class_name_column,
         group=settings.group_column,
         on_missing_group=settings.on_missing_group,
+        on_uncertain=settings.on_uncertain,
     )
 
 
@@ -117,6 +119,7 @@ class _Sets:
     remarks: list[Remark]
     wanted: set[Split] = field(default_factory=set)  # those that there are, whether they could be opened or not
     opened: dict[Split, Format] = field(default_factory=dict)
+    columns: dict[Split, Columns] = field(default_factory=dict)  # as they were wanted of each
 
     def open(self, split: Split, columns: Columns) -> None:
         """Opens the set from its channel, or else from the training channel, if there is one in either."""
@@ -130,6 +133,7 @@ class _Sets:
         else:
             return
         self.wanted.add(split)
+        self.columns[split] = columns
         found = _open(location, columns, self.source, self.problems)
         if found is None:
             return
@@ -141,7 +145,8 @@ class _Sets:
             self.remarks.append(Remark("set_not_read", what, where=str(inside.folder), level="warning"))
 
     def finished(self) -> dict[Split, Source]:
-        """The sets, their images without a row being those that no set uses; adds what nothing of a channel reads."""
+        """The sets without the rows that `on_uncertain` leaves out, their images without a row being those that no set
+        uses; adds what nothing of a channel reads."""
         used = {path for source in self.opened.values() for path in source.files()}
         masks: set[Path] = set()
         folders = dict.fromkeys(path for name, path in self.folders.items() if name != "pretrained")
@@ -155,7 +160,9 @@ class _Sets:
         for split, source in self.opened.items():
             table = source.table()
             left = tuple(stray for stray in table.strays if Path(stray) in strays and Path(stray) not in masks)
-            finished[split] = source if left == table.strays else Rows(source, table=replace(table, strays=left))
+            rows = source if left == table.strays else Rows(source, table=replace(table, strays=left))
+            with collecting(self.problems):
+                finished[split] = settled(rows, self.columns[split])
         return finished
 
     def _is_inside(self, location: SplitLocation) -> bool:

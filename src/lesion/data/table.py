@@ -40,6 +40,7 @@ class Columns:
     unset: frozenset[str] = frozenset()
     known: str | None = None  # the data set whose table it is, as known_tables.py calls it
     on_missing_group: Literal["own_group", "drop", "error"] = "own_group"  # drop: whoever trains leaves the rows out
+    on_uncertain: Literal["error", "drop", "positive", "negative"] = "error"  # labels (data/uncertain)
     # A table that was refused is opened once more for what can be known of it: what it lacks is left out.
     is_lenient: bool = False
     # A set to predict: what the table lacks is missing, and a header that cannot be read costs its own row.

@@ -64,7 +64,7 @@ def draw_report(
         if target.has_binary_answer:
             no, yes = outcomes
             interval = overall["interval_95"].get("roc_auc", (np.nan, np.nan))
-            _draw_roc(left, yes.is_S, yes.prob_S, interval, overall["thresholds"][0])
+            _draw_roc(left, yes, interval, overall["thresholds"][0])
             _draw_histogram(right, yes.is_S, yes.prob_S, overall["thresholds"][0], (no.name, yes.name))
         else:
             _draw_curves(left, outcomes, overall)
@@ -206,13 +206,14 @@ def _draw_label_counts(axis: Any, outcomes: Sequence[_Outcome]) -> None:
 
 def _draw_roc(
     axis: Any,
-    target_S: NDArray[np.bool_],
-    prob_S: NDArray[np.float32],
+    yes: _Outcome,
     interval: tuple[float, float],
     threshold: float,
 ) -> None:
+    """The ROC curve of the positive class, which the title names, with the threshold's place on it."""
     from sklearn.metrics import roc_curve
 
+    target_S, prob_S = yes.is_S, yes.prob_S
     false_rate, true_rate, _ = roc_curve(target_S, prob_S)
     sensitivity = np.mean(prob_S[target_S == 1] >= threshold)
     specificity = np.mean(prob_S[target_S == 0] < threshold)
@@ -223,7 +224,11 @@ def _draw_roc(
     axis.plot(1 - specificity, sensitivity, "o", color=COLORS[1], label=label)
     auc = f"AUC {roc_auc(target_S.astype(np.float32), prob_S):.3f} (95 % {interval[0]:.3f} to {interval[1]:.3f})"
     axis.set(
-        xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.01), title=f"ROC, out of fold: {auc}"
+        xlabel="1 − specificity",
+        ylabel=f"sensitivity for {yes.name}",
+        xlim=(0, 1),
+        ylim=(0, 1.01),
+        title=f"ROC, out of fold: {auc}",
     )
     axis.legend(loc="lower right")
 

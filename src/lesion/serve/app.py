@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
@@ -29,10 +30,13 @@ from lesion.serve.pages import add_pages
 from lesion.serve.records import unknown_parameters, unused_line
 from lesion.serve.requests import decode
 from lesion.serve.worker import BODY_ERRORS
+from lesion.words import shortened
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 MAX_ID_CHARACTERS = 64  # the platform's own limit: API_runtime_InvokeEndpoint.html, InferenceId
+POSITIVE_CLASS = "X-Lesion-Positive-Class"  # the class that a probability is of
+MAX_CLASS_LETTERS = 80  # of its name, each up to 12 characters once it is escaped: custom attributes have 1,024
 UNUSED = "X-Lesion-Unused"  # names of what was sent and not used
 MAX_TRANSFORM_MIB = 100  # of all payloads that batch transform has under way: API_CreateTransformJob.html
 PIECE_BYTES = 2**16  # of a body, read before the next look at how much is under way
@@ -72,6 +76,7 @@ def create_app(
     max_bytes = min(limits.max_bodies_bytes, limits.memory_bytes // 2)  # the rest is for what they become
     admission = Admission(memory, max_requests=limits.max_requests, max_bytes=max_bytes)
     version = predictor.manifest.version  # a digest, computed once
+    positive_class = escaped_positive_class(predictor)
 
     @app.get("/ping")
     def ping() -> Response:
@@ -115,7 +120,8 @@ def create_app(
             g.reasons = reasons_for_log(errors)
             if errors and not g.times.num_pictures:
                 raise refusal_of_all(errors)
-            return Response(content, content_type=media_type)
+            headers = class_headers(positive_class, is_bare=invocation.form == "payload")
+            return Response(content, content_type=media_type, headers=headers)
 
     @app.get("/execution-parameters")
     def execution_parameters() -> dict[str, int]:
@@ -146,6 +152,28 @@ def create_app(
         return response
 
     return app
+
+
+def escaped_positive_class(predictor: Predictor) -> str:
+    """The class that the predictor's probability is of, as a header can hold it; "" where each class has its own.
+
+    UTF-8 in %-escapes (RFC 3986), and cut after MAX_CLASS_LETTERS.
+    """
+    question = predictor.describe().get("question")
+    name = question.get("positive_class") if isinstance(question, dict) else None
+    return "" if name is None else quote(shortened(name, MAX_CLASS_LETTERS), safe="", errors="replace")
+
+
+def class_headers(positive_class: str, *, is_bare: bool) -> dict[str, str]:
+    """The headers that name the class which a probability is of.
+
+    Beside a bare number it is among SageMaker's custom attributes too, the only header that the service hands on; a
+    client's own attributes go before it.
+    """
+    if not positive_class:
+        return {}
+    attributes = {CUSTOM_ATTRIBUTES: f"positive_class={positive_class}"} if is_bare else {}
+    return {POSITIVE_CLASS: positive_class, **attributes}
 
 
 def _answers(

@@ -21,6 +21,7 @@ from lesion.algorithms.classify.predictor import Ensemble
 from lesion.artifact import load_manifest
 from lesion.errors import UserError
 from lesion.serve.answers import CSV, JSON, LINES, ResponseInfo, choose_accept, encode, refusal_of_all
+from lesion.serve.app import class_headers, escaped_positive_class
 from lesion.serve.options import read_options
 from lesion.serve.records import Form, Invocation
 
@@ -92,7 +93,7 @@ def test_several_classes_in_each_form():
     assert list(told["probabilities"].items()) == [("rose", 0.5), ("tulip", 0.375)]
 
 
-def test_labels_and_a_class_of_interest():
+def test_labels_and_a_positive_class_of_many():
     assert tell([answer([0.5, 0.75])], SIGNS, CSV) == "0.5,0.75,a|b"
     assert json.loads(tell([answer([0.25, 0.75])], SIGNS, JSON))["predictions"][0]["labels"] == ["b"]
     one = answer([0.25, 0.5, 0.25])
@@ -101,11 +102,37 @@ def test_labels_and_a_class_of_interest():
     assert tell([one], OF_INTEREST, LINES) == '{"prediction": [0.25, 0.5, 0.25]}'
 
 
+@pytest.mark.parametrize(
+    ("names", "escaped"),
+    [
+        (("benign", "malignant"), "malignant"),
+        (("normal", "basal cell, 2/3"), "basal%20cell%2C%202%2F3"),
+        (("良性", "悪性\r\nX: y"), "%E6%82%AA%E6%80%A7%5Cr%5CnX%3A%20y"),
+    ],
+)
+def test_the_header_holds_any_positive_class_in_ascii(names, escaped):
+    headers = class_headers(escaped_positive_class(ensemble("binary", names, (0.5,))), is_bare=True)
+    assert headers == {
+        "X-Lesion-Positive-Class": escaped,
+        "X-Amzn-SageMaker-Custom-Attributes": f"positive_class={escaped}",
+    }
+
+
+def test_the_longest_name_fits_in_custom_attributes_and_many_classes_have_no_header():
+    long = class_headers(escaped_positive_class(ensemble("binary", ("a", "𝔞" * 10_000), (0.5,))), is_bare=True)
+    assert len(long["X-Amzn-SageMaker-Custom-Attributes"]) <= 1024
+    assert escaped_positive_class(OF_INTEREST) == "mel"
+    assert class_headers(escaped_positive_class(FLOWERS), is_bare=True) == {}
+
+
 def test_details_tell_each_fold_the_spread_the_model_and_the_request():
     told = json.loads(tell([answer([0.5], [0.25])], YES_NO, JSON, "payload", Options(details=True)))
     assert told["model"] == "abc123" and told["request_id"] == "id-7"
     assert told["predictions"] == [
-        {"probability": 0.375, "label": "malignant", "folds": {"0": 0.5, "1": 0.25}, "spread": 0.25}
+        {
+            **{"probability": 0.375, "label": "malignant", "positive_class": "malignant"},
+            **{"folds": {"0": 0.5, "1": 0.25}, "spread": 0.25},
+        }
     ]
     several = answer([0.125, 0.625, 0.25], [0.125, 0.375, 0.5])
     line = json.loads(tell([several], FLOWERS, LINES, options=Options(details=True)))

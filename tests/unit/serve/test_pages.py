@@ -95,9 +95,9 @@ def test_each_threshold_is_told_with_its_class(kind, names, thresholds, told_wit
     assert question["answers"] == question["classes"] == list(names) and question["thresholds"] == told_with
 
 
-def test_a_class_of_interest_is_asked_about_against_the_rest():
+def test_a_positive_class_of_many_is_asked_about_against_the_rest():
     question = told(BASE)["question"]
-    assert question["kind"] == "multiclass" and question["of_interest"] == "melanoma"
+    assert question["kind"] == "multiclass" and question["positive_class"] == "melanoma"
     assert question["classes"] == ["keratosis", "melanoma", "nevus"]
     assert question["answers"] == ["not melanoma", "melanoma"]
     assert question["thresholds"] == {"melanoma": 0.2536219656467438}

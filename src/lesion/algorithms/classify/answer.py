@@ -53,7 +53,8 @@ def answer_of(
 
     A line holds a probability for each class, in class order, as SageMaker's built-in image classification does. A row
     of CSV holds the probability of the positive class, or one per class, then the label or labels. With details the
-    object and the line also hold the prediction of each of the `folds`, and the spread: largest minus smallest.
+    object and the line also hold the positive class, the prediction of each of the `folds`, and the spread: largest
+    minus smallest. A table names the positive class in each row.
     """
     probs_FK = fold_probs(target, output.logits_FVK)
     probs_K = mean_of_folds(probs_FK)
@@ -71,14 +72,14 @@ def answer_of(
         fields=fields,
         line={"prediction": _each_class(exact_K, target), **(fields if options.details else {})},
         cells=[*([_positive(exact_K, target)] if target.has_binary_answer else exact_K), all_labels],
-        columns={**_columns(exact_K, target), "label": all_labels},
+        columns={**_columns(exact_K, target), **_positive_class(target), "label": all_labels},
         bare=_positive(exact_K, target) if target.has_binary_answer else fields,
     )
 
 
 def column_names(target: Target) -> list[str]:
     """What `Answer.columns` are called."""
-    return [*_columns([0.0] * target.num_outputs, target), "label"]
+    return [*_columns([0.0] * target.num_outputs, target), *_positive_class(target), "label"]
 
 
 def _columns(exact_K: Sequence[float], target: Target) -> dict[str, float]:
@@ -87,6 +88,11 @@ def _columns(exact_K: Sequence[float], target: Target) -> dict[str, float]:
     if target.kind != "binary":
         columns |= {f"probability_{name}": prob for name, prob in zip(target.class_names, exact_K, strict=True)}
     return columns
+
+
+def _positive_class(target: Target) -> dict[str, str]:
+    """What the bare probability of a binary answer is of; nothing where each class has a probability."""
+    return {} if target.positive_class is None else {"positive_class": target.positive_class}
 
 
 def _details(
@@ -102,7 +108,7 @@ def _details(
         spread = dict(zip(target.class_names, spread_K, strict=True))
     elif target.has_binary_answer:
         spread = _positive(spread_K, target)
-    return {"folds": of_fold, "spread": spread}
+    return {**_positive_class(target), "folds": of_fold, "spread": spread}
 
 
 def _probabilities(exact_K: Sequence[float], target: Target) -> dict[str, Any]:
@@ -116,7 +122,7 @@ def _probabilities(exact_K: Sequence[float], target: Target) -> dict[str, Any]:
 
 def _positive(values_K: Sequence[float], target: Target) -> float:
     """The value of the positive class, for a binary answer."""
-    return values_K[0 if target.of_interest is None else target.class_names.index(target.of_interest)]
+    return values_K[0 if target.one_of_many is None else target.class_names.index(target.one_of_many)]
 
 
 def _each_class(exact_K: list[float], target: Target) -> list[float]:

@@ -16,7 +16,7 @@ from lesion.config import Affects, Hyperparameters, tunable
 from lesion.evaluation.metrics import METRICS
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Fit, Flips
 from lesion.model_args import refuse_factory_args
-from lesion.settings import MAX_FOLDS, SPLITS, DataSettings, JobSettings, MachineSettings
+from lesion.settings import MAX_FOLDS, SPLITS, InputSettings, JobSettings, MachineSettings
 
 Positive = Annotated[float, Field(gt=0)]
 Pooling = Literal["max", "mean", "top_k", "noisy_or"]
@@ -339,7 +339,7 @@ class RegularSettings(Hyperparameters):
 
 
 class ClassifyConfig(
-    DataSettings, FoldSettings, NetworkSettings, OptimSettings, RegularSettings, MachineSettings, JobSettings
+    InputSettings, FoldSettings, NetworkSettings, OptimSettings, RegularSettings, MachineSettings, JobSettings
 ):
     """Everything a user can set. Names that name columns are the columns of `train.csv` and `test.csv`."""
 
@@ -354,8 +354,8 @@ class ClassifyConfig(
         """Contradictions between groups of hyperparameters."""
         if self.epochs == 0 and self.head_init != "probe":
             yield "epochs=0 trains nothing: set head_init=probe for a linear probe, or epochs to 1 or more"
-        if self.slide_score != "none" and len(self.target_column) > 1:
-            yield f"slide_score={self.slide_score} needs one yes-or-no target: name one column in target_column"
+        if self.slide_score != "none" and self.task_type == "multilabel":
+            yield f"slide_score={self.slide_score} needs one yes-or-no target, and task_type=multilabel has several"
         if self.tta > (most := NUM_VIEWS[self.flips]):
             yield f"tta={self.tta} averages more views than the {most} of flips={self.flips}: set tta to at most {most}"
 

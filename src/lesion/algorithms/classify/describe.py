@@ -37,7 +37,7 @@ def _question(model: ClassifierRecord) -> dict[str, Any]:
     return {
         "kind": target.kind,
         "classes": list(target.class_names),
-        "of_interest": target.of_interest,
+        "positive_class": target.positive_class,
         "answers": list(target.answer_names) if target.has_binary_answer else list(target.class_names),
         "thresholds": thresholds,
     }

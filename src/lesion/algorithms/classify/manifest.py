@@ -65,14 +65,14 @@ Share = Annotated[float, Field(ge=0, le=1)]  # NaN is neither
 class TargetRecord(BaseModel):
     """The target that was learned: task type, classes, and decision thresholds.
 
-    Binary and class of interest: one threshold. Multilabel: one per label. Multiclass: none.
+    Binary and one of many: one threshold. Multilabel: one per label. Multiclass: none.
     """
 
     model_config = ConfigDict(frozen=True)
 
     kind: TaskType
     class_names: Annotated[tuple[Text, ...], Field(min_length=1), Names]
-    of_interest: str | None
+    of_interest: str | None  # the positive class of a multiclass target, by the name that format 3 has for it
     thresholds: tuple[Share, ...]
 
     @model_validator(mode="after")

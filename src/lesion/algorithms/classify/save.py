@@ -97,7 +97,7 @@ def record_of(
         target=TargetRecord(
             kind=setup.target.kind,
             class_names=setup.target.class_names,
-            of_interest=setup.target.of_interest,
+            of_interest=setup.target.one_of_many,
             thresholds=tuple(summary["overall"]["thresholds"]),
         ),
         preprocessing=setup.preprocess,

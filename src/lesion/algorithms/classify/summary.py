@@ -50,6 +50,7 @@ def summarise(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
     targets, probs = targets_SK[valid_S], probs_SK[valid_S]
     asked, answers = target.judged_columns(targets), target.judged_columns(probs)
     return {
+        "question": target.as_json(),
         "overall": {
             **labelled.counts(valid_S),
             "metrics": judge(target, targets, probs),

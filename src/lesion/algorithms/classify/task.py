@@ -83,8 +83,16 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     has_folds = has_groups and (are_folds_known or wanted.fold is None)
     if table.targets is not None:
         with collecting(problems):
-            labels = read_labels(table, of_interest=config.target_of_interest)
-            labelled = Labelled(table, labels.target, labels.encode(table))
+            labels = read_labels(
+                table,
+                positive_class=config.positive_class,
+                label_separator=config.label_separator,
+                task_type=config.task_type,
+                on_uncertain=config.on_uncertain,
+            )
+            targets_SK = labels.encode(table)
+            labels.refuse_lacking(table, targets_SK)
+            labelled = Labelled(table, labels.target, targets_SK)
     if labels is not None and labelled is not None:
         if has_groups:
             with collecting(problems):
@@ -112,7 +120,7 @@ def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfi
         raise UserError(
             f"slide_score={config.slide_score} needs groups and a binary target",
             where=table.where,
-            do="Set group_column to the slide's column, target_of_interest to a class, or slide_score=none.",
+            do="Set group_column to the slide's column, positive_class to a class, or slide_score=none.",
             kind="hyperparameters",
         )
 

@@ -164,9 +164,9 @@ def finished(
 def log_start(task: Task, run: Run) -> None:
     """What was chosen, and why the folds can be trusted: task type, device, workers, and what each fold holds."""
     target = task.labelled.target
-    of_interest = "" if target.of_interest is None else f" of_interest={target.of_interest}"
+    positive = "" if target.positive_class is None else f" positive_class={target.positive_class}"
     classes = "|".join(target.class_names)
-    log.info("task=%s outputs=%d classes=%s%s", target.kind, target.num_outputs, classes, of_interest)
+    log.info("task=%s outputs=%d classes=%s%s", target.kind, target.num_outputs, classes, positive)
     log.info("%s", run.describe())
     for fold, valid_S in enumerate(task.valid_FS):
         counts = task.labelled.counts(valid_S)

@@ -14,7 +14,7 @@ from typing import Any, Self
 import pandas as pd
 
 from lesion.data import images
-from lesion.data.labels import MAX_CLASSES
+from lesion.data.label_task import MAX_CLASSES
 from lesion.data.reading import file_text, parse_json
 from lesion.data.remark import Remark
 from lesion.data.sources.location import SplitLocation, walk_files

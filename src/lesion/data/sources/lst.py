@@ -10,7 +10,7 @@ from typing import Self
 import pandas as pd
 
 from lesion.data import images
-from lesion.data.labels import MAX_CLASSES
+from lesion.data.label_task import MAX_CLASSES
 from lesion.data.numbers import is_number
 from lesion.data.reading import file_text
 from lesion.data.sources.csv_table import check_size

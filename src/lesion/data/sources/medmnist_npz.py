@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lesion.data import memory
 from lesion.data.images import Pixels
-from lesion.data.labels import MAX_CLASSES
+from lesion.data.label_task import MAX_CLASSES
 from lesion.data.remark import Remark
 from lesion.data.sources.location import SplitLocation, walk_files, walk_images
 from lesion.data.sources.medmnist_classes import CLASSES, HEALTHY_IS_ONE, set_name

@@ -18,6 +18,7 @@ from lesion.data.sources.decimal_commas import whole_with_points, with_points
 from lesion.data.sources.groups import Groups, read_folds, read_groups
 from lesion.data.sources.known_columns import found_columns
 from lesion.data.table import Columns, SampleTable
+from lesion.data.uncertain import NOT_MENTIONED
 from lesion.errors import UserError, collecting, raise_all
 from lesion.settings import SPLITS
 from lesion.words import listed, nearest, shortened
@@ -47,6 +48,7 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     frame = frame.assign(**{str(name): whole_with_points(frame[name]) for name in codes})
     if columns.is_lenient:
         columns = _those_there(columns, frame)
+    frame = with_blank_labels(frame, columns)
     problems: list[UserError] = []
     with collecting(problems):
         name_S = names_of(frame, columns, where)
@@ -59,8 +61,8 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     metadata = usual if columns.metadata is None else columns.metadata
     to_fill = [("target_column", column) for column in columns.targets if has_targets]
     to_fill += [("split", columns.fold)] if columns.fold else []
-    group = [("group_column", columns.group)] if has_group and columns.group else []
     with collecting(problems):
+        group = [("group_column", columns.group)] if has_group and columns.group else []
         _refuse_missing(frame, [*to_fill, *group, *(("metadata_columns", column) for column in metadata)], where)
     has_names = columns.class_name in frame.columns
     for column in (*metadata, *([columns.class_name] if has_names and columns.class_name else [])):
@@ -71,13 +73,13 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     for _, column in to_fill:
         if column in frame.columns:
             with collecting(problems):
-                filled[column] = _filled(frame, column, where, is_lenient=columns.is_lenient)
+                do = _ways_out(columns) if column in columns.targets else "Fill it in."
+                filled[column] = _filled(frame, column, where, is_lenient=columns.is_lenient, do=do)
     groups = Groups()
     with collecting(problems):
         groups = _groups(frame, columns, where)
     raise_all(problems)
     metadata_frame, of_metadata = _metadata(frame, metadata, where)
-    remarks += of_metadata
     group_S, is_own_S = groups.group_S, groups.is_own_S
     is_placed_S = None
     if columns.is_lenient:
@@ -103,7 +105,7 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
         fold_S=fold_S,
         is_placed_S=is_placed_S,
         others=frame[[column for column in frame.columns if column not in used]].reset_index(drop=True),
-        remarks=(*remarks, *groups.remarks, *of_folds),
+        remarks=(*remarks, *of_metadata, *groups.remarks, *of_folds),
         image_column=image_column,
         columns=columns,
         where=where,
@@ -258,7 +260,24 @@ def _check_lengths(values: pd.Series, column: str, where: str) -> None:
         )
 
 
-def _filled(frame: pd.DataFrame, column: str, where: str, *, is_lenient: bool = False) -> NDArray[np.str_]:
+def with_blank_labels(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """The frame with NOT_MENTIONED in blank target cells, if on_uncertain says what they are."""
+    if columns.on_uncertain == "error":
+        return frame
+    there = [column for column in columns.targets if column in frame.columns]
+    filled = {column: frame[column].mask(frame[column].fillna("").str.strip() == "", NOT_MENTIONED) for column in there}
+    return frame.assign(**filled)
+
+
+def _ways_out(columns: Columns) -> str:
+    """What to do about blank labels."""
+    blanks = ", or positive or negative to take them as not mentioned" if len(columns.targets) > 1 else ""
+    return f"Fill it in, or set on_uncertain=drop to leave rows without labels out{blanks}."
+
+
+def _filled(
+    frame: pd.DataFrame, column: str, where: str, *, is_lenient: bool = False, do: str = "Fill it in."
+) -> NDArray[np.str_]:
     """The cells of a column that must be filled in: raises UserError for empty ones, or gives "" if `is_lenient`."""
     _check_lengths(frame[column], column, where)
     values = frame[column].str.strip()
@@ -270,7 +289,7 @@ def _filled(frame: pd.DataFrame, column: str, where: str, *, is_lenient: bool = 
         raise UserError(
             f"column '{column}' is empty in {len(empty)} of {len(frame)} rows",
             where=f"{where}, line{'s' * (len(empty) > 1)} {lines}",
-            do="Fill it in.",
+            do=do,
         )
     return values.to_numpy(dtype=np.str_)
 

@@ -71,7 +71,7 @@ def test_several_labels_are_columns_of_their_own(tmp_path):
     write_png(tmp_path / "b.png", "p2")
     (tmp_path / "train.lst").write_text("0\t1\t0\t1\ta.png\n1\t0\t0\t1\tb.png\n")
     table = opened(tmp_path).table()
-    labels = read_labels(table, of_interest=None)
+    labels = read_labels(table)
     assert labels.target.class_names == ("label_0", "label_1", "label_2")
     assert labels.encode(table).tolist() == [[1, 0, 1], [0, 0, 1]]
     named = Columns(targets=("hair", "ink", "ruler"), are_targets_needed=True)
@@ -136,7 +136,7 @@ def test_lists_of_classes_are_a_column_each_named_by_the_class_map(tmp_path):
         {"source-ref": "s3://b/b.png", "signs": "[1]", **described},
     )
     table = opened(tmp_path).table()
-    labels = read_labels(table, of_interest=None)
+    labels = read_labels(table)
     assert labels.target.class_names == ("hair", "ink", "ruler")
     assert labels.encode(table).tolist() == [[1, 0, 1], [0, 1, 0]]
 

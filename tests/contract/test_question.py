@@ -1,0 +1,158 @@
+"""Question: what the target columns ask is decided once, and said by the check; what is unclear is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from checks import DataSet, check, errors, one
+from jobs import small_frame
+
+from factories import draw_picture, write_channel
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.summary import judge_slides
+from lesion.data.labels import Labelled, read_labels
+from lesion.data.table import SampleTable
+
+ROWS = np.arange(16)
+WHO = {"metadata_columns": "[]", "folds": 2}
+
+
+def channel(folder: Path, **columns: object) -> dict[str, Path]:
+    """A channel of 16 pictures of 8 patients with these columns."""
+    frame = small_frame(8)[["image_name", "patient_id"]].assign(**columns)
+    write_channel(folder, frame)
+    return {"training": folder}
+
+
+def classes_of(report, part: str = "training") -> dict[str, int]:
+    return report.sets[part]["classes"]
+
+
+def test_the_check_names_the_class_that_the_probability_is_of(tmp_path):
+    channels = channel(tmp_path / "in", target=np.where(ROWS % 2, "abnormal", "normal"))
+    report = check(channels, tmp_path / "out", **WHO)
+    assert errors(report) == []
+    assert "binary: the probability is that of abnormal, against normal" in report.as_text()
+    assert "the probability is that of class 'abnormal'" in one(report, "positive_class").what
+    written = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert written["question"] == {"kind": "binary", "classes": ["normal", "abnormal"], "positive_class": "abnormal"}
+    assert "the probability is that of abnormal, against normal" in (tmp_path / "out" / "check.html").read_text()
+    turned = check(channels, tmp_path / "out", positive_class="NORMAL", **WHO)
+    assert turned.question["positive_class"] == "normal"
+
+
+def test_a_pair_that_is_not_known_is_refused_with_both_ways_out(tmp_path):
+    channels = channel(tmp_path / "in", target=np.where(ROWS % 2, "melanoma", "basal cell carcinoma"))
+    [error] = errors(check(channels, tmp_path / "out", **WHO))
+    assert "positive_class=basal cell carcinoma or positive_class=melanoma" in error.do
+    assert errors(check(channels, tmp_path / "out", positive_class="melanoma", **WHO)) == []
+
+
+def test_class_folders_that_differ_in_capitals_are_one_class(tmp_path):
+    folders = ["Benign", "benign", "malignant", "Malignant"]
+    for row in range(16):
+        draw_picture(tmp_path / "in" / folders[row % 4] / f"{row}.png", is_positive=row % 4 > 1, seed=row)
+    report = check({"training": tmp_path / "in"}, tmp_path / "out", folds=2)
+    assert errors(report) == [] and classes_of(report) == {"Benign": 8, "Malignant": 8}
+    assert "'Benign' in 4 rows, 'benign' in 4 rows" in one(report, "class_spellings").what
+
+
+def test_a_test_set_that_spells_a_class_in_another_way_is_judged_and_said(tmp_path):
+    data = DataSet(tmp_path / "training", small_frame(8).assign(target=np.where(ROWS % 2, "sick", "healthy")))
+    other = small_frame(3).assign(image_name=lambda frame: "T" + frame["image_name"], target=["Sick", "HEALTHY"] * 3)
+    data.add("test", other.assign(patient_id="new"))
+    report = data.check(class_name_column="none")
+    assert errors(report) == [] and classes_of(report, "test") == {"healthy": 3, "sick": 3}
+    assert "sick ('Sick' in 3 rows)" in one(report, "class_spellings").what
+
+
+def test_one_abnormal_tile_makes_its_slide_abnormal():
+    words = ["normal", "abnormal", "normal", *["normal"] * 6]
+    targets = pd.DataFrame({"target": words})
+    table = SampleTable(
+        name_S=np.array([f"t{row}" for row in range(9)]),
+        metadata=pd.DataFrame(index=range(9)),
+        targets=targets,
+        group_S=np.repeat(["slide 1", "slide 2", "slide 3"], 3),
+    )
+    labels = read_labels(table)
+    labelled = Labelled(table, labels.target, labels.encode(table))
+    config = ClassifyConfig.parse({"slide_score": "max"})
+    summary, slides = judge_slides(labelled, np.array([[0.1], [0.9], *[[0.1]] * 7], np.float32), config)
+    assert summary["classes"] == {"normal": 2, "abnormal": 1}
+    assert slides["target"].tolist() == [1, 0, 0] and slides["score"].round(3).tolist() == [0.9, 0.1, 0.1]
+
+
+LABELS = ["Effusion|Mass", "Effusion", "No Finding", "Mass"]
+
+
+def test_joined_labels_are_several_unless_each_cell_is_one_class(tmp_path):
+    channels = channel(tmp_path / "in", target=[LABELS[row % 4] for row in ROWS // 4])
+    report = check(channels, tmp_path / "out", **WHO)
+    assert errors(report) == [] and classes_of(report) == {"Effusion": 8, "Mass": 8}
+    remark = one(report, "joined_labels")
+    assert remark.level == "warning" and "label_separator=none" in remark.do
+    report = check(channels, tmp_path / "out", label_separator="none", split="stratified_kfold", **WHO)
+    assert errors(report) == [] and classes_of(report) == dict.fromkeys(sorted(LABELS), 4)
+
+
+def test_columns_of_which_one_is_1_are_one_question_unless_the_user_says_otherwise(tmp_path):
+    columns = {name: (number == ROWS % 3).astype(float) for number, name in enumerate("abc")}
+    channels = channel(tmp_path / "in", **columns)
+    report = check(channels, tmp_path / "out", target_column="a, b, c", **WHO)
+    assert errors(report) == [] and report.question["kind"] == "multiclass"
+    assert "task_type=multilabel" in one(report, "one_hot_columns").do
+    asked = check(channels, tmp_path / "out", target_column="a, b, c", positive_class="b", slide_score="max", **WHO)
+    assert errors(asked) == [] and asked.question["positive_class"] == "b"
+    report = check(channels, tmp_path / "out", target_column="a, b, c", task_type="multilabel", **WHO)
+    assert errors(report) == [] and report.question["kind"] == "multilabel"
+
+
+CELLS = {"edema": ["1", "0", "-1", ""], "mass": ["0", "1", "1", "1"]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected", "told"),
+    [
+        ("drop", {"edema": 4, "mass": 8}, "4 of 16 rows are left out for their uncertain labels: 4 with -1"),
+        ("positive", {"edema": 8, "mass": 12}, "uncertain labels are taken as positive: 4; blank labels"),
+        ("negative", {"edema": 4, "mass": 12}, "uncertain labels are taken as negative: 4; blank labels"),
+    ],
+)
+def test_uncertain_labels_are_what_on_uncertain_says(tmp_path, policy, expected, told):
+    columns = {name: [cells[row % 4] for row in ROWS // 4] for name, cells in CELLS.items()}
+    channels = channel(tmp_path / "in", **columns)
+    settings = {"target_column": "edema, mass", "split": "stratified_kfold", **WHO}
+    report = check(channels, tmp_path / "out", **settings)
+    assert any("on_uncertain=drop" in error.do and "positive or negative" in error.do for error in errors(report))
+    report = check(channels, tmp_path / "out", on_uncertain=policy, **settings)
+    assert errors(report) == [] and classes_of(report) == expected
+    assert any(told in finding.what for finding in report.findings if finding.name == "uncertain_labels")
+
+
+def test_rows_without_any_label_are_left_out_and_counted(tmp_path):
+    channels = channel(tmp_path / "in", target=[["benign", "malignant", "", "uncertain"][row % 4] for row in ROWS])
+    refused = " ".join(str(error) for error in errors(check(channels, tmp_path / "out", **WHO)))
+    assert "is empty in 4 of 16 rows" in refused and "on_uncertain=drop" in refused
+    report = check(channels, tmp_path / "out", on_uncertain="drop", **WHO)
+    assert errors(report) == [] and classes_of(report) == {"benign": 4, "malignant": 4}
+    assert "8 of 16 rows are left out for their uncertain labels: 4 with uncertain, 4 without any label" in [
+        finding.what for finding in report.findings
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings", "told"),
+    [
+        ({"target": 0}, {}, "column 'target' holds one value only, 0, in all 16 rows"),
+        ({"a": ROWS % 2, "b": 0}, {"target_column": "a, b"}, "column 'b' holds nothing but 0 in all 16 rows"),
+        ({"a": ROWS % 2, "b": 1}, {"target_column": "a, b"}, "column 'b' holds nothing but 1 in all 16 rows"),
+    ],
+)
+def test_a_column_of_one_value_is_called_so_and_no_folds_are_advised(tmp_path, columns, settings, told):
+    [error] = errors(check(channel(tmp_path / "in", **columns), tmp_path / "out", **settings, **WHO))
+    assert told in error.what and "fold" not in str(error)
