@@ -187,7 +187,7 @@ def test_unreadable_missing_and_blank_pictures_and_odd_sizes_are_named(data):
     finding = one(report, "unreadable_image")
     assert finding.level == "error" and names(finding) == ["IMG_001_0", "IMG_002_0"]
     assert "2 of 20 training images cannot be read" in finding.what
-    assert "image not found (IMG_001_0" in finding.what and "the image cannot be decoded" in finding.what
+    assert "(IMG_001_0)" in finding.what and "the image cannot be decoded" in finding.what
     assert names(one(report, "blank_pictures")) == ["IMG_003_0", "IMG_004_0"]
     assert names(one(report, "odd_sizes")) == ["IMG_005_0"]
     assert not any("copies" in finding.name and finding.level == "near" for finding in report.findings)

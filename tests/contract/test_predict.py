@@ -196,3 +196,21 @@ def test_what_cannot_be_predicted_at_all_is_one_clear_error(trained_root, tmp_pa
     with pytest.raises(UserError, match="no fold 9"):
         predict(trained_root / "input/data/training/train.csv", trained_root, tmp_path / "out.csv", fold=9)
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_names_of_a_table_are_found_as_in_training_and_kept_as_they_are_written(
+    channel, trained_root, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for name in ("IMG_000_0", "IMG_001_0"):
+        shutil.copy(channel / "train_jpg" / f"{name}.jpg", folder / name)  # without ending
+    names = [f"s3://bucket/set/{name}.png" for name in ("IMG_000_0", "IMG_001_0")]
+    pd.DataFrame({"image_name": names}).to_csv(folder / "rows.csv", index=False)
+    num_failed, rows = predict(folder / "rows.csv", trained_root, tmp_path / "out.csv")
+    assert num_failed == 0 and rows["image_name"].tolist() == names
+    assert "2 of 2 images found by the last part of their path and with another ending" in caplog.text
+    _, of_folder = predict(folder, trained_root, tmp_path / "folder.csv")
+    assert of_folder["image_name"].tolist() == ["IMG_000_0", "IMG_001_0"]
+    np.testing.assert_allclose(probabilities(of_folder), probabilities(rows), atol=1e-6)

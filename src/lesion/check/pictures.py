@@ -12,7 +12,7 @@ from lesion.data.table import SampleTable
 from lesion.data.transforms import share_cut_off
 from lesion.errors import UserError
 from lesion.geometry import Fit
-from lesion.words import shortened
+from lesion.words import listed, shortened
 
 MIN_SIDE_PX = 32
 MAX_ASPECT = 4.0  # longer side ÷ shorter
@@ -20,6 +20,7 @@ MAX_RATIO = 8.0  # of a picture's side to the set's median
 NUM_SAID = 5  # errors in a message
 MUCH = 0.25  # of the area of most pictures: cut off, it is more than the margin that is left around what counts
 LITTLE = 0.01  # below it nothing is said
+NUM_REMEDIES = 3
 
 
 def unreadable(
@@ -33,18 +34,24 @@ def unreadable(
     if not bad:
         return []
     rows = tuple(TableRow(part, index, str(table.name_S[index])) for index, _ in bad)
-    said = [f"{error.what} ({error.where})" for _, error in bad]
+    places: dict[str, list[str]] = {}
+    for _, error in bad:
+        places.setdefault(error.what, []).append(str(error.where))
+    said = [f"{what} ({listed(where)})" for what, where in places.items()]
+    remedies = " ".join(list(dict.fromkeys(error.do for _, error in bad))[:NUM_REMEDIES])
     is_error = not is_dropped or len(bad) == len(table)
     lost = [] if is_error else _classes_lost(table, [index for index, _ in bad])
+    if not is_dropped:
+        do = f"{remedies} Or set on_bad_image=drop to leave their rows out."
+    else:
+        do = remedies if is_error else f"Their rows are left out. {remedies}"
     return [
         *(_class_lost(table, name, part) for name in lost),
         Finding(
             "error" if is_error else "warning",
             "unreadable_image",
             f"{len(bad)} of {len(table)} {part} images cannot be read; the first: {'; '.join(said[:NUM_SAID])}",
-            "Replace them, or set on_bad_image=drop to leave their rows out."
-            if is_error
-            else "Their rows are left out.",
+            do,
             where=table.where,
             rows=rows,
         ),

@@ -25,7 +25,11 @@ from lesion.errors import PlatformError, UserError
 
 Pixels = NDArray[np.uint8]
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".j2k", ".gif"} | dicom.SUFFIXES
+# Endings that images usually have; `image_files` finds those that have another, or none.
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jfif", ".jpe", ".jif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib", ".jp2", ".j2k", ".gif",
+    ".ima", *dicom.SUFFIXES,
+}  # fmt: skip
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
 MAX_WAIT_S = 600  # for room in memory, outside serving
 MAX_TIFF_MARGIN_PIXELS = 2**26  # unpacked beyond a TIFF's own picture: four tiles of 4,096 px

@@ -7,6 +7,8 @@ claims are bounded before it is parsed.
 from __future__ import annotations
 
 import errno
+import gzip
+import io
 import json
 import os
 import re
@@ -21,6 +23,8 @@ from lesion.errors import LesionError, PlatformError, UserError
 MIB = 1 << 20
 MAX_TABLE_BYTES = 512 * MIB  # of a CSV, a list, a manifest: more than a million rows
 MAX_PICTURE_BYTES = 1024 * MIB  # 100 million pixels of 16 bits and three colours are 600 MB
+MAX_UNPACKED_BYTES = 256 * MIB  # of a file that gzip packed
+GZIP = b"\x1f\x8b"
 UNREADABLE, COPY_AGAIN = "the file cannot be read", "Copy it again."
 # Not the data's fault: the same job may pass on another machine.
 OF_THE_MACHINE = {
@@ -57,9 +61,10 @@ def reading(where: object, what: str, *, do: str, kind: str = "bad_input") -> It
 
 
 def file_content(path: Path, *, max_bytes: int, kind: str = "bad_input", what: str = UNREADABLE) -> bytes:
-    """All bytes of a regular file; links are followed.
+    """All bytes of a regular file, unpacked where gzip packed it; links are followed.
 
-    Raises UserError for anything else, so that a pipe or device never blocks, and for more than `max_bytes`.
+    Raises UserError for anything else, so that a pipe or device never blocks, and for more than `max_bytes`, or
+    MAX_UNPACKED_BYTES of a packed file.
     """
     check_regular(path, kind=kind, what=what)
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # nor for a pipe that has come in the file's place since
@@ -71,7 +76,20 @@ def file_content(path: Path, *, max_bytes: int, kind: str = "bad_input", what: s
         if size > max_bytes:
             what = f"the file has {size:,} bytes, more than {max_bytes:,}"
             raise UserError(what, where=path, do="Remove it, or split it into smaller files.", kind=kind)
-        return file.read(size)
+        content = file.read(size)
+    return _unpacked(content, path, kind=kind, most=min(max_bytes, MAX_UNPACKED_BYTES))
+
+
+def _unpacked(content: bytes, path: Path, *, kind: str, most: int) -> bytes:
+    """The content, or what gzip packed in it. Raises UserError where that is cut off, or more than `most` bytes."""
+    if not content.startswith(GZIP):
+        return content
+    with reading(path, "not a whole gzip file", do=COPY_AGAIN, kind=kind), gzip.open(io.BytesIO(content)) as packed:
+        unpacked = packed.read(most + 1)
+    if len(unpacked) > most:
+        what = f"gzip unpacks it to more than {most:,} bytes"
+        raise UserError(what, where=path, do="Unpack it yourself: gunzip FILE.", kind=kind)
+    return unpacked
 
 
 def check_regular(path: Path, *, kind: str = "bad_input", what: str = UNREADABLE) -> None:

@@ -19,14 +19,13 @@ import openslide
 from PIL import Image, ImageCms
 
 from lesion.data import dicom, images, memory
+from lesion.data.image_files import are_dicom, image_files
 from lesion.data.images import Pixels
 from lesion.data.reading import check_regular, reading
 from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
 
 WHOLE_SLIDES = {".svs", ".ndpi", ".scn", ".mrxs", ".svslide", ".bif"}
-# Not DICOM: one slide is many files there. Any one of them may be given by itself.
-SUFFIXES = WHOLE_SLIDES | (images.SUFFIXES - dicom.SUFFIXES)
 NOT_A_SLIDE = "the slide cannot be read"
 CONVERT = "Copy it again, leave it out, or convert it: vips tiffsave IN OUT.tif --tile --pyramid."
 # The largest that scanners make are 400,000 px wide.
@@ -101,9 +100,10 @@ def find_slides(source: Path) -> list[SlideFile]:
     """The slide in a file, or those below a folder, by name. Raises UserError where there are none or two of a name."""
     if source.is_file():
         return [SlideFile(source.stem, source)]
-    paths = [path for path in walk_files(source) if path.suffix.lower() in SUFFIXES] if source.is_dir() else []
+    paths = _slides_below(source) if source.is_dir() else []
     if not paths:
-        raise UserError("no slides here", where=source, do=f"Looked for {', '.join(sorted(SUFFIXES))}.")
+        do = f"Give a folder of images or of {', '.join(sorted(WHOLE_SLIDES))}."
+        raise UserError("no slides here", where=source, do=do)
     found: dict[str, Path] = {}
     for path in paths:
         name = path.relative_to(source).with_suffix("").as_posix()
@@ -111,6 +111,14 @@ def find_slides(source: Path) -> list[SlideFile]:
             raise UserError("two slides have one name", where=f"{found[name]}, {path}", do="Rename one of them.")
         found[name] = path
     return [SlideFile(name, path) for name, path in found.items()]
+
+
+def _slides_below(folder: Path) -> list[Path]:
+    """Whole slides and images, but not DICOM: one slide is many files there. Any one of them may be given by itself."""
+    files = [path for path in walk_files(folder) if path.suffix.lower() not in dicom.SUFFIXES]
+    found = image_files(files)
+    is_dicom = dict(zip(found, are_dicom(found), strict=True))
+    return [path for path in files if path.suffix.lower() in WHOLE_SLIDES or is_dicom.get(path) is False]
 
 
 def pick_slide(slides: Sequence[SlideFile], written: str, *, where: object) -> SlideFile | None:

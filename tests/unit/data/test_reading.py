@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lesion.data.reading import file_content, parse_json, reading
+from lesion.data.reading import file_content, file_text, parse_json, reading
 from lesion.data.sources import augmented_manifest, lst
 from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.webdataset import WebDataset
@@ -183,3 +184,16 @@ def test_json_that_could_not_be_meant_is_a_value_error(text):
 
 def test_json_is_read_as_the_library_does_and_nan_is_nothing():
     assert parse_json('{"a": [1, 2.5, "\\ud83d\\ude00", NaN]}') == {"a": [1, 2.5, "😀", None]}
+
+
+def test_what_gzip_packed_is_read_unpacked_and_bounded(tmp_path):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n"))
+    assert file_text(path, "no table", do="Save it.") == "one\ntwo\n"
+    path.write_bytes(gzip.compress(bytes(1000)))
+    assert file_content(path, max_bytes=1000) == bytes(1000)
+    with pytest.raises(UserError, match=r"gzip unpacks it to more than 999 bytes.*gunzip FILE"):
+        file_content(path, max_bytes=999)
+    path.write_bytes(gzip.compress(bytes(1000))[:-9])
+    with pytest.raises(UserError, match="not a whole gzip file"):
+        file_content(path, max_bytes=2000)

@@ -71,8 +71,10 @@ class AugmentedManifest:
             targets = tuple(name for name in labels.columns if name != CLASS_NAME)
             columns = replace(columns, targets=targets, class_name=CLASS_NAME)
         table = table_of(frame, columns, str(manifest_path))
-        self._table = replace(table, remarks=(*table.remarks, *_remarks(failures, len(names), manifest_path)))
-        self._pictures = NamedPictures(folder, self._table.name_S, by_file_name=True)
+        self._pictures = NamedPictures(folder, table.name_S)
+        self._pictures.check()
+        failed = _remarks(failures, len(names), manifest_path)
+        self._table = replace(table, remarks=(*table.remarks, *failed, *self._pictures.remarks))
         self._path = manifest_path
 
     @classmethod

@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lesion.data import images
 from lesion.data.remark import Remark
 from lesion.data.sources.csv_table import read_csv, with_remarks
@@ -15,7 +18,8 @@ from lesion.data.sources.known_columns import found_columns
 from lesion.data.sources.location import SplitLocation
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import as_there, names_of, table_of, with_names
-from lesion.data.sources.table_files import CSV_NAMES, find_table, table_files, usual_names
+from lesion.data.sources.set_names import set_of
+from lesion.data.sources.table_files import find_table, table_files, usual_names
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.words import listed
@@ -29,23 +33,29 @@ class CsvFolder:
     name = "csv_folder"
     layout = "train.csv (validation.csv, test.csv), or one table of another name, beside images or their folder"
 
-    def __init__(self, csv_path: Path, columns: Columns, *, remarks: Sequence[Remark] = ()) -> None:
-        """Reads the CSV and lists the pictures, decoding none. Raises UserError for a missing column, cell or row."""
+    def __init__(
+        self, csv_path: Path, columns: Columns, *, root: Path | None = None, remarks: Sequence[Remark] = ()
+    ) -> None:
+        """Reads the CSV and lists the pictures, decoding none; they may lie anywhere below `root`.
+
+        Raises UserError for a missing column, cell or row, and for names that do not tell pictures apart.
+        """
         self.csv_path = csv_path
         frame = with_remarks(read_csv(csv_path), remarks)
         frame, columns = found_columns(frame, as_there(columns, frame), str(csv_path))
-        folder = picture_folder(csv_path)
         self._unreadable: dict[Path, UserError] = {}  # a set to predict: files whose header cannot be read
         if columns.is_lenient:
             frame = with_names(frame, columns, str(csv_path))
         problems: list[UserError] = []
         with collecting(problems):
-            self._pictures = NamedPictures(folder, names_of(frame, columns, str(csv_path)))
+            self._pictures = find_pictures(csv_path, names_of(frame, columns, str(csv_path)), root or csv_path.parent)
+            self._pictures.check()
             frame = with_headers(frame, self._pictures.paths, columns, self._unreadable)
         with collecting(problems):
             table = table_of(frame, columns, str(csv_path))
         raise_all(problems)
-        self._table = replace(table, strays=_strays(csv_path, self._pictures, columns))
+        strays, remarks = _strays(csv_path, self._pictures, columns), (*table.remarks, *self._pictures.remarks)
+        self._table = replace(table, strays=strays, remarks=remarks)
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
@@ -54,12 +64,12 @@ class CsvFolder:
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
-        csv_path = find_table(location, columns.table_file)
+        csv_path, root = find_table(location, columns.table_file), location.folder
         if csv_path.name in usual_names(location):
-            return cls(csv_path, columns)
+            return cls(csv_path, columns, root=root)
         what = f"the table of the {location.split} set is {csv_path.relative_to(location.folder).as_posix()}"
         do = "Set table_file if it is another." if location.split == "train" and not columns.table_file else ""
-        return cls(csv_path, columns, remarks=[Remark("table_file", what, do, str(csv_path))])
+        return cls(csv_path, columns, root=root, remarks=[Remark("table_file", what, do, str(csv_path))])
 
     def table(self) -> SampleTable:
         return self._table
@@ -83,11 +93,33 @@ def picture_folder(csv_path: Path) -> Path:
     return csv_path.parent
 
 
+def find_pictures(csv_path: Path, name_S: NDArray[np.str_], root: Path) -> NamedPictures:
+    """The pictures of a CSV's rows: below its own folder of pictures, or if some are missing there and more are found
+    elsewhere, beside the CSV or below `root`, without the folders of other sets' tables.
+    """
+    own, beside = picture_folder(csv_path), csv_path.parent
+    pictures = NamedPictures(own, name_S, origin=beside)
+    without = {picture_folder(path) for path in _other_tables(csv_path)} - {beside}
+    for folder in (beside, root):
+        if pictures.is_whole or folder == pictures.folder:
+            continue
+        wider = NamedPictures(folder, name_S, origin=beside, without=without)
+        if len(wider.found) > len(pictures.found):
+            pictures = wider
+    return pictures
+
+
+def _other_tables(csv_path: Path) -> list[Path]:
+    """The tables of other sets that lie beside this one."""
+    beside = {path: set_of(path.stem, is_table=True) for path in sorted(csv_path.parent.glob("*.csv"))}
+    own = set_of(csv_path.stem, is_table=True)
+    return [path for path, split in beside.items() if path != csv_path and split not in (None, own)]
+
+
 def _strays(csv_path: Path, pictures: NamedPictures, columns: Columns) -> tuple[str, ...]:
     """The pictures that no row names, nor a row of another set's table where both share a folder."""
     strays = set(pictures.files) - set(pictures.paths)
-    others = {path for names in CSV_NAMES.values() for name in names if (path := csv_path.with_name(name)).is_file()}
-    for other in sorted(others - {csv_path}) if strays else []:
+    for other in _other_tables(csv_path) if strays else []:
         if picture_folder(other) == pictures.folder:
             frame, named = found_columns(read_csv(other), columns, str(other))
             strays -= set(NamedPictures(pictures.folder, names_of(frame, named, str(other))).paths)

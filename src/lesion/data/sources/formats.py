@@ -17,9 +17,11 @@ from lesion.data.sources.table_files import about_spreadsheets
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
+from lesion.words import listed
 
 log = logging.getLogger(__name__)
 
+PACKED = {".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar"}
 FORMATS: dict[str, type[Format]] = {
     source.name: source
     for source in (CsvFolder, ClassFolder, PcamHdf5, IsicHdf5, MedmnistNpz, Lst, AugmentedManifest, WebDataset)
@@ -45,7 +47,8 @@ def find_format(location: SplitLocation, *, source: str) -> type[Format]:
             f"no {location.split} set found",
             where=f"{location.folder}: {listing(location.folder)}",
             do=about_spreadsheets(location.folder)
-            or ClassFolder.hint(location)
+            or _unpack(location.folder)
+            + ClassFolder.hint(location)
             + "Lay it out as one of: "
             + "; ".join(f"{name}: {kind.layout}" for name, kind in FORMATS.items())
             + ".",
@@ -68,6 +71,12 @@ def recognised(location: SplitLocation, *, source: str) -> dict[str, str]:
     if {CsvFolder.name, IsicHdf5.name} <= set(found) and not walk_images(location.folder):
         del found[CsvFolder.name]  # the table is that of the images in the HDF5 file
     return found
+
+
+def _unpack(folder: Path) -> str:
+    """What to do with files that are packed, such as PatchCamelyon's as they are downloaded; "" if there are none."""
+    packed = [path.name for path in walk_files(folder) if path.suffix.lower() in PACKED]
+    return f"Unpack {listed(packed, most=2)}: of packed files only single images and .tar are read. " if packed else ""
 
 
 def listing(folder: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from lesion.data import images
+from lesion.data.image_files import image_files
 from lesion.data.reading import reading
 from lesion.data.sources.once import remembered
 from lesion.data.sources.set_names import Split, set_in, set_of
@@ -101,8 +101,8 @@ def walk_files(folder: Path) -> list[Path]:
 
 @remembered
 def walk_images(folder: Path) -> list[Path]:
-    """The image files below `folder`, sorted as `walk_files` does."""
-    return [path for path in walk_files(folder) if path.suffix.lower() in images.SUFFIXES]
+    """The image files below `folder`, whatever their endings, sorted as `walk_files` does."""
+    return image_files(walk_files(folder))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -35,8 +35,10 @@ class Lst:
         names = columns.targets if len(columns.targets) == len(labels[0]) else _numbered(len(labels[0]))
         frame = pd.DataFrame(labels, columns=list(names), dtype="string")
         frame[columns.image or "image_name"] = [row[-1] for row in rows]
-        self._table = table_of(frame, replace(columns, targets=tuple(names)), str(lst_path))
-        self._pictures = NamedPictures(folder, self._table.name_S)
+        table = table_of(frame, replace(columns, targets=tuple(names)), str(lst_path))
+        self._pictures = NamedPictures(folder, table.name_S)
+        self._pictures.check()
+        self._table = replace(table, remarks=(*table.remarks, *self._pictures.remarks))
         self._path = lst_path
 
     @classmethod

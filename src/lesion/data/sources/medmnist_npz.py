@@ -173,5 +173,5 @@ def _remarks(columns: Columns, path: Path) -> list[Remark]:
     what = f"the classes are named as those of {name}: {classes}"
     if name not in HEALTHY_IS_ONE:
         return [Remark("class_names", what, where=str(path))]
-    do = f"If your question is the other class, set target_of_interest={CLASSES[name][0]}."
+    do = f"If your question is the other class, set positive_class={CLASSES[name][0]}."
     return [Remark("class_names", f"{what}; 1 is the healthy one", do, where=str(path), level="warning")]
