@@ -14,6 +14,7 @@ import gunicorn.arbiter
 import gunicorn.workers.gthread  # noqa: F401
 import h5py  # noqa: F401
 import huggingface_hub  # noqa: F401
+import imagecodecs
 import jinja2
 import matplotlib.figure
 import numpy as np
@@ -23,7 +24,7 @@ import openvino.opset13  # noqa: F401
 import pandas as pd
 import prometheus_client  # noqa: F401
 import pydantic.dataclasses  # noqa: F401
-import pydicom.pixels.decoders  # noqa: F401
+import pydicom.encaps  # noqa: F401
 import safetensors.torch
 import scipy.cluster.vq
 import scipy.sparse.csgraph
@@ -44,6 +45,8 @@ import tqdm  # noqa: F401
 from PIL import Image, ImageCms
 
 Image.init()  # every format's plugin
+for name in ("jpeg8", "jpegls", "jpeg2k", "jpegxl"):
+    getattr(imagecodecs, f"{name}_version")()  # which imports it
 ImageCms.createProfile("sRGB")
 frame = pd.DataFrame({"a": [1]})
 frame.to_csv(), frame.to_dict(), frame.to_json(), frame.to_string()

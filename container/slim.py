@@ -33,6 +33,14 @@ OPENVINO = {
         "openvino/libs/libtbbmalloc_proxy*",
     ],
 }
+# Of imagecodecs, 79 MB of codecs: what unpacks DICOM (lesion/data/dicom_codecs.py), and what that is linked against.
+CODECS = {
+    "imagecodecs": [f"_{name}.abi3.so" for name in ("jpeg2k", "jpeg8", "jpegls", "jpegxl", "shared", "shared_cython")],
+    "imagecodecs.libs": [
+        *(f"lib{name}-*" for name in ("charls", "jpeg", "lcms2", "openjp2")),
+        *(f"lib{name}-*" for name in ("brotlicommon", "brotlidec", "brotlienc", "jxl", "jxl_cms", "jxl_threads")),
+    ],
+}
 LEFT_OUT = {
     "torch": {
         "C++ headers and CMake files: nothing is compiled here": ["torch/include", "torch/share", "nvidia/*/include"],
@@ -93,8 +101,23 @@ def main() -> None:
                 freed += size(path)
                 remove(path)
         print(f"{root.name}: {freed / 1e6:.1f} MB less: {reason}")
+    if root.name != "torch":
+        print(f"{root.name}: {leave_codecs(root) / 1e6:.1f} MB less: codecs that no DICOM file is in")
     print(f"{root.name}: {strip_symbols(root) / 1e6:.1f} MB less: names that only debuggers read")
     print(f"{root.name}: {size(root) / 1e6:.0f} MB")
+
+
+def leave_codecs(root: Path) -> int:
+    """Removes all shared objects of imagecodecs but CODECS. Returns how many bytes they took."""
+    freed = 0
+    for folder, patterns in CODECS.items():
+        kept = {path for pattern in patterns for path in root.joinpath(folder).glob(pattern)}
+        if len(kept) != len(patterns):
+            sys.exit(f"slim.py: {len(kept)} files of {folder} are called {', '.join(patterns)}: correct the list")
+        for path in sorted(set(root.joinpath(folder).glob("*.so*")) - kept):
+            freed += size(path)
+            remove(path)
+    return freed
 
 
 def strip_symbols(root: Path) -> int:

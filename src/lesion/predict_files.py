@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
-from lesion.algorithms.base import Device, Options, PrecisionChoice, Predictor
+from lesion.algorithms.base import Device, Options, Output, PrecisionChoice, Predictor, joined
 from lesion.algorithms.written_by import algorithm_of_artifact
 from lesion.data.metadata import Row, unknown_words
 from lesion.data.prediction_set import open_prediction_set
+from lesion.data.sources.frames import FramesOf, OfFiles
 from lesion.data.table import Columns, Source
 from lesion.data.write_csv import write_csv
 from lesion.errors import LesionError, UserError
@@ -50,21 +52,33 @@ def predict_files(
     pictures = _open(source_path, predictor, source=source, image_column=image_column)
     names, rows = pictures.table().name_S.tolist(), pictures.table().metadata_rows()
     warn_of_unknown_words(rows, predictor)
+    paths = pictures.paths if isinstance(pictures, OfFiles) else [None] * len(names)
+    frames = FramesOf(pictures, paths, predictor.dicom_frames)
+    if remark := frames.remark(str(source_path)):
+        log.warning("%s", remark.what)
     nothing = dict.fromkeys(predictor.column_names, "")
     answers: list[dict[str, Any]] = []
 
     def prepare(index: int) -> Any:
-        return predictor.prepare(pictures.read(index), rows[index], Options())
+        return predictor.prepare(frames.read(index), rows[frames.places[index][0]], Options())
 
     outputs = compute_in_batches(
-        predictor.executors, prepare, len(names), max_batch=predictor.max_batch, num_workers=num_cores
+        predictor.executors, prepare, len(frames.places), max_batch=predictor.max_batch, num_workers=num_cores
     )
     with tqdm(total=len(names), unit="image", disable=not show_progress) as bar:
-        for _, output_or_error in outputs:
-            if isinstance(output_or_error, LesionError):
-                answers.append({**nothing, "error": str(output_or_error)})
+        # The frames of a file follow one another, and are one case.
+        for _, of_file in groupby(outputs, key=lambda output: frames.places[output[0]][0]):
+            found: list[Output] = []
+            error = None
+            for _, output_or_error in of_file:
+                if isinstance(output_or_error, LesionError):
+                    error = error or output_or_error
+                else:
+                    found.append(output_or_error)
+            if error is None:
+                answers.append({**predictor.answer(joined(found), Options()).columns, "error": ""})
             else:
-                answers.append({**predictor.answer(output_or_error, Options()).columns, "error": ""})
+                answers.append({**nothing, "error": str(error)})
             bar.update()
     columns = {name: [answer[name] for answer in answers] for name in [*predictor.column_names, "error"]}
     write_csv(output, pd.DataFrame({predictor.image_column: names, **columns}))

@@ -67,6 +67,11 @@ class DataSettings(Hyperparameters):
         doc="Log transform: metadata columns whose numbers x are replaced by log(1 + x). Use it for counts and sizes "
         "that range over several powers of ten.",
     )
+    dicom_frames: Literal["first", "middle", "all"] = tunable(
+        "first",
+        doc="Frames of DICOM files: first or middle reads this one of each file; all makes a row of each frame, the "
+        "frames of a file in one group, and averages the answers for a file's frames. What is not read is said.",
+    )
     on_bad_image: Literal["error", "drop"] = tunable(
         "error",
         doc="Unreadable images: error stops before training and lists the missing and damaged files; drop leaves "

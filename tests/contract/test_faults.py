@@ -353,6 +353,7 @@ ELSEWHERE = {
     "num_workers": "test_faults.py::test_the_number_of_workers_changes_nothing",
     "cache": "test_faults.py::test_the_cache_changes_nothing",
     "device": "test_faults.py::test_device_is_used",
+    "dicom_frames": "test_frames.py::test_a_case_is_answered_by_its_frames",
     "recipe": "test_recipes.py::test_each_recipe_trains_and_its_artifact_answers_as_it_did_out_of_fold",
     "processes": "test_processes.py::test_a_fold_each_gives_what_one_process_gives_with_as_many_threads",
     "parallel": "test_processes.py::test_every_batch_cut_among_two_gives_the_weights_of_one",

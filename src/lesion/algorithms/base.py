@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the command line opens without any of these
     from lesion.artifact import Manifest
     from lesion.check.report import Report
     from lesion.config import Hyperparameters
-    from lesion.data.images import Pixels
+    from lesion.data.images import FrameChoice, Pixels
     from lesion.data.metadata import Row
     from lesion.inference.batcher import Executor
     from lesion.job import Job
@@ -83,6 +83,19 @@ class Output:
     logits_FVK: NDArray[np.float32]  # of each fold and view
     # Those of the picture that the last layer takes; None where the graph of an older artifact does not give them.
     features_FVD: NDArray[np.float32] | None = None
+
+
+def joined(outputs: Sequence[Output]) -> Output:
+    """One output of those of a case's frames, which are averaged as views are; each has the same number of them."""
+    if len(outputs) == 1:
+        return outputs[0]
+    import numpy as np
+
+    features = [output.features_FVD for output in outputs if output.features_FVD is not None]
+    return Output(
+        np.concatenate([output.logits_FVK for output in outputs], axis=1),
+        np.concatenate(features, axis=1) if len(features) == len(outputs) else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,11 @@ class Predictor(Protocol):
     @property
     def image_column(self) -> str:
         """What training's table called the column of pictures."""
+        ...
+
+    @property
+    def dicom_frames(self) -> FrameChoice:
+        """Which frames of a DICOM file it answers for: of all, the mean over them."""
         ...
 
     def prepare(self, image: Pixels, row: Row, options: Options = ...) -> Any:

@@ -11,6 +11,7 @@ from lesion.data.remark import Remark
 from lesion.data.sets import divided, unused_sets
 from lesion.data.sources.channel_names import read_channel_names
 from lesion.data.sources.formats import find_format, recognised
+from lesion.data.sources.frames import with_frames
 from lesion.data.sources.location import Format, SplitLocation
 from lesion.data.sources.once import once
 from lesion.data.sources.set_names import Split
@@ -106,6 +107,7 @@ def columns_of(settings: InputSettings) -> Columns:
         group=settings.group_column,
         on_missing_group=settings.on_missing_group,
         on_uncertain=settings.on_uncertain,
+        frames=settings.dicom_frames,
     )
 
 
@@ -157,7 +159,8 @@ class _Sets:
                 self.remarks += found.remarks
                 masks |= found.masks
         finished: dict[Split, Source] = {}
-        for split, source in self.opened.items():
+        for split, opened in self.opened.items():
+            source: Source = with_frames(opened, self.columns[split].frames)
             table = source.table()
             left = tuple(stray for stray in table.strays if Path(stray) in strays and Path(stray) not in masks)
             rows = source if left == table.strays else Rows(source, table=replace(table, strays=left))
@@ -217,5 +220,5 @@ def _open(location: SplitLocation, columns: Columns, source: str, problems: list
     )
     for rest in (columns, pictures) if found is not None else ():
         with suppress(UserError):  # else it says the same again
-            return found.open(location, replace(rest, is_lenient=True))
+            return with_frames(found.open(location, replace(rest, is_lenient=True)), columns.frames)
     return None

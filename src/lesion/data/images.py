@@ -18,12 +18,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from lesion.data import dicom, formats, frames
 from lesion.data.codestreams import JP2, SOC, SOI, jpeg_2000_cost, jpeg_cost
+from lesion.data.dicom import Frame
 from lesion.data.memory import MAX_PIXELS, ReserveBytes, process_budget
 from lesion.data.pieces import PiecewiseFile
 from lesion.data.reading import MAX_PICTURE_BYTES, file_content
 from lesion.errors import PlatformError, UserError
 
 Pixels = NDArray[np.uint8]
+FrameChoice = Literal["first", "middle", "all"]  # of several; number n // 2 of n counted from 0 is in the middle
 
 # Endings that images usually have; `image_files` finds those that have another, or none.
 SUFFIXES = {
@@ -63,10 +65,12 @@ def decode(
     content: bytes,
     *,
     name: object = "picture",
+    frame: Frame = "first",
     max_pixels: int | None = None,
     reserve_bytes: ReserveBytes = lambda _: None,
 ) -> Pixels:
-    """One picture as uint8 RGB [H, W, 3], turned upright as its EXIF says; the first frame of several.
+    """One picture as uint8 RGB [H, W, 3], turned upright as its EXIF says; the first frame of several, or of DICOM
+    `frame`.
 
     16 bits keep their upper byte, transparency is laid on black, colours are brought to sRGB by the profile that comes
     with them (docs/decisions/0010). DICOM is shown as `dicom.pixels` says. `name` is what an error calls it.
@@ -78,7 +82,7 @@ def decode(
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     try:
         if dicom.is_dicom(content):
-            return dicom.pixels(content, max_pixels=max_pixels, reserve_bytes=reserve_bytes)
+            return dicom.pixels(content, frame=frame, max_pixels=max_pixels, reserve_bytes=reserve_bytes)
         extra_bytes = _extra_bytes(content)
         # Pillow's parser of TIFF reads a large tag, such as a colour profile, more than once.
         file = PiecewiseFile(content, max_reads=MAX_HEADER_READS, max_bytes=4 * len(content) + 2**20)
@@ -110,7 +114,7 @@ def decode(
         raise _unreadable(name, f"more than {max_pixels:,} pixels") from error
 
 
-def decode_when_it_fits(content: bytes, *, name: object = "picture") -> Pixels:
+def decode_when_it_fits(content: bytes, *, name: object = "picture", frame: Frame = "first") -> Pixels:
     """As `decode`, once the process's memory has room for it: other threads decode too, or hold what they decoded.
 
     Raises UserError of kind `too_large` for a picture that has no room even alone.
@@ -127,7 +131,7 @@ def decode_when_it_fits(content: bytes, *, name: object = "picture") -> Pixels:
         num_taken = num_bytes
 
     try:
-        pixels_HWC = decode(content, name=name, reserve_bytes=reserve_bytes)
+        pixels_HWC = decode(content, name=name, frame=frame, reserve_bytes=reserve_bytes)
     except BaseException:
         budget.give_back(num_taken)
         raise
@@ -136,9 +140,26 @@ def decode_when_it_fits(content: bytes, *, name: object = "picture") -> Pixels:
     return pixels_HWC
 
 
-def read(path: Path) -> Pixels:
+def read(path: Path, *, frame: Frame = "first") -> Pixels:
     """The picture in a file, as `decode_when_it_fits` gives it. Raises UserError that names the path."""
-    return decode_when_it_fits(file_content(path, max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image"), name=path)
+    content = file_content(path, max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image")
+    return decode_when_it_fits(content, name=path, frame=frame)
+
+
+def frames_of(content: bytes, choice: FrameChoice, *, name: object = "picture") -> list[Frame]:
+    """What `decode` is told to get the frames that `choice` names: of DICOM all or one, of any other picture one.
+
+    Raises UserError of kind `unreadable_image` for a DICOM file that cannot be read.
+    """
+    if choice != "all" or not dicom.is_dicom(content):
+        return ["middle" if choice == "middle" else "first"]
+    try:
+        count = dicom.frame_count(content)
+    except ValueError as error:
+        raise _unreadable(name, str(error)) from error
+    if count > dicom.MAX_FRAMES:
+        raise _unreadable(name, f"it states {count:,} frames, and up to {dicom.MAX_FRAMES:,} are read")
+    return list(range(count))
 
 
 def too_large(num_bytes: int, limit_bytes: int, *, where: object = None) -> UserError:

@@ -10,12 +10,14 @@ import io
 import re
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
-from lesion.algorithms.base import Answer, Options, Output, Predictor
+from lesion.algorithms.base import Answer, Options, Output, Predictor, joined
 from lesion.data.memory import MemoryBudget, ReserveBytes
 from lesion.errors import LesionError, UserError
 from lesion.inference.admission import Admission
@@ -27,7 +29,7 @@ from lesion.serve.limits import Limits
 from lesion.serve.metering import Meter, reasons_for_log
 from lesion.serve.options import read_options
 from lesion.serve.pages import add_pages
-from lesion.serve.records import unknown_parameters, unused_line
+from lesion.serve.records import Record, unknown_parameters, unused_line
 from lesion.serve.requests import decode
 from lesion.serve.worker import BODY_ERRORS
 from lesion.words import shortened
@@ -101,8 +103,9 @@ def create_app(
             )
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), invocation.form)
+            counts: deque[int] = deque()  # of the frames of each record
             results = pipeline.run(
-                invocation.records,
+                _frames(invocation.records, predictor, counts),
                 lambda pixels, row: predictor.prepare(pixels, row, options),
                 times=g.times,
                 is_wanted=is_wanted,
@@ -110,7 +113,7 @@ def create_app(
             )
             errors: list[UserError] = []
             content = encode(
-                _answers(results, predictor, options, errors),
+                _answers(results, counts, predictor, options, errors),
                 invocation,
                 media_type=media_type,
                 num_cells=predictor.num_cells,
@@ -176,21 +179,45 @@ def class_headers(positive_class: str, *, is_bare: bool) -> dict[str, str]:
     return {POSITIVE_CLASS: positive_class, **attributes}
 
 
+def _frames(
+    records: Iterable[Record | UserError], predictor: Predictor, counts: deque[int]
+) -> Iterator[Record | UserError]:
+    """The frames of each record that are predicted, or its error; how many is added to `counts` before they come."""
+    for record in records:
+        try:
+            found = [record] if isinstance(record, UserError) else record.frames(predictor.dicom_frames)
+        except UserError as error:
+            found = [copy.copy(error)]
+        counts.append(len(found))
+        yield from found
+
+
 def _answers(
-    results: Iterable[Output | LesionError], predictor: Predictor, options: Options, errors: list[UserError]
+    results: Iterator[Output | LesionError],
+    counts: deque[int],
+    predictor: Predictor,
+    options: Options,
+    errors: list[UserError],
 ) -> Iterator[Answer | UserError]:
     """The answer of each picture in turn, or its own error, which is also added to `errors`.
 
     Raises the first PlatformError: the client cannot correct it, so the whole request fails.
     """
-    for result in results:
-        if isinstance(result, UserError):
-            errors.append(result)
-            yield result
-        elif isinstance(result, LesionError):
-            raise copy.copy(result)  # itself it would hold this frame, which holds it, until the next collection
+    for first in results:
+        outputs = []
+        error = None
+        for result in (first, *islice(results, counts.popleft() - 1)):
+            if isinstance(result, UserError):
+                error = error or result
+            elif isinstance(result, LesionError):
+                raise copy.copy(result)  # itself it would hold this frame, which holds it, until the next collection
+            else:
+                outputs.append(result)
+        if error is None:
+            yield predictor.answer(joined(outputs), options)
         else:
-            yield predictor.answer(result, options)
+            errors.append(error)
+            yield error
 
 
 def _body(reserve_bytes: ReserveBytes) -> bytes:

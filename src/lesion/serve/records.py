@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote
@@ -17,7 +17,8 @@ from urllib.parse import quote
 import numpy as np
 
 from lesion.data import images
-from lesion.data.images import Pixels
+from lesion.data.dicom import Frame
+from lesion.data.images import FrameChoice, Pixels
 from lesion.data.memory import ReserveBytes
 from lesion.data.metadata import Row, cell_text
 from lesion.errors import UserError
@@ -30,6 +31,7 @@ ALIASES = {"age": "age_approx", "anatomy": "anatom_site_general_challenge"}
 MAX_UNUSED = 20  # names listed per request; then the number of the others
 NAME_LETTERS = 40
 LINE_LETTERS = 1000
+MAX_FRAMES = 1000  # of a DICOM file of which each is predicted
 
 Words = Mapping[str, Container[str]]  # those that mean one that training had, by column
 
@@ -88,17 +90,30 @@ class Record:
     # What came and is not used, as `fields` says it; what a picture's own header brings is added by `metadata`.
     unused: list[str] = field(default_factory=list, compare=False)
     fields: Fields = field(default=Fields(()), compare=False)
+    frame: Frame = "first"  # of a DICOM file
 
     def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes = lambda _: None) -> Pixels:
         """uint8 RGB [H, W, 3]. Raises UserError of kind `unreadable_image`, and what `reserve_bytes` raises."""
         if isinstance(self.picture, bytes):
-            return images.decode(self.picture, name=self.name, max_pixels=max_pixels, reserve_bytes=reserve_bytes)
+            return images.decode(
+                self.picture, name=self.name, frame=self.frame, max_pixels=max_pixels, reserve_bytes=reserve_bytes
+            )
         if self.picture.shape[0] * self.picture.shape[1] > max_pixels:
             what = f"an array of {self.picture.shape[0]}×{self.picture.shape[1]} has more than {max_pixels:,} pixels"
             raise UserError(what, where=self.name, do="Send a smaller one.", kind="unreadable_image")
         if self.picture.shape[2] == 1:
             reserve_bytes(3 * self.picture.nbytes)
         return np.repeat(self.picture, 3, axis=2) if self.picture.shape[2] == 1 else self.picture
+
+    def frames(self, choice: FrameChoice) -> list[Record]:
+        """The record once for each frame that `choice` names. Raises UserError of kind `unreadable_image`."""
+        if not isinstance(self.picture, bytes):
+            return [self]
+        frames = images.frames_of(self.picture, choice, name=self.name)
+        if len(frames) > MAX_FRAMES:
+            what = f"a DICOM file of {len(frames):,} frames, where up to {MAX_FRAMES:,} are answered"
+            raise UserError(what, where=self.name, do="Send fewer.", kind="unreadable_image")
+        return [replace(self, frame=frame) for frame in frames]
 
     def metadata(self) -> Row:
         """Metadata from the picture's own header, overridden by what was sent. Raises as `images.header` does."""

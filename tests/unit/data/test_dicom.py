@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import logging
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,70 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import (
+    MPEG2MPML,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
-    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
 
+from dicom_files import COLOURS, RAMP, bytes_of, compressed, dataset_of, encoded, grey, refused, shown
 from lesion.data import dicom, images
 from lesion.errors import UserError
-
-RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16)  # every level of 8 bits
-COLOURS = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
-
-
-def dataset_of(stored: np.ndarray, photometric: str = "MONOCHROME2", bits: int = 8, **elements: object) -> FileDataset:
-    """A secondary capture with `stored` as its pixels; elements by keyword."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.2.3"
-    frames = stored[None] if stored.ndim == 2 or (stored.shape[-1] == 3 and stored.ndim == 3) else stored
-    dataset.SamplesPerPixel = 3 if stored.ndim >= 3 and stored.shape[-1] == 3 else 1
-    dataset.Rows, dataset.Columns = frames.shape[1:3]
-    if len(frames) > 1:
-        dataset.NumberOfFrames = len(frames)
-    if dataset.SamplesPerPixel == 3:
-        dataset.PlanarConfiguration = 0
-    dataset.PhotometricInterpretation = photometric
-    dataset.BitsAllocated = 8 if bits <= 8 else 16
-    dataset.BitsStored, dataset.HighBit = bits, bits - 1
-    dataset.PixelRepresentation = int(np.issubdtype(stored.dtype, np.signedinteger))
-    kind = {(8, 0): np.uint8, (16, 0): "<u2", (16, 1): "<i2", (8, 1): np.int8}
-    dataset.PixelData = stored.astype(kind[dataset.BitsAllocated, dataset.PixelRepresentation]).tobytes()
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    return dataset
-
-
-def bytes_of(dataset: FileDataset, **options: object) -> bytes:
-    file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True, **options)
-    return file.getvalue()
-
-
-def shown(dataset: FileDataset) -> np.ndarray:
-    return images.decode(bytes_of(dataset), name="a.dcm")
-
-
-def refused(content: bytes) -> str:
-    with pytest.raises(UserError) as caught:
-        images.decode(content, name="a.dcm")
-    assert caught.value.kind == "unreadable_image" and "a.dcm" in str(caught.value)
-    return str(caught.value)
-
-
-def grey(levels: np.ndarray) -> np.ndarray:
-    return np.repeat(np.asarray(levels)[..., None], 3, axis=-1)
 
 
 def test_eight_bits_of_grey_are_shown_as_they_are():
@@ -167,19 +117,6 @@ def test_run_lengths_are_read():
     np.testing.assert_array_equal(shown(dataset), COLOURS)
 
 
-def compressed(dataset: FileDataset, syntax: str, content: bytes) -> FileDataset:
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.PixelData = encapsulate([content])
-    dataset["PixelData"].VR = "OB"
-    return dataset
-
-
-def encoded(pixels: np.ndarray, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)
-    return file.getvalue()
-
-
 def test_jpeg_is_read():
     smooth = np.asarray(Image.fromarray(COLOURS).resize((200, 120), Image.Resampling.BICUBIC))
     jpeg = encoded(smooth, "JPEG", quality=95, subsampling=0)
@@ -193,14 +130,96 @@ def test_jpeg_2000_is_read():
     np.testing.assert_array_equal(found, grey(RAMP))
 
 
-def test_jpeg_ls_is_read():
-    """By CharLS's encoder: the pixels must come back as they were."""
-    import jpeg_ls
+WIDE = np.random.default_rng(1).integers(0, 2**12, (30, 41), np.uint16)
+WIDE[0, :2] = 0, 4095  # the ends that a frame is stretched between
+SMOOTH = np.linspace(0, 4095, 30 * 41).reshape(30, 41).astype(np.uint16)
+UID = "1.2.840.10008.1.2.4."
 
-    wide = np.random.default_rng(1).integers(0, 2**12, (30, 41), np.uint16)
-    wide[0, :2] = 0, 4095  # the ends that the frame is stretched between
-    found = shown(compressed(dataset_of(wide, bits=12), JPEGLSLossless, bytes(jpeg_ls.encode_array(wide))))
-    np.testing.assert_allclose(found[..., 0], wide / 4095 * 255, atol=0.51)
+
+def jpeg(pixels: np.ndarray, **options: object) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.jpeg8_encode(pixels, **options))
+
+
+def coded(name: str, pixels: np.ndarray, **options: object) -> bytes:
+    import imagecodecs
+
+    return bytes(getattr(imagecodecs, f"{name}_encode")(pixels, **options))
+
+
+# Syntax, pixels, the frame, how far from them what is decoded may lie.
+GREY_SYNTAXES = {
+    "JPEG extended, 12 bits": ("51", SMOOTH, lambda p: jpeg(p, level=98, bitspersample=12), 40),
+    "JPEG lossless": ("57", WIDE, lambda p: jpeg(p, lossless=True, predictor=6, bitspersample=12), 0),
+    "JPEG lossless, first order": ("70", WIDE, lambda p: jpeg(p, lossless=True, predictor=1, bitspersample=16), 0),
+    "JPEG-LS": ("80", WIDE, lambda p: coded("jpegls", p), 0),
+    "JPEG-LS, near-lossless": ("81", WIDE, lambda p: coded("jpegls", p, level=3), 3),
+    "JPEG 2000 lossless": ("90", WIDE, lambda p: coded("jpeg2k", p, codecformat="J2K", reversible=True, level=0), 0),
+    "JPEG 2000 high-throughput": ("201", WIDE, lambda p: coded("htj2k", p), 0),
+    "JPEG XL lossless": ("110", WIDE, lambda p: coded("jpegxl", p, lossless=True, usecontainer=False), 0),
+    "JPEG XL lossless, in a file": ("110", WIDE, lambda p: coded("jpegxl", p, lossless=True, usecontainer=True), 0),
+    "JPEG XL": ("112", SMOOTH, lambda p: coded("jpegxl", p, distance=0.1, usecontainer=False), 60),
+}
+
+
+def coded_jpeg(pixels: np.ndarray) -> bytes:
+    """A JPEG XL file in which a JPEG is kept whole."""
+    import imagecodecs
+
+    return bytes(imagecodecs.jpegxl_encode_jpeg(encoded(pixels, "JPEG", quality=98, subsampling=0)))
+
+
+COLOUR_SYNTAXES = {
+    "JPEG": ("50", "YBR_FULL_422", lambda p: encoded(p, "JPEG", quality=98, subsampling=0), 12),
+    "JPEG, progressive": (
+        "55",
+        "YBR_FULL",
+        lambda p: encoded(p, "JPEG", quality=98, subsampling=0, progressive=True),
+        12,
+    ),
+    "JPEG of red, green and blue": ("50", "RGB", lambda p: jpeg(p, level=98, outcolorspace="RGB"), 12),
+    "JPEG lossless": ("70", "RGB", lambda p: jpeg(p, lossless=True, predictor=1), 0),
+    "JPEG-LS": ("80", "RGB", lambda p: coded("jpegls", p), 0),
+    "JPEG 2000, mixed": (
+        *("90", "YBR_RCT", lambda p: coded("jpeg2k", p, codecformat="J2K", reversible=True, level=0, mct=True), 0),
+    ),
+    "JPEG XL lossless": ("110", "RGB", lambda p: coded("jpegxl", p, lossless=True, usecontainer=False), 0),
+    "JPEG XL": ("112", "XYB", lambda p: coded("jpegxl", p, distance=0.5, usecontainer=False), 40),
+    "JPEG XL of a JPEG": (*("111", "YBR_FULL_422", coded_jpeg, 12),),
+}
+
+
+@pytest.mark.parametrize("name", GREY_SYNTAXES)
+def test_grey_values_of_every_compressed_syntax_are_read(name):
+    syntax, values, encode, most = GREY_SYNTAXES[name]
+    found = images.decode(with_syntax(dataset_of(values, bits=12), UID + syntax, encode(values)))
+    np.testing.assert_allclose(found[..., 0], values / 4095 * 255, atol=2 * most / 4095 * 255 + 0.51)
+
+
+@pytest.mark.parametrize("name", [name for name, (*_, most) in GREY_SYNTAXES.items() if most == 0])
+def test_signed_values_are_their_bits_which_most_codestreams_do_not_know_to_be_signed(name):
+    syntax, values, encode, _ = GREY_SYNTAXES[name]
+    dataset = dataset_of(values, bits=12, PixelRepresentation=1)
+    signed = np.where(values >= 2048, values.astype(int) - 4096, values)
+    expected = (signed - signed.min()) / (signed.max() - signed.min()) * 255
+    found = images.decode(with_syntax(dataset, UID + syntax, encode(values)))
+    np.testing.assert_allclose(found[..., 0], expected, atol=0.51)
+
+
+@pytest.mark.parametrize("name", COLOUR_SYNTAXES)
+def test_colours_of_every_compressed_syntax_are_read(name):
+    syntax, photometric, encode, most = COLOUR_SYNTAXES[name]
+    smooth = np.asarray(Image.fromarray(COLOURS).resize((200, 120), Image.Resampling.BICUBIC))
+    content = with_syntax(dataset_of(smooth, photometric), UID + syntax, encode(smooth))
+    np.testing.assert_allclose(images.decode(content).astype(int), smooth, atol=most)
+
+
+def with_syntax(dataset: FileDataset, syntax: str, frame: bytes) -> bytes:
+    """The file in any syntax: pydicom writes none in one that it does not know."""
+    content = bytes_of(compressed(dataset, UID + "201", frame))
+    assert len(syntax) <= len(UID + "201")
+    return content.replace((UID + "201").encode(), syntax.encode().ljust(len(UID + "201"), b"\0"), 1)
 
 
 @pytest.mark.parametrize(
@@ -222,8 +241,8 @@ def test_files_of_other_programs_are_read(name, file):
 
 
 def test_a_syntax_without_a_decoder_is_named_with_the_way_out():
-    message = refused(bytes_of(compressed(dataset_of(RAMP), JPEGLosslessSV1, b"\xff\xd8\xff\xc3\x00\x00")))
-    assert "JPEG Lossless" in message and "dcmdjpeg" in message
+    message = refused(bytes_of(compressed(dataset_of(RAMP), MPEG2MPML, b"\0\0\1\xb3")))
+    assert "MPEG2" in message and "dcmdjpeg" in message
 
 
 LARGE = np.zeros((900, 1100), np.uint8)
@@ -231,12 +250,12 @@ LARGE = np.zeros((900, 1100), np.uint8)
 
 @pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEG2000Lossless, JPEGLSLossless])
 def test_a_frame_that_is_larger_than_its_header_says_is_refused_before_it_is_unpacked(syntax):
-    import jpeg_ls
+    import imagecodecs
 
     frames = {
         JPEGBaseline8Bit: encoded(LARGE, "JPEG"),
         JPEG2000Lossless: encoded(LARGE, "JPEG2000"),
-        JPEGLSLossless: bytes(jpeg_ls.encode_array(LARGE)),
+        JPEGLSLossless: bytes(imagecodecs.jpegls_encode(LARGE)),
     }
     message = refused(bytes_of(compressed(dataset_of(RAMP), syntax, frames[syntax])))
     assert "the header says 16×16 px and the frame 1100×900" in message
@@ -271,26 +290,59 @@ def test_elements_that_do_not_fit_the_pixels_are_refused(changes):
     assert "DICOM" in refused(bytes_of(dataset_of(RAMP, **changes)))
 
 
-def test_a_deflated_file_is_refused_since_nothing_bounds_it():
-    dataset = dataset_of(RAMP)
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
-    assert "deflated transfer syntax" in refused(bytes_of(dataset))
+DEFLATED = pydicom.uid.DeflatedExplicitVRLittleEndian
 
 
-def test_a_deflated_file_is_refused_wherever_its_header_says_so():
-    """Here behind an element of 6,000 bytes."""
+def deflated(content: bytes, packed: bytes) -> bytes:
+    """The file with `packed` in place of its deflated part."""
+    return content[: content.index(DEFLATED.encode()) + len(DEFLATED)] + packed
+
+
+def test_a_deflated_file_is_read():
     dataset = dataset_of(RAMP)
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
-    content = bytes_of(dataset)
-    syntax = content.index(b"\x02\x00\x10\x00UI")
-    content = content[:syntax] + b"\x02\x00\x04\x00OB\0\0\x70\x17\0\0" + bytes(6000) + content[syntax:]
-    assert "deflated transfer syntax" in refused(content)
+    dataset.file_meta.TransferSyntaxUID = DEFLATED
+    np.testing.assert_array_equal(shown(dataset), grey(RAMP))
+
+
+def test_a_deflated_file_of_an_endless_header_is_refused():
+    """64 MB of one element, in 64 KB."""
+    dataset = dataset_of(RAMP)
+    dataset.file_meta.TransferSyntaxUID = DEFLATED
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(b"\x09\x00\x10\x00OB\0\0\0\0\0\x04" + bytes(2**26)) + packer.flush()
+    assert "before its pixels" in refused(deflated(bytes_of(dataset), packed))
+
+
+def test_the_memory_of_what_is_deflated_is_asked_for_before_it_is_unpacked():
+    """Frames of 8 MB in 10 kB; and 600 MB of them, of which nothing is unpacked."""
+    dataset = dataset_of(np.zeros((256, 256), np.uint8), NumberOfFrames=128)
+    dataset.PixelData = bytes(2**23)
+    plain = bytes_of(dataset)
+    dataset.file_meta.TransferSyntaxUID = DEFLATED
+    content, asked = bytes_of(dataset), []
+    images.decode(content, reserve_bytes=asked.append)
+    assert len(content) < 20_000 and len(asked) == 1 and asked[0] > 2**23
+    elements = plain[plain.index(b"\x08\x00\x16\x00UI") : -(2**23) - 4] + (600_000_000).to_bytes(4, "little")
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(elements + bytes(64)) + packer.flush()
+    assert "more than 536,870,912" in refused(deflated(content, packed))
+
+
+@pytest.mark.parametrize("name", [name for name in GREY_SYNTAXES if "XL" not in name])
+def test_a_frame_whose_end_is_missing_is_refused(name):
+    syntax, values, encode, _ = GREY_SYNTAXES[name]
+    frame = encode(values)
+    for length in (len(frame) // 2, len(frame) - 2):
+        message = refused(with_syntax(dataset_of(values, bits=12), UID + syntax, frame[:length]))
+        assert "its end is missing" in message
+    padded = frame + b"\xff" * (len(frame) % 2)  # as some programs fill it up
+    assert images.decode(with_syntax(dataset_of(values, bits=12), UID + syntax, padded)).std() > 5
 
 
 def test_a_cut_jpeg_ls_frame_is_refused_before_its_decoder_looks_for_the_rest():
-    import jpeg_ls
+    import imagecodecs
 
-    frame = bytes(jpeg_ls.encode_array(np.random.default_rng(0).integers(0, 256, (50, 60)).astype(np.uint8)))
+    frame = bytes(imagecodecs.jpegls_encode(np.random.default_rng(0).integers(0, 256, (50, 60)).astype(np.uint8)))
     dataset = dataset_of(np.zeros((50, 60), np.uint8))
     assert "its end is missing" in refused(bytes_of(compressed(dataset, JPEGLSLossless, frame[: len(frame) // 2])))
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from lesion.artifact import MANIFEST, Manifest, read_payload
+from lesion.data.images import FrameChoice
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.transforms import Preprocess
 from lesion.data.vocabulary import normal_form
@@ -139,6 +140,7 @@ class ClassifierRecord(BaseModel):
     flips: Flips = "flips_and_rotations"  # those that it was trained with; older artifacts were with all
     metadata_columns: Annotated[list[str], Names]
     image_column: str
+    dicom_frames: FrameChoice = "first"
     target_columns: list[str]
     folds: Annotated[list[FoldRecord], Field(min_length=1)]
     graph: GraphRecord | None = None

@@ -105,6 +105,7 @@ def record_of(
         flips=config.flips,
         metadata_columns=list(table.metadata.columns),
         image_column=table.image_column,
+        dicom_frames=config.dicom_frames,
         target_columns=list(table.target_names),
         folds=[
             FoldRecord(

@@ -58,12 +58,14 @@ def wanted_columns(config: ClassifyConfig) -> Columns:
     """The columns that a labelled data set must have.
 
     The group column is required if the user set group_column or a split by groups; otherwise it is used if present.
+    Frames of one file are a group without a column.
     """
     named = config.model_fields_set  # by the user; no recipe sets either of the two
+    is_split_by_groups = "split" in named and "group" in config.split and config.dicom_frames != "all"
     return replace(
         columns_of(config),
         are_targets_needed=True,
-        is_group_needed="group_column" in named or ("split" in named and "group" in config.split),
+        is_group_needed="group_column" in named or is_split_by_groups,
         fold=None if config.split in SPLITS else config.split,
     )
 

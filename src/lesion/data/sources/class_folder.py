@@ -118,6 +118,10 @@ class ClassFolder:
     def table(self) -> SampleTable:
         return self._table
 
+    @property
+    def paths(self) -> Sequence[Path | None]:
+        return self._paths
+
     def read(self, index: int) -> images.Pixels:
         path = self._paths[index]
         if path in self._unreadable:

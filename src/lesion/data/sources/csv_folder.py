@@ -77,6 +77,10 @@ class CsvFolder:
     def files(self) -> list[Path]:
         return [self.csv_path, *self._pictures.found]
 
+    @property
+    def paths(self) -> Sequence[Path | None]:
+        return self._pictures.paths
+
     def read(self, index: int) -> images.Pixels:
         path = self._pictures.paths[index]
         if path in self._unreadable:

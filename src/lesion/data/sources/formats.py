@@ -8,6 +8,7 @@ from pathlib import Path
 from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder
 from lesion.data.sources.csv_folder import CsvFolder
+from lesion.data.sources.frames import with_frames
 from lesion.data.sources.isic_hdf5 import IsicHdf5
 from lesion.data.sources.location import Format, SplitLocation, walk_files, walk_images
 from lesion.data.sources.lst import Lst
@@ -30,7 +31,7 @@ FORMATS: dict[str, type[Format]] = {
 
 def open_source(location: SplitLocation, columns: Columns, *, source: str) -> Source:
     """The data set at `location`, in the format that `find_format` finds."""
-    return find_format(location, source=source).open(location, columns)
+    return with_frames(find_format(location, source=source).open(location, columns), columns.frames)
 
 
 def find_format(location: SplitLocation, *, source: str) -> type[Format]:

@@ -72,6 +72,10 @@ class Lst:
     def files(self) -> list[Path]:
         return [self._path, *self._pictures.found]
 
+    @property
+    def paths(self) -> Sequence[Path | None]:
+        return self._pictures.paths
+
     def read(self, index: int) -> images.Pixels:
         return self._pictures.read(index)
 
