@@ -40,6 +40,12 @@ def test_the_readmes_table_shows_the_first_hyperparameters_as_the_page_does():
     assert shown is not None and shown[1] == table(ClassifyConfig, FIRST)
 
 
+def test_the_page_of_sources_shows_the_known_data_sets_as_the_command_does(command):
+    page = (PROJECT / "docs/sources.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- known tables -->\n(.*?)\n<!-- /known tables -->", page, flags=re.DOTALL)
+    assert shown is not None and shown[1] in command("describe", "sources").stdout
+
+
 def test_the_page_tells_the_defaults_of_the_servers_variables():
     page = (PROJECT / "docs/sagemaker.md").read_text(encoding="utf-8")
     settings = read_server_settings({})

@@ -41,10 +41,12 @@ def unreadable(
     remedies = " ".join(list(dict.fromkeys(error.do for _, error in bad))[:NUM_REMEDIES])
     is_error = not is_dropped or len(bad) == len(table)
     lost = [] if is_error else _classes_lost(table, [index for index, _ in bad])
-    if not is_dropped:
-        do = f"{remedies} Or set on_bad_image=drop to leave their rows out."
+    if len(bad) == len(table):  # without their rows nothing is left
+        do = remedies
+    elif is_dropped:
+        do = f"Their rows are left out. {remedies}"
     else:
-        do = remedies if is_error else f"Their rows are left out. {remedies}"
+        do = f"{remedies} Or set on_bad_image=drop to leave their rows out."
     return [
         *(_class_lost(table, name, part) for name in lost),
         Finding(

@@ -25,6 +25,7 @@ from lesion.errors import UserError
 
 Kind = Literal["DICOM", "other"]
 
+PACKED = ".gz"
 # Endings of what often lies beside each image of a set, or is no image for other reasons; such files are not opened.
 NO_IMAGES = {
     ".csv", ".tsv", ".txt", ".json", ".jsonl", ".geojson", ".xml", ".xmp", ".yaml", ".yml", ".md", ".html", ".log",
@@ -36,7 +37,7 @@ NO_IMAGES = {
 NAMED_AS_IMAGES = {"AVIF", "HEIC", "JPEG XL", "JPEG XR", "Photoshop"}  # the decoder reads them, or says what they are
 FIRST_BYTES = 4096
 NUM_READERS = 16  # threads: on a FastFile mount nearly all the time is waiting
-NUM_AT_ONCE = 10_000
+NUM_AT_ONCE = 32  # files of a thread, since a handover costs as much as a look
 BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # bytes
 TIFF = re.compile(rb"II[*+]\0|MM\0[*+]")
 MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"  # SOP class of a DICOMDIR, the table of contents of a disk
@@ -49,15 +50,15 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
 
     Raises UserError for a file without a usual ending that cannot be opened.
     """
+    is_image = [_by_ending(path.name) for path in paths]
+    doubtful = [place for place, known in enumerate(is_image) if known is None]
+    for place, kind in zip(doubtful, _kinds([paths[place] for place in doubtful]), strict=True):
+        is_image[place] = kind is not None
+    found = [path for path, known in zip(paths, is_image, strict=True) if known]
+    if not any(path.suffix.lower() == PACKED for path in found):
+        return found
     present = set(paths)
-    doubtful = [path for path in paths if _by_ending(path) is None]
-    kinds = dict(zip(doubtful, _kinds(doubtful), strict=True))
-    return [
-        path
-        for path in paths
-        if (kinds[path] is not None if path in kinds else _by_ending(path))
-        and not (path.suffix.lower() == ".gz" and path.with_suffix("") in present)  # it is there unpacked
-    ]
+    return [path for path in found if path.suffix.lower() != PACKED or path.with_suffix("") not in present]
 
 
 def are_dicom(paths: Sequence[Path]) -> list[bool]:
@@ -65,38 +66,45 @@ def are_dicom(paths: Sequence[Path]) -> list[bool]:
 
     Of each ending that other images usually have, only the first file is opened, unless that is DICOM.
     """
-    firsts = {path.suffix.lower(): path for path in reversed(paths) if path.suffix.lower() in images.SUFFIXES}
+    endings = [path.suffix.lower() for path in paths]
+    firsts = {
+        ending: path
+        for ending, path in zip(reversed(endings), reversed(paths), strict=True)
+        if ending in images.SUFFIXES
+    }
     kinds = dict(zip(firsts, _kinds(list(firsts.values())), strict=True))
     plain = {ending for ending, kind in kinds.items() if kind != "DICOM"} - dicom.SUFFIXES
-    doubtful = [path for path in paths if path.suffix.lower() not in plain | dicom.SUFFIXES]
-    found = {path for path, kind in zip(doubtful, _kinds(doubtful), strict=True) if kind == "DICOM"}
-    return [path.suffix.lower() in dicom.SUFFIXES or path in found for path in paths]
+    are = [ending in dicom.SUFFIXES for ending in endings]
+    doubtful = [place for place, ending in enumerate(endings) if ending not in plain and not are[place]]
+    for place, kind in zip(doubtful, _kinds([paths[place] for place in doubtful]), strict=True):
+        are[place] = kind == "DICOM"
+    return are
 
 
 def stem(name: str) -> str:
     """A file's name without the ending of an image, if it has one: "1.2.840.7" has none."""
-    if name.lower().endswith(".gz"):
-        name = name[:-3]
-    root, ending = posixpath.splitext(name)
-    return root if ending.lower() in images.SUFFIXES else name
+    root, ending = posixpath.splitext(_unpacked(name))
+    return root if ending.lower() in images.SUFFIXES else _unpacked(name)
 
 
-def _by_ending(path: Path) -> bool | None:
+def _unpacked(name: str) -> str:
+    return name[: -len(PACKED)] if name.lower().endswith(PACKED) else name
+
+
+def _by_ending(name: str) -> bool | None:
     """Whether the file is an image, as its name says; None where that says nothing."""
-    if path.stem.upper() == "DICOMDIR":
+    root, ending = posixpath.splitext(_unpacked(name).lower())
+    if root == "dicomdir":
         return False
-    name = path.name[:-3] if path.suffix.lower() == ".gz" else path.name
-    ending = posixpath.splitext(name)[1].lower()
     return True if ending in images.SUFFIXES else False if ending in NO_IMAGES else None
 
 
 def _kinds(paths: Sequence[Path]) -> list[Kind | None]:
     if not paths:
         return []
-    with ThreadPoolExecutor(min(NUM_READERS, len(paths))) as readers:
-        # Not all at once: what waits takes a kilobyte each.
-        parts = (readers.map(_kind, paths[start : start + NUM_AT_ONCE]) for start in range(0, len(paths), NUM_AT_ONCE))
-        return list(chain.from_iterable(parts))
+    parts = [paths[start : start + NUM_AT_ONCE] for start in range(0, len(paths), NUM_AT_ONCE)]
+    with ThreadPoolExecutor(min(NUM_READERS, len(parts))) as readers:
+        return list(chain.from_iterable(readers.map(lambda part: [_kind(path) for path in part], parts)))
 
 
 def _kind(path: Path) -> Kind | None:

@@ -1,4 +1,4 @@
-"""Masks: finds the files that outline a region of an image and are no image to classify.
+"""Masks: finds the files that outline a region of an image and are no image to learn from.
 
 A file is asked about by its name: it lies in a folder called masks, or is called x_mask where there is an x. Its
 content then decides: a mask has two values, or a few colours. Some of each folder are looked at.

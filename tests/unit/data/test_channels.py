@@ -143,7 +143,7 @@ def test_folders_without_images_are_named(tmp_path):
 def test_class_folders_beside_a_table_that_is_none_can_be_taken(tmp_path):
     draw_tree(tmp_path, ["a", "b"])
     (tmp_path / "notes.lst.csv").write_text("x\n1\n")
-    assert "The folders a, b are not taken as classes, because of notes.lst.csv: set source" in refusal(
+    assert "The folders a, b are not taken as classes, because of notes.lst.csv: set source=class_folder" in refusal(
         opened(tmp_path)
     )
     assert classes(open_channels({"training": tmp_path}, WANTED, source="class_folder")) == ["a", "b"]
@@ -263,7 +263,7 @@ def test_the_plain_name_wins_and_the_other_table_is_counted(tmp_path):
 def test_two_tables_of_one_set_are_refused(tmp_path):
     write_table(tmp_path, "Training.csv", {"a": 0}, images="train")
     write_table(tmp_path, "train_set.csv", {"a": 0}, images="train")
-    assert "2 files are tables of the train set" in refusal(opened(tmp_path))
+    assert "2 tables may be that of the train set: Training.csv, train_set.csv" in refusal(opened(tmp_path))
 
 
 def test_the_three_sets_of_patchcamelyon_are_used_and_its_masks_counted(tmp_path):

@@ -120,11 +120,12 @@ def test_only_files_of_unknown_ending_are_opened_and_each_once(tmp_path, monkeyp
     assert tmp_path / "d" not in walk_images(tmp_path)
 
 
-def test_pipes_devices_and_dangling_links_without_ending_are_passed_over(tmp_path):
+def test_pipes_devices_and_dangling_links_without_ending_are_passed_over_and_never_opened(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "itself").symlink_to("itself")
+    monkeypatch.setattr(os, "open", lambda *arguments, **options: pytest.fail(f"opened {arguments[0]}"))
     assert walk_images(tmp_path) == []
 
 

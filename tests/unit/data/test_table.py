@@ -61,12 +61,14 @@ def test_picked_rows_of_joined_sources_agree_with_both():
     assert picked.table().is_valid_S.tolist() == [False, True]
 
 
-def test_joined_sources_have_a_column_only_where_all_have_it():
+def test_rows_of_a_joined_source_without_groups_are_groups_of_their_own():
     class Ungrouped(Levels):
         def table(self) -> SampleTable:
             return replace(super().table(), group_S=None)
 
-    assert Concat(Levels(1), Ungrouped(2)).table().group_S is None
+    joined = Concat(Levels(1), Ungrouped(2)).table()
+    assert joined.group_S.tolist() == ["G1", "p2"] and joined.has_own_group_S.tolist() == [False, True]
+    assert Concat(Ungrouped(1), Ungrouped(2)).table().group_S is None
 
 
 def test_rows_may_be_picked_by_mask():

@@ -55,7 +55,7 @@ REFUSED = {
     "two columns of one name": (
         {"Slide": ["a", "b"], "SLIDE": ["a", "b"], "target": ["0", "1"]},
         {},
-        r"\['Slide', 'SLIDE'\] have one name, slide",
+        r"\['Slide', 'SLIDE'\] differ only in how they are written",
     ),
     "no target": ({"file": ["a", "b"]}, {}, "no target column 'target' or 'label'"),
     "not that target": (ROWS, {"target_column": "grade"}, "no target column 'grade'"),

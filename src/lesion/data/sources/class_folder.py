@@ -19,12 +19,13 @@ from lesion.data.sources.once import remembered
 from lesion.data.sources.rows import one_target, refuse_groups, table_of
 from lesion.data.sources.set_folders import Parts, SetFolders, set_folders
 from lesion.data.sources.set_names import is_neutral, set_of
+from lesion.data.sources.table_files import table_files
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, raise_all
 from lesion.words import listed
 
 # A file of one of these kinds says more of the set than its folders do.
-OTHER_FORMATS = {".csv", ".lst", ".rec", ".manifest", ".jsonl", ".tar", ".h5", ".hdf5"}
+OTHER_FORMATS = {".csv", ".tsv", ".tab", ".lst", ".rec", ".manifest", ".jsonl", ".tar", ".h5", ".hdf5"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class ClassFolder:
     def recognise(cls, location: SplitLocation) -> str | None:
         if {path.suffix.lower() for path in walk_files(location.folder)} & OTHER_FORMATS:
             return None
+        if table_files(SplitLocation(location.folder, "train")):  # also one without an ending
+            return None
         try:
             pictures = class_pictures(location)
         except UserError:  # sets of unknown names: opening the training set says so
@@ -91,7 +94,10 @@ class ClassFolder:
         if not others or pictures is None or len(pictures.classes) < 2:
             return ""
         classes, other = listed(pictures.classes), others[0].relative_to(location.folder)
-        return f"The folders {classes} are not taken as classes, because of {other}: set source=class_folder to do so. "
+        return (
+            f"The folders {classes} are not taken as classes, because of {other}: set source=class_folder to do so, or "
+            "source=csv_folder to read a table. "
+        )
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
@@ -130,6 +136,15 @@ class ClassFolder:
 
     def files(self) -> list[Path]:
         return self._paths
+
+
+def has_class_folders(location: SplitLocation) -> bool:
+    """Whether at least two folders of images lie there, whatever else does."""
+    try:
+        pictures = class_pictures(location)
+    except UserError:  # it is in doubt which folders are sets
+        return True
+    return pictures is not None and len(pictures.classes) > 1
 
 
 def class_pictures(location: SplitLocation) -> ClassPictures | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lesion.data import images
 from lesion.data.remark import Remark
+from lesion.data.sources.class_folder import has_class_folders
 from lesion.data.sources.csv_table import read_csv, with_remarks
 from lesion.data.sources.headers import with_headers
 from lesion.data.sources.known_columns import found_columns
@@ -19,7 +20,7 @@ from lesion.data.sources.location import SplitLocation
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import as_there, names_of, table_of, with_names
 from lesion.data.sources.set_names import set_of
-from lesion.data.sources.table_files import find_table, table_files, usual_names
+from lesion.data.sources.table_files import find_table, is_unknown, table_files, usual_names
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.words import listed
@@ -59,8 +60,10 @@ class CsvFolder:
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
-        found = [path.relative_to(location.folder).as_posix() for path in table_files(location)]
-        return f"it holds {listed(found)}" if found else None
+        found = table_files(location)
+        if all(is_unknown(path) for path in found) and has_class_folders(location):
+            return None  # some text beside class folders
+        return f"it holds {listed([path.relative_to(location.folder).as_posix() for path in found])}" if found else None
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:

@@ -6,6 +6,7 @@ A row is taken whole or refused with its line. Knows nothing of what a column me
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from lesion.data.reading import MAX_TABLE_BYTES, check_regular, file_content
 from lesion.data.remark import Remark
 from lesion.data.sources.csv_text import NO_CSV, SAVE_AS, lines_of, read_text
 from lesion.errors import UserError
-from lesion.words import listed
+from lesion.words import listed, shortened
 
 MAX_CELLS = 50_000_000  # of a table: some gigabytes once they are words of their own
 MAX_HEADER_BYTES = 1 << 16
@@ -36,7 +37,7 @@ def read_csv(csv_path: Path) -> pd.DataFrame:
     column twice, and for a file that is no text, is too large or has no rows.
     """
     content = read_text(file_content(csv_path, max_bytes=MAX_TABLE_BYTES, what=NO_CSV), csv_path)
-    check_size(content.text.count(content.separator) + content.text.count("\n"), csv_path)
+    check_size(content.text.count(content.separator) + max(map(content.text.count, "\r\n")), csv_path)
     rows = _Rows(csv_path, content.separator)
     rows.read(content.text, starts_at=content.starts_at)
     if not rows.header:
@@ -56,7 +57,7 @@ def read_header(path: Path) -> list[str]:
         with path.open("rb") as file:
             head = file.read(MAX_HEADER_BYTES)
         if len(head) == MAX_HEADER_BYTES and not head.startswith((b"\xff", b"\xfe")):
-            head = head.rpartition(b"\n")[0]  # no letter is cut in two
+            head = head[: max(head.rfind(b"\n"), head.rfind(b"\r")) + 1]  # no letter is cut in two
         content = read_text(head, path)
         rows = csv.reader(lines_of(content.text), delimiter=content.separator, skipinitialspace=True)
         names: list[str] = next(filter(any, rows), [])
@@ -111,6 +112,7 @@ class _Rows:
     first_line: dict[int, int] = field(default_factory=dict)  # cells → the first of these rows
     nameless: int | None = None  # the line of the first cell that stands below no name
     num_empty: int = 0  # rows of separators alone, which are left out
+    num_headers: int = 0  # rows that are the header again, of tables one behind the other, which are left out
 
     def read(self, text: str, *, starts_at: int) -> None:
         """Takes all rows of the text, whose first line is number `starts_at`. Raises UserError."""
@@ -129,8 +131,10 @@ class _Rows:
                 self.num_empty += len(row) > 1
             elif not self.header:
                 self._take_header(row)
+            elif row[0].strip(AROUND_NAMES) in self.header and self._is_header(row, line):
+                self.num_headers += 1
             else:
-                if "\n" in joined:
+                if "\n" in joined or "\r" in joined:
                     self._refuse_rows_in_a_cell(row, line)
                 self._take(row, line, shared)
             line = starts_at + reader.line_num
@@ -149,6 +153,14 @@ class _Rows:
                 do="Rename or remove a column.",
             )
         self.columns = [[] for _ in self.header]
+
+    def _is_header(self, row: list[str], line: int) -> bool:
+        """Whether a row is the header again. Raises UserError for one with its names in another order."""
+        names = _names_of(row)
+        if names != self.header and sorted(names) == sorted(self.header):
+            where = f"{self.csv_path}, line {line}"
+            raise UserError("a second header, its columns in another order", where=where, do="Give one table.")
+        return names == self.header
 
     def _take(self, row: list[str], line: int, shared: dict[str, str]) -> None:
         self.num_cells[len(row)] += 1
@@ -177,9 +189,11 @@ class _Rows:
         raise UserError(
             f"line {line} has {num_cells} cells, and the header has {self.num_header_cells}{more}"
             if longer
-            else f"line {line} has a cell behind the last column that has a name",
+            else f"line {line} has a cell behind the last name of the header, '{shortened(self.header[-1], 40)}'",
             where=f"{self.csv_path}, line {line}",
-            do=f"Put a cell that holds {self._separator_name} into double quotes, or remove what is too much.",
+            do=f"Put a cell that holds {self._separator_name} into double quotes, or remove what is too much."
+            if len(self.header) > 1
+            else "Remove the lines above the header, if it is another line.",
         )
 
     def _refuse_rows_in_a_cell(self, row: Sequence[str], line: int) -> None:
@@ -187,9 +201,10 @@ class _Rows:
         one: between two stray quotes, rows would be gone without a word."""
         last = self.num_header_cells - 1  # separators of a row
         for place, cell in enumerate(row) if last else ():
-            counts = [part.count(self.separator) for part in cell.split("\n")]
+            counts = [part.count(self.separator) for part in re.split(r"\r\n?|\n", cell)]
             is_end_and_beginning = counts[0] == last - place and counts[-1] == place
-            if len(counts) > 1 and is_end_and_beginning and set(counts[1:-1]) <= {last}:
+            is_row = is_end_and_beginning and set(counts[1:-1]) <= {last}
+            if len(counts) > 1 and (is_row or len(row) < len(self.header)):
                 raise UserError(
                     f"a cell holds {len(counts)} lines that look like rows: a quote is missing or too many",
                     where=f"{self.csv_path}, lines {line} to {line + len(counts) - 1}",
@@ -219,6 +234,9 @@ class _Rows:
         if self.num_empty:
             rows = f"{self.num_empty} rows of empty cells are" if self.num_empty > 1 else "1 row of empty cells is"
             yield Remark("empty_rows", f"{rows} left out", where=where)
+        if self.num_headers:
+            rows = f"{self.num_headers} rows repeat" if self.num_headers > 1 else "1 row repeats"
+            yield Remark("repeated_header", f"{rows} the header: left out", where=where, level="warning")
         short = {num: rows for num, rows in self.num_cells.items() if num < len(self.header)}
         if short:
             line = min(self.first_line[num] for num in short)

@@ -1,4 +1,4 @@
-"""CSV text: the bytes of a table → its text with plain line ends, its separator, and how it was written.
+"""CSV text: the bytes of a table → its text, its separator, and how it was written.
 
 Decides encoding, line ends and separator. Knows nothing of rows.
 """
@@ -20,8 +20,9 @@ from lesion.words import shortened
 
 NO_CSV, SAVE_AS = "not a readable CSV", "Save it as a CSV in UTF-8."
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 NUM_LOOKED_AT = 100  # lines, from which the separator is known
-STATED_SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?[ ,;\t]*\n', re.IGNORECASE)  # Excel's own first line
+STATED_SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?[ ,;\t]*(?:\r\n?|\n)', re.IGNORECASE)  # Excel's own first line
 MARKS = {
     codecs.BOM_UTF8: ("utf-8-sig", "with a byte order mark"),
     codecs.BOM_UTF32_LE: ("utf-32", "in UTF-32"),  # before UTF-16, whose mark its own begins with
@@ -33,7 +34,7 @@ MARKS = {
 
 @dataclass(frozen=True)
 class CsvText:
-    """A table's text. Lines end with a line feed, and the first has the number `starts_at`."""
+    """A table's text, whose first line has the number `starts_at`."""
 
     text: str
     separator: str
@@ -48,9 +49,7 @@ def read_text(content: bytes, csv_path: Path) -> CsvText:
     # nothing uses. Cells that are used are bounded where columns are picked.
     csv.field_size_limit(MAX_TABLE_BYTES)
     text, forms, remarks = _decoded(content, csv_path)
-    text = text.replace("\r\n", "\n")
-    if "\r" in text:
-        text = text.replace("\r", "\n")
+    if "\r" in text and "\n" not in text:
         forms.append("with CR line ends")
     stated = STATED_SEPARATOR.match(text)
     separator = stated[1] if stated else _separator(text)
@@ -64,12 +63,7 @@ def read_text(content: bytes, csv_path: Path) -> CsvText:
 
 def lines_of(text: str) -> Iterator[str]:
     """The lines with their ends, one after the other: a list of all would take the memory of the text again."""
-    start = 0
-    while (end := text.find("\n", start)) >= 0:
-        yield text[start : end + 1]
-        start = end + 1
-    if start < len(text):
-        yield text[start:]
+    return (found[0] for found in LINE.finditer(text))
 
 
 def _decoded(content: bytes, csv_path: Path) -> tuple[str, list[str], list[Remark]]:

@@ -39,16 +39,15 @@ def _keys_within(short: str, paths: Sequence[str], is_picture: Mapping[str, bool
         if short in pictures and len(parts) > 1:  # x.jpg, x.mask.jpg: WebDataset's further files of a sample
             return {path: key if key == short else None for path, key in by_last_ending.items()}
         return dict(by_last_ending)
+    inputs = [path for path in paths if is_picture[path] and _role(path) == INPUT]
+    if len(inputs) == 1 and short not in pictures:  # 1.input.jpg, 1.target.cls; 1.target.png is none
+        return {path: None if is_picture[path] and path != inputs[0] else short for path in paths}
     whole = pictures & described
     if whole - {short}:  # slide1_2.5x.jpg and .json: each is a sample; what has no columns is told when it is opened
         return dict(by_last_ending)
     if short in pictures:
         return {path: None if is_picture[path] and key != short else short for path, key in by_last_ending.items()}
-    inputs = [path for path in paths if is_picture[path] and _role(path) == INPUT]
-    others = {path for path in paths if is_picture[path]}.difference(inputs) if len(inputs) == 1 else set()
-    return {
-        path: None if path in others else short for path in paths
-    }  # 1.input.jpg, 1.target.cls; 1.target.png is none
+    return dict.fromkeys(paths, short)
 
 
 def _role(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lesion.data.sources.column_names import IMAGE_COLUMNS, plain
 from lesion.data.sources.csv_table import read_header
 from lesion.data.sources.known_tables import UNKNOWN, find_known
 from lesion.data.sources.location import SplitLocation, walk_files
@@ -70,9 +71,9 @@ def find_table(location: SplitLocation, chosen: str | None) -> Path:
     raise UserError(
         f"{len(found)} tables may be that of the {location.split} set: {listed(names)}{f' ({hint})' * bool(hint)}",
         where=folder,
-        do=f"Set table_file to one of them, such as table_file={example}, or leave one."
+        do=f"Set table_file to one of them, such as table_file={example}, or leave only one there."
         if location.split == "train"
-        else f"Call the right one {usual_names(location)[0]}, or leave one.",
+        else f"Call the right one {usual_names(location)[0]}, or leave only one there.",
     )
 
 
@@ -105,6 +106,13 @@ def _is_submission(path: Path) -> bool:
 
 def _is_known(path: Path) -> bool:
     return _known_as(path) is not None
+
+
+def is_unknown(path: Path) -> bool:
+    """Whether a table's name says no set, and its columns neither those of a known data set nor usual ones."""
+    columns = read_header(path)
+    has_image = any(plain(name) in IMAGE_COLUMNS for name in columns)
+    return set_in(path.stem) is None and not has_image and find_known(columns) is None
 
 
 def _known_as(path: Path) -> str | None:

@@ -54,6 +54,10 @@ FORMS = {
     "empty rows": ((PLAIN + ",,\n\n, ,\r\n").encode(), "note 2 rows of empty cells are left out"),
     "an empty row in the middle": (PLAIN.replace("b,", ",,\nb,").encode(), "note 1 row of empty cells is left out"),
     "an empty row at first": ((",,\n" + PLAIN).encode(), "note 1 row of empty cells is left out"),
+    "tables one behind the other": (
+        (PLAIN.replace("b,", "image_name, age,target\nb,")).encode(),
+        "warning 1 row repeats the header: left out",
+    ),
     "empty lines at first": (("\n\n" + PLAIN).encode(), ""),
     "a separator at the end of each row": (
         PLAIN.replace("0\n", "0,\n").replace("1\n", "1,\n").encode(),
@@ -104,6 +108,13 @@ def test_a_cell_may_be_as_long_as_the_outline_of_a_region(tmp_path):
     assert len(frame["outline"].iloc[0]) == 400_000
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("inside", ["\n", "\r\n", "\r"])
+def test_line_breaks_in_cells_stay_as_they_were_written(tmp_path, end, inside):
+    frame = read(tmp_path, f'image_name,note{end}a,"two{inside}lines"{end}b,x{end}')
+    assert frame["note"].tolist() == [f"two{inside}lines", "x"]
+
+
 def test_a_row_with_fewer_cells_is_filled_at_its_end_with_a_warning(tmp_path):
     frame = read(tmp_path, "image_name,age,target\na,3,0\nb\nc,4\n")
     assert frame["age"].fillna("-").tolist() == ["3", "-", "4"]
@@ -128,7 +139,14 @@ REFUSED = {
         'image_name,site,target\na,"leg,1\nb,torso,0\nc,"arm,1\n',
         "a cell holds 3 lines that look like rows.*lines 2 to 4",
     ),
+    "rows between stray quotes of other columns": (
+        'image_name,site,target\na,"leg,1\nb,torso,0\nc,arm,"1\n',
+        "a cell holds 3 lines that look like rows.*lines 2 to 4",
+    ),
     "neighbours between two stray quotes": ('image_name,site,n\na,"leg,1\nb,"torso,0\n', "2 lines that look like rows"),
+    "a title above the header": ("Study of 2024,,\nimage_name,target\na,1\n", "behind the last name.*Study of 2024"),
+    "a comment above the header": ("# drawn\nimage_name,target\na,1\n", "line 2 has 2 cells, and the header has 1"),
+    "a second header in another order": ("a,b\n1,2\nb,a\n2,1\n", "a second header"),
     "a column twice": ("target,image_name,target\n0,a,1\n", "names 'target' twice, as columns 1, 3"),
     "a column twice with blanks": ("target,image_name, target \n0,a,1\n", "names 'target' twice"),
     "nothing": ("", "it is empty"),
@@ -163,7 +181,8 @@ names = st.lists(st.text("abcdefxyz_", min_size=2, max_size=6), min_size=2, max_
 def tables(draw: st.DrawFn) -> list[list[str]]:
     """A header and rows of as many cells, none of them empty."""
     header = draw(names)
-    row = st.lists(cells.filter(str.strip), min_size=len(header), max_size=len(header))
+    cell = cells.filter(lambda text: text.strip() and text.strip() not in header)  # else it may be a second header
+    row = st.lists(cell, min_size=len(header), max_size=len(header))
     return [header, *draw(st.lists(row, min_size=1, max_size=6))]
 
 

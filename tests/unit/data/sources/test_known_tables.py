@@ -11,7 +11,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.task import wanted_columns
 from lesion.data.channels import Opened, open_channels
 from lesion.data.remark import Remark
-from lesion.data.sources.describe import describe_sources, known_tables
+from lesion.data.sources.describe import describe_sources
 from lesion.data.sources.known_tables import KNOWN_TABLES, find_known
 
 CHEXPERT = (
@@ -249,8 +249,3 @@ def test_the_page_of_sources_lists_formats_and_known_data_sets():
     for known in KNOWN_TABLES:
         assert f"| {known.name} | {known.file} |" in page
     assert "`webdataset`" in page and r"separated by `\|`" in page
-
-
-def test_the_documentation_shows_the_same_table():
-    text = Path("docs/sources.md").read_text()
-    assert text.split("<!-- known tables -->\n")[1].split("\n<!-- /known tables -->")[0] == known_tables()

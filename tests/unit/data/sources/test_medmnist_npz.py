@@ -58,7 +58,7 @@ def test_an_array_written_column_by_column_is_the_same(tmp_path):
 def test_numbers_get_the_names_of_medmnists_classes(tmp_path):
     archive(tmp_path, "pneumoniamnist_64")
     table = opened(tmp_path).table()
-    assert read_labels(table, of_interest=None).target.class_names == ("normal", "pneumonia")
+    assert read_labels(table).target.class_names == ("normal", "pneumonia")
     assert table.targets["target"].tolist() == ["0", "1"] * 3
 
 

@@ -20,7 +20,7 @@ def opened(folder: Path, rows: str, test: str | None = None, **settings: object)
     return open_channels({"training": folder}, wanted_columns(ClassifyConfig.parse(settings)))
 
 
-@pytest.mark.parametrize("word", ["None", "NA", "nan", "null", "N/A"])
+@pytest.mark.parametrize("word", ["None", "NA", "nan", "null", "N/A", "#NA"])
 def test_a_word_is_a_class_an_id_and_a_name_and_in_metadata_a_gap(tmp_path, word):
     found = opened(tmp_path, f"{word},{word},{word},{word},{word}\nb,q,male,40,DR\n")
     table = found.training.table()

@@ -11,6 +11,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.channels import columns_of, open_channels
 from lesion.data.sources.table_files import set_in
 from lesion.errors import UserError
+from sources import write_png
 
 HAM = "lesion_id,image_id,dx,dx_type,age,sex,localization\nL1,a,mel,histo,50,male,back\nL2,b,nv,histo,40,female,face\n"
 SIIM = "image_name,target\na,0\nb,1\n"
@@ -115,6 +116,15 @@ def test_a_spreadsheet_is_named_with_what_to_do(tmp_path):
     write(tmp_path, "labels.xlsx", text="PK")
     (problem,) = opened(tmp_path).problems
     assert "Save labels.xlsx as CSV" in problem.do
+
+
+@pytest.mark.parametrize("name", ["HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata"])
+def test_folders_of_images_beside_a_table_are_no_classes(tmp_path, name):
+    write(tmp_path, name, text=HAM)
+    write_png(tmp_path / "HAM10000_images_part_1" / "a.png", "p1")
+    write_png(tmp_path / "HAM10000_images_part_2" / "b.png", "p2")
+    assert table_of(tmp_path) == name
+    assert opened(tmp_path).training.read(1).shape == (24, 24, 3)
 
 
 def test_a_table_beside_another_format_belongs_to_that(tmp_path):
