@@ -16,17 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.remark import Remark
+from lesion.data.sources import set_names
+from lesion.data.sources.set_names import SPLITS
 from lesion.data.table import Rows, SampleTable, Source
 from lesion.errors import UserError
 from lesion.words import listed
 
 SetName = Literal["training", "validation", "test"]
 SETS: tuple[SetName, ...] = ("training", "validation", "test")
-# As they are written, without capitals, marks and the words of BESIDE.
+# As they are written in cells, without capitals, marks and the words of BESIDE: those of names, and a few more.
 WORDS: Mapping[str, SetName] = {
-    **dict.fromkeys(("train", "training", "trn", "tr", "learn", "learning"), "training"),
-    **dict.fromkeys(("validation", "valid", "validate", "val", "vali", "dev", "devel", "tune", "tuning"), "validation"),
-    **dict.fromkeys(("test", "testing", "tst", "holdout", "hold out", "heldout", "held out"), "test"),
+    **{word: called for split, called in zip(SPLITS, SETS, strict=True) for word in set_names.WORDS[split]},
+    **dict.fromkeys(("tr", "learn", "learning"), "training"),
+    **dict.fromkeys(("validate", "vali", "devel", "tune", "tuning"), "validation"),
+    **dict.fromkeys(("holdout", "hold out", "heldout", "held out"), "test"),
 }
 BESIDE = {"set", "sets", "split", "data", "dataset", "subset", "images", "samples", "rows", "phase", "is", "in", "flag"}
 YES, NO = {"1", "1.0", "true", "t", "yes", "y"}, {"0", "0.0", "false", "f", "no", "n"}
