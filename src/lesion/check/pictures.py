@@ -8,6 +8,7 @@ import numpy as np
 
 from lesion.check.finding import Finding, Level, Part, TableRow
 from lesion.check.survey import ImageStats
+from lesion.data.frames import DIM_LEVELS
 from lesion.data.table import SampleTable
 from lesion.data.transforms import share_cut_off
 from lesion.errors import UserError
@@ -110,6 +111,14 @@ def picture_findings(
         lambda stats: stats.has_more_frames,
         "hold more than one frame or page: only the first is read",
         "Save each frame that is meant to be an image as a file of its own.",
+    )
+    add(
+        "warning",
+        "levels_not_used",
+        lambda stats: stats.is_dim,
+        f"use only the lowest {DIM_LEVELS:,} of their 65,536 levels and look black: the files store 9 to 14 bits in 16",
+        "Multiply their pixels so that the largest value of the camera becomes 65,535, or state it as MaxSampleValue "
+        "(tag 281) of the TIFF. The images to be predicted need the same.",
     )
     add(
         "note",

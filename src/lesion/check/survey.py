@@ -35,6 +35,7 @@ class ImageStats:
     deviation: float  # of its brightness, in grey levels
     print_: Fingerprint
     has_more_frames: bool = False  # the file holds others than the one that is read
+    is_dim: bool = False  # 16 bits a sample, of which the upper ones are not used
 
     @property
     def is_blank(self) -> bool:
@@ -75,7 +76,7 @@ def survey(
             return error
         if keep is not None:
             keep(index, image_HWC)
-        return replace(image_stats(image_HWC), has_more_frames=noted.has_more)
+        return replace(image_stats(image_HWC), has_more_frames=noted.has_more, is_dim=noted.is_dim)
 
     stats_S = []
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:

@@ -41,8 +41,20 @@ BEGINNINGS = {
     b"\x1aE\xdf\xa3": "a video",
 }
 BASE64_BEGINNINGS = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"SUkqA", b"TU0AK", b"UklGR", b"Qk0", b"data:image/")
+JPEG = b"\xff\xd8\xff"
+JPEG_FRAMES = [bytes([marker]) for marker in (0xC0, 0xC1, 0xC2)]
+JPEG_KINDS = {b"\xc3": "lossless JPEG", b"\xf7": "JPEG-LS", b"\xc9": "JPEG in arithmetic coding"}
+MAX_JPEG_SEGMENTS = 2_000
 TEXTS = {"JSON", "base64", "HTML", "XML", "a form"}
 MARKUP = re.compile(rb"<(svg|!doctype html|html)\b", re.IGNORECASE)
+
+
+class NotRead(ValueError):
+    """A file that is whole, in a form that is not read: what form, and what to do."""
+
+    def __init__(self, what: str, do: str) -> None:
+        super().__init__(what)
+        self.do = do
 
 
 def name_format(content: bytes) -> str | None:
@@ -55,6 +67,8 @@ def name_format(content: bytes) -> str | None:
     for beginning, name in BEGINNINGS.items():
         if content.startswith(beginning):
             return name
+    if content.startswith(JPEG):
+        return _name_jpeg(content)
     if content[:4] == b"RIFF" and content[8:12] in {b"AVI ", b"WAVE"}:
         return "a video"
     return _name_text(content[:4096].removeprefix(codecs.BOM_UTF8).lstrip())
@@ -70,6 +84,25 @@ def explain(content: bytes) -> tuple[str, str]:
         return "not an image in a known format", f"Replace it with a whole image file: {read}."
     do = "Give the image's file itself" if name in TEXTS else "Convert it"
     return f"it looks like {name}, which is not read as an image", f"{do}: {read}."
+
+
+def _name_jpeg(content: bytes) -> str | None:
+    """Which kind of JPEG, of those that no camera writes and that are not read (ITU-T T.81, table B.1)."""
+    at = len(JPEG) - 1
+    for _ in range(MAX_JPEG_SEGMENTS):
+        marker, size, bits = (
+            content[at + 1 : at + 2],
+            int.from_bytes(content[at + 2 : at + 4]),
+            content[at + 4 : at + 5],
+        )
+        if marker in JPEG_KINDS:
+            return JPEG_KINDS[marker]
+        if marker in JPEG_FRAMES:
+            return None if bits == b"\x08" else f"JPEG of {bits[0] if bits else 'unknown'} bits a sample"
+        if content[at : at + 1] != b"\xff" or size < 2:
+            return None
+        at += 2 + size
+    return None
 
 
 def _name_text(text: bytes) -> str | None:

@@ -1,4 +1,5 @@
-"""Frames: whether a file holds more pictures than its first, which is the one that is read.
+"""Frames: whether a file holds more pictures than its first, which is the one that is read; and which of its levels
+it uses.
 
 Only the check asks, and the decoder answers, since it has the file's bytes: inside of `noting`, `note` keeps what it
 is told of a file.
@@ -19,6 +20,7 @@ from lesion.data.pieces import PiecewiseFile
 MAX_READS, MAX_EXTRA_BYTES = 10_000, 2**20  # by Pillow, of headers
 SUBFILE, REDUCED = 254, 1  # TIFF's tag and its bit for a smaller copy of the first page, as in a pyramid
 GIF, TIFF, PNG = (b"GIF8",), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), b"\x89PNG"
+DIM_LEVELS = 2**14  # of 2**16: what is stored of 14 bits or fewer, and no more, leaves a picture nearly black
 WEBP_FLAGS, WEBP_ANIMATION = 20, 2  # a byte and its bit in the header of an extended WebP
 
 
@@ -27,6 +29,7 @@ class Noted:
     """What was noted of the files that one thread decoded."""
 
     has_more: bool = False
+    is_dim: bool = False  # 16 bits a sample, of which only the lower ones are used
 
 
 _noted: ContextVar[Noted | None] = ContextVar("noted", default=None)
@@ -48,6 +51,18 @@ def note(content: bytes) -> None:
     noted = _noted.get()
     if noted is not None:
         noted.has_more = noted.has_more or has_more(content)
+
+
+def is_asked() -> bool:
+    """Whether anybody asks."""
+    return _noted.get() is not None
+
+
+def note_levels(most: int, bits: int) -> None:
+    """Notes whether a picture whose largest sample is `most` leaves the upper levels of `bits` bits unused."""
+    noted = _noted.get()
+    if noted is not None and bits == 16:
+        noted.is_dim = noted.is_dim or 0 < most < DIM_LEVELS
 
 
 def has_more(content: bytes) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from lesion.data import dicom, formats, frames
+from lesion.data import dicom, formats, frames, jpeg_2000, tiff
 from lesion.data.codestreams import JP2, SOC, SOI, jpeg_2000_cost, jpeg_cost
 from lesion.data.dicom import Frame
 from lesion.data.memory import MAX_PIXELS, ReserveBytes, process_budget
@@ -34,10 +34,8 @@ SUFFIXES = {
 }  # fmt: skip
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "JPEG2000", "GIF")
 MAX_WAIT_S = 600  # for room in memory, outside serving
-MAX_TIFF_MARGIN_PIXELS = 2**26  # unpacked beyond a TIFF's own picture: four tiles of 4,096 px
 MAX_KEPT_PROFILE_BYTES = 2**21  # of a colour profile; those of printing presses take up to a MiB
 MAX_HEADER_READS = 10_000  # by Pillow, of segments, chunks, tags or blocks: some hundred are usual
-MAX_TIFF_PARTS = 100_000
 MAX_RUN_LENGTH_PIXELS = 4_000_000  # Pillow takes them apart in Python, a microsecond each
 
 # Bytes of a pixel: in Pillow's memory; what its WebP plugin holds beside that; what a strip's conversions take.
@@ -45,8 +43,8 @@ STORED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16
 WEBP_BYTES = 13
 STRIP_PIXELS, STRIP_COPIES_BYTES = 2**20, 26
 BMP_RUN_LENGTHS = {1, 2}
-BITS_PER_SAMPLE, STRIP_OFFSETS, ORIENTATION, ROWS_PER_STRIP = 258, 273, 274, 278  # TIFF's tags
-TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS = 322, 323, 324
+ORIENTATION = 274  # the tag of TIFF and EXIF
+PNG_BITS = 24  # where a PNG states how many a sample has
 # What a viewer does, by EXIF's orientation; where that makes rows of columns, and where the first comes last.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -83,17 +81,29 @@ def decode(
     try:
         if dicom.is_dicom(content):
             return dicom.pixels(content, frame=frame, max_pixels=max_pixels, reserve_bytes=reserve_bytes)
+        if tiff.is_tiff(content) and (plan := tiff.layout(content)):
+            return _tiff(content, plan, name=name, max_pixels=max_pixels, reserve_bytes=reserve_bytes)
         extra_bytes = _extra_bytes(content)
         # Pillow's parser of TIFF reads a large tag, such as a colour profile, more than once.
         file = PiecewiseFile(content, max_reads=MAX_HEADER_READS, max_bytes=4 * len(content) + 2**20)
         with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise _unreadable(name, f"{image.width}×{image.height} px is more than {max_pixels:,} pixels")
+            _check_size(image.width, image.height, max_pixels=max_pixels, name=name)
+            is_deep = jpeg_2000.is_other_depth(content)
+            extra_bytes += is_deep * jpeg_2000.COPIES_BYTES * image.width * image.height
             reserve_bytes(_peak_bytes(image) + extra_bytes + len(content))
             file.allow(max_reads=MAX_HEADER_READS + len(content) // 256, max_bytes=4 * len(content) + 2**20)
+            if isinstance(image, TiffImageFile):
+                tiff.mend_palette(image)
             image.load()
             frames.note(content)
+            if image.mode.startswith("I;16") and frames.is_asked():
+                frames.note_levels(int(np.asarray(image).max()), bits=16)
+            if is_deep:
+                return _upright(jpeg_2000.pixels(content, num_pixels=image.width * image.height))
+            _mend_transparency(image, content)
             return _upright(image)
+    except formats.NotRead as error:
+        raise _unreadable(name, str(error), error.do) from error
     except UnidentifiedImageError as error:
         raise _unreadable(name, *formats.explain(content)) from error
     # Pillow's plugins raise many kinds on broken files; UserError is not among them.
@@ -109,7 +119,8 @@ def decode(
         OverflowError,
         struct.error,
     ) as error:
-        raise _unreadable(name, str(error) or type(error).__name__) from error
+        why = str(error) or type(error).__name__
+        raise _unreadable(name, why, *(("Save it as PNG.",) if why.startswith("Unsupported") else ())) from error
     except Image.DecompressionBombError as error:
         raise _unreadable(name, f"more than {max_pixels:,} pixels") from error
 
@@ -192,6 +203,22 @@ def encode(image_HWC: Pixels, kind: Literal["JPEG", "PNG"], *, quality: int = 90
     return file.getvalue()
 
 
+def _tiff(content: bytes, plan: tiff.Layout, *, name: object, max_pixels: int, reserve_bytes: ReserveBytes) -> Pixels:
+    """As `decode`, for the TIFF files that Pillow does not show right."""
+    _check_size(plan.width, plan.height, max_pixels=max_pixels, name=name)
+    pixels = plan.width * plan.height
+    strip_bytes = STRIP_COPIES_BYTES * min(pixels, max(STRIP_PIXELS, plan.width))
+    reserve_bytes(plan.peak_bytes(len(content)) + 3 * pixels + strip_bytes + len(content))
+    image = tiff.pixels(content, plan)
+    frames.note(content)
+    return _upright(image)
+
+
+def _check_size(width: int, height: int, *, max_pixels: int, name: object) -> None:
+    if width * height > max_pixels:
+        raise _unreadable(name, f"{width}×{height} px is more than {max_pixels:,} pixels")
+
+
 def _extra_bytes(content: bytes) -> int:
     """Memory that decoders need beside the decoded pixels, read from the file's bytes where Pillow does not tell it.
 
@@ -212,34 +239,22 @@ def _peak_bytes(image: Image.Image) -> int:
     if image.format == "WEBP":
         plugin_bytes = WEBP_BYTES * pixels
     elif isinstance(image, TiffImageFile):
-        plugin_bytes = _tiff_bytes(image) + stored_bytes * (image.tag_v2.get(ORIENTATION, 1) != 1)
+        plugin_bytes = tiff.part_bytes(image.tag_v2) + stored_bytes * (image.tag_v2.get(ORIENTATION, 1) != 1)
     elif image.format == "BMP" and image.info.get("compression") in BMP_RUN_LENGTHS and pixels > MAX_RUN_LENGTH_PIXELS:
         raise ValueError(f"BMP in run lengths of more than {MAX_RUN_LENGTH_PIXELS:,} pixels. Save it as PNG")
     strip_bytes = STRIP_COPIES_BYTES * min(pixels, max(STRIP_PIXELS, image.width))
     return stored_bytes + plugin_bytes + 3 * pixels + strip_bytes
 
 
-def _tiff_bytes(image: TiffImageFile) -> int:
-    """The memory of one decoded tile or strip of a TIFF. Raises ValueError for far too many of them."""
-    tags = image.tag_v2
-    is_tiled = TILE_WIDTH in tags
-    width, height = image.width, min(tags.get(ROWS_PER_STRIP, image.height), image.height)
-    if is_tiled:
-        width, height = tags[TILE_WIDTH], tags.get(TILE_HEIGHT, 1)
-    if width < 1 or height < 1:
-        raise ValueError(f"a TIFF in tiles or strips of {width}×{height} px")
-    num_parts = len(tags.get(TILE_OFFSETS if is_tiled else STRIP_OFFSETS, ()))
-    if num_parts > MAX_TIFF_PARTS:
-        raise ValueError(f"a TIFF in {num_parts:,} tiles or strips, where up to {MAX_TIFF_PARTS:,} are read")
-    # Tiles are unpacked whole, however little of them lies within the picture.
-    unpacked_pixels = -(-image.width // width) * width * -(-image.height // height) * height
-    if unpacked_pixels > 4 * image.width * image.height + MAX_TIFF_MARGIN_PIXELS:
-        raise ValueError(f"a TIFF of {image.width}×{image.height} px in tiles of {width}×{height} px")
-    bits = sum(tags.get(BITS_PER_SAMPLE, (1,))) or 1
-    part_bytes = width * height * max(-(-bits // 8), 4)  # JPEG's colours are converted to four bytes a pixel
-    if not 0 < part_bytes <= 8 * MAX_PIXELS:
-        raise ValueError(f"a TIFF in tiles of {width}×{height} px")
-    return int(part_bytes)
+def _mend_transparency(image: Image.Image, content: bytes) -> None:
+    """Of a PNG in which one grey level is transparent: Pillow spreads grey of 2 or 4 bits over 0 to 255, but not it."""
+    if image.format != "PNG" or "transparency" not in image.info:
+        return
+    bits, clear = content[PNG_BITS], image.info["transparency"]
+    if image.mode == "RGB" and bits == 16:  # of which Pillow has kept the upper eight bits
+        raise formats.NotRead("a PNG of 16-bit colours, of which one is transparent", "Save it without transparency.")
+    if image.mode == "L" and bits < 8:
+        image.info["transparency"] = clear * 255 // ((1 << bits) - 1)
 
 
 def _upright(image: Image.Image) -> Pixels:
@@ -268,7 +283,9 @@ def _upright(image: Image.Image) -> Pixels:
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     """A strip as uint8 [H, W, 3], or grey as [H, W, 1]; it may not be written to."""
     if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255, not scale
-        return (np.asarray(image) >> 8).astype(np.uint8)[:, :, None]
+        levels_HW = np.asarray(image)
+        is_clear = levels_HW == image.info.get("transparency", -1)
+        return np.where(is_clear, 0, levels_HW >> 8).astype(np.uint8)[:, :, None]
     if image.mode in {"I", "F"}:
         raise ValueError("pixels of 32 bits, signed or floating-point ones have no stated range")
     if image.has_transparency_data:
