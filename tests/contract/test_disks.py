@@ -89,5 +89,5 @@ def test_predictions_go_into_a_pipe(trained_root, tmp_path):
         *("predict", trained_root / "input/data/training/test.csv", "--model", trained_root / "model"),
         *("--output", tmp_path / "stdout"),
     )
-    assert ended.returncode == 0 and "image_name,probability,label,error\n" in ended.stdout
+    assert ended.returncode == 0 and "image_name,probability,positive_class,label,error\n" in ended.stdout
     assert [path.is_symlink() for path in tmp_path.iterdir()] == [True]

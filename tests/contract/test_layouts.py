@@ -10,7 +10,7 @@ from layouts import draw_noise, draw_tree
 
 
 def test_a_validation_folder_is_the_one_fold_and_that_is_said(tmp_path):
-    draw_tree(tmp_path / "data", ["Train/a", "Train/b", "Val/a", "Val/b"], num=6)
+    draw_tree(tmp_path / "data", ["Train/benign", "Train/malignant", "Val/benign", "Val/malignant"], num=6)
     report = check({"training": tmp_path / "data"}, tmp_path / "out")
     assert not errors(report)
     assert len(report.folds) == 1 and report.sets["training"]["num_rows"] == 24
@@ -35,8 +35,8 @@ def test_frames_after_the_first_are_counted(tmp_path):
 
 @pytest.mark.parametrize("on_bad_image", ["error", "drop"])
 def test_a_class_whose_images_cannot_be_read_is_never_dropped_whole(tmp_path, on_bad_image):
-    draw_tree(tmp_path / "data", ["a", "b", "c"], num=6)
-    for path in (tmp_path / "data" / "c").iterdir():
+    draw_tree(tmp_path / "data", ["benign", "malignant", "other"], num=6)
+    for path in (tmp_path / "data" / "other").iterdir():
         path.write_bytes(b"broken")
     report = check({"training": tmp_path / "data"}, tmp_path / "out", on_bad_image=on_bad_image)
     assert {finding.name for finding in errors(report)} == {"error": {"unreadable_image"}, "drop": {"class_lost"}}[

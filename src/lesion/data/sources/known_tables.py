@@ -196,7 +196,7 @@ KNOWN_TABLES = (
         group="patient_id",
         metadata=("image view", "abnormality type"),
         note="An image with several abnormalities has several rows: set image_column='cropped image file path' to "
-        "classify the abnormalities.",
+        "predict abnormalities instead of images.",
     ),
     KnownTable(
         "PANDA",
