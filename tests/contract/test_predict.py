@@ -211,6 +211,7 @@ def test_names_of_a_table_are_found_as_in_training_and_kept_as_they_are_written(
     num_failed, rows = predict(folder / "rows.csv", trained_root, tmp_path / "out.csv")
     assert num_failed == 0 and rows["image_name"].tolist() == names
     assert "2 of 2 images found by the last part of their path and with another ending" in caplog.text
+    (folder / "rows.csv").unlink()
     _, of_folder = predict(folder, trained_root, tmp_path / "folder.csv")
     assert of_folder["image_name"].tolist() == ["IMG_000_0", "IMG_001_0"]
     np.testing.assert_allclose(probabilities(of_folder), probabilities(rows), atol=1e-6)

@@ -1,7 +1,7 @@
 """JPEG 2000 of other than 8 bits a sample, in 8 bits: Pillow reads grey of 9 to 16 bits right, and no others.
 
 Where it shortens samples of colours it rounds up past 255, so that white becomes black; and it does not spread fewer
-than 8 bits over all of 0 to 255 (Pillow 13.0, seen by docs/decisions/0038).
+than 8 bits over all of 0 to 255 (Pillow 13.0, seen by docs/decisions/0037).
 """
 
 # H, W pixels · C samples of a pixel

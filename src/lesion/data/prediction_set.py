@@ -16,7 +16,9 @@ from lesion.data import images
 from lesion.data.reading import check_regular, reading
 from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder, ClassPictures
+from lesion.data.sources.column_names import plain
 from lesion.data.sources.csv_folder import CsvFolder
+from lesion.data.sources.csv_table import read_header
 from lesion.data.sources.formats import FORMATS, find_format, recognised
 from lesion.data.sources.isic_hdf5 import ARRAYS, IsicHdf5
 from lesion.data.sources.location import SplitLocation, walk_images
@@ -24,6 +26,7 @@ from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
 from lesion.data.sources.set_names import Split
+from lesion.data.sources.table_files import is_unknown, table_files
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
@@ -83,7 +86,7 @@ def _open_folder(folder: Path, columns: Columns, source: str) -> Source:
     """
     named = [split for split in SPLITS if recognised(SplitLocation(folder, split, is_own=False), source=source)]
     location = SplitLocation(folder, named[0], is_own=False) if named else SplitLocation(folder, "test")
-    if named or recognised(location, source=source):
+    if named or (not _is_beside_text(location, columns, source) and recognised(location, source=source)):
         opened = find_format(location, source=source).open(location, columns)
         if named[1:]:
             log.warning("not predicted: the %s set in %s", " and the ".join(named[1:]), folder)
@@ -99,6 +102,14 @@ def _open_folder(folder: Path, columns: Columns, source: str) -> Source:
             + ".",
         )
     return ClassFolder(ClassPictures(folder, tuple(paths)), columns)
+
+
+def _is_beside_text(location: SplitLocation, columns: Columns, source: str) -> bool:
+    """Whether images lie there beside a CSV that does not name them, such as somebody's notes."""
+    tables = table_files(location) if source == "auto" else []
+    wanted = plain(columns.image) if columns.image is not None else ""
+    is_text = all(is_unknown(path) and wanted not in map(plain, read_header(path)) for path in tables)
+    return bool(tables and is_text and walk_images(location.folder))
 
 
 def _say_what_is_left(opened: Source, folder: Path) -> None:

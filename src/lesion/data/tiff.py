@@ -1,7 +1,7 @@
 """TIFF: which files Pillow shows right, and the pixels of those that it does not; what cannot be right has a name.
 
 Pillow unpacks strips and tiles of any compression, and reads grey and colours of 8 bits. Of other depths and of planes
-it reads some, some wrong and most not at all (docs/decisions/0038), so here it only unpacks bytes, and the samples are
+it reads some, some wrong and most not at all (docs/decisions/0037), so here it only unpacks bytes, and the samples are
 taken out of them as TIFF 6.0 says.
 """
 

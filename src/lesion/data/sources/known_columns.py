@@ -11,7 +11,7 @@ import pandas as pd
 from lesion.data.remark import Remark
 from lesion.data.sources.column_names import IMAGE_COLUMNS, plain, with_wanted_names
 from lesion.data.sources.csv_table import with_remarks
-from lesion.data.sources.known_tables import UNKNOWN, find_known
+from lesion.data.sources.known_tables import PATIENTS, UNKNOWN, find_known
 from lesion.data.table import Columns
 
 
@@ -35,8 +35,10 @@ def _as_known(names: Collection[str], columns: Columns) -> Columns:
     has_image = columns.image is not None or any(name in there for name in IMAGE_COLUMNS)
     has_targets = all(plain(name) in there for name in columns.targets)
     are_targets_set = "target_column" not in columns.unset
-    if not columns.unset or (has_image and has_targets and not are_targets_set):
+    if not columns.unset:
         return columns
+    if has_image and has_targets and not are_targets_set:
+        return _with_group(columns, there)
     known = find_known(names)
     if known is None or (known.name == UNKNOWN and has_image and (has_targets or are_targets_set)):
         return columns
@@ -51,6 +53,15 @@ def _as_known(names: Collection[str], columns: Columns) -> Columns:
         changes["usual_metadata"] = known.metadata
     changed = replace(columns, **changes)
     return columns if changed == columns else replace(changed, known=known.name)
+
+
+def _with_group(columns: Columns, there: Collection[str]) -> Columns:
+    """The columns with a group column of another usual name, if it is unset: PatientID, subject. None of the lesions:
+    a table may have them beside patients of a name that is not usual."""
+    if columns.group is None or "group_column" not in columns.unset or plain(columns.group) in there:
+        return columns
+    found = next((name for name in PATIENTS if name in there), None)
+    return columns if found is None else replace(columns, group=found, known=UNKNOWN)
 
 
 def _remark(frame: pd.DataFrame, before: Columns, after: Columns, where: str) -> Remark:

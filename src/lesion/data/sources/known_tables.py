@@ -246,16 +246,17 @@ KNOWN_TABLES = (
 )
 
 # What columns are called in tables of nobody in particular: a name is taken where it is the only one of its kind.
+PATIENTS = (
+    *("patient_id", "patient", "patientid", "patient_no", "patient_number", "subject_id", "subject", "subjectid", "pid"),
+    "mrn",
+)
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "image_column": (
         *("image", "image_name", "image_id", "image_path", "image_file", "img", "img_id", "img_name", "img_path"),
         *("filename", "file_name", "file", "filepath", "file_path", "path"),
     ),
     "target_column": ("target", "label", "labels", "class", "class_name", "category", "diagnosis"),
-    "group_column": (
-        *("patient_id", "patient", "patientid", "patient_no", "subject_id", "subject", "subjectid", "case_id", "case"),
-        *("lesion_id", "slide_id"),
-    ),
+    "group_column": (*PATIENTS, "case_id", "case", "lesion_id", "slide_id"),
 }
 
 

@@ -244,6 +244,14 @@ def test_usual_names_do_not_change_a_table_that_has_the_columns_of_the_settings(
     assert table.remarks == () and table.group_S is None and table.target_names == ("target",)
 
 
+@pytest.mark.parametrize("name", ["PatientID", "patient", "Subject ID", "MRN"])
+def test_patients_are_found_in_a_table_that_has_the_other_columns_of_the_settings(tmp_path, name):
+    write_table(tmp_path / "train.csv", f"image_name,target,{name}")
+    table = opened(tmp_path).training.table()
+    assert table.group_S is not None and [remark.name for remark in table.remarks] == ["known_table"]
+    assert opened(tmp_path, group_column="target2", split="kfold").training.table().group_S is None
+
+
 def test_the_page_of_sources_lists_formats_and_known_data_sets():
     page = describe_sources()
     for known in KNOWN_TABLES:
