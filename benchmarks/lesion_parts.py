@@ -69,7 +69,7 @@ class LesionParts:
             metadata_kinds={},
             preprocess=preprocess,
             target=labels.target,
-            weights=pretrained_backbone(config, job.channels.get("pretrained")),
+            weights=pretrained_backbone(config, job.channels.get("pretrained")).tensors,
         )
         none = MetadataEncoder.fit(setup.metadata_rows, setup.metadata_kinds, logs=())
         features_SM = none.encode(setup.metadata_rows)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from lesion import sagemaker
 from lesion.algorithms.registry import DEFAULT
+
+TRAIN_PROCESS = "train-process"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,14 +25,6 @@ def parser() -> argparse.ArgumentParser:
     train = command("train", "Train on the channels and write the model.", "lesion train --root local_test/test_dir")
     _add_root(train)
     train.add_argument("--no-progress", action="store_true", help="no progress bar, as in the container")
-
-    process = commands.add_parser("train-process")  # what `train` starts; not for people
-    process.set_defaults(command="train-process")
-    _add_root(process)
-    process.add_argument("--progress", action="store_true")
-    process.add_argument("--process", type=int, default=0)
-    process.add_argument("--processes", type=int, default=1)
-    process.add_argument("--shared", type=Path, required=True)
 
     serve = command("serve", "Serve the model over HTTP: /ping and /invocations.", "lesion serve --root build/demo")
     _add_root(serve)
@@ -106,6 +101,25 @@ def parser() -> argparse.ArgumentParser:
     _add_tiles(kinds)
     _add_shards(kinds)
     return whole
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line as `command` and its options. Ends the program, as argparse does, where it is wrong."""
+    if arguments[:1] == [TRAIN_PROCESS]:
+        return _process_parser().parse_args(arguments[1:])
+    return parser().parse_args(arguments)
+
+
+def _process_parser() -> argparse.ArgumentParser:
+    """The parser of a training process, which `train` starts. Not for people, so `parser` does not list it."""
+    process = argparse.ArgumentParser(prog=f"lesion {TRAIN_PROCESS}")
+    process.set_defaults(command=TRAIN_PROCESS)
+    _add_root(process)
+    process.add_argument("--progress", action="store_true")
+    process.add_argument("--process", type=int, default=0)
+    process.add_argument("--processes", type=int, default=1)
+    process.add_argument("--shared", type=Path, required=True)
+    return process
 
 
 def _port(text: str) -> int:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Literal, cast
 
 from lesion import console, launch, sagemaker
-from lesion.arguments import parser
+from lesion.arguments import TRAIN_PROCESS, parse
 from lesion.environment import usable_cores
 from lesion.errors import LesionError, PlatformError, UserError
-from lesion.files import temporary_folder, write_atomic
+from lesion.files import only_one, temporary_folder, write_atomic
 from lesion.job import STEP_FILE
 
 log = logging.getLogger("lesion")
@@ -32,12 +32,12 @@ PEER_LOST = "peer_lost"  # the file among a host's processes with the word of on
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits. Exit code 0: done; 2: a user's mistake; 3: a platform failure; 1: our bug."""
     console.open_streams()
-    args = parser().parse_args(arguments)
+    args = parse(sys.argv[1:] if arguments is None else list(arguments))
     sagemaker.prepare_libraries()
     console.log_to_stdout()
     status = _run(args)
     console.finish()
-    if args.command == "train-process":
+    if args.command == TRAIN_PROCESS:
         # At once: Python's tidying up would end the threads that wait for peers within gloo's own frames, and abort.
         os._exit(status)
     sys.exit(status)
@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
         console.complain(error)
         return error.exit_code
     except MemoryError:
-        is_training = args.command == "train-process"  # only it knows which hyperparameter to lower
+        is_training = args.command == TRAIN_PROCESS  # only it knows which hyperparameter to lower
         console.complain(_out_of_memory(args.root) if is_training else "out of memory: choose a larger machine")
         return PlatformError.exit_code
     except KeyboardInterrupt:
@@ -64,13 +64,21 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    """The parent: starts the training processes, and writes the failure file if they could not."""
+    """The parent: starts the training processes, and writes the failure file if they could not.
+
+    Raises UserError if another command trains below the same root: its files, that of a failure too, stay untouched.
+    """
+    with only_one(args.root):
+        return _train_alone(args)
+
+
+def _train_alone(args: argparse.Namespace) -> int:
     root: Path = args.root
     sagemaker.clear_failure(root)
     asked = sagemaker.processes_setting(root)
     processes = max(launch.num_gpus(), 1) if asked is None else asked
     progress = [] if args.no_progress else ["--progress"] * sys.stderr.isatty()
-    command = [sys.executable, "-m", "lesion.cli", "train-process", "--root", str(root)]
+    command = [sys.executable, "-m", "lesion.cli", TRAIN_PROCESS, "--root", str(root)]
     with temporary_folder() as shared:
         places = [["--process", str(number), "--processes", str(processes)] for number in range(processes)]
         commands = [[*command, "--shared", str(shared), *place] for place in places]
@@ -309,7 +317,7 @@ def _prepare_shards(args: argparse.Namespace) -> int:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "train": _train,
-    "train-process": _train_process,
+    TRAIN_PROCESS: _train_process,
     "serve": _serve,
     "predict": _predict,
     "export onnx": _export_onnx,

@@ -123,7 +123,7 @@ class Hyperparameters(BaseModel):
         try:
             config = cls(**{field: given[field][name] for field, name in name_of.items()})
         except ValidationError as error:
-            problems += [_one_line(problem, raw, name_of) for problem in _one_each(error.errors())]
+            problems += [_one_line(problem, raw, name_of) for problem in error.errors()]
         if problems:
             raise UserError(
                 "hyperparameters refused: " + "; ".join(problems),
@@ -243,12 +243,6 @@ def _smallest(values: Mapping[str, object]) -> str:
         return value if is_whole else -math.inf  # type: ignore[return-value]
 
     return min(values, key=number)
-
-
-def _one_each(problems: Sequence[Any]) -> list[Any]:
-    """The problems without those of texts with a form, where the field's words are listed too: one refusal a value."""
-    listed = {problem["loc"][0] for problem in problems if problem["type"] == "literal_error"}
-    return [one for one in problems if one["type"] != "string_pattern_mismatch" or one["loc"][0] not in listed]
 
 
 def _one_line(problem: Any, raw: Mapping[str, object], name_of: Mapping[str, str]) -> str:

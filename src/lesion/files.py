@@ -6,6 +6,8 @@ Every OSError becomes a PlatformError that names the path, what the system said,
 from __future__ import annotations
 
 import errno
+import fcntl
+import logging
 import os
 import stat
 import tempfile
@@ -14,7 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from lesion.errors import PlatformError
+from lesion.errors import PlatformError, UserError
+
+log = logging.getLogger(__name__)
 
 PART = ".sagemaker-ignore"  # how a file that is being written is called; SageMaker does not upload it
 
@@ -158,6 +162,35 @@ def temporary_folder() -> Iterator[Path]:
         raise refused(error, where, "no temporary folder can be made") from error
     with folder as path:
         yield Path(path)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Inside, the folder is locked. Raises UserError where another process holds its lock.
+
+    The system takes the lock away from a process that ends, however it ends, and no file is written for it. A folder
+    that is not there, or on a file system without locks, is not locked.
+    """
+    try:
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # it is not there: whoever reads it says so
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                "another training runs here",
+                where=folder,
+                do="Wait until it ends, or stop it; or train below another folder.",
+                kind="busy",
+            ) from error
+        except OSError as error:
+            log.warning("cannot be locked against a second training: %s (%s)", error.strerror, folder)
+        yield
+    finally:
+        os.close(number)
 
 
 def _part(path: Path) -> Path:

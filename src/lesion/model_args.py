@@ -27,7 +27,10 @@ def refuse_factory_args(model_args: Mapping[str, object]) -> None:
     No network of timm takes a text with a slash or a colon.
     """
     if reserved := sorted(FACTORY_ARGS & set(model_args)):
-        raise ValueError(f"{', '.join(reserved)} cannot be set: Lesion sets what weights and outputs a network has")
+        raise ValueError(
+            f"{', '.join(reserved)} cannot be set, so take it out: the network must answer one vector an image in RGB, "
+            "and `pretrained` says what its weights are"
+        )
     left: list[tuple[str, object]] = list(model_args.items())
     while left:
         name, value = left.pop()

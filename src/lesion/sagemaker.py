@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lesion.data.sources.channel_names import read_channel_names, training_is_missing
 from lesion.environment import usable_cores
-from lesion.errors import PlatformError, UserError
+from lesion.errors import PlatformError, UserError, raise_all
 from lesion.files import make_folder, remove, write_first
 from lesion.job import Job
 from lesion.serve.limits import Limits
@@ -231,27 +232,26 @@ def _cache_dir(root: Path) -> Path:
 def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
     """The folder of each channel: the declared ones, or all under input/data if none is declared.
 
-    Raises UserError for one that is empty or missing.
+    Raises one UserError for all that are empty or missing; what concerns the training channel comes first.
     """
     data = root / "input" / "data"
     present = sorted(entry.name for entry in data.glob("*") if entry.is_dir())
     names = sorted(declared) or present
-    for name in names:
+    channels, problems = {name: data / name for name in names}, []
+    training = read_channel_names(channels).folders.get("training")
+    for name in sorted(names, key=lambda name: channels[name] != training):
         entry = declared.get(name)
         if isinstance(entry, dict) and entry.get("TrainingInputMode") == "Pipe":
-            raise UserError(
-                f"channel '{name}' is in Pipe mode, which is not supported",
-                do="Use File or FastFile mode.",
-                kind="channel",
-            )
-        if not any((data / name).glob("*")):
-            raise UserError(
-                f"channel '{name}' is {'empty' if name in present else 'missing'}",
-                where=f"{data / name}; folders present: {', '.join(present) or 'none'}",
-                do="Check the channel's S3 prefix.",
-                kind="channel",
-            )
-    return {name: data / name for name in names}
+            what, where = f"channel '{name}' is in Pipe mode, which is not supported", "inputdataconfig.json"
+            problems.append(UserError(what, where=where, do="Use File or FastFile mode.", kind="channel"))
+        elif not any((data / name).glob("*")):
+            what = f"channel '{name}' is {'empty' if name in present else 'missing'}"
+            where = f"{data / name}; folders present: {', '.join(present) or 'none'}"
+            problems.append(UserError(what, where=where, do="Check the channel's S3 prefix.", kind="channel"))
+    if problems and training is None:
+        problems.insert(0, training_is_missing(channels))
+    raise_all(problems)
+    return channels
 
 
 def _tensorboard_dir(root: Path) -> Path:
@@ -291,6 +291,7 @@ def _hosts(config_dir: Path) -> tuple[list[str], int]:
     if len(resources.get("instance_groups") or []) > 1:
         raise UserError(
             f"{len(resources['instance_groups'])} instance groups were given, but all hosts must be of one type",
+            where=config_dir / "resourceconfig.json",
             do="Use instance_count instead of instance_groups.",
             kind="hosts",
         )
@@ -298,6 +299,7 @@ def _hosts(config_dir: Path) -> tuple[list[str], int]:
         if isinstance(channel, dict) and channel.get("S3DistributionType") == "ShardedByS3Key":
             raise UserError(
                 f"channel '{name}' is ShardedByS3Key, so each of {len(hosts)} hosts sees a part of the table",
+                where=config_dir / "inputdataconfig.json",
                 do="Use FullyReplicated, or one host.",
                 kind="hosts",
             )

@@ -133,8 +133,8 @@ def test_a_metadata_column_that_gives_the_target_away_is_refused_by_name(tmp_pat
 
 WRONG_SETTINGS = {
     "a name": ({"model": "test_resnt"}, "no network is called 'test_resnt'", "Did you mean test_resnet"),
-    "a size": ({"model": "test_vit", "image_size": 33}, "the network does not accept images of 33 px", "Set the size"),
-    "a path": ({"pretrained": "/nope.safetensors"}, "0 weight files found", "Leave one there"),
+    "a size": ({"model": "test_vit", "image_size": 33}, "does not accept images of 33 px", "Set image_size=160"),
+    "a path": ({"pretrained": "/nope.safetensors"}, "no such file or folder exists", "Correct the path"),
 }
 
 
@@ -147,7 +147,7 @@ def test_a_network_that_training_could_not_start_from_is_an_error_of_the_check_t
 
 def test_a_wrong_network_does_not_hide_that_the_weights_are_not_there(data):
     network, weights = errors(data.check(model="test_resnt", pretrained="/nope.safetensors"))
-    assert "no network is called" in network.what and "0 weight files found" in weights.what
+    assert "no network is called" in network.what and "no such file or folder exists" in weights.what
 
 
 def test_weights_that_do_not_fit_the_network_are_an_error_of_the_check(data, tmp_path):
@@ -191,6 +191,8 @@ def test_unreadable_missing_and_blank_pictures_and_odd_sizes_are_named(data):
     assert names(one(report, "blank_pictures")) == ["IMG_003_0", "IMG_004_0"]
     assert names(one(report, "odd_sizes")) == ["IMG_005_0"]
     assert not any("copies" in finding.name and finding.level == "near" for finding in report.findings)
+    assert one(report, "blank_pictures").what == "2 of 20 training images are blank"
+    assert one(report, "odd_sizes").what.startswith("1 of 20 training images is of odd size: ")
     dropped = data.check(on_bad_image="drop")
     assert one(dropped, "unreadable_image").level == "warning"
     assert dropped.sets["training"]["num_rows"] == 18

@@ -218,7 +218,7 @@ def build(tmp_path_factory) -> Callable[..., Built]:
     def built(**changes: object) -> Built:
         changes = {name: given if value == "PATH" else value for name, value in changes.items()}
         config = ClassifyConfig.parse({**job.hyperparameters, **BASE, **changes})
-        training, _ = questions(config, check_settings=lambda: None).open(job.channels).whole()
+        training, _ = questions(config, check_settings=lambda: []).open(job.channels).whole()
         task = define_task(training.table(), None, config)
         preprocess, alone = preprocess_for(config), JobProcesses(["localhost"], 0, job.stop)
         setup = Setup(
@@ -231,7 +231,7 @@ def build(tmp_path_factory) -> Callable[..., Built]:
             metadata_kinds=task.kinds,
             preprocess=preprocess,
             target=task.labelled.target,
-            weights=pretrained_backbone(config, None),
+            weights=pretrained_backbone(config, None).tensors,
         )
         rows = rows_of(0, task.valid_FS[0], setup)
         settings = step_settings(setup, rows.weights_K, epoch=0)

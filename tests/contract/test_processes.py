@@ -164,7 +164,7 @@ def test_what_the_first_process_dropped_and_merged_the_others_drop_and_merge(tmp
     (pictures / "IMG_000_0.jpg").write_bytes(b"no picture")
     (pictures / "IMG_002_0.jpg").write_bytes((pictures / "IMG_004_0.jpg").read_bytes())
     (job.channels["training"] / "test_jpg" / "TEST_IMG_001_0.jpg").write_bytes(b"no picture")
-    asked = questions(ClassifyConfig.parse(job.hyperparameters), check_settings=lambda: None)
+    asked = questions(ClassifyConfig.parse(job.hyperparameters), check_settings=lambda: [])
     opened = asked.open(job.channels)
     first, _ = check_before_training(asked, opened, output=None, num_workers=1, show_progress=False)
     handed_over = Outcome.from_bytes(Outcome.of(first).to_bytes())

@@ -374,7 +374,22 @@ def test_all_that_is_wrong_is_said_at_once():
         ("image_mean", "[0.5, 0.5]", "three numbers"),
         ("device", "tpu", "'auto', 'cpu' or 'cuda'"),
         ("seed", str(2**32), "less than 4294967296"),
-        ("slide_score", "top_k:0", "'top_k' or 'noisy_or'"),
+        ("slide_score", "top_k:0", "top_k:K with a K from 1 to 999999"),
+        ("slide_score", "top_k:x", "as top_k:3"),
+        ("slide_score", "median", "needs none, max, mean, noisy_or, top_k, or top_k:K"),
+        (
+            "image_mean",
+            "[123.675, 116.28, 103.53]",
+            "123.675 is not 0 to 1, as black is 0 and white is 1: divide all by 255",
+        ),
+        ("image_mean", "[-0.1, 0.5, 0.5]", "-0.1 is not 0 to 1"),
+        ("image_std", "[58.4, 57.1, 57.4]", "divide all by 255"),
+        ("pretrained", "no", "write false for random initialisation, or true"),
+        ("pretrained", "Off", "write false for random initialisation, or true"),
+        ("pretrained", "yes", "write true for pretrained weights, or false"),
+        ("pretrained", "TRUE", "write true for pretrained weights, or false"),
+        ("pretrained", "1", "write true for pretrained weights, or false"),
+        ("recipe", "brief", "leave recipe out, or set recipe=none"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_value_and_bound(name, text, bound):

@@ -116,6 +116,24 @@ def test_a_channel_that_is_empty_is_refused(root):
     assert error.kind == "channel" and "channel 'validation' is empty" in str(error)
 
 
+@pytest.mark.parametrize("name", ["pretrained", "test", "a"])
+def test_a_missing_training_channel_is_said_before_an_empty_other_one(tmp_path, name):
+    (tmp_path / "input" / "data" / name).mkdir(parents=True)
+    missing, empty = refused(tmp_path).each
+    assert "channel 'training' is missing" in str(missing) and f"channels present: {name}" in str(missing)
+    assert f"channel '{name}' is empty" in str(empty)
+
+
+@pytest.mark.parametrize("training", ["training", "train", "Training"])
+def test_empty_channels_are_said_together_the_training_channel_first(tmp_path, training):
+    for name in ("test", training, "pretrained"):
+        (tmp_path / "input" / "data" / name).mkdir(parents=True)
+    assert [error.what for error in refused(tmp_path).each] == [
+        f"channel '{training}' is empty",
+        *sorted(["channel 'pretrained' is empty", "channel 'test' is empty"]),
+    ]
+
+
 def test_pipe_mode_is_refused_by_name_without_opening_the_pipe(root):
     os.mkfifo(root / "input" / "data" / "training_0")
     configure(root, "inputdataconfig", {"training": {"TrainingInputMode": "Pipe"}})

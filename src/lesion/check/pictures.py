@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -93,7 +94,7 @@ def picture_findings(
     def add(level: Level, name: str, is_meant: Callable[[ImageStats], bool], what: str, do: str = "") -> None:
         rows = tuple(TableRow(part, index, str(table.name_S[index])) for index, stats in seen if is_meant(stats))
         if rows:
-            what = f"{len(rows)} of {len(table)} {part} images {what}"
+            what = f"{len(rows)} of {len(table)} {part} images {what if len(rows) > 1 else _of_one(what)}"
             findings.append(Finding(level, name, what, do, table.where, rows))
 
     add("warning", "blank_pictures", lambda stats: stats.is_blank, "are blank", "Replace them or take their rows out.")
@@ -127,6 +128,13 @@ def picture_findings(
         f"are smaller than image_size={image_size} and are enlarged",
     )
     return findings + (_cut_off(table, seen, part) if fit == "crop" else [])
+
+
+def _of_one(what: str) -> str:
+    """What is said of several images, of one: "are blank", "is blank"."""
+    for several, one in {"are": "is", "hold": "holds"}.items():
+        what = re.sub(rf"\b{several}\b", one, what)
+    return what
 
 
 def _cut_off(table: SampleTable, seen: Sequence[tuple[int, ImageStats]], part: Part) -> list[Finding]:

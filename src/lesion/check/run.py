@@ -38,6 +38,7 @@ from lesion.data.folds import Folds, given_folds
 from lesion.data.images import Pixels
 from lesion.data.labels import Labelled, Labels
 from lesion.data.metadata import ColumnType
+from lesion.data.remark import Remark
 from lesion.data.table import Columns, Rows, SampleTable, Source
 from lesion.errors import UserError, collecting
 from lesion.geometry import Fit, Flips
@@ -77,7 +78,8 @@ class Questions(Generic[T]):
     image_size: int
     fit: Fit
     flips: Flips
-    check_settings: Callable[[], object]  # what training asks beside the data: network, weights; raises UserError
+    # What training asks beside the data, and what is said of it: network, weights. Raises UserError.
+    check_settings: Callable[[], Sequence[Remark]]
     # Of the training and the test rows; None of a lenient table that lacks a column for it. Raises UserError.
     define_task: Callable[[SampleTable, SampleTable | None], T | None]
 
@@ -147,7 +149,7 @@ def examine(
     """Runs all checks in their order and fills the report; None if an error remains."""
     findings = report.findings
     with _adding(findings):
-        questions.check_settings()
+        findings += map(Finding.of_remark, questions.check_settings())
     findings += map(Finding.of_error, opened.problems)
     findings += map(Finding.of_remark, opened.remarks)
     training, test = opened.training, opened.test

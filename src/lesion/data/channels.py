@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lesion.data.remark import Remark
 from lesion.data.sets import divided, unused_sets
-from lesion.data.sources.channel_names import read_channel_names
+from lesion.data.sources.channel_names import read_channel_names, training_is_missing
 from lesion.data.sources.formats import find_format, recognised
 from lesion.data.sources.frames import with_frames
 from lesion.data.sources.location import Format, SplitLocation
@@ -53,13 +53,8 @@ def open_channels(channels: Mapping[str, Path], columns: Columns, *, source: str
     """
     names = read_channel_names(channels)
     if "training" not in names.folders:
-        present = ", ".join(sorted(channels)) or "none"
-        problem = UserError(
-            "channel 'training' is missing",
-            where=f"channels present: {present}",
-            do="Give it the folder with the images and their table.",
-        )
-        return Opened(None, None, (*names.problems, problem), remarks=tuple(names.remarks))
+        problem = training_is_missing(channels)
+        return Opened(None, None, (problem, *names.problems), remarks=tuple(names.remarks))
     sets = _Sets(names.folders, source, names.problems, names.remarks)
     with once():
         sets.open("train", columns)

@@ -108,7 +108,7 @@ def _num_features_once(backbone: nn.Module, name: str, model_args: Mapping[str, 
     """As `num_features`. It takes as long as a prediction, and a job makes each network a dozen times."""
     key = (name, json.dumps(dict(model_args), sort_keys=True), image_size)
     if key not in _NUM_FEATURES:
-        _NUM_FEATURES[key] = num_features(backbone, image_size)
+        _NUM_FEATURES[key] = num_features(backbone, image_size, name=name, model_args=model_args)
     return _NUM_FEATURES[key]
 
 

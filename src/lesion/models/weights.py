@@ -6,7 +6,7 @@ Only safetensors: loading runs no code.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,12 @@ from torch import Tensor, nn
 
 from lesion.errors import UserError
 from lesion.models.backbone import pretrained_config
+from lesion.models.weight_files import HOW, find_weights
 from lesion.words import listed
 
-HOW = "Give a `pretrained` channel with the model's .safetensors file, set pretrained to a path, or pretrained=false."
-
-
-def find_weights(pretrained: bool | str, channel: Path | None) -> Path | None:
-    """The safetensors file to start from: the path given, else the channel's only file; None: from timm's hub."""
-    if pretrained is False or (pretrained is True and channel is None):
-        return None
-    place = Path(pretrained) if isinstance(pretrained, str) else channel
-    assert place is not None
-    found = [place] if place.is_file() else sorted(place.rglob("*.safetensors"))
-    if len(found) != 1 or found[0].suffix != ".safetensors":
-        raise UserError(
-            f"{len(found)} weight files found where one .safetensors is needed",
-            where=place,
-            do="Leave one there. A .pth that you trust (reading one can run a program in it) is turned into one by "
-            "safetensors.torch.save_file(torch.load(PATH, weights_only=True), NEW).",
-            kind="weights",
-        )
-    return found[0]
+# What training frameworks put before the names of a network's tensors.
+WRAPPERS = {"module", "model", "_orig_mod", "backbone", "encoder", "network", "net"}
+UNUSED = ".num_batches_tracked"  # BatchNorm's counter: timm's networks do not compute with it
 
 
 def pretrained_weights(
@@ -54,30 +39,75 @@ def pretrained_weights(
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
+def unwrapped(own: Collection[str], state: Mapping[str, Tensor], *, where: object) -> tuple[dict[str, Tensor], str]:
+    """The tensors of `state` by the network's `own` names, and a sentence on what was left out of the names.
+
+    A wrapper or a larger network puts words before the names: `module.`, `model.backbone.`. They are left out where the
+    whole network is found below them; of a larger network, so are the tensors beside it. The sentence is empty, and the
+    state as it was, where there is nothing to leave out. Raises UserError if the network is there more than once.
+    """
+    needed = [name for name in own if not name.endswith(UNUSED)]
+    prefixes = {name.removesuffix(needed[0]) for name in state if name.endswith(needed[0])} if needed else set()
+    whole = sorted(
+        prefix for prefix in prefixes if prefix[-1:] in ("", ".") and all(f"{prefix}{name}" in state for name in needed)
+    )
+    if "" in whole or not whole:
+        prefix = "" if whole else _wrapper(own, state)  # what does not fit is then named as the network names it
+    elif len(whole) == 1:
+        prefix = whole[0]
+    else:
+        raise UserError(
+            f"the weights hold the whole network {len(whole)} times, under {listed([repr(one) for one in whole])}",
+            where=where,
+            do="Write a file with the tensors of the one that is meant.",
+            kind="weights",
+        )
+    if not prefix:
+        return dict(state), ""
+    beside = [name for name in state if not name.startswith(prefix)]
+    said = f"'{prefix}' is left out of the tensors' names"
+    if beside:
+        said += f", and what is not below it is not read: {listed(sorted(beside), most=3)}"
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}, said
+
+
 def load_backbone_weights(backbone: nn.Module, name: str, state: Mapping[str, Tensor], *, where: object) -> None:
     """Copies the pretrained weights `state` into the backbone, without the tensors of their own classifier.
 
-    Raises UserError that names what does not fit.
+    Raises UserError that names what does not fit: of each kind one tensor, and how many more there are.
     """
     classifier = pretrained_config(name).get("classifier") or ()
     prefixes = tuple(f"{part}." for part in ((classifier,) if isinstance(classifier, str) else classifier))
     own = backbone.state_dict()
     given = {key: value for key, value in state.items() if key in own or not key.startswith(prefixes or ("\0",))}
-    misfits = [f"{key} is missing" for key in own if key not in given]
-    misfits += [f"{key} is not part of the network" for key in given if key not in own]
-    misfits += [
-        f"{key} is {list(value.shape)} and should be {list(own[key].shape)}"
-        for key, value in given.items()
-        if key in own and value.shape != own[key].shape
+    missing = [f"{key} is missing" for key in own if key not in given and not key.endswith(UNUSED)]
+    foreign = [f"{key} is not part of the network" for key in given if key not in own]
+    reshaped = [
+        f"{key} is {list(given[key].shape)} and should be {list(value.shape)}"
+        for key, value in own.items()
+        if key in given and value.shape != given[key].shape
     ]
+    misfits = [listed(kind, most=1) for kind in (missing, foreign, reshaped) if kind]
     if misfits:
+        do = "Set model (and model_args) to the network that the weights were made for"
+        only_foreign = foreign and not missing and not reshaped
         raise UserError(
-            f"the weights do not fit '{name}': {listed(misfits, separator='; ')}",
+            f"the weights do not fit '{name}': {'; '.join(misfits)}",
             where=where,
-            do="Set model (and model_args) to the network that the weights were made for.",
+            do=f"{do}, or take out of the file what is not part of it." if only_foreign else f"{do}.",
             kind="weights",
         )
-    backbone.load_state_dict(given)
+    backbone.load_state_dict(own | given)
+
+
+def _wrapper(own: Collection[str], state: Mapping[str, Tensor]) -> str:
+    """The words of WRAPPERS that all names of the state begin with, and none of the network's own."""
+    names, prefix = list(state), ""
+    while names and (word := names[0].partition(".")[0]) in WRAPPERS:
+        if not all(name.startswith(f"{word}.") for name in names) or any(name.startswith(f"{word}.") for name in own):
+            break
+        prefix, names = f"{prefix}{word}.", [name.removeprefix(f"{word}.") for name in names]
+    return prefix
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -96,7 +126,7 @@ def _from_hub(name: str, model_args: Mapping[str, Any]) -> dict[str, Tensor]:
 
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
-        raise UserError(f"timm's hub has no weights for '{name}'", do=HOW, kind="weights")
+        raise UserError(f"timm's hub has no weights for '{name}'", where="hyperparameter model", do=HOW, kind="weights")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a line for each of a dozen retries says nothing new
     try:
         path = hf_hub_download(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lesion.algorithms.base import Options
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion.geometry import MAX_VIEWS
 
 OPTIONS = {"views", "top_k", "details"}
@@ -14,22 +14,27 @@ OPTIONS = {"views", "top_k", "details"}
 def read_options(attributes: str) -> Options:
     """The options in `views=4, top_k=3; details=true`. Other names are for others, and ignored.
 
-    Raises UserError of kind `custom_attributes` for a value that is out of bounds, and for an option that comes twice.
+    Raises one UserError of kind `custom_attributes` for all values that are out of bounds and options that come twice.
     """
     found: dict[str, str] = {}
+    problems: list[UserError] = []
     for part in re.split("[,;]", attributes):
         name, separator, value = part.partition("=")
         name, value = name.strip().lower(), value.strip().lower()
         if separator and name in OPTIONS:
             if name in found:
-                raise _refused(name, value, f"what came before it, '{found[name][:80]}'")
-            found[name] = value
+                problems.append(_refused(name, value, f"what came before it, '{found[name][:80]}'"))
+            found.setdefault(name, value)
+    views = top_k = None
+    with collecting(problems):
+        views = _number(found, "views", MAX_VIEWS)
+    with collecting(problems):
+        top_k = _number(found, "top_k", 10_000)
     details = found.get("details", "false")
     if details not in {"true", "false", "1", "0"}:
-        raise _refused("details", details, "true or false")
-    return Options(
-        _number(found, "views", MAX_VIEWS), _number(found, "top_k", 10_000), details=details in {"true", "1"}
-    )
+        problems.append(_refused("details", details, "true or false"))
+    raise_all(problems)
+    return Options(views, top_k, details=details in {"true", "1"})
 
 
 def _number(found: dict[str, str], name: str, largest: int) -> int | None:

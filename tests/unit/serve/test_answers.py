@@ -307,6 +307,14 @@ def test_an_option_out_of_bounds_is_refused_by_name(text):
     assert refusal.value.kind == "custom_attributes"
 
 
+def test_all_wrong_options_are_refused_together():
+    with pytest.raises(UserError) as refusal:
+        read_options("views=9, top_k=0; details=maybe, trace=x, views=3")
+    for words in ("views='3' is not what came before", "views='9'", "top_k='0'", "details='maybe'"):
+        assert words in str(refusal.value)
+    assert refusal.value.kind == "custom_attributes" and len(refusal.value.each) == 4
+
+
 @given(st.text(max_size=60))
 def test_any_attributes_are_options_or_refused_in_words(text):
     try:

@@ -6,12 +6,14 @@ group that they concern: they find every contradiction that is visible before a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from lesion.algorithms.classify.recipes import RECIPES, with_recipe
+from lesion.algorithms.classify.normalisation import refuse_impossible_mean, refuse_impossible_std
+from lesion.algorithms.classify.recipes import FORMER, RECIPES, with_recipe
 from lesion.config import Affects, Hyperparameters, tunable
 from lesion.evaluation.metrics import METRICS
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Fit, Flips
@@ -20,6 +22,10 @@ from lesion.settings import MAX_FOLDS, SPLITS, InputSettings, JobSettings, Machi
 
 Positive = Annotated[float, Field(gt=0)]
 Pooling = Literal["max", "mean", "top_k", "noisy_or"]
+
+# What people write for true and false; a file of such a name is not meant.
+SWITCHES = dict.fromkeys(("yes", "y", "on", "1", "true", "t", "imagenet", "default"), "true")
+SWITCHES |= dict.fromkeys(("no", "n", "off", "0", "false", "f", "none", "null", "random", "scratch", ""), "false")
 
 TOP_K = 10  # tiles, where slide_score=top_k gives no number
 
@@ -71,6 +77,13 @@ class FoldSettings(Hyperparameters):
         "evaluated too. max, mean; top_k: mean of the 10 largest (top_k:3 of the 3 largest); noisy_or: 1 − Π(1 − p), "
         "the probability that at least one tile is positive.",
     )
+
+    @field_validator("slide_score", mode="before")
+    @classmethod
+    def _form(cls, value: object) -> object:
+        if not re.fullmatch("none|max|mean|noisy_or|top_k(:[1-9][0-9]{0,5})?", str(value)):
+            raise ValueError("needs none, max, mean, noisy_or, top_k, or top_k:K with a K from 1 to 999999, as top_k:3")
+        return value
 
     @property
     def keeps_groups(self) -> bool:
@@ -129,10 +142,10 @@ class NetworkSettings(Hyperparameters):
         doc="Normalisation: mean per RGB channel, 0 to 1, which is subtracted. none takes what timm states for the "
         "model.",
     )
-    image_std: tuple[Positive, ...] | None = tunable(
+    image_std: tuple[float, ...] | None = tunable(
         None,
-        doc="Normalisation: standard deviation per RGB channel, by which is divided. none takes what timm states for "
-        "the model.",
+        doc="Normalisation: standard deviation per RGB channel, above 0 and to 1, by which is divided. none takes what "
+        "timm states for the model.",
     )
     head_init: Literal["random", "probe"] = tunable(
         "random",
@@ -158,11 +171,27 @@ class NetworkSettings(Hyperparameters):
         refuse_factory_args(value)
         return value
 
-    @field_validator("image_mean", "image_std")
+    @field_validator("pretrained")
     @classmethod
-    def _channels(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if value is not None and len(value) != 3:
-            raise ValueError(f"three numbers are needed, for red, green and blue, not {len(value)}")
+    def _switch(cls, value: bool | str) -> bool | str:
+        if isinstance(value, str) and (meant := SWITCHES.get(value.strip().lower())) is not None:
+            both = ["true for pretrained weights", "false for random initialisation"]
+            first, second = both if meant == "true" else both[::-1]
+            raise ValueError(f"no file is called so: write {first}, or {second}")
+        return value
+
+    @field_validator("image_mean")
+    @classmethod
+    def _mean(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None:
+            refuse_impossible_mean(value)
+        return value
+
+    @field_validator("image_std")
+    @classmethod
+    def _std(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None:
+            refuse_impossible_std(value)
         return value
 
     def contradictions(self) -> Iterator[str]:
@@ -358,6 +387,13 @@ class ClassifyConfig(
             yield f"slide_score={self.slide_score} needs one yes-or-no target, and task_type=multilabel has several"
         if self.tta > (most := NUM_VIEWS[self.flips]):
             yield f"tta={self.tta} averages more views than the {most} of flips={self.flips}: set tta to at most {most}"
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _former(cls, value: object) -> object:
+        if str(value) in FORMER:
+            raise ValueError(FORMER[str(value)])
+        return value
 
     def affects(self, name: str) -> Affects:
         """As declared; but a linear probe alone is fitted to the views that prediction averages."""

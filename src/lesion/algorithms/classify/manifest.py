@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from lesion.algorithms.classify.normalisation import refuse_impossible_mean, refuse_impossible_std
 from lesion.artifact import MANIFEST, Manifest, read_payload
 from lesion.data.images import FrameChoice
 from lesion.data.metadata import ColumnEncoder
@@ -46,10 +47,11 @@ def _sound(encoder: ColumnEncoder) -> ColumnEncoder:
 def _possible(preprocess: Preprocess) -> Preprocess:
     if not 1 <= preprocess.image_size <= MAX_IMAGE_SIZE:
         raise ValueError(f"image_size is {preprocess.image_size}, and a side is 1 to {MAX_IMAGE_SIZE} pixels")
-    numbers = np.array([*preprocess.mean, *preprocess.std])
-    # Colours are 0 to 1 there; some networks' own numbers are those of 0 to 255.
-    if not (np.isfinite(numbers).all() and (np.abs(numbers) <= 255).all() and (numbers[3:] >= 1e-6).all()):
-        raise ValueError(f"mean {preprocess.mean} and deviation {preprocess.std} cannot be those of colours")
+    for name, refuse in (("mean", refuse_impossible_mean), ("std", refuse_impossible_std)):
+        try:
+            refuse(getattr(preprocess, name))
+        except ValueError as error:
+            raise ValueError(f"{name}, {error}") from error
     return preprocess
 
 

@@ -66,6 +66,7 @@ def are_batches_cut(config: ClassifyConfig, valid_FS: Folds, size: int) -> bool:
     raise UserError(
         f"a batch of {config.batch_size} images divided among {size} processes leaves slices of {min(slices)}, and "
         f"BatchNorm needs at least {SMALLEST_SLICE}",
+        where="hyperparameters batch_size_train, processes, parallel",
         do="Raise batch_size_train, lower processes, or set parallel=folds.",
         kind="hyperparameters",
     )
@@ -78,6 +79,7 @@ def refuse_small_parts(config: ClassifyConfig, valid_FS: Folds, size: int) -> No
         raise UserError(
             f"gradient_accumulation={config.gradient_accumulation} divides batches of {smallest} images into "
             f"micro-batches of less than {SMALLEST_SLICE}",
+            where="hyperparameters gradient_accumulation, batch_size_train",
             do="Lower gradient_accumulation, or raise batch_size_train.",
             kind="hyperparameters",
         )

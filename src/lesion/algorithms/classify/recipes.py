@@ -90,6 +90,9 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 
+# Recipes of earlier versions, and what to write instead.
+FORMER = {"brief": "it is gone, because it set the defaults: leave recipe out, or set recipe=none"}
+
 
 def with_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values and, where they name a recipe, its settings for all that they leave out."""

@@ -26,6 +26,7 @@ from lesion.data.cache import Pictures
 from lesion.data.folds import Folds
 from lesion.data.loader import Dataset, load_batches, ordered_batches
 from lesion.data.metadata import ColumnType, MetadataEncoder, Row
+from lesion.data.remark import Remark
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess
 from lesion.engine.device import autocast, keep_slow_convolutions_in_fp32, largest_batch
@@ -35,10 +36,11 @@ from lesion.engine.run import Run
 from lesion.engine.training import EarlyStopping, Training
 from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
-from lesion.models.backbone import create_backbone, num_features, pretrained_config
+from lesion.models.backbone import create_backbone, num_features, pretrained_config, refuse_untrainable
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
-from lesion.models.weights import find_weights, load_backbone_weights, pretrained_weights
+from lesion.models.weight_files import find_weights
+from lesion.models.weights import load_backbone_weights, pretrained_weights, unwrapped
 from lesion.targets import Target, Weights
 
 log = logging.getLogger(__name__)
@@ -81,32 +83,45 @@ def preprocess_for(config: ClassifyConfig) -> Preprocess:
     return Preprocess(config.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), config.fit)
 
 
-def pretrained_backbone(config: ClassifyConfig, channel: Path | None) -> Mapping[str, Tensor] | None:
-    """The pretrained weights, checked to fit the network and the image size; None: random initialisation."""
+@dataclass(frozen=True)
+class StartingWeights:
+    """The pretrained weights of the backbone, None for random initialisation; and what was decided about them."""
+
+    tensors: Mapping[str, Tensor] | None
+    remarks: tuple[Remark, ...] = ()
+
+
+def pretrained_backbone(config: ClassifyConfig, channel: Path | None) -> StartingWeights:
+    """The pretrained weights, checked to fit the network and the image size."""
     problems: list[UserError] = []
+    path = None
     with collecting(problems):
         backbone = create_backbone(config.model, config.model_args)
-        num_features(backbone, config.image_size)
+        num_features(backbone, config.image_size, name=config.model, model_args=config.model_args)
+        if config.model_args:  # those of timm's own networks let them be trained
+            copied = create_backbone(config.model, config.model_args)
+            refuse_untrainable(copied, config.image_size, name=config.model, model_args=config.model_args)
     with collecting(problems):
-        find_weights(config.pretrained, channel)
+        path = find_weights(config.pretrained, channel)
     raise_all(problems)
-    weights = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
-    if weights is not None:
-        load_backbone_weights(
-            backbone,
-            config.model,
-            weights,
-            where=config.pretrained if config.pretrained is not True else "pretrained weights",
-        )
-    return weights
+    state = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
+    if state is None:
+        return StartingWeights(None)
+    where = "timm's hub" if path is None else str(path)
+    state, said = unwrapped(backbone.state_dict(), state, where=where)
+    load_backbone_weights(backbone, config.model, state, where=where)
+    if path is None:
+        return StartingWeights(state)
+    what = f"the pretrained weights of {config.model} are {path.name}" + (f": {said}" if said else "")
+    return StartingWeights(state, (Remark("pretrained_weights", what, where=where),))
 
 
-def check_backbone(config: ClassifyConfig, channel: Path | None) -> None:
-    """Raises UserError where training could not start from this network and these weights, as far as that can be known
-    without a download."""
+def check_backbone(config: ClassifyConfig, channel: Path | None) -> Sequence[Remark]:
+    """What is said of the weights. Raises UserError where training could not start from this network and these weights,
+    as far as that can be known without a download."""
     if config.pretrained is True and channel is None:
         config = config.model_copy(update={"pretrained": False})
-    pretrained_backbone(config, channel)
+    return pretrained_backbone(config, channel).remarks
 
 
 def settings_and_versions(config: ClassifyConfig, run: Run) -> dict[str, Any]:
@@ -267,6 +282,7 @@ def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np
         raise UserError(
             f"class_weight={config.class_weight} is the weight of a positive class, but this target has "
             f"{target.num_outputs} classes",
+            where="hyperparameter class_weight",
             do="Set class_weight to none or balanced.",
             kind="hyperparameters",
         )

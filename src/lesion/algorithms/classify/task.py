@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from lesion.data.fold_advice import Divided, Plan, deal_folds, refuse_given_fold
 from lesion.data.folds import Folds, given_folds
 from lesion.data.labels import Labelled, Labels, read_labels
 from lesion.data.metadata import ColumnType, MetadataEncoder, column_kinds
+from lesion.data.remark import Remark
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
@@ -35,10 +36,11 @@ class Task:
     kinds: Mapping[str, ColumnType]  # what each metadata column holds
 
 
-def questions(config: ClassifyConfig, *, check_settings: Callable[[], object]) -> Questions[Task]:
+def questions(config: ClassifyConfig, *, check_settings: Callable[[], Sequence[Remark]]) -> Questions[Task]:
     """The classifier's part of the check: what it needs to know of a data set before training.
 
-    `check_settings` raises UserError for a network or weights that training could not start from.
+    `check_settings` raises UserError for a network or weights that training could not start from, and gives what is
+    said of them.
     """
     return Questions(
         columns=wanted_columns(config),

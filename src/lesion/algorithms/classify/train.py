@@ -66,7 +66,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
     starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
     with run.step("checking the data", remedy="choose an instance with more memory"):
         checked, pictures = check_once(
-            questions(config, check_settings=starting_weights),
+            questions(config, check_settings=lambda: starting_weights().remarks),
             job.channels,
             run.cache,
             process=job.process,
@@ -78,7 +78,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
             num_workers=run.num_workers,
             show_progress=job.show_progress,
         )
-    weights, task = starting_weights(), checked.task
+    weights, task = starting_weights().tensors, checked.task
     log_start(task, run)
 
     # How: by which processes, in what batches, from which checkpoints.

@@ -45,6 +45,13 @@ def read_channel_names(channels: Mapping[str, Path]) -> ChannelNames:
     return names
 
 
+def training_is_missing(channels: Mapping[str, Path]) -> UserError:
+    """What is said where no channel is the training channel."""
+    present = ", ".join(sorted(channels)) or "none"
+    do = "Give it the folder with the images and their table."
+    return UserError("channel 'training' is missing", where=f"channels present: {present}", do=do, kind="channel")
+
+
 def _meant(name: str) -> str | None:
     """The channel that a name in another form is: "val", "Testing", "val_lst"."""
     split = set_of(name.removesuffix(LISTS))

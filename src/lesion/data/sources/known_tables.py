@@ -247,7 +247,17 @@ KNOWN_TABLES = (
 
 # What columns are called in tables of nobody in particular: a name is taken where it is the only one of its kind.
 PATIENTS = (
-    *("patient_id", "patient", "patientid", "patient_no", "patient_number", "subject_id", "subject", "subjectid", "pid"),
+    *(
+        "patient_id",
+        "patient",
+        "patientid",
+        "patient_no",
+        "patient_number",
+        "subject_id",
+        "subject",
+        "subjectid",
+        "pid",
+    ),
     "mrn",
 )
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
