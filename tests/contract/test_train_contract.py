@@ -204,8 +204,8 @@ def test_an_empty_training_channel_is_refused_by_name(tmp_path, is_declared):
 
 def test_a_channel_without_a_table_is_refused_with_what_it_holds(tmp_path):
     root = small_job(tmp_path)
-    (root / "input/data/training/train.csv").rename(root / "input/data/training/labels.csv")
-    assert "labels.csv" in refused(root, "no train set found")
+    (root / "input/data/training/train.csv").rename(root / "input/data/training/labels.dat")
+    assert "labels.dat" in refused(root, "no train set found")
 
 
 # The validation channel

@@ -44,7 +44,6 @@ def assign_folds(
         if not 2 <= num_units <= MAX_FOLDS:
             raise UserError(
                 f"leave_one_group_out would train {num_units:,} networks, one per group; it must be 2 to {MAX_FOLDS}",
-                where=where,
                 do="Set split=group_kfold.",
             )
     if num_units < num_folds:
@@ -68,9 +67,7 @@ def assign_folds(
         for fold, (_, held) in enumerate(splits):
             valid_FS[time * num_folds + fold, order[held]] = True
     if not valid_FS.any(axis=1).all():
-        raise UserError(
-            f"{split} left a fold of {num_folds} empty", where=where, do="Set fewer folds, or another split."
-        )
+        raise UserError(f"{split} left a fold of {num_folds} empty", do="Set fewer folds, or another split.")
     return valid_FS
 
 
