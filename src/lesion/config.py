@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -52,6 +52,7 @@ OLD_NAMES = {"slide_top_k": "slide_score", "batch_parts": "gradient_accumulation
 
 # What pydantic says of how it reads a text says nothing of what is needed.
 NEEDED = dict.fromkeys(("float_parsing", "float_type"), "needs a number")
+NEEDED |= {"too_short": "needs at least one", "dict_type": 'needs a JSON object, such as {"drop_rate": 0.1}'}
 NEEDED |= dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "needs a whole number")
 
 # Names that lead nowhere here, and why.
@@ -124,6 +125,8 @@ class Hyperparameters(BaseModel):
             config = cls(**{field: given[field][name] for field, name in name_of.items()})
         except ValidationError as error:
             problems += [_one_line(problem, raw, name_of) for problem in error.errors()]
+            bad = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+            problems += cls._contradictions_without(bad, {field: given[field][name] for field, name in name_of.items()})
         if problems:
             raise UserError(
                 "hyperparameters refused: " + "; ".join(problems),
@@ -131,6 +134,18 @@ class Hyperparameters(BaseModel):
                 kind="hyperparameters",
             )
         return config
+
+    @classmethod
+    def _contradictions_without(cls, bad: Collection[str], values: Mapping[str, object]) -> list[str]:
+        """What does not go together among the values that are not `bad` themselves, to be said in the same pass."""
+        if not bad:
+            return []
+        try:
+            cls(**{field: value for field, value in values.items() if field not in bad})
+        except ValidationError as error:
+            found = [str(problem["msg"]).removeprefix("Value error, ") for problem in error.errors()]
+            return [text for text in found if not any(field in text for field in bad)]
+        return []
 
     @classmethod
     def other_names(cls) -> dict[str, str]:
@@ -179,7 +194,13 @@ def describe(config_class: type[Hyperparameters]) -> str:
     return "\n\n".join(
         [PAGE_START]
         + [f"## {group.heading}\n\n{table(config_class, list(group.model_fields))}" for group in config_class.groups()]
+        + ([f"## Others\n\n{table(config_class, others)}"] if (others := _in_no_group(config_class)) else [])
     )
+
+
+def _in_no_group(config_class: type[Hyperparameters]) -> list[str]:
+    grouped = {name for group in config_class.groups() for name in group.model_fields}
+    return [name for name in config_class.model_fields if name not in grouped]
 
 
 PAGE_START = """# Hyperparameters

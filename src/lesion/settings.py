@@ -48,8 +48,8 @@ class DataSettings(Hyperparameters):
     group_column: str = tunable(
         "patient_id",
         doc="Group column: the patient, lesion or slide of each row. All rows of a group stay in the same fold, so "
-        "that no patient is both trained on and evaluated on. Without such a column, and if you set none, rows are "
-        "split by class and a warning says so.",
+        "that no patient is both trained on and evaluated on. If the table has no such column, and you did not set "
+        "this, rows are split by class and a warning says so.",
     )
     on_missing_group: Literal["own_group", "drop", "error"] = tunable(
         "own_group",
@@ -108,7 +108,8 @@ class LabelSettings(Hyperparameters):
     label_separator: Annotated[str, Field(min_length=1)] | None = tunable(
         "auto",
         doc="Separator of several labels in one cell: the task is multilabel then. auto recognises the vertical bar "
-        "and the semicolon, and refuses cells that can be read in two ways. none: each cell is one class.",
+        "and the semicolon, and lists such as ['a', 'b'], and refuses cells that can be read in two ways. `space` is "
+        "the blank. none: each cell is one class.",
     )
     task_type: Literal["auto", "multiclass", "multilabel"] = tunable(
         "auto",

@@ -26,6 +26,7 @@ from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.optim import Schedule
 from lesion.engine.run import open_run
 from lesion.engine.training import EarlyStopping, Training
+from lesion.errors import UserError
 from lesion.metric_lines import MetricLine, by_name
 from lesion.settings import InputSettings, JobSettings, MachineSettings
 
@@ -87,7 +88,7 @@ class MeanColour:
         return ""
 
     def export_onnx(self, *_: Any, **__: Any) -> None:
-        raise NotImplementedError
+        raise UserError("this algorithm has no ONNX graph", do="Predict with `lesion predict` or the server.")
 
 
 class Predictor:

@@ -123,10 +123,19 @@ def test_a_column_without_any_group_is_as_good_as_none(data):
         assert error.what.startswith("no row has a group") and "split=stratified_kfold" in error.do
 
 
-def test_ids_that_a_spreadsheet_rounded_are_named(data):
-    data.rewrite(data.frame.assign(patient_id=[f"{1.23457e12 + row // 4 * 1e9:.5E}" for row in range(20)]))
+@pytest.mark.parametrize("id_of", [lambda n: f"{1.23457e12 + n * 1e9:.5E}", lambda n: f"{1.23e11 + n * 1e9:.2E}"])
+def test_ids_that_a_spreadsheet_rounded_are_named(data, id_of):
+    data.rewrite(data.frame.assign(patient_id=[id_of(row // 4) for row in range(20)]))
     finding = one(data.check(), "rounded_groups")
-    assert finding.level == "warning" and "1.23457E+12" in finding.what
+    assert finding.level == "warning" and id_of(0) in finding.what
+
+
+def test_a_column_of_trainval_and_test_is_one_of_sets(data):
+    frame = data.frame.assign(part=["trainval" if row < 16 else "test" for row in range(20)])
+    data.rewrite(frame)
+    assert "Set split=part" in one(data.check(), "unused_sets").do
+    report = data.check(split="part")
+    assert report.sets["training"]["num_rows"] == 16 and report.sets["test"]["num_rows"] == 4
 
 
 def test_training_writes_each_image_under_its_group_as_it_is_written(tmp_path):

@@ -156,3 +156,32 @@ def test_rows_without_any_label_are_left_out_and_counted(tmp_path):
 def test_a_column_of_one_value_is_called_so_and_no_folds_are_advised(tmp_path, columns, settings, told):
     [error] = errors(check(channel(tmp_path / "in", **columns), tmp_path / "out", **settings, **WHO))
     assert told in error.what and "fold" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "cells", [["['mass']", "['edema']", "['edema', 'mass']", "[]"], ['["mass"]', '["edema","mass"]', '["edema"]']]
+)
+def test_cells_that_are_lists_hold_several_labels(tmp_path, cells):
+    report = check(channel(tmp_path / "in", target=[cells[row % len(cells)] for row in ROWS]), tmp_path / "out", **WHO)
+    assert errors(report) == [] and list(classes_of(report)) == ["edema", "mass"]
+    assert classes_of(report)["mass"] == sum("mass" in cells[row % len(cells)] for row in ROWS)
+
+
+def test_labels_that_blanks_join_are_asked_about(tmp_path):
+    channels = channel(tmp_path / "in", target=[["edema", "mass", "edema mass"][row % 3] for row in ROWS])
+    [error] = errors(check(channels, tmp_path / "out", **WHO))
+    assert "'edema mass'" in error.what and "label_separator=space" in error.do
+    report = check(channels, tmp_path / "out", label_separator="space", **WHO)
+    assert errors(report) == [] and list(classes_of(report)) == ["edema", "mass"]
+
+
+def test_a_few_rows_that_are_not_one_hot_among_many_that_are_named(tmp_path):
+    columns = {name: (number == ROWS % 3).astype(int) for number, name in enumerate("abc")}
+    columns["b"][0] = 1
+    report = check(channel(tmp_path / "in", **columns), tmp_path / "out", target_column="a, b, c", **WHO)
+    [finding] = [finding for finding in report.findings if finding.name == "nearly_one_hot"]
+    assert finding.level == "warning" and "15 of 16 rows have exactly one 1" in finding.what
+    report = check(
+        channel(tmp_path / "in", **columns), tmp_path / "out", target_column="a, b, c", task_type="multilabel", **WHO
+    )
+    assert "nearly_one_hot" not in {finding.name for finding in report.findings}

@@ -68,7 +68,7 @@ def test_a_patient_whose_sex_is_written_in_two_ways_is_no_contradiction(data):
     assert spelt.endswith("which count as one: Female, f; M, male")
 
 
-@pytest.mark.parametrize("cell", ["inf", "30,5,5", "30 years"])
+@pytest.mark.parametrize("cell", ["inf", "30_5,5", "30 years"])
 def test_a_number_written_in_another_way_is_refused_with_its_column(data, cell):
     frame = data.frame.astype({"age_approx": object})
     frame.loc[4, "age_approx"] = cell
@@ -145,3 +145,17 @@ def test_predict_reads_every_spelling_and_names_words_that_training_did_not_have
     assert line == (
         "metadata column sex: 3 rows have words that no training row had, taken as missing: X (2), diverse (1)"
     )
+
+
+def test_ages_as_dicom_writes_them_are_years(data):
+    ages = ["030Y", "042Y", "006M", "052Y", "026W"]
+    data.rewrite(data.frame.assign(age_approx=[ages[row % 5] for row in range(len(data.frame))]))
+    report = data.check()
+    assert report.num("error") == 0 and "words_among_numbers" not in {finding.name for finding in report.findings}
+
+
+@pytest.mark.parametrize("word", ["unknown", "90+", ">89"])
+def test_words_in_a_column_that_is_mostly_numbers_are_a_warning(data, word):
+    data.rewrite(data.frame.assign(age_approx=[word if row % 4 == 0 else 20 + row for row in range(len(data.frame))]))
+    finding = one(data.check(), "words_among_numbers")
+    assert finding.level == "warning" and word in finding.what

@@ -221,6 +221,9 @@ def test_a_hyperparameters_earlier_name_is_another_name_for_it():
 def test_all_that_does_not_go_together_is_said_at_once():
     message = refused({"epochs": "0", "gradient_accumulation": "40", "metadata_columns": "target"})
     assert all(says in message for says in ("epochs=0", "gradient_accumulation=40", "metadata_columns=target"))
+    message = refused({"seed": "-1", "epochs": "0", "flips": "none", "tta": "8"})
+    assert all(says in message for says in ("seed='-1'", "epochs=0", "tta=8"))
+    assert "epochs" not in refused({"head_init": "prob", "epochs": "0"})  # it may be right once head_init is
 
 
 @pytest.mark.parametrize(

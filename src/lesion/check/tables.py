@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from lesion.check.finding import Finding, Part, TableRow, number_of
 from lesion.data.metadata import MISSING, is_meant_as_number
+from lesion.data.numbers import as_age
 from lesion.data.table import Columns, SampleTable
 from lesion.data.vocabulary import meaning
 from lesion.words import listed
 
 AGE = (0.0, 120.0)  # years
-MOSTLY = 0.8  # of a column's words are numbers: then the others are slips
+MOSTLY = 0.5  # of a column's words are numbers: then the others are slips
 FAR = 20.0  # times the distance of the quartiles: 1 in 10⁴⁰ of a bell curve, 1 in 10¹⁰ of an exponential one
 RARE = 0.05  # share of groups with different values: below it the column is constant per group, and these are mistakes
 
@@ -98,7 +99,7 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
         )
     if is_missing_S.all():
         return
-    number_S = pd.to_numeric(pd.Series(text_S), errors="coerce").to_numpy(dtype=np.float64)
+    number_S = pd.to_numeric(pd.Series(text_S).replace(_ages(text_S)), errors="coerce").to_numpy(dtype=np.float64)
     is_number_S = np.isfinite(number_S)
     is_word_S = ~is_number_S & ~is_missing_S
     if (num_words := int(is_word_S.sum())) and is_number_S.sum() >= MOSTLY * (~is_missing_S).sum():
@@ -118,6 +119,11 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
         yield from _words(table, text_S, is_missing_S, called, part)
     if table.group_S is not None:
         yield from _contradictions(table, text_S, is_missing_S, called, part)
+
+
+def _ages(text_S: NDArray[np.str_]) -> dict[str, float]:
+    """The years of ages as DICOM writes them, 058Y."""
+    return {text: years for text in set(text_S.tolist()) if (years := as_age(text)) is not None}
 
 
 def _numbers(

@@ -45,7 +45,7 @@ MARKS = re.compile(r"[\W_]+")
 NEGATIVE = re.compile(r"-(?:1|[789]|9+|8+|7+)")
 ZEROS_OR_NINES = re.compile(r"0+|9{2,}")
 MANY_GROUPS = 5
-ROUNDED = re.compile(r"[0-9][.,][0-9]{3,}[eE]\+?[0-9]+")
+ROUNDED = re.compile(r"[0-9](?:[.,][0-9]{1,8})?[eE]\+?(?:0?9|[1-9][0-9])")
 
 
 def normal_id(text: str) -> str:

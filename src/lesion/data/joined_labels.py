@@ -13,11 +13,18 @@ from lesion.words import listed, number_of
 # These join labels wherever at least one of the joined ones also stands alone in a cell.
 SEPARATORS = ("|", ";")
 # These stand in names as well (head/neck): where all that they join also stands alone, the user is asked.
-POSSIBLE = (",", "+", "/", "&", "and")
+POSSIBLE = (",", "+", "/", "&", "and", "space")
+LIST = "list"  # cells are lists as Python and JSON write them: ['Effusion', 'Mass'], [] for none
+IS_LIST = re.compile(r"\[.*\]", re.DOTALL)
 
 
 def parted(text: str, separator: str) -> list[str]:
-    """The labels of a cell. A separator of letters, such as "and", is a word of its own."""
+    """The labels of a cell. A separator of letters, such as "and", is a word of its own, but "space" and "list"."""
+    if separator == "space":
+        return text.split()
+    if separator == LIST:
+        inside = text.strip().removeprefix("[").removesuffix("]")
+        return [label for part in inside.split(",") if (label := part.strip(" '\""))]
     pattern = rf"\s+{re.escape(separator)}\s+" if separator.isalpha() else re.escape(separator)
     return [part.strip() for part in re.split(pattern, text, flags=re.IGNORECASE) if part.strip()]
 
@@ -40,6 +47,8 @@ def separator_of(texts: Sequence[str], setting: str | None, *, called: str, wher
                 kind="hyperparameters",
             )
         return setting
+    if all(IS_LIST.fullmatch(word.strip()) for word in words):
+        return LIST
     for separator in (*SEPARATORS, *POSSIBLE):
         joined = sorted(word for word in words if len(parted(word, separator)) > 1)
         alone = {word_key(word) for word in words.difference(joined)}

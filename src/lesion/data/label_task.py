@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesion.data.joined_labels import parted
 from lesion.data.label_cells import Cells, ColumnCells, JoinedCells, WordCells, called, refuse_not_one, texts_of
@@ -28,6 +29,7 @@ from lesion.words import listed, number_of
 
 MAX_CLASSES = 1000
 YES_NO = ("0", "1")
+NEARLY = 0.9  # of the rows have exactly one class: the others are mistakes, or labels of their own
 MOST_LISTED = 20  # classes in a message
 TaskType = Literal["auto", "multiclass", "multilabel"]
 Read = tuple[Target, Cells, tuple[Remark, ...]]
@@ -44,7 +46,8 @@ def columns_of_classes(table: SampleTable, columns: tuple[str, ...], task_type: 
     if task_type == "multiclass":
         refuse_not_one(table, is_class_SC)
     elif task_type == "multilabel" or not is_one_hot:
-        return Target("multilabel", columns), cells, ()
+        nearly = _nearly_one_hot(table, is_class_SC, columns) if task_type == "auto" else ()
+        return Target("multilabel", columns), cells, nearly
     kind: Literal["binary", "multiclass"] = "binary" if len(columns) == 2 else "multiclass"
     remark = Remark(
         "one_hot_columns",
@@ -55,6 +58,27 @@ def columns_of_classes(table: SampleTable, columns: tuple[str, ...], task_type: 
         "warning" if task_type == "auto" else "note",
     )
     return Target(kind, columns), cells, (remark,)
+
+
+def _nearly_one_hot(
+    table: SampleTable, is_class_SC: NDArray[np.floating], columns: tuple[str, ...]
+) -> tuple[Remark, ...]:
+    """A warning where nearly all rows have exactly one 1, so that the others may be mistakes."""
+    is_one_S = is_class_SC.sum(axis=1) == 1
+    if is_one_S.mean() < NEARLY:
+        return ()
+    odd = np.flatnonzero(~is_one_S)
+    return (
+        Remark(
+            "nearly_one_hot",
+            f"{int(is_one_S.sum())} of {len(table)} rows have exactly one 1 in the columns "
+            f"{listed(columns, most=MOST_LISTED)}, and {listed(table.name_S[odd].tolist())} not: each column is read "
+            "as a question of its own",
+            "If each row is of one class, correct these rows. If not, set task_type=multilabel.",
+            table.where,
+            "warning",
+        ),
+    )
 
 
 def joined_labels(table: SampleTable, separator: str, *, is_told: bool) -> Read:

@@ -11,12 +11,22 @@ import re
 DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
+AGE = re.compile(r"([0-9]{3})([YMWD])")
+UNITS_A_YEAR = {"Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+
+
 def as_number(text: str) -> float | None:
     """The finite number that a text of ASCII digits represents; None if it represents none."""
     if not DECIMAL.fullmatch(text):
         return None
     number = float(text)
     return number if math.isfinite(number) else None  # 1e999 has the form of one
+
+
+def as_age(text: str) -> float | None:
+    """The years of an age as DICOM writes it (PS3.5, value representation AS): 058Y, 006M, 003W, 010D; else None."""
+    found = AGE.fullmatch(text)
+    return None if found is None else int(found[1]) / UNITS_A_YEAR[found[2]]
 
 
 def is_number(text: str) -> bool:

@@ -27,7 +27,7 @@ SETS: tuple[SetName, ...] = ("training", "validation", "test")
 # As they are written in cells, without capitals, marks and the words of BESIDE: those of names, and a few more.
 WORDS: Mapping[str, SetName] = {
     **{word: called for split, called in zip(SPLITS, SETS, strict=True) for word in set_names.WORDS[split]},
-    **dict.fromkeys(("tr", "learn", "learning"), "training"),
+    **dict.fromkeys(("tr", "learn", "learning", "trainval", "trainvalid"), "training"),
     **dict.fromkeys(("validate", "vali", "devel", "tune", "tuning"), "validation"),
     **dict.fromkeys(("holdout", "hold out", "heldout", "held out"), "test"),
 }

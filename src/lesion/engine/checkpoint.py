@@ -225,7 +225,7 @@ def refuse_foreign(folder: Path, known: Mapping[str, Any]) -> None:
         raise UserError(
             _reason(foreign),
             where=folder,
-            do="Give this job another checkpoint_s3_uri, or empty the folder or set "
+            do="Empty that folder (on SageMaker: give this job another checkpoint_s3_uri), or set "
             "on_foreign_checkpoint=set_aside to start afresh.",
             kind="checkpoint",
         )

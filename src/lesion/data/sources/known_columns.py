@@ -11,7 +11,7 @@ import pandas as pd
 from lesion.data.remark import Remark
 from lesion.data.sources.column_names import IMAGE_COLUMNS, plain, with_wanted_names
 from lesion.data.sources.csv_table import with_remarks
-from lesion.data.sources.known_tables import PATIENTS, UNKNOWN, find_known
+from lesion.data.sources.known_tables import KNOWN_TABLES, PATIENTS, UNKNOWN, find_known
 from lesion.data.table import Columns
 
 
@@ -23,6 +23,7 @@ def found_columns(frame: pd.DataFrame, columns: Columns, where: str) -> tuple[pd
     as_known = _as_known(list(map(str, frame.columns)), columns)
     if as_known.known != columns.known:
         frame = with_remarks(frame, [_remark(frame, columns, as_known, where)])
+        frame = _with_patients(frame, as_known, where)
     return with_wanted_names(frame, as_known, where), replace(as_known, unset=frozenset())
 
 
@@ -53,6 +54,21 @@ def _as_known(names: Collection[str], columns: Columns) -> Columns:
         changes["usual_metadata"] = known.metadata
     changed = replace(columns, **changes)
     return columns if changed == columns else replace(changed, known=known.name)
+
+
+def _with_patients(frame: pd.DataFrame, columns: Columns, where: str) -> pd.DataFrame:
+    """The frame with a group column of the patients that the images' paths name, where a known table has them there."""
+    known = next((one for one in KNOWN_TABLES if one.name == columns.known), None)
+    image = next((name for name in frame.columns if columns.image and plain(name) == plain(columns.image)), None)
+    group = columns.group
+    if known is None or not known.patient_in_image or image is None or group is None or group in frame.columns:
+        return frame
+    patients = frame[image].str.extract(f"({known.patient_in_image})", expand=False)
+    if patients.isna().any():
+        return frame  # these are other paths: what is said of a table without groups is right
+    what = f"patients are taken from '{image}', as {known.name} has them there: {patients.iloc[0]} is the first"
+    remark = Remark("patients_in_paths", what, "Set group_column to a column if you mean others.", where)
+    return with_remarks(frame.assign(**{group: patients}), [remark])
 
 
 def _with_group(columns: Columns, there: Collection[str]) -> Columns:

@@ -31,6 +31,7 @@ class KnownTable:
     image: str
     targets: tuple[str, ...]
     group: str | None = None
+    patient_in_image: str = ""  # the part of an image's path that names the patient, where no column does
     metadata: tuple[str, ...] = ()  # those of them that are there
     label_separator: str | None = None  # in a cell of several labels
     has_uncertain_labels: bool = False  # labels may be −1 or empty
@@ -157,7 +158,8 @@ KNOWN_TABLES = (
         targets=CHEXPERT_LABELS,
         metadata=("Sex", "Age", "Frontal/Lateral", "AP/PA"),
         has_uncertain_labels=True,
-        note="The patient is only a part of Path: add a column of patients, and set group_column to it.",
+        patient_in_image=r"patient[0-9]+",
+        note="The patient is the part of Path such as patient00001.",
     ),
     KnownTable(
         "MIMIC-CXR-JPG",
@@ -266,7 +268,7 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
         *("filename", "file_name", "file", "filepath", "file_path", "path"),
     ),
     "target_column": ("target", "label", "labels", "class", "class_name", "category", "diagnosis"),
-    "group_column": (*PATIENTS, "case_id", "case", "lesion_id", "slide_id"),
+    "group_column": (*PATIENTS, "case_id", "case", "lesion_id", "slide_id", "slide", "wsi"),
 }
 
 

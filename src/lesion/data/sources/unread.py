@@ -59,7 +59,7 @@ def _not_read(folder: Path, left: list[Path], *, is_data: bool) -> Remark:
     sets = sorted(name for name in tops if set_of(name) or is_in_doubt(name))
     do = "Ignore this if they are not meant to be rows or images." if is_data else ""
     if sets:
-        do = f"Give {sets[0]}/ the layout of the other sets, if it is meant to be one."
+        do = f"If they are rows or images of the {set_of(sets[0]) or 'next'} set, give them in a form that is read."
         if is_in_doubt(sets[0]):
             do = f"Call {sets[0]}/ validation/ or test/, if it is meant to be one."
     return Remark(

@@ -252,6 +252,16 @@ def test_patients_are_found_in_a_table_that_has_the_other_columns_of_the_setting
     assert opened(tmp_path, group_column="target2", split="kfold").training.table().group_S is None
 
 
+def test_patients_of_chexpert_are_taken_from_the_paths(tmp_path):
+    paths = [f"CheXpert-v1.0-small/train/patient0000{1 + row // 2}/study{row}/view1_frontal.jpg" for row in range(4)]
+    header = f"Path,Sex,Age,Frontal/Lateral,AP/PA,{CHEXPERT}"
+    rows = [f"{path},Male,60,Frontal,AP,{','.join(['1', '0'] * 7)}" for path in paths]
+    (tmp_path / "train.csv").write_text("\n".join([header, *rows]) + "\n")
+    table = opened(tmp_path).training.table()
+    assert table.group_S.tolist() == ["patient00001", "patient00001", "patient00002", "patient00002"]
+    assert "patients_in_paths" in {remark.name for remark in table.remarks}
+
+
 def test_the_page_of_sources_lists_formats_and_known_data_sets():
     page = describe_sources()
     for known in KNOWN_TABLES:
