@@ -161,7 +161,7 @@ def test_states_of_other_settings_are_refused_by_name(half_done):
     with pytest.raises(UserError) as refused:
         run(half_done)
     said = str(refused.value)
-    assert "epochs was 3 and is 9" in said and "empty the folder" in said
+    assert "epochs was 3 and is 9" in said and "Empty that folder" in said
     assert "num_workers" not in said and "cache" not in said
 
 

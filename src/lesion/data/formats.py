@@ -74,11 +74,16 @@ def name_format(content: bytes) -> str | None:
     return _name_text(content[:4096].removeprefix(codecs.BOM_UTF8).lstrip())
 
 
+LFS_POINTER = b"version https://git-lfs"  # what a checkout without Git LFS has in place of a file
+
+
 def explain(content: bytes) -> tuple[str, str]:
     """Why no decoder here reads `content`, and what to do."""
     read = f"{', '.join(READ[:-1])} and {READ[-1]} are read"
     if not content:
         return "it is empty", "Replace it with a whole image file."
+    if content.startswith(LFS_POINTER):
+        return "it is a Git LFS pointer and not the image itself", "Fetch the images: git lfs pull."
     name = name_format(content)
     if name is None:
         return "not an image in a known format", f"Replace it with a whole image file: {read}."

@@ -61,6 +61,11 @@ def test_empty_is_called_empty():
         images.decode(b"")
 
 
+def test_a_pointer_of_git_lfs_is_called_so():
+    with pytest.raises(UserError, match="a Git LFS pointer and not the image itself"):
+        images.decode(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+
+
 def test_what_is_of_no_known_kind_is_told_what_is_read():
     with pytest.raises(UserError, match=r"not an image in a known format.*JPEG 2000"):
         images.decode(b"hello")

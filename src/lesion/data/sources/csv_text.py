@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from lesion.data.formats import LFS_POINTER, name_format
 from lesion.data.reading import MAX_TABLE_BYTES
 from lesion.data.remark import Remark
 from lesion.errors import UserError
@@ -48,6 +49,7 @@ def read_text(content: bytes, csv_path: Path) -> CsvText:
     # The module's own limit of 131,072 characters is less than the outline of a region may have, in a column that
     # nothing uses. Cells that are used are bounded where columns are picked.
     csv.field_size_limit(MAX_TABLE_BYTES)
+    _refuse_other_formats(content, csv_path)
     text, forms, remarks = _decoded(content, csv_path)
     if "\r" in text and "\n" not in text:
         forms.append("with CR line ends")
@@ -64,6 +66,15 @@ def read_text(content: bytes, csv_path: Path) -> CsvText:
 def lines_of(text: str) -> Iterator[str]:
     """The lines with their ends, one after the other: a list of all would take the memory of the text again."""
     return (found[0] for found in LINE.finditer(text))
+
+
+def _refuse_other_formats(content: bytes, csv_path: Path) -> None:
+    """Raises UserError for a file that is called as a table and begins as something else."""
+    if content.startswith(LFS_POINTER):
+        raise UserError("a Git LFS pointer and not the table itself", where=csv_path, do="Fetch it: git lfs pull.")
+    if (name := name_format(content)) in {"ZIP", "HTML", "XML", "JSON", "PDF", "gzip"}:
+        kind = "an Excel workbook, or ZIP" if name == "ZIP" else name
+        raise UserError(f"{NO_CSV}: it looks like {kind}", where=csv_path, do=SAVE_AS)
 
 
 def _decoded(content: bytes, csv_path: Path) -> tuple[str, list[str], list[Remark]]:

@@ -156,6 +156,10 @@ REFUSED = {
     "bytes that are no letters": (b"image_name\n\xff\xfe\n", "line 2 is no text in UTF-8 or Windows-1252"),
     "Chinese letters": ("image_name,site\na,\u80cc\u90e8\n".encode("gb18030"), "line 2 is no text"),
     "Cyrillic letters": ("image_name,site\na,\u0441\u043f\u0438\u043d\u0430\n".encode("cp1251"), "line 2 is no text"),
+    "a pointer of Git LFS": ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS pointer"),
+    "a workbook": (b"PK\3\4" + bytes(40), "it looks like an Excel workbook, or ZIP"),
+    "a page": ("<!DOCTYPE html><html><body>Sign in</body></html>\n", "it looks like HTML"),
+    "JSON": ('[{"image_name": "a", "target": 1}]\n', "it looks like JSON"),
     "half of UTF-16": (PLAIN.encode("utf-16")[:-1], "is no text in UTF-16"),
 }  # fmt: skip
 

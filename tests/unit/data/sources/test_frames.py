@@ -88,7 +88,7 @@ def test_the_check_says_what_is_not_read(tmp_path):
     write_set(tmp_path / "set", has_patients=True)
     config = ClassifyConfig.parse({"pretrained": False, "model": "test_resnet", "folds": 2})
     report = check_channels(
-        questions(config, check_settings=lambda: None),
+        questions(config, check_settings=lambda: []),
         {"training": tmp_path / "set"},
         output=tmp_path / "check",
         num_workers=1,
