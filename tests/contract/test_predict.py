@@ -130,6 +130,10 @@ def test_columns_that_a_csv_lacks_are_missing_values(channel, trained_root, tmp_
         answers.append(probabilities(rows))
     np.testing.assert_array_equal(answers[0], answers[1])
     assert not np.allclose(answers[0], answers[2], atol=1e-6)
+    frame.rename(columns={"age_approx": "Age"}).to_csv(channel / "train.csv", index=False)  # as the server takes it
+    np.testing.assert_array_equal(
+        probabilities(predict(channel / "train.csv", trained_root, tmp_path / "a.csv")[1]), answers[2]
+    )
 
 
 def test_a_table_in_another_form_gets_the_same_answers(channel, trained_root, tmp_path, caplog):

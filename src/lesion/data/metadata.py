@@ -25,6 +25,8 @@ ColumnType = Literal["number", "category", "boolean"]
 # What counts as missing, in a CSV and in a request alike; lower case.
 MISSING = {"", "na", "n/a", "#n/a", "nan", "none", "null", "<na>", "-nan"}
 MISSING |= {"#na", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}  # as spreadsheets and C libraries write it
+# What requests, and tables to predict, call columns of the SIIM-ISIC challenge if they lack these names.
+ALIASES = {"age": "age_approx", "anatomy": "anatom_site_general_challenge"}
 TRUE, FALSE = {"true", "yes", "t", "y", "1"}, {"false", "no", "f", "n", "0"}  # of a boolean, lower case
 # A standardised value is held within this many standard deviations, so that age 10000 cannot drive the network.
 REACH = 10.0

@@ -20,14 +20,12 @@ from lesion.data import images
 from lesion.data.dicom import Frame
 from lesion.data.images import FrameChoice, Pixels
 from lesion.data.memory import ReserveBytes
-from lesion.data.metadata import Row, cell_text
+from lesion.data.metadata import ALIASES, Row, cell_text
 from lesion.errors import UserError
 from lesion.serve.texts import bad_request, quoted
 
 Form = Literal["payload", "instances", "picture", "form", "lines", "csv", "array", "arrays"]
 
-# What the brief's clients call the columns of the SIIM-ISIC challenge.
-ALIASES = {"age": "age_approx", "anatomy": "anatom_site_general_challenge"}
 MAX_UNUSED = 20  # names listed per request; then the number of the others
 NAME_LETTERS = 40
 LINE_LETTERS = 1000

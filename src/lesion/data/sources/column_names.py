@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from lesion.data.metadata import ALIASES
 from lesion.data.remark import Remark
 from lesion.data.sources.csv_table import with_remarks
 from lesion.data.table import Columns
@@ -35,6 +36,8 @@ def with_wanted_names(frame: pd.DataFrame, columns: Columns, where: str) -> pd.D
     problems: list[UserError] = []
     for setting, wanted in _wanted(columns):
         names = names_of[plain(wanted)]
+        if not names and setting == "metadata_columns" and columns.is_for_prediction:  # as the server takes them
+            names = [name for alias, column in ALIASES.items() if column == wanted for name in names_of[alias]]
         if not names or names == [wanted] or (wanted in names and setting not in columns.unset):
             continue
         if len(names) > 1:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.data.groups import own_groups
-from lesion.data.metadata import MISSING
+from lesion.data.metadata import ALIASES, MISSING
 from lesion.data.remark import Remark
 from lesion.data.sources.column_names import IMAGE_COLUMNS, plain
 from lesion.data.sources.csv_table import LINE, check_size, remarks_of
@@ -191,7 +191,10 @@ def as_there(columns: Columns, frame: pd.DataFrame) -> Columns:
     if not columns.is_for_prediction:
         return columns
     there = {plain(name) for name in frame.columns}
-    metadata = columns.metadata and tuple(name for name in columns.metadata if plain(name) in there)
+    there_by_alias = {column for alias, column in ALIASES.items() if alias in there}
+    metadata = columns.metadata and tuple(
+        name for name in columns.metadata if plain(name) in there or name in there_by_alias
+    )
     if columns.image is not None and plain(columns.image) in there:
         return replace(columns, metadata=metadata)
     return replace(columns, image=None, metadata=metadata, unset=columns.unset | {"image_column"})
