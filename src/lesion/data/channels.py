@@ -206,7 +206,7 @@ def _held_out(source: Format) -> Remark:
 def _open(location: SplitLocation, columns: Columns, source: str, problems: list[UserError]) -> Format | None:
     """The set at `location`. Errors are added to `problems`, and then it is opened without what it lacks, or if
     that is too much, its pictures alone."""
-    found = None
+    found: type[Format] | None = None
     with collecting(problems):
         found = find_format(location, source=source)
         return found.open(location, columns)
@@ -215,5 +215,5 @@ def _open(location: SplitLocation, columns: Columns, source: str, problems: list
     )
     for rest in (columns, pictures) if found is not None else ():
         with suppress(UserError):  # else it says the same again
-            return with_frames(found.open(location, replace(rest, is_lenient=True)), columns.frames)
+            return found.open(location, replace(rest, is_lenient=True))
     return None

@@ -24,6 +24,7 @@ from lesion.data.sources.isic_hdf5 import ARRAYS, IsicHdf5
 from lesion.data.sources.location import SplitLocation, walk_images
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
+from lesion.data.sources.once import once
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
 from lesion.data.sources.set_names import Split
 from lesion.data.sources.table_files import is_unknown, table_files
@@ -69,7 +70,8 @@ def open_prediction_set(path: Path, columns: Columns, *, source: str = "auto") -
         raise UserError(f"no format is called '{source[:80]}'; there are {', '.join(FORMATS)}", do=do)
     columns = replace(columns, is_for_prediction=True)
     if path.is_dir():
-        opened = _open_folder(path, columns, source)
+        with once():
+            opened = _open_folder(path, columns, source)
     else:
         name = _format_of(path) if source == "auto" else source
         log.info("source=%s because it is %s", name, path.name if source == "auto" else "set")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,15 @@ def test_a_file_that_cannot_be_read_is_named_where_it_is_read(tmp_path):
     assert len(source.table()) == 6
     with pytest.raises(UserError, match=r"b\.dcm"):
         source.read(1)
+
+
+@pytest.mark.parametrize("choice", ["first", "all"])
+def test_a_table_with_a_fault_is_refused_in_words_where_files_have_frames(tmp_path, choice):
+    write_set(tmp_path, has_patients=True)
+    table = pd.read_csv(tmp_path / "train.csv", dtype=str)
+    table.loc[1, "target"] = None
+    table.to_csv(tmp_path / "train.csv", index=False)
+    config = ClassifyConfig.parse({"dicom_frames": choice})
+    sets = open_channels({"training": tmp_path}, replace(columns_of(config), are_targets_needed=True))
+    assert "column 'target' is empty in 1 of 3 rows" in str(sets.problems[0]) and sets.is_partial
+    assert sets.training is not None and len(sets.training.table()) == (3 if choice == "first" else 8)
