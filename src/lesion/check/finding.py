@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lesion import words
 from lesion.data.remark import Remark
 from lesion.errors import UserError, raise_all
 from lesion.words import listed
 
 Level = Literal["error", "warning", "note"]  # training refuses; think about it; good to know
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")
-number_of = words.number_of
 Part = Literal["training", "test"]  # a validation channel's rows are among the training rows
 # Names of findings that come after all others in a message, the last last.
 LAST = (

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lesion.check.finding import Finding, Level, Part, TableRow, number_of
+from lesion.check.finding import Finding, Level, Part, TableRow
 from lesion.check.leaks import LeakRules
 from lesion.data.folds import Folds, groups_on_both_sides
 from lesion.data.groups import alike
 from lesion.data.table import Rows, SampleTable
-from lesion.words import listed
+from lesion.words import listed, number_of
 
 
 def alike_findings(tables: Mapping[Part, SampleTable]) -> list[Finding]:

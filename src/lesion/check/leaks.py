@@ -19,11 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.check.duplicates import Pair
-from lesion.check.finding import Finding, Level, TableRow, number_of
+from lesion.check.finding import Finding, Level, TableRow
 from lesion.data.folds import Folds
 from lesion.data.groups import normal_id
 from lesion.data.table import SampleTable
-from lesion.words import listed
+from lesion.words import listed, number_of
 
 Policy = Literal["auto", "error", "drop", "warn", "merge_groups"]
 MOST_CONCERNED = 0.05  # of the training rows: those that auto leaves out, and all rows of the groups that it merges

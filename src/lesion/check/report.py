@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lesion.check.finding import LEVELS, Finding, TableRow, number_of
+from lesion.check.finding import LEVELS, Finding, TableRow
 from lesion.data import images
 from lesion.data.images import Pixels
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
-from lesion.words import listed, one_line, shortened
+from lesion.words import listed, number_of, one_line, shortened
 
 JSON, PAGE = FILES = ("check.json", "check.html")  # what a report is written to
 THUMBNAIL_PX = 128

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion.check.finding import Finding, Part, TableRow, number_of
+from lesion.check.finding import Finding, Part, TableRow
 from lesion.data.metadata import MISSING, is_meant_as_number
 from lesion.data.numbers import as_age
 from lesion.data.table import Columns, SampleTable
 from lesion.data.vocabulary import meaning
-from lesion.words import listed
+from lesion.words import listed, number_of
 
 AGE = (0.0, 120.0)  # years
 MOSTLY = 0.5  # of a column's words are numbers: then the others are slips

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from lesion.check.finding import Finding, Part, TableRow, number_of
+from lesion.check.finding import Finding, Part, TableRow
 from lesion.data.metadata import ColumnEncoder, ColumnType, MetadataEncoder, cell_text
 from lesion.data.table import Rows
-from lesion.words import listed, shortened
+from lesion.words import listed, number_of, shortened
 
 NUM_LETTERS = 40  # of a word in a message
 
