@@ -78,7 +78,7 @@ def test_several_classes_have_a_probability_each_that_add_up_to_one(many):
 
 def test_repeated_folds_hold_each_row_out_each_time_and_average_its_answers(many):
     assert many.oof["image_name"].value_counts().tolist() == [2] * 18 and set(many.oof["fold"]) == {0, 1, 2, 3}
-    means = many.oof.groupby("image_name")[[f"probability_{kind}" for kind in KINDS]].mean()
+    means = many.oof.groupby("image_name")[[f"judged_probability_{kind}" for kind in KINDS]].mean()
     truth = pd.read_csv(many.channel / "train.csv").set_index("image_name").loc[means.index, "kind"]
     overall = json.loads((results(many) / "metrics.json").read_text())["overall"]
     expected = roc_auc_score(truth, means.to_numpy(), multi_class="ovr", labels=KINDS)

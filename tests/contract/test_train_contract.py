@@ -72,7 +72,7 @@ def test_a_finished_job_leaves_artifact_and_results_and_ends_with_0(finished):
 def test_out_of_fold_rows_are_the_csvs_rows_in_their_order_each_patient_in_one_fold(finished):
     trained = finished[0]
     table = pd.read_csv(trained.channel / "train.csv")
-    assert list(trained.oof.columns) == ["image_name", "group", "fold", "target", "probability", "logit"]
+    assert list(trained.oof.columns) == ["image_name", "group", "fold", "target", "probability", "logit", "judged_probability"]
     for column, of_csv in (("image_name", "image_name"), ("group", "patient_id"), ("target", "target")):
         assert trained.oof[column].tolist() == table[of_csv].tolist()
     assert trained.oof["probability"].between(0, 1).all()
@@ -85,8 +85,9 @@ def test_the_results_agree_with_one_another(finished):
 
     trained = finished[0]
     overall = json.loads((trained.root / "output/data/metrics.json").read_text())["overall"]
-    expected = roc_auc_score(trained.oof["target"], trained.oof["probability"])
-    assert overall["metrics"]["roc_auc"] == pytest.approx(expected)
+    for column, metrics in (("judged_probability", overall), ("probability", overall["of_best_epochs"])):
+        expected = roc_auc_score(trained.oof["target"], trained.oof[column])
+        assert metrics["metrics"]["roc_auc"] == pytest.approx(expected)
     assert (
         overall["num_rows"] == 12 and overall["num_groups"] == 6 and overall["classes"] == {"benign": 6, "malignant": 6}
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.fold import FoldResult, curves_of
+from lesion.algorithms.classify.judged import Judged
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.save import save_graph, save_metrics
@@ -44,6 +45,7 @@ def write_results(
     results: Sequence[FoldResult],
     predictor: Ensemble,
     *,
+    judged: Judged,
     summary: Summary,
     training_log: TrainingLog,
 ) -> None:
@@ -58,8 +60,8 @@ def write_results(
     target, folder = labelled.target, job.output_dir
     make_folder(folder)
     write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
-    write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results))
-    probs_SK = out_of_fold(target, results, len(labelled.table))
+    write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results, judged))
+    probs_SK = out_of_fold(target, judged.results, len(labelled.table))
     valid_S = ~np.isnan(probs_SK[:, 0])
     overall = summary["overall"]
     training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[valid_S], probs_SK[valid_S]))
@@ -171,14 +173,20 @@ def write_report(setup: Setup, labelled: Labelled, probs_SK: NDArray[np.float32]
         write_atomic(setup.run.job.output_dir / "report.png", png)
 
 
-def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult]) -> pd.DataFrame:
-    """The rows of oof.csv in the order of the table, a row once for each fold that held it out."""
+def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], judged: Judged) -> pd.DataFrame:
+    """The rows of oof.csv in the order of the table, a row once for each fold that held it out.
+
+    `probability` and `logit` are of the kept networks, as `lesion predict --fold` answers; `judged_probability` is
+    what the metrics are made of.
+    """
     table, target = labelled.table, labelled.target
     index_S = np.concatenate([result.index_S for result in results])
     fold_S = np.repeat([result.fold for result in results], [len(result.index_S) for result in results])
     in_order = np.lexsort((fold_S, index_S))
     rows = index_S[in_order]
     logits_SVK = np.concatenate([result.logits_SVK for result in results])[in_order]
+    judged_SK = np.concatenate([combine(target, fold.logits_SVK[:, None]) for fold in judged.results])[in_order]
+    of_judged = {f"judged_{name}": column for name, column in answer_columns(target, judged_SK).items()}
     return pd.DataFrame(
         {
             table.image_column: table.name_S[rows],
@@ -187,6 +195,7 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult]) -> pd.Da
             **target_columns(target, labelled.targets_SK[rows]),
             **answer_columns(target, combine(target, logits_SVK[:, None])),
             **logit_columns(target, logits_SVK.mean(axis=1)),
+            **of_judged,
         }
     )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.fold import FoldResult, judge
+from lesion.algorithms.classify.judged import Judged
 from lesion.data.folds import groups_on_both_sides
 from lesion.data.labels import Labelled
 from lesion.evaluation.groups import slide_scores
@@ -39,35 +40,49 @@ def out_of_fold(target: Target, results: Sequence[FoldResult], num_rows: int) ->
     return probs_SK
 
 
-def summarise(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
+def summarise(results: Sequence[FoldResult], judged: Judged, labelled: Labelled) -> Summary:
     """Counts and metrics, overall and of each fold. The overall metrics pool all rows.
 
+    `metrics` are those of `judged`; those of the kept networks, which the same rows chose, stand beside them.
     Without intervals, which may take minutes: a job that is stopped has no time for them.
     """
     target, targets_SK = labelled.target, labelled.targets_SK
-    probs_SK = out_of_fold(target, results, len(targets_SK))
-    valid_S = ~np.isnan(probs_SK[:, 0])
-    targets, probs = targets_SK[valid_S], probs_SK[valid_S]
-    asked, answers = target.judged_columns(targets), target.judged_columns(probs)
+    kept_SK = out_of_fold(target, results, len(targets_SK))
+    valid_S = ~np.isnan(kept_SK[:, 0])
+    targets, kept = targets_SK[valid_S], kept_SK[valid_S]
+    asked, answers = target.judged_columns(targets), target.judged_columns(kept)
+    folds = [_fold_summary(kept, fold, labelled) for kept, fold in zip(results, judged.results, strict=True)]
     return {
         "question": target.as_json(),
         "overall": {
             **labelled.counts(valid_S),
-            "metrics": judge(target, targets, probs),
+            "metrics": judge(target, targets, out_of_fold(target, judged.results, len(targets_SK))[valid_S]),
+            **({"epoch_not_chosen_by_others": judged.why_not} if judged.why_not else {}),
+            "of_best_epochs": {"metrics": judge(target, targets, kept)},
             "thresholds": []
             if target.has_multiclass_answer
             else [youden_threshold(asked[:, q], answers[:, q]) for q in range(asked.shape[1])],
         },
-        "folds": [
-            {"fold": r.fold, **labelled.counts(r.index_S), "best_epoch": r.best_epoch, "metrics": r.metrics}
-            for r in results
-        ],
+        "folds": folds,
         "mean_of_folds": {
-            name: float(np.mean([r.metrics[name] for r in results]))
-            for name in results[0].metrics
-            if all(name in r.metrics for r in results)
+            name: float(np.mean([fold["metrics"][name] for fold in folds]))
+            for name in folds[0]["metrics"]
+            if all(name in fold["metrics"] for fold in folds)
         },
         **shared_groups(results, labelled),
+    }
+
+
+def _fold_summary(kept: FoldResult, judged: FoldResult, labelled: Labelled) -> Summary:
+    """A fold's counts, its metrics as they are judged, and those of its best epoch, which the same rows chose."""
+    target, index_S = labelled.target, kept.index_S
+    probs_SK = combine(target, judged.logits_SVK[:, None])
+    return {
+        "fold": kept.fold,
+        **labelled.counts(index_S),
+        "metrics": judge(target, labelled.targets_SK[index_S], probs_SK),
+        "best_epoch": kept.best_epoch,
+        "of_best_epoch": {"metrics": kept.metrics},
     }
 
 
