@@ -1,6 +1,6 @@
 """Calibrators: probabilities to calibrated probabilities, as records that an artifact holds.
 
-Chosen in calibrator_choice.py, fitted in calibrator_fits.py. This file needs NumPy alone, since a server applies what it describes. No fit, no rows.
+Chosen in calibrator_choice.py, fitted in calibrator_fits.py. A server applies them, so this file needs NumPy alone.
 """
 
 # K outputs · J knots of a piecewise-linear function · … any dimensions before them
