@@ -1,0 +1,151 @@
+"""Calibrator choice: which calibrator out-of-fold rows support, learnt and judged on rows of different patients.
+
+Every method is fitted on some folds and judged on another one; what has the best held-out log loss is fitted on all.
+Rows with NaN, in target or probability, are left out.
+"""
+
+# S samples · K outputs · Q outputs that are fitted together: all classes of a softmax, or one sigmoid
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.evaluation.calibrator_fits import fit
+from lesion.evaluation.calibrators import METHODS, Calibrator, Method, OutputMap
+from lesion.evaluation.metrics import Array, log_loss
+from lesion.evaluation.parts import parts_of
+
+FEWEST_FOR_PLATT = 20  # rows of the rarest class; an offset more than a temperature
+FEWEST_FOR_ISOTONIC = 100
+MOST_CLASSES = 20  # for vector scaling and isotonic: two numbers a class and more
+MOST_PARTS, MOST_INNER_PARTS = 10, 3
+
+
+@dataclass(frozen=True)
+class CalibratorChoice:
+    """A fitted calibrator, and for each of its outputs (of a softmax once) the held-out log loss in nats of each method
+    that was tried, and why not all were.
+    """
+
+    calibrator: Calibrator
+    log_losses: tuple[dict[Method, float], ...]
+    why: tuple[str | None, ...]
+
+
+def choose_calibrator(
+    targets_SK: Array,
+    probs_SK: Array,
+    fold_S: NDArray[np.integer],
+    group_S: NDArray[Any],
+    *,
+    is_multiclass: bool,
+    method: Method | Literal["auto"] = "auto",
+) -> CalibratorChoice:
+    """The calibrator of out-of-fold probabilities [S, K] in [0, 1] with the best held-out log loss; of equal ones the
+    simpler.
+
+    `targets_SK` are 0 or 1, one-hot for several classes. `fold_S` is the fold that held a row out; with one fold (a
+    validation set) parts are dealt by group. Labels are fitted and chosen each by itself. A `method` that is asked for
+    is fitted without comparison; where rows are too few for it, the next simpler one.
+    """
+    return _choose(targets_SK, probs_SK, parts_of(fold_S, group_S, most=MOST_PARTS), is_multiclass, method)
+
+
+def nested_probs(
+    targets_SK: Array,
+    probs_SK: Array,
+    fold_S: NDArray[np.integer],
+    group_S: NDArray[Any],
+    *,
+    is_multiclass: bool,
+    method: Method | Literal["auto"] = "auto",
+) -> NDArray[np.float64]:
+    """Calibrated out-of-fold probabilities [S, K] that may be judged: each fold's by a calibrator that was chosen and
+    fitted on the other folds. NaN where the input is.
+    """
+    part_S = parts_of(fold_S, group_S, most=MOST_PARTS)
+    calibrated_SK = np.array(probs_SK, dtype=np.float64)
+    for part in np.unique(part_S) if len(np.unique(part_S)) > 1 else []:
+        is_held = part_S == part
+        inner_S = parts_of(part_S[~is_held], group_S[~is_held], most=MOST_INNER_PARTS)
+        choice = _choose(targets_SK[~is_held], probs_SK[~is_held], inner_S, is_multiclass, method)
+        calibrated_SK[is_held] = choice.calibrator.apply(np.asarray(probs_SK[is_held]))
+    return calibrated_SK
+
+
+def _choose(
+    targets_SK: Array, probs_SK: Array, part_S: NDArray[np.intp], is_multiclass: bool, method: Method | Literal["auto"]
+) -> CalibratorChoice:
+    columns = [slice(None)] if is_multiclass else [slice(k, k + 1) for k in range(targets_SK.shape[1])]
+    maps: list[OutputMap] = []
+    losses, reasons = [], []
+    for of_output in columns:
+        targets_SQ, probs_SQ = targets_SK[:, of_output], probs_SK[:, of_output]
+        is_known_S = ~(np.isnan(targets_SQ).any(axis=1) | np.isnan(probs_SQ).any(axis=1))
+        found = _choose_one(targets_SQ[is_known_S], probs_SQ[is_known_S], part_S[is_known_S], is_multiclass, method)
+        maps += found[0]
+        losses.append(found[1])
+        reasons.append(found[2])
+    return CalibratorChoice(Calibrator(is_multiclass, tuple(maps)), tuple(losses), tuple(reasons))
+
+
+def _choose_one(
+    targets_SQ: Array,
+    probs_SQ: Array,
+    part_S: NDArray[np.intp],
+    is_multiclass: bool,
+    method: Method | Literal["auto"],
+) -> tuple[tuple[OutputMap, ...], dict[Method, float], str | None]:
+    parts = np.unique(part_S).tolist()
+    possible, why = _possible(targets_SQ, part_S, is_multiclass)
+    if method != "auto":
+        simpler = [name for name in METHODS[: METHODS.index(method) + 1] if name in possible]
+        maps = fit(targets_SQ, probs_SQ, simpler[-1], is_multiclass=is_multiclass)
+        return maps, {}, why if method != simpler[-1] else None
+    if len(possible) == 1:
+        return (OutputMap("none"),), {}, why
+    losses: dict[Method, float] = {}
+    for name in possible:
+        held_SQ = np.empty(probs_SQ.shape, dtype=np.float64)
+        for part in parts:
+            is_held = part_S == part
+            maps = fit(targets_SQ[~is_held], probs_SQ[~is_held], name, is_multiclass=is_multiclass)
+            held_SQ[is_held] = Calibrator(is_multiclass, maps).apply(np.asarray(probs_SQ[is_held]))
+        losses[name] = log_loss(targets_SQ, held_SQ, is_multiclass)
+    best = min(losses, key=lambda name: round(losses[name], 9))  # the first of equal ones
+    return fit(targets_SQ, probs_SQ, best, is_multiclass=is_multiclass), losses, why
+
+
+def _possible(targets_SQ: Array, part_S: NDArray[np.intp], is_multiclass: bool) -> tuple[list[Method], str | None]:
+    """The methods that the rows outside each part are enough for, and why these are not all."""
+    parts = np.unique(part_S)
+    if len(parts) < 2:
+        return ["none"], "there are fewer than two groups, so no rows that could judge a calibrator"
+    fewest = min(_rarest(targets_SQ[part_S != part], is_multiclass) for part in parts)
+    num_classes = targets_SQ.shape[1] if is_multiclass else 2
+    if fewest == 0 and not is_multiclass:
+        return ["none"], "outside one of the folds all rows are of one class"
+    if num_classes > MOST_CLASSES:
+        return ["none", "temperature"], f"more than {MOST_CLASSES} classes: a temperature at most"
+    of_the_rarest = f"{fewest} rows of the rarest class outside one of the folds"
+    if fewest < FEWEST_FOR_PLATT:
+        return [
+            "none",
+            "temperature",
+        ], f"{of_the_rarest}: a temperature at most"
+    if fewest < FEWEST_FOR_ISOTONIC:
+        return [
+            "none",
+            "temperature",
+            "platt",
+        ], f"{of_the_rarest}: not isotonic"
+    return list(METHODS), None
+
+
+def _rarest(targets_SQ: Array, is_multiclass: bool) -> int:
+    positives_Q = (targets_SQ == 1).sum(axis=0)
+    return int(positives_Q.min() if is_multiclass else min(positives_Q[0], len(targets_SQ) - positives_Q[0]))

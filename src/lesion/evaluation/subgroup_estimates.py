@@ -1,0 +1,137 @@
+"""Subgroup estimates: AUC, sensitivity, specificity and observed : expected of some rows, by patient.
+
+Each with what a comparison needs: its variance, and the degrees of freedom that few patients leave.
+"""
+
+# S samples
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.evaluation.linearised import FEWEST, auc_influence, share, variance_of
+from lesion.evaluation.metrics import Array
+
+ALPHA = 0.05
+MEASURES = ("auc", "sensitivity", "specificity", "observed_expected")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure of some rows: what is said, with its 95 % interval; and for a comparison the value on a scale where it
+    is nearly normal (`centre`, for a share shrunk a little to ½), its variance and degrees of freedom.
+    """
+
+    value: float
+    low: float
+    high: float
+    centre: float
+    variance: float
+    freedom: float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Targets, probabilities, answers and patients of some rows [S]."""
+
+    is_positive_S: NDArray[np.bool_]
+    prob_S: Array
+    is_yes_S: NDArray[np.bool_]
+    group_S: NDArray[Any]
+
+    def where(self, is_in_S: NDArray[np.bool_]) -> Rows:
+        """Those of these rows that are in."""
+        return Rows(self.is_positive_S[is_in_S], self.prob_S[is_in_S], self.is_yes_S[is_in_S], self.group_S[is_in_S])
+
+    def kinds(self) -> dict[str, NDArray[np.bool_]]:
+        """Which rows [S] are positive, and which negative."""
+        return {"positives": self.is_positive_S, "negatives": ~self.is_positive_S}
+
+    def counts(self) -> dict[str, int]:
+        """How many rows, patients, positives and negatives there are."""
+        positives = int(self.is_positive_S.sum())
+        return {
+            "rows": len(self.prob_S),
+            "patients": len(np.unique(self.group_S)),
+            "positives": positives,
+            "negatives": len(self.prob_S) - positives,
+        }
+
+
+def estimates(rows: Rows) -> tuple[dict[str, Estimate], dict[str, str]]:
+    """The measures that these rows define, and why the others are left out."""
+    few = {kind: why for kind, is_S in rows.kinds().items() if (why := _too_few(is_S, rows.group_S, kind))}
+    found: dict[str, Estimate] = {}
+    if not few:
+        found |= {"auc": _auc(rows), "observed_expected": _observed_expected(rows)}
+    if "positives" not in few:
+        found["sensitivity"] = _share(rows.is_yes_S[rows.is_positive_S], rows.group_S[rows.is_positive_S])
+    if "negatives" not in few:
+        found["specificity"] = _share(~rows.is_yes_S[~rows.is_positive_S], rows.group_S[~rows.is_positive_S])
+    both = " and ".join(few.values())
+    reasons = {"auc": both, "observed_expected": both}
+    reasons |= {"sensitivity": few.get("positives", ""), "specificity": few.get("negatives", "")}
+    return found, reasons
+
+
+def quantile(freedom: float, alpha: float = ALPHA) -> float:
+    """Student's t quantile of a two-sided interval."""
+    from scipy.stats import t as student  # type: ignore[import-untyped]
+
+    return float(student.ppf(1 - alpha / 2, freedom))
+
+
+def _too_few(is_S: NDArray[np.bool_], group_S: NDArray[Any], kind: str) -> str | None:
+    if is_S.sum() < FEWEST:
+        return f"fewer than {FEWEST} {kind}"
+    return None if len(np.unique(group_S[is_S])) > 1 else f"all {kind} are of one patient"
+
+
+def _auc(rows: Rows) -> Estimate:
+    """The variance is by patient (Obuchowski 1997), and at least that of Hanley & McNeil (1982): where few rows are
+    ranked without a mistake, the first is zero. The interval is on the log-odds of the AUC.
+    """
+    target_S = rows.is_positive_S.astype(np.float64)
+    auc, influence_S = auc_influence(target_S, rows.prob_S)
+    _, code_S = np.unique(rows.group_S, return_inverse=True)
+    num_positives, num_negatives = int(target_S.sum()), int((1 - target_S).sum())
+    fewer = min(num_positives, num_negatives)
+    shrunk = (auc * fewer + 0.5) / (fewer + 1)
+    q_1, q_2 = shrunk / (2 - shrunk), 2 * shrunk**2 / (1 + shrunk)
+    hanley = shrunk * (1 - shrunk) + (num_positives - 1) * (q_1 - shrunk**2) + (num_negatives - 1) * (q_2 - shrunk**2)
+    variance = max(variance_of(influence_S, code_S), hanley / (num_positives * num_negatives))
+    freedom = min(len(np.unique(code_S[rows.is_positive_S])), len(np.unique(code_S[~rows.is_positive_S]))) - 1
+    half = quantile(freedom) * math.sqrt(variance) / (shrunk * (1 - shrunk))
+    middle = math.log(shrunk / (1 - shrunk))
+    low, high = 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle))
+    return Estimate(auc, min(low, auc), max(high, auc), auc, variance, freedom)
+
+
+def _share(is_hit_S: NDArray[np.bool_], group_S: NDArray[Any]) -> Estimate:
+    """Wilson's interval, and for the comparison one more hit and one more miss (Agresti & Caffo 2000), both at the
+    effective number of rows.
+    """
+    one = share(is_hit_S, group_S)
+    assert one.value is not None and one.low is not None and one.high is not None
+    centre = (one.value * one.effective + 1) / (one.effective + 2)
+    variance = centre * (1 - centre) / (one.effective + 2)
+    return Estimate(one.value, one.low, one.high, centre, variance, one.groups - 1)
+
+
+def _observed_expected(rows: Rows) -> Estimate:
+    """Positives ÷ sum of probabilities: 1 where calibrated in the large. The interval, and the comparison, are of its
+    logarithm (Debray et al. 2017, section 3.2), with the variance by patient.
+    """
+    observed, expected = float(rows.is_positive_S.sum()), float(np.sum(rows.prob_S, dtype=np.float64))
+    expected = max(expected, 1e-9)
+    ratio = observed / expected
+    _, code_S = np.unique(rows.group_S, return_inverse=True)
+    variance = variance_of((rows.is_positive_S - ratio * rows.prob_S) / observed, code_S)
+    freedom = len(np.unique(code_S[rows.is_positive_S])) - 1
+    factor = math.exp(min(quantile(freedom) * math.sqrt(variance), 700))
+    return Estimate(ratio, ratio / factor, ratio * factor, math.log(ratio), variance, freedom)
