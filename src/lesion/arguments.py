@@ -266,7 +266,13 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         choices=["auto", "fp32", "bf16"],
         help="precision of the CPU graph (default: auto, bf16 if the CPU supports it and the graph passed its test)",
     )
-    parser.add_argument("--fold", type=int, help="use one fold's network instead of the mean of all")
+    parser.add_argument("--fold", type=int, help="use one fold's network instead of all")
+    parser.add_argument(
+        "--operating-point",
+        metavar="POINT",
+        help="what labels are decided by: youden, sensitivity=0.95, specificity=0.9, cost=10 or threshold=0.3 "
+        "(default: as training chose)",
+    )
 
 
 def _setting(text: str) -> tuple[str, str]:

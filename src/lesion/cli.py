@@ -174,7 +174,12 @@ def _serve(args: argparse.Namespace) -> int:
     def load() -> Predictor:
         algorithm = algorithm_of_artifact(model_dir)  # before anything large is imported: a wrong folder is refused
         return algorithm.load(
-            model_dir, device=device, num_cores=settings.num_cores, fold=args.fold, precision=precision
+            model_dir,
+            device=device,
+            num_cores=settings.num_cores,
+            fold=args.fold,
+            precision=precision,
+            operating_point=args.operating_point or settings.operating_point,
         )
 
     return serve(
@@ -209,6 +214,7 @@ def _predict(args: argparse.Namespace) -> int:
         device=_device(args.device),
         fold=args.fold,
         precision=args.precision or "auto",
+        operating_point=args.operating_point,
         num_cores=usable_cores(),
         show_progress=not args.no_progress and sys.stderr.isatty(),
     )

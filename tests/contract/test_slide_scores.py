@@ -41,7 +41,7 @@ def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, ho
     output = root / "output" / "data"
     tiles = pd.read_csv(output / "oof.csv").groupby("group")
     slides = pd.read_csv(output / "slides.csv").set_index("slide")
-    expected = tiles["probability"].apply(lambda probs: BY_HAND[how](probs.to_numpy()))
+    expected = tiles["judged_probability"].apply(lambda probs: BY_HAND[how](probs.to_numpy()))
     np.testing.assert_allclose(slides["score"], expected, rtol=1e-5)
     assert slides["target"].tolist() == [0, 0, 1, 1] * 2 and slides["tiles"].eq(4).all()
     found = json.loads((output / "metrics.json").read_text())

@@ -72,7 +72,15 @@ def test_a_finished_job_leaves_artifact_and_results_and_ends_with_0(finished):
 def test_out_of_fold_rows_are_the_csvs_rows_in_their_order_each_patient_in_one_fold(finished):
     trained = finished[0]
     table = pd.read_csv(trained.channel / "train.csv")
-    assert list(trained.oof.columns) == ["image_name", "group", "fold", "target", "probability", "logit", "judged_probability"]
+    assert list(trained.oof.columns) == [
+        "image_name",
+        "group",
+        "fold",
+        "target",
+        "probability",
+        "logit",
+        "judged_probability",
+    ]
     for column, of_csv in (("image_name", "image_name"), ("group", "patient_id"), ("target", "target")):
         assert trained.oof[column].tolist() == table[of_csv].tolist()
     assert trained.oof["probability"].between(0, 1).all()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.evaluation.calibrator_fits import fit
-from lesion.evaluation.calibrators import METHODS, Calibrator, Method, OutputMap
+from lesion.evaluation.calibrators import METHODS, Calibrator, Method, OutputMap, no_calibration
 from lesion.evaluation.metrics import Array, log_loss
 from lesion.evaluation.parts import parts_of
 
@@ -55,6 +55,31 @@ def choose_calibrator(
     return _choose(targets_SK, probs_SK, parts_of(fold_S, group_S, most=MOST_PARTS), is_multiclass, method)
 
 
+def nested_calibrators(
+    targets_SK: Array,
+    probs_SK: Array,
+    fold_S: NDArray[np.integer],
+    group_S: NDArray[Any],
+    *,
+    is_multiclass: bool,
+    method: Method | Literal["auto"] = "auto",
+) -> list[tuple[NDArray[np.bool_], Calibrator]]:
+    """For each fold the mask [S] of its rows, and the calibrator that was chosen and fitted on the rows of the other
+    folds: what it gives for the fold's rows may be judged. With one fold parts are dealt by group; of a single group
+    none can be fitted, and the rows get the method none.
+    """
+    part_S = parts_of(fold_S, group_S, most=MOST_PARTS)
+    if len(np.unique(part_S)) == 1:
+        return [(np.ones(len(part_S), dtype=bool), no_calibration(is_multiclass, probs_SK.shape[1]))]
+    found = []
+    for part in np.unique(part_S):
+        is_held = part_S == part
+        inner_S = parts_of(part_S[~is_held], group_S[~is_held], most=MOST_INNER_PARTS)
+        choice = _choose(targets_SK[~is_held], probs_SK[~is_held], inner_S, is_multiclass, method)
+        found.append((is_held, choice.calibrator))
+    return found
+
+
 def nested_probs(
     targets_SK: Array,
     probs_SK: Array,
@@ -67,13 +92,11 @@ def nested_probs(
     """Calibrated out-of-fold probabilities [S, K] that may be judged: each fold's by a calibrator that was chosen and
     fitted on the other folds. NaN where the input is.
     """
-    part_S = parts_of(fold_S, group_S, most=MOST_PARTS)
     calibrated_SK = np.array(probs_SK, dtype=np.float64)
-    for part in np.unique(part_S) if len(np.unique(part_S)) > 1 else []:
-        is_held = part_S == part
-        inner_S = parts_of(part_S[~is_held], group_S[~is_held], most=MOST_INNER_PARTS)
-        choice = _choose(targets_SK[~is_held], probs_SK[~is_held], inner_S, is_multiclass, method)
-        calibrated_SK[is_held] = choice.calibrator.apply(np.asarray(probs_SK[is_held]))
+    for is_held, calibrator in nested_calibrators(
+        targets_SK, probs_SK, fold_S, group_S, is_multiclass=is_multiclass, method=method
+    ):
+        calibrated_SK[is_held] = calibrator.apply(np.asarray(probs_SK[is_held]))
     return calibrated_SK
 
 

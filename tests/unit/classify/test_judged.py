@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.decide import Predictions, by_row, decide
 from lesion.algorithms.classify.fold import FoldResult, judge
-from lesion.algorithms.classify.judged import NOT_KEPT, ONE_GROUP, epoch_of_others, judge_folds, parts_of
-from lesion.algorithms.classify.summary import out_of_fold, summarise
+from lesion.algorithms.classify.judged import NOT_KEPT, ONE_GROUP, epoch_of_others, judge_folds
+from lesion.algorithms.classify.summary import summarise
 from lesion.data.labels import Labelled
 from lesion.data.metadata import MetadataEncoder
 from lesion.data.table import SampleTable
@@ -71,7 +73,7 @@ def test_labels_by_lot_are_not_learnt_in_the_judged_rows(num_folds):
     kept, judged = [], []
     for seed in range(30):
         results, rows = by_lot(seed, num_folds=num_folds)
-        summary = summarise(results, judge_folds(results, rows, metric="roc_auc"), rows)
+        summary = summarise(results, decide(results, rows, ClassifyConfig(calibration="none")), rows)
         kept.append(summary["mean_of_folds"]["roc_auc"] - np.mean([r.metrics["roc_auc"] for r in results]))
         judged.append(summary["mean_of_folds"]["roc_auc"])
         assert (
@@ -111,15 +113,12 @@ def test_the_judged_logits_are_those_of_the_chosen_epoch_row_by_row():
     assert judged.why_not is None
     for result, fold in zip(results, judged.results, strict=True):
         np.testing.assert_array_equal(fold.logits_SVK[:, 0], result.epoch_logits_ESK[2])
-    probs_SK = out_of_fold(TARGET, judged.results, len(rows.table))
+    probs_SK = by_row(
+        Predictions.of(judged.results, rows).probs_NK,
+        np.concatenate([r.index_S for r in judged.results]),
+        len(rows.table),
+    )
     np.testing.assert_allclose(probs_SK[8:16, 0], 1 / (1 + np.exp(-results[1].epoch_logits_ESK[2][:, 0])), rtol=1e-6)
-
-
-def test_a_patient_of_a_single_fold_is_in_one_part_and_parts_are_even():
-    group_S = np.repeat(np.array([f"p{number}" for number in range(23)]), 3)
-    part_S = parts_of(group_S)
-    assert all(len(set(part_S[group_S == group])) == 1 for group in np.unique(group_S))
-    assert sorted(np.bincount(part_S) // 3) == [4, 4, 5, 5, 5]
 
 
 def test_where_no_other_rows_could_choose_it_is_said():

@@ -132,6 +132,7 @@ def test_details_tell_each_fold_the_spread_the_model_and_the_request():
         {
             **{"probability": 0.375, "label": "malignant", "positive_class": "malignant"},
             **{"folds": {"0": 0.5, "1": 0.25}, "spread": 0.25},
+            **{"operating_point": {"asked": "youden", "threshold": 0.25}},
         }
     ]
     several = answer([0.125, 0.625, 0.25], [0.125, 0.375, 0.5])

@@ -20,8 +20,8 @@ from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.fold import FoldResult
 from lesion.data.labels import Labelled
 from lesion.evaluation.metrics import METRICS, score_all
+from lesion.evaluation.parts import parts_by_group
 
-NUM_PARTS = 5  # of a single fold's patients
 NOT_KEPT = "the logits of each epoch are too many to be kept, so the metrics are those of the epochs that they chose"
 ONE_GROUP = "all held-out rows are of one group, so no other rows could choose the epoch"
 
@@ -46,7 +46,7 @@ def judge_folds(results: Sequence[FoldResult], labelled: Labelled, *, metric: st
     if len(results) > 1:
         return Judged([at_epoch(result, epoch_of_others(result, results)) for result in results])
     [result] = results
-    part_S = parts_of(labelled.table.group_or_row_S[result.index_S])
+    part_S = parts_by_group(labelled.table.group_or_row_S[result.index_S])
     if part_S.max(initial=0) == 0:
         return Judged(results, ONE_GROUP)
     return Judged([at_epochs(result, epochs_of_other_parts(result, part_S, labelled, metric=metric))])
@@ -65,13 +65,6 @@ def epoch_of_others(result: FoldResult, results: Sequence[FoldResult]) -> int:
     )
     median = best[(len(best) - 1) // 2] if best else result.last_epoch
     return int(np.clip(median, result.first_epoch, result.last_epoch))
-
-
-def parts_of(group_S: NDArray[np.str_]) -> NDArray[np.intp]:
-    """The number of the part [S] that each row belongs to: up to NUM_PARTS of about as many groups each, by name."""
-    groups, group_number_S = np.unique(group_S, return_inverse=True)
-    shuffled = np.random.default_rng(0).permutation(len(groups))
-    return np.asarray(shuffled[group_number_S] % min(NUM_PARTS, len(groups)), dtype=np.intp)
 
 
 def epochs_of_other_parts(

@@ -15,13 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.algorithms.classify.answer import combine
+from lesion.algorithms.classify.decide import Decisions
 from lesion.algorithms.classify.fold import FoldResult, curves_of
-from lesion.algorithms.classify.judged import Judged
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
-from lesion.algorithms.classify.save import save_graph, save_metrics
+from lesion.algorithms.classify.save import save_graph, save_later, with_disagreement
 from lesion.algorithms.classify.setup import Setup
-from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test, out_of_fold
+from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test
 from lesion.algorithms.classify.task import Task
 from lesion.check.run import Checked
 from lesion.data.labels import Labelled
@@ -45,7 +45,7 @@ def write_results(
     results: Sequence[FoldResult],
     predictor: Ensemble,
     *,
-    judged: Judged,
+    decisions: Decisions,
     summary: Summary,
     training_log: TrainingLog,
 ) -> None:
@@ -60,8 +60,8 @@ def write_results(
     target, folder = labelled.target, job.output_dir
     make_folder(folder)
     write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
-    write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results, judged))
-    probs_SK = out_of_fold(target, judged.results, len(labelled.table))
+    write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results, decisions))
+    probs_SK = decisions.judged_SK
     valid_S = ~np.isnan(probs_SK[:, 0])
     overall = summary["overall"]
     training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[valid_S], probs_SK[valid_S]))
@@ -72,7 +72,14 @@ def write_results(
         write_csv(folder / "slides.csv", slides)
         log.info("slides=%d score=%s %s", len(slides), config.slide_score, summary["slides"]["metrics"])
     write_summary(folder, summary)
-    predictor = save_metrics(job.model_dir, predictor, summary)
+    calibration = decisions.calibration
+    if calibration is not None:
+        with setup.run.step("comparing the networks", remedy="lower batch_size_predict"):
+            calibration = with_disagreement(calibration, predictor, setup, results)
+        log.info("calibration=%s disagreement=%.3f", calibration.calibrator.method, calibration.pooling.disagreement)
+        overall["calibration"]["disagreement_of_networks"] = calibration.pooling.disagreement
+        write_summary(folder, summary)
+    predictor = save_later(job.model_dir, predictor, summary, calibration)
     write_report(setup, labelled, probs_SK, overall)
     if (shared := summary.get("groups_on_both_sides", {})).get("groups"):
         log.warning(
@@ -140,7 +147,7 @@ def predict_source(
         if isinstance(output, LesionError):
             on_error(index, output)
         else:
-            probs_SK[index] = combine(predictor.target, output.logits_FVK)
+            probs_SK[index] = combine(predictor.target, output.logits_FVK, predictor.calibration)
     return probs_SK
 
 
@@ -173,11 +180,11 @@ def write_report(setup: Setup, labelled: Labelled, probs_SK: NDArray[np.float32]
         write_atomic(setup.run.job.output_dir / "report.png", png)
 
 
-def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], judged: Judged) -> pd.DataFrame:
+def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decisions: Decisions) -> pd.DataFrame:
     """The rows of oof.csv in the order of the table, a row once for each fold that held it out.
 
     `probability` and `logit` are of the kept networks, as `lesion predict --fold` answers; `judged_probability` is
-    what the metrics are made of.
+    what the metrics are made of, a row's mean where folds are repeated.
     """
     table, target = labelled.table, labelled.target
     index_S = np.concatenate([result.index_S for result in results])
@@ -185,17 +192,16 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], judged: 
     in_order = np.lexsort((fold_S, index_S))
     rows = index_S[in_order]
     logits_SVK = np.concatenate([result.logits_SVK for result in results])[in_order]
-    judged_SK = np.concatenate([combine(target, fold.logits_SVK[:, None]) for fold in judged.results])[in_order]
-    of_judged = {f"judged_{name}": column for name, column in answer_columns(target, judged_SK).items()}
+    of_judged = answer_columns(target, decisions.judged_SK[rows])
     return pd.DataFrame(
         {
             table.image_column: table.name_S[rows],
             "group": table.group_or_row_S[rows],
             "fold": fold_S[in_order],
             **target_columns(target, labelled.targets_SK[rows]),
-            **answer_columns(target, combine(target, logits_SVK[:, None])),
+            **answer_columns(target, combine(target, logits_SVK[:, None], decisions.calibration)),
             **logit_columns(target, logits_SVK.mean(axis=1)),
-            **of_judged,
+            **{f"judged_{name}": column for name, column in of_judged.items()},
         }
     )
 

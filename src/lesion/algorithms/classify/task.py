@@ -20,6 +20,7 @@ from lesion.data.remark import Remark
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
+from lesion.evaluation.operating_points import parse_spec
 from lesion.settings import SPLITS
 
 DEFAULT_SPLIT = "group_kfold"  # of the training rows of a column of sets, which has no folds
@@ -101,6 +102,10 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
         if has_groups:
             with collecting(problems):
                 refuse_slide_score(table, labels, config)
+        with collecting(problems):
+            refuse_operating_point(labels, config)
+        with collecting(problems):
+            refuse_prevalence(labels, config)
         if has_folds:
             with collecting(problems):
                 valid_FS = choose_folds(labelled, config)
@@ -114,6 +119,23 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     if labels is None or labelled is None or valid_FS is None:
         return None
     return Task(labels, labelled, valid_FS, kinds)
+
+
+def refuse_operating_point(labels: Labels, config: ClassifyConfig) -> None:
+    """Raises UserError if one was set for several classes, of which the most probable is the answer."""
+    if "operating_point" in config.model_fields_set:
+        parse_spec(config.operating_point, is_multiclass=labels.target.has_multiclass_answer, where="operating_point")
+
+
+def refuse_prevalence(labels: Labels, config: ClassifyConfig) -> None:
+    """Raises UserError if a prevalence of the positive class is given and there is none."""
+    if config.deployment_prevalence is not None and not labels.target.has_binary_answer:
+        raise UserError(
+            f"deployment_prevalence={config.deployment_prevalence:g} is that of a positive class, and each class has a "
+            "probability here",
+            where="deployment_prevalence",
+            do="Leave it out, or name the class of interest in positive_class.",
+        )
 
 
 def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfig) -> None:
