@@ -172,7 +172,7 @@ def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, Colum
     if wrong := [name for name in config.log_columns if kinds.get(name) != "number"]:
         raise UserError(
             f"log_columns={wrong[0]} is not a metadata column of numbers",
-            where=f"{table.where}: {kinds}",
+            where=f"{table.where}: {' '.join(f'{name}={kind}' for name, kind in kinds.items()) or 'no metadata'}",
             do="Take it out, or add the column to metadata_columns.",
             kind="hyperparameters",
         )
