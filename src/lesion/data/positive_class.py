@@ -54,6 +54,13 @@ def _known(words: tuple[str, ...], names: tuple[str, ...], cells: Cells, table: 
         return names[words.index("1")]
     if (name := positive_word(names[0], names[1])) is not None:
         return name
+    for typo in cells.typos(table).values():
+        raise UserError(
+            f"{called(table)} holds two classes that are probably one: {typo.told}",
+            where=table.where,
+            do=f"In the table {typo.remedy}, and add rows of another class. If they are two classes, set "
+            f"positive_class={names[0]} or positive_class={names[1]}.",
+        )
     ways = f"positive_class={names[0]} or positive_class={names[1]}: the probability is then that of this class"
     if isinstance(cells, ColumnCells):
         what, more = f"the columns {words[0]} and {words[1]} exclude each other", ". Or set task_type=multilabel"
