@@ -162,6 +162,7 @@ def test_the_table_of_a_public_data_set_is_opened_as_it_was_published(tmp_path, 
     assert ",".join(table.metadata.columns) == metadata
     assert (table.group_S is None) == (group is None)
     assert table.columns.group == (group or "patient_id")
+    assert not {image, *targets.split(","), group, *metadata.split(",")} & set(table.others.columns)  # are not unused
     said = remark(found, "known_table")
     assert said is not None and name in said.what and "Set these hyperparameters" in said.do
 
