@@ -320,3 +320,30 @@ def test_of_a_column_with_blanks_only_what_stays_true_is_said(tmp_path, columns,
     channels = channel(tmp_path / "in", **columns)
     empty, *left = errors(check(channels, tmp_path / "out", target_column=", ".join(columns), **WHO))
     assert "is empty in" in empty.what and [error.what for error in left] == others
+
+
+@pytest.mark.parametrize("settings", [{}, {"task_type": "multiclass"}, {"positive_class": "b"}])
+@pytest.mark.parametrize(
+    ("cells", "said"), [((0, 0, 0), "without a 1 IMG_000_0"), ((1, 1, 0), "with several IMG_000_0")]
+)
+def test_what_is_advised_for_a_row_without_one_class_leads_to_a_run(tmp_path, settings, cells, said):
+    """One of 24 one-hot rows has no 1, or two: the rows are named, and each of the ways out is gone."""
+    number = np.arange(24)
+    columns = {name: (place == number % 3).astype(int) for place, name in enumerate("abc")}
+    for name, cell in zip("abc", cells, strict=True):
+        columns[name][0] = cell
+    frame = small_frame(12)[["image_name", "patient_id"]].assign(**columns)
+    data = DataSet(tmp_path / "training", frame, target_column="a, b, c", split="stratified_kfold", **WHO)
+    advised = [finding for finding in data.check(**settings).findings if said in finding.what or said in finding.do]
+    assert advised
+    assert all("leave them out" in one.do and "further target column that is 1 there" in one.do for one in advised)
+    report = data.check(task_type="multilabel")
+    assert errors(report) == [] and report.question["kind"] == "multilabel"
+    data.rewrite(frame.iloc[1:])
+    report = data.check(**settings)
+    assert errors(report) == [] and report.question["kind"] == "multiclass"
+    odd = frame.assign(other=0)
+    odd.loc[:3, ["a", "b", "c", "other"]] = [0, 0, 0, 1]  # each fold needs some
+    data.rewrite(odd)
+    report = data.check(target_column="a, b, c, other", **settings)
+    assert errors(report) == [] and report.question["kind"] == "multiclass"

@@ -27,6 +27,11 @@ from lesion.data.uncertain import BLANK, UNCERTAIN
 from lesion.errors import UserError, raise_all
 from lesion.words import listed, nearest, number_of
 
+ONE_EACH = (
+    "Give each of these rows one class, or leave them out; where a row without a 1 means none of the classes, name a "
+    "further target column that is 1 there."
+)
+
 
 class Cells(Protocol):
     """One way to say classes. `words` are the classes' words or columns, in their order."""
@@ -176,10 +181,17 @@ def refuse_not_one(table: SampleTable, is_class_SC: NDArray[np.float32]) -> None
     wrong = np.flatnonzero(is_class_SC.sum(axis=1) != 1)
     if len(wrong):
         raise UserError(
-            f"{len(wrong)} of {len(table)} rows do not have exactly one class: {listed(table.name_S[wrong].tolist())}",
+            f"{len(wrong)} of {len(table)} rows do not have exactly one class: {said_of_not_one(table, is_class_SC)}",
             where=table.where,
-            do="Correct them, or set task_type=multilabel if a row may have several classes, or none.",
+            do=f"{ONE_EACH} If a row may have several classes, or none: task_type=multilabel, and no positive_class.",
         )
+
+
+def said_of_not_one(table: SampleTable, is_class_SC: NDArray[np.floating]) -> str:
+    """The rows without any class, and those with several, by name."""
+    num_S = is_class_SC.sum(axis=1)
+    kinds = (("without a 1", num_S == 0), ("with several", num_S > 1), ("uncertain", np.isnan(num_S)))
+    return "; ".join(f"{kind} {listed(table.name_S[is_S].tolist())}" for kind, is_S in kinds if is_S.any())
 
 
 def said_of_spellings(

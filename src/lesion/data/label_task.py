@@ -15,7 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.joined_labels import parted
-from lesion.data.label_cells import Cells, ColumnCells, JoinedCells, WordCells, called, refuse_not_one, texts_of
+from lesion.data.label_cells import (
+    ONE_EACH,
+    Cells,
+    ColumnCells,
+    JoinedCells,
+    WordCells,
+    called,
+    refuse_not_one,
+    said_of_not_one,
+    texts_of,
+)
 from lesion.data.measurements import AS_CLASSES, refuse_many_numbers, refuse_measurements
 from lesion.data.metadata import FALSE, TRUE
 from lesion.data.positive_words import positive_word, says_no_finding
@@ -72,9 +82,9 @@ def _nearly_one_hot(
         Remark(
             "nearly_one_hot",
             f"{int(is_one_S.sum())} of {len(table)} rows have exactly one 1 in the columns "
-            f"{listed(columns, most=MOST_LISTED)}, and {listed(table.name_S[odd].tolist())} not: each column is read "
-            "as a question of its own",
-            "If each row is of one class, correct these rows. If not, set task_type=multilabel.",
+            f"{listed(columns, most=MOST_LISTED)}, and {listed(table.name_S[odd].tolist())} not "
+            f"({said_of_not_one(table, is_class_SC)}): each column is read as a question of its own",
+            f"If each row is of one class: {ONE_EACH} If a row may have several, or none, set task_type=multilabel.",
             table.where,
             "warning",
         ),

@@ -14,7 +14,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.check.run import Questions
 from lesion.data.channels import columns_of
 from lesion.data.fold_advice import Divided, Plan, deal_folds, refuse_given_folds
-from lesion.data.folds import Folds, given_folds
+from lesion.data.folds import Folds, given_folds, pooled_strata
 from lesion.data.label_task import is_open
 from lesion.data.labels import Labelled, Labels, read_labels
 from lesion.data.metadata import ColumnType, MetadataEncoder, column_kinds
@@ -169,10 +169,11 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig, typos: Mapping[str,
     """
     table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
     columns = [] if table.targets is None else list(map(str, table.targets.columns))
+    class_S = target.class_of(targets_SK)
     rows = Divided(
         name_S=table.name_S,
         group_S=table.group_S,
-        class_S=target.class_of(targets_SK),
+        class_S=pooled_strata(class_S, config.folds) if target.kind == "multilabel" else class_S,
         learned=target.classes(targets_SK),
         judged=target.judged_classes(targets_SK) if METRICS[config.metric].needs_both else {},
         where=table.where,

@@ -53,7 +53,8 @@ def _as_known(names: Collection[str], columns: Columns) -> Columns:
     if columns.targets and not has_targets and not are_targets_set:
         changes["targets"] = tuple(name for name in known.targets if plain(name) in there) or known.targets
     if columns.group and "group_column" in columns.unset and plain(columns.group) not in there:
-        changes["group"] = known.group or columns.group
+        is_there = known.group is not None and plain(known.group) in there  # not without the table that is joined
+        changes["group"] = known.group if is_there else columns.group
     if known.metadata and "metadata_columns" in columns.unset:
         changes["usual_metadata"] = known.metadata
     changed = replace(columns, **changes)

@@ -64,7 +64,7 @@ def test_a_first_line_that_is_a_row_is_said_to_be_no_header(tmp_path, rows, why)
 
 
 def test_a_first_row_with_a_value_twice_is_taken_for_a_row(tmp_path):
-    with pytest.raises(UserError, match="names '1' twice.*Write a line above it that names the columns"):
+    with pytest.raises(UserError, match=r"names '1' twice.*Write a line above it that names the columns"):
         opened(tmp_path, "a.png,1,1\nb.png,0,0\n")
 
 

@@ -13,6 +13,7 @@ from lesion.data.channels import Opened, open_channels
 from lesion.data.remark import Remark
 from lesion.data.sources.describe import describe_sources
 from lesion.data.sources.known_tables import KNOWN_TABLES, find_known
+from lesion.data.sources.nearly_known import about_nearly_known
 
 CHEXPERT = (
     "No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,"
@@ -268,3 +269,32 @@ def test_the_page_of_sources_lists_formats_and_known_data_sets():
     for known in KNOWN_TABLES:
         assert f"| {known.name} | {known.file} |" in page
     assert "`webdataset`" in page and r"separated by `\|`" in page
+
+
+@pytest.mark.parametrize("name", [known.name for known in KNOWN_TABLES if len(known.marks) > 2])
+def test_a_table_that_lacks_a_column_of_a_known_one_is_told_which(name):
+    siim = "image_name,patient_id,sex,age_approx,anatom_site_general_challenge,target"  # what all settings are called
+    columns = (PUBLISHED[name][1] if name in PUBLISHED else siim).split(",")
+    known = next(one for one in KNOWN_TABLES if one.name == name)
+    for mark in known.marks:
+        left = [column for column in columns if column != mark]
+        assert find_known(left) is not None or f"nearly that of {name}, which also has '{mark}'" in about_nearly_known(
+            left
+        )
+    assert about_nearly_known(columns) == ""
+
+
+def test_the_settings_that_are_advised_for_a_renamed_column_open_the_table(tmp_path):
+    write_table(tmp_path / "train.csv", HAM.replace("lesion_id", "lesionid"))
+    (problem,) = opened(tmp_path).problems
+    advised = "nearly that of HAM10000, which also has 'lesion_id' (is it 'lesionid' here?): if it is, set "
+    assert advised in problem.do
+    settings = dict(text.split("=") for text in problem.do.partition(advised)[2].rstrip(".").split(" "))
+    assert settings == {"image_column": "image_id", "target_column": "dx", "group_column": "lesionid"}
+    found = opened(tmp_path, **settings)
+    assert found.problems == () and found.training.table().group_S is not None
+
+
+@pytest.mark.parametrize("header", ["a,b,c,target", "filename,age,sex,diagnosis,site", "id,level"])
+def test_a_table_of_its_own_is_nearly_no_known_one(header):
+    assert about_nearly_known(header.split(",")) == ""
