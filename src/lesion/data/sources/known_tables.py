@@ -100,6 +100,16 @@ KNOWN_TABLES = (
         "beside it.",
     ),
     KnownTable(
+        "MILK10k",
+        "MILK10k_Training_GroundTruth.csv",
+        marks=("lesion_id", "AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC"),
+        image="isic_id",
+        targets=("AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC"),
+        group="lesion_id",
+        metadata=("sex", "age_approx", "image_type"),
+        note="The images are in MILK10k_Training_Metadata.csv, two of each lesion, to which it is joined.",
+    ),
+    KnownTable(
         "HAM10000",
         "HAM10000_metadata.csv, .tab, or without an ending",
         marks=("image_id", "lesion_id", "age", "sex", "localization"),

@@ -112,3 +112,30 @@ def test_metadata_beside_train_csv_are_joined_only_where_all_ids_fit(tmp_path):
     found = opened(tmp_path, {"train.csv": labels, "metadata.csv": patients.head(5)})
     assert found.problems == () and found.training.table().group_S is None  # and it is named as not read
     assert any("metadata.csv" in remark.what for remark in found.remarks)
+
+
+def test_the_two_images_of_each_lesion_have_its_row_of_labels(tmp_path):
+    """MILK10k: a row of labels for each lesion, two images of each in the metadata, and a third table of images."""
+    classes = ["AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC"]
+    labels = pd.DataFrame({"lesion_id": list("CBA"), **dict.fromkeys(classes, 0.0)})
+    labels.loc[0, "MEL"], labels.loc[1, "NV"], labels.loc[2, "BCC"] = 1.0, 1.0, 1.0
+    images = pd.DataFrame(
+        {"lesion_id": list("AABBCC"), "image_type": ["clinical", "dermoscopic"] * 3, "isic_id": NAMES, "sex": "male"}
+    )
+    tables = {
+        "MILK10k_Training_GroundTruth.csv": labels,
+        "MILK10k_Training_Metadata.csv": images,
+        "MILK10k_Training_Supplement.csv": pd.DataFrame({"isic_id": NAMES, "diagnosis_full": "x"}),
+    }
+    found = opened(tmp_path, tables)
+    assert found.problems == ()
+    table = found.training.table()
+    assert table.name_S.tolist() == NAMES and table.group_S.tolist() == list("AABBCC")
+    assert table.target_names == tuple(classes)
+    assert [table.targets[name].tolist() for name in ("BCC", "NV", "MEL")] == [
+        ["1.0", "1.0", "0.0", "0.0", "0.0", "0.0"],
+        ["0.0", "0.0", "1.0", "1.0", "0.0", "0.0"],
+        ["0.0", "0.0", "0.0", "0.0", "1.0", "1.0"],
+    ]
+    assert any("3 ids are in one row of it, and in 6 rows of images" in remark.what for remark in table.remarks)
+    assert any("MILK10k_Training_Supplement.csv" in remark.what for remark in found.remarks)  # is not read

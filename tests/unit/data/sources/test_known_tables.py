@@ -48,6 +48,11 @@ PUBLISHED = {
         "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC",
         ("image", "MEL,NV,BCC,AKIEC,BKL,DF,VASC", None, ""),
     ),
+    "MILK10k": (  # its two tables, joined
+        "MILK10k_Training_Metadata.csv",
+        "lesion_id,image_type,isic_id,age_approx,sex,AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC",
+        ("isic_id", "AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC", "lesion_id", "sex,age_approx,image_type"),
+    ),
     "HAM10000": (
         "HAM10000_metadata.csv",
         "lesion_id,image_id,dx,dx_type,age,sex,localization",
