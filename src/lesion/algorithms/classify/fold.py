@@ -7,7 +7,6 @@ Nothing is carried from one fold to the next.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -163,7 +162,8 @@ def with_these_predictions(
     settings = setup.prediction_settings
     if result.prediction_settings == settings:
         return result
-    log.info("fold=%d is predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True))
+    told = " ".join(f"{name}={value}" for name, value in sorted(settings.items()))
+    log.info("fold=%d is predicted again, with %s", result.fold, told)
     rows = rows_of(result.fold, valid_S, setup)
     network = fresh_network(setup, num_metadata=rows.encoder.num_features)
     network.load_state_dict(result.weights)

@@ -70,7 +70,8 @@ def write_results(
     if config.slide_score != "none":
         summary["slides"], slides = judge_slides(labelled, probs_SK, config)
         write_csv(folder / "slides.csv", slides)
-        log.info("slides=%d score=%s %s", len(slides), config.slide_score, summary["slides"]["metrics"])
+        values = " ".join(f"{name}={value:.4f}" for name, value in summary["slides"]["metrics"].items())
+        log.info("slides=%d score=%s %s", len(slides), config.slide_score, values)
     write_summary(folder, summary)
     calibration = decisions.calibration
     if calibration is not None:

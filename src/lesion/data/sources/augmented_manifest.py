@@ -74,7 +74,10 @@ class AugmentedManifest:
         self._pictures = NamedPictures(folder, table.name_S)
         self._pictures.check()
         failed = _remarks(failures, len(names), manifest_path)
-        self._table = replace(table, remarks=(*table.remarks, *failed, *self._pictures.remarks))
+        assert table.others is not None
+        read = [name for name in (REFERENCE, label) if name in table.others]  # under other names: they are used
+        others = table.others.drop(columns=read)
+        self._table = replace(table, others=others, remarks=(*table.remarks, *failed, *self._pictures.remarks))
         self._path = manifest_path
 
     @classmethod

@@ -62,7 +62,8 @@ class ClassFolder:
         frame = with_headers(frame, paths, columns, self._unreadable)
         if columns.group not in frame:
             refuse_groups(columns, "class folders", root)
-        self._table, self._paths = table_of(frame, columns, str(root)), paths
+        self._table = replace(table_of(frame, columns, str(root)), has_class_folders=True)
+        self._paths = paths
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:

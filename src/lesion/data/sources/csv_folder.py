@@ -15,12 +15,13 @@ from lesion.data.remark import Remark
 from lesion.data.sources.class_folder import has_class_folders
 from lesion.data.sources.csv_table import read_csv, with_remarks
 from lesion.data.sources.headers import with_headers
+from lesion.data.sources.joined_tables import find_tables, join
 from lesion.data.sources.known_columns import found_columns
 from lesion.data.sources.location import SplitLocation
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import as_there, names_of, table_of, with_names
 from lesion.data.sources.set_names import set_of
-from lesion.data.sources.table_files import find_table, is_unknown, table_files, usual_names
+from lesion.data.sources.table_files import is_unknown, table_files, usual_names
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.words import listed
@@ -35,14 +36,26 @@ class CsvFolder:
     layout = "train.csv (validation.csv, test.csv), or one table of another name, beside images or their folder"
 
     def __init__(
-        self, csv_path: Path, columns: Columns, *, root: Path | None = None, remarks: Sequence[Remark] = ()
+        self,
+        csv_path: Path,
+        columns: Columns,
+        *,
+        root: Path | None = None,
+        remarks: Sequence[Remark] = (),
+        other: Path | None = None,
     ) -> None:
-        """Reads the CSV and lists the pictures, decoding none; they may lie anywhere below `root`.
+        """Reads the CSV, with the columns of the `other` table that is joined to it, and lists the pictures, decoding
+        none; they may lie anywhere below `root`.
 
         Raises UserError for a missing column, cell or row, and for names that do not tell pictures apart.
         """
         self.csv_path = csv_path
+        self._tables = [csv_path] if other is None else [csv_path, other]
         frame = with_remarks(read_csv(csv_path), remarks)
+        if other is not None:
+            joined = join(frame, read_csv(other), other)
+            assert not isinstance(joined, str)  # else find_tables has not given it
+            frame = joined
         frame, columns = found_columns(frame, as_there(columns, frame), str(csv_path))
         self._unreadable: dict[Path, UserError] = {}  # a set to predict: files whose header cannot be read
         if columns.is_lenient:
@@ -67,18 +80,18 @@ class CsvFolder:
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
-        csv_path, root = find_table(location, columns.table_file), location.folder
+        (csv_path, other), root = find_tables(location, columns), location.folder
         if csv_path.name in usual_names(location):
-            return cls(csv_path, columns, root=root)
+            return cls(csv_path, columns, root=root, other=other)
         what = f"the table of the {location.split} set is {csv_path.relative_to(location.folder).as_posix()}"
         do = "Set table_file if it is another." if location.split == "train" and not columns.table_file else ""
-        return cls(csv_path, columns, root=root, remarks=[Remark("table_file", what, do, str(csv_path))])
+        return cls(csv_path, columns, root=root, remarks=[Remark("table_file", what, do, str(csv_path))], other=other)
 
     def table(self) -> SampleTable:
         return self._table
 
     def files(self) -> list[Path]:
-        return [self.csv_path, *self._pictures.found]
+        return [*self._tables, *self._pictures.found]
 
     @property
     def paths(self) -> Sequence[Path | None]:

@@ -17,6 +17,7 @@ from lesion.data.sources.csv_table import LINE, check_size, remarks_of
 from lesion.data.sources.decimal_commas import whole_with_points, with_points
 from lesion.data.sources.groups import Groups, read_folds, read_groups
 from lesion.data.sources.known_columns import found_columns
+from lesion.data.sources.nearly_known import about_nearly_known
 from lesion.data.table import Columns, SampleTable
 from lesion.data.uncertain import NOT_MENTIONED
 from lesion.errors import UserError, collecting, raise_all
@@ -116,6 +117,8 @@ def _refuse_missing(frame: pd.DataFrame, wanted: Sequence[tuple[str, str]], wher
     """Raises UserError for the wanted columns that the frame lacks, each with the hyperparameter that names it."""
     missing = [(setting, column) for setting, column in wanted if column not in frame.columns]
     if missing:
+        has_image = any(name in frame.columns for name in IMAGE_COLUMNS)  # else it is said where that is not found
+        hint = about_nearly_known([*map(str, frame.columns)]) if has_image else ""
         also = {"split": SPLITS}  # another value that may be meant
         named = [
             f"'{column}' ({setting}{_meant(column, [*map(str, frame.columns), *also.get(setting, ())])})"
@@ -124,7 +127,7 @@ def _refuse_missing(frame: pd.DataFrame, wanted: Sequence[tuple[str, str]], wher
         raise UserError(
             f"columns not found: {', '.join(named)}",
             where=where,
-            do=f"The table has {_headers(frame)}. Rename them, or set the hyperparameter in brackets.",
+            do=f"The table has {_headers(frame)}. Rename them, or set the hyperparameter in brackets.{hint}",
         )
 
 
@@ -238,7 +241,8 @@ def pick_image_column(frame: pd.DataFrame, wanted: str | None, where: str) -> st
     raise UserError(
         f"column {names} not found{near}",
         where=where,
-        do=f"The table has {_headers(frame)}. Set image_column to one of them.",
+        do=f"The table has {_headers(frame)}. Set image_column to one of them."
+        + about_nearly_known([*map(str, frame.columns)]),
     )
 
 

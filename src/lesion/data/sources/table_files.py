@@ -77,6 +77,19 @@ def find_table(location: SplitLocation, chosen: str | None) -> Path:
     )
 
 
+def tables_beside(csv_path: Path, location: SplitLocation) -> list[Path]:
+    """The other tables beside a set's table that may be of the same set: those whose names say it, or say no set."""
+    return [
+        path
+        for path in walk_files(location.folder)
+        if path.parent == csv_path.parent
+        and path != csv_path
+        and path.suffix.lower() in ENDINGS
+        and not _is_submission(path)
+        and set_in(path.stem) in ({None, location.split} if location.is_own else {location.split})
+    ]
+
+
 def about_spreadsheets(folder: Path) -> str:
     """What to do with the tables that are in no format that is read; "" if there are none."""
     sheets = [path.name for path in walk_files(folder) if path.suffix.lower() in SPREADSHEETS]
