@@ -44,6 +44,10 @@ class SplitLocation:
         """The set that a file's name says, or else the innermost folder below this one that is called as a set."""
         if (split := set_in(path.stem)) is not None:
             return split
+        return self.set_of_folder(path)
+
+    def set_of_folder(self, path: Path) -> Split | None:
+        """The set that the innermost folder above a file, and below this one, is called as; None if none is."""
         folders = path.relative_to(self.folder).parts[:-1] if path.is_relative_to(self.folder) else ()
         return next((split for name in reversed(folders) if (split := set_of(name)) is not None), None)
 
