@@ -67,7 +67,11 @@ def test_a_file_that_is_called_so_is_found_without_a_word(name, file):
         ("it&#39;s.jpg", "it's.jpg", "as web addresses or HTML write them"),
         ("a.jpg?raw=true", "a.jpg", "as web addresses or HTML write them"),
         ("x/a.jpg?path=/b/c.jpg&amp;v=1", "x/a.jpg", "as web addresses or HTML write them"),
-        ("s3://bucket/a%20b.jpg?versionId=1", "a b.jpg", "by the last part of their path and as web addresses or HTML write them"),
+        (
+            "s3://bucket/a%20b.jpg?versionId=1",
+            "a b.jpg",
+            "by the last part of their path and as web addresses or HTML write them",
+        ),
         ("New%20Folder/a.jpg", "New Folder/a.jpg", "as web addresses or HTML write them"),
         ("deep%2Fa.jpg", "deep/a.jpg", "by a path that is written in another way"),
         ("deep&#x2F;a.jpg", "deep/a.jpg", "by a path that is written in another way"),
