@@ -1,9 +1,10 @@
 """Name match: which file each name of a column means.
 
 A name is taken literally where a file is called so. What is left is found by weaker rules, from the strongest on: by
-the last parts of its path, in any Unicode form and as a web address or HTML writes it, then by other capitals, another ending, a number without its zeros in
-front. A weaker rule stands for the column as a whole: it must find one file alone, give no file to two names, and find
-the same file for every name that was found before. Knows text only, no files.
+the last parts of its path, in any Unicode form and as a web address or HTML writes it, then by other capitals, another
+ending, a number without its zeros in front. A weaker rule stands for the column as a whole: it must find one file
+alone, give no file to two names, and find the same file for every name that was found before. Knows text only, no
+files.
 """
 
 from __future__ import annotations

@@ -275,16 +275,18 @@ def _row(sample: Sample, columns: Columns) -> dict[str, str]:
 def _add_folder_classes(
     rows: Sequence[dict[str, str]], samples: Sequence[Sample], columns: Columns, where: str
 ) -> list[Remark]:
-    """Adds the folder of each image as its class, in shards of images alone. Raises UserError where there is none, and
-    a class is needed."""
+    """Adds the folder of each image as its class, in shards of images alone.
+
+    Raises UserError where there is none, and a class is needed.
+    """
     classes = folder_classes([sample.key for sample in samples])
     if classes is None or len(columns.targets) > 1:
         if columns.are_targets_needed and not columns.is_lenient:
             raise UserError(
                 "the shards hold images alone, and no sample says its class",
                 where=where,
-                do='Add KEY.cls (a word) or KEY.json ({"target": …}) beside each image, or put the images of each class '
-                "into a folder of its name before packing them.",
+                do='Add KEY.cls (a word) or KEY.json ({"target": …}) beside each image, or put the images of each '
+                "class into a folder of its name before packing them.",
             )
         return []
     for row, name in zip(rows, classes, strict=True):
