@@ -72,12 +72,16 @@ def _is_table(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS or is_json_lines_table(path)
 
 
-def find_table(location: SplitLocation, chosen: str | None) -> Path:
-    """The table of the set: the one of `table_file`, or the only one. Raises UserError for none and for several."""
+def find_table(location: SplitLocation, chosen: str | None, *, is_of_other_format: bool = False) -> Path:
+    """The table of the set: the one of `table_file`, or the only one; `is_of_other_format`: also beside HDF5 and others.
+
+    Raises UserError for none and for several.
+    """
     folder = location.folder
     if chosen is not None and location.split == "train":
         return _chosen(folder, chosen)
-    found = [path for path in table_files(location) if path.relative_to(folder).as_posix() != chosen]
+    candidates = tables_of(location) if is_of_other_format else table_files(location)
+    found = [path for path in candidates if path.relative_to(folder).as_posix() != chosen]
     if len(found) == 1:
         return found[0]
     names = [path.relative_to(folder).as_posix() for path in found]
