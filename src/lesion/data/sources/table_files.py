@@ -73,7 +73,7 @@ def _is_table(path: Path) -> bool:
 
 
 def find_table(location: SplitLocation, chosen: str | None, *, is_of_other_format: bool = False) -> Path:
-    """The table of the set: the one of `table_file`, or the only one; `is_of_other_format`: also beside HDF5 and others.
+    """The table of the set: the one of `table_file`, or the only one; also beside HDF5 if `is_of_other_format`.
 
     Raises UserError for none and for several.
     """
