@@ -1,4 +1,4 @@
-"""Cells: what stands in a column that must be filled in, and the refusal of what is empty or too long, with its line."""
+"""Cells: what stands in a column that must be filled in, and the refusal of what is empty or too long, by line."""
 
 from __future__ import annotations
 
