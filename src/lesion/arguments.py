@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,7 +108,32 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line as `command` and its options. Ends the program, as argparse does, where it is wrong."""
     if arguments[:1] == [TRAIN_PROCESS]:
         return _process_parser().parse_args(arguments[1:])
-    return parser().parse_args(arguments)
+    whole = parser()
+    args, others = whole.parse_known_args(arguments)
+    is_folder = len(others) == 1 and not others[0].startswith("-")
+    if is_folder and args.command in ("train", "serve"):
+        whole.error(_about_root(args.command, Path(others[0])))
+    if others:
+        whole.error(f"unrecognized arguments: {' '.join(others)}")
+    return args
+
+
+def _about_root(command: str, folder: Path) -> str:
+    """What to type instead of a folder without --root before it."""
+    from lesion.artifact import MANIFEST  # here: no other command line needs it
+
+    if command == "serve" and (folder / MANIFEST).is_file():  # the model itself
+        if folder.resolve().name == "model":
+            return f"the folder is given by --root: type lesion serve --root {shlex.quote(str(folder.parent))}"
+        return f"--root is a folder that holds the model as model/: move {folder} there, and give that folder"
+    said = f"the folder is given by --root: type lesion {command} --root {shlex.quote(str(folder))}"
+    needed = "input" if command == "train" else "model"
+    if (folder / needed).is_dir():
+        return said
+    where = "the data set in input/data/training/" if command == "train" else "the model in model/"
+    return f"{said}, where {folder} is a job's folder, with {where}" + (
+        f" (lesion check {shlex.quote(str(folder))} takes a data set itself)" if command == "train" else ""
+    )
 
 
 def _process_parser() -> argparse.ArgumentParser:

@@ -141,6 +141,8 @@ def refuse_prevalence(labels: Labels, config: ClassifyConfig) -> None:
             where="deployment_prevalence",
             do="Leave it out, or name the class of interest in positive_class.",
         )
+
+
 def _new_classes(table: SampleTable, test_table: SampleTable | None, labels: Labels | None) -> list[UserError]:
     """What is wrong with the classes of the sets that evaluate: those of the test set, read as the training rows'; or
     where these could not be read, of both sets as words alone."""

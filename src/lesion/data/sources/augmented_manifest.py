@@ -17,6 +17,7 @@ from lesion.data import images
 from lesion.data.label_task import MAX_CLASSES
 from lesion.data.reading import file_text, parse_json
 from lesion.data.remark import Remark
+from lesion.data.sources.json_lines import is_json_lines_table
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import frame_of, table_of
@@ -176,7 +177,8 @@ def relative_references(references: Sequence[str], where: Path) -> list[str]:
 
 
 def _manifests(location: SplitLocation) -> list[Path]:
-    return location.pick([path for path in walk_files(location.folder) if path.suffix in SUFFIXES])
+    paths = [path for path in walk_files(location.folder) if path.suffix in SUFFIXES]
+    return location.pick([path for path in paths if not is_json_lines_table(path)])
 
 
 def _scalars(line: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from lesion.data.remark import Remark
 from lesion.data.sources.column_names import plain
-from lesion.data.sources.csv_table import read_csv, read_header, remarks_of, with_remarks
+from lesion.data.sources.csv_table import remarks_of, with_remarks
+from lesion.data.sources.json_lines import read_header, read_table
 from lesion.data.sources.known_tables import KNOWN_TABLES, USUAL_NAMES, find_known
 from lesion.data.sources.location import SplitLocation
 from lesion.data.sources.table_files import find_table, table_files, tables_beside
@@ -65,7 +66,7 @@ def _pair(csv_path: Path, other: Path) -> tuple[Path, Path] | str:
     names_images = {path: _names_images(header) for path, header in headers.items()}
     first, second = (other, csv_path) if names_images[other] and not names_images[csv_path] else (csv_path, other)
     try:
-        joined = join(read_csv(first), read_csv(second), second, may_repeat=first == other)
+        joined = join(read_table(first), read_table(second), second, may_repeat=first == other)
     except UserError as error:
         return error.what
     return joined if isinstance(joined, str) else (first, second)
