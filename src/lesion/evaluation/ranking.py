@@ -116,7 +116,7 @@ class _Curve:
             share_TB = np.where(width_TB > 0, counted_TB / width_TB, 0)
         # Within a place's ties the false-positive rate grows evenly: over the upper share its mean is this.
         rate_TB = (self.no_TB - (self.no_TB - self.before_TB) * share_TB / 2) / self.no_B
-        return np.asarray(np.einsum("tb,tb->b", counted_TB, 1 - rate_TB))
+        return np.asarray(np.einsum("tb,tb->b", counted_TB, 1 - rate_TB) + 0 * self.yes_B * self.no_B)
 
     def _sensitivity_at(self, specificity: float) -> Draws:
         """The highest sensitivity of a threshold whose specificity is at least that much."""
