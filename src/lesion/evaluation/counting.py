@@ -142,7 +142,9 @@ class RowMeans:
 
     def measure(self, weights_GB: Weights) -> dict[str, Draws]:
         """The mean of each value over the rows [B]."""
-        means_RB = (self.sums_GR.T @ weights_GB) / (self.rows_G @ weights_GB)
+        # einsum and not @: BLAS wakes its threads for each of so thin products, and where cores are shared they wait.
+        rows_B = np.einsum("g,gb->b", self.rows_G, weights_GB)
+        means_RB = [np.einsum("g,gb->b", sum_G, weights_GB) / rows_B for sum_G in self.sums_GR.T]
         return dict(zip(self.names, means_RB, strict=True))
 
 

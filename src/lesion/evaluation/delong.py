@@ -74,7 +74,12 @@ def jackknife_covariance(without_GM: Values) -> Values:
     """(G − 1) ∕ G Σ (θ₋g − θ̄)(θ₋g − θ̄)ᵀ of values without each group [G, M]."""
     num_groups = len(without_GM)
     spread_GM = without_GM - without_GM.mean(axis=0)
-    return np.asarray((num_groups - 1) / num_groups * spread_GM.T @ spread_GM)
+    return np.asarray((num_groups - 1) / num_groups * _products(spread_GM, spread_GM))
+
+
+def _products(one_GM: Values, other_GM: Values) -> Values:
+    """AᵀB. By einsum: BLAS wakes its threads for so thin a product, and where cores are shared they wait."""
+    return np.asarray(np.einsum("gm,gn->mn", one_GM, other_GM))
 
 
 def _placements(is_yes_S: NDArray[np.bool_], score_S: Values) -> tuple[Values, Values]:
@@ -93,9 +98,9 @@ def _covariance(won_GM: Values, lost_GM: Values, has_yes: int, has_no: int) -> t
     num_groups, num_scores = won_GM.shape
     if has_yes < 2 or has_no < 2:
         return np.full((num_scores, num_scores), np.nan), np.full(num_scores, np.nan)
-    of_yes = has_yes / (has_yes - 1) * won_GM.T @ won_GM
-    of_no = has_no / (has_no - 1) * lost_GM.T @ lost_GM
-    of_both = num_groups / (num_groups - 1) * won_GM.T @ lost_GM
+    of_yes = has_yes / (has_yes - 1) * _products(won_GM, won_GM)
+    of_no = has_no / (has_no - 1) * _products(lost_GM, lost_GM)
+    of_both = num_groups / (num_groups - 1) * _products(won_GM, lost_GM)
     yes_M, no_M = np.diag(of_yes), np.diag(of_no)
     freedom_M = np.full(num_scores, float(num_groups - 1))
     below_M = yes_M**2 / (has_yes - 1) + no_M**2 / (has_no - 1)
