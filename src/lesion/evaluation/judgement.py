@@ -118,6 +118,14 @@ def judge_groups(rows: Rows, how: How, *, top_k: int = 10, num_draws: int = 2000
     return {"score": how, "mixed": int((~is_clear_G).sum()), **found}
 
 
+def measurables_of(rows: Rows) -> tuple[tuple[list[Measurable], list[Measurable]], int]:
+    """What measures each of the outputs, and their choice as a whole; and how many groups there are."""
+    outputs, code_S, num_groups = _outputs(rows)
+    each = [measurable for output in outputs for measurable in output.measurables(num_groups)]
+    whole = _of_classes(rows, code_S, num_groups)[0] if rows.is_multiclass and len(code_S) else []
+    return (each, whole), num_groups
+
+
 def _measures(rows: Rows, *, num_draws: int, seed: int) -> Json:
     outputs, code_S, num_groups = _outputs(rows)
     whole, highest = _of_classes(rows, code_S, num_groups) if rows.is_multiclass and len(code_S) else ([], {})

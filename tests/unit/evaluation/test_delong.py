@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
+from lesion.evaluation.comparison import delong_test
 from lesion.evaluation.delong import areas
 
 # Albumin, total protein, Krebs-Goplerud score and outcome of the 43 patients of DeLong, DeLong & Clarke-Pearson (1988)
@@ -40,6 +42,15 @@ def test_the_ovarian_cancer_patients():
         assert contrast @ found.value_M == pytest.approx(difference, abs=5e-5)
         assert np.sqrt(variance) == pytest.approx(error, abs=5e-5)
         assert (contrast @ found.value_M) ** 2 / variance == pytest.approx(chi2, abs=1e-4)
+
+
+def test_delongs_test_of_the_ovarian_cancer_patients():
+    """Albumin beside the K-G score, and total protein beside it: differences and errors as SAS prints them."""
+    for column, difference, error in ((0, 0.0108, 0.0953), (2, -0.0780, 0.1046)):
+        found = delong_test(TARGETS, SCORES[:, 1], SCORES[:, column], np.arange(43))
+        assert [found.difference, found.error] == pytest.approx([difference, error], abs=5e-5)
+        assert found.p == pytest.approx(2 * student.sf(abs(found.difference / found.error), found.freedom))
+    assert "alike" in delong_test(TARGETS, SCORES[:, 1], SCORES[:, 1] * 2, np.arange(43))
 
 
 def test_copies_of_a_patients_rows_change_nothing_but_rows_that_pass_for_patients_do():
