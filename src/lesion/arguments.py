@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lesion import sagemaker
@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--no-progress", action="store_true", help="no progress bar")
 
+    _add_compare(command)
     describe = command(
         "describe",
         "Print the hyperparameters, the recipes, the sources of data, or the metrics in the log.",
@@ -152,6 +153,23 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= sagemaker.MAX_PORT:
         raise argparse.ArgumentTypeError(f"'{text}' is not a port, a whole number from 1 to {sagemaker.MAX_PORT}")
     return int(text)
+
+
+def _add_compare(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    compare = command(
+        "compare",
+        "Compare two jobs' out-of-fold predictions of the same images.",
+        "lesion compare job_a job_b --margin 0.02 --output comparison.json",
+    )
+    compare.add_argument("run_a", type=Path, help="a job's folder, the folder of its results, or its oof.csv")
+    compare.add_argument("run_b", type=Path, help="the other; differences are this one minus the first")
+    compare.add_argument(
+        "--margin",
+        type=float,
+        default=0.02,
+        help="how much lower a ROC AUC still counts as not inferior (default: %(default)s)",
+    )
+    compare.add_argument("--output", type=Path, help="a JSON file to write, with every image that changed sides")
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,4 +1,4 @@
-"""CLI: `lesion train | serve | predict | export | check | describe | sample-data | prepare`.
+"""CLI: `lesion train | serve | predict | export | check | compare | describe | sample-data | prepare`.
 
 The one place on the command line that catches errors.
 """
@@ -250,6 +250,13 @@ def _check(args: argparse.Namespace) -> int:
     return UserError.exit_code if report.num("error") else 0
 
 
+def _compare(args: argparse.Namespace) -> int:
+    from lesion.compare import compare_runs
+
+    console.say(compare_runs(args.run_a, args.run_b, margin=args.margin, output=args.output))
+    return 0
+
+
 def _describe(args: argparse.Namespace) -> int:
     from lesion.algorithms.registry import find_algorithm
     from lesion.config import describe
@@ -328,6 +335,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "predict": _predict,
     "export onnx": _export_onnx,
     "check": _check,
+    "compare": _compare,
     "describe": _describe,
     "sample-data": _sample_data,
     "prepare tiles": _prepare_tiles,
