@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lesion.evaluation.judgement import Rows
 
 PLACES = ("oof.csv", "output/data/oof.csv", "data/oof.csv")  # in a folder: of results, of a job, of its output
-PREFIX = "probability_"
+PREFIX, JUDGED = "probability_", "judged_"
 MOST_SHOWN = 10
 HALF = 0.5
 
@@ -83,7 +83,9 @@ def read_run(path: Path) -> Run:
     names = [_positive_class(table)] if is_binary else classes
     is_multiclass = not is_binary and "target" in frame
     target_NQ = _targets(frame, names, table, is_multiclass=is_multiclass)
-    prob_NQ = _numbers(frame, ["probability"] if is_binary else [PREFIX + name for name in names], table)
+    columns = ["probability"] if is_binary else [PREFIX + name for name in names]
+    judged = [JUDGED + name for name in columns]  # of the epochs that other folds chose; earlier versions had none
+    prob_NQ = _numbers(frame, judged if set(judged) <= set(frame) else columns, table)
     index_N = np.repeat(np.arange(len(name_S)), np.diff(start_S, append=len(frame)))
     if not np.array_equal(target_NQ, target_NQ[start_S][index_N]):
         unlike = frame[image_column].to_numpy(dtype=str)[(target_NQ != target_NQ[start_S][index_N]).any(axis=1)]
@@ -93,6 +95,9 @@ def read_run(path: Path) -> Run:
     times_S = np.bincount(index_N)
     prob_SQ = np.stack([np.bincount(index_N, prob_N) / times_S for prob_N in prob_NQ.T], axis=1)
     label_SQ, threshold = _labels(prob_SQ, table, is_multiclass=is_multiclass)
+    positive = [JUDGED + ("positive" if is_binary else f"positive_{name}") for name in names]
+    if set(positive) <= set(frame):
+        label_SQ, threshold = _numbers(frame, positive, table)[start_S] == 1, "as the other folds chose"
     group_S = frame["group"].to_numpy(dtype=str)[start_S]
     return Run(table, name_S, Rows(target_NQ[start_S], prob_SQ, group_S, names, is_multiclass, label_SQ), threshold)
 

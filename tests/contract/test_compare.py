@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from lesion.compare import compare_runs, read_run
 
 
@@ -15,3 +17,6 @@ def test_a_job_is_no_worse_than_itself(trained_root, tmp_path):
     assert read_run(trained_root).rows.name_Q == [metrics["question"]["positive_class"]]
     for measure in found["measures"].values():
         assert measure["difference"]["value"] == 0
+    for name in ("roc_auc", "balanced_accuracy", "log_loss"):  # of the predictions that the job was judged by
+        if name in found["measures"]:
+            assert found["measures"][name]["a"] == pytest.approx(metrics["overall"]["metrics"][name], abs=1e-6)

@@ -73,13 +73,8 @@ def test_out_of_fold_rows_are_the_csvs_rows_in_their_order_each_patient_in_one_f
     trained = finished[0]
     table = pd.read_csv(trained.channel / "train.csv")
     assert list(trained.oof.columns) == [
-        "image_name",
-        "group",
-        "fold",
-        "target",
-        "probability",
-        "logit",
-        "judged_probability",
+        *("image_name", "group", "fold", "target", "probability", "logit"),
+        *("judged_probability", "judged_positive"),
     ]
     for column, of_csv in (("image_name", "image_name"), ("group", "patient_id"), ("target", "target")):
         assert trained.oof[column].tolist() == table[of_csv].tolist()

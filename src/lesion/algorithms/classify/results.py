@@ -185,7 +185,7 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decision
     """The rows of oof.csv in the order of the table, a row once for each fold that held it out.
 
     `probability` and `logit` are of the kept networks, as `lesion predict --fold` answers; `judged_probability` is
-    what the metrics are made of, a row's mean where folds are repeated.
+    what the metrics are made of, a row's mean where folds are repeated; and `judged_positive` the label.
     """
     table, target = labelled.table, labelled.target
     index_S = np.concatenate([result.index_S for result in results])
@@ -203,8 +203,21 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decision
             **answer_columns(target, combine(target, logits_SVK[:, None], decisions.calibration)),
             **logit_columns(target, logits_SVK.mean(axis=1)),
             **{f"judged_{name}": column for name, column in of_judged.items()},
+            **judged_labels(target, decisions, rows),
         }
     )
+
+
+def judged_labels(target: Target, decisions: Decisions, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """The labels that metrics are made of, 0 or 1, at the thresholds that the other folds chose; none for several
+    classes, the most probable of which is the answer.
+    """
+    if decisions.is_positive_SQ is None:
+        return {}
+    is_positive_NQ = decisions.is_positive_SQ[rows].astype(int)
+    if target.has_binary_answer:
+        return {"judged_positive": is_positive_NQ[:, 0]}
+    return {f"judged_positive_{name}": is_positive_NQ[:, q] for q, name in enumerate(target.class_names)}
 
 
 def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
