@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -128,22 +129,27 @@ def point(
 
 
 def cases(kinds: tuple[str, ...], num: int, output: str) -> Cases:
-    made = tuple(
-        Case(
-            kind=kinds[k % len(kinds)],  # type: ignore[arg-type]
-            line=17 + 31 * k,
-            truth=output if k % 2 else "benign",
-            answer="benign" if k % 2 else output,
-            prob=round(0.93 - 0.05 * k, 3),
-            picture=picture(k),
-            map=picture(100 + k) if k % 3 == 0 else None,
-            note="the five networks differ by 31 points" if k == 1 else "",
+    made = []
+    for k in range(num):
+        kind = kinds[k % len(kinds)]
+        is_ill = kind in {"missed", "wrong class"} or (kind != "false alarm" and k % 2 == 0)
+        made.append(
+            Case(
+                kind=kind,  # type: ignore[arg-type]
+                line=17 + 31 * k,
+                truth=output if is_ill else "benign",
+                answer="benign" if is_ill else output,
+                prob_of=output,
+                prob=round(0.02 + 0.05 * k if is_ill else 0.93 - 0.05 * k, 3),
+                picture=picture(k),
+                map=picture(100 + k) if k % 3 == 0 else None,
+                note="the five networks differ by 31 points" if k == 1 else "",
+            )
         )
-        for k in range(num)
-    )
-    return Cases(cases=made, how="Those answered most surely, and wrong.", num=57)
+    return Cases(cases=tuple(made), how="Those answered most surely, and wrong.", num=57)
 
 
+@cache
 def binary() -> Facts:
     flow = (
         FlowStep(what="rows of the table", change=3_600, left=3_600),
@@ -160,8 +166,8 @@ def binary() -> Facts:
             judged_on="Held-out images of 1,204 patients, none of whom the network had seen.",
         ),
         judging=Judging(
-            how="Each image is judged by a network that was not trained on its patient, at the epoch that the other folds "
-            "chose, and at the threshold that the other folds chose.",
+            how="Each image is judged by a network that was not trained on its patient, at the epoch that the other "
+            "folds chose, and at the threshold that the other folds chose.",
             unit="patient",
             num_rows=3_584,
             num_units=1_204,
@@ -272,7 +278,7 @@ def binary() -> Facts:
                     note="small group",
                 ),
             ),
-            how="Gaps to all other patients; flagged where the interval, corrected by Holm for 5 comparisons, leaves out zero.",
+            how="Gaps to all others; flagged where the interval, corrected by Holm for 5 comparisons, leaves out 0.",
         ),
         uncertainty=Uncertainty(
             target_coverage=0.9,
@@ -355,9 +361,10 @@ def multilabel() -> Facts:
     return _of_classes(names, "multilabel").model_copy(update={"operating_points": points})
 
 
+@cache
 def thousand() -> Facts:
     """A thousand classes, of which one name is hostile and one very long."""
-    names = tuple(f"class {k:04d}" for k in range(998)) + ("<script>alert(1)</script>", "x" * 5_000)
+    names = (*(f"class {k:04d}" for k in range(998)), "<script>alert(1)</script>", "x" * 5_000)
     pairs = tuple((names[k], names[k + 1], 40 - k) for k in range(30))
     return _of_classes(names, "multiclass").model_copy(update={"confusion": ConfusionMatrix(pairs=pairs)})
 
@@ -397,7 +404,7 @@ def _of_classes(names: tuple[str, ...], kind: Any) -> Facts:
                 for one in facts.folds
                 if not isinstance(facts.folds, Missing)
             ),  # type: ignore[union-attr]
-            "curves": curves(names),
+            "curves": curves(names[:7]),
             "operating_points": WHY,
             "mistakes": cases(("wrong class",), 6, names[-1]),
         }
@@ -432,7 +439,7 @@ def reasons() -> Facts:
         for name, field in Facts.model_fields.items()
         if "Missing" in str(field.annotation)
     }
-    missing = {name: WHY for name in ("roc", "pr", "calibration", "decision", "learning")}
+    missing = dict.fromkeys(("roc", "pr", "calibration", "decision", "learning"), WHY)
     return binary().model_copy(update={**gone, "curves": Curves(**missing), "metrics": (), "sets": (), "settings": ()})
 
 

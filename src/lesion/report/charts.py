@@ -13,6 +13,7 @@ from lesion.report.words import shown
 
 MAX_CURVES = 7  # in one chart: the first of them; the table of classes has them all
 MAX_FOREST = 40
+OF_CLASSES = ("ROC curve", "Precision and recall")  # a curve a class, where there are several
 Drawn = tuple[str, Markup, Markup, str]  # heading, chart, legend, note
 
 
@@ -35,8 +36,9 @@ def charts_of(facts: Facts) -> tuple[list[Drawn], list[tuple[str, str]]]:
         else:
             first = found[:MAX_CURVES]
             chart, note = draw(first)
-            if len(found) > len(first):
-                note = f"{note} {len(first)} of {len(found):,} are drawn.".strip()
+            total = max(len(found), len(facts.classes) if name in OF_CLASSES else 0)
+            if total > len(first):
+                note = f"{note} {len(first)} of {total:,} are drawn.".strip()
             has_names = len(first) > 1 or bool(first[0].note)
             drawn.append((name, chart, legend(first) if has_names else Markup(), note))
     return drawn, missing

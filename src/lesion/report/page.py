@@ -63,10 +63,10 @@ def render(facts: Facts) -> str:
 
     Words of the user (classes, columns, names) are escaped, as one line each. The same facts give the same bytes.
     """
-    from jinja2 import ChoiceLoader, Environment, PackageLoader
+    from jinja2 import Environment, PackageLoader
 
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader("lesion.report", "."), PackageLoader("lesion.check", ".")]),
+        loader=PackageLoader("lesion.report", "."),
         autoescape=True,
         trim_blocks=True,
         finalize=_as_read,
@@ -90,7 +90,6 @@ def render(facts: Facts) -> str:
 def _context(facts: Facts) -> dict[str, Any]:
     charts, curves_missing = charts_of(facts)
     points = () if isinstance(facts.operating_points, Missing) else facts.operating_points
-    reproduction = facts.reproduction
     return {
         "f": facts,
         "parts": [(id_, name) for id_, name in PARTS.items() if id_ != "classes" or facts.classes],
@@ -110,7 +109,6 @@ def _context(facts: Facts) -> dict[str, Any]:
         "subgroup_metrics": _subgroup_metrics(facts),
         "selective_chart": selective_chart(facts),
         "fold_metrics": _fold_metrics(facts),
-        "commands": "" if isinstance(reproduction, Missing) else "\n".join(reproduction.commands),
         "dossier": guidelines(facts),
         "gaps": gaps(facts),
     }

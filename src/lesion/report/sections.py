@@ -239,6 +239,7 @@ class Case(Section):
     name: str | None = None  # only where names are asked for
     truth: str | None
     answer: str
+    prob_of: str  # the class that `prob` is of
     prob: Share
     picture: str | None = None
     map: str | None = None

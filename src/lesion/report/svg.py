@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 
 from lesion.report.sections import Curve
-from lesion.words import shortened
+from lesion.words import one_line, shortened
 
 NUM_COLORS = 7
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "12 5", "4 2", "1 2")
@@ -48,19 +48,18 @@ class Axes:
         for value in ticks(*self.x):
             x, y = self.at(value, self.y[0])
             parts.append(f'<line class="grid" x1="{x}" y1="{self.TOP}" x2="{x}" y2="{y}"/>')
-            parts.append(f'<text x="{x}" y="{y + 16}" text-anchor="middle">{escape(self.format_x(value))}</text>')
+            parts.append(f'<text x="{x}" y="{y + 16}" text-anchor="middle">{text(self.format_x(value))}</text>')
         for value in ticks(*self.y):
             x, y = self.at(self.x[0], value)
             parts.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{self.width - self.RIGHT}" y2="{y}"/>')
-            parts.append(f'<text x="{x - 6}" y="{y + 4}" text-anchor="end">{escape(self.format_y(value))}</text>')
+            parts.append(f'<text x="{x - 6}" y="{y + 4}" text-anchor="end">{text(self.format_y(value))}</text>')
         middle_x, middle_y = (self.LEFT + self.width - self.RIGHT) / 2, (self.TOP + self.height - self.BOTTOM) / 2
         parts.append(
-            f'<text class="axis" x="{middle_x}" y="{self.height - 8}" text-anchor="middle">'
-            f"{escape(self.x_label)}</text>"
+            f'<text class="axis" x="{middle_x}" y="{self.height - 8}" text-anchor="middle">{text(self.x_label)}</text>'
         )
         parts.append(
             f'<text class="axis" transform="translate(13 {middle_y}) rotate(-90)" text-anchor="middle">'
-            f"{escape(self.y_label)}</text>"
+            f"{text(self.y_label)}</text>"
         )
         return "".join(parts)
 
@@ -73,7 +72,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     step = 10.0**-12
     while True:
         for factor in (1, 2, 5):
-            if span / (step * factor) <= most - 1:
+            if span / (step * factor) <= most - 1 + 1e-9:
                 step *= factor
                 first = -(-low // step)  # rounded up
                 return [
@@ -100,7 +99,7 @@ def line_chart(
     if diagonal:
         (x1, y1), (x2, y2) = axes.at(axes.x[0], axes.y[0]), axes.at(axes.x[1], axes.y[1])
         parts.append(
-            f'<line class="diagonal" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"><title>{escape(diagonal)}</title></line>'
+            f'<line class="diagonal" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"><title>{text(diagonal)}</title></line>'
         )
     for number, curve in enumerate(curves):
         color, dash = number % NUM_COLORS, DASHES[number % len(DASHES)]
@@ -115,12 +114,12 @@ def line_chart(
         if point is not None:
             for k, (x, y) in list(zip(kept, places, strict=True))[:: max(1, len(kept) // 40)]:
                 parts.append(
-                    f'<circle class="hit c{color}" cx="{x}" cy="{y}" r="5"><title>{escape(point(curve, k))}</title>'
+                    f'<circle class="hit c{color}" cx="{x}" cy="{y}" r="5"><title>{text(point(curve, k))}</title>'
                     "</circle>"
                 )
     for x_value, y_value, what in marks:
         x, y = axes.at(x_value, y_value)
-        parts.append(f'<path class="mark" d="M{x} {y - 6} l6 6 l-6 6 l-6 -6 z"><title>{escape(what)}</title></path>')
+        parts.append(f'<path class="mark" d="M{x} {y - 6} l6 6 l-6 6 l-6 -6 z"><title>{text(what)}</title></path>')
     return figure(title, description, axes.width, axes.height, "".join(parts))
 
 
@@ -130,10 +129,10 @@ def legend(curves: Sequence[Curve]) -> Markup:
     for number, curve in enumerate(curves):
         color, dash = number % NUM_COLORS, DASHES[number % len(DASHES)]
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
-        note = f' <span class="soft">{escape(curve.note)}</span>' if curve.note else ""
+        note = f' <span class="soft">{text(curve.note)}</span>' if curve.note else ""
         rows.append(
             f'<li><svg aria-hidden="true" width="34" height="10"><line class="line c{color}"{dashes} x1="0" y1="5" '
-            f'x2="34" y2="5"/></svg> {escape(shortened(curve.name, 60))}{note}</li>'
+            f'x2="34" y2="5"/></svg> {text(shortened(curve.name, 60))}{note}</li>'
         )
     return Markup(f'<ul class="legend">{"".join(rows)}</ul>') if rows else Markup()  # noqa: S704
 
@@ -169,15 +168,15 @@ def forest(
         )
     for number, (name, middle, interval, what) in enumerate(rows):
         y = 18 + row_height * number
-        parts.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(shortened(name, 28))}</text>')
+        parts.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{text(shortened(name, 28))}</text>')
         if middle is None:
-            parts.append(f'<text class="soft" x="{left + 4}" y="{y + 4}">{escape(shortened(what, 70))}</text>')
+            parts.append(f'<text class="soft" x="{left + 4}" y="{y + 4}">{text(shortened(what, 70))}</text>')
             continue
         drawn = ""
         if interval is not None:
             drawn = f'<line class="line c0" x1="{at(interval[0])}" y1="{y}" x2="{at(interval[1])}" y2="{y}"/>'
         drawn += f'<circle class="dot c0" cx="{at(middle)}" cy="{y}" r="5"/>'
-        parts.append(f"<g>{drawn}<title>{escape(what)}</title></g>")
+        parts.append(f"<g>{drawn}<title>{text(what)}</title></g>")
     return figure(title, description, width, height, "".join(parts))
 
 
@@ -190,7 +189,7 @@ def matrix(title: str, description: str, names: Sequence[str], counts: Sequence[
     for row, (name, row_counts) in enumerate(zip(names, counts, strict=True)):
         y, total = float(top + row * cell), sum(row_counts)
         parts.append(
-            f'<text x="{left - 8}" y="{y + cell / 2 + 4}" text-anchor="end">{escape(shortened(name, 16))}</text>'
+            f'<text x="{left - 8}" y="{y + cell / 2 + 4}" text-anchor="end">{text(shortened(name, 16))}</text>'
         )
         for column, number in enumerate(row_counts):
             x, share = left + column * cell, number / total if total else 0
@@ -200,21 +199,21 @@ def matrix(title: str, description: str, names: Sequence[str], counts: Sequence[
             parts.append(
                 f'<g><rect class="cell {kind}" style="--share:{share:.3f}" x="{x}" y="{y}" width="{cell - 2}" '
                 f'height="{cell - 2}"/><text class="count{dark}" x="{x + cell / 2 - 1}" y="{y + cell / 2 + 4}" '
-                f'text-anchor="middle">{number:,}</text><title>{escape(what)}</title></g>'
+                f'text-anchor="middle">{number:,}</text><title>{text(what)}</title></g>'
             )
     for column, name in enumerate(names):
         middle, below = left + column * cell + cell / 2, top + size + 14
         turned = "" if len(names) <= 4 else f' transform="rotate(-40 {middle} {below})"'
         anchor = "middle" if len(names) <= 4 else "end"
         short = shortened(name, 10 if len(names) <= 4 else 16)
-        parts.append(f'<text x="{middle}" y="{below}" text-anchor="{anchor}"{turned}>{escape(short)}</text>')
+        parts.append(f'<text x="{middle}" y="{below}" text-anchor="{anchor}"{turned}>{text(short)}</text>')
     return figure(title, description, left + size + 20, top + size + bottom, "".join(parts))
 
 
 def figure(title: str, description: str, width: float, height: float, content: str) -> Markup:
     """The SVG element around drawn `content`, named for screen readers. It shrinks with a narrow page."""
     return Markup(  # noqa: S704
-        f'<svg class="chart" role="img" aria-label="{escape(title)}. {escape(description)}" '
+        f'<svg class="chart" role="img" aria-label="{text(title)}. {text(description)}" '
         f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}">{content}</svg>'
     )
 
@@ -228,3 +227,8 @@ def thinned(num: int, most: int = MAX_POINTS) -> list[int]:
 
 def _points(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in places)
+
+
+def text(words: str) -> Markup:
+    """A user's words inside a chart: one line, escaped."""
+    return escape(one_line(words))

@@ -7,10 +7,11 @@ from typing import Literal
 from markupsafe import Markup
 
 from lesion.report.facts import Facts
-from lesion.report.sections import LeakCheck, Missing, Number, OperatingPoint
+from lesion.report.sections import LeakCheck, Missing, Number, OperatingPoint, Shortcuts
 from lesion.words import listed, number_of, shortened
 
 MAX_WORD = 40  # characters of a class or a value
+NEAR = 0.03  # of ROC AUC, between shortcuts and network: then the network may be nothing else
 FEW_POSITIVES, FEW_GROUPS = 50, 20  # below these an interval is wide, and said to be
 METRIC_NAMES = {
     "roc_auc": "ROC AUC",
@@ -146,6 +147,21 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
     ):
         names = listed([f"{row.column} {shortened(row.value, 20)}" for row in flagged], most=3)
         found.append(("warning", f"it differs in subgroups: {names}."))
+    if not isinstance(facts.shortcuts, Missing) and (reached := _shortcut(facts.shortcuts)):
+        found.append(("warning", reached))
     if isinstance(leaks, LeakCheck) and not leaks.shared_groups and facts.judging.unit != "image":
         found.append(("note", f"no {facts.judging.unit} is on both sides of a fold."))
     return found
+
+
+def _shortcut(shortcuts: Shortcuts) -> str:
+    """What to say where simple features come near the network, or pass it; "" where they do not."""
+    known = {name: number.value for name, number in shortcuts.by.items() if number.value is not None}
+    network = shortcuts.network.value
+    if not known or network is None or max(known.values()) < network - NEAR:
+        return ""
+    best = max(known, key=lambda name: known[name])
+    features = "size, border and mean colour" if best == "all" else best
+    return (
+        f"{features} alone reach {known[best]:.3f}, the network {network:.3f}: it may have learned no more than that."
+    )
