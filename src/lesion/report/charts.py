@@ -153,7 +153,8 @@ def _forest(title: str, rows: Sequence[tuple[str, Metric, str]], overall: float 
         for name, metric, what in rows
     ]
     words = "A point with its 95 % interval for each; the table below has the numbers."
-    return forest(title, words, drawn, x=(low, high), reference=overall)
+    chart = forest(title, words, drawn, x=(low, high), reference=overall)
+    return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(title, chart)
 
 
 def confusion_chart(facts: Facts) -> Markup:

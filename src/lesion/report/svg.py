@@ -168,7 +168,7 @@ def forest(
         )
     for number, (name, middle, interval, what) in enumerate(rows):
         y = 18 + row_height * number
-        parts.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{text(shortened(name, 28))}</text>')
+        parts.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{text(shortened(name, 26))}</text>')
         if middle is None:
             parts.append(f'<text class="soft" x="{left + 4}" y="{y + 4}">{text(shortened(what, 70))}</text>')
             continue

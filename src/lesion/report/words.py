@@ -12,6 +12,7 @@ from lesion.words import listed, number_of, shortened
 
 MAX_WORD = 40  # characters of a class or a value
 NEAR = 0.03  # of ROC AUC, between shortcuts and network: then the network may be nothing else
+FEW_CLASSES = 10  # whose shares are told
 FEW_POSITIVES, FEW_GROUPS = 50, 20  # below these an interval is wide, and said to be
 METRIC_NAMES = {
     "roc_auc": "ROC AUC",
@@ -120,7 +121,9 @@ def whom(facts: Facts) -> list[str]:
     if training is not None and training.classes:
         classes = sorted(training.classes.items(), key=lambda item: -item[1])
         total = sum(training.classes.values())
-        each = [f"{shortened(name, 24)} {count:,} ({count / max(total, 1):.0%})" for name, count in classes]
+        each = [f"{shortened(name, 24)} {count:,}" for name, count in classes]
+        if len(classes) <= FEW_CLASSES:
+            each = [f"{text} ({count / max(total, 1):.0%})" for text, (_, count) in zip(each, classes, strict=True)]
         lines.append(f"{listed(each, most=4)}.")
     return lines
 
