@@ -219,6 +219,12 @@ class JobSettings(Hyperparameters):
         doc="Inference graph (OpenVINO): added to the artifact so that a CPU serves faster and without torch. It is "
         "as large as the weights.",
     )
+    report_names: bool = tunable(
+        False,
+        affects="output",
+        doc="Names of images in the report. false: report.html and report.json name no image and no patient; an image "
+        "is called by its line of oof.csv. Images are shown, small.",
+    )
     checkpoint_interval_s: float = tunable(
         300,
         ge=0,

@@ -65,7 +65,7 @@ def test_a_finished_job_leaves_artifact_and_results_and_ends_with_0(finished):
     model = {path.name for path in (trained.root / "model").iterdir()}
     assert model == {"manifest.json", "fold_0.safetensors", "fold_1.safetensors"}
     output = {path.name for path in (trained.root / "output/data").iterdir()}
-    assert output >= {"oof.csv", "metrics.json", "history.csv", "report.png", "submission.csv"}
+    assert output >= {"oof.csv", "metrics.json", "history.csv", "report.html", "report.json", "submission.csv"}
     assert not (trained.root / "output/failure").exists()
 
 
@@ -98,7 +98,7 @@ def test_the_results_agree_with_one_another(finished):
     submission = pd.read_csv(trained.root / "output/data/submission.csv")
     assert submission["image_name"].tolist() == pd.read_csv(trained.channel / "test.csv")["image_name"].tolist()
     assert list(submission.columns) == ["image_name", "target"] and submission["target"].between(0, 1).all()
-    assert (trained.root / "output/data/report.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{expected:.3f}" in (trained.root / "output/data/report.html").read_text()
 
 
 def test_the_resolved_config_stands_on_one_line_and_in_the_manifest(finished):

@@ -245,6 +245,11 @@ class Rows:
         self._table = opened.rows(self.index_S) if table is None else table
         assert len(self._table) == len(self.index_S)
 
+    @property
+    def num_opened(self) -> int:
+        """How many rows the source has: those that were left out too."""
+        return len(self._source.table())
+
     def table(self) -> SampleTable:
         return self._table
 

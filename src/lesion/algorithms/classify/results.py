@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lesion.algorithms.classify.decide import Decisions
 from lesion.algorithms.classify.fold import FoldResult, curves_of
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
+from lesion.algorithms.classify.report_facts import facts_of_job, with_test
 from lesion.algorithms.classify.save import save_graph, save_later, with_disagreement
 from lesion.algorithms.classify.setup import Setup
 from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test
@@ -32,6 +34,9 @@ from lesion.engine.training_log import TrainingLog
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
 from lesion.inference.batches import compute_in_batches
+from lesion.report.documents import documents
+from lesion.report.facts import Facts
+from lesion.report.figure import try_to_draw
 from lesion.targets import Target
 
 log = logging.getLogger(__name__)
@@ -48,10 +53,12 @@ def write_results(
     decisions: Decisions,
     summary: Summary,
     training_log: TrainingLog,
+    started: float,
 ) -> None:
-    """Writes the results: tables, metrics and figures, the metric lines for a tuner, and last the artifact's graph.
+    """Writes the results: tables, metrics and report, the metric lines for a tuner, and last the artifact's graph.
 
-    `summary` is what the artifact was saved with; what takes longer is added to it here.
+    `summary` is what the artifact was saved with; what takes longer is added to it here. `started` is when the job
+    began, by `time.monotonic`.
 
     The order is from certain to risky: the out-of-fold rows and metrics are written before the test set is
     predicted. Raises PlatformError where the disk refuses.
@@ -61,6 +68,7 @@ def write_results(
     make_folder(folder)
     write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
     write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results, decisions))
+    lines_S = lines_of_oof(results, len(labelled.table))
     probs_SK = decisions.judged_SK
     valid_S = ~np.isnan(probs_SK[:, 0])
     overall = summary["overall"]
@@ -81,7 +89,21 @@ def write_results(
         overall["calibration"]["disagreement_of_networks"] = calibration.pooling.disagreement
         write_summary(folder, summary)
     predictor = save_later(job.model_dir, predictor, summary, calibration)
-    write_report(setup, labelled, probs_SK, overall)
+    facts = try_to_draw(
+        "the report",
+        lambda: facts_of_job(
+            setup,
+            checked.training,
+            labelled,
+            summary=summary,
+            decisions=decisions,
+            history=[row for result in results for row in result.history],
+            shortcuts=checked.shortcuts,
+            lines_S=lines_S,
+            minutes=(time.monotonic() - started) / 60,
+        ),
+    )
+    write_report(folder, facts)
     if (shared := summary.get("groups_on_both_sides", {})).get("groups"):
         log.warning(
             "%d groups with %d rows were in training and in validation of a fold: the metrics look better than on new "
@@ -98,6 +120,8 @@ def write_results(
     if checked.test is not None:
         summary["test"] = predict_test(setup, predictor, checked.test, checked.task)
         write_summary(folder, summary)
+        if facts is not None and summary["test"] is not None:
+            write_report(folder, with_test(facts, summary["test"]))
     if config.export_graph:
         with setup.run.step("exporting the graph", remedy="set export_graph=false"):
             save_graph(job.model_dir, predictor, setup, results, stop=job.stop, num_cores=job.num_cores)
@@ -162,23 +186,21 @@ def write_summary(folder: Path, summary: Summary) -> None:
     write_atomic(folder / METRICS, (json.dumps(summary, indent=2) + "\n").encode())
 
 
-def write_report(setup: Setup, labelled: Labelled, probs_SK: NDArray[np.float32], overall: Summary) -> None:
-    """report.png, with some pictures. Without it, and with a warning, where it cannot be drawn."""
-    from lesion.report.figure import draw_report, try_to_draw
+def write_report(folder: Path, facts: Facts | None) -> None:
+    """report.html, report.json and the two cards. Without them, and with a warning, where they cannot be made."""
+    made = None if facts is None else try_to_draw("the report", lambda: documents(facts))
+    for name, text in (made or {}).items():
+        write_atomic(folder / name, text.encode())
 
-    valid_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
-    png = try_to_draw(
-        "report.png",
-        lambda: draw_report(
-            labelled.target,
-            labelled.targets_SK[valid_rows],
-            probs_SK[valid_rows],
-            overall,
-            read=lambda row: setup.preprocess(setup.source.read(int(valid_rows[row]))),
-        ),
-    )
-    if png is not None:
-        write_atomic(setup.run.job.output_dir / "report.png", png)
+
+def lines_of_oof(results: Sequence[FoldResult], num_rows: int) -> NDArray[np.intp]:
+    """The line [S] of oof.csv where each row of the table stands first, its header being line 1; 0 for those that no
+    fold held out."""
+    index_N = np.sort(np.concatenate([result.index_S for result in results]))
+    rows, first = np.unique(index_N, return_index=True)
+    lines_S = np.zeros(num_rows, dtype=np.intp)
+    lines_S[rows] = first + 2
+    return lines_S
 
 
 def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decisions: Decisions) -> pd.DataFrame:

@@ -138,7 +138,14 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
     # What people read of it. The artifact is whole before, and a job that fails from here on has lost no fold.
     if predictor is not None:
         write_results(
-            setup, checked, results, predictor, decisions=decisions, summary=summary, training_log=training_log
+            setup,
+            checked,
+            results,
+            predictor,
+            decisions=decisions,
+            summary=summary,
+            training_log=training_log,
+            started=started,
         )
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     run.processes.finish()
