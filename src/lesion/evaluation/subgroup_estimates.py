@@ -93,8 +93,8 @@ def _too_few(is_S: NDArray[np.bool_], group_S: NDArray[Any], kind: str) -> str |
 
 
 def _auc(rows: Rows) -> Estimate:
-    """The variance is by patient (Obuchowski 1997). Where few rows are ranked almost without a mistake it is near zero by
-    luck, so it is at least half of Hanley & McNeil's (1982). The interval is on the log-odds of the AUC.
+    """The variance is by patient (Obuchowski 1997). Where few rows are ranked almost without a mistake it is near zero
+    by luck, so it is at least half of Hanley & McNeil's (1982). The interval is on the log-odds of the AUC.
 
     `benchmarks/subgroup_gaps.py`: without the half, gaps of AUC are flagged in up to 15 % of the draws that have none;
     with the whole, in none, and real ones are missed.
