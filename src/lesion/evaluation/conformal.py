@@ -61,7 +61,8 @@ def scores_of(probs: NDArray[np.floating], score: Score) -> NDArray[np.float64]:
     """How strange each class would be, [..., C] in [0, 1], the larger the stranger.
 
     lac: 1 − p (Sadinle et al. 2019): the smallest sets. aps: the probability of all classes that are as probable as it
-    or more, itself included (Romano et al. 2020, without randomisation): sets grow with the difficulty of the image.
+    or more, itself included (Romano et al. 2020, without randomisation): sets grow with the difficulty of the image. Of
+    two classes the less probable one has a score of 1 whatever its probability, so lac suits a yes-or-no answer.
     """
     probs = np.ascontiguousarray(probs, dtype=np.float64)
     if score == "lac":
@@ -122,20 +123,27 @@ def nested_sets(
 
 
 def verify_sets(
-    class_S: NDArray[np.integer], is_in_SC: NDArray[np.bool_], group_S: NDArray[Any], *, coverage: float
+    class_S: NDArray[np.integer],
+    is_in_SC: NDArray[np.bool_],
+    group_S: NDArray[Any],
+    *,
+    coverage: float,
+    by_class: bool = False,
 ) -> dict[str, Any]:
     """The share of patients who are covered: whose rows' true classes are all in their sets, of rows that the quantiles
     do not know. With its 95 % interval (Clopper & Pearson 1934, a beta distribution's), by class too, and the sets'
-    mean size. `is_held` is whether the interval reaches the stated coverage.
+    mean size. `is_held` is whether the interval reaches the stated coverage; with `by_class` that of each class, which
+    is what such sets state: a patient with rows of two classes can be missed twice.
     """
     covered_S = np.take_along_axis(is_in_SC, class_S[:, None], axis=1)[:, 0]
     per_class = [_coverage(covered_S[class_S == c], group_S[class_S == c]) for c in range(is_in_SC.shape[1])]
     all_patients = _coverage(covered_S, group_S)
+    stated = [one for one in (per_class if by_class else [all_patients]) if one["value"] is not None]
     size_S = is_in_SC.sum(axis=1)
     return {
         "stated": coverage,
         "coverage": all_patients,
-        "is_held": all_patients["value"] is not None and all_patients["high"] >= coverage,
+        "is_held": bool(stated) and all(one["high"] >= coverage for one in stated),
         "by_class": per_class,
         "mean_size": float(size_S.mean()) if len(size_S) else None,
         "share_of_one_class": float(np.mean(size_S == 1)) if len(size_S) else None,

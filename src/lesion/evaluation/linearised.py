@@ -51,7 +51,7 @@ def share(is_hit_S: NDArray[np.bool_], group_S: NDArray[Any], *, level: float = 
     if 0 < hits < rows:
         variance = variance_of((is_hit_S - value) / rows, code_S)
         effective = min(rows, value * (1 - value) / variance) if variance > 0 else rows
-    quantile = student.ppf((1 + level) / 2, num_groups - 1) ** 2
+    quantile = float(student.ppf((1 + level) / 2, num_groups - 1)) ** 2
     middle = (value + quantile / (2 * effective)) / (1 + quantile / effective)
     half = math.sqrt(quantile * (value * (1 - value) / effective + quantile / (4 * effective**2)))
     half /= 1 + quantile / effective
@@ -68,9 +68,9 @@ def variance_of(influence_S: NDArray[np.floating], code_S: NDArray[np.integer]) 
 
 
 def auc_influence(target_S: NDArray[np.floating], prob_S: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]]:
-    """The ROC AUC and each row's influence on it [S]: its placement among the other class, less the AUC, over the number
-    of rows of its own class. Summed by patient it gives the variance of Obuchowski (1997), and with a patient a row
-    nearly that of DeLong et al. (1988). Both classes must be there.
+    """The ROC AUC and each row's influence on it [S]: its placement among the other class, less the AUC, over the
+    number of rows of its own class. Summed by patient it gives the variance of Obuchowski (1997), and with a patient a
+    row nearly that of DeLong et al. (1988). Both classes must be there.
     """
     from scipy.stats import rankdata
 

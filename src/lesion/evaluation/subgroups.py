@@ -21,8 +21,8 @@ from lesion.evaluation.subgroup_estimates import ALPHA, MEASURES, Estimate, Rows
 
 @dataclass(frozen=True)
 class Gap:
-    """A subgroup's measure less the rest's (observed : expected: over the rest's), and the test of it: the difference of
-    the centres, its standard error and degrees of freedom.
+    """A subgroup's measure less the rest's, for observed : expected over the rest's; and the test of it: the difference
+    of the centres, its standard error and degrees of freedom.
     """
 
     column: str
@@ -117,8 +117,8 @@ def _judged(gaps: Sequence[Gap]) -> dict[tuple[str, str, str], dict[str, Any]]:
         low, high = gap.centre - half, gap.centre + half
         judged[gap.column, gap.level, gap.measure] = {
             "value": gap.value,
-            "low": math.exp(low) if is_ratio else low,
-            "high": math.exp(high) if is_ratio else high,
+            "low": math.exp(max(low, -700)) if is_ratio else max(low, -1.0),
+            "high": math.exp(min(high, 700)) if is_ratio else min(high, 1.0),
             "is_ratio": is_ratio,
             "p": p_M[index],
             "p_corrected": corrected_M[index],

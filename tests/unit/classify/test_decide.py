@@ -17,6 +17,7 @@ from lesion.algorithms.classify.summary import summarise
 from lesion.data.labels import Labelled
 from lesion.data.metadata import MetadataEncoder
 from lesion.data.table import SampleTable
+from lesion.evaluation.parts import parts_by_group
 from lesion.targets import Target
 
 BINARY = Target("binary", ("no", "yes"))
@@ -75,12 +76,12 @@ def test_overconfident_networks_are_calibrated_where_they_are_judged_and_where_t
     assert served_K[0] == decisions.kept_SK[results[1].index_S[5], 0]
 
 
-def test_no_row_takes_part_in_how_its_own_fold_is_judged():
-    """The labels of one fold are turned round: its own probabilities and labels stay, those of the others change."""
+def test_no_patient_takes_part_in_how_he_is_judged():
+    """The labels of a fifth of the patients are turned round: their own answers stay, those of the others change."""
     results, rows = job()
     before = decide(results, rows, ClassifyConfig())
     targets_SK = rows.targets_SK.copy()
-    own = results[2].index_S
+    own = np.flatnonzero(parts_by_group(rows.table.group_S, 5) == 2)
     targets_SK[own] = 1 - targets_SK[own]
     after = decide(results, replace(rows, targets_SK=targets_SK), ClassifyConfig())
     np.testing.assert_array_equal(after.judged_SK[own], before.judged_SK[own])

@@ -1,7 +1,7 @@
 """Decide: what a job learns from the held-out rows beside the weights: the calibration and the operating point. Pure.
 
 Both are learnt from the predictions of the kept networks, since these are served; and both are judged on the judged
-ones (judged.py), for each fold as the other folds would have decided.
+ones (judged.py), for each fifth of the patients as the others would have decided.
 """
 
 # N predictions of rows, more than rows where folds are repeated · S rows · K outputs · Q outputs that are judged
@@ -33,12 +33,11 @@ LEAST_SHARE = 1e-6  # of a class that no row has
 
 @dataclass(frozen=True)
 class Predictions:
-    """The folds' predictions of the rows that they held out: which row and fold, its group, and probabilities [N, K] as
-    the networks give them, averaged over the views.
+    """The folds' predictions of the rows that they held out: which row, its group, and probabilities [N, K] as the
+    networks give them, averaged over the views.
     """
 
     index_N: NDArray[np.intp]
-    fold_N: NDArray[np.intp]
     group_N: NDArray[np.str_]
     probs_NK: NDArray[np.float64]
 
@@ -47,18 +46,9 @@ class Predictions:
         index_N = np.concatenate([result.index_S for result in results])
         return cls(
             index_N,
-            np.repeat([result.fold for result in results], [len(result.index_S) for result in results]),
             labelled.table.group_or_row_S[index_N],
             np.concatenate([fold_probs(labelled.target, result.logits_SVK[:, None])[:, 0] for result in results]),
         )
-
-    @property
-    def part_N(self) -> NDArray[np.intp]:
-        """The fold, by which rows are divided to learn on some and judge on others; the same for all where folds are
-        repeated, since the folds of two repeats share rows: then groups are dealt anew.
-        """
-        is_repeated = len(np.unique(self.index_N)) < len(self.index_N)
-        return np.zeros_like(self.fold_N) if is_repeated else self.fold_N
 
 
 def by_row(values_NK: NDArray[np.floating], index_N: NDArray[np.intp], num_rows: int) -> NDArray[np.float32]:
@@ -79,9 +69,9 @@ class Decisions:
 
     `kept_SK` are the kept networks' probabilities of the rows that they held out, calibrated as they are served, and
     `kept_raw_SK` without calibration. `judged_SK` are those that metrics are made of, calibrated by what the other
-    folds learnt, at the prevalence of the rows; `raw_SK` the same without calibration. `is_positive_SQ` are the labels
-    that follow from them at the thresholds that the other folds chose; None for several classes, the most probable of
-    which is the answer.
+    patients taught, at the prevalence of the rows; `raw_SK` the same without calibration. `is_positive_SQ` are the
+    labels that follow from them at the thresholds that other patients chose; None for several classes, the most
+    probable of which is the answer.
     """
 
     judged: Judged
@@ -133,7 +123,6 @@ def learn_calibration(
     choice = choose_calibrator(
         labelled.targets_SK[kept.index_N],
         kept.probs_NK,
-        kept.part_N,
         kept.group_N,
         is_multiclass=is_multiclass,
         method=config.calibration,
@@ -152,15 +141,13 @@ def learn_calibration(
 def judge_decisions(
     honest: Predictions, calibration: Calibration | None, labelled: Labelled, config: ClassifyConfig
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """The calibrated probabilities [N, K] of each fold by the calibrator of the other folds, and which of them are
-    positive [N, Q] at the threshold that the other folds choose with it: all of it as it would be served, had the fold
-    never been there.
+    """The calibrated probabilities [N, K] of each fifth of the patients by a calibrator of all others, and which of
+    them are positive [N, Q] at the threshold that these choose with it: as if the fifth had never been there.
     """
     target, targets_NK = labelled.target, labelled.targets_SK[honest.index_N]
-    folds = nested_calibrators(
+    parts = nested_calibrators(
         targets_NK,
         honest.probs_NK,
-        honest.part_N,
         honest.group_N,
         is_multiclass=target.kind == "multiclass",
         method=config.calibration,
@@ -168,7 +155,7 @@ def judge_decisions(
     targets_NQ = target.judged_columns(targets_NK)
     judged_NK = np.empty_like(honest.probs_NK)
     positive_NQ = np.zeros(targets_NQ.shape)
-    for is_held_N, calibrator in folds:
+    for is_held_N, calibrator in parts:
         probs_NK = calibrator.apply(honest.probs_NK)
         judged_NK[is_held_N] = probs_NK[is_held_N]
         if not target.has_multiclass_answer:

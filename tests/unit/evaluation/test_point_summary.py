@@ -1,0 +1,135 @@
+"""Point summary: counts and intervals by hand, by statsmodels and by Mercaldo's formula, and by patient."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from lesion.evaluation.linearised import auc_influence, share, variance_of
+from lesion.evaluation.point_summary import summarise_point
+
+
+def rows(true_positives, false_negatives, true_negatives, false_positives):
+    counts = (true_positives, false_negatives, true_negatives, false_positives)
+    target_S, is_yes_S = np.repeat([1.0, 1.0, 0.0, 0.0], counts), np.repeat([True, False, False, True], counts)
+    return target_S, is_yes_S, np.arange(sum(counts))
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    is_hit_S = np.repeat([True, False], [4600, 400])
+    one = share(is_hit_S, np.arange(5000))
+    assert (one.low, one.high) == pytest.approx(proportion_confint(4600, 5000, method="wilson"), abs=2e-5)
+    assert one.value == 0.92 and one.effective == pytest.approx(5000, rel=1e-3)
+    few = share(np.arange(10) < 8, np.arange(10))  # Student's t of nine is 2.26, the normal's 1.96
+    normal = proportion_confint(few.hits, 10, method="wilson")
+    assert few.low < normal[0] and few.high > normal[1]
+
+
+def test_copies_of_a_patients_rows_add_nothing():
+    rng = np.random.default_rng(0)
+    is_hit_S, group_S = rng.random(80) < 0.8, np.arange(80)
+    once, thrice = share(is_hit_S, group_S), share(is_hit_S.repeat(3), group_S.repeat(3))
+    assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high))
+    assert share(is_hit_S.repeat(3), np.arange(240)).low > once.low  # what rows would have claimed
+
+
+def test_a_share_of_all_rows_is_not_sure():
+    one = share(np.ones(100, bool), np.repeat(np.arange(20), 5))
+    assert one.high == 1.0 and one.low == pytest.approx(20 / (20 + 2.093**2), abs=1e-3)
+    assert share(np.zeros(100, bool), np.arange(100)).low == 0.0
+    assert share(np.ones(5, bool), np.zeros(5)).why == "one patient: no interval"
+    assert share(np.ones(0, bool), np.zeros(0)).value is None
+
+
+def test_counts_and_rates_by_hand():
+    told = summarise_point(*rows(90, 10, 800, 100), prevalence=0.01)
+    assert [told[name] for name in ("true_positives", "false_negatives", "true_negatives", "false_positives")] == [
+        90, 10, 800, 100,
+    ]  # fmt: skip
+    assert told["sensitivity"]["value"] == 0.9 and told["specificity"]["value"] == pytest.approx(8 / 9)
+    assert told["ppv"]["value"] == pytest.approx(0.01 * 0.9 / (0.01 * 0.9 + 0.99 / 9))
+    assert told["npv"]["value"] == pytest.approx(0.99 * 8 / 9 / (0.99 * 8 / 9 + 0.01 * 0.1))
+    assert told["per_1000"]["found"]["value"] == pytest.approx(9)
+    assert told["per_1000"]["false_alarms"]["value"] == pytest.approx(110)
+    assert told["sentence"].startswith("Of 1,000 patients, 10 of them positive, 9")
+    assert json.loads(json.dumps(told)) == told
+    assert summarise_point(*rows(90, 10, 800, 100))["prevalence"] == 0.1
+
+
+def test_predictive_values_have_mercaldos_intervals():
+    """logit PPV ± z √((1 − se) ∕ (se · n₁) + sp ∕ ((1 − sp) · n₀)) (Mercaldo et al. 2007, section 2.2)."""
+    told = summarise_point(*rows(900, 100, 8000, 1000), prevalence=0.05)
+    for name, rate, other, num_same, num_other, prior in (
+        ("ppv", 0.9, 8 / 9, 1000, 9000, 0.05),
+        ("npv", 8 / 9, 0.9, 9000, 1000, 0.95),
+    ):
+        error = math.sqrt((1 - rate) / (rate * num_same) + other / ((1 - other) * num_other))
+        middle = math.log(prior * rate / ((1 - prior) * (1 - other)))
+        ends = [1 / (1 + math.exp(-(middle + sign * 1.96 * error))) for sign in (-1, 1)]
+        assert [told[name]["low"], told[name]["high"]] == pytest.approx(ends, rel=1e-3)
+
+
+DEGENERATE = [(0, 0, 0, 0), (5, 5, 0, 0), (0, 0, 5, 5), (10, 0, 10, 0), (0, 10, 10, 0), (0, 10, 0, 9), (9, 0, 0, 9)]
+
+
+@pytest.mark.parametrize("counts", DEGENERATE)
+def test_degenerate_counts_have_reasons(counts):
+    told = summarise_point(*rows(*counts))
+    for name in ("sensitivity", "specificity", "ppv", "npv"):
+        value = told[name]["value"]
+        assert (value is None and told[name]["why"]) or told[name]["low"] <= value <= told[name]["high"]
+    assert "NaN" not in json.dumps(told)
+    missing = summarise_point(np.full(4, np.nan), np.ones(4, bool), np.arange(4))
+    assert missing["sensitivity"]["value"] is None and missing["per_1000"] is None
+
+
+def test_one_patient_has_no_interval():
+    target_S, is_yes_S, group_S = rows(5, 5, 5, 5)
+    told = summarise_point(target_S, is_yes_S, np.zeros_like(group_S))
+    assert told["sensitivity"]["value"] == 0.5 and "one patient" in told["sensitivity"]["why"]
+    assert "low" not in told["ppv"]
+
+
+def test_the_auc_and_its_variance_by_hand():
+    """Positives 3, 1; negatives 2, 0, 0: placements 1, 2 ∕ 3 and 1 ∕ 2, 1, 1; the AUC is 5 ∕ 6."""
+    auc, influence_S = auc_influence(np.array([1.0, 1, 0, 0, 0]), np.array([0.3, 0.1, 0.2, 0.0, 0.0]))
+    assert auc == pytest.approx(5 / 6)
+    by_hand = [(1 - 5 / 6) / 2, (2 / 3 - 5 / 6) / 2, (1 / 2 - 5 / 6) / 3, (1 - 5 / 6) / 3, (1 - 5 / 6) / 3]
+    assert influence_S == pytest.approx(by_hand)
+
+
+def test_the_variance_of_the_auc_is_delongs():
+    """DeLong et al. (1988): var(V₁₀) ∕ m + var(V₀₁) ∕ n, with their sample variances."""
+    rng = np.random.default_rng(0)
+    target_S = (rng.random(400) < 0.4).astype(float)
+    prob_S = np.round(rng.normal(target_S, 1), 1)
+    auc, influence_S = auc_influence(target_S, prob_S)
+    positives, negatives = prob_S[target_S == 1], prob_S[target_S == 0]
+    wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
+    delong = wins.mean(1).var(ddof=1) / len(positives) + wins.mean(0).var(ddof=1) / len(negatives)
+    assert auc == pytest.approx(wins.mean())
+    assert variance_of(influence_S, np.arange(400)) == pytest.approx(delong, rel=0.01)
+    copies = np.arange(400).repeat(3)
+    _, of_copies_S = auc_influence(target_S[copies], prob_S[copies])
+    assert variance_of(of_copies_S, copies) == pytest.approx(variance_of(influence_S, np.arange(400)))
+
+
+def test_predictive_values_know_that_a_patients_rows_are_alike():
+    """The interval's width is that of a bootstrap over patients, some of whom are called positive in all rows."""
+    rng = np.random.default_rng(0)
+    group_S, target_S = np.repeat(np.arange(300), 4), np.tile([1.0, 1, 0, 0], 300)
+    is_yes_S = rng.random(1200) < np.clip(0.45 * target_S + 0.25 + 0.3 * np.repeat(rng.normal(0, 1, 300), 4), 0, 1)
+    told = summarise_point(target_S, is_yes_S, group_S, prevalence=0.1)
+
+    def logit_ppv(patients):
+        rows_S = (patients[:, None] * 4 + np.arange(4)).ravel()
+        target, is_yes = target_S[rows_S], is_yes_S[rows_S]
+        return math.log(is_yes[target == 1].mean() / is_yes[target == 0].mean())
+
+    spread = np.std([logit_ppv(rng.integers(0, 300, 300)) for _ in range(1000)])
+    low, high = (math.log(told["ppv"][end] / (1 - told["ppv"][end])) for end in ("low", "high"))
+    assert high - low == pytest.approx(2 * 1.968 * spread, rel=0.1)
