@@ -36,7 +36,7 @@ def test_an_ensemble_is_calibrated_by_a_calibrator_of_single_networks():
     target_S, of_one = networks(rng, 20_000, 1)
     single_S1 = of_one[:, 0]
     chosen = choose_calibrator(
-        target_S[:, None], single_S1, np.arange(20_000) % 5, np.arange(20_000), is_multiclass=False, method="platt"
+        target_S[:, None], single_S1, np.arange(20_000), is_multiclass=False, method="platt"
     ).calibrator
     new_S, of_many = networks(rng, 20_000, 5)
     share = disagreement(single_S1, networks(rng, 64, 5)[1], is_multiclass=False)
