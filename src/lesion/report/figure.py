@@ -146,8 +146,7 @@ def _draw_curves(axis: Any, outcomes: Sequence[_Outcome], overall: Mapping[str, 
     _draw_roc_lines(axis, outcomes)
     mean = overall["metrics"].get("roc_auc", float("nan"))
     low, high = overall["interval_95"].get("roc_auc", (float("nan"), float("nan")))
-    between = f" (95 % {low:.3f} to {high:.3f})" if np.isfinite([low, high]).all() else ""
-    title = f"ROC, out of fold: mean AUC {mean:.3f}{between}"
+    title = f"ROC, out of fold: mean AUC {mean:.3f} (95 % {low:.3f} to {high:.3f})"
     axis.set_title(title, fontsize=10)
 
 
@@ -223,8 +222,7 @@ def _draw_roc(
     axis.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="chance")
     label = f"threshold {threshold:.3f}: sensitivity {sensitivity:.2f}, specificity {specificity:.2f}"
     axis.plot(1 - specificity, sensitivity, "o", color=COLORS[1], label=label)
-    between = f" (95 % {interval[0]:.3f} to {interval[1]:.3f})" if np.isfinite(interval).all() else ""
-    auc = f"AUC {roc_auc(target_S.astype(np.float32), prob_S):.3f}{between}"
+    auc = f"AUC {roc_auc(target_S.astype(np.float32), prob_S):.3f} (95 % {interval[0]:.3f} to {interval[1]:.3f})"
     axis.set(
         xlabel="1 − specificity",
         ylabel=f"sensitivity for {yes.name}",
