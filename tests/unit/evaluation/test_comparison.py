@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn.metrics
 from scipy.special import expit
 
@@ -41,6 +42,15 @@ def test_differences_are_those_of_the_measures_with_intervals_that_hold_them():
     error = (area["difference"]["high"] - area["difference"]["low"]) / 2 / 1.96
     assert found["delong"]["error"] == pytest.approx(error, rel=0.05)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_a_difference_of_means_has_the_interval_of_a_paired_t_test():
+    a, b = two_models(600, rows_a_patient=1)
+    squares = [(rows.prob_SQ[:, 0] - rows.target_SQ[:, 0]) ** 2 for rows in (a, b)]
+    expected = scipy.stats.ttest_rel(squares[1], squares[0]).confidence_interval()
+    found = compare(a, b, margin=0.02, num_draws=4000)["measures"]["brier"]["difference"]
+    width = expected.high - expected.low
+    assert [found["low"], found["high"]] == pytest.approx([expected.low, expected.high], abs=0.05 * width)
 
 
 def test_copies_of_a_patients_rows_make_no_difference_more_certain():

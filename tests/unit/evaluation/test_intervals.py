@@ -10,8 +10,10 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.evaluation.intervals import auc_interval, bootstrap_intervals, t_interval
+from lesion.evaluation.counting import RowMeans
+from lesion.evaluation.intervals import auc_interval, bootstrap_intervals, draws_interval, t_interval
 from lesion.evaluation.metrics import roc_auc
+from lesion.evaluation.resampling import draws
 
 
 def roc_auc_interval(target_S, prob_S, group_S):
@@ -63,6 +65,16 @@ def test_an_interval_by_hand():
     found, reach = t_interval(0.8, 0.05, 5), 2.776445 * 0.05 / 0.16
     ends = [1 / (1 + math.exp(-(math.log(4) + side * reach))) for side in (-1, 1)]
     assert [found.low, found.high] == pytest.approx(ends, rel=1e-6) and "only 5 patients" in found.why
+
+
+def test_the_interval_of_a_mean_of_patients_is_students():
+    """Rows that are patients: in the limit of many draws the t interval of a mean (Student 1908), as SciPy has it."""
+    values_S = np.array([0.1, 0.4, 0.35, 0.9, 0.2])
+    mean = RowMeans.of({"loss": values_S}, np.arange(5), 5)
+    drawn_B = np.concatenate([mean.measure(weights_GB)["loss"] for weights_GB in draws(5, 40_000, seed=0)])
+    found = draws_interval(values_S.mean(), drawn_B, 5, bounds=(-math.inf, math.inf))
+    student = scipy.stats.ttest_1samp(values_S, 0).confidence_interval()
+    assert [found.low, found.high] == pytest.approx([student.low, student.high], abs=0.01)
 
 
 @given(st.floats(-1, 1), st.floats(0, 2), st.integers(2, 100))
