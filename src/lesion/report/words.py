@@ -21,6 +21,20 @@ METRIC_NAMES = {
     "brier": "Brier score",
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
+    "auc": "ROC AUC",
+    "partial_auc": "Partial AUC above 80 % sensitivity (0 to 0.2)",
+    "partial_auc_scaled": "Partial AUC above 80 % sensitivity (0 to 1)",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "ppv_at_prevalence": "PPV at the stated prevalence",
+    "npv_at_prevalence": "NPV at the stated prevalence",
+    "mcc": "Matthews correlation (MCC)",
+    "observed_expected": "Observed : expected",
+    **{f"sensitivity_at_{rate}_specificity": f"Sensitivity at {rate} % specificity" for rate in (90, 95)},
+    **{f"specificity_at_{rate}_sensitivity": f"Specificity at {rate} % sensitivity" for rate in (90, 95)},
+    **{f"top_{k}_accuracy": f"Top-{k} accuracy" for k in (2, 3, 5)},
 }
 
 
