@@ -1,7 +1,8 @@
 """Readings: what evaluation says of rows, as plain dicts of JSON, to the sections of a report.
 
 Knows the dicts' forms (`judgement.judge`, `subgroups.judge_subgroups`, `point_summary.summarise_point`,
-`conformal.verify_sets`, `selective.risk_coverage`) and computes nothing. A value of them is {"value", "low", "high"},
+`conformal.verify_sets`, `selective.risk_coverage`, the
+record of explanations) and computes nothing. A value of them is {"value", "low", "high"},
 or {"value": None, "why"}.
 """
 
@@ -14,6 +15,7 @@ from lesion.report.sections import (
     ClassMetrics,
     Confusion,
     Curve,
+    Group,
     JudgedSet,
     Metric,
     Missing,
@@ -209,6 +211,30 @@ def uncertainty_from(verified: Json, risk: Json, *, unit: str, how: str) -> Unce
         selective_metric="share of wrong answers",
         how=f"{how} {', '.join(sizes)}.".strip() if sizes else how,
     )
+
+
+def explanation_from(record: Json) -> Group:
+    """How maps are made, and what was measured when their method was chosen, of an artifact's record of explanations."""
+    where = f" on {record['level']}" if record.get("level") else ""
+    chance = record["chance"]
+    agreement = "with the map that needs no gradient: rank correlation, 1 is the same order"
+    rows = [
+        (
+            "insertion",
+            "Insertion: area under the curve",
+            record["insertion"],
+            f"a random map {chance['insertion']:.3f}",
+        ),
+        ("deletion", "Deletion: area under the curve", record["deletion"], f"a random map {chance['deletion']:.3f}"),
+        ("agreement", "Agreement", record.get("agreement"), agreement),
+        ("randomised", "Agreement with a network of random weights", record.get("randomised"), "near 0 is right"),
+    ]
+    metrics = tuple(
+        Metric(key=key, name=name, number=Number.of(value, why="not measured"), note=note)
+        for key, name, value, note in rows
+    )
+    how = f"{record['method']}{where}, chosen by deletion and insertion on {record['num_pictures']} validation images."
+    return Group(metrics=metrics, how=f"{how} A map shows what moved the answer, not what is ill.")
 
 
 def _first(measures: Json) -> Json:

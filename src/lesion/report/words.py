@@ -12,6 +12,7 @@ from lesion.words import listed, number_of, shortened
 
 MAX_WORD = 40  # characters of a class or a value
 NEAR = 0.03  # of ROC AUC, between shortcuts and network: then the network may be nothing else
+TRAINED_ON = "trains on them"  # of a leak that on_leak=warn leaves as it is
 FEW_CLASSES = 10  # whose shares are told
 FEW_POSITIVES, FEW_GROUPS = 50, 20  # below these an interval is wide, and said to be
 METRIC_NAMES = {
@@ -148,8 +149,10 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
     leaks = facts.leaks
     if isinstance(leaks, LeakCheck) and leaks.shared_groups:
         found.append(("error", f"{plural(leaks.shared_groups, facts.judging.unit)} in training and in validation."))
-    elif isinstance(leaks, Missing):
+    if isinstance(leaks, Missing):
         found.append(("warning", f"leaks are not known: {leaks.why}"))
+    else:
+        found += [("error", f"{leak.what} ({leak.do}).") for leak in leaks.leaks if TRAINED_ON in leak.do]
     if facts.judging.unit == "image":
         found.append(("warning", "images of one patient may lie on both sides of a fold: no column names patients."))
     elif facts.judging.num_units < FEW_GROUPS:
@@ -166,7 +169,7 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
         found.append(("warning", f"it differs in subgroups: {names}."))
     if not isinstance(facts.shortcuts, Missing) and (reached := _shortcut(facts.shortcuts)):
         found.append(("warning", reached))
-    if isinstance(leaks, LeakCheck) and not leaks.shared_groups and facts.judging.unit != "image":
+    if isinstance(leaks, LeakCheck) and facts.judging.unit != "image" and all(level != "error" for level, _ in found):
         found.append(("note", f"no {facts.judging.unit} is on both sides of a fold."))
     return found
 

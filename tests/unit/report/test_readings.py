@@ -11,6 +11,7 @@ from lesion.report.readings import (
     calibration_from,
     classes_from,
     decision_curves,
+    explanation_from,
     metrics_from,
     number_of,
     point_from,
@@ -136,6 +137,23 @@ def test_prediction_sets_say_what_was_asked_and_found():
     assert uncertainty_from(nothing, {"aurc": None, "why": "there are no rows"}, unit="patient", how="").selective == (
         Missing(why="There are no rows.")
     )
+
+
+def test_maps_are_told_beside_a_random_one():
+    record = {
+        "method": "gradcam",
+        "level": "stage 3",
+        "insertion": 0.81,
+        "deletion": 0.22,
+        "num_pictures": 8,
+        "chance": {"insertion": 0.5, "deletion": 0.49},
+        "agreement": None,
+        "randomised": 0.04,
+    }
+    found = {metric.key: metric for metric in explanation_from(record).metrics}
+    assert found["deletion"].number.value == 0.22 and found["deletion"].note == "a random map 0.490"
+    assert found["agreement"].number.why == "not measured" and found["randomised"].number.value == 0.04
+    assert explanation_from(record).how.startswith("gradcam on stage 3, chosen by deletion and insertion on 8 ")
 
 
 def test_the_page_of_real_judgements_is_whole():

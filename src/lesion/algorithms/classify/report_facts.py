@@ -134,7 +134,7 @@ def facts_of_job(
 
 
 def with_test(facts: Facts, setup: Setup, test: Rows, probs_SK: NDArray[np.float32], judged: Summary | None) -> Facts:
-    """The facts with the metrics of a test set whose labels were known, or with its images that should be labelled next."""
+    """The facts with the metrics of a test set that has labels; of one that has none, which images to label next."""
     if judged is not None:
         told = "By the mean of all networks, none of which saw it:"
         return facts.model_copy(update={"sets": (*facts.sets, judged_set("Test set", told, judged))})
