@@ -1,9 +1,8 @@
 """Readings: what evaluation says of rows, as plain dicts of JSON, to the sections of a report.
 
 Knows the dicts' forms (`judgement.judge`, `subgroups.judge_subgroups`, `point_summary.summarise_point`,
-`conformal.verify_sets`, `selective.risk_coverage`, the
-record of explanations) and computes nothing. A value of them is {"value", "low", "high"},
-or {"value": None, "why"}.
+`conformal.verify_sets`, `selective.risk_coverage`, the artifact's record of explanations) and computes nothing. A value
+of them is {"value", "low", "high"}, or {"value": None, "why"}.
 """
 
 from __future__ import annotations
@@ -214,7 +213,7 @@ def uncertainty_from(verified: Json, risk: Json, *, unit: str, how: str) -> Unce
 
 
 def explanation_from(record: Json) -> Group:
-    """How maps are made, and what was measured when their method was chosen, of an artifact's record of explanations."""
+    """How maps are made, and what was measured when their method was chosen, of the artifact's record of them."""
     where = f" on {record['level']}" if record.get("level") else ""
     chance = record["chance"]
     agreement = "with the map that needs no gradient: rank correlation, 1 is the same order"
