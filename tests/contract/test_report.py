@@ -115,6 +115,20 @@ def test_names_stand_in_the_report_if_they_are_asked_for(tmp_path):
     assert case.name in (job.root / "output/data/report.html").read_text()
 
 
+def test_images_without_a_label_are_ranked_by_what_their_label_would_teach(tmp_path):
+    job = run(small_job(tmp_path, has_test=True))
+    facts = facts_of(job)
+    assert isinstance(facts.label_next, Cases) and facts.sets == ()
+    [point] = facts.chosen
+    told = (job.root / "output/data/submission.csv").read_text().splitlines()
+    far = []
+    for case in facts.label_next.cases:
+        assert case.truth is None and case.file == "submission.csv" and case.name is None
+        assert float(told[case.line - 1].split(",")[1]) == pytest.approx(case.prob, abs=1e-6)
+        far.append(abs(case.prob - point.threshold))
+    assert len(far) == 3 and far == sorted(far)  # five images of three patients
+
+
 def test_a_validation_set_makes_a_report_without_folds(tmp_path):
     root = small_job(tmp_path)
     valid = small_frame(3).assign(

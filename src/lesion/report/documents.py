@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from lesion.files import make_folder, write_atomic
 from lesion.report.facts import JSON, Facts
 from lesion.report.guidelines import guidelines
 from lesion.report.model_card import model_card, sagemaker_card
@@ -23,10 +21,3 @@ def documents(facts: Facts) -> dict[str, str]:
         CARD: model_card(facts),
         SAGEMAKER_CARD: json.dumps(sagemaker_card(facts), indent=1) + "\n",
     }
-
-
-def write_documents(folder: Path, facts: Facts) -> None:
-    """Writes the files, each complete or absent. Raises PlatformError where the disk refuses."""
-    make_folder(folder)
-    for name, text in documents(facts).items():
-        write_atomic(folder / name, text.encode())

@@ -235,7 +235,8 @@ class Case(Section):
     """One image: where to find it, what is true, and what was answered. `picture` and `map` are data URIs."""
 
     kind: Literal["missed", "false alarm", "wrong class", "uncertain", "label", "label next"]
-    line: Count | None = None  # of oof.csv, its header being line 1: the image's number for those who hold that file
+    line: Count | None = None  # of `file`, its header being line 1: the image's number for those who hold that file
+    file: str = "oof.csv"
     name: str | None = None  # only where names are asked for
     truth: str | None
     answer: str

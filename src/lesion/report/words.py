@@ -12,6 +12,7 @@ from lesion.words import listed, number_of, shortened
 
 MAX_WORD = 40  # characters of a class or a value
 NEAR = 0.03  # of ROC AUC, between shortcuts and network: then the network may be nothing else
+TRAINED_ON = "trains on them"  # of a leak that on_leak=warn leaves as it is
 FEW_CLASSES = 10  # whose shares are told
 FEW_POSITIVES, FEW_GROUPS = 50, 20  # below these an interval is wide, and said to be
 METRIC_NAMES = {
@@ -21,6 +22,20 @@ METRIC_NAMES = {
     "brier": "Brier score",
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
+    "auc": "ROC AUC",
+    "partial_auc": "Partial AUC above 80 % sensitivity (0 to 0.2)",
+    "partial_auc_scaled": "Partial AUC above 80 % sensitivity (0 to 1)",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "ppv_at_prevalence": "PPV at the stated prevalence",
+    "npv_at_prevalence": "NPV at the stated prevalence",
+    "mcc": "Matthews correlation (MCC)",
+    "observed_expected": "Observed : expected",
+    **{f"sensitivity_at_{rate}_specificity": f"Sensitivity at {rate} % specificity" for rate in (90, 95)},
+    **{f"specificity_at_{rate}_sensitivity": f"Specificity at {rate} % sensitivity" for rate in (90, 95)},
+    **{f"top_{k}_accuracy": f"Top-{k} accuracy" for k in (2, 3, 5)},
 }
 
 
@@ -134,8 +149,10 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
     leaks = facts.leaks
     if isinstance(leaks, LeakCheck) and leaks.shared_groups:
         found.append(("error", f"{plural(leaks.shared_groups, facts.judging.unit)} in training and in validation."))
-    elif isinstance(leaks, Missing):
+    if isinstance(leaks, Missing):
         found.append(("warning", f"leaks are not known: {leaks.why}"))
+    else:
+        found += [("error", f"{leak.what} ({leak.do}).") for leak in leaks.leaks if TRAINED_ON in leak.do]
     if facts.judging.unit == "image":
         found.append(("warning", "images of one patient may lie on both sides of a fold: no column names patients."))
     elif facts.judging.num_units < FEW_GROUPS:
@@ -152,7 +169,7 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
         found.append(("warning", f"it differs in subgroups: {names}."))
     if not isinstance(facts.shortcuts, Missing) and (reached := _shortcut(facts.shortcuts)):
         found.append(("warning", reached))
-    if isinstance(leaks, LeakCheck) and not leaks.shared_groups and facts.judging.unit != "image":
+    if isinstance(leaks, LeakCheck) and facts.judging.unit != "image" and all(level != "error" for level, _ in found):
         found.append(("note", f"no {facts.judging.unit} is on both sides of a fold."))
     return found
 

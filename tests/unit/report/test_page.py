@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from lesion.report.page import render
-from lesion.report.sections import Missing, Number, SetCounts
+from lesion.report.sections import CheckFinding, Missing, Number, SetCounts
 from lesion.report.words import doubts, shown
 from report_facts import FACTS, binary, thousand
 
@@ -153,6 +153,12 @@ def test_doubts_name_what_must_be_known_first():
         "error",
         "3 patients in training and in validation.",
     )
+    trained_on = CheckFinding(
+        level="warning", name="copies_across_folds", what="2 pairs of copies", do="on_leak=warn trains on them"
+    )
+    leaky = doubts(binary().model_copy(update={"leaks": binary().leaks.model_copy(update={"leaks": (trained_on,)})}))
+    assert leaky[0] == ("error", "2 pairs of copies (on_leak=warn trains on them).")
+    assert all(level != "note" for level, _ in leaky)
     shortcut = binary().shortcuts.model_copy(update={"by": {"all": Number(value=0.91)}})
     told = [text for _, text in doubts(binary().model_copy(update={"shortcuts": shortcut}))]
     assert any("alone reach 0.910, the network 0.913" in text for text in told)

@@ -21,7 +21,7 @@ from lesion.targets import Target
 NUM_CASES = 12  # of each list
 THUMBNAIL_PX = 152
 Array = NDArray[np.float32]
-Kind = Literal["missed", "false alarm", "wrong class", "uncertain", "label"]
+Kind = Literal["missed", "false alarm", "wrong class", "uncertain", "label", "label next"]
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,20 @@ class CaseMaker:
     lines_S: NDArray[np.intp]
     name_S: NDArray[np.str_] | None
     group_S: NDArray[np.str_]
+    file: str = "oof.csv"  # whose lines they are
 
     @property
     def outputs(self) -> Sequence[str]:
         """The class that each judged output is the probability of."""
         return self.target.answer_names[1:] if self.target.has_binary_answer else self.target.class_names
 
-    def case(self, row: int, kind: Kind, told: tuple[str, str], *, prob_of: str, prob: float) -> Case:
-        """`told` is what is true and what was answered."""
+    def case(self, row: int, kind: Kind, told: tuple[str | None, str], *, prob_of: str, prob: float) -> Case:
+        """`told` is what is true, None where nobody knows, and what was answered."""
         truth, answer = told
         return Case(
             kind=kind,
             line=int(self.lines_S[row]),
+            file=self.file,
             name=None if self.name_S is None else str(self.name_S[row]),
             truth=truth,
             answer=answer,
@@ -113,6 +115,17 @@ def uncertain(make: CaseMaker, judged: Judged) -> Cases | Missing:
     rows = _of_each_group(nearest, make, judged, NUM_CASES // 2)
     cases = [_yes_or_no(make, judged, (row, int(q_S[row])), "uncertain", says=None) for row in rows]
     return _cases(cases, None, "Nearest to the threshold.")
+
+
+def label_next(make: CaseMaker, probs_SQ: Array, thresholds_Q: tuple[float, ...]) -> Cases | Missing:
+    """Of images without a label those whose label would teach most: the least certain answers (uncertainty sampling,
+    Lewis & Gale 1994), one of a patient."""
+    nobody_knows = np.zeros_like(probs_SQ)
+    found = uncertain(make, Judged(np.arange(len(probs_SQ)), nobody_knows, probs_SQ, thresholds_Q))
+    if isinstance(found, Missing):
+        return found
+    cases = [case.model_copy(update={"kind": "label next", "truth": None}) for case in found.cases]
+    return Cases(cases=tuple(cases), how=f"Images of the test set, which have no label. {found.how}", num=len(probs_SQ))
 
 
 def label_errors(make: CaseMaker, judged: Judged) -> Cases | Missing:

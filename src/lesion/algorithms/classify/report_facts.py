@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.decide import Decisions
-from lesion.algorithms.classify.report_cases import CaseMaker, Judged, label_errors, mistakes, uncertain
+from lesion.algorithms.classify.report_cases import CaseMaker, Judged, label_errors, label_next, mistakes, uncertain
 from lesion.algorithms.classify.report_curves import curves_of_rows, operating_points
 from lesion.algorithms.classify.report_data import check_found, data_card, leak_check
 from lesion.algorithms.classify.setup import Setup
@@ -134,12 +134,23 @@ def facts_of_job(
     )
 
 
-def with_test(facts: Facts, test: Summary | None) -> Facts:
-    """The facts with the metrics of a test set whose labels were known."""
-    if test is None:
-        return facts
-    judged = "By the mean of all networks, none of which saw it:"
-    return facts.model_copy(update={"sets": (*facts.sets, judged_set("Test set", judged, test))})
+def with_test(facts: Facts, setup: Setup, test: Rows, probs_SK: NDArray[np.float32], judged: Summary | None) -> Facts:
+    """The facts with the metrics of a test set that has labels; of one that has none, which images to label next."""
+    if judged is not None:
+        told = "By the mean of all networks, none of which saw it:"
+        return facts.model_copy(update={"sets": (*facts.sets, judged_set("Test set", told, judged))})
+    target, table = setup.target, test.table()
+    make = CaseMaker(
+        read=test.read,
+        target=target,
+        lines_S=np.arange(len(table)) + 2,
+        name_S=table.name_S if facts.names_are_shown else None,
+        group_S=table.group_or_row_S,
+        file="submission.csv",
+    )
+    thresholds_Q = tuple(point.threshold for point in facts.chosen)
+    found = label_next(make, target.judged_columns(probs_SK), thresholds_Q)
+    return facts.model_copy(update={"label_next": found})
 
 
 def title_of(target: Target) -> str:

@@ -8,6 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,17 +119,21 @@ def write_results(
             overall["metrics"]["roc_auc"],
         )
     if checked.test is not None:
-        summary["test"] = predict_test(setup, predictor, checked.test, checked.task)
+        probs_test_SK, summary["test"] = predict_test(setup, predictor, checked.test, checked.task)
         write_summary(folder, summary)
-        if facts is not None and summary["test"] is not None:
-            write_report(folder, with_test(facts, summary["test"]))
+        if facts is not None:
+            more = partial(with_test, facts, setup, checked.test, probs_test_SK, summary["test"])
+            write_report(folder, try_to_draw("the report", more))
     if config.export_graph:
         with setup.run.step("exporting the graph", remedy="set export_graph=false"):
             save_graph(job.model_dir, predictor, setup, results, stop=job.stop, num_cores=job.num_cores)
 
 
-def predict_test(setup: Setup, predictor: Ensemble, test: Source, task: Task) -> Summary | None:
-    """Writes submission.csv; the metrics of the whole ensemble where the test set has labels."""
+def predict_test(
+    setup: Setup, predictor: Ensemble, test: Source, task: Task
+) -> tuple[NDArray[np.float32], Summary | None]:
+    """Writes submission.csv; the probabilities [S, K] of the whole ensemble, and its metrics where the test set has
+    labels."""
     config, folder, table, target = setup.config, setup.run.job.output_dir, test.table(), task.labelled.target
     with setup.run.step("predicting the test set", remedy="lower batch_size_predict or image_size"):
         probs_SK = predict_source(
@@ -136,7 +141,7 @@ def predict_test(setup: Setup, predictor: Ensemble, test: Source, task: Task) ->
         )
     write_submission(folder / "submission.csv", table, probs_SK, target, task.labelled.table.target_names)
     if table.targets is None:
-        return None
+        return probs_SK, None
     labelled = Labelled(table, target, task.labels.encode(table))
     judged = judge_test(labelled, probs_SK)
     if config.slide_score != "none" and table.group_S is not None:
@@ -144,7 +149,7 @@ def predict_test(setup: Setup, predictor: Ensemble, test: Source, task: Task) ->
         write_csv(folder / "slides_test.csv", slides)
     for name, value in judged["metrics"].items():
         log.info(METRIC_LINES[f"test:{name}"].line(value))
-    return judged
+    return probs_SK, judged
 
 
 def predict_source(

@@ -1,0 +1,249 @@
+"""Readings: what evaluation says of rows, as plain dicts of JSON, to the sections of a report.
+
+Knows the dicts' forms (`judgement.judge`, `subgroups.judge_subgroups`, `point_summary.summarise_point`,
+`conformal.verify_sets`, `selective.risk_coverage`, the artifact's record of explanations) and computes nothing. A value
+of them is {"value", "low", "high"}, or {"value": None, "why"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lesion.report.sections import (
+    ClassMetrics,
+    Confusion,
+    Curve,
+    Group,
+    JudgedSet,
+    Metric,
+    Missing,
+    Number,
+    OperatingPoint,
+    PerThousand,
+    Subgroup,
+    Subgroups,
+    Uncertainty,
+)
+from lesion.report.words import METRIC_NAMES
+
+Json = Mapping[str, Any]
+FIRST = ("roc_auc", "average_precision", "partial_auc", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
+OF_SUBGROUPS = ("auc", "sensitivity", "specificity", "observed_expected")
+
+
+def number_of(known: Json) -> Number:
+    """A value with its interval where it has one, or its reason."""
+    interval = (known["low"], known["high"]) if known.get("low") is not None and known.get("high") is not None else None
+    return Number.of(known.get("value"), interval, why=known.get("why") or "not defined for these rows")
+
+
+def metrics_from(measures: Json, flattered: Json | None = None) -> tuple[Metric, ...]:
+    """The measures of `judge`, those first that a report is read for; `flattered` are the same at the best epoch of the
+    rows that judge it."""
+    order = [*(key for key in FIRST if key in measures), *(key for key in measures if key not in FIRST)]
+    return tuple(
+        Metric(
+            key=key,
+            name=METRIC_NAMES.get(key, key.replace("_", " ").capitalize()),
+            number=number_of(measures[key]),
+            flattered=number_of(flattered[key]) if flattered is not None and key in flattered else None,
+            note=measures[key].get("why", "") if measures[key].get("value") is not None else "",
+        )
+        for key in order
+    )
+
+
+def calibration_from(output: Json) -> tuple[Metric, ...]:
+    """Intercept, slope, observed : expected, and ECE beside its noise line, of one output of `judge`."""
+    known = output.get("calibration", {})
+    found = [
+        Metric(key=f"calibration_{key}", name=name, number=number_of(known[key]), note=note)
+        for key, name, note in (
+            ("intercept", "Calibration intercept", "0 is best: above it, probabilities are too low"),
+            ("slope", "Calibration slope", "1 is best: below it, probabilities are too extreme"),
+            ("observed_to_expected", "Observed : expected", "1 is best"),
+        )
+        if key in known
+    ]
+    if (ece := known.get("ece")) is not None:
+        noise = ece.get("noise_line")
+        note = "" if noise is None else f"noise line {noise:.3f}: a perfect model of this size shows less in 95 %"
+        found.append(Metric(key="ece", name="ECE", number=number_of(ece), note=note))
+    return tuple(found)
+
+
+def classes_from(judged: Json) -> tuple[ClassMetrics, ...]:
+    """Each output of `judge` by itself."""
+    return tuple(
+        ClassMetrics(
+            name=name,
+            num_rows=output["positives"],
+            num_groups=output.get("groups_with_positives"),
+            metrics=metrics_from(_first(output["measures"])),
+        )
+        for name, output in judged["outputs"].items()
+    )
+
+
+def set_from(name: str, how: str, judged: Json) -> JudgedSet:
+    """Another set of rows that was judged: a test set, slides, an origin, a fold."""
+    positives = {output: found["positives"] for output, found in judged.get("outputs", {}).items()}
+    return JudgedSet(
+        name=name,
+        judged=how,
+        num_rows=judged["counts"]["rows"],
+        num_groups=judged["counts"].get("groups"),
+        classes=positives or judged["counts"].get("positives", {}),
+        metrics=metrics_from(_first(judged["overall"])),
+    )
+
+
+def calibration_curves(judged: Json, *, most: int = 7) -> tuple[Curve, ...] | Missing:
+    """The smooth calibration curves of the outputs that have one, with their bands."""
+    found, why = [], "No output has a calibration curve."
+    for name, output in judged["outputs"].items():
+        curve = output.get("calibration", {}).get("curve", {})
+        if "probability" in curve:
+            x, y, low, high = (tuple(curve[key]) for key in ("probability", "observed", "low", "high"))
+            found.append(Curve(name=name, x=x, y=y, low=low, high=high))
+        else:
+            why = curve.get("why", why)
+    return tuple(found[:most]) or Missing(why=_sentence(why))
+
+
+def decision_curves(judged: Json) -> tuple[Curve, ...] | Missing:
+    """Net benefit of the first output that has one, beside acting on all and acting on none."""
+    why = "No output has a decision curve."
+    for output in judged["outputs"].values():
+        curve = output.get("decision_curve", {})
+        if "threshold" in curve:
+            x = tuple(curve["threshold"])
+            low, high = (tuple(curve[key]) if curve.get(key) else None for key in ("low", "high"))
+            model = Curve(name="the model", x=x, y=tuple(curve["net_benefit"]), low=low, high=high)
+            act_on_all = Curve(name="act on all", x=x, y=tuple(curve["all"]))
+            return (model, act_on_all, Curve(name="act on none", x=x, y=(0.0,) * len(x)))
+        why = curve.get("why", why)
+    return Missing(why=_sentence(why))
+
+
+def point_from(
+    summary: Json, *, name: str, output: str, threshold: float, is_chosen: bool, how: str
+) -> OperatingPoint | Missing:
+    """An operating point as `summarise_point` judged it."""
+    if summary["prevalence"] is None:
+        return Missing(why="There are no rows to judge a threshold on.")
+    per = summary.get("per_1000")
+    thousand = None
+    if per is not None:
+        positives = round(per["positives"])
+        found = min(round(per["found"]["value"]), positives)
+        alarms = round(per["false_alarms"]["value"])
+        thousand = PerThousand(positives=positives, found=found, false_alarms=alarms)
+    counts = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+    tp, fp, fn, tn = (summary[key] for key in counts)
+    return OperatingPoint(
+        name=name,
+        output=output,
+        threshold=threshold,
+        is_chosen=is_chosen,
+        how=how,
+        sensitivity=number_of(summary["sensitivity"]),
+        specificity=number_of(summary["specificity"]),
+        ppv=number_of(summary["ppv"]),
+        npv=number_of(summary["npv"]),
+        prevalence=summary["prevalence"],
+        confusion=Confusion(tp=tp, fp=fp, fn=fn, tn=tn),
+        per_1000=thousand,
+    )
+
+
+def subgroups_from(judged: Json, *, how: str = "") -> Subgroups | Missing:
+    """The levels of each column as `judge_subgroups` judged them; flagged where one of its gaps is."""
+    rows = [_subgroup(column, level) for column, levels in judged["columns"].items() for level in levels]
+    if not rows:
+        return Missing(why="The table has no column by which to make subgroups.")
+    told = how or (
+        f"Each subgroup beside all others, with 95 % intervals by patient. A gap is flagged where its p, corrected by "
+        f"{judged['correction']} for {judged['num_tests']} tests, is below {judged['alpha']:g}. Groups with fewer than "
+        "10 positives or negatives have counts only."
+    )
+    return Subgroups(rows=tuple(rows), how=told)
+
+
+def _subgroup(column: str, level: Json) -> Subgroup:
+    flagged = [key for key, gap in level.get("gaps", {}).items() if gap["is_flagged"]]
+    notes = []
+    for key in flagged:
+        gap = level["gaps"][key]
+        value = f"× {gap['value']:.2f}" if gap["is_ratio"] else f"{gap['value']:+.3f}"
+        notes.append(f"{METRIC_NAMES.get(key, key)} {value} beside all others")
+    return Subgroup(
+        column=column,
+        value=str(level["level"]),
+        num_rows=level["rows"],
+        num_groups=level.get("patients"),
+        num_positives=level["positives"],
+        metrics=tuple(
+            Metric(key=key, name=METRIC_NAMES[key], number=number_of(level[key]))
+            for key in OF_SUBGROUPS
+            if key in level
+        ),
+        is_flagged=bool(flagged),
+        note="; ".join(notes),
+    )
+
+
+def uncertainty_from(verified: Json, risk: Json, *, unit: str, how: str) -> Uncertainty:
+    """Prediction sets as `verify_sets` verified them, and the curve of `risk_coverage`."""
+    sizes = [] if verified["mean_size"] is None else [f"{verified['mean_size']:.2f} classes in a set on average"]
+    if verified["share_of_one_class"] is not None:
+        sizes.append(f"{verified['share_of_one_class']:.0%} of sets hold one class")
+    selective: Curve | Missing = Missing(why=_sentence(risk.get("why") or "There is no curve."))
+    if "coverage" in risk:
+        selective = Curve(name="", x=tuple(risk["coverage"]), y=tuple(risk["risk"]), at=_or_none(risk.get("certainty")))
+    return Uncertainty(
+        target_coverage=verified["stated"],
+        coverage=number_of(verified["coverage"]),
+        unit=unit,
+        selective=selective,
+        selective_metric="share of wrong answers",
+        how=f"{how} {', '.join(sizes)}.".strip() if sizes else how,
+    )
+
+
+def explanation_from(record: Json) -> Group:
+    """How maps are made, and what was measured when their method was chosen, of the artifact's record of them."""
+    where = f" on {record['level']}" if record.get("level") else ""
+    chance = record["chance"]
+    agreement = "with the map that needs no gradient: rank correlation, 1 is the same order"
+    rows = [
+        (
+            "insertion",
+            "Insertion: area under the curve",
+            record["insertion"],
+            f"a random map {chance['insertion']:.3f}",
+        ),
+        ("deletion", "Deletion: area under the curve", record["deletion"], f"a random map {chance['deletion']:.3f}"),
+        ("agreement", "Agreement", record.get("agreement"), agreement),
+        ("randomised", "Agreement with a network of random weights", record.get("randomised"), "near 0 is right"),
+    ]
+    metrics = tuple(
+        Metric(key=key, name=name, number=Number.of(value, why="not measured"), note=note)
+        for key, name, value, note in rows
+    )
+    how = f"{record['method']}{where}, chosen by deletion and insertion on {record['num_pictures']} validation images."
+    return Group(metrics=metrics, how=f"{how} A map shows what moved the answer, not what is ill.")
+
+
+def _first(measures: Json) -> Json:
+    """Those that a table of many rows has room for; all, where none of these is among them."""
+    return {key: measures[key] for key in FIRST if key in measures} or measures
+
+
+def _or_none(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")

@@ -1,0 +1,178 @@
+"""Readings: what evaluation says stands in the report as it was said, and what it could not say keeps its reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lesion.report.page import render
+from lesion.report.readings import (
+    calibration_curves,
+    calibration_from,
+    classes_from,
+    decision_curves,
+    explanation_from,
+    metrics_from,
+    number_of,
+    point_from,
+    set_from,
+    subgroups_from,
+    uncertainty_from,
+)
+from lesion.report.sections import Missing, Number, OperatingPoint, Subgroups
+from report_facts import binary
+
+KNOWN = {"value": 0.91, "low": 0.86, "high": 0.94}
+UNKNOWN = {"value": None, "why": "fewer than 10 positives"}
+JUDGED = {
+    "counts": {"rows": 400, "groups": 200},
+    "overall": {"mcc": KNOWN, "roc_auc": KNOWN, "sensitivity": UNKNOWN},
+    "outputs": {
+        "melanoma": {
+            "rows": 400,
+            "positives": 81,
+            "groups_with_positives": 76,
+            "measures": {"roc_auc": KNOWN, "mcc": KNOWN},
+            "calibration": {
+                "intercept": KNOWN,
+                "slope": KNOWN,
+                "observed_to_expected": UNKNOWN,
+                "ece": {"value": 0.02, "debiased": 0.01, "noise_line": 0.043, "bins": []},
+                "curve": {"probability": [0.1, 0.5], "observed": [0.2, 0.6], "low": [0.1, 0.5], "high": [0.3, 0.7]},
+            },
+            "decision_curve": {
+                "threshold": [0.1, 0.2],
+                "net_benefit": [0.1, 0.05],
+                "low": [0, 0],
+                "high": [0.2, 0.1],
+                "all": [0.1, 0],
+            },
+        }
+    },
+}
+POINT = {
+    "true_positives": 74,
+    "false_negatives": 7,
+    "true_negatives": 235,
+    "false_positives": 84,
+    "prevalence": 0.2025,
+    "sensitivity": KNOWN,
+    "specificity": KNOWN,
+    "ppv": KNOWN,
+    "npv": UNKNOWN,
+    "per_1000": {"positives": 202.5, "found": {"value": 185.0}, "false_alarms": {"value": 210.0}},
+}
+
+
+def test_a_value_keeps_its_interval_and_none_its_reason():
+    assert number_of(KNOWN) == Number(value=0.91, interval=(0.86, 0.94))
+    assert number_of(UNKNOWN) == Number(why="fewer than 10 positives")
+    assert number_of({"value": 0.5, "why": "one patient: no interval"}) == Number(value=0.5)
+
+
+def test_measures_stand_in_the_readers_order_beside_the_flattered_ones():
+    found = metrics_from(JUDGED["overall"], {"roc_auc": {"value": 0.95}})
+    assert [metric.key for metric in found] == ["roc_auc", "sensitivity", "mcc"]
+    assert found[0].flattered == Number(value=0.95) and found[1].number.why == "fewer than 10 positives"
+    noted = metrics_from({"roc_auc": {**KNOWN, "why": "mean over 3 of 5 outputs"}})
+    assert noted[0].note == "mean over 3 of 5 outputs"
+
+
+def test_calibration_is_told_with_its_noise_line_and_drawn_with_its_band():
+    keys = {metric.key: metric for metric in calibration_from(JUDGED["outputs"]["melanoma"])}
+    assert keys["ece"].note.startswith("noise line 0.043") and keys["ece"].number.value == 0.02
+    assert keys["calibration_observed_to_expected"].number.value is None
+    [curve] = calibration_curves(JUDGED)
+    assert (curve.x, curve.y, curve.low, curve.high) == ((0.1, 0.5), (0.2, 0.6), (0.1, 0.5), (0.3, 0.7))
+    assert [one.name for one in decision_curves(JUDGED)] == ["the model", "act on all", "act on none"]
+
+
+def test_what_cannot_be_drawn_keeps_its_reason():
+    odd = {
+        "outputs": {"a": {"calibration": {"curve": {"why": "one class only"}}, "decision_curve": {"why": "no rows"}}}
+    }
+    assert calibration_curves(odd) == Missing(why="One class only.") and decision_curves(odd) == Missing(why="No rows.")
+    assert isinstance(calibration_curves({"outputs": {"a": {}}}), Missing)  # of many classes each has no curves
+
+
+def test_a_threshold_stands_as_it_was_judged():
+    point = point_from(POINT, name="youden", output="melanoma", threshold=0.3, is_chosen=True, how="By other folds.")
+    assert isinstance(point, OperatingPoint) and point.confusion.fn == 7 and point.npv.value is None
+    assert (point.per_1000.positives, point.per_1000.found, point.per_1000.missed) == (202, 185, 17)
+    nobody = point_from({**POINT, "per_1000": None}, name="a", output="b", threshold=0, is_chosen=False, how="")
+    assert nobody.per_1000 is None
+    none = point_from({**POINT, "prevalence": None}, name="a", output="b", threshold=0, is_chosen=False, how="")
+    assert isinstance(none, Missing)
+
+
+def test_subgroups_are_flagged_where_a_gap_is():
+    level = {
+        "level": "dark",
+        "rows": 31,
+        "patients": 9,
+        "positives": 12,
+        "negatives": 19,
+        "auc": KNOWN,
+        "sensitivity": UNKNOWN,
+        "specificity": KNOWN,
+        "observed_expected": KNOWN,
+    }
+    gap = {"value": -0.081, "is_ratio": False, "is_flagged": True}
+    ratio = {"value": 1.5, "is_ratio": True, "is_flagged": False}
+    levels = [{**level, "gaps": {"auc": gap, "observed_expected": ratio}}, {**level, "level": "light", "gaps": {}}]
+    judged = {"columns": {"skin tone": levels}, "num_tests": 4, "alpha": 0.05, "correction": "Holm"}
+    found = subgroups_from(judged)
+    assert isinstance(found, Subgroups) and [row.is_flagged for row in found.rows] == [True, False]
+    assert found.rows[0].note == "ROC AUC -0.081 beside all others" and "Holm for 4 tests" in found.how
+    assert isinstance(subgroups_from({**judged, "columns": {}}), Missing)
+
+
+def test_prediction_sets_say_what_was_asked_and_found():
+    verified = {"stated": 0.9, "coverage": KNOWN, "mean_size": 1.52, "share_of_one_class": 0.48}
+    risk = {"aurc": 0.03, "coverage": [0.5, 1.0], "risk": [0.02, 0.1], "certainty": [0.4, 0.0]}
+    found = uncertainty_from(verified, risk, unit="patient", how="Least ambiguous sets.")
+    assert found.target_coverage == 0.9 and found.selective.y == (0.02, 0.1)
+    assert found.how == "Least ambiguous sets. 1.52 classes in a set on average, 48% of sets hold one class."
+    nothing = {"stated": 0.9, "coverage": UNKNOWN, "mean_size": None, "share_of_one_class": None}
+    assert uncertainty_from(nothing, {"aurc": None, "why": "there are no rows"}, unit="patient", how="").selective == (
+        Missing(why="There are no rows.")
+    )
+
+
+def test_maps_are_told_beside_a_random_one():
+    record = {
+        "method": "gradcam",
+        "level": "stage 3",
+        "insertion": 0.81,
+        "deletion": 0.22,
+        "num_pictures": 8,
+        "chance": {"insertion": 0.5, "deletion": 0.49},
+        "agreement": None,
+        "randomised": 0.04,
+    }
+    found = {metric.key: metric for metric in explanation_from(record).metrics}
+    assert found["deletion"].number.value == 0.22 and found["deletion"].note == "a random map 0.490"
+    assert found["agreement"].number.why == "not measured" and found["randomised"].number.value == 0.04
+    assert explanation_from(record).how.startswith("gradcam on stage 3, chosen by deletion and insertion on 8 ")
+
+
+def test_the_page_of_real_judgements_is_whole():
+    """Once evaluation/judgement.py and its neighbours are here, with what they really say."""
+    judgement = pytest.importorskip("lesion.evaluation.judgement")
+    subgroups = pytest.importorskip("lesion.evaluation.subgroups")
+    rng = np.random.default_rng(0)
+    group_S, target_S = np.repeat(np.arange(100), 2), (rng.random(200) < 0.3).astype(float)
+    prob_S = 1 / (1 + np.exp(-(rng.normal(0, 1, 200) + 2 * target_S - 1)))
+    says_S = prob_S >= 0.4
+    rows = judgement.Rows(target_S[:, None], prob_S[:, None], group_S, ["melanoma"], False, says_S[:, None])
+    judged = judgement.judge(rows, parts={"fold": np.arange(200) % 3}, num_draws=50)
+    levels = {"sex": np.where(np.arange(200) % 2, "male", "female")}
+    facts = binary().model_copy(
+        update={
+            "metrics": metrics_from(judged["overall"]) + calibration_from(judged["outputs"]["melanoma"]),
+            "classes": classes_from(judged),
+            "sets": (set_from("Fold 0", "By fold:", judged["parts"]["fold"]["values"]["0"]),),
+            "subgroups": subgroups_from(subgroups.judge_subgroups(levels, target_S, prob_S, says_S, group_S)),
+        }
+    )
+    assert f"{judged['overall']['roc_auc']['value']:.3f}" in render(facts)
