@@ -48,7 +48,19 @@ class Calibration:
 
     def apply(self, probs_FK: Array) -> Array:
         """The probabilities [..., K], in [0, 1], of the networks' [..., F, K]; a tensor's as a tensor."""
-        return self.for_deployment(self.calibrator.apply(self.pooling.apply(probs_FK)))
+        return self.for_deployment(self.of_rows(probs_FK))
+
+    def of_rows(self, probs_FK: Array) -> Array:
+        """As `apply`, at the prevalence of the rows that it was learnt on."""
+        return self.calibrator.apply(self.pooling.apply(probs_FK))
+
+    def for_rows(self, probs: Array) -> Array:
+        """Probabilities [..., K] as they are served, back at the prevalence of the rows that it was learnt on."""
+        if self.deployment_prevalence is None:
+            return probs
+        return shift_prior(
+            probs, self.deployment_prevalence, self.trained_prevalence, is_multiclass=self.pooling.is_multiclass
+        )
 
     def for_deployment(self, probs: Array) -> Array:
         """Calibrated probabilities [..., K] where the classes are as frequent as at the deployment."""

@@ -8,7 +8,7 @@ ones (judged.py), for each fifth of the patients as the others would have decide
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from lesion.evaluation.operating_points import OperatingPoint, RocCurve, parse_s
 from lesion.evaluation.pooling import Pooling, centres_of
 from lesion.targets import Target
 
+USUAL_POINTS = ("youden", "sensitivity=0.9", "sensitivity=0.95", "specificity=0.9")
 LEAST_SHARE = 1e-6  # of a class that no row has
 
 
@@ -64,14 +65,23 @@ def by_row(values_NK: NDArray[np.floating], index_N: NDArray[np.intp], num_rows:
 
 
 @dataclass(frozen=True)
+class JudgedPoint:
+    """An operating point: the thresholds [Q] that a server has, and which rows [S, Q] are positive at those that other
+    patients chose."""
+
+    thresholds_Q: tuple[float, ...]
+    is_positive_SQ: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Decisions:
     """What is decided, and how it does where it was not.
 
     `kept_SK` are the kept networks' probabilities of the rows that they held out, calibrated as they are served, and
     `kept_raw_SK` without calibration. `judged_SK` are those that metrics are made of, calibrated by what the other
-    patients taught, at the prevalence of the rows; `raw_SK` the same without calibration. `is_positive_SQ` are the
-    labels that follow from them at the thresholds that other patients chose; None for several classes, the most
-    probable of which is the answer.
+    patients taught, at the prevalence of the rows; `raw_SK` the same without calibration. `points` has the
+    chosen operating point and, of a binary answer, some others; none for several classes, the most probable of which
+    is the answer.
     """
 
     judged: Judged
@@ -82,8 +92,13 @@ class Decisions:
     kept_raw_SK: NDArray[np.float32]
     judged_SK: NDArray[np.float32]
     raw_SK: NDArray[np.float32]
-    is_positive_SQ: NDArray[np.bool_] | None
+    points: Mapping[str, JudgedPoint]
     told: dict[str, Any]  # for metrics.json
+
+    @property
+    def is_positive_SQ(self) -> NDArray[np.bool_] | None:
+        """The labels as served; None for several classes, the most probable of which is the answer."""
+        return None if self.operating is None else self.points[self.operating.spec].is_positive_SQ
 
 
 def decide(results: Sequence[FoldResult], labelled: Labelled, config: ClassifyConfig) -> Decisions:
@@ -92,13 +107,17 @@ def decide(results: Sequence[FoldResult], labelled: Labelled, config: ClassifyCo
     kept, honest = Predictions.of(results, labelled), Predictions.of(judged.results, labelled)
     calibration, told = learn_calibration(kept, labelled, config)
     kept_NK = kept.probs_NK if calibration is None else calibration.apply(kept.probs_NK[:, None])
-    judged_NK, positive_NQ = judge_decisions(honest, calibration, labelled, config)
+    judged_NK, positive_of = judge_decisions(honest, calibration, labelled, config)
 
     def of_rows(values_NK: NDArray[np.floating], predictions: Predictions) -> NDArray[np.float32]:
         return by_row(values_NK, predictions.index_N, len(labelled.table))
 
     kept_SK = of_rows(kept_NK, kept)
     operating, thresholds_Q = operate(labelled, kept_SK, config)
+    points = {}
+    for spec, positive_NQ in positive_of.items():
+        thresholds = tuple(point.threshold for _, point in points_on(labelled, kept_SK, spec, config))
+        points[spec] = JudgedPoint(thresholds, of_rows(positive_NQ, honest) >= 0.5)
     return Decisions(
         judged=judged,
         calibration=calibration,
@@ -108,7 +127,7 @@ def decide(results: Sequence[FoldResult], labelled: Labelled, config: ClassifyCo
         kept_raw_SK=of_rows(kept.probs_NK, kept),
         judged_SK=of_rows(judged_NK, honest),
         raw_SK=of_rows(honest.probs_NK, honest),
-        is_positive_SQ=None if positive_NQ is None else of_rows(positive_NQ, honest) >= 0.5,
+        points=points,
         told=told,
     )
 
@@ -140,9 +159,10 @@ def learn_calibration(
 
 def judge_decisions(
     honest: Predictions, calibration: Calibration | None, labelled: Labelled, config: ClassifyConfig
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """The calibrated probabilities [N, K] of each fifth of the patients by a calibrator of all others, and which of
-    them are positive [N, Q] at the threshold that these choose with it: as if the fifth had never been there.
+    them are positive [N, Q], 0 or 1, at the thresholds that these choose with it for each operating point: as if the
+    fifth had never been there.
     """
     target, targets_NK = labelled.target, labelled.targets_SK[honest.index_N]
     parts = nested_calibrators(
@@ -154,16 +174,23 @@ def judge_decisions(
     )
     targets_NQ = target.judged_columns(targets_NK)
     judged_NK = np.empty_like(honest.probs_NK)
-    positive_NQ = np.zeros(targets_NQ.shape)
+    positive_of = {spec: np.zeros(targets_NQ.shape) for spec in specs_of(target, config)}
     for is_held_N, calibrator in parts:
         probs_NK = calibrator.apply(honest.probs_NK)
         judged_NK[is_held_N] = probs_NK[is_held_N]
-        if not target.has_multiclass_answer:
-            answers_NK = probs_NK if calibration is None else calibration.for_deployment(probs_NK)
-            answers_NQ = target.judged_columns(answers_NK)
-            chosen = chosen_points(targets_NQ[~is_held_N], answers_NQ[~is_held_N], target, config)
+        answers_NK = probs_NK if calibration is None else calibration.for_deployment(probs_NK)
+        answers_NQ = target.judged_columns(answers_NK)
+        for spec, positive_NQ in positive_of.items():
+            chosen = chosen_points(targets_NQ[~is_held_N], answers_NQ[~is_held_N], spec, target, config)
             positive_NQ[is_held_N] = answers_NQ[is_held_N] >= [point.threshold for _, point in chosen]
-    return judged_NK, None if target.has_multiclass_answer else positive_NQ
+    return judged_NK, positive_of
+
+
+def specs_of(target: Target, config: ClassifyConfig) -> list[str]:
+    """The operating points that are judged: the chosen one first, and of a binary answer the usual ones too."""
+    if target.has_multiclass_answer:
+        return []
+    return list(dict.fromkeys([config.operating_point, *(USUAL_POINTS if target.has_binary_answer else ())]))
 
 
 def deployment_of(target: Target, trained_K: tuple[float, ...], prevalence: float | None) -> tuple[float, ...] | None:
@@ -185,22 +212,33 @@ def operate(
     target = labelled.target
     if target.has_multiclass_answer:
         return None, ()
-    valid_S = ~np.isnan(kept_SK[:, 0])
-    targets_SQ, probs_SQ = (target.judged_columns(values[valid_S]) for values in (labelled.targets_SK, kept_SK))
-    chosen = chosen_points(targets_SQ, probs_SQ, target, config)
+    chosen = points_on(labelled, kept_SK, config.operating_point, config)
     record = OperatingRecord(
-        spec=str(parse_spec(config.operating_point)),
+        spec=config.operating_point,
         curves=tuple(curve for curve, _ in chosen),
         prevalences=prevalences_of(target, config),
     )
     return record, tuple(point.threshold for _, point in chosen)
 
 
+def points_on(
+    labelled: Labelled, kept_SK: NDArray[np.float32], spec: str, config: ClassifyConfig
+) -> list[tuple[RocCurve | None, OperatingPoint]]:
+    """The ROC curve of each judged output of the kept predictions, and the point on it that is asked for."""
+    target, valid_S = labelled.target, ~np.isnan(kept_SK[:, 0])
+    targets_SQ, probs_SQ = (target.judged_columns(values[valid_S]) for values in (labelled.targets_SK, kept_SK))
+    return chosen_points(targets_SQ, probs_SQ, spec, target, config)
+
+
 def chosen_points(
-    targets_SQ: NDArray[np.floating], probs_SQ: NDArray[np.floating], target: Target, config: ClassifyConfig
+    targets_SQ: NDArray[np.floating],
+    probs_SQ: NDArray[np.floating],
+    text: str,
+    target: Target,
+    config: ClassifyConfig,
 ) -> list[tuple[RocCurve | None, OperatingPoint]]:
     """The ROC curve of each judged output, and the point on it that is asked for."""
-    spec = parse_spec(config.operating_point)
+    spec = parse_spec(text)
     curves = [roc_curve(targets_SQ[:, q], probs_SQ[:, q]) for q in range(probs_SQ.shape[1])]
     shares = prevalences_of(target, config)
     return [(curve, resolve(curve, spec, prevalence=share)) for curve, share in zip(curves, shares, strict=True)]

@@ -157,6 +157,7 @@ class ClassifierRecord(BaseModel):
     metadata_columns: Annotated[list[str], Names]
     image_column: str
     dicom_frames: FrameChoice = "first"
+    prediction_sets: PredictionSets | None = None  # of a single answer; None: an older artifact, or none can be made
     calibration: Calibration | None = None  # None: the folds' probabilities are averaged as they are
     operating: OperatingRecord | None = (
         None  # None: an older artifact, or several classes, the most probable of which is the answer
@@ -179,6 +180,12 @@ class ClassifierRecord(BaseModel):
                 )
             if calibration.pooling.is_multiclass != (self.target.kind == "multiclass"):
                 raise ValueError(f"the calibration does not fit task type {self.target.kind}")
+        if (sets := self.prediction_sets) is not None:
+            num_classes = 2 if self.question.has_binary_answer else len(self.target.class_names)
+            if self.target.kind == "multilabel" or len(sets.quantiles) not in (1, num_classes):
+                raise ValueError(
+                    f"prediction_sets has {len(sets.quantiles)} quantiles for task type {self.target.kind}"
+                )
         if self.operating is not None:
             wanted = len(self.target.thresholds)
             if wanted == 0 or not len(self.operating.curves) == len(self.operating.prevalences) == wanted:

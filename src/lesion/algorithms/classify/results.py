@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.decide import Decisions
+from lesion.algorithms.classify.evaluation import Answers, evaluate, intervals_of, subgroup_columns
 from lesion.algorithms.classify.fold import FoldResult, curves_of
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.report_facts import facts_of_job, with_test
 from lesion.algorithms.classify.save import save_graph, save_later, with_disagreement
 from lesion.algorithms.classify.setup import Setup
-from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test
+from lesion.algorithms.classify.summary import Summary, judge_slides, judge_test
 from lesion.algorithms.classify.task import Task
 from lesion.check.run import Checked
 from lesion.data.labels import Labelled
@@ -74,7 +75,13 @@ def write_results(
     valid_S = ~np.isnan(probs_SK[:, 0])
     overall = summary["overall"]
     training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[valid_S], probs_SK[valid_S]))
-    overall["interval_95"] = intervals(labelled, probs_SK)
+    answers = Answers(labelled, probs_SK, decisions.is_positive_SQ, config.deployment_prevalence)
+    evaluation = evaluate(
+        answers,
+        parts={} if len(results) < 2 else {"fold": fold_of_rows(results, len(probs_SK))},
+        subgroups=subgroup_columns(labelled),
+    )
+    overall["interval_95"] = intervals_of(evaluation["judged"])
     summary["shortcuts"] = {"roc_auc": checked.shortcuts}
     if config.slide_score != "none":
         summary["slides"], slides = judge_slides(labelled, probs_SK, config)
@@ -89,7 +96,8 @@ def write_results(
         log.info("calibration=%s disagreement=%.3f", calibration.calibrator.method, calibration.pooling.disagreement)
         overall["calibration"]["disagreement_of_networks"] = calibration.pooling.disagreement
         write_summary(folder, summary)
-    predictor = save_later(job.model_dir, predictor, summary, calibration)
+    sets = evaluation["uncertainty"].get("sets")
+    predictor = save_later(job.model_dir, predictor, summary, calibration=calibration, prediction_sets=sets)
     facts = try_to_draw(
         "the report",
         lambda: facts_of_job(
@@ -98,6 +106,7 @@ def write_results(
             labelled,
             summary=summary,
             decisions=decisions,
+            evaluation=evaluation,
             history=[row for result in results for row in result.history],
             shortcuts=checked.shortcuts,
             lines_S=lines_S,
@@ -143,7 +152,10 @@ def predict_test(
     if table.targets is None:
         return probs_SK, None
     labelled = Labelled(table, target, task.labels.encode(table))
-    judged = judge_test(labelled, probs_SK)
+    thresholds_Q, calibration = predictor.model.target.thresholds, predictor.calibration
+    is_positive_SQ = target.judged_columns(probs_SK) >= np.array(thresholds_Q) if thresholds_Q else None
+    at_rows_SK = probs_SK if calibration is None else calibration.for_rows(probs_SK)
+    judged = judge_test(Answers(labelled, at_rows_SK, is_positive_SQ, config.deployment_prevalence))
     if config.slide_score != "none" and table.group_S is not None:
         judged["slides"], slides = judge_slides(labelled, probs_SK, config)
         write_csv(folder / "slides_test.csv", slides)
@@ -196,6 +208,14 @@ def write_report(folder: Path, facts: Facts | None) -> None:
     made = None if facts is None else try_to_draw("the report", lambda: documents(facts))
     for name, text in (made or {}).items():
         write_atomic(folder / name, text.encode())
+
+
+def fold_of_rows(results: Sequence[FoldResult], num_rows: int) -> NDArray[np.intp]:
+    """The first fold [S] that held each row out; -1 where none did."""
+    fold_S = np.full(num_rows, -1, dtype=np.intp)
+    for result in reversed(results):
+        fold_S[result.index_S] = result.fold
+    return fold_S
 
 
 def lines_of_oof(results: Sequence[FoldResult], num_rows: int) -> NDArray[np.intp]:

@@ -32,6 +32,7 @@ from lesion.artifact import Manifest
 from lesion.data.table import SampleTable
 from lesion.errors import PlatformError
 from lesion.evaluation.calibration import Calibration
+from lesion.evaluation.conformal import PredictionSets
 from lesion.evaluation.pooling import disagreement
 from lesion.export import to_openvino
 from lesion.models.fusion import FusionNet
@@ -130,14 +131,19 @@ def record_of(
 
 
 def save_later(
-    model_dir: Path, predictor: Ensemble, summary: dict[str, Any], calibration: Calibration | None
+    model_dir: Path,
+    predictor: Ensemble,
+    summary: dict[str, Any],
+    *,
+    calibration: Calibration | None,
+    prediction_sets: PredictionSets | None,
 ) -> Ensemble:
-    """Adds to the manifest what is computed after the artifact is saved: metrics with intervals, and the calibration
-    with how the networks differ.
+    """Adds to the manifest what is computed after the artifact is saved: metrics with intervals, the calibration with
+    how the networks differ, and the prediction sets.
 
     The same predictor, of that manifest. Raises PlatformError where the disk refuses.
     """
-    model = predictor.model.model_copy(update={"calibration": calibration})
+    model = predictor.model.model_copy(update={"calibration": calibration, "prediction_sets": prediction_sets})
     update = {"metrics": summary, "payload": model.model_dump()}
     manifest = artifact.save_manifest(model_dir, predictor.manifest.model_copy(update=update))
     return predictor.with_record(manifest, model)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.decide import Decisions
+from lesion.algorithms.classify.evaluation import Answers, intervals_of, judge_rows
 from lesion.algorithms.classify.fold import FoldResult, judge
 from lesion.data.folds import groups_on_both_sides
 from lesion.data.labels import Labelled
@@ -91,20 +92,6 @@ def shared_groups(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
     return {"groups_on_both_sides": {"groups": len(np.unique(group_S[is_shared_S])), "rows": int(is_shared_S.sum())}}
 
 
-def intervals(labelled: Labelled, probs_SK: NDArray[np.float32]) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals of rows that have probabilities, by resampling their patients.
-
-    They do not say how another training run would differ.
-    """
-    target, valid_S = labelled.target, ~np.isnan(probs_SK[:, 0])
-    return bootstrap_intervals(
-        target.judged_columns(labelled.targets_SK[valid_S]),
-        target.judged_columns(probs_SK[valid_S]),
-        labelled.table.group_or_row_S[valid_S],
-        is_multiclass=target.has_multiclass_answer,
-    )
-
-
 def judge_slides(
     labelled: Labelled, probs_SK: NDArray[np.float32], config: ClassifyConfig
 ) -> tuple[Summary, pd.DataFrame]:
@@ -136,10 +123,12 @@ def judge_slides(
     return summary, frame
 
 
-def judge_test(labelled: Labelled, probs_SK: NDArray[np.float32]) -> Summary:
+def judge_test(answers: Answers) -> Summary:
     """Counts, metrics and intervals of a test set by the whole ensemble, none of whose networks saw it."""
+    labelled, everything = answers.labelled, np.arange(len(answers.labelled.table))
+    judged = judge_rows(answers)
     return {
-        **labelled.counts(np.arange(len(labelled.table))),
-        "metrics": judge(labelled.target, labelled.targets_SK, probs_SK),
-        "interval_95": intervals(labelled, probs_SK),
+        **labelled.counts(everything),
+        "metrics": metrics_of(answers.probs_SK, labelled, everything, answers.is_positive_SQ),
+        "interval_95": intervals_of(judged),
     }
