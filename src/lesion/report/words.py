@@ -182,6 +182,5 @@ def _shortcut(shortcuts: Shortcuts) -> str:
         return ""
     best = max(known, key=lambda name: known[name])
     features = "size, border and mean colour" if best == "all" else best
-    return (
-        f"{features} alone reach {known[best]:.3f}, the network {network:.3f}: it may have learned no more than that."
-    )
+    reached = f"a simple model of {features} alone reaches {known[best]:.3f}, the network {network:.3f}"
+    return f"{reached}: it may have learned no more than that."

@@ -161,4 +161,4 @@ def test_doubts_name_what_must_be_known_first():
     assert all(level != "note" for level, _ in leaky)
     shortcut = binary().shortcuts.model_copy(update={"by": {"all": Number(value=0.91)}})
     told = [text for _, text in doubts(binary().model_copy(update={"shortcuts": shortcut}))]
-    assert any("alone reach 0.910, the network 0.913" in text for text in told)
+    assert any("alone reaches 0.910, the network 0.913" in text for text in told)
