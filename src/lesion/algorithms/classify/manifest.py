@@ -19,6 +19,7 @@ from lesion.data.metadata import ColumnEncoder
 from lesion.data.transforms import Preprocess
 from lesion.data.vocabulary import normal_form
 from lesion.evaluation.calibration import Calibration
+from lesion.evaluation.conformal import PredictionSets
 from lesion.evaluation.operating_points import RocCurve
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Flips
 from lesion.model_args import refuse_factory_args

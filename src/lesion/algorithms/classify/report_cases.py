@@ -26,13 +26,14 @@ Kind = Literal["missed", "false alarm", "wrong class", "uncertain", "label", "la
 
 @dataclass(frozen=True)
 class Judged:
-    """The held-out rows: where each stands in the table, what is true, what was predicted, and the thresholds [Q] from
-    which on an output is answered (none of a multiclass answer)."""
+    """The held-out rows: where each stands in the table, what is true, what was predicted, the thresholds [Q] from
+    which on an output is answered (none of a multiclass answer), and which outputs were answered."""
 
     index_S: NDArray[np.intp]
     targets_SQ: Array
     probs_SQ: Array
     thresholds_Q: tuple[float, ...]
+    label_SQ: NDArray[np.bool_] | None = None  # by the thresholds that other patients chose
 
     @property
     def is_yes_SQ(self) -> NDArray[np.bool_]:
@@ -40,7 +41,7 @@ class Judged:
 
     @property
     def says_SQ(self) -> NDArray[np.bool_]:
-        return np.asarray(self.probs_SQ >= np.array(self.thresholds_Q))
+        return np.asarray(self.probs_SQ >= np.array(self.thresholds_Q)) if self.label_SQ is None else self.label_SQ
 
     @property
     def distance_SQ(self) -> NDArray[np.floating]:

@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.algorithms.classify.decide import Decisions
+from lesion.algorithms.classify.evaluation import Answers, points_of
 from lesion.evaluation.metrics import average_precision, roc_auc
-from lesion.report.sections import Confusion, Curve, Curves, Missing, Number, OperatingPoint, PerThousand
+from lesion.report.readings import point_from
+from lesion.report.sections import Curve, Curves, Missing, OperatingPoint
 from lesion.report.svg import thinned
 from lesion.report.words import METRIC_NAMES
 
+HOW_POINTS = (
+    "Each image is judged at the threshold that other patients chose; the one told is that of all, which is served."
+)
 MAX_POINTS = 200  # of a curve in report.json
 MAX_CURVES = 7  # of classes: those with the least area
 Array = NDArray[np.float32]
@@ -73,37 +79,22 @@ def _learning(history: Sequence[Mapping[str, Any]], metric: str) -> tuple[Curve,
 
 
 def operating_points(
-    names: Sequence[str], targets_SQ: Array, probs_SQ: Array, thresholds: Sequence[float]
-) -> tuple[OperatingPoint, ...]:
-    """What each output's served threshold does to the judged rows; PPV and NPV at their own prevalence."""
-    found = []
-    for q, (name, threshold) in enumerate(zip(names, thresholds, strict=True)):
-        is_yes_S, says_yes_S = targets_SQ[:, q] == 1, probs_SQ[:, q] >= threshold
-        tp, fn = int((is_yes_S & says_yes_S).sum()), int((is_yes_S & ~says_yes_S).sum())
-        fp, tn = int((~is_yes_S & says_yes_S).sum()), int((~is_yes_S & ~says_yes_S).sum())
-        prevalence = (tp + fn) / max(len(is_yes_S), 1)
-        both = tp + fn > 0 and fp + tn > 0
-        found.append(
-            OperatingPoint(
-                name="Youden",
-                output=name,
-                threshold=float(np.clip(threshold, 0, 1)),
-                is_chosen=True,
-                how="Youden's threshold: the largest sensitivity + specificity of these same rows.",
-                sensitivity=_share(tp, tp + fn, "no positives"),
-                specificity=_share(tn, tn + fp, "no negatives"),
-                ppv=_share(tp, tp + fp, "nothing is answered positive"),
-                npv=_share(tn, tn + fn, "nothing is answered negative"),
-                prevalence=prevalence,
-                confusion=Confusion(tp=tp, fp=fp, fn=fn, tn=tn),
-                per_1000=PerThousand.of(prevalence, tp / (tp + fn), tn / (tn + fp)) if both else None,
-            )
-        )
-    return tuple(found)
+    names: Sequence[str], decisions: Decisions, chosen: Sequence[Mapping[str, Any]], answers: Answers
+) -> tuple[OperatingPoint, ...] | Missing:
+    """What the served threshold of each output does to the judged rows, and of a binary answer what others would do.
 
-
-def _share(part: int, whole: int, why: str) -> Number:
-    return Number.of(part / whole) if whole else Number(why=why)
+    The thresholds told are those that a server has; each row is judged by the one that other patients chose.
+    """
+    assert decisions.operating is not None
+    found: list[OperatingPoint | Missing] = []
+    for spec, point in decisions.points.items():
+        is_chosen = spec == decisions.operating.spec
+        summaries = chosen if is_chosen else points_of(answers, point.is_positive_SQ)
+        for name, threshold, summary in zip(names, point.thresholds_Q, summaries, strict=True):
+            at = float(np.clip(threshold, 0, 1))
+            found.append(point_from(summary, name=spec, output=name, threshold=at, is_chosen=is_chosen, how=HOW_POINTS))
+    known = tuple(point for point in found if isinstance(point, OperatingPoint))
+    return known or next(point for point in found if isinstance(point, Missing))
 
 
 def _plain(values_N: NDArray[np.floating], kept: Sequence[int]) -> tuple[float, ...]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.decide import Decisions
+from lesion.algorithms.classify.evaluation import Answers
 from lesion.algorithms.classify.report_cases import CaseMaker, Judged, label_errors, label_next, mistakes, uncertain
 from lesion.algorithms.classify.report_curves import curves_of_rows, operating_points
 from lesion.algorithms.classify.report_data import check_found, data_card, leak_check
@@ -26,13 +27,22 @@ from lesion.algorithms.classify.summary import Summary
 from lesion.artifact import package_versions
 from lesion.data.labels import Labelled
 from lesion.data.table import Rows
-from lesion.evaluation.metrics import METRICS, roc_auc
+from lesion.evaluation.metrics import METRICS
 from lesion.report.facts import Facts
+from lesion.report.readings import (
+    calibration_curves,
+    calibration_from,
+    classes_from,
+    decision_curves,
+    metrics_from,
+    subgroups_from,
+    uncertainty_from,
+)
 from lesion.report.sections import (
-    ClassMetrics,
     ConfusionMatrix,
     Cost,
     Fold,
+    Gain,
     Headline,
     JudgedSet,
     Judging,
@@ -49,6 +59,7 @@ from lesion.targets import Target
 
 MAX_CONFUSED = 20  # classes of a matrix of counts; of more, the most frequent pairs
 NUM_PAIRS = 30
+HOW_SETS = "Conformal sets of classes, verified on patients that did not make them."
 OLD = Missing(why="This version of Lesion does not measure it while training.")
 
 
@@ -59,12 +70,13 @@ def facts_of_job(
     *,
     summary: Summary,
     decisions: Decisions,
+    evaluation: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     shortcuts: Mapping[str, float],
     lines_S: NDArray[np.intp],
     minutes: float,
 ) -> Facts:
-    """The facts of a job whose held-out rows were predicted.
+    """The facts of a job whose held-out rows were predicted, decided on and evaluated.
 
     `lines_S` is the line of each row in oof.csv, `history` the epochs of all folds, `summary` metrics.json's content.
     """
@@ -84,7 +96,11 @@ def facts_of_job(
         name_S=labelled.table.name_S if config.report_names else None,
         group_S=labelled.table.group_or_row_S,
     )
-    judged = Judged(judged_S, targets_SQ, probs_SQ, thresholds)
+    labels = decisions.is_positive_SQ
+    judged = Judged(judged_S, targets_SQ, probs_SQ, thresholds, None if labels is None else labels[judged_S])
+    found_of, curves = evaluation["judged"], curves_of_rows(names, targets_SQ, probs_SQ, history, config.metric)
+    verified = evaluation["uncertainty"]
+    answers = Answers(labelled, probs_SK, labels, config.deployment_prevalence)
     return Facts(
         title=title_of(target),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -92,30 +108,28 @@ def facts_of_job(
         question=Question(**target.as_json()),
         headline=headline(summary, unit, len(judged_S), num_units(labelled, judged_S)),
         judging=Judging(
-            how=how_judged(num_folds, unit),
+            how=how_judged(num_folds, unit, decisions.judged.why_not),
             unit=unit,
             num_rows=len(judged_S),
             num_units=num_units(labelled, judged_S),
-            interval=f"95 % intervals by resampling {unit}s; they do not hold how another training run would differ.",
-            warnings=(
-                "The threshold was chosen on the rows that it is judged on: sensitivity and specificity flatter.",
-            )
-            if thresholds
-            else (),
+            interval=f"95 % intervals by {unit}; they do not hold how another training run would differ.",
+            warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in found_of["cautions"]),
         ),
         data=data_card(found, training, labelled, judged_S),
         leaks=leak_check(found, summary),
-        metrics=metrics_of(summary["overall"]),
-        classes=() if target.has_binary_answer else classes_of(names, labelled, judged_S, targets_SQ, probs_SQ),
-        folds=tuple(Fold(**{"num_groups": None, **fold}) for fold in summary["folds"])
+        metrics=measures_of(found_of, summary),
+        classes=() if target.has_binary_answer else classes_from(found_of),
+        folds=tuple(fold_of(fold) for fold in summary["folds"])
         if num_folds > 1
         else Missing(why="A validation set was given: one network, no cross-validation."),
         sets=slides_of(summary),
-        curves=curves_of_rows(names, targets_SQ, probs_SQ, history, config.metric),
-        operating_points=operating_points(names, targets_SQ, probs_SQ, thresholds)
+        curves=curves.model_copy(
+            update={"calibration": calibration_curves(found_of), "decision": decision_curves(found_of)}
+        ),
+        operating_points=operating_points(names, decisions, evaluation["points"], answers)
         if thresholds
         else Missing(why="The most probable class is answered: there is no threshold."),
-        confusion=confusion(target, targets_SQ, probs_SQ, thresholds),
+        confusion=confusion(target, judged),
         mistakes=mistakes(make, judged),
         uncertain=uncertain(make, judged),
         label_errors=label_errors(make, judged),
@@ -126,11 +140,15 @@ def facts_of_job(
         versions=package_versions(),
         reproduction=reproduction(config, labelled),
         explanation=OLD,
-        subgroups=OLD,
-        uncertainty=OLD,
+        subgroups=Missing(why=evaluation["subgroups"]["why"])
+        if "why" in evaluation["subgroups"]
+        else subgroups_from(evaluation["subgroups"]),
+        uncertainty=Missing(why=verified["why"])
+        if "why" in verified
+        else uncertainty_from(verified["verified"], verified["risk"], unit=unit, how=HOW_SETS),
         familiarity=OLD,
         quality=OLD,
-        gains=OLD,
+        gains=gains_of(summary),
     )
 
 
@@ -178,57 +196,80 @@ def headline(summary: Summary, unit: str, num_rows: int, units: int) -> Headline
         return Missing(why="No ROC AUC: it needs held-out rows of each class.")
     of = f"{num_rows:,} held-out images" + ("" if unit == "image" else f" of {units:,} {unit}s")
     seen = "of which" if unit == "image" else "of whose images"
-    return Headline(metric=first, judged_on=f"{of}, none {seen} the network was trained on.", is_flattered=True)
+    return Headline(
+        metric=first,
+        judged_on=f"{of}, none {seen} the network was trained on.",
+        is_flattered="epoch_not_chosen_by_others" in summary["overall"],
+    )
 
 
-def how_judged(num_folds: int, unit: str) -> str:
+def how_judged(num_folds: int, unit: str, why_not: str | None) -> str:
     side = f"no {unit}" if unit != "image" else "no image"
     rows = (
         f"{num_folds}-fold cross-validation: each image is predicted by the network of the fold that held it out"
         if num_folds > 1
         else "One network, which predicts the validation set"
     )
+    epoch = (
+        f"Its epoch is the one that the other {'folds' if num_folds > 1 else f'{unit}s'} chose."
+        if why_not is None
+        else f"Its epoch was chosen on the same rows, so the numbers are too high: {why_not}."
+    )
     return (
-        f"{rows}; {side} is in training and in validation of one network, unless the leaks below say so. Each network "
-        "keeps the epoch that is best on its validation rows, and is judged on the same rows: the numbers are too high "
-        "by that."
+        f"{rows}; {side} is in training and in validation of one network, unless the leaks below say so. {epoch} "
+        f"Calibration and threshold are, for each fifth of the {unit}s, those that the others taught."
     )
 
 
 def metrics_of(judged: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """metrics.json's metrics of one set of rows, with intervals where it has them."""
+    """metrics.json's metrics of one set of rows, with intervals where it has them, and those of the best epochs."""
     values, intervals = judged["metrics"], judged.get("interval_95", {})
+    flattered = judged.get("of_best_epochs", {}).get("metrics", {})
     return tuple(
-        Metric(key=key, name=METRIC_NAMES[key], number=number(values.get(key), intervals.get(key)), note=_note(key))
+        Metric(
+            key=key,
+            name=METRIC_NAMES[key],
+            number=number(values.get(key), intervals.get(key)),
+            flattered=number(flattered[key]) if key in flattered else None,
+        )
         for key in METRICS
     )
+
+
+def measures_of(judged: Mapping[str, Any], summary: Summary) -> tuple[Metric, ...]:
+    """All measures of the judged rows, calibration too where one output is judged."""
+    best = summary["overall"]["of_best_epochs"]["metrics"]
+    measures = metrics_from(
+        judged["overall"], {key: {"value": best[key]} for key in best if not key.endswith("accuracy")}
+    )
+    outputs = list(judged["outputs"].values())
+    return measures + (calibration_from(outputs[0]) if len(outputs) == 1 else ())
+
+
+def fold_of(fold: Mapping[str, Any]) -> Fold:
+    return Fold(**{"num_groups": None, **{key: value for key, value in fold.items() if key != "of_best_epoch"}})
+
+
+def gains_of(summary: Summary) -> tuple[Gain, ...] | Missing:
+    """What calibration changed, on rows that did not teach it."""
+    overall = summary["overall"]
+    if "calibration" not in overall:
+        return Missing(why="calibration=none: the networks' probabilities are averaged as they are.")
+    found = []
+    for key in ("log_loss", "brier"):
+        before, after = overall["uncalibrated"]["metrics"].get(key), overall["metrics"].get(key)
+        if before is not None and after is not None:
+            what = f"calibration ({overall['calibration']['method']})"
+            numbers = (number(before), number(after), number(after - before))
+            found.append(
+                Gain(what=what, metric=METRIC_NAMES[key], before=numbers[0], after=numbers[1], difference=numbers[2])
+            )
+    return tuple(found)
 
 
 def number(value: float | None, interval: Sequence[float] | None = None) -> Number:
     ends = None if interval is None else (float(interval[0]), float(interval[1]))
     return Number.of(value, ends, why="not defined: a class has no rows here")
-
-
-def _note(key: str) -> str:
-    return "at a threshold of 0.5, or for the most probable class" if key.endswith("accuracy") else ""
-
-
-def classes_of(
-    names: Sequence[str],
-    labelled: Labelled,
-    judged_S: NDArray[np.intp],
-    targets_SQ: NDArray[np.float32],
-    probs_SQ: NDArray[np.float32],
-) -> tuple[ClassMetrics, ...]:
-    """ROC AUC of each class against the rest."""
-    group_S, found = labelled.table.group_S, []
-    for q, name in enumerate(names):
-        is_S = targets_SQ[:, q] == 1
-        value = roc_auc(targets_SQ[:, q], probs_SQ[:, q]) if 0 < is_S.sum() < len(is_S) else None
-        groups = None if group_S is None else len(np.unique(group_S[judged_S[is_S]]))
-        metric = Metric(key="roc_auc", name="ROC AUC", number=number(value))
-        found.append(ClassMetrics(name=name, num_rows=int(is_S.sum()), num_groups=groups, metrics=(metric,)))
-    return tuple(found)
 
 
 def judged_set(name: str, judged: str, summary: Mapping[str, Any]) -> JudgedSet:
@@ -249,18 +290,16 @@ def slides_of(summary: Summary) -> tuple[JudgedSet, ...]:
     return (judged_set("By slide", judged, {**slides, "num_rows": slides["num_slides"]}),)
 
 
-def confusion(
-    target: Target, targets_SQ: NDArray[np.float32], probs_SQ: NDArray[np.float32], thresholds: Sequence[float]
-) -> ConfusionMatrix | Missing:
+def confusion(target: Target, judged: Judged) -> ConfusionMatrix | Missing:
     """Truth by answer. Of many classes the most frequent mistakes; of several labels there is no one matrix."""
     from sklearn.metrics import confusion_matrix
 
     if target.has_binary_answer:
         names: tuple[str, ...] = target.answer_names
-        truth_S = (targets_SQ[:, 0] == 1).astype(int)
-        answer_S = (probs_SQ[:, 0] >= thresholds[0]).astype(int)
+        truth_S, answer_S = judged.is_yes_SQ[:, 0].astype(int), judged.says_SQ[:, 0].astype(int)
     elif target.has_multiclass_answer:
-        names, truth_S, answer_S = target.class_names, targets_SQ.argmax(axis=1), probs_SQ.argmax(axis=1)
+        names, truth_S = target.class_names, judged.targets_SQ.argmax(axis=1)
+        answer_S = judged.probs_SQ.argmax(axis=1)
     else:
         return Missing(why="An image may have several labels: each has its own threshold above.")
     counts = confusion_matrix(truth_S, answer_S, labels=range(len(names)))
