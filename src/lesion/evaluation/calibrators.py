@@ -160,6 +160,20 @@ def no_calibration(is_multiclass: bool, num_outputs: int) -> Calibrator:
     return Calibrator(is_multiclass, (OutputMap("none"),) * (1 if is_multiclass else num_outputs))
 
 
+def pooled(probs: Array, *, is_multiclass: bool) -> Array:
+    """One probability [..., K] of calibrated networks' [..., F, K]: the sigmoid of their mean log-odds, or for
+    several classes the softmax of their mean log probabilities (the logarithmic opinion pool; Genest & Zidek 1986).
+
+    Added in the networks' order, so a row's answer does not depend on how the array lies in memory.
+    """
+    ordered: Any = np.ascontiguousarray(probs, dtype=np.float64) if isinstance(probs, np.ndarray) else probs
+    scores = _log(ordered) if is_multiclass else _log_odds(ordered)
+    num_networks = scores.shape[-2]
+    mean = sum(scores[..., number, :] for number in range(num_networks)) / num_networks
+    combined: Array = _softmax(mean) if is_multiclass else _sigmoid(mean)
+    return combined
+
+
 def shift_prior(
     probs: Array, trained_K: Sequence[float], deployment_K: Sequence[float], *, is_multiclass: bool
 ) -> Array:

@@ -250,6 +250,14 @@ def test_hopeless_rows_give_a_finite_calibrator(name, method):
     assert choice.calibrator.apply(np.eye(2)).sum(axis=1) == pytest.approx([1, 1])
 
 
+def test_separated_rows_stay_inside_the_bounds():
+    probs, targets = np.repeat([0.4, 0.6], 200)[:, None], np.repeat([0.0, 1.0], 200)[:, None]
+    (line,) = fit(targets, probs, "temperature", is_multiclass=False)
+    assert 5 < line.slope < 19
+    (line,) = fit(targets, probs, "platt", is_multiclass=False)
+    assert 5 < line.slope < 19 and abs(line.offset) < 0.01
+
+
 def test_few_rows_of_a_class_allow_simple_methods_alone():
     targets, probs = binary(400, offset=-3.5, seed=5)
     assert 0 < targets.sum() < 40

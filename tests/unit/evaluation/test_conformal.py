@@ -165,6 +165,15 @@ def test_too_few_patients_leave_no_class_out():
     assert empty["coverage"]["value"] is None and not empty["is_held"]
 
 
+def test_no_set_is_empty():
+    """A quantile of 0.3 lets in what has 0.7 or more, which here nothing has: the most probable class is kept."""
+    sets = PredictionSets("lac", 0.9, (0.3,), (99,))
+    assert sets.apply(np.array([[0.4, 0.35, 0.25], [0.1, 0.2, 0.7]])).tolist() == [
+        [True, False, False],
+        [False, False, True],
+    ]
+
+
 def test_a_row_has_the_same_set_alone():
     class_S, probs_SC = drawn()
     for score in ("lac", "aps"):

@@ -116,3 +116,20 @@ def test_the_variance_of_the_auc_is_delongs():
     copies = np.arange(400).repeat(3)
     _, of_copies_S = auc_influence(target_S[copies], prob_S[copies])
     assert variance_of(of_copies_S, copies) == pytest.approx(variance_of(influence_S, np.arange(400)))
+
+
+def test_predictive_values_know_that_a_patients_rows_are_alike():
+    """The interval's width is that of a bootstrap over patients, some of whom are called positive in all rows."""
+    rng = np.random.default_rng(0)
+    group_S, target_S = np.repeat(np.arange(300), 4), np.tile([1.0, 1, 0, 0], 300)
+    is_yes_S = rng.random(1200) < np.clip(0.45 * target_S + 0.25 + 0.3 * np.repeat(rng.normal(0, 1, 300), 4), 0, 1)
+    told = summarise_point(target_S, is_yes_S, group_S, prevalence=0.1)
+
+    def logit_ppv(patients):
+        rows_S = (patients[:, None] * 4 + np.arange(4)).ravel()
+        target, is_yes = target_S[rows_S], is_yes_S[rows_S]
+        return math.log(is_yes[target == 1].mean() / is_yes[target == 0].mean())
+
+    spread = np.std([logit_ppv(rng.integers(0, 300, 300)) for _ in range(1000)])
+    low, high = (math.log(told["ppv"][end] / (1 - told["ppv"][end])) for end in ("low", "high"))
+    assert high - low == pytest.approx(2 * 1.968 * spread, rel=0.1)

@@ -87,6 +87,21 @@ def test_more_columns_make_a_gap_harder_to_flag_and_intervals_say_the_same():
                 assert gap["is_flagged"] == (not gap["low"] <= nothing <= gap["high"])
 
 
+def test_an_interval_leaves_out_zero_exactly_where_its_gap_is_flagged():
+    """Also behind the first gap that is not flagged, where a gap's own level would say otherwise."""
+    behind = 0
+    for seed in range(60):
+        target_S, prob_S, level_S = drawn(400, shift=0.45, seed=seed)
+        # Eight times the same gaps: equal p at growing levels.
+        columns = judged(target_S, prob_S, {str(number): level_S for number in range(8)})["columns"]
+        gaps = [gap for levels in columns.values() for gap in levels[0]["gaps"].values()]
+        for rank, gap in enumerate(sorted(gaps, key=lambda gap: gap["p"])):
+            nothing = 1 if gap["is_ratio"] else 0
+            assert gap["is_flagged"] == (not gap["low"] <= nothing <= gap["high"])
+            behind += not gap["is_flagged"] and gap["p"] < 0.05 / (32 - rank)
+    assert behind
+
+
 def test_copies_of_a_patients_rows_flag_nothing():
     target_S, prob_S, level_S = drawn(150, shift=0.8, seed=4)
     copies = np.arange(150).repeat(20)
