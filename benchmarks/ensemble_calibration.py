@@ -6,7 +6,7 @@ Each network's calibration is learnt on out-of-fold rows, as `calibrator_choice`
 single network and for the ensemble, combined in several ways; (d) knows the new patients' images, not their targets.
 Drawn data: a network's log-odds are the truth's, with an
 error that all networks share and one of its own, times an overconfidence. With `--logits` also a real job's, with the
-arrays oof_logits_SVK, oof_target_S, oof_fold_S, oof_group_S, test_logits_SFVK, test_target_S and test_group_S.
+arrays oof_logits_SVK, oof_target_S, oof_group_S, test_logits_SFVK, test_target_S and test_group_S.
 Slope 1 is right; above 1 probabilities are too near the middle. Prints one JSON line.
 """
 
@@ -24,7 +24,7 @@ from ham10000 import where_and_when
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from lesion.evaluation.calibrator_choice import choose_calibrator
+from lesion.evaluation.calibrator_choice import choose_calibrator, nested_probs
 from lesion.evaluation.calibrators import Calibrator, log_odds
 from lesion.evaluation.ensemble_slope import ensemble_map
 from lesion.evaluation.metrics import log_loss, roc_auc
@@ -66,7 +66,7 @@ def drawn(seed: int, shared: float, own: float, factor: float) -> dict[str, dict
     target_S, probs_SF = rows(NUM_ROWS)
     fold_S = np.arange(NUM_ROWS) % NUM_FOLDS
     prob_S = probs_SF[np.arange(NUM_ROWS), fold_S]
-    choice = choose_calibrator(target_S[:, None], prob_S[:, None], fold_S, np.arange(NUM_ROWS), is_multiclass=False)
+    choice = choose_calibrator(target_S[:, None], prob_S[:, None], np.arange(NUM_ROWS), is_multiclass=False)
     return judged(choice.calibrator, *rows(NUM_NEW))
 
 
@@ -74,9 +74,8 @@ def real_job(path: Path) -> dict[str, object]:
     arrays = np.load(path, allow_pickle=False)
     prob_S = sigmoid(arrays["oof_logits_SVK"][..., 0]).mean(axis=1)
     target_S = arrays["oof_target_S"].astype(float)
-    choice = choose_calibrator(
-        target_S[:, None], prob_S[:, None], arrays["oof_fold_S"], arrays["oof_group_S"], is_multiclass=False
-    )
+    choice = choose_calibrator(target_S[:, None], prob_S[:, None], arrays["oof_group_S"], is_multiclass=False)
+    nested = nested_probs(target_S[:, None], prob_S[:, None], arrays["oof_group_S"], is_multiclass=False)
     test_SF = sigmoid(arrays["test_logits_SFVK"][..., 0].astype(float)).mean(axis=2)
     return {
         "rows": len(target_S),
@@ -84,6 +83,8 @@ def real_job(path: Path) -> dict[str, object]:
         "test_positives": int(arrays["test_target_S"].sum()),
         "method": choice.calibrator.method,
         "log_losses": choice.log_losses[0],
+        "out of fold, uncalibrated": figures(target_S, prob_S),
+        "out of fold, nested": figures(target_S, nested[:, 0]),
         **judged(choice.calibrator, arrays["test_target_S"].astype(float), test_SF),
     }
 
@@ -110,7 +111,7 @@ def figures(target_S: Array, prob_S: Array) -> dict[str, float]:
     bins = [(len(part), abs(target_S[part].mean() - prob_S[part].mean())) for part in np.array_split(order_S, NUM_BINS)]
     return {
         "slope": float(model.coef_[0, 0]),
-        "ece": sum(size * gap for size, gap in bins) / len(prob_S),
+        "ece": float(sum(size * gap for size, gap in bins) / len(prob_S)),
         "observed_expected": float(target_S.sum() / prob_S.sum()),
         "log_loss": log_loss(target_S[:, None], prob_S[:, None], False),
         "auc": roc_auc(target_S, prob_S),

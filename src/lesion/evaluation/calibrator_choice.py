@@ -1,7 +1,8 @@
-"""Calibrator choice: which calibrator out-of-fold rows support, learnt and judged on rows of different patients.
+"""Calibrator choice: which calibrator out-of-fold rows support, learnt and judged on different patients.
 
-Every method is fitted on some folds and judged on another one; what has the best held-out log loss is fitted on all.
-Rows with NaN, in target or probability, are left out.
+Every method is fitted on some patients and judged on others; what has the best held-out log loss is fitted on all. The
+parts are dealt by patient and not by fold: an endpoint shows new patients to these same networks, and one network's own
+offset would decide what is chosen for the others. Rows with NaN, in target or probability, are left out.
 """
 
 # S samples · K outputs · Q outputs that are fitted together: all classes of a softmax, or one sigmoid
@@ -17,12 +18,12 @@ from numpy.typing import NDArray
 from lesion.evaluation.calibrator_fits import fit
 from lesion.evaluation.calibrators import METHODS, Calibrator, Method, OutputMap
 from lesion.evaluation.metrics import Array, log_loss
-from lesion.evaluation.parts import parts_of
+from lesion.evaluation.parts import parts_by_group
 
 FEWEST_FOR_PLATT = 20  # rows of the rarest class; an offset more than a temperature
 FEWEST_FOR_ISOTONIC = 100
 MOST_CLASSES = 20  # for vector scaling and isotonic: two numbers a class and more
-MOST_PARTS, MOST_INNER_PARTS = 10, 3
+NUM_PARTS, NUM_NESTED_PARTS = 10, 5
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ class CalibratorChoice:
 def choose_calibrator(
     targets_SK: Array,
     probs_SK: Array,
-    fold_S: NDArray[np.integer],
     group_S: NDArray[Any],
     *,
     is_multiclass: bool,
@@ -48,30 +48,29 @@ def choose_calibrator(
     """The calibrator of out-of-fold probabilities [S, K] in [0, 1] with the best held-out log loss; of equal ones the
     simpler.
 
-    `targets_SK` are 0 or 1, one-hot for several classes. `fold_S` is the fold that held a row out; with one fold (a
-    validation set) parts are dealt by group. Labels are fitted and chosen each by itself. A `method` that is asked for
-    is fitted without comparison; where rows are too few for it, the next simpler one.
+    `targets_SK` are 0 or 1, one-hot for several classes; `group_S` is each row's patient. Labels are fitted and chosen
+    each by itself. A `method` that is asked for is fitted without comparison; where rows are too few for it, the next
+    simpler one.
     """
-    return _choose(targets_SK, probs_SK, parts_of(fold_S, group_S, most=MOST_PARTS), is_multiclass, method)
+    return _choose(targets_SK, probs_SK, parts_by_group(group_S, NUM_PARTS), is_multiclass, method)
 
 
 def nested_probs(
     targets_SK: Array,
     probs_SK: Array,
-    fold_S: NDArray[np.integer],
     group_S: NDArray[Any],
     *,
     is_multiclass: bool,
     method: Method | Literal["auto"] = "auto",
 ) -> NDArray[np.float64]:
-    """Calibrated out-of-fold probabilities [S, K] that may be judged: each fold's by a calibrator that was chosen and
-    fitted on the other folds. NaN where the input is.
+    """Calibrated out-of-fold probabilities [S, K] that may be judged: a fifth of the patients' by a calibrator that was
+    chosen and fitted on the others. NaN where the input is.
     """
-    part_S = parts_of(fold_S, group_S, most=MOST_PARTS)
+    part_S = parts_by_group(group_S, NUM_NESTED_PARTS)
     calibrated_SK = np.array(probs_SK, dtype=np.float64)
     for part in np.unique(part_S) if len(np.unique(part_S)) > 1 else []:
         is_held = part_S == part
-        inner_S = parts_of(part_S[~is_held], group_S[~is_held], most=MOST_INNER_PARTS)
+        inner_S = parts_by_group(group_S[~is_held], NUM_NESTED_PARTS)
         choice = _choose(targets_SK[~is_held], probs_SK[~is_held], inner_S, is_multiclass, method)
         calibrated_SK[is_held] = choice.calibrator.apply(np.asarray(probs_SK[is_held]))
     return calibrated_SK
@@ -128,10 +127,10 @@ def _possible(targets_SQ: Array, part_S: NDArray[np.intp], is_multiclass: bool) 
     fewest = min(_rarest(targets_SQ[part_S != part], is_multiclass) for part in parts)
     num_classes = targets_SQ.shape[1] if is_multiclass else 2
     if fewest == 0 and not is_multiclass:
-        return ["none"], "outside one of the folds all rows are of one class"
+        return ["none"], "outside one of the parts all rows are of one class"
     if num_classes > MOST_CLASSES:
         return ["none", "temperature"], f"more than {MOST_CLASSES} classes: a temperature at most"
-    of_the_rarest = f"{fewest} rows of the rarest class outside one of the folds"
+    of_the_rarest = f"{fewest} rows of the rarest class outside one of the parts"
     if fewest < FEWEST_FOR_PLATT:
         return [
             "none",

@@ -97,7 +97,7 @@ def _auc(rows: Rows) -> Estimate:
     by luck, so it is at least two thirds of Hanley & McNeil's (1982). The interval is on the log-odds of the AUC.
 
     In `benchmarks/subgroup_gaps.py`, without that gaps of AUC are flagged in up to 15 % of the draws that have none;
-    with the whole in hardly any, and real ones are missed.
+    with the whole, only 1 to 3 % of the gaps that are none have a p below 0.05.
     """
     target_S = rows.is_positive_S.astype(np.float64)
     auc, influence_S = auc_influence(target_S, rows.prob_S)

@@ -28,6 +28,7 @@ from lesion.evaluation.calibrators import (
     no_calibration,
     shift_prior,
 )
+from lesion.evaluation.parts import parts_by_group
 
 
 def sigmoid(scores):
@@ -53,10 +54,6 @@ def multiclass(num_rows=3000, num_classes=4, slope=0.5, seed=1):
     cumulative_SK = softmax(slope * scores_SK).cumsum(axis=1)
     class_S = (rng.random(num_rows)[:, None] > cumulative_SK).sum(axis=1).clip(max=num_classes - 1)
     return np.eye(num_classes)[class_S], softmax(scores_SK)
-
-
-def folds(num_rows, num_folds=5):
-    return np.arange(num_rows) % num_folds, np.arange(num_rows)
 
 
 def fitted(targets, probs, method, is_multiclass=False):
@@ -180,34 +177,34 @@ def test_the_best_on_held_out_rows_is_chosen():
     bent = sigmoid(np.cbrt(log_odds(probs)))
     steps = sigmoid(0.5 * log_odds(probs) + np.where(log_odds(probs) > -4, 3.0, -3.0))
     for distorted, expected in ((sigmoid(0.4 * log_odds(probs) - 2), {"none", "temperature"}), (probs, {"platt"})):
-        choice = choose_calibrator(targets, distorted, *folds(6000), is_multiclass=False)
+        choice = choose_calibrator(targets, distorted, np.arange(6000), is_multiclass=False)
         assert choice.calibrator.method in expected and choice.why == (None,)
         assert min(choice.log_losses[0].values()) == choice.log_losses[0][choice.calibrator.method]
     for distorted in (bent, steps):
-        assert choose_calibrator(targets, distorted, *folds(6000), is_multiclass=False).calibrator.method == "isotonic"
+        assert (
+            choose_calibrator(targets, distorted, np.arange(6000), is_multiclass=False).calibrator.method == "isotonic"
+        )
 
 
 def test_equal_losses_take_the_simpler():
     """Probabilities of ½ have log-odds of 0, which no temperature changes."""
     targets, probs = np.tile([0.0, 1.0], 30)[:, None], np.full((60, 1), 0.5)
-    folds_by_pairs = np.arange(60) // 2 % 3
-    choice = choose_calibrator(targets, probs, folds_by_pairs, np.arange(60), is_multiclass=False)
+    choice = choose_calibrator(targets, probs, np.arange(60) // 2, is_multiclass=False)
     assert choice.calibrator.method == "none"
 
 
-def test_nested_probs_use_no_row_that_they_judge():
-    """Whatever a fold's own targets are, its calibrated probabilities are the same; and a split by group alone does
-    the same for a validation set.
-    """
+def test_nested_probs_use_no_patient_that_they_judge():
+    """Whatever the targets of a part's patients are, their calibrated probabilities are the same."""
     targets, probs = binary(600)
-    fold_S, group_S = np.arange(600) % 3, np.arange(600)
-    before = nested_probs(targets, probs, fold_S, group_S, is_multiclass=False)
-    other = np.where((fold_S == 1)[:, None], 1 - targets, targets)
-    after = nested_probs(other, probs, fold_S, group_S, is_multiclass=False)
-    assert np.array_equal(before[fold_S == 1], after[fold_S == 1])
-    assert not np.allclose(before[fold_S == 0], after[fold_S == 0])
-    of_one_fold = nested_probs(targets, probs, np.zeros(600, int), group_S // 4, is_multiclass=False)
-    assert np.abs(of_one_fold - sigmoid(0.4 * log_odds(probs) - 2)).mean() < 0.05
+    group_S = np.arange(600) // 3
+    part_S = parts_by_group(group_S, 5)
+    assert all(len(np.unique(part_S[group_S == group])) == 1 for group in range(200))
+    before = nested_probs(targets, probs, group_S, is_multiclass=False)
+    other = np.where((part_S == 1)[:, None], 1 - targets, targets)
+    after = nested_probs(other, probs, group_S, is_multiclass=False)
+    assert np.array_equal(before[part_S == 1], after[part_S == 1])
+    assert not np.allclose(before[part_S == 0], after[part_S == 0])
+    assert np.abs(before - sigmoid(0.4 * log_odds(probs) - 2)).mean() < 0.05
 
 
 def test_labels_are_calibrated_each_by_itself_and_missing_ones_are_left_out():
@@ -215,8 +212,8 @@ def test_labels_are_calibrated_each_by_itself_and_missing_ones_are_left_out():
     other_targets, other_probs = binary(3000, slope=1.0, offset=0.0, seed=3)
     both = np.hstack([targets, other_targets])
     both[:1000, 1] = np.nan
-    choice = choose_calibrator(both, np.hstack([probs, other_probs]), *folds(3000), is_multiclass=False)
-    alone = choose_calibrator(targets, probs, *folds(3000), is_multiclass=False)
+    choice = choose_calibrator(both, np.hstack([probs, other_probs]), np.arange(3000), is_multiclass=False)
+    alone = choose_calibrator(targets, probs, np.arange(3000), is_multiclass=False)
     assert choice.calibrator.maps[0] == alone.calibrator.maps[0]
     assert choice.calibrator.maps[1].method in ("none", "temperature", "platt")
     assert choice.calibrator.apply(other_probs.repeat(2, axis=1))[:, 1] == pytest.approx(other_probs[:, 0], abs=0.05)
@@ -239,14 +236,14 @@ HOPELESS = {
 @pytest.mark.parametrize("name", HOPELESS)
 def test_hopeless_rows_give_a_finite_calibrator(name, method):
     target_S, prob_S = (np.asarray(values, dtype=float)[:, None] for values in HOPELESS[name])
-    fold_S, group_S = folds(len(target_S), 4)
-    choice = choose_calibrator(target_S, prob_S, fold_S, group_S, is_multiclass=False, method=method)
+    group_S = np.arange(len(target_S))
+    choice = choose_calibrator(target_S, prob_S, group_S, is_multiclass=False, method=method)
     probs = choice.calibrator.apply(np.array([[0.0], [1e-9], [0.5], [1.0]]))
     assert np.isfinite(probs).all() and (np.diff(probs[:, 0]) > 0).all()
-    nested = nested_probs(target_S, prob_S, fold_S, group_S, is_multiclass=False, method=method)
+    nested = nested_probs(target_S, prob_S, group_S, is_multiclass=False, method=method)
     assert np.array_equal(np.isnan(nested), np.isnan(prob_S))
     targets_S2, probs_S2 = np.hstack([1 - target_S, target_S]), np.hstack([1 - prob_S, prob_S])
-    choice = choose_calibrator(targets_S2, probs_S2, fold_S, group_S, is_multiclass=True, method=method)
+    choice = choose_calibrator(targets_S2, probs_S2, group_S, is_multiclass=True, method=method)
     assert choice.calibrator.apply(np.eye(2)).sum(axis=1) == pytest.approx([1, 1])
 
 
@@ -262,15 +259,15 @@ def test_few_rows_of_a_class_allow_simple_methods_alone():
     targets, probs = binary(400, offset=-3.5, seed=5)
     assert 0 < targets.sum() < 40
     few = np.concatenate([np.flatnonzero(targets[:, 0] == 1)[:15], np.flatnonzero(targets[:, 0] == 0)])
-    choice = choose_calibrator(targets[few], probs[few], *folds(len(few)), is_multiclass=False, method="isotonic")
+    choice = choose_calibrator(targets[few], probs[few], np.arange(len(few)), is_multiclass=False, method="isotonic")
     assert choice.calibrator.method == "temperature" and "12 rows of the rarest class" in choice.why[0]
-    one_patient = choose_calibrator(targets, probs, np.zeros(400, int), np.zeros(400, int), is_multiclass=False)
+    one_patient = choose_calibrator(targets, probs, np.zeros(400, int), is_multiclass=False)
     assert one_patient.calibrator.method == "none" and "fewer than two groups" in one_patient.why[0]
 
 
 def test_a_thousand_classes_get_a_temperature():
     targets, probs = multiclass(2000, 1000, slope=2.0)
-    choice = choose_calibrator(targets, probs, *folds(2000, 3), is_multiclass=True)
+    choice = choose_calibrator(targets, probs, np.arange(2000), is_multiclass=True)
     assert choice.calibrator.method == "temperature" and len(choice.calibrator.maps) == 1
     assert choice.calibrator.maps[0].slope == pytest.approx(2, rel=0.1) and choice.calibrator.fits(1000)
 
@@ -278,7 +275,7 @@ def test_a_thousand_classes_get_a_temperature():
 def test_vector_scaling_repairs_a_bias_of_a_class():
     targets, probs = multiclass(6000, slope=1.0)
     biased = softmax(np.log(probs) + np.array([2.0, 0, 0, -1.0]))
-    choice = choose_calibrator(targets, biased, *folds(6000), is_multiclass=True)
+    choice = choose_calibrator(targets, biased, np.arange(6000), is_multiclass=True)
     assert choice.calibrator.method in ("platt", "isotonic")
     assert fitted(targets, biased, "platt", True).apply(biased) == pytest.approx(probs, abs=0.05)
 
