@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from lesion.evaluation.calibrator_choice import choose_calibrator, nested_probs
-from lesion.evaluation.calibrators import Calibrator, log_odds
+from lesion.evaluation.calibrators import Calibrator
 from lesion.evaluation.ensemble_slope import ensemble_map
+from lesion.evaluation.links import log_odds
 from lesion.evaluation.metrics import log_loss, roc_auc
 
 Array = NDArray[np.float64]

@@ -59,7 +59,7 @@ def main() -> None:
         f"\nimage        {picture}\nprediction   {answer}\n"
         f"out of fold  ROC AUC {overall['metrics']['roc_auc']:.3f} (95 % {low:.3f} to {high:.3f}), "
         f"{overall['num_rows']} images of {overall['num_groups']} patients\n"
-        f"artifact     {args.root / 'model'}\nresults      {results} (open report.png)"
+        f"artifact     {args.root / 'model'}\nresults      {results} (open report.html)"
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lesion import sagemaker
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--no-progress", action="store_true", help="no progress bar")
 
+    _add_compare(command)
     describe = command(
         "describe",
         "Print the hyperparameters, the recipes, the sources of data, or the metrics in the log.",
@@ -107,7 +109,32 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line as `command` and its options. Ends the program, as argparse does, where it is wrong."""
     if arguments[:1] == [TRAIN_PROCESS]:
         return _process_parser().parse_args(arguments[1:])
-    return parser().parse_args(arguments)
+    whole = parser()
+    args, others = whole.parse_known_args(arguments)
+    is_folder = len(others) == 1 and not others[0].startswith("-")
+    if is_folder and args.command in ("train", "serve"):
+        whole.error(_about_root(args.command, Path(others[0])))
+    if others:
+        whole.error(f"unrecognized arguments: {' '.join(others)}")
+    return args
+
+
+def _about_root(command: str, folder: Path) -> str:
+    """What to type instead of a folder without --root before it."""
+    from lesion.artifact import MANIFEST  # here: no other command line needs it
+
+    if command == "serve" and (folder / MANIFEST).is_file():  # the model itself
+        if folder.resolve().name == "model":
+            return f"the folder is given by --root: type lesion serve --root {shlex.quote(str(folder.parent))}"
+        return f"--root is a folder that holds the model as model/: move {folder} there, and give that folder"
+    said = f"the folder is given by --root: type lesion {command} --root {shlex.quote(str(folder))}"
+    needed = "input" if command == "train" else "model"
+    if (folder / needed).is_dir():
+        return said
+    where = "the data set in input/data/training/" if command == "train" else "the model in model/"
+    return f"{said}, where {folder} is a job's folder, with {where}" + (
+        f" (lesion check {shlex.quote(str(folder))} takes a data set itself)" if command == "train" else ""
+    )
 
 
 def _process_parser() -> argparse.ArgumentParser:
@@ -126,6 +153,23 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= sagemaker.MAX_PORT:
         raise argparse.ArgumentTypeError(f"'{text}' is not a port, a whole number from 1 to {sagemaker.MAX_PORT}")
     return int(text)
+
+
+def _add_compare(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    compare = command(
+        "compare",
+        "Compare two jobs' out-of-fold predictions of the same images.",
+        "lesion compare job_a job_b --margin 0.02 --output comparison.json",
+    )
+    compare.add_argument("run_a", type=Path, help="a job's folder, the folder of its results, or its oof.csv")
+    compare.add_argument("run_b", type=Path, help="the other; differences are this one minus the first")
+    compare.add_argument(
+        "--margin",
+        type=float,
+        default=0.02,
+        help="how much lower a ROC AUC still counts as not inferior (default: %(default)s)",
+    )
+    compare.add_argument("--output", type=Path, help="a JSON file to write, with every image that changed sides")
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -266,7 +310,13 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         choices=["auto", "fp32", "bf16"],
         help="precision of the CPU graph (default: auto, bf16 if the CPU supports it and the graph passed its test)",
     )
-    parser.add_argument("--fold", type=int, help="use one fold's network instead of the mean of all")
+    parser.add_argument("--fold", type=int, help="use one fold's network instead of all")
+    parser.add_argument(
+        "--operating-point",
+        metavar="POINT",
+        help="what labels are decided by: youden, sensitivity=0.95, specificity=0.9, cost=10 or threshold=0.3 "
+        "(default: as training chose)",
+    )
 
 
 def _setting(text: str) -> tuple[str, str]:

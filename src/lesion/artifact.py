@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     Content = bytes | Mapping[str, Tensor]  # tensors are written as a safetensors file
 
-FORMAT_VERSION = 3
-READ_VERSIONS = (1, 2, 3)
+FORMAT_VERSION = 4
+READ_VERSIONS = (1, 2, 3, 4)
 FLAT_VERSIONS = (1, 2)  # without an envelope
 MANIFEST = "manifest.json"
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")

@@ -1,4 +1,4 @@
-"""CLI: `lesion train | serve | predict | export | check | describe | sample-data | prepare`.
+"""CLI: `lesion train | serve | predict | export | check | compare | describe | sample-data | prepare`.
 
 The one place on the command line that catches errors.
 """
@@ -174,7 +174,12 @@ def _serve(args: argparse.Namespace) -> int:
     def load() -> Predictor:
         algorithm = algorithm_of_artifact(model_dir)  # before anything large is imported: a wrong folder is refused
         return algorithm.load(
-            model_dir, device=device, num_cores=settings.num_cores, fold=args.fold, precision=precision
+            model_dir,
+            device=device,
+            num_cores=settings.num_cores,
+            fold=args.fold,
+            precision=precision,
+            operating_point=args.operating_point or settings.operating_point,
         )
 
     return serve(
@@ -209,6 +214,7 @@ def _predict(args: argparse.Namespace) -> int:
         device=_device(args.device),
         fold=args.fold,
         precision=args.precision or "auto",
+        operating_point=args.operating_point,
         num_cores=usable_cores(),
         show_progress=not args.no_progress and sys.stderr.isatty(),
     )
@@ -242,6 +248,13 @@ def _check(args: argparse.Namespace) -> int:
     )
     console.say(f"{report.as_text()}\nwith images: {args.output / 'check.html'}")
     return UserError.exit_code if report.num("error") else 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from lesion.compare import compare_runs
+
+    console.say(compare_runs(args.run_a, args.run_b, margin=args.margin, output=args.output))
+    return 0
 
 
 def _describe(args: argparse.Namespace) -> int:
@@ -322,6 +335,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "predict": _predict,
     "export onnx": _export_onnx,
     "check": _check,
+    "compare": _compare,
     "describe": _describe,
     "sample-data": _sample_data,
     "prepare tiles": _prepare_tiles,

@@ -36,6 +36,7 @@ def predict_files(
     device: Device,
     fold: int | None,
     precision: PrecisionChoice,
+    operating_point: str | None = None,
     num_cores: int,
     show_progress: bool,
 ) -> int:
@@ -47,7 +48,12 @@ def predict_files(
     """
     ensure_writable(output)
     predictor = algorithm_of_artifact(model_dir).load(
-        model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision
+        model_dir,
+        device=device,
+        num_cores=num_cores,
+        fold=fold,
+        precision=precision,
+        operating_point=operating_point,
     )
     pictures = _open(source_path, predictor, source=source, image_column=image_column)
     names, rows = pictures.table().name_S.tolist(), pictures.table().metadata_rows()

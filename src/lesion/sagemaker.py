@@ -133,6 +133,7 @@ class ServerSettings:
     limits: Limits
     precision: Literal["auto", "fp32", "bf16"]  # of the graph on a CPU
     has_metrics: bool  # whether /metrics answers
+    operating_point: str | None  # what labels are decided by, instead of what training chose
 
 
 def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSettings:
@@ -168,6 +169,7 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
         limits=limits,
         precision=precision,  # type: ignore[arg-type]  # looked at above
         has_metrics=environ.get("LESION_METRICS", "").strip().lower() in {"1", "true", "yes"},
+        operating_point=environ.get("LESION_OPERATING_POINT", "").strip() or None,
     )
 
 

@@ -81,9 +81,9 @@ class DataSettings(Hyperparameters):
         "auto",
         doc="Leak policy, for training rows that share a patient or a copy of an image with rows that evaluate them. "
         "auto keeps groups that share an image in one fold, leaves out training rows that the validation or test set "
-        "has too, and stops if that concerns more than 5 % of the training rows. error stops and lists them; drop "
-        "leaves training rows out; merge_groups only merges groups; warn trains on them, and the metrics then look "
-        "better than they are.",
+        "has too, and stops if more than 5 % of the training rows would be left out or are surplus copies. error stops "
+        "and lists them; drop leaves training rows out; merge_groups only merges groups; warn trains on them, and the "
+        "metrics then look better than they are.",
     )
 
 
@@ -218,6 +218,12 @@ class JobSettings(Hyperparameters):
         affects="output",
         doc="Inference graph (OpenVINO): added to the artifact so that a CPU serves faster and without torch. It is "
         "as large as the weights.",
+    )
+    report_names: bool = tunable(
+        False,
+        affects="output",
+        doc="Names of images in the report. false: report.html and report.json name no image and no patient; an image "
+        "is called by its line of oof.csv. Images are shown, small.",
     )
     checkpoint_interval_s: float = tunable(
         300,

@@ -29,7 +29,7 @@ class TrainingRun:
     name: str
     environment: Environment
     model: str  # model.tar.gz
-    results: str  # output.tar.gz: report.png, metrics.json, oof.csv …
+    results: str  # output.tar.gz: report.html, metrics.json, oof.csv …
     checkpoints: str | None  # hand it to the next `train` to go on from there; none in local mode
 
 
@@ -163,7 +163,7 @@ def as_text(value: object) -> str:
 
 
 def fetch_results(run: TrainingRun, folder: str | Path) -> Path:
-    """`folder`, with the run's report.png, metrics.json, oof.csv and all else of /opt/ml/output/data in it."""
+    """`folder`, with the run's report.html, metrics.json, oof.csv and all else of /opt/ml/output/data in it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:

@@ -185,7 +185,7 @@ def files(aws: Aws, folder: Path) -> Any:
 
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name in ("report.png", "metrics.json"):
+        for name in ("report.html", "metrics.json"):
             tar.addfile(tarfile.TarInfo(name))
     run = lesion_jobs.TrainingRun("run", where, "", "s3://bucket/lesion/run/output/output.tar.gz", None)
     aws.bucket["lesion/run/output/output.tar.gz"] = packed.getvalue()

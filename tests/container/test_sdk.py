@@ -105,7 +105,7 @@ def test_sdk_2_trains_deploys_asks_and_transforms_photographs(local_mode, image,
 def test_lesion_jobs_takes_a_model_from_pictures_to_predictions_without_an_account(local_mode, image, drawn, output):
     printed = local_mode("sdk2", "sdk2_jobs.py", image, *drawn, output)
     said = json.loads((output / "answers.json").read_text())
-    assert {"report.png", "metrics.json", "oof.csv", "history.csv"} <= set(said["results"])
+    assert {"report.html", "metrics.json", "oof.csv", "history.csv"} <= set(said["results"])
     here = predicted_here(Path(said["model"].removeprefix("file://")), drawn[1])
     assert said["endpoint"] == pytest.approx(here, abs=1e-4)
     assert said["batch"] == said["endpoint"]
@@ -136,4 +136,4 @@ def test_sdk_3_trains_with_its_model_trainer(local_mode, image, drawn, output):
     probabilities = predicted_here(output / "compressed_artifacts" / "model.tar.gz", drawn[1])
     assert len(probabilities) == 3
     with tarfile.open(output / "compressed_artifacts" / "output.tar.gz") as tar:
-        assert "data/report.png" in tar.getnames()
+        assert "data/report.html" in tar.getnames()

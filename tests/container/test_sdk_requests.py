@@ -153,7 +153,7 @@ def test_files_go_to_s3_encrypted_and_come_back(found):
     assert files["uploaded"] == [f"{files['location']}/train.csv", f"{files['location']}/train_jpg/a.jpg"]
     assert files["location"].startswith("s3://bucket/lesion/")
     assert all(KEY in str(headers) and "aws:kms" in str(headers) for headers in files["encrypted"])
-    assert files["results"] == ["metrics.json", "report.png"]
+    assert files["results"] == ["metrics.json", "report.html"]
     assert files["predictions"] == {"a.jpg": 0.1, "deeper/b.jpg": 0.9}
 
 

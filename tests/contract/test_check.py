@@ -252,7 +252,9 @@ class Page(HTMLParser):
 def test_the_command_prints_a_table_and_writes_a_page_with_pictures(data, tmp_path, command):
     data.copy("IMG_001_0", to="IMG_006_0")
     data.picture("IMG_002_0").write_bytes(b"")
-    settings = [part for name, value in data.settings.items() for part in ("--set", f"{name}={value}")]
+    settings = [
+        part for name, value in {**data.settings, "on_leak": "error"}.items() for part in ("--set", f"{name}={value}")
+    ]
     done = command("check", data.folder, *settings, "--output", tmp_path / "out", "--no-progress")
     assert done.returncode == 2, done.stderr
     assert "1 pair of copies of the same image in different groups" in done.stdout

@@ -49,3 +49,68 @@ def test_an_image_without_a_class_folder_does_not_hide_the_rest(tmp_path):
     draw_noise(tmp_path / "data" / "loose.png", seed=999)
     (error,) = errors(check({"training": tmp_path / "data"}, tmp_path / "out"))
     assert "1 image is in no class folder" in error.what
+
+
+SIDES = ["thumbnails", "preview", "overlays", "annotations", "Thumbnail_Images", "heatmaps"]
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("place", ["{}", "train/{}", "benign/{}"])
+@pytest.mark.parametrize("ending", ["", "_thumb"])
+def test_a_side_folder_of_namesakes_is_no_class(tmp_path, side, place, ending):
+    """Drawn images, so that they are no masks: 0 to 5 lie in benign/ too."""
+    top = "train/" if place.startswith("train/") else ""
+    root = draw_tree(tmp_path / "data", [f"{top}benign", f"{top}malignant"], num=6)
+    folder = root / place.format(side)
+    for number in range(6):
+        draw_noise(folder / f"{number}{ending}.png", seed=500 + number)
+    report = check({"training": root}, tmp_path / "out")
+    assert not errors(report)
+    assert report.sets["training"]["num_rows"] == 12
+    said = one(report, "copies_not_read")
+    assert said.level == "warning" and f"6 images in {place.format(side)}/ are not read" in said.what
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_side_folder_without_namesakes_is_a_class_and_that_is_said(tmp_path, side):
+    root = draw_tree(tmp_path / "data", ["benign", "malignant"], num=6)
+    for number in range(6):
+        draw_noise(root / side / f"other{number}.png", seed=500 + number)
+    report = check({"training": root}, tmp_path / "out")
+    assert report.sets["training"]["num_rows"] == 18
+    said = one(report, "side_folder_as_class")
+    assert said.level == "warning" and f"{side}/ is taken as a class" in said.what
+
+
+HIDDEN = {
+    ".cache/x.png": ("warning", "1 in .cache/ (hidden)"),
+    "benign/.hidden/deep/x.png": ("warning", "1 in .hidden/ (hidden)"),
+    "benign/.x.png": ("warning", "1 hidden by a point"),
+    ".labels.csv": ("warning", "1 hidden by a point"),
+    "benign/._x.png": ("note", "1 called ._ and more (macOS leaves them)"),
+    "__MACOSX/benign/x.png": ("note", "1 in __MACOSX/ (macOS leaves them)"),
+    "@eaDir/x.jpg": ("note", "1 in @eaDir/ (a Synology server leaves them)"),
+    ".ipynb_checkpoints/x.png": ("note", "1 in .ipynb_checkpoints/ (Jupyter leaves them)"),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_images_and_tables_are_counted_with_the_reason(tmp_path, name):
+    root = draw_tree(tmp_path / "data", ["benign", "malignant"], num=6)
+    draw_noise(root / "seen.png")
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / "seen.png").rename(root / name)
+    report = check({"training": root}, tmp_path / "out")
+    assert not errors(report) and report.sets["training"]["num_rows"] == 12
+    said = one(report, "hidden_files")
+    level, words = HIDDEN[name]
+    assert said.level == level and words in said.what and said.what.startswith("1 file called as")
+
+
+def test_what_is_hidden_and_no_data_is_not_said(tmp_path):
+    root = draw_tree(tmp_path / "data", ["benign", "malignant"], num=6)
+    (root / ".DS_Store").write_bytes(b"\0")
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_text("")
+    report = check({"training": root}, tmp_path / "out")
+    assert "hidden_files" not in {finding.name for finding in report.findings}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from checks import DataSet, names, one, turned
+from checks import DataSet, errors, names, one, turned
 from jobs import run, small_frame, small_job
 
 from factories import sample_frame
@@ -173,17 +173,28 @@ def test_a_copy_that_leaves_for_the_test_set_no_longer_joins_groups(large):
 
 
 def test_more_than_a_twentieth_of_the_rows_is_refused_with_the_count(large):
-    """Two rows in each of four groups that become two."""
-    large.copy("IMG_001_0", to="IMG_006_0")
-    large.copy("IMG_011_0", to="IMG_016_0")
+    """One image of six patients: five copies too many."""
+    for patient in (6, 11, 16, 21, 26):
+        large.copy("IMG_001_0", to=f"IMG_{patient:03d}_0")
     report = large.check()
     finding = one(report, "copies_across_folds")
     assert finding.level == "error"
     assert finding.do.startswith(
-        "Repairing all leaks together changes 8 of 80 training rows (10.0%), and on_leak=auto does that for 5% at "
-        "most, which is 4. Correct the table, or set on_leak=drop to leave 2 training rows out, merge_groups"
+        "Repairing all leaks together changes 5 of 80 training rows (6.2%), and on_leak=auto does that for 5% at "
+        "most, which is 4. Correct the table, or set on_leak=drop to leave 5 training rows out, merge_groups"
     )
     assert report.sets["training"]["num_groups"] == 40  # nothing was mended
+
+
+def test_rows_of_merged_groups_are_not_lost_and_do_not_count(tmp_path):
+    """Two groups of 4 of 40 rows share one image: 8 rows are in one fold, and none goes."""
+    frame = small_frame(20).assign(patient_id=[f"P{row // 4}" for row in range(40)])
+    data = DataSet(tmp_path / "training", frame, metadata_columns="sex")
+    data.copy("IMG_001_0", to="IMG_006_0")
+    report = data.check()
+    assert errors(report) == []
+    assert one(report, "copies_across_folds").do == "on_leak=auto keeps their groups in one fold."
+    assert report.sets["training"]["num_rows"] == 40 and report.sets["training"]["num_groups"] == 9
 
 
 def test_patients_and_copies_in_the_test_set_count_together(large):

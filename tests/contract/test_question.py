@@ -185,3 +185,165 @@ def test_a_few_rows_that_are_not_one_hot_among_many_that_are_named(tmp_path):
         channel(tmp_path / "in", **columns), tmp_path / "out", target_column="a, b, c", task_type="multilabel", **WHO
     )
     assert "nearly_one_hot" not in {finding.name for finding in report.findings}
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["0%", "50 %", "12,5%", "100%"], "0%, 100%, 12,5% and 1 more: percentages"),
+        (["5 mm", "7 mm", "12 mm"], "12 mm, 5 mm, 7 mm: numbers with a unit"),
+        (["1.5mg/dl", "20mg/dl"], "1.5mg/dl, 20mg/dl: numbers with a unit"),
+        (["25 %", "30", "50"], "such as 25 %: percentages"),
+        (["1,5", "2,25", "3,1"], "1,5, 2,25, 3,1: numbers with decimal commas"),
+        (["0.5", "1.5"], "holds 0.5, 1.5: measurements"),
+        ([str(30 + 7 * row) for row in range(16)], "16 different numbers in 16 rows, from 30 to 135, with gaps"),
+    ],
+)
+def test_numbers_of_something_are_refused_as_a_target(tmp_path, cells, told):
+    channels = channel(tmp_path / "in", target=[cells[row % len(cells)] for row in ROWS])
+    [error] = errors(check(channels, tmp_path / "out", **WHO))
+    assert told in error.what and "no numbers (regression)" in error.do and "cut the numbers into classes" in error.do
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [["1+", "2+", "3+"], ["T1a", "T1b", "T2"], ["<10%", "10-50%", ">50%"], ["10x", "20x", "40x"], ["3D", "2D", "x"]],
+)
+def test_grades_stages_and_ranges_are_classes(tmp_path, cells):
+    report = check(channel(tmp_path / "in", target=[cells[row % 3] for row in ROWS]), tmp_path / "out", **WHO)
+    assert errors(report) == [] and list(classes_of(report)) == sorted(cells)
+
+
+def test_many_classes_that_are_numbered_without_a_gap_are_learned_with_a_warning(tmp_path):
+    frame = small_frame(24)[["image_name", "patient_id"]].assign(target=np.arange(48) // 4)
+    write_channel(tmp_path / "in", frame)
+    report = check({"training": tmp_path / "in"}, tmp_path / "out", **WHO)
+    assert errors(report) == [] and len(classes_of(report)) == 12
+    assert "12 different numbers in 48 rows, from 0 to 11" in one(report, "numbers_as_classes").what
+
+
+def test_folders_that_are_called_as_numbers_are_classes(tmp_path):
+    for row in range(12):
+        draw_picture(tmp_path / "in" / f"{12 + 12 * (row % 3)} h" / f"{row}.png", is_positive=row % 2 > 0, seed=row)
+    report = check({"training": tmp_path / "in"}, tmp_path / "out", folds=2)
+    assert errors(report) == [] and list(classes_of(report)) == ["12 h", "24 h", "36 h"]
+
+
+def test_a_class_that_is_nearly_spelt_as_another_is_named_with_both_counts(tmp_path):
+    words = np.where(np.arange(80) % 2, "malignant", "benign").astype(object)
+    words[[1, 13]] = "maligant"
+    channels = {"training": tmp_path / "in"}
+    write_channel(tmp_path / "in", small_frame(40)[["image_name", "patient_id"]].assign(target=words))
+    report = check(channels, tmp_path / "out", split="stratified_kfold", **WHO)
+    found = one(report, "class_typos")
+    assert errors(report) == [] and found.level == "warning"
+    assert "'maligant' (2 rows) is spelt nearly as 'malignant' (38 rows)" in found.what
+    assert "write 'malignant' for 'maligant'" in found.do
+
+
+@pytest.mark.parametrize("places", [[1], [0, 1]])
+def test_a_refusal_of_a_rare_class_names_the_class_that_was_meant(tmp_path, places):
+    """One row, or two rows of one patient: no split can hold such a class out and train on it."""
+    words = np.where(ROWS % 2, "malignant", "benign").astype(object)
+    words[places] = "maligant"
+    [error] = errors(check(channel(tmp_path / "in", target=words), tmp_path / "out", **WHO))
+    assert "class maligant (probably 'malignant', which" in error.what
+    assert "write 'malignant' for 'maligant' if it is a typo" in error.do
+
+
+def test_two_spellings_of_the_only_class_are_no_pair_to_choose_from(tmp_path):
+    words = np.where(ROWS < 2, "bengin", "benign")
+    [error] = errors(check(channel(tmp_path / "in", target=words), tmp_path / "out", **WHO))
+    assert "two classes that are probably one: 'bengin' (2 rows)" in error.what
+    assert "add rows of another class" in error.do
+
+
+def other_set(data: DataSet, split: str, target: list[object]) -> None:
+    """A set of six images of another patient."""
+    frame = small_frame(3)[["image_name", "patient_id"]]
+    data.add(split, frame.assign(image_name="T" + frame["image_name"], patient_id="new", target=target))
+
+
+@pytest.mark.parametrize(
+    ("training", "other", "told"),
+    [
+        (["melanoma", "bcc"], ["nevus", "melanoma"], "nevus (3 rows)"),  # a pair that is not known
+        (["benign", "benign"], ["benign", "malignant"], "malignant (3 rows)"),  # one class only
+        ([0, 0], [0, 1], "1 (3 rows)"),
+        (["edema;mass", "mass;cyst"], ["hernia;mass", "mass"], "hernia (3 rows)"),  # asked what ; means
+    ],
+)
+def test_a_class_that_only_the_test_set_has_is_said_whatever_else_is_wrong(tmp_path, training, other, told):
+    frame = small_frame(8)[["image_name", "patient_id"]].assign(target=[training[row % 2] for row in ROWS])
+    data = DataSet(tmp_path / "training", frame, **WHO)
+    other_set(data, "test", [other[row % 2] for row in range(6)])
+    first, second = errors(data.check())
+    assert "test set" not in first.what
+    assert f"of the test set holds classes that no training row has: {told}" in second.what
+
+
+def test_a_class_that_only_the_validation_set_has_is_said_beside_another_error(tmp_path):
+    frame = small_frame(8)[["image_name", "patient_id"]].assign(target=["edema;mass", "mass;cyst"] * 8)
+    data = DataSet(tmp_path / "training", frame, **WHO)
+    other_set(data, "validation", ["hernia;cyst", "mass;cyst"] * 3)
+    assert any(
+        "of the validation set holds classes that no training row has: hernia (3 rows)" in error.what
+        for error in errors(data.check())
+    )
+
+
+def test_a_label_that_only_the_test_set_has_is_said_with_the_column_of_zeros(tmp_path):
+    frame = small_frame(8)[["image_name", "patient_id"]].assign(a=ROWS % 2, b=0)
+    data = DataSet(tmp_path / "training", frame, **WHO)
+    test = small_frame(3)[["image_name"]].assign(image_name=lambda rows: "T" + rows["image_name"], patient_id="new")
+    data.add("test", test.assign(a=[0, 1] * 3, b=[0, 1] * 3))
+    [error] = errors(data.check(target_column="a, b"))
+    assert "column 'b' holds nothing but 0, while 3 rows of the test set hold 1" in error.what
+
+
+@pytest.mark.parametrize(
+    ("columns", "others"),
+    [
+        ({"a": ROWS % 2, "b": ["" if row % 4 == 0 else 0 for row in ROWS]}, []),  # b may be 1 where it is blank
+        (
+            {"a": ["" if row % 4 == 0 else row % 2 for row in ROWS], "b": (ROWS % 8 == 0) * 1},
+            [],
+        ),  # b is 1 beside blanks
+        (
+            {"a": ["" if row % 4 == 0 else row % 2 for row in ROWS], "b": 0},
+            ["column 'b' holds nothing but 0 in all 16 rows"],
+        ),
+        ({"a": ["" if row % 4 else 1 for row in ROWS]}, []),  # a blank may be 0
+    ],
+)
+def test_of_a_column_with_blanks_only_what_stays_true_is_said(tmp_path, columns, others):
+    channels = channel(tmp_path / "in", **columns)
+    empty, *left = errors(check(channels, tmp_path / "out", target_column=", ".join(columns), **WHO))
+    assert "is empty in" in empty.what and [error.what for error in left] == others
+
+
+@pytest.mark.parametrize("settings", [{}, {"task_type": "multiclass"}, {"positive_class": "b"}])
+@pytest.mark.parametrize(
+    ("cells", "said"), [((0, 0, 0), "without a 1 IMG_000_0"), ((1, 1, 0), "with several IMG_000_0")]
+)
+def test_what_is_advised_for_a_row_without_one_class_leads_to_a_run(tmp_path, settings, cells, said):
+    """One of 24 one-hot rows has no 1, or two: the rows are named, and each of the ways out is gone."""
+    number = np.arange(24)
+    columns = {name: (place == number % 3).astype(int) for place, name in enumerate("abc")}
+    for name, cell in zip("abc", cells, strict=True):
+        columns[name][0] = cell
+    frame = small_frame(12)[["image_name", "patient_id"]].assign(**columns)
+    data = DataSet(tmp_path / "training", frame, target_column="a, b, c", split="stratified_kfold", **WHO)
+    advised = [finding for finding in data.check(**settings).findings if said in finding.what or said in finding.do]
+    assert advised
+    assert all("leave them out" in one.do and "further target column that is 1 there" in one.do for one in advised)
+    report = data.check(task_type="multilabel")
+    assert errors(report) == [] and report.question["kind"] == "multilabel"
+    data.rewrite(frame.iloc[1:])
+    report = data.check(**settings)
+    assert errors(report) == [] and report.question["kind"] == "multiclass"
+    odd = frame.assign(other=0)
+    odd.loc[:3, ["a", "b", "c", "other"]] = [0, 0, 0, 1]  # each fold needs some
+    data.rewrite(odd)
+    report = data.check(target_column="a, b, c, other", **settings)
+    assert errors(report) == [] and report.question["kind"] == "multiclass"

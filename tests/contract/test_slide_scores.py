@@ -31,7 +31,8 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("how", BY_HAND)
-def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, how):
+def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, how, caplog):
+    caplog.set_level("INFO", logger="lesion")
     root = small_job(tmp_path, frame=frame(), slide_score=how)
     test = frame(5).assign(
         image_name=lambda rows: "T" + rows["image_name"], patient_id=lambda rows: "T" + rows["patient_id"]
@@ -41,13 +42,16 @@ def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, ho
     output = root / "output" / "data"
     tiles = pd.read_csv(output / "oof.csv").groupby("group")
     slides = pd.read_csv(output / "slides.csv").set_index("slide")
-    expected = tiles["probability"].apply(lambda probs: BY_HAND[how](probs.to_numpy()))
+    expected = tiles["judged_probability"].apply(lambda probs: BY_HAND[how](probs.to_numpy()))
     np.testing.assert_allclose(slides["score"], expected, rtol=1e-5)
     assert slides["target"].tolist() == [0, 0, 1, 1] * 2 and slides["tiles"].eq(4).all()
     found = json.loads((output / "metrics.json").read_text())
     assert found["slides"]["num_slides"] == 8 and found["slides"]["score"] == how
     assert found["slides"]["classes"] == {"0": 4, "1": 4}
     assert found["slides"]["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(slides["target"], slides["score"]))
+    [line] = [record.getMessage() for record in caplog.records if record.getMessage().startswith("slides=")]
+    assert line.startswith(f"slides=8 score={how} ") and all("=" in part for part in line.split())
+    assert f" roc_auc={found['slides']['metrics']['roc_auc']:.4f}" in line
     low, high = found["slides"]["interval_95"]["roc_auc"]
     assert 0 <= low <= high <= 1
     assert found["test"]["slides"]["num_slides"] == 5 == len(pd.read_csv(output / "slides_test.csv"))

@@ -65,14 +65,17 @@ def test_a_finished_job_leaves_artifact_and_results_and_ends_with_0(finished):
     model = {path.name for path in (trained.root / "model").iterdir()}
     assert model == {"manifest.json", "fold_0.safetensors", "fold_1.safetensors"}
     output = {path.name for path in (trained.root / "output/data").iterdir()}
-    assert output >= {"oof.csv", "metrics.json", "history.csv", "report.png", "submission.csv"}
+    assert output >= {"oof.csv", "metrics.json", "history.csv", "report.html", "report.json", "submission.csv"}
     assert not (trained.root / "output/failure").exists()
 
 
 def test_out_of_fold_rows_are_the_csvs_rows_in_their_order_each_patient_in_one_fold(finished):
     trained = finished[0]
     table = pd.read_csv(trained.channel / "train.csv")
-    assert list(trained.oof.columns) == ["image_name", "group", "fold", "target", "probability", "logit"]
+    assert list(trained.oof.columns) == [
+        *("image_name", "group", "fold", "target", "probability", "logit"),
+        *("judged_probability", "judged_positive"),
+    ]
     for column, of_csv in (("image_name", "image_name"), ("group", "patient_id"), ("target", "target")):
         assert trained.oof[column].tolist() == table[of_csv].tolist()
     assert trained.oof["probability"].between(0, 1).all()
@@ -85,8 +88,9 @@ def test_the_results_agree_with_one_another(finished):
 
     trained = finished[0]
     overall = json.loads((trained.root / "output/data/metrics.json").read_text())["overall"]
-    expected = roc_auc_score(trained.oof["target"], trained.oof["probability"])
-    assert overall["metrics"]["roc_auc"] == pytest.approx(expected)
+    for column, metrics in (("judged_probability", overall), ("probability", overall["of_best_epochs"])):
+        expected = roc_auc_score(trained.oof["target"], trained.oof[column])
+        assert metrics["metrics"]["roc_auc"] == pytest.approx(expected)
     assert (
         overall["num_rows"] == 12 and overall["num_groups"] == 6 and overall["classes"] == {"benign": 6, "malignant": 6}
     )
@@ -94,7 +98,7 @@ def test_the_results_agree_with_one_another(finished):
     submission = pd.read_csv(trained.root / "output/data/submission.csv")
     assert submission["image_name"].tolist() == pd.read_csv(trained.channel / "test.csv")["image_name"].tolist()
     assert list(submission.columns) == ["image_name", "target"] and submission["target"].between(0, 1).all()
-    assert (trained.root / "output/data/report.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{expected:.3f}" in (trained.root / "output/data/report.html").read_text()
 
 
 def test_the_resolved_config_stands_on_one_line_and_in_the_manifest(finished):

@@ -1,4 +1,4 @@
-"""Make artifact_v3: trains it, and works out by plain torch, without Lesion, what it must answer.
+"""Make artifact_v4: trains it, and works out by plain torch, without Lesion, what it must answer.
 
 Run once for a format version, `python tests/golden/make_artifact.py`; the folder is then committed and never made
 again, since what it guards is that later code reads earlier artifacts.
@@ -11,16 +11,18 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-GOLDEN = Path(__file__).parent / "artifact_v3"
+GOLDEN = Path(__file__).parent / "artifact_v4"
 ROWS = [
     {"sex": "male", "age_approx": 45, "prior": True, "size_mm": 3.5},
     {"sex": "female", "age_approx": "80.0", "prior": "no"},
@@ -59,6 +61,8 @@ def main() -> None:
             epochs=12,
             learning_rate=0.005,
             metric="log_loss",  # never the same twice, so that a late epoch is kept
+            calibration="temperature",
+            deployment_prevalence=0.05,
         )
         run_job(root)
         shutil.rmtree(GOLDEN, ignore_errors=True)
@@ -80,8 +84,9 @@ def answer(artifact: Path, picture: Path, row: dict[str, object]) -> list[float]
     image_HWC = (square_HWC - np.array(stated["mean"])) / np.array(stated["std"])
     views = [image_HWC, image_HWC[:, ::-1], image_HWC[::-1]][: model["num_views"]]
     views_VCHW = torch.tensor(np.stack(views).transpose(0, 3, 1, 2), dtype=torch.float32)
-    probs = []
+    probs_FVK = []
     for fold in model["folds"]:
+        probs_FVK.append([])
         tensors = load_file(artifact / fold["file"])
         backbone = timm.create_model(model["model"], num_classes=0).eval()
         backbone.load_state_dict(
@@ -95,8 +100,20 @@ def answer(artifact: Path, picture: Path, row: dict[str, object]) -> list[float]
             for view_CHW in views_VCHW:
                 features = torch.cat([backbone(view_CHW[None]), hidden_M], dim=1)
                 logit = F.linear(features, tensors["head.weight"], tensors["head.bias"])
-                probs.append(logit.double().softmax(dim=1)[0].tolist())
-    return [float(prob) for prob in np.mean(probs, axis=0)]
+                probs_FVK[-1].append(logit.double().softmax(dim=1)[0].tolist())
+    return [float(prob) for prob in calibrated(np.mean(probs_FVK, axis=1), model["calibration"])]
+
+
+def calibrated(probs_FK: NDArray[np.float64], record: dict[str, Any]) -> NDArray[np.float64]:
+    """The folds' probabilities pooled, at the temperature, and for the deployment's prevalence."""
+    pooling, [line] = record["pooling"], record["calibrator"]["maps"]
+    centre_K = np.array(pooling["centres"])
+    stretch = 1 / (1 - pooling["disagreement"] * (1 - 1 / len(probs_FK)))
+    scores_K = centre_K + (np.log(probs_FK).mean(axis=0) - centre_K) * stretch
+    # A softmax before and after: its sums fall away, as they are the same for all classes.
+    weights_K = np.exp(scores_K * line["slope"])
+    weights_K *= np.divide(record["deployment_prevalence"], record["trained_prevalence"])
+    return np.asarray(weights_K / weights_K.sum())
 
 
 def encoded(row: dict[str, object], columns: list[dict[str, object]]) -> list[float]:

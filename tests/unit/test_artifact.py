@@ -109,7 +109,7 @@ def test_an_artifact_is_its_manifest_and_its_files_and_nothing_else(folder):
 
 def test_the_manifest_is_plain_sorted_json_with_the_format_on_it(folder):
     fields = fields_of(folder)
-    assert list(fields) == sorted(fields) and fields["format_version"] == FORMAT_VERSION == 3
+    assert list(fields) == sorted(fields) and fields["format_version"] == FORMAT_VERSION == 4
     assert fields["packages"]["torch"] == torch.__version__.split("+")[0]
 
 
@@ -271,9 +271,9 @@ def test_the_payload_is_read_in_the_algorithms_own_form_and_a_wrong_field_is_nam
 
 @pytest.mark.parametrize("packages", [{"lesion": "9.9"}, {}, None, [], "lesion"])
 def test_a_newer_format_is_refused_with_both_versions(folder, packages):
-    rewrite(folder, format_version=4, packages=packages)
+    rewrite(folder, format_version=5, packages=packages)
     written = "9.9" if packages == {"lesion": "9.9"} else r"\?"
-    assert re.search(rf"format 4 \(written by Lesion {written}\); this version reads 1 to 3", refused(folder))
+    assert re.search(rf"format 5 \(written by Lesion {written}\); this version reads 1 to 4", refused(folder))
 
 
 def test_a_manifest_of_no_version_is_refused(folder):

@@ -93,4 +93,6 @@ def test_a_file_that_nothing_speaks_of_is_passed_over(tmp_path):
 
 @given(prob=st.floats(0, 1))
 def test_the_label_is_class_one_from_the_threshold_on(prob):
-    assert model_of().labels(np.array([prob])) == ["yes" if prob >= 0.25 else "no"]
+    model = model_of()
+    labels = model.question.label(np.array([prob]), model.points().default.thresholds_Q)
+    assert labels == ["yes" if prob >= 0.25 else "no"]

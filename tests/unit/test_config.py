@@ -34,6 +34,9 @@ VALID = {
     "model": words,
     "model_args": st.dictionaries(names, st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1, 1), names)),
     "pretrained": st.one_of(st.booleans(), words.map(lambda word: f"/weights/{word}")),
+    "calibration": st.sampled_from(["auto", "none", "temperature", "platt", "isotonic"]),
+    "operating_point": st.sampled_from(["youden", "sensitivity=0.95", "specificity=0.9", "cost=10", "threshold=0.3"]),
+    "deployment_prevalence": st.one_of(st.none(), st.floats(0.001, 0.999)),
     "image_size": st.integers(32, 2048),
     "fit": st.sampled_from(["crop", "pad", "stretch"]),
     "image_mean": st.one_of(st.none(), colours),
@@ -90,6 +93,7 @@ VALID = {
     "checkpoint_interval_s": st.floats(0, 9999),
     "on_foreign_checkpoint": st.sampled_from(["error", "set_aside"]),
     "export_graph": st.booleans(),
+    "report_names": st.booleans(),
     "dicom_frames": st.sampled_from(["first", "middle", "all"]),
     "on_bad_image": st.sampled_from(["error", "drop"]),
     "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),
@@ -117,6 +121,8 @@ def go_together(values: dict[str, Any]) -> bool:
     if values.get("folds", 6) * values.get("repeats", 1) > 100 or values.get("group_column") in targets:
         return False
     if "tta" in given and given["tta"] > NUM_VIEWS[values.get("flips", "flips_and_rotations")]:
+        return False
+    if values.get("deployment_prevalence") is not None and values.get("calibration") == "none":
         return False
     return are_lists_fit and not (needs_weights and values.get("pretrained") is False)
 
@@ -294,6 +300,7 @@ def test_the_readme_says_none_where_none_is_allowed():
     assert set(CAN_BE_NONE) == {
         *("image_column", "positive_class", "class_name_column", "metadata_columns", "image_mean", "image_std"),
         *("label_separator", "class_weight", "slide_score", "recipe", "flips", "table_file"),
+        *("calibration", "deployment_prevalence"),
     }
 
 

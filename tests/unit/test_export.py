@@ -198,5 +198,6 @@ def test_an_onnx_model_answers_as_the_artifact_does_with_one_view(trained_root, 
     answer = compiled.create_infer_request().infer(
         {"image": np.stack([picture.pixels_HWC for picture in batch]), **metadata}
     )
-    expected_NK = [combine(predictor.target, output.logits_FVK) for output in predictor.executors[0](batch)]
+    outputs = predictor.executors[0](batch)
+    expected_NK = [combine(predictor.target, output.logits_FVK, predictor.calibration) for output in outputs]
     np.testing.assert_allclose(answer["probabilities"], expected_NK, atol=1e-5)

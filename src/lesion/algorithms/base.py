@@ -62,9 +62,19 @@ class Algorithm(Protocol):
         ...
 
     def load(
-        self, model_dir: Path, *, device: Device, num_cores: int, fold: int | None, precision: PrecisionChoice
+        self,
+        model_dir: Path,
+        *,
+        device: Device,
+        num_cores: int,
+        fold: int | None,
+        precision: PrecisionChoice,
+        operating_point: str | None,
     ) -> Predictor:
-        """The predictor of an artifact, once it has answered a test picture. Raises UserError for a wrong artifact."""
+        """The predictor of an artifact, once it has answered a test picture. `operating_point` is the deployment's.
+
+        Raises UserError for a wrong artifact, or an operating point that it cannot have.
+        """
         ...
 
     def describe(self, what: Literal["recipes"]) -> str:
@@ -107,6 +117,9 @@ class Options:
     )
     top_k: int | None = None  # of several classes only so many, the most probable first
     details: bool = False  # each fold's answer as well
+    operating_point: str | None = (
+        None  # what the label is decided by, such as sensitivity=0.95; the model's own unless given
+    )
 
 
 @dataclass(frozen=True)

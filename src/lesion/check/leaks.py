@@ -3,7 +3,7 @@
 A policy decides. "error" refuses; "drop" leaves training rows out; "merge_groups" makes groups that share a picture
 one, which keeps its copies in one fold; "warn" trains on them. "auto" repairs: it merges groups where the split keeps
 groups together, and leaves rows out elsewhere. It refuses where a column gives the folds, which the user decided, and
-where more than 5 % of the training rows are concerned: then the data set has a larger fault than a few copies.
+where more than 5 % of the training rows would go or are surplus copies: then the data set has a larger fault.
 """
 
 # S training rows (a validation channel's among them) · T test rows · F folds · G groups · L links
@@ -26,7 +26,9 @@ from lesion.data.table import SampleTable
 from lesion.words import listed, number_of
 
 Policy = Literal["auto", "error", "drop", "warn", "merge_groups"]
-MOST_CONCERNED = 0.05  # of the training rows: those that auto leaves out, and all rows of the groups that it merges
+# Of the training rows: those that auto leaves out, and of each image that it merges groups for all copies but one.
+# Not the other rows of merged groups, which stay: one pair between two large groups is no larger fault.
+MOST_CONCERNED = 0.05
 Mask = NDArray[np.bool_]
 
 
@@ -174,8 +176,8 @@ def _resolved(training: SampleTable, leaks: Sequence[Leak], rules: LeakRules, *,
     if policy in {"auto", "merge_groups"}:
         links = [(a, b) for leak in leaks if leak.can_merge for a, b in leak.links if not (drop_S[a] or drop_S[b])]
         group_S = _merged(training, links) if links else None
-        if group_S is not None:
-            concerned_S = concerned_S | np.isin(group_S, group_S[np.unique(links)])
+        for leak in leaks:
+            concerned_S = concerned_S | leak.drop_S if leak.can_merge else concerned_S
     concerned_S = concerned_S | drop_S
     share = float(concerned_S.sum() / max(num_learned(training), 1))
     if policy == "auto" and share > MOST_CONCERNED:

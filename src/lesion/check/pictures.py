@@ -115,6 +115,13 @@ def picture_findings(
     )
     add(
         "warning",
+        "channels_not_read",
+        lambda stats: stats.has_more_channels,
+        "have a channel beside their colours that is neither colour nor alpha (ExtraSamples): it is not read",
+        "Ignore this if the colours are all that counts; else save the channels that count as RGB or grey.",
+    )
+    add(
+        "warning",
         "levels_not_used",
         lambda stats: stats.is_dim,
         f"use only the lowest {DIM_LEVELS:,} of their 65,536 levels and look black: the files store 9 to 14 bits in 16",
@@ -132,7 +139,7 @@ def picture_findings(
 
 def _of_one(what: str) -> str:
     """What is said of several images, of one: "are blank", "is blank"."""
-    for several, one in {"are": "is", "hold": "holds"}.items():
+    for several, one in {"are": "is", "hold": "holds", "have": "has", "use": "uses", "their": "its"}.items():
         what = re.sub(rf"\b{several}\b", one, what)
     return what
 

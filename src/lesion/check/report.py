@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import textwrap
@@ -11,13 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pandas as pd
 
 from lesion.check.finding import LEVELS, Finding, TableRow
-from lesion.data import images
 from lesion.data.images import Pixels
+from lesion.data.thumbnail import thumbnail
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
 from lesion.words import listed, number_of, one_line, shortened
@@ -132,7 +129,7 @@ class Report:
 
         thumbnails: dict[TableRow, str | None] = {}
 
-        def thumbnail(row: TableRow) -> str | None:
+        def small(row: TableRow) -> str | None:
             if row not in thumbnails:
                 thumbnails[row] = _data_uri(row, read)
             return thumbnails[row]
@@ -141,7 +138,7 @@ class Report:
             loader=PackageLoader("lesion.check", "."), autoescape=True, trim_blocks=True, finalize=_as_read
         )
         return environment.get_template("page.html.jinja").render(
-            report=self, thumbnail=thumbnail, num_shown=NUM_SHOWN, num_listed=NUM_LISTED, bars=_bars
+            report=self, thumbnail=small, num_shown=NUM_SHOWN, num_listed=NUM_LISTED, bars=_bars
         )
 
 
@@ -173,11 +170,6 @@ def _bars(frame: pd.DataFrame) -> list[tuple[str, Mapping[str, int], float]]:
 def _data_uri(row: TableRow, read: Callable[[TableRow], Pixels]) -> str | None:
     """A small picture for the page, None where it cannot be read."""
     try:
-        image_HWC = read(row)
+        return thumbnail(read(row), side_px=THUMBNAIL_PX)
     except LesionError:
         return None
-    scale = THUMBNAIL_PX / max(image_HWC.shape[:2])
-    size = (max(1, round(image_HWC.shape[1] * scale)), max(1, round(image_HWC.shape[0] * scale)))
-    small_HWC = cv2.resize(image_HWC, size, interpolation=cv2.INTER_AREA)
-    content = images.encode(np.asarray(small_HWC, dtype=np.uint8), "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(content).decode()

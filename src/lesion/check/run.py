@@ -189,7 +189,7 @@ def examine(
         return None
     keep_S &= table.is_whole_S
     index_S = np.flatnonzero(keep_S)
-    rows = Rows(training, index_S, table=table.rows(index_S))
+    rows = Rows(training, index_S, table=table.whole_rows(index_S))
     test_rows = None
     if test is not None:
         stays_S = _stays(stats["test"], is_dropped=is_dropped) & tables["test"].is_whole_S

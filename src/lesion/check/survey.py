@@ -36,6 +36,7 @@ class ImageStats:
     print_: Fingerprint
     has_more_frames: bool = False  # the file holds others than the one that is read
     is_dim: bool = False  # 16 bits a sample, of which the upper ones are not used
+    has_more_channels: bool = False  # beside the colours that are read
 
     @property
     def is_blank(self) -> bool:
@@ -76,7 +77,12 @@ def survey(
             return error
         if keep is not None:
             keep(index, image_HWC)
-        return replace(image_stats(image_HWC), has_more_frames=noted.has_more, is_dim=noted.is_dim)
+        return replace(
+            image_stats(image_HWC),
+            has_more_frames=noted.has_more,
+            is_dim=noted.is_dim,
+            has_more_channels=noted.has_more_channels,
+        )
 
     stats_S = []
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:

@@ -103,8 +103,10 @@ def jpeg_2000_cost(content: bytes) -> Cost:
         )
     pixels = min(width, tile_width) * min(height, tile_height)  # tiles are decoded one after another
     blocks = max((_blocks(style, pixels) for style in _coding_styles(content, start + 2)), default=0)
-    # OpenJPEG decodes to 32 bits a component, and hands a tile over in up to 16.
-    extra_bytes = num_components * (6 * pixels + blocks * BLOCK_BYTES) + num_tiles * TILE_BYTES
+    depths = content[start + 42 : start + 42 + 3 * num_components : 3]
+    sample_bytes = 1 if max((depth & 0x7F) + 1 for depth in depths) <= 8 else 2
+    # OpenJPEG decodes to 32 bits a component, and hands a tile over in 8 or 16 (measured: docs/decisions/0018).
+    extra_bytes = num_components * ((4 + sample_bytes) * pixels + blocks * BLOCK_BYTES) + num_tiles * TILE_BYTES
     return Cost(width, height, extra_bytes, (content[start + 42] & 0x7F) + 1, components=num_components)
 
 

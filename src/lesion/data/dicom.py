@@ -26,7 +26,9 @@ from lesion.data.dicom_frame import (
     values_of,
 )
 from lesion.data.dicom_grey import grey_scale
+from lesion.data.dicom_padding import padding_of
 from lesion.data.dicom_tables import BIG_ENDIAN, Unreadable, byte_order, palette
+from lesion.data.formats import NotRead
 from lesion.data.memory import ReserveBytes
 from lesion.data.pieces import TooManyPieces
 from lesion.errors import LesionError
@@ -58,9 +60,9 @@ def pixels(
 
     `frame` is "first", "middle" (number n // 2 of n) or a number from 0 on. Grey values pass the rescale slope and the
     first window, or the VOI table; without either more than 8 bits are stretched from the frame's smallest to its
-    largest value, since the stored range says little of what was measured. MONOCHROME1 is inverted, YBR converted,
-    palettes applied. `reserve_bytes` is called once, with the most memory that all of it takes, before the frame is
-    decoded. Raises ValueError that says what cannot be read.
+    largest value, since the stored range says little of what was measured. Padding is black and counts for neither.
+    MONOCHROME1 is inverted, YBR converted, palettes applied. `reserve_bytes` is called once, with the most memory that
+    all of it takes, before the frame is decoded. Raises ValueError that says what cannot be read.
     """
     with _failing_as_value_error():
         file = DicomFile(content)
@@ -75,7 +77,7 @@ def pixels(
         strips = [slice(top, top + num_rows) for top in range(0, layout.rows, num_rows)]
         show = _shown_as(file, layout, index, samples, strips)
         for strip in strips:
-            image_HWC[strip] = show(samples.values(strip))
+            image_HWC[strip] = show(strip)
         return image_HWC
 
 
@@ -109,7 +111,7 @@ def _failing_as_value_error() -> Iterator[None]:
     """pydicom and its decoders raise all kinds of errors for a broken file: each becomes Unreadable."""
     try:
         yield
-    except (Unreadable, LesionError):
+    except (Unreadable, NotRead, LesionError):
         raise
     except TooManyPieces as error:
         raise Unreadable("DICOM of more elements than are read") from error
@@ -185,24 +187,39 @@ def _samples(file: DicomFile, layout: Layout, index: int, reserve_bytes: Reserve
 
 def _shown_as(
     file: DicomFile, layout: Layout, index: int, samples: _Samples, strips: Sequence[slice]
-) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """What makes of a strip's values what is seen: uint8 [H, W, 3], or grey as [H, W, 1]."""
+) -> Callable[[slice], NDArray[Any]]:
+    """What gives a strip as it is seen: uint8 [H, W, 3], or grey as [H, W, 1]."""
     dataset, order = file.dataset, byte_order(file.dataset)
     if layout.photometric == PALETTE:
         tables = palette(dataset, order, is_signed=layout.is_signed)
-        return lambda values_HW: np.stack([_eight_bits(table(values_HW), table.bits) for table in tables], axis=-1)
+
+        def coloured(strip: slice) -> NDArray[Any]:
+            values_HW = samples.values(strip)
+            return np.stack([_eight_bits(table(values_HW), table.bits) for table in tables], axis=-1)
+
+        return coloured
     if layout.is_colour:
         if samples.is_ybr:
-            return lambda values_HWC: _rgb_of_ybr(_eight_bits(values_HWC, samples.bits))
-        return lambda values_HWC: _eight_bits(values_HWC, samples.bits)
+            return lambda strip: _rgb_of_ybr(_eight_bits(samples.values(strip), samples.bits))
+        return lambda strip: _eight_bits(samples.values(strip), samples.bits)
     groups = file.groups(index)
     scale = grey_scale(dataset, groups, order=order, bits=layout.bits_stored, is_signed=layout.is_signed)
-    ends = scale.ends(map(samples.values, strips))
+    padding = padding_of(dataset, layout, order)
+    measured = (
+        values_HW if padding is None else values_HW[~padding(values_HW, samples.stored[strip])]
+        for strip in strips
+        for values_HW in [samples.values(strip)]
+    )
+    ends = scale.ends(measured)
     is_inverted = layout.photometric == "MONOCHROME1"
 
-    def show(values_HW: NDArray[Any]) -> NDArray[Any]:
+    def show(strip: slice) -> NDArray[Any]:
+        values_HW = samples.values(strip)
         grey_HW = scale.shown(values_HW, ends)
-        return np.asarray((1 - grey_HW if is_inverted else grey_HW) * 255 + 0.5, dtype=np.uint8)[..., None]
+        shown_HW = np.asarray((1 - grey_HW if is_inverted else grey_HW) * 255 + 0.5, dtype=np.uint8)
+        if padding is not None:
+            shown_HW[padding(values_HW, samples.stored[strip])] = 0
+        return shown_HW[..., None]
 
     return show
 

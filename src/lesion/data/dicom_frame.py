@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.dicom_tables import BIG_ENDIAN, Unreadable
+from lesion.data.formats import NotRead
 
 GREY = {"MONOCHROME1", "MONOCHROME2"}
 PALETTE = "PALETTE COLOR"
 RGB, YBR, YBR_HALVED = "RGB", "YBR_FULL", "YBR_FULL_422"  # luminance and two colours; these halved in width
+RETIRED = {"HSV", "ARGB", "CMYK", "YBR_PARTIAL_422"}
+SAVE_AS_PNG = "Save it as PNG with a program that knows it, such as DCMTK's: dcmj2pnm --write-png IN.dcm OUT.png."
 CODED = {"YBR_ICT", "YBR_RCT", "XYB"}  # what only a compressed frame can be in: its decoder makes RGB of it
 ALLOCATED = (1, 8, 16, 32)
 MAX_IDLE_RUNS = 10_000_000  # run lengths that say nothing; Python takes 50 ns for each
@@ -42,7 +45,8 @@ class Layout:
 
     @classmethod
     def of(cls, dataset: Any, *, is_compressed: bool) -> Layout:
-        """Raises Unreadable for an element that is missing, or that cannot be with the others."""
+        """Raises Unreadable for an element that is missing, or that cannot be with the others; NotRead for colours that
+        are not read."""
         bits_allocated = _whole(dataset, "BitsAllocated")
         bits_stored = _whole(dataset, "BitsStored")
         planes = dataset.get("PlanarConfiguration")
@@ -71,7 +75,8 @@ class Layout:
         wanted = {1: GREY | {PALETTE}, 3: {RGB, YBR, YBR_HALVED} | (CODED if is_compressed else set())}
         if self.photometric not in wanted.get(self.samples, set()):
             photometric = self.photometric[:40]
-            raise Unreadable(f"DICOM of {self.samples} samples a pixel in {photometric!a}, which is not read")
+            retired = ", which the standard has retired" if self.photometric in RETIRED else ", which is not read"
+            raise NotRead(f"DICOM of {self.samples} samples a pixel in {photometric!a}{retired}", SAVE_AS_PNG)
         if self.bits_allocated not in ALLOCATED or not 1 <= self.bits_stored <= self.bits_allocated:
             raise Unreadable(f"DICOM that stores {self.bits_stored} bits in {self.bits_allocated}, which is not read")
         if not is_compressed and not self.bits_stored - 1 <= self.high_bit < self.bits_allocated:

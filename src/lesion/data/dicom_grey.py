@@ -51,7 +51,6 @@ class GreyScale:
     modality: LookupTable | None
     voi: Window | LookupTable | None
     stored_range: tuple[int, int]  # the smallest and the largest value that can be stored
-    padding: tuple[int, int] | None  # stored values that were not measured, such as those outside a scanner's circle
 
     @property
     def has_known_ends(self) -> bool:
@@ -69,19 +68,14 @@ class GreyScale:
         return np.clip((measured_HW.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1)
 
     def ends(self, strips: Iterable[NDArray[Any]]) -> tuple[float, float]:
-        """The measured values shown as black and white without a window: a frame's smallest and largest, of what is
-        no padding; or of up to 8 bits those of all values that can be stored. `strips` is the frame in parts.
+        """The measured values shown as black and white without a window: a frame's smallest and largest; or of up to
+        8 bits those of all values that can be stored. `strips` are the frame's values in parts, without its padding.
         """
         if self.has_known_ends:
             first, last = self._measured(np.array(self.stored_range)).tolist() if self.voi is None else (0.0, 1.0)
             return min(first, last), max(first, last)
-        all_ends, ends = [], []
-        for strip in strips:
-            all_ends += self._ends_of(strip)
-            if self.padding is not None:
-                ends += self._ends_of(strip[(strip < self.padding[0]) | (strip > self.padding[1])])
-        ends = ends or all_ends  # where there is no padding, or nothing else
-        return min(ends), max(ends)
+        ends = [end for strip in strips for end in self._ends_of(strip)]
+        return (min(ends), max(ends)) if ends else (0.0, 1.0)  # there is nothing but padding
 
     def _measured(self, stored_HW: NDArray[Any]) -> NDArray[Any]:
         if self.modality is not None:
@@ -110,7 +104,7 @@ def grey_scale(dataset: Any, groups: Sequence[Any], *, order: str, bits: int, is
     places = [*_within(groups, "FrameVOILUTSequence"), dataset]
     tables = (sequence_table(place, "VOILUTSequence", order, is_signed=is_negative) for place in places)
     voi = next(_windows(places), None) or next((table for table in tables if table is not None), None)
-    return GreyScale(slope, intercept, modality, voi, stored_range, _padding(dataset, is_signed=is_signed))
+    return GreyScale(slope, intercept, modality, voi, stored_range)
 
 
 def _within(groups: Sequence[Any], name: str) -> Iterator[Any]:
@@ -151,14 +145,3 @@ def numbers(dataset: Any, name: str) -> list[float | None]:
     except (TypeError, ValueError) as error:
         raise Unreadable(f"DICOM whose {name} is no number") from error
     return [one if one is not None and math.isfinite(one) else None for one in found]
-
-
-def _padding(dataset: Any, *, is_signed: bool) -> tuple[int, int] | None:
-    """The smallest and the largest stored value that mean no measurement (C.7.5.1.1.2)."""
-    value, limit = (dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
-    if not isinstance(value, int):
-        return None
-    ends = [value, limit if isinstance(limit, int) else value]
-    if is_signed:
-        ends = [end - 2**16 if end >= 2**15 else end for end in ends]
-    return min(ends), max(ends)

@@ -8,13 +8,14 @@ only. A setting is advised only if it was tried on these rows and gave folds tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.folds import Classes, Folds, assign_folds, lacking
+from lesion.data.typos import Typo
 from lesion.errors import UserError
 from lesion.words import listed
 
@@ -32,6 +33,7 @@ class Divided:
     judged: Classes  # and its validation rows; none, where the metric is defined without
     where: str  # the table
     columns: str  # its target columns
+    typos: Mapping[str, Typo] = field(default_factory=dict)  # classes that are probably another one, misspelt
     can_share_groups: bool = True  # False: on_leak refuses a group on both sides of a fold
 
     @property
@@ -67,7 +69,7 @@ def deal_folds(rows: Divided, plan: Plan) -> Folds:
         lacks = lacking(valid_FS, rows.learned, rows.judged)
         if not lacks:
             return valid_FS
-        problems = [(name, _lack(fold, side, name)) for fold, side, name in lacks]
+        problems = [(name, _lack(rows, fold, side, name)) for fold, side, name in lacks]
     except UserError as error:
         problems = [("", error.what)]
     units_S, unit = rows.units(plan)
@@ -82,7 +84,8 @@ def deal_folds(rows: Divided, plan: Plan) -> Folds:
     causes = [one for one in scarce if one is not None and (problems[0][0] == "" or one.name in dict(problems))]
     hopeless = {one.name for one in causes if one.is_hopeless}
     said = [*(one.what for one in causes), *(what for name, what in problems if name not in hopeless)]
-    remedies = list(dict.fromkeys(one.do for one in causes))
+    remedies = _corrected(rows, [*(one.name for one in causes), *dict(problems)])
+    remedies += dict.fromkeys(one.do for one in causes)
     if not remedies:
         remedies = [f"add {unit}s" if len(units) < plan.folds else "correct the groups or targets"]
     do = "; ".join(remedies)
@@ -118,13 +121,14 @@ def _scarce(rows: Divided, plan: Plan, name: str) -> Scarce | None:
         do = f"add rows of class {name}, correct the targets, or set target_column to another column"
         return Scarce(name, f"{alone}no row is of class {name}", do)
     if num == 1:
-        what = f"class {name} has 1 row only, {names[0]}"
+        what = f"class {_called(rows, name)} has 1 row only, {names[0]}"
         return Scarce(name, what, "correct the targets or leave these rows out")
     if len(found) == 1:
-        what = f"all {num} rows of class {name} are of one group, {found[0]}, so no split has the class on both sides"
+        what = f"all {num} rows of class {_called(rows, name)} are of one group, {found[0]}"
+        what += ", so no split has the class on both sides"
         do = f"add rows of class {name} of another group{leave}, or correct the groups{_if_apart(rows, plan)}"
         return Scarce(name, what, do)
-    what = f"class {name} has {len(found)} {unit}s only, {listed(found)}"
+    what = f"class {_called(rows, name)} has {len(found)} {unit}s only, {listed(found)}"
     return Scarce(name, what, f"add {unit}s of class {name}{leave}", is_hopeless=False)
 
 
@@ -138,18 +142,32 @@ def refuse_given_folds(valid_FS: Folds, rows: Divided, plan: Plan | None) -> Non
         return
     ways = [LOG_LOSS] if rows.judged and not lacking(valid_FS, rows.learned, {}) else []
     if plan is None:
-        problems = [f"the {side} set has no row of class {name}" for _, side, name in lacks]
+        problems = [f"the {side} set has no row of class {_called(rows, name)}" for _, side, name in lacks]
         do = "Give each of the two sets rows of each class"
     else:
-        problems = [_lack(fold, side, name) for fold, side, name in lacks]
+        problems = [_lack(rows, fold, side, name) for fold, side, name in lacks]
         do = "Correct the column of folds, or the targets"
         ways = [f"split={plan.split}", *ways] if _works(rows, plan) else ways
+    if typos := _corrected(rows, [name for _, _, name in lacks]):
+        do = f"{'; '.join(typos)[:1].upper()}{'; '.join(typos)[1:]}. {do}"
     do += f", or set {' or '.join(ways)}" if ways else ""
     raise UserError(listed(problems, most=6, separator="; "), where=rows.place, do=f"{do}.")
 
 
-def _lack(fold: int, side: str, name: str) -> str:
-    return f"fold {fold} has no {side} row of class {name}"
+def _lack(rows: Divided, fold: int, side: str, name: str) -> str:
+    return f"fold {fold} has no {side} row of class {_called(rows, name)}"
+
+
+def _called(rows: Divided, name: str) -> str:
+    """The class, and which other one it probably is."""
+    typo = rows.typos.get(name)
+    return name if typo is None else f"{name} (probably '{typo.meant}', which {typo.num_meant} rows have)"
+
+
+def _corrected(rows: Divided, names: Iterable[str]) -> list[str]:
+    """What to do about the typos among some classes."""
+    typos = [typo for name in dict.fromkeys(names) if (typo := rows.typos.get(name)) is not None]
+    return [f"in the table {typo.remedy}" for typo in typos]
 
 
 def _assigned(rows: Divided, plan: Plan) -> Folds:

@@ -71,6 +71,16 @@ def assign_folds(
     return valid_FS
 
 
+def pooled_strata(class_S: NDArray[np.intp], num_folds: int) -> NDArray[np.intp]:
+    """The strata [S] of a multilabel task, those with fewer rows than folds joined with the largest.
+
+    Its strata are no classes: one may be the rows without any label. A splitter would refuse a stratum of one row, in
+    which nothing is missing: `lacking` says of each label whether every fold has it.
+    """
+    values, number_S, counts = np.unique(class_S, return_inverse=True, return_counts=True)
+    return np.asarray(np.where(counts[number_S] < num_folds, values[counts.argmax()], class_S), dtype=np.intp)
+
+
 def folds_from_column(text_S: NDArray[np.str_]) -> Folds:
     """Folds numbered in the order of a column's values: 0, 1, 2 as they are, or words in alphabetical order."""
     values = sorted(

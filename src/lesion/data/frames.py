@@ -1,5 +1,5 @@
-"""Frames: whether a file holds more pictures than its first, which is the one that is read; and which of its levels
-it uses.
+"""Frames: whether a file holds more pictures than its first, which is the one that is read; which of its levels it
+uses, and whether it has channels that are not seen.
 
 Only the check asks, and the decoder answers, since it has the file's bytes: inside of `noting`, `note` keeps what it
 is told of a file.
@@ -30,6 +30,7 @@ class Noted:
 
     has_more: bool = False
     is_dim: bool = False  # 16 bits a sample, of which only the lower ones are used
+    has_more_channels: bool = False  # beside its colours and alpha
 
 
 _noted: ContextVar[Noted | None] = ContextVar("noted", default=None)
@@ -63,6 +64,13 @@ def note_levels(most: int, bits: int) -> None:
     noted = _noted.get()
     if noted is not None and bits == 16:
         noted.is_dim = noted.is_dim or 0 < most < DIM_LEVELS
+
+
+def note_channels() -> None:
+    """Notes that a picture has a channel beside its colours and alpha, which is not read."""
+    noted = _noted.get()
+    if noted is not None:
+        noted.has_more_channels = True
 
 
 def has_more(content: bytes) -> bool:

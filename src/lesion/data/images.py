@@ -89,7 +89,8 @@ def decode(
         with Image.open(file, formats=FORMATS) as image:
             _check_size(image.width, image.height, max_pixels=max_pixels, name=name)
             is_deep = jpeg_2000.is_other_depth(content)
-            extra_bytes += is_deep * jpeg_2000.COPIES_BYTES * image.width * image.height
+            # Pillow's decoder has given its own memory back when the other one decodes.
+            extra_bytes = max(extra_bytes, jpeg_2000.copies_bytes(content, num_pixels=image.width * image.height))
             reserve_bytes(_peak_bytes(image) + extra_bytes + len(content))
             file.allow(max_reads=MAX_HEADER_READS + len(content) // 256, max_bytes=4 * len(content) + 2**20)
             if isinstance(image, TiffImageFile):

@@ -15,7 +15,7 @@ from lesion.data.codestreams import JP2, SOC
 from lesion.data.formats import NotRead
 
 COMPONENTS_AT, COMPONENT_BYTES = 40, 3  # from the start of a codestream: their number is before (T.800, A.5.1)
-COPIES_BYTES = 26  # a pixel: four components in 32 bits as OpenJPEG has them, in 16, and in 8
+SAMPLE_COPIES_BYTES = 7  # in 32 bits as OpenJPEG has them, in 16, and in 8
 
 
 def is_other_depth(content: bytes) -> bool:
@@ -33,6 +33,11 @@ def component_bits(content: bytes) -> tuple[int, ...]:
     first = start + COMPONENTS_AT + 2
     # The highest bit says whether there is a sign, the others one bit fewer than there are.
     return tuple((byte & 0x7F) + 1 for byte in content[first : first + COMPONENT_BYTES * count : COMPONENT_BYTES])
+
+
+def copies_bytes(content: bytes, *, num_pixels: int) -> int:
+    """The memory that `pixels` takes of a file of other depth, once what Pillow decoded with is given back; else 0."""
+    return SAMPLE_COPIES_BYTES * len(component_bits(content)) * num_pixels if is_other_depth(content) else 0
 
 
 def pixels(content: bytes, *, num_pixels: int) -> Image.Image:

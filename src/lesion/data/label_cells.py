@@ -22,9 +22,15 @@ from lesion.data.positive_words import says_no_finding
 from lesion.data.remark import Remark
 from lesion.data.spelling import is_whole, word_key
 from lesion.data.table import SampleTable
+from lesion.data.typos import Typo, likely_typos
 from lesion.data.uncertain import BLANK, UNCERTAIN
 from lesion.errors import UserError, raise_all
-from lesion.words import listed, number_of
+from lesion.words import listed, nearest, number_of
+
+ONE_EACH = (
+    "Give each of these rows one class, or leave them out; where a row without a 1 means none of the classes, name a "
+    "further target column that is 1 there."
+)
 
 
 class Cells(Protocol):
@@ -39,6 +45,10 @@ class Cells(Protocol):
 
     def remarks(self, table: SampleTable) -> tuple[Remark, ...]:
         """The spellings that were taken for a class."""
+        ...
+
+    def typos(self, table: SampleTable) -> dict[str, Typo]:
+        """The words that are probably another one, misspelt (data/typos)."""
         ...
 
 
@@ -64,6 +74,9 @@ class WordCells:
 
     def remarks(self, table: SampleTable) -> tuple[Remark, ...]:
         return said_of_spellings(Counter(texts_of(table)), self.words, self.class_of, table)
+
+    def typos(self, table: SampleTable) -> dict[str, Typo]:
+        return likely_typos(_rows_of_words(Counter(texts_of(table)), self.words, self.class_of))
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,10 @@ class JoinedCells:
     def remarks(self, table: SampleTable) -> tuple[Remark, ...]:
         counts = Counter(part for text in texts_of(table) for part in parted(text, self.separator))
         return said_of_spellings(counts, self.words, self.class_of, table)
+
+    def typos(self, table: SampleTable) -> dict[str, Typo]:
+        counts = Counter(part for text in texts_of(table) for part in parted(text, self.separator))
+        return likely_typos(_rows_of_words(counts, self.words, self.class_of))
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,9 @@ class ColumnCells:
     def remarks(self, table: SampleTable) -> tuple[Remark, ...]:  # noqa: ARG002
         return ()
 
+    def typos(self, table: SampleTable) -> dict[str, Typo]:  # noqa: ARG002
+        return {}  # columns are as many as the user named
+
 
 def called(table: SampleTable) -> str:
     """What a message calls the target column."""
@@ -147,10 +167,12 @@ def one_of(number: int, num_classes: int) -> NDArray[np.float32]:
 def refuse_unknown(table: SampleTable, unknown: Sequence[str], words: Sequence[str]) -> None:
     """Raises UserError for words that are no class of the training set."""
     if unknown:
+        near = {word: meant for word in sorted(unknown) if (meant := nearest(word, words)) is not None}
+        hint = "".join(f" Is {word} meant to be {meant}?" for word, meant in list(near.items())[:3])
         raise UserError(
             f"{called(table)} holds {listed(sorted(unknown))}, not a class of the training set",
             where=table.where,
-            do=f"Use {listed(words)}, as in the training table.",
+            do=f"Use {listed(words)}, as in the training table.{hint}",
         )
 
 
@@ -159,10 +181,17 @@ def refuse_not_one(table: SampleTable, is_class_SC: NDArray[np.float32]) -> None
     wrong = np.flatnonzero(is_class_SC.sum(axis=1) != 1)
     if len(wrong):
         raise UserError(
-            f"{len(wrong)} of {len(table)} rows do not have exactly one class: {listed(table.name_S[wrong].tolist())}",
+            f"{len(wrong)} of {len(table)} rows do not have exactly one class: {said_of_not_one(table, is_class_SC)}",
             where=table.where,
-            do="Correct them, or set task_type=multilabel if a row may have several classes, or none.",
+            do=f"{ONE_EACH} If a row may have several classes, or none: task_type=multilabel, and no positive_class.",
         )
+
+
+def said_of_not_one(table: SampleTable, is_class_SC: NDArray[np.floating]) -> str:
+    """The rows without any class, and those with several, by name."""
+    num_S = is_class_SC.sum(axis=1)
+    kinds = (("without a 1", num_S == 0), ("with several", num_S > 1), ("uncertain", np.isnan(num_S)))
+    return "; ".join(f"{kind} {listed(table.name_S[is_S].tolist())}" for kind, is_S in kinds if is_S.any())
 
 
 def said_of_spellings(
@@ -190,6 +219,30 @@ def said_of_spellings(
         "note" if are_numbers else "warning",
     )
     return (remark,)
+
+
+def said_of_typos(typos: Mapping[str, Typo], table: SampleTable) -> tuple[Remark, ...]:
+    """A warning of the classes that are probably another one, misspelt, each with its rows; nothing without any."""
+    if not typos:
+        return ()
+    told = listed([typo.told for typo in typos.values()], separator="; ")
+    remark = Remark(
+        "class_typos",
+        f"{called(table)} holds classes that may be one, and are learned as different ones: {told}",
+        f"In the table {listed([typo.remedy for typo in typos.values()], separator='; ')}.",
+        table.where,
+        "warning",
+    )
+    return (remark,)
+
+
+def _rows_of_words(counts: Mapping[str, int], words: Sequence[str], class_of: Mapping[str, int]) -> dict[str, int]:
+    """How many cells say each word, however it is spelt there."""
+    num_rows = dict.fromkeys(words, 0)
+    for text, count in counts.items():
+        if (number := class_of.get(word_key(text))) is not None:
+            num_rows[words[number]] += count
+    return num_rows
 
 
 def _is_other(text: str, word: str) -> bool:

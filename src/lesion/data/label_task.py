@@ -15,9 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.joined_labels import parted
-from lesion.data.label_cells import Cells, ColumnCells, JoinedCells, WordCells, called, refuse_not_one, texts_of
+from lesion.data.label_cells import (
+    ONE_EACH,
+    Cells,
+    ColumnCells,
+    JoinedCells,
+    WordCells,
+    called,
+    refuse_not_one,
+    said_of_not_one,
+    texts_of,
+)
+from lesion.data.measurements import AS_CLASSES, refuse_many_numbers, refuse_measurements
 from lesion.data.metadata import FALSE, TRUE
-from lesion.data.numbers import is_number
 from lesion.data.positive_words import positive_word, says_no_finding
 from lesion.data.remark import Remark
 from lesion.data.spelling import is_whole, spellings, usual, word_key
@@ -72,9 +82,9 @@ def _nearly_one_hot(
         Remark(
             "nearly_one_hot",
             f"{int(is_one_S.sum())} of {len(table)} rows have exactly one 1 in the columns "
-            f"{listed(columns, most=MOST_LISTED)}, and {listed(table.name_S[odd].tolist())} not: each column is read "
-            "as a question of its own",
-            "If each row is of one class, correct these rows. If not, set task_type=multilabel.",
+            f"{listed(columns, most=MOST_LISTED)}, and {listed(table.name_S[odd].tolist())} not "
+            f"({said_of_not_one(table, is_class_SC)}): each column is read as a question of its own",
+            f"If each row is of one class: {ONE_EACH} If a row may have several, or none, set task_type=multilabel.",
             table.where,
             "warning",
         ),
@@ -107,6 +117,11 @@ def joined_labels(table: SampleTable, separator: str, *, is_told: bool) -> Read:
     return Target("multilabel", words), cells, (remark,)
 
 
+def is_open(table: SampleTable) -> bool:
+    """Whether what the only target column asks is not known before its empty cells are filled in."""
+    return len(table.target_names) == 1 and bool(table.unclear_targets) and len(spellings(texts_of(table))) < 2
+
+
 def one_column(table: SampleTable, on_uncertain: Policy) -> Read:
     """A class for each word, however it is spelt."""
     counts = spellings(texts_of(table))
@@ -114,12 +129,8 @@ def one_column(table: SampleTable, on_uncertain: Policy) -> Read:
         counts = {key: of for key, of in counts.items() if key not in {*UNCERTAIN, BLANK}}
     keys_of = _without_synonyms(table, counts)
     words = tuple(sorted(keys_of, key=lambda word: (not is_whole(word), float(word) if is_whole(word) else 0.0, word)))
-    if any(is_number(word) and not is_whole(word) for word in words):
-        raise UserError(
-            f"{called(table)} holds {listed(words)}: measurements, not classes",
-            where=table.where,
-            do="Set target_column to a column of classes, or cut the numbers into classes.",
-        )
+    if not table.has_class_folders:  # whoever makes a folder of images has made a class of it
+        refuse_measurements(words, called=called(table), where=table.where)
     if len(words) < 2:
         other = {"0": "1", "1": "0"}.get(words[0]) if words else None
         raise UserError(
@@ -129,13 +140,16 @@ def one_column(table: SampleTable, on_uncertain: Policy) -> Read:
             where=table.where,
             do=f"Add rows of {f'class {other}' if other else 'another class'}, or set target_column.",
         )
+    of_numbers: tuple[Remark, ...] = ()
+    if not table.has_class_folders and not _are_named(table):
+        of_numbers = refuse_many_numbers(words, len(table), called=called(table), where=table.where)
     if len(words) > _most_classes(table):
         raise UserError(
             f"{called(table)} holds {len(words)} different values in {len(table)} rows: not a column of classes",
             where=table.where,
-            do="Set target_column.",
+            do=AS_CLASSES if all(map(is_whole, words)) else "Set target_column.",
         )
-    said = _uncertain_class(table, words) if on_uncertain == "error" else ()
+    said = (*of_numbers, *(_uncertain_class(table, words) if on_uncertain == "error" else ()))
     class_of = {key: number for number, word in enumerate(words) for key in keys_of[word]}
     names = _names(table, words, class_of)
     if set(words) != set(YES_NO):  # another table may name its classes in words
@@ -200,6 +214,11 @@ def _names(table: SampleTable, words: tuple[str, ...], class_of: dict[str, int])
     keys = [key for of in named for key in of if key]
     is_one_each = all(len(set(of) - {""}) == 1 for of in named) and len(set(keys)) == len(words)
     return tuple(usual(of[key]) for of in named for key in of if key) if is_one_each else words
+
+
+def _are_named(table: SampleTable) -> bool:
+    """Whether a column of class names beside the targets has fewer names than rows: then numbers are classes."""
+    return table.class_name_S is not None and 1 < len(set(table.class_name_S.tolist())) <= _most_classes(table)
 
 
 def _most_classes(table: SampleTable) -> int:

@@ -8,22 +8,25 @@ which class the probability is of, which spellings are one class, what is read a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.joined_labels import separator_of
-from lesion.data.label_cells import Cells, ColumnCells, JoinedCells, called, refuse_not_one, texts_of
+from lesion.data.label_cells import Cells, ColumnCells, JoinedCells, called, refuse_not_one, said_of_typos, texts_of
 from lesion.data.label_task import TaskType, columns_of_classes, joined_labels, one_column
+from lesion.data.new_classes import new_labels
 from lesion.data.positive_class import with_positive_class
 from lesion.data.remark import Remark
 from lesion.data.table import SampleTable
+from lesion.data.typos import Typo
 from lesion.data.uncertain import Policy, refuse_uncertain, said_of_uncertain
 from lesion.errors import UserError
 from lesion.targets import Target
-from lesion.words import listed
+from lesion.words import listed, number_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Labels:
     cells: Cells
     on_uncertain: Policy = "error"
     remarks: tuple[Remark, ...] = ()  # what was decided of the training table
+    typos: Mapping[str, Typo] = field(default_factory=dict)  # its classes that are probably another one, by their word
 
     def encode(self, table: SampleTable) -> NDArray[np.float32]:
         """The targets [S, K] of a table: 0 or 1. Raises UserError for a cell that says none of the classes."""
@@ -47,18 +51,30 @@ class Labels:
             refuse_not_one(table, is_class_SC)
         return is_class_SC[:, 1:] if kind == "binary" else is_class_SC
 
-    def refuse_lacking(self, table: SampleTable, targets_SK: NDArray[np.float32]) -> None:
-        """Raises UserError for classes and labels that no row has, or all have: no folds can help there."""
+    def refuse_lacking(
+        self, table: SampleTable, targets_SK: NDArray[np.float32], test_table: SampleTable | None = None
+    ) -> None:
+        """Raises UserError for classes and labels that no row has, or all have: no folds can help there.
+
+        Not for those of columns that may say more once the empty cells of the table are filled in.
+        """
         lacking = [name for name, is_S in self.target.classes(targets_SK).items() if not is_S.any()]
+        lacking = [name for name in lacking if not table.unclear_targets & {name, name.removeprefix("not ")}]
         if not lacking:
             return
-        num_rows, columns = len(table), isinstance(self.cells, ColumnCells)
+        num_rows, columns = len(table) + table.num_aside, isinstance(self.cells, ColumnCells)
         if columns:
             zeros = [name for name in self.target.class_names if name in lacking]
             ones = [name for name in self.target.class_names if f"not {name}" in lacking]
-            parts = [f"column '{name}' holds nothing but 0" for name in zeros]
+            tested = {} if test_table is None else new_labels(table, test_table, tuple(zeros))
+            new = {name: f", while {number_of(num, 'row')} of the test set hold 1" for name, num in tested.items()}
+            parts = [f"column '{name}' holds nothing but 0{new.get(name, '')}" for name in zeros]
             parts += [f"column '{name}' holds nothing but 1" for name in ones]
-            what = f"{listed(parts)} in all {num_rows} rows"
+            what = (
+                f"{listed(parts)} in all {num_rows} rows"
+                if not tested
+                else f"in all {num_rows} training rows {listed(parts)}"
+            )
         else:
             what = f"none of the {num_rows} rows is of class {listed(lacking)}"
         do = "Add rows that differ, or take it out of target_column." if columns else "Add rows that differ."
@@ -115,8 +131,9 @@ def read_labels(
             target, cells, said = one_column(table, on_uncertain)
     _refuse_no_text(target.class_names, table)
     target, cells, of_positive = with_positive_class(target, cells, positive_class, table)
-    labels = Labels(target, cells, on_uncertain)
-    return Labels(target, cells, on_uncertain, (*of_positive, *said, *labels.remarks_of(table)))
+    labels, typos = Labels(target, cells, on_uncertain), cells.typos(table)
+    remarks = (*of_positive, *said, *labels.remarks_of(table), *said_of_typos(typos, table))
+    return replace(labels, remarks=remarks, typos=typos)
 
 
 def _refuse_no_text(names: tuple[str, ...], table: SampleTable) -> None:

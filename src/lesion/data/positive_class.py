@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lesion.data.label_cells import Cells, ColumnCells, WordCells, called
+from lesion.data.label_cells import ONE_EACH, Cells, ColumnCells, WordCells, called, said_of_not_one
 from lesion.data.label_task import MOST_LISTED, YES_NO, Read
 from lesion.data.positive_words import is_healthy, positive_word
 from lesion.data.remark import Remark
@@ -16,7 +16,7 @@ from lesion.data.spelling import word_key
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
 from lesion.targets import Target
-from lesion.words import listed, nearest
+from lesion.words import listed, nearest, number_of
 
 
 def with_positive_class(target: Target, cells: Cells, wanted: str | None, table: SampleTable) -> Read:
@@ -26,7 +26,7 @@ def with_positive_class(target: Target, cells: Cells, wanted: str | None, table:
     """
     words, names = cells.words, target.class_names
     if wanted is not None:
-        name = _class_called(wanted, target, cells, where=table.where)
+        name = _class_called(wanted, target, cells, table)
         if target.kind == "multiclass":
             what = f"the probability is that of class '{name}', against the rest"
             return Target("multiclass", names, name), cells, (Remark("positive_class", what, where=table.where),)
@@ -54,6 +54,13 @@ def _known(words: tuple[str, ...], names: tuple[str, ...], cells: Cells, table: 
         return names[words.index("1")]
     if (name := positive_word(names[0], names[1])) is not None:
         return name
+    for typo in cells.typos(table).values():
+        raise UserError(
+            f"{called(table)} holds two classes that are probably one: {typo.told}",
+            where=table.where,
+            do=f"In the table {typo.remedy}, and add rows of another class. If they are two classes, set "
+            f"positive_class={names[0]} or positive_class={names[1]}.",
+        )
     ways = f"positive_class={names[0]} or positive_class={names[1]}: the probability is then that of this class"
     if isinstance(cells, ColumnCells):
         what, more = f"the columns {words[0]} and {words[1]} exclude each other", ". Or set task_type=multilabel"
@@ -64,15 +71,29 @@ def _known(words: tuple[str, ...], names: tuple[str, ...], cells: Cells, table: 
     )
 
 
-def _class_called(wanted: str, target: Target, cells: Cells, *, where: str) -> str:
+def _if_nearly_one(cells: Cells, table: SampleTable) -> str:
+    """What else to do where most rows have exactly one 1: the others keep the columns from being one question."""
+    if not isinstance(cells, ColumnCells):
+        return ""
+    is_class_SC = cells.read(table)
+    num_one = int((is_class_SC.sum(axis=1) == 1).sum())
+    if num_one == len(table):
+        return " Or leave task_type unset: each row has exactly one 1, which is one question."
+    if num_one < len(table) / 2:
+        return ""
+    rows = f"{number_of(num_one, 'row')} of {len(table)} have exactly one 1, the others not"
+    return f" Or if each row is of one class ({rows}: {said_of_not_one(table, is_class_SC)}): {ONE_EACH}"
+
+
+def _class_called(wanted: str, target: Target, cells: Cells, table: SampleTable) -> str:
     """The name of the class that the user calls by its word or name, however spelt. Raises UserError if none is."""
     names = target.class_names
     if target.kind == "multilabel":
         raise UserError(
             f"positive_class={wanted} chooses one class of several, and here each of the labels "
             f"{listed(names, most=MOST_LISTED)} has a probability of its own",
-            where=where,
-            do="Leave it out, or set target_column to one column of classes.",
+            where=table.where,
+            do=f"Leave it out, or set target_column to one column of classes.{_if_nearly_one(cells, table)}",
             kind="hyperparameters",
         )
     if wanted in names:
@@ -84,7 +105,7 @@ def _class_called(wanted: str, target: Target, cells: Cells, *, where: str) -> s
     near = nearest(wanted, names)
     raise UserError(
         f"positive_class={wanted} is not one of the classes {listed(names, most=MOST_LISTED)}",
-        where=where,
+        where=table.where,
         do=f"Did you mean {near}?" if near else "Choose one of them, and set target_column to the fine classes.",
         kind="hyperparameters",
     )

@@ -18,9 +18,9 @@ from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder, ClassPictures
 from lesion.data.sources.column_names import plain
 from lesion.data.sources.csv_folder import CsvFolder
-from lesion.data.sources.csv_table import read_header
 from lesion.data.sources.formats import FORMATS, find_format, recognised
 from lesion.data.sources.isic_hdf5 import ARRAYS, IsicHdf5
+from lesion.data.sources.json_lines import is_json_lines_table, read_header
 from lesion.data.sources.location import SplitLocation, walk_images
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
@@ -128,6 +128,8 @@ def _format_of(path: Path) -> str:
     ending = Path(path.name.lower().removesuffix(".gz")).suffix  # what cannot be read packed says so
     if ending in (".h5", ".hdf5"):
         return PcamHdf5.name if ARRAYS.search(path.stem.lower()) else IsicHdf5.name
+    if is_json_lines_table(path):
+        return CsvFolder.name
     return ENDINGS.get(ending) or (CsvFolder.name if _is_text(path) else ClassFolder.name)
 
 

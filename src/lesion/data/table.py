@@ -64,7 +64,11 @@ class SampleTable:
     is_own_S: NDArray[np.bool_] | None = None  # True where no group is known, and the row is one of its own
     fold_S: NDArray[np.str_] | None = None
     is_valid_S: NDArray[np.bool_] | None = None  # True on the rows of a validation set
+    has_class_folders: bool = False  # a target is the folder that an image lies in
     has_sets: bool = False  # a column said which rows are training rows: it holds no folds
+    # Target columns of a lenient table that may say more than its whole rows do, once the empty cells are filled in.
+    unclear_targets: frozenset[str] = frozenset()
+    num_aside: int = 0  # rows of a lenient table that were left aside for an empty cell
     is_placed_S: NDArray[np.bool_] | None = None  # False where a cell of group or fold is empty; None: they are whole
     others: pd.DataFrame | None = None  # the columns that are not used, as text
     strays: tuple[str, ...] = ()  # pictures that lie there and that no row names
@@ -117,6 +121,18 @@ class SampleTable:
         """The rows [S] without an empty cell of target, group or fold: all, unless the table is a lenient one."""
         is_whole_S = np.ones(len(self), dtype=bool) if self.is_placed_S is None else self.is_placed_S
         return is_whole_S if self.targets is None else is_whole_S & (self.targets != "").all(axis=1).to_numpy()
+
+    def whole_rows(self, index_S: NDArray[np.intp]) -> SampleTable:
+        """These of its whole rows, which know what the rows that are left aside may say: `unclear_targets`."""
+        picked, is_whole_S = self.rows(index_S), self.is_whole_S
+        if self.targets is None or is_whole_S.all():
+            return picked
+        unclear = {
+            str(name)
+            for name, text_S in self.targets.items()
+            if (text_S == "").any() or set(text_S) != set(text_S[is_whole_S])
+        }
+        return replace(picked, unclear_targets=frozenset(unclear), num_aside=int((~is_whole_S).sum()))
 
     def fingerprint(self) -> str:
         """A digest of names, targets, groups and metadata: the same rows in the same order give the same one."""
@@ -176,6 +192,7 @@ class Concat:
                     for table in self._tables
                 ]
             ),
+            has_class_folders=all(table.has_class_folders for table in self._tables),
             image_column=self._tables[0].image_column,
             columns=self._tables[0].columns,
             where=" and ".join(table.where for table in self._tables),
@@ -227,6 +244,11 @@ class Rows:
         self.index_S = np.arange(len(opened)) if index_S is None else index_S
         self._table = opened.rows(self.index_S) if table is None else table
         assert len(self._table) == len(self.index_S)
+
+    @property
+    def num_opened(self) -> int:
+        """How many rows the source has: those that were left out too."""
+        return len(self._source.table())
 
     def table(self) -> SampleTable:
         return self._table

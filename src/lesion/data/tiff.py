@@ -24,6 +24,17 @@ from lesion.data import frames, samples
 from lesion.data.formats import NotRead, explain, name_format
 from lesion.data.memory import MAX_PIXELS
 from lesion.data.pieces import PiecewiseFile
+from lesion.data.tiff_channels import (
+    BLACK_IS_ZERO,
+    CMYK,
+    LAB,
+    NUM_COLOURS,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    has_alpha,
+)
 
 Tags = Mapping[int, Any]
 
@@ -59,8 +70,7 @@ OTHER_COMPRESSIONS = {
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
-COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4}  # how many samples the colour itself has
+COLOURS = {WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK}  # of which samples are taken out here
 OTHER_PHOTOMETRICS = {
     4: "a transparency mask",
     9: "ICC L*a*b*",
@@ -70,7 +80,6 @@ OTHER_PHOTOMETRICS = {
     32845: "logarithms of luminance",
     34892: "linear camera RAW",
 }
-ASSOCIATED, UNASSOCIATED = 1, 2  # alpha: the colours are multiplied with it already, or are to be
 SIGNED_AND_OTHERS = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 SAVE_PLAIN = "Save it as grey or RGB of 8 or 16 bits without a sign, uncompressed or with LZW or deflate."
 
@@ -138,15 +147,14 @@ def layout(content: bytes) -> Layout | None:
     compression, photometric = _whole(tags, COMPRESSION, 1), _photometric(tags)
     bits, num_samples = _bits_and_samples(tags, photometric)
     _refuse_other_kinds(tags, compression, photometric, bits)
+    extras = _numbers(tags, EXTRA_SAMPLES, ())
+    is_alpha_left = has_alpha(photometric, num_samples, extras)
     is_own = photometric in COLOURS and compression in BYTE_COMPRESSIONS
     if not is_own and content.startswith(BIG_ENDIAN_BIGTIFF):
         raise NotRead("a big-endian BigTIFF in colours or a compression that is not read from one", SAVE_PLAIN)
     if not is_own:
         return None
-    extras = _numbers(tags, EXTRA_SAMPLES, ())
-    num_colours, is_planar = COLOURS[photometric], _whole(tags, PLANES, 1) == 2
-    if num_colours == 1 and num_samples > 2:
-        raise NotRead(f"a TIFF of {num_samples} grey channels, which are no colours", "Save one of them, or RGB.")
+    num_colours, is_planar = NUM_COLOURS[photometric], _whole(tags, PLANES, 1) == 2
     if num_samples < num_colours:
         raise NotRead(f"a TIFF of {num_samples} samples a pixel, where its colours take {num_colours}", SAVE_PLAIN)
     is_plain = PHOTOMETRIC in tags and not content.startswith(BIG_ENDIAN_BIGTIFF) and _whole(tags, FILL_ORDER, 1) == 1
@@ -158,8 +166,6 @@ def layout(content: bytes) -> Layout | None:
     predictor = _whole(tags, PREDICTOR, 1) if compression in PREDICTING else 1
     if predictor not in {1, DIFFERENCES} or (predictor == DIFFERENCES and bits not in {8, 16}):
         raise NotRead(f"a TIFF of {bits} bits a sample with predictor {predictor}", SAVE_PLAIN)
-    alpha = extras[0] if extras else UNASSOCIATED if num_samples == num_colours + 1 else 0
-    has_alpha = photometric != CMYK and num_samples > num_colours and alpha == UNASSOCIATED  # others change nothing
     width, height = _whole(tags, WIDTH), _whole(tags, HEIGHT)
     if width < 1 or height < 1:
         raise ValueError(f"a TIFF of {width}×{height} px")
@@ -170,7 +176,7 @@ def layout(content: bytes) -> Layout | None:
         bits=bits,
         depth=_depth(tags, bits),
         num_samples=num_samples,
-        num_shown=num_colours + has_alpha,
+        num_shown=num_colours + is_alpha_left,
         photometric=photometric,
         is_planar=is_planar,
         has_differences=predictor == DIFFERENCES,

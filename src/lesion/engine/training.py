@@ -67,6 +67,7 @@ class Training:
     ema: ModelEmaV3 | None = None
     num_updates: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    held_out_logits: list[Tensor] = field(default_factory=list)  # those of each evaluated network that are kept
     sums: EpochSums = field(default_factory=EpochSums)
 
     @property
@@ -89,6 +90,7 @@ class Training:
         tensors |= {f"best.{name}": tensor for name, tensor in stopping.best_weights.items()}
         for number, moments in optimizer["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+        tensors |= {f"held_out.{number}": logits for number, logits in enumerate(self.held_out_logits)}
         tensors["loss_sum"] = self.sums.loss
         values = {
             "history": self.history,
@@ -122,5 +124,7 @@ class Training:
         self.early_stopping.epochs_since_best = state.values["epochs_since_best"]
         self.early_stopping.best_weights = state.below("best")
         self.history = state.values["history"]
+        held_out = state.below("held_out")
+        self.held_out_logits = [held_out[str(number)] for number in range(len(held_out))]
         self.num_updates = state.values["num_updates"]
         self.sums = EpochSums(state.values["num_steps"], state.values["num_samples"], state.tensors["loss_sum"])

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.evaluation.calibrator_fits import fit
-from lesion.evaluation.calibrators import METHODS, Calibrator, Method, OutputMap
+from lesion.evaluation.calibrators import METHODS, Calibrator, Method, OutputMap, no_calibration
 from lesion.evaluation.metrics import Array, log_loss
 from lesion.evaluation.parts import parts_by_group
 
@@ -55,6 +55,30 @@ def choose_calibrator(
     return _choose(targets_SK, probs_SK, parts_by_group(group_S, NUM_PARTS), is_multiclass, method)
 
 
+def nested_calibrators(
+    targets_SK: Array,
+    probs_SK: Array,
+    group_S: NDArray[Any],
+    *,
+    is_multiclass: bool,
+    method: Method | Literal["auto"] = "auto",
+) -> list[tuple[NDArray[np.bool_], Calibrator]]:
+    """For each fifth of the patients the mask [S] of their rows, and the calibrator that was chosen and fitted on the
+    others': what it gives for these rows may be judged. Of a single patient none can be fitted, and the rows get the
+    method none.
+    """
+    part_S = parts_by_group(group_S, NUM_NESTED_PARTS)
+    if len(np.unique(part_S)) == 1:
+        return [(np.ones(len(part_S), dtype=bool), no_calibration(is_multiclass, probs_SK.shape[1]))]
+    found = []
+    for part in np.unique(part_S):
+        is_held = part_S == part
+        inner_S = parts_by_group(group_S[~is_held], NUM_NESTED_PARTS)
+        choice = _choose(targets_SK[~is_held], probs_SK[~is_held], inner_S, is_multiclass, method)
+        found.append((is_held, choice.calibrator))
+    return found
+
+
 def nested_probs(
     targets_SK: Array,
     probs_SK: Array,
@@ -66,13 +90,11 @@ def nested_probs(
     """Calibrated out-of-fold probabilities [S, K] that may be judged: a fifth of the patients' by a calibrator that was
     chosen and fitted on the others. NaN where the input is.
     """
-    part_S = parts_by_group(group_S, NUM_NESTED_PARTS)
     calibrated_SK = np.array(probs_SK, dtype=np.float64)
-    for part in np.unique(part_S) if len(np.unique(part_S)) > 1 else []:
-        is_held = part_S == part
-        inner_S = parts_by_group(group_S[~is_held], NUM_NESTED_PARTS)
-        choice = _choose(targets_SK[~is_held], probs_SK[~is_held], inner_S, is_multiclass, method)
-        calibrated_SK[is_held] = choice.calibrator.apply(np.asarray(probs_SK[is_held]))
+    for is_held, calibrator in nested_calibrators(
+        targets_SK, probs_SK, group_S, is_multiclass=is_multiclass, method=method
+    ):
+        calibrated_SK[is_held] = calibrator.apply(np.asarray(probs_SK[is_held]))
     return calibrated_SK
 
 

@@ -13,9 +13,8 @@ from lesion.evaluation.calibrators import (
     MOST_SLOPE,
     Method,
     OutputMap,
-    log_odds,
-    log_probs,
 )
+from lesion.evaluation.links import log_odds, log_probs, ordered
 from lesion.evaluation.metrics import Array
 
 MOST_NUMBERS = 1_000_000  # log probabilities that a softmax's fit looks at: rows are thinned beyond that
@@ -34,8 +33,8 @@ def fit(targets_SQ: Array, probs_SQ: Array, method: Method, *, is_multiclass: bo
             return (OutputMap("temperature", slope=_temperature(*_thinned(targets_SQ, probs_SQ))),)
         if method == "platt":
             return _vector_scaling(*_thinned(targets_SQ, probs_SQ))
-        return tuple(_isotonic(targets_SQ[:, q], log_odds(probs_SQ[:, q])) for q in range(targets_SQ.shape[1]))
-    target_S, score_S = targets_SQ[:, 0], log_odds(probs_SQ[:, 0])
+        return tuple(_isotonic(targets_SQ[:, q], log_odds(ordered(probs_SQ[:, q]))) for q in range(targets_SQ.shape[1]))
+    target_S, score_S = targets_SQ[:, 0], log_odds(ordered(probs_SQ[:, 0]))
     if method == "temperature":
         # A sigmoid is the softmax of 0 and z.
         scores_S2 = np.stack([np.zeros_like(score_S), score_S], axis=1)
@@ -47,7 +46,7 @@ def fit(targets_SQ: Array, probs_SQ: Array, method: Method, *, is_multiclass: bo
 def _thinned(targets_SQ: Array, probs_SQ: Array) -> tuple[Array, NDArray[np.float64]]:
     """Targets and log probabilities of every n-th row: few parameters do not need more."""
     step = -(-targets_SQ.size // MOST_NUMBERS)
-    return targets_SQ[::step], log_probs(probs_SQ[::step])
+    return targets_SQ[::step], log_probs(ordered(probs_SQ[::step]))
 
 
 def _temperature(targets_SQ: Array, scores_SQ: NDArray[np.float64]) -> float:

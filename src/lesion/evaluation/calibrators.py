@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.errors import UserError
+from lesion.evaluation.links import constant, log_odds, log_probs, ordered, sigmoid, softmax, where
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +26,6 @@ Method = Literal["none", "temperature", "platt", "isotonic"]
 METHODS: tuple[Method, ...] = ("none", "temperature", "platt", "isotonic")  # the simplest first
 MOST_KNOTS = 64
 LEAST_SLOPE, MOST_SLOPE = 0.01, 20.0  # of log-odds to log-odds: ranking is kept, and no answer becomes infinite
-# Probabilities of 0 and 1 have no log-odds. The upper one is the largest float32 below 1, in float64 too: an exported
-# graph computes in float32, and its answers must not differ.
-LEAST_PROB, MOST_PROB = 1e-12, 1 - 2**-24
 Array = TypeVar("Array", bound="NDArray[np.floating] | Tensor")
 
 
@@ -93,20 +91,17 @@ class Calibrator:
         """
         if self.method == "none":
             return probs
-        ordered: Any = probs
-        if isinstance(probs, np.ndarray):
-            # One order in memory: NumPy's loops may round differently along strides.
-            ordered = np.ascontiguousarray(probs, dtype=np.float64)
+        given = ordered(probs)
         calibrated: Array
         if self.is_multiclass and self.method != "isotonic":
-            calibrated = _softmax(self._line(_log(ordered), ordered))
+            calibrated = softmax(self._line(log_probs(given), given))
             return calibrated
-        scores = _log_odds(ordered)
-        each = _sigmoid(self._curve(self._line(scores, ordered), scores, ordered))
+        scores = log_odds(given)
+        each = sigmoid(self._curve(self._line(scores, given), scores, given))
         if self.is_multiclass:
             calibrated = each / each.sum(-1)[..., None]
         else:
-            calibrated = _where(self._is_none_K, ordered, each) if any(self._is_none_K) else each
+            calibrated = where(self._is_none_K, given, each) if any(self._is_none_K) else each
         return calibrated
 
     @cached_property
@@ -132,7 +127,7 @@ class Calibrator:
 
     def _line(self, scores: Any, like: Any) -> Any:
         slope_K, offset_K = self._line_K
-        return scores * _as(slope_K, like) + _as(offset_K, like)
+        return scores * constant(slope_K, like) + constant(offset_K, like)
 
     def _curve(self, line: Any, scores: Any, like: Any) -> Any:
         """The isotonic outputs' function; the others' is the `line`.
@@ -144,15 +139,15 @@ class Calibrator:
             return line
         ends = [(one.knots_x[0], one.knots_x[-1], one.knots_y[0]) if one.knots_x else (0, 0, 0) for one in self.maps]
         first_K, last_K, lowest_K = (
-            _as(np.array(values, dtype=np.float64), like) for values in zip(*ends, strict=True)
+            constant(np.array(values, dtype=np.float64), like) for values in zip(*ends, strict=True)
         )
-        slope_K = _as(self._line_K[0], like)
+        slope_K = constant(self._line_K[0], like)
         total = lowest_K + slope_K * (scores - first_K).clip(max=0.0)
         for start_K, width_K, rise_K in zip(*self._knots_JK, strict=True):
-            piece = ((scores - _as(start_K, like)) / _as(width_K, like)).clip(0.0, 1.0)
-            total = total + _as(rise_K, like) * piece
+            piece = ((scores - constant(start_K, like)) / constant(width_K, like)).clip(0.0, 1.0)
+            total = total + constant(rise_K, like) * piece
         total = total + slope_K * (scores - last_K).clip(min=0.0)
-        return total if is_curve_K.all() else _where(is_curve_K, total, line)
+        return total if is_curve_K.all() else where(is_curve_K, total, line)
 
 
 def no_calibration(is_multiclass: bool, num_outputs: int) -> Calibrator:
@@ -166,11 +161,11 @@ def pooled(probs: Array, *, is_multiclass: bool) -> Array:
 
     Added in the networks' order, so a row's answer does not depend on how the array lies in memory.
     """
-    ordered: Any = np.ascontiguousarray(probs, dtype=np.float64) if isinstance(probs, np.ndarray) else probs
-    scores = _log(ordered) if is_multiclass else _log_odds(ordered)
+    given = ordered(probs)
+    scores: Any = log_probs(given) if is_multiclass else log_odds(given)
     num_networks = scores.shape[-2]
     mean = sum(scores[..., number, :] for number in range(num_networks)) / num_networks
-    combined: Array = _softmax(mean) if is_multiclass else _sigmoid(mean)
+    combined: Array = softmax(mean) if is_multiclass else sigmoid(mean)
     return combined
 
 
@@ -195,10 +190,10 @@ def shift_prior(
         return probs
     shifted: Array
     if is_multiclass:
-        weighted: Any = probs * _as(deployment / trained, probs)
+        weighted: Any = probs * constant(deployment / trained, probs)
         shifted = weighted / weighted.sum(-1)[..., None]
         return shifted
-    odds_ratio = _as(deployment / (1 - deployment) / (trained / (1 - trained)), probs)
+    odds_ratio = constant(deployment / (1 - deployment) / (trained / (1 - trained)), probs)
     weighted = probs * odds_ratio
     shifted = weighted / (weighted + (1 - probs))
     return shifted
@@ -208,52 +203,3 @@ def deployment_of_one(trained_K: Sequence[float], index: int, prevalence: float)
     """The frequencies of several classes where that of one, `index`, is `prevalence`: the others keep their ratios."""
     others = 1 - trained_K[index]
     return tuple(prevalence if k == index else (1 - prevalence) * share / others for k, share in enumerate(trained_K))
-
-
-def log_odds(probs: NDArray[np.floating]) -> NDArray[np.float64]:
-    """log p − log(1 − p), finite: p is kept above 1e-12 and below 1 − 6e-8."""
-    return np.asarray(_log_odds(np.asarray(probs, dtype=np.float64)))
-
-
-def log_probs(probs: NDArray[np.floating]) -> NDArray[np.float64]:
-    """log p, finite: p is kept above 1e-12."""
-    return np.asarray(_log(np.asarray(probs, dtype=np.float64)))
-
-
-# Each of these is one line of NumPy and one of torch, which is not imported here.
-
-
-def _as(values_K: NDArray[Any], like: Any) -> Any:
-    return values_K if isinstance(like, np.ndarray) else like.new_tensor(values_K)
-
-
-def _log(probs: Any) -> Any:
-    return np.log(probs.clip(LEAST_PROB)) if isinstance(probs, np.ndarray) else probs.clip(LEAST_PROB).log()
-
-
-def _log_odds(probs: Any) -> Any:
-    if isinstance(probs, np.ndarray):
-        probs = probs.clip(LEAST_PROB, MOST_PROB)
-        return np.log(probs) - np.log1p(-probs)
-    probs = probs.clip(LEAST_PROB, MOST_PROB)
-    return probs.log() - (-probs).log1p()
-
-
-def _sigmoid(scores: Any) -> Any:
-    if not isinstance(scores, np.ndarray):
-        return scores.sigmoid()
-    powers = np.exp(-np.abs(scores))  # never overflows
-    return np.where(scores >= 0, 1, powers) / (1 + powers)
-
-
-def _softmax(scores: Any) -> Any:
-    if not isinstance(scores, np.ndarray):
-        return scores.softmax(-1)
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def _where(is_first_K: NDArray[np.bool_], first: Any, second: Any) -> Any:
-    if isinstance(first, np.ndarray):
-        return np.where(is_first_K, first, second)
-    return first.where(first.new_tensor(is_first_K) > 0, second)

@@ -13,7 +13,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.evaluation.calibrators import LEAST_SLOPE, MOST_SLOPE, OutputMap, log_odds
+from lesion.evaluation.calibrators import LEAST_SLOPE, MOST_SLOPE, OutputMap
+from lesion.evaluation.links import log_odds
 
 FEWEST_ROWS = 100
 PROBIT = math.pi / 8  # σ(z) is about Φ(z √(π ∕ 8)) (MacKay 1992, section 4)

@@ -1,40 +1,176 @@
-"""Intervals: how far a metric may be off, by resampling groups (patients, slides) and not rows."""
+"""Intervals: how far a number may be off, by patients (slides) and not by rows, and right for few of them.
 
-# S samples · Q outputs that are judged
+One rule for all: a standard error by patients, Student's t with one degree of freedom fewer than patients, on a scale
+that has no ends, so that no interval leaves a measure's range. It says how other patients would differ, not another
+training run.
+"""
+
+# S samples · Q outputs that are judged · G groups · B draws
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.evaluation.metrics import METRICS, Array, has_both_classes
+from lesion.evaluation.counting import ClassLabels, Labels
+from lesion.evaluation.delong import areas, jackknife_covariance
+from lesion.evaluation.metrics import Array, has_both_classes
+from lesion.evaluation.resampling import Weights, all_once, draws, number_groups
 
 WITH_INTERVAL = ("roc_auc", "accuracy", "balanced_accuracy")  # those that a report is read for
+FEW_GROUPS = 20  # below it an interval is rough: it depends on who those few are
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval. What is None is not defined or not known, and `why` says so in words.
+
+    With all three given, `why` is a caution, such as few patients.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    why: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For a report: without what there is nothing to say about."""
+        said = {"value": self.value, "low": self.low, "high": self.high, "why": self.why}
+        return {name: value for name, value in said.items() if value is not None or name == "value"}
+
+
+class Measurable(Protocol):
+    """What gives its measures [B] of any weights of the groups [G, B], such as a Ranking or Labels."""
+
+    @property
+    def num_groups(self) -> dict[str, int]: ...
+
+    def measure(self, weights_GB: Weights) -> dict[str, NDArray[np.float64]]: ...
+
+
+def t_interval(
+    value: float,
+    error: float,
+    num_groups: int,
+    *,
+    freedom: float | None = None,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Estimate:
+    """The 95 % interval of a value by its standard error from the `num_groups` groups that bear on it.
+
+    g(v) ± t · error · g′(v) with `freedom` degrees of freedom (G − 1 unless given), where g is the logit between two
+    bounds, the logarithm above one, and nothing without. At a bound the error is zero and says nothing: there the other
+    end is that of G trials that all came out so, (1 − level) ∕ 2 to the power 1 ∕ G (Clopper & Pearson 1934).
+    """
+    from scipy.stats import t as student  # type: ignore[import-untyped]
+
+    if num_groups < 2 or not math.isfinite(error):
+        return Estimate(value, why="one patient alone gives no interval")
+    low, high = bounds
+    freedom = num_groups - 1 if freedom is None else freedom
+    caution = f"only {num_groups} patients: a rough interval" if num_groups < FEW_GROUPS else None
+    reach = float(student.ppf((1 + LEVEL) / 2, max(freedom, 1))) * error
+    if math.isfinite(low) and math.isfinite(high):
+        share = (value - low) / (high - low)
+        if min(share, 1 - share) < 1e-12:
+            end = ((1 - LEVEL) / 2) ** (1 / num_groups)
+            ends = (end, 1.0) if share > 0.5 else (0.0, 1 - end)
+        else:
+            middle, reach = math.log(share / (1 - share)), reach / (high - low) / (share * (1 - share))
+            ends = (_logistic(middle - reach), _logistic(middle + reach))
+        return Estimate(value, low + (high - low) * ends[0], low + (high - low) * ends[1], caution)
+    if math.isfinite(low) and value > low:
+        factor = math.exp(min(reach / (value - low), 700))
+        return Estimate(value, low + (value - low) / factor, low + (value - low) * factor, caution)
+    return Estimate(value, value - reach, value + reach, caution)
+
+
+def draws_interval(
+    value: float, value_B: NDArray[np.float64], num_groups: int, *, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
+    """The 95 % interval of a value by what it was in draws of its groups [B]; draws that do not define it are NaN.
+
+    The draws' standard deviation times √(G ∕ (G − 1)), by which that of a bootstrap is too small (Davison & Hinkley
+    1997, section 2.3). Undefined where fewer than half of the draws are.
+    """
+    found_B = value_B[np.isfinite(value_B)]
+    if num_groups >= 2 and len(found_B) <= len(value_B) / 2:
+        return Estimate(value, why="most draws of the patients lack a class: no interval")
+    error = float(found_B.std(ddof=1)) * math.sqrt(num_groups / (num_groups - 1)) if num_groups >= 2 else math.nan
+    return t_interval(value, error, num_groups, bounds=bounds)
+
+
+def auc_interval(target_S: NDArray[Any], score_S: NDArray[Any], group_S: NDArray[Any]) -> Estimate:
+    """ROC AUC with its 95 % interval, by leaving out a patient at a time. None unless both classes are there."""
+    is_yes_S = np.asarray(target_S) == 1
+    if is_yes_S.all() or not is_yes_S.any():
+        return Estimate(None, why=f"no {'negative' if is_yes_S.any() else 'positive'} rows")
+    found = areas(target_S, np.asarray(score_S)[:, None], group_S)
+    return area_estimate(float(found.value_M[0]), found.without_GM[:, 0], float(found.freedom_M[0]))
+
+
+def area_estimate(value: float, without_G: NDArray[np.float64], freedom: float) -> Estimate:
+    """An area, or a mean of several, with the interval of what it is without each group [G]."""
+    num_groups = len(without_G)
+    if num_groups >= 2 and not np.isfinite(without_G).all():
+        return Estimate(value, why="one patient has all rows of a class: no interval")
+    error = math.sqrt(jackknife_covariance(without_G[:, None])[0, 0]) if num_groups >= 2 else math.nan
+    return t_interval(value, error, num_groups, freedom=freedom)
 
 
 def bootstrap_intervals(
     target_SQ: Array,
     prob_SQ: Array,
-    group_S: NDArray[np.str_],
+    group_S: NDArray[Any],
     *,
     is_multiclass: bool,
     num_draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % percentile intervals of WITH_INTERVAL over resampled groups (Efron & Tibshirani 1993, ch. 13).
+    """The 95 % intervals of WITH_INTERVAL by groups; what has none is left out.
 
-    Groups are drawn, not rows, since several pictures of a patient are not independent. Draws in which a class is
-    absent are left out; where all are, so is the metric that needs them.
+    Labels are at ½, as in `metrics.accuracy`; `judgement.judge` has labels as served, and more.
     """
-    rng = np.random.default_rng(seed)
-    _, code_S = np.unique(group_S, return_inverse=True)
-    rows_of = np.split(np.argsort(code_S, kind="stable"), np.cumsum(np.bincount(code_S))[:-1])
-    values: dict[str, list[float]] = {name: [] for name in WITH_INTERVAL}
-    for _ in range(num_draws):
-        drawn = np.concatenate([rows_of[g] for g in rng.integers(0, len(rows_of), len(rows_of))])
-        has_both = has_both_classes(target_SQ[drawn])
-        for name in WITH_INTERVAL:
-            if has_both or not METRICS[name].needs_both:
-                values[name].append(METRICS[name].function(target_SQ[drawn], prob_SQ[drawn], is_multiclass))
-    ends = {name: np.percentile(drawn, [2.5, 97.5]) for name, drawn in values.items() if drawn}
-    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+    code_S, num_groups = number_groups(group_S)
+    found: dict[str, Estimate] = {}
+    if has_both_classes(target_SQ):
+        each = [areas(target_SQ[:, q], prob_SQ[:, q : q + 1], code_S) for q in range(target_SQ.shape[1])]
+        without_G = np.mean([area.without_GM[:, 0] for area in each], axis=0)
+        value, freedom = (float(np.mean(v)) for v in zip(*((a.value_M[0], a.freedom_M[0]) for a in each), strict=True))
+        found["roc_auc"] = area_estimate(value, without_G, freedom)
+    labels: list[Measurable] = (
+        [ClassLabels.of(target_SQ.argmax(axis=1), prob_SQ.argmax(axis=1), target_SQ.shape[1], code_S, num_groups)]
+        if is_multiclass
+        else [Labels.of(target_SQ[:, q], prob_SQ[:, q] >= 0.5, code_S, num_groups) for q in range(target_SQ.shape[1])]
+    )
+    blocks = [mean_measures(labels, weights_GB) for weights_GB in draws(num_groups, num_draws, seed=seed)]
+    points = mean_measures(labels, all_once(num_groups))
+    for name in ("accuracy", "balanced_accuracy"):
+        value_B = np.concatenate([block[name] for block in blocks])
+        bearing = labels[0].num_groups[name] if len(labels) == 1 else num_groups
+        found[name] = draws_interval(float(points[name][0]), value_B, bearing)
+    return {name: (e.low, e.high) for name, e in found.items() if e.low is not None and e.high is not None}
+
+
+def mean_measures(outputs: Sequence[Measurable], weights_GB: Weights) -> dict[str, NDArray[np.float64]]:
+    """Each measure's mean over the outputs that define it [B] (macro average); NaN where none does."""
+    sums: dict[str, NDArray[np.float64]] = {}
+    counts: dict[str, NDArray[np.float64]] = {}
+    for output in outputs:
+        for name, value_B in output.measure(weights_GB).items():
+            is_defined_B = np.isfinite(value_B)
+            sums[name] = sums.get(name, 0) + np.where(is_defined_B, value_B, 0)
+            counts[name] = counts.get(name, 0) + is_defined_B.astype(np.float64)
+    return {
+        name: np.where(counts[name] > 0, sum_B / np.maximum(counts[name], 1), np.nan) for name, sum_B in sums.items()
+    }
+
+
+def _logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0

@@ -191,7 +191,8 @@ def _join(output: Path, jobs: Sequence[_Job]) -> int:
             do="Lower --min-tissue, or make tiles smaller: --size, or a higher --magnification.",
         )
     write_atomic(output / "train.csv", joined.to_csv(index=False).encode())
-    counts = joined["target"].value_counts().sort_index().to_dict() if "target" in joined else "none"
+    targets = joined["target"].value_counts().sort_index() if "target" in joined else pd.Series(dtype=int)
+    counts = "|".join(f"{target}:{count}" for target, count in targets.items()) or "none"
     group = "patient_id" if "patient_id" in joined else "slide_id"
     log.info("tiles=%d slides=%d targets=%s train with group_column=%s", len(joined), len(jobs), counts, group)
     return len(joined)

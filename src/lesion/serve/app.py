@@ -13,7 +13,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from urllib.parse import quote
 
 from flask import Flask, Response, g, request
 
@@ -28,18 +27,14 @@ from lesion.serve.errors import add_errors
 from lesion.serve.limits import Limits
 from lesion.serve.metering import Meter, reasons_for_log
 from lesion.serve.options import read_options
+from lesion.serve.own_headers import CUSTOM_ATTRIBUTES, escaped_positive_class, own_headers
 from lesion.serve.pages import add_pages
 from lesion.serve.records import Record, unknown_parameters, unused_line
 from lesion.serve.requests import decode
 from lesion.serve.worker import BODY_ERRORS
-from lesion.words import shortened
 
-CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 MAX_ID_CHARACTERS = 64  # the platform's own limit: API_runtime_InvokeEndpoint.html, InferenceId
-POSITIVE_CLASS = "X-Lesion-Positive-Class"  # the class that a probability is of
-MAX_CLASS_LETTERS = 80  # of its name, each up to 12 characters once it is escaped: custom attributes have 1,024
-UNUSED = "X-Lesion-Unused"  # names of what was sent and not used
 MAX_TRANSFORM_MIB = 100  # of all payloads that batch transform has under way: API_CreateTransformJob.html
 PIECE_BYTES = 2**16  # of a body, read before the next look at how much is under way
 
@@ -123,8 +118,8 @@ def create_app(
             g.reasons = reasons_for_log(errors)
             if errors and not g.times.num_pictures:
                 raise refusal_of_all(errors)
-            headers = class_headers(positive_class, is_bare=invocation.form == "payload")
-            return Response(content, content_type=media_type, headers=headers)
+            g.positive_class = positive_class
+            return Response(content, content_type=media_type)
 
     @app.get("/execution-parameters")
     def execution_parameters() -> dict[str, int]:
@@ -138,45 +133,21 @@ def create_app(
     @app.before_request
     def begin() -> None:
         g.started, g.times = time.monotonic(), Times()
-        g.unused, g.reasons = "", []
+        g.positive_class, g.unused, g.reasons = "", "", []
         # What a client calls its request stands in the log: nothing in it may look like another field or line.
         named = re.sub("[^A-Za-z0-9._-]", "_", request.headers.get(INFERENCE_ID, "")[:MAX_ID_CHARACTERS])
         g.request_id = named or uuid.uuid4().hex
 
     @app.after_request
     def end(response: Response) -> Response:
-        if attributes := request.headers.get(CUSTOM_ATTRIBUTES):
-            response.headers[CUSTOM_ATTRIBUTES] = attributes
-        if g.unused:
-            response.headers[UNUSED] = g.unused
+        attributes = request.headers.get(CUSTOM_ATTRIBUTES, "")
+        response.headers.update(own_headers(g.positive_class, g.unused, attributes=attributes))
         if request.path == "/invocations":
             total_s = time.monotonic() - g.started
             meter.note(g.request_id, response.status_code, g.times, total_s, unused=g.unused, reasons=g.reasons)
         return response
 
     return app
-
-
-def escaped_positive_class(predictor: Predictor) -> str:
-    """The class that the predictor's probability is of, as a header can hold it; "" where each class has its own.
-
-    UTF-8 in %-escapes (RFC 3986), and cut after MAX_CLASS_LETTERS.
-    """
-    question = predictor.describe().get("question")
-    name = question.get("positive_class") if isinstance(question, dict) else None
-    return "" if name is None else quote(shortened(name, MAX_CLASS_LETTERS), safe="", errors="replace")
-
-
-def class_headers(positive_class: str, *, is_bare: bool) -> dict[str, str]:
-    """The headers that name the class which a probability is of.
-
-    Beside a bare number it is among SageMaker's custom attributes too, the only header that the service hands on; a
-    client's own attributes go before it.
-    """
-    if not positive_class:
-        return {}
-    attributes = {CUSTOM_ATTRIBUTES: f"positive_class={positive_class}"} if is_bare else {}
-    return {POSITIVE_CLASS: positive_class, **attributes}
 
 
 def _frames(

@@ -8,7 +8,7 @@ from lesion.algorithms.base import Options
 from lesion.errors import UserError, collecting, raise_all
 from lesion.geometry import MAX_VIEWS
 
-OPTIONS = {"views", "top_k", "details"}
+OPTIONS = {"views", "top_k", "details", "operating_point"}
 
 
 def read_options(attributes: str) -> Options:
@@ -19,7 +19,7 @@ def read_options(attributes: str) -> Options:
     found: dict[str, str] = {}
     problems: list[UserError] = []
     for part in re.split("[,;]", attributes):
-        name, separator, value = part.partition("=")
+        name, separator, value = part.partition("=")  # operating_point=sensitivity=0.95 has a second one
         name, value = name.strip().lower(), value.strip().lower()
         if separator and name in OPTIONS:
             if name in found:
@@ -34,7 +34,7 @@ def read_options(attributes: str) -> Options:
     if details not in {"true", "false", "1", "0"}:
         problems.append(_refused("details", details, "true or false"))
     raise_all(problems)
-    return Options(views, top_k, details=details in {"true", "1"})
+    return Options(views, top_k, details=details in {"true", "1"}, operating_point=found.get("operating_point"))
 
 
 def _number(found: dict[str, str], name: str, largest: int) -> int | None:

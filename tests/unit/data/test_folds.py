@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import model_selection
 
-from lesion.data.folds import assign_folds, folds_from_column, groups_on_both_sides, lacking
+from lesion.data.folds import assign_folds, folds_from_column, groups_on_both_sides, lacking, pooled_strata
 from lesion.errors import UserError
 from lesion.settings import SPLITS
 
@@ -167,3 +167,9 @@ def test_a_group_with_rows_on_both_sides_of_any_fold_is_found():
     assert not groups_on_both_sides(HELD, np.array(["P0", "P0", "P1", "P2"])).any()
     repeated = np.concatenate([HELD, [[True, False, True, False], [False, True, False, True]]])
     assert groups_on_both_sides(repeated, np.array(["P0", "P0", "P1", "P2"])).tolist() == [True, True, False, False]
+
+
+def test_a_stratum_of_fewer_rows_than_folds_is_joined_with_the_largest():
+    class_S = np.array([0, 0, 0, 1, 1, 1, 1, 2, 3, 3])
+    assert pooled_strata(class_S, 3).tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
+    assert pooled_strata(class_S, 1).tolist() == class_S.tolist()

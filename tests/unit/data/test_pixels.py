@@ -111,6 +111,8 @@ def test_tiff_of_differences(bits, order, is_planar, tile):
 @pytest.mark.parametrize("num_colours", [1, 3])
 @pytest.mark.parametrize("extra", [UNSPECIFIED, ASSOCIATED, UNASSOCIATED])
 def test_tiff_with_alpha_lies_on_black(bits, is_planar, num_colours, extra):
+    if (num_colours, extra) == (1, UNSPECIFIED):
+        pytest.skip("no alpha, and no colour either: refused below")
     levels = drawn(bits, num_colours + 1)
     if extra == ASSOCIATED:  # the colours are multiplied with it already
         levels = np.minimum(levels, levels[:, :, -1:])
@@ -120,13 +122,64 @@ def test_tiff_with_alpha_lies_on_black(bits, is_planar, num_colours, extra):
     check(tiff_file(levels, bits, photometric=photometric, is_planar=is_planar, extras=(extra,)), expected, tolerance=2)
 
 
-@pytest.mark.parametrize("extras", [(), (UNSPECIFIED, UNSPECIFIED), (UNASSOCIATED, UNSPECIFIED)])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_tiff_of_colours_and_two_more_samples(bits, extras):
-    levels = drawn(bits, 5)
-    colours = in_8_bits(levels[:, :, :3], bits)
-    alpha = levels[:, :, 3:4] / ((1 << bits) - 1) if UNASSOCIATED in extras else 1
-    check(tiff_file(levels, bits, photometric=RGB, extras=extras), colours * alpha, tolerance=2)
+@pytest.mark.parametrize("is_planar", [False, True])
+@pytest.mark.parametrize("extras", [(UNSPECIFIED,), (UNASSOCIATED, UNSPECIFIED), (ASSOCIATED, UNSPECIFIED), (), (2,)])
+def test_tiff_of_colours_and_one_channel_more_shows_the_colours_and_notes_it(extras, is_planar, bits):
+    """RGB and near infrared, say; without the tag a fourth is alpha, as libtiff has it."""
+    levels = drawn(bits, 3 + max(len(extras), 1))
+    alpha = levels[:, :, 3:4] / ((1 << bits) - 1) if extras in {(), (2,)} or extras[0] == UNASSOCIATED else 1
+    if ASSOCIATED in extras:  # as a program that multiplies writes it
+        levels[:, :, :3] = np.minimum(levels[:, :, :3], levels[:, :, 3:4])
+    with noting() as noted:
+        content = tiff_file(levels, bits, photometric=RGB, extras=extras, is_planar=is_planar)
+        check(content, in_8_bits(levels[:, :, :3], bits) * alpha, tolerance=2)
+    assert noted.has_more_channels == (UNSPECIFIED in extras)
+
+
+# Samples, photometric interpretation, ExtraSamples, and what is said of them.
+CHANNELS = {
+    "2 grey channels, which are no colours (ExtraSamples: not stated)": (2, BLACK_IS_ZERO, ()),
+    "2 grey channels, which are no colours (ExtraSamples: unspecified)": (2, WHITE_IS_ZERO, (UNSPECIFIED,)),
+    "3 grey channels": (3, BLACK_IS_ZERO, (UNSPECIFIED, UNSPECIFIED)),
+    "4 grey channels": (4, BLACK_IS_ZERO, (UNASSOCIATED, UNSPECIFIED, UNSPECIFIED)),
+    "5 channels, of which 2 are neither": (5, RGB, (UNSPECIFIED, UNSPECIFIED)),
+    "5 channels, of which 2 are neither colour nor alpha (ExtraSamples: not stated)": (5, RGB, ()),
+    "6 channels, of which 2 are neither": (6, RGB, (UNASSOCIATED, UNSPECIFIED, UNSPECIFIED)),
+    "alpha is not the first": (5, RGB, (UNSPECIFIED, UNASSOCIATED)),
+    "6 channels, of which 2": (6, CMYK, (UNSPECIFIED, UNSPECIFIED)),
+    "CMYK with transparency": (5, CMYK, (UNASSOCIATED,)),
+}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("what", CHANNELS)
+def test_tiff_of_channels_that_are_no_picture_is_refused_by_name(what, bits):
+    """Its first three would be shown as if they were the colours."""
+    num_samples, photometric, extras = CHANNELS[what]
+    for is_planar, compression in itertools.product((False, True), (NO_COMPRESSION, DEFLATE)):
+        content = tiff_file(
+            drawn(bits, num_samples),
+            bits,
+            photometric=photometric,
+            extras=extras,
+            is_planar=is_planar,
+            compression=compression,
+        )
+        said = refused(content)
+        assert what in said and "Save" in said
+
+
+@pytest.mark.parametrize("num_channels", [2, 5, 8])
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_channels_of_another_library_are_refused(num_channels, photometric, planes):
+    if photometric == "rgb" and num_channels < 3:
+        pytest.skip("no RGB")
+    levels = drawn(8, num_channels).astype(np.uint8)
+    stored = levels if planes == "contig" else np.ascontiguousarray(levels.transpose(2, 0, 1))
+    tifffile.imwrite(file := io.BytesIO(), stored, photometric=photometric, planarconfig=planes)
+    assert f"{num_channels}" in refused(file.getvalue())
 
 
 @pytest.mark.parametrize("bits", [8, 16])

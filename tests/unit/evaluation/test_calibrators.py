@@ -24,10 +24,10 @@ from lesion.evaluation.calibrators import (
     Calibrator,
     OutputMap,
     deployment_of_one,
-    log_odds,
     no_calibration,
     shift_prior,
 )
+from lesion.evaluation.links import log_odds
 from lesion.evaluation.parts import parts_by_group
 
 

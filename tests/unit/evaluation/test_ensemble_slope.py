@@ -7,8 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from lesion.evaluation.calibrators import Calibrator, log_odds, pooled
+from lesion.evaluation.calibrators import Calibrator, pooled
 from lesion.evaluation.ensemble_slope import ensemble_map
+from lesion.evaluation.links import log_odds
 
 
 def sigmoid(scores):

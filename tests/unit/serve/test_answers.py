@@ -9,6 +9,7 @@ import re
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -21,8 +22,8 @@ from lesion.algorithms.classify.predictor import Ensemble
 from lesion.artifact import load_manifest
 from lesion.errors import UserError
 from lesion.serve.answers import CSV, JSON, LINES, ResponseInfo, choose_accept, encode, refusal_of_all
-from lesion.serve.app import class_headers, escaped_positive_class
 from lesion.serve.options import read_options
+from lesion.serve.own_headers import escaped_positive_class, own_headers
 from lesion.serve.records import Form, Invocation
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "artifact_v2"
@@ -111,18 +112,34 @@ def test_labels_and_a_positive_class_of_many():
     ],
 )
 def test_the_header_holds_any_positive_class_in_ascii(names, escaped):
-    headers = class_headers(escaped_positive_class(ensemble("binary", names, (0.5,))), is_bare=True)
+    headers = own_headers(escaped_positive_class(ensemble("binary", names, (0.5,))), "")
     assert headers == {
         "X-Lesion-Positive-Class": escaped,
         "X-Amzn-SageMaker-Custom-Attributes": f"positive_class={escaped}",
     }
 
 
-def test_the_longest_name_fits_in_custom_attributes_and_many_classes_have_no_header():
-    long = class_headers(escaped_positive_class(ensemble("binary", ("a", "𝔞" * 10_000), (0.5,))), is_bare=True)
-    assert len(long["X-Amzn-SageMaker-Custom-Attributes"]) <= 1024
+@pytest.mark.parametrize("letter", ["a", "𝔞"])
+@pytest.mark.parametrize("num_unused", [0, 1, 20, 40])
+def test_custom_attributes_fit_whatever_there_is_to_say(letter, num_unused):
+    """InvokeEndpoint, CustomAttributes: visible ASCII, up to 1,024 characters."""
+    names = [f"{quote(letter * 30)}{number}:unknown_field" for number in range(num_unused)]
+    positive = escaped_positive_class(ensemble("binary", ("a", letter * 10_000), (0.5,)))
+    said = own_headers(positive, ",".join(names))["X-Amzn-SageMaker-Custom-Attributes"]
+    assert re.fullmatch(r"[\x20-\x7e]{1,1024}", said) and said.startswith(f"positive_class={positive}")
+    told = said.partition("; unused=")[2].split(",")
+    if num_unused:
+        num_told = len(told) - told[-1].endswith("_more")
+        assert told[:num_told] == names[:num_told]
+        assert num_told == num_unused or told[-1] == f"{num_unused - num_told}_more"
+
+
+def test_the_clients_own_attributes_are_returned_unchanged_and_many_classes_have_no_header():
+    sent = own_headers("mel", "sex:unknown_word", attributes="trace=7; who=me")
+    assert sent["X-Amzn-SageMaker-Custom-Attributes"] == "trace=7; who=me"
+    assert sent["X-Lesion-Unused"] == "sex:unknown_word" and sent["X-Lesion-Positive-Class"] == "mel"
     assert escaped_positive_class(OF_INTEREST) == "mel"
-    assert class_headers(escaped_positive_class(FLOWERS), is_bare=True) == {}
+    assert own_headers(escaped_positive_class(FLOWERS), "") == {}
 
 
 def test_details_tell_each_fold_the_spread_the_model_and_the_request():
@@ -132,6 +149,7 @@ def test_details_tell_each_fold_the_spread_the_model_and_the_request():
         {
             **{"probability": 0.375, "label": "malignant", "positive_class": "malignant"},
             **{"folds": {"0": 0.5, "1": 0.25}, "spread": 0.25},
+            **{"operating_point": {"asked": "youden", "threshold": 0.25}},
         }
     ]
     several = answer([0.125, 0.625, 0.25], [0.125, 0.375, 0.5])

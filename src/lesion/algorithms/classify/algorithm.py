@@ -48,11 +48,25 @@ class Classify:
         train(job, config)
 
     def load(
-        self, model_dir: Path, *, device: Device, num_cores: int, fold: int | None, precision: PrecisionChoice
+        self,
+        model_dir: Path,
+        *,
+        device: Device,
+        num_cores: int,
+        fold: int | None,
+        precision: PrecisionChoice,
+        operating_point: str | None,
     ) -> Ensemble:
         from lesion.algorithms.classify.load import load_predictor
 
-        return load_predictor(model_dir, device=device, num_cores=num_cores, fold=fold, precision=precision)
+        return load_predictor(
+            model_dir,
+            device=device,
+            num_cores=num_cores,
+            fold=fold,
+            precision=precision,
+            operating_point=operating_point,
+        )
 
     def describe(self, what: Literal["recipes"]) -> str:
         return {"recipes": recipes.describe}[what]()

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.base import Answer, Options, Output
+from lesion.algorithms.classify.point import Point
+from lesion.evaluation.calibration import Calibration
 from lesion.targets import Target
 
 if TYPE_CHECKING:
@@ -21,18 +23,24 @@ if TYPE_CHECKING:
 
 
 @overload
-def combine(target: Target, logits_FVK: NDArray[np.floating]) -> NDArray[np.float32]: ...
+def combine(
+    target: Target, logits_FVK: NDArray[np.floating], calibration: Calibration | None = None
+) -> NDArray[np.float32]: ...
 @overload
-def combine(target: Target, logits_FVK: Tensor) -> Tensor: ...
-def combine(target: Target, logits_FVK: NDArray[np.floating] | Tensor) -> NDArray[np.float32] | Tensor:
-    """Probabilities [..., K] from logits [..., F, V, K]: activation, then the mean over views (TTA), then over folds.
+def combine(target: Target, logits_FVK: Tensor, calibration: Calibration | None = None) -> Tensor: ...
+def combine(
+    target: Target, logits_FVK: NDArray[np.floating] | Tensor, calibration: Calibration | None = None
+) -> NDArray[np.float32] | Tensor:
+    """Probabilities [..., K] from logits [..., F, V, K]: activation, the mean over views (TTA), then over folds.
 
-    Every probability that leaves this program is made here. NumPy's are averaged in float64 and returned as float32; a
-    tensor keeps its type.
+    With a calibration the folds are pooled and calibrated by it; without, their probabilities are averaged. Every
+    probability that leaves this program is made here. NumPy's are computed in float64 and returned as float32; a tensor
+    keeps its type.
     """
     if isinstance(logits_FVK, np.ndarray):
-        return mean_of_folds(fold_probs(target, logits_FVK))
-    return _mean(_mean(target.activate(logits_FVK)))
+        return pooled(fold_probs(target, logits_FVK), calibration)
+    probs_FK = _mean(target.activate(logits_FVK))
+    return _mean(probs_FK) if calibration is None else calibration.apply(probs_FK)
 
 
 def fold_probs(target: Target, logits_FVK: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -40,13 +48,20 @@ def fold_probs(target: Target, logits_FVK: NDArray[np.floating]) -> NDArray[np.f
     return _mean(target.activate(logits_FVK))
 
 
-def mean_of_folds(probs_FK: NDArray[np.float64]) -> NDArray[np.float32]:
+def pooled(probs_FK: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float32]:
     """The ensemble's probabilities [..., K] of each fold's [..., F, K]; each fold has the same weight."""
-    return _mean(probs_FK).astype(np.float32)
+    probs_K = _mean(probs_FK) if calibration is None else calibration.apply(probs_FK)
+    return probs_K.astype(np.float32)
 
 
 def answer_of(
-    output: Output, options: Options, *, target: Target, thresholds_Q: tuple[float, ...], folds: Sequence[int]
+    output: Output,
+    options: Options,
+    *,
+    target: Target,
+    calibration: Calibration | None,
+    point: Point,
+    folds: Sequence[int],
 ) -> Answer:
     """The prediction of one picture. Binary: "probability" of the positive class and "label". Multiclass:
     "probabilities" by class and "label". Multilabel: "probabilities" and "labels".
@@ -57,8 +72,8 @@ def answer_of(
     minus smallest. A table names the positive class in each row.
     """
     probs_FK = fold_probs(target, output.logits_FVK)
-    probs_K = mean_of_folds(probs_FK)
-    labels = target.label(probs_K, thresholds_Q)
+    probs_K = pooled(probs_FK, calibration)
+    labels = target.label(probs_K, point.thresholds_Q)
     exact_K = _exact(probs_K)
     fields = _probabilities(exact_K, target)
     if options.top_k is not None and "probabilities" in fields:
@@ -66,7 +81,9 @@ def answer_of(
         fields["probabilities"] = dict(likeliest[: options.top_k])
     fields |= {"labels": labels} if target.kind == "multilabel" else {"label": labels[0]}
     if options.details:
-        fields |= _details(probs_FK, probs_K, target, folds)
+        fields |= _details(_each_fold(probs_FK, calibration), probs_K, target, folds)
+    if point.spec is not None and (options.details or options.operating_point is not None):
+        fields["operating_point"] = point.as_json(target)
     all_labels = "|".join(labels)
     return Answer(
         fields=fields,
@@ -75,6 +92,11 @@ def answer_of(
         columns={**_columns(exact_K, target), **_positive_class(target), "label": all_labels},
         bare=_positive(exact_K, target) if target.has_binary_answer else fields,
     )
+
+
+def _each_fold(probs_FK: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
+    """What each fold alone would answer, [F, K]."""
+    return probs_FK if calibration is None else calibration.apply(probs_FK[:, None])
 
 
 def column_names(target: Target) -> list[str]:

@@ -15,7 +15,9 @@ from pydantic import Field, field_validator, model_validator
 from lesion.algorithms.classify.normalisation import refuse_impossible_mean, refuse_impossible_std
 from lesion.algorithms.classify.recipes import FORMER, RECIPES, with_recipe
 from lesion.config import Affects, Hyperparameters, tunable
+from lesion.errors import UserError
 from lesion.evaluation.metrics import METRICS
+from lesion.evaluation.operating_points import parse_spec
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Fit, Flips
 from lesion.model_args import refuse_factory_args
 from lesion.settings import MAX_FOLDS, SPLITS, InputSettings, JobSettings, MachineSettings
@@ -68,6 +70,28 @@ class FoldSettings(Hyperparameters):
         "each image (flips and quarter turns); 1 is the image alone. Prediction takes that many times as long. At "
         "most as many as `flips` allows; the default, or a recipe's number, is then lowered to that.",
     )
+    calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = tunable(
+        "auto",
+        affects="output",
+        doc="Calibration of probabilities, learnt on the out-of-fold predictions. temperature, platt (Platt scaling; "
+        "of several classes vector scaling), isotonic (isotonic regression); auto: the one with the best log loss on "
+        "held-out folds. none: the networks' probabilities are averaged as they are.",
+    )
+    operating_point: str = tunable(
+        "youden",
+        affects="output",
+        doc="Operating point: what decides between positive and negative. youden (largest sensitivity + specificity), "
+        "sensitivity=0.95 or specificity=0.9 (at least that), cost=10 (a missed positive costs as much as 10 false "
+        "alarms), or threshold=0.3. An endpoint and a request can choose another without training again.",
+    )
+    deployment_prevalence: float | None = tunable(
+        None,
+        gt=0,
+        lt=1,
+        affects="output",
+        doc="Prevalence of the positive class where the model will be used, such as 0.02. Probabilities and thresholds "
+        "are shifted to it. none: as in the training rows. Only for an answer that is one probability.",
+    )
     slide_score: (
         Literal["none", "max", "mean", "top_k", "noisy_or"] | Annotated[str, Field(pattern="^top_k:[1-9][0-9]{0,5}$")]
     ) = tunable(
@@ -84,6 +108,14 @@ class FoldSettings(Hyperparameters):
         if not re.fullmatch("none|max|mean|noisy_or|top_k(:[1-9][0-9]{0,5})?", str(value)):
             raise ValueError("needs none, max, mean, noisy_or, top_k, or top_k:K with a K from 1 to 999999, as top_k:3")
         return value
+
+    @field_validator("operating_point")
+    @classmethod
+    def _spec(cls, value: str) -> str:
+        try:
+            return str(parse_spec(value))
+        except UserError as error:
+            raise ValueError(f"{error.what}. {error.do}") from error
 
     @property
     def keeps_groups(self) -> bool:
@@ -383,6 +415,8 @@ class ClassifyConfig(
         """Contradictions between groups of hyperparameters."""
         if self.epochs == 0 and self.head_init != "probe":
             yield "epochs=0 trains nothing: set head_init=probe for a linear probe, or epochs to 1 or more"
+        if self.deployment_prevalence is not None and self.calibration == "none":
+            yield "deployment_prevalence shifts calibrated probabilities: leave calibration at auto"
         if self.slide_score != "none" and self.task_type == "multilabel":
             yield f"slide_score={self.slide_score} needs one yes-or-no target, and task_type=multilabel has several"
         if self.tta > (most := NUM_VIEWS[self.flips]):

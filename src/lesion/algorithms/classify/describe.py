@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
+from lesion.algorithms.classify.point import Point
 from lesion.artifact import Manifest
 from lesion.data.metadata import KnownWords
 
 
-def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRecord]) -> dict[str, Any]:
-    """The description of a model from its manifest, without file names; `folds` are the loaded ones."""
+def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRecord], point: Point) -> dict[str, Any]:
+    """The description of a model from its manifest, without file names; `folds` are the loaded ones, `point` the
+    operating point of answers that ask for no other.
+    """
     return {
         "model": {"network": model.model},
-        "question": _question(model),
+        "question": _question(model, point),
+        **_calibration(model),
         "inputs": {
             "picture": {"image_size": model.preprocessing.image_size, "fit": model.preprocessing.fit},
             "metadata": [_column(name, model) for name in model.metadata_columns],
@@ -28,17 +32,34 @@ def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRe
     }
 
 
-def _question(model: ClassifierRecord) -> dict[str, Any]:
+def _calibration(model: ClassifierRecord) -> dict[str, Any]:
+    """How probabilities were calibrated; nothing where they are as the networks gave them."""
+    calibration = model.calibration
+    if calibration is None:
+        return {}
+    told: dict[str, Any] = {"method": calibration.calibrator.method}
+    if calibration.deployment_prevalence is not None:
+        told["deployment_prevalence"] = dict(zip(_names(model), calibration.deployment_prevalence, strict=True))
+    return {"calibration": told}
+
+
+def _names(model: ClassifierRecord) -> tuple[str, ...]:
+    """What each output's probability is of."""
+    return model.question.class_names[1:] if model.target.kind == "binary" else model.question.class_names
+
+
+def _question(model: ClassifierRecord, point: Point) -> dict[str, Any]:
     target = model.question
     if target.has_binary_answer:
-        thresholds = {target.answer_names[1]: model.target.thresholds[0]}
+        thresholds = {target.answer_names[1]: point.thresholds_Q[0]}
     else:
-        thresholds = dict(zip(target.class_names, model.target.thresholds, strict=False))
+        thresholds = dict(zip(target.class_names, point.thresholds_Q, strict=False))
     return {
         "kind": target.kind,
         "classes": list(target.class_names),
         "positive_class": target.positive_class,
         "answers": list(target.answer_names) if target.has_binary_answer else list(target.class_names),
+        "operating_point": point.spec,
         "thresholds": thresholds,
     }
 

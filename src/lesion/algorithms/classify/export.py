@@ -35,6 +35,6 @@ def export_onnx(model_dir: Path, output: Path, *, fold: int | None) -> None:
         nums_metadata,
         model.preprocessing.image_size,
         output,
-        combine=lambda logits_NFVK: combine(model.question, logits_NFVK),
+        combine=lambda logits_NFVK: combine(model.question, logits_NFVK, model.calibration),
     )
     log.info("onnx=%s folds=%d", output, len(folds))

@@ -7,7 +7,6 @@ Nothing is carried from one fold to the next.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -47,6 +46,7 @@ log = scoped_logger(__name__, "fold")
 
 GROUP_SIZE = "data_parallel"  # in the state of an unfinished fold: how many processes train it together
 START = -1  # the number of the epoch before the first
+MAX_EPOCH_LOGITS = 2**24  # of a fold, 64 MB: with more, those of each epoch are not kept
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ def run_fold(
         start = evaluated(rows.valid_S, torch.from_numpy(head.logits(features_VSD[:, rows.valid_S])), setup)
         # The probe is the first candidate: it is kept if no epoch of fine-tuning is better.
         training.early_stopping.update(START, start.metrics[config.metric], training.network)
+        keep_logits(training, start, setup)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
     if (state := checkpoints.load(unfinished)) and is_of_this_group(state, setup, fold=fold):
         training.restore(state)
@@ -133,6 +134,8 @@ def run_fold(
         stopping.best_epoch,
         final.metrics,
         training.history,
+        first_epoch=0 if start is None else START,
+        epoch_logits_ESK=torch.stack(training.held_out_logits).numpy() if training.held_out_logits else None,
     )
     checkpoints.save(finished, result.state())  # before the other goes: a kill in between loses nothing
     checkpoints.remove(unfinished)
@@ -159,7 +162,8 @@ def with_these_predictions(
     settings = setup.prediction_settings
     if result.prediction_settings == settings:
         return result
-    log.info("fold=%d is predicted again, with %s", result.fold, json.dumps(settings, sort_keys=True))
+    told = " ".join(f"{name}={value}" for name, value in sorted(settings.items()))
+    log.info("fold=%d is predicted again, with %s", result.fold, told)
     rows = rows_of(result.fold, valid_S, setup)
     network = fresh_network(setup, num_metadata=rows.encoder.num_features)
     network.load_state_dict(result.weights)
@@ -227,14 +231,25 @@ def run_epoch(
     # BatchNorm's running statistics differ between the processes, and all must evaluate the same network.
     setup.data_parallel.broadcast_buffers(training.eval_network)
     # One view: TTA in every epoch would take `tta` times as long, and only the finished network is served with it.
-    metrics = evaluate(
+    held_out = evaluate(
         training.eval_network, rows, setup, num_views=1, precision=setup.run.precision, after_batch=count
-    ).metrics
+    )
+    keep_logits(training, held_out, setup)
+    metrics = held_out.metrics
     value = metrics[config.metric]
     training.early_stopping.update(epoch, value, training.eval_network)
     row = {"fold": rows.fold, "epoch": epoch, "lr": training.schedule.learning_rate, "train_loss": train_loss}
     training.history.append({**row, **metrics, **epoch_log.speed(len(rows) - num_done)})
     training.schedule.after_epoch(value)
+
+
+def keep_logits(training: Training, held_out: HeldOut, setup: Setup) -> None:
+    """Keeps an epoch's logits of the image itself, by which judged.py evaluates an epoch that other rows chose; unless
+    those of all epochs would be too many.
+    """
+    logits_SK = held_out.logits_SVK[:, 0]
+    if logits_SK.size * (setup.config.epochs + 1) <= MAX_EPOCH_LOGITS:
+        training.held_out_logits.append(torch.from_numpy(logits_SK.copy()))
 
 
 def held_batches(rows: FoldRows, setup: Setup) -> Iterator[Batch]:
@@ -275,8 +290,9 @@ def evaluate(
 
 
 def evaluated(index_S: NDArray[np.intp], logits_VSK: Tensor, setup: Setup) -> HeldOut:
-    """Rows of the table with their logits, probabilities and metrics."""
-    logits_SVK = logits_VSK.numpy().swapaxes(0, 1)
+    """Rows of the table, in its order, with their logits, probabilities and metrics."""
+    order_S = np.argsort(index_S)  # each process of a data-parallel group sent a slice
+    index_S, logits_SVK = index_S[order_S], logits_VSK.numpy().swapaxes(0, 1)[order_S]
     probs_SK = combine(setup.target, logits_SVK[:, None])
     if not np.isfinite(probs_SK).all():
         raise UserError("the network's output holds NaN or infinity", do="Set a lower learning_rate.", kind="diverged")
@@ -304,7 +320,9 @@ def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray
 class FoldResult:
     """One fold's best weights, and their logits for the validation rows `index_S`.
 
-    `prediction_settings` are the hyperparameters that the logits depend on beside the weights.
+    `prediction_settings` are the hyperparameters that the logits depend on beside the weights. `epoch_logits_ESK` are
+    those rows' logits, without TTA, after each epoch from `first_epoch` on, which is -1 for a linear probe; None where
+    they are too many.
     """
 
     fold: int
@@ -316,9 +334,23 @@ class FoldResult:
     best_epoch: int
     metrics: dict[str, float]
     history: list[dict[str, Any]]
+    first_epoch: int
+    epoch_logits_ESK: NDArray[np.float32] | None
+
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch after which the held-out rows were evaluated."""
+        return len(self.history) - 1
+
+    @property
+    def num_epochs(self) -> int:
+        """Among how many networks the best was chosen, a linear probe included."""
+        return self.last_epoch - self.first_epoch + 1
 
     def state(self) -> State:
         arrays = {"index_S": torch.from_numpy(self.index_S), "logits_SVK": torch.from_numpy(self.logits_SVK)}
+        if self.epoch_logits_ESK is not None:
+            arrays["epoch_logits_ESK"] = torch.from_numpy(self.epoch_logits_ESK)
         values = {
             "fold": self.fold,
             "encoder": [asdict(column) for column in self.encoder.columns],
@@ -326,6 +358,7 @@ class FoldResult:
             "best_epoch": self.best_epoch,
             "metrics": self.metrics,
             "history": self.history,
+            "first_epoch": self.first_epoch,
         }
         return State({**arrays, **{f"weights.{name}": tensor for name, tensor in self.weights.items()}}, values)
 
@@ -350,4 +383,8 @@ class FoldResult:
             best_epoch=values["best_epoch"],
             metrics=values["metrics"],
             history=values["history"],
+            first_epoch=values["first_epoch"],
+            epoch_logits_ESK=epoch_logits.numpy()
+            if (epoch_logits := state.tensors.get("epoch_logits_ESK")) is not None
+            else None,
         )

@@ -31,8 +31,10 @@ def load_predictor(
     num_cores: int,
     fold: int | None = None,
     precision: PrecisionChoice = "auto",
+    operating_point: str | None = None,
 ) -> Ensemble:
-    """The predictor of an artifact, of all its folds or of one. `precision` is the graph's.
+    """The predictor of an artifact, of all its folds or of one. `precision` is the graph's; `operating_point` is that
+    of the deployment instead of the artifact's.
 
     `device` auto takes the GPUs if there are any. It imports torch to find out: pass cpu if there is none. On a
     CPU the artifact's graph computes, and torch where it holds none. Raises UserError where it cannot be used.
@@ -40,6 +42,22 @@ def load_predictor(
     manifest = artifact.load_manifest(model_dir)
     model = read(model_dir, manifest)
     folds = chosen_folds(model, fold, model_dir)
+    ensemble = _computing(model_dir, manifest, model, folds, device=device, num_cores=num_cores, precision=precision)
+    ensemble.points.with_default(operating_point, where="the deployment's operating point")
+    return ensemble
+
+
+def _computing(
+    model_dir: Path,
+    manifest: Manifest,
+    model: ClassifierRecord,
+    folds: Sequence[FoldRecord],
+    *,
+    device: Device,
+    num_cores: int,
+    precision: PrecisionChoice,
+) -> Ensemble:
+    """The predictor by what computes here."""
     if device != "cpu":
         from lesion.engine.device import pick_device
 

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from lesion.algorithms.classify.normalisation import refuse_impossible_mean, refuse_impossible_std
+from lesion.algorithms.classify.point import Points
 from lesion.artifact import MANIFEST, Manifest, read_payload
 from lesion.data.images import FrameChoice
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.transforms import Preprocess
 from lesion.data.vocabulary import normal_form
+from lesion.evaluation.calibration import Calibration
+from lesion.evaluation.operating_points import RocCurve
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Flips
 from lesion.model_args import refuse_factory_args
 from lesion.stored_files import FileName, unusable
@@ -92,6 +94,18 @@ class TargetRecord(BaseModel):
         return self
 
 
+class OperatingRecord(BaseModel):
+    """By what the thresholds were chosen, and the ROC curves on which another operating point can be: one a judged
+    output, None where its rows are of one class. `prevalences` are the deployment's, of the positive class of each.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: Annotated[str, Field(max_length=100)]
+    curves: tuple[RocCurve | None, ...]
+    prevalences: tuple[Share | None, ...]
+
+
 class FoldRecord(BaseModel):
     """One fold's network: the file of its weights, its metadata encoders, and how it did on the rows it never saw."""
 
@@ -143,6 +157,10 @@ class ClassifierRecord(BaseModel):
     metadata_columns: Annotated[list[str], Names]
     image_column: str
     dicom_frames: FrameChoice = "first"
+    calibration: Calibration | None = None  # None: the folds' probabilities are averaged as they are
+    operating: OperatingRecord | None = (
+        None  # None: an older artifact, or several classes, the most probable of which is the answer
+    )
     target_columns: list[str]
     folds: Annotated[list[FoldRecord], Field(min_length=1)]
     graph: GraphRecord | None = None
@@ -153,6 +171,20 @@ class ClassifierRecord(BaseModel):
         _each_once(self.files)
         if self.num_views > self.most_views:
             raise ValueError(f"num_views is {self.num_views}, and flips={self.flips} allows {self.most_views}")
+        if self.calibration is not None:
+            calibration, num_outputs = self.calibration, self.question.num_outputs
+            if len(calibration.trained_prevalence) != num_outputs:
+                raise ValueError(
+                    f"calibration of {len(calibration.trained_prevalence)} outputs, and there are {num_outputs}"
+                )
+            if calibration.pooling.is_multiclass != (self.target.kind == "multiclass"):
+                raise ValueError(f"the calibration does not fit task type {self.target.kind}")
+        if self.operating is not None:
+            wanted = len(self.target.thresholds)
+            if wanted == 0 or not len(self.operating.curves) == len(self.operating.prevalences) == wanted:
+                raise ValueError(
+                    f"operating has {len(self.operating.curves)} curves, and there are {wanted} thresholds"
+                )
         for record in self.folds:
             if [encoder.name for encoder in record.metadata] != self.metadata_columns:
                 raise ValueError(f"the metadata of fold {record.fold} does not match metadata_columns")
@@ -177,9 +209,16 @@ class ClassifierRecord(BaseModel):
         """The target, with all that follows from it."""
         return Target(self.target.kind, self.target.class_names, self.target.of_interest)
 
-    def labels(self, probs_K: NDArray[np.floating]) -> list[str]:
-        """The predicted label for probabilities [K]: one class's name, or for multilabel all above their thresholds."""
-        return self.question.label(probs_K, self.target.thresholds)
+    def points(self) -> Points:
+        """The operating points that an answer may have."""
+        operating = self.operating or OperatingRecord(spec="youden", curves=(), prevalences=())
+        return Points(
+            self.question,
+            spec=operating.spec,
+            thresholds_Q=self.target.thresholds,
+            curves_Q=operating.curves,
+            prevalences_Q=operating.prevalences,
+        )
 
 
 def read(model_dir: Path, manifest: Manifest) -> ClassifierRecord:

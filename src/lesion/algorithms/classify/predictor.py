@@ -56,7 +56,7 @@ class Ensemble:
         self.manifest, self.model, self.executors, self.max_batch = manifest, model, executors, max_batch
         self.folds = [record.fold for record in folds]  # those that are used
         self.backend = backend  # what computes, in words
-        self.target = model.question
+        self.target, self.calibration, self.points = model.question, model.calibration, model.points()
         self.num_cells = 2 if self.target.has_binary_answer else self.target.num_outputs + 1
         self.column_names = column_names(self.target)
         self.image_column, self.dicom_frames = model.image_column, model.dicom_frames
@@ -68,16 +68,18 @@ class Ensemble:
         for executor in executors:
             self._free.put(executor)
 
-    def with_manifest(self, manifest: Manifest) -> Ensemble:
-        """The same networks with another manifest."""
+    def with_record(self, manifest: Manifest, model: ClassifierRecord) -> Ensemble:
+        """The same networks with another manifest and payload, which differ in metrics and calibration."""
         other = copy.copy(self)
-        other.manifest = manifest
+        other.manifest, other.model = manifest, model
+        other.calibration, other.points = model.calibration, model.points()
         return other
 
     def prepare(self, image: Pixels, row: Row, options: Options = Options()) -> Prepared:
         """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for an executor.
 
-        Raises UserError for a cell that should be a number and is not, and for views that training did without.
+        Raises UserError for a cell that should be a number and is not, for views that training did without, and for an
+        operating point that cannot be.
         """
         most = self.model.most_views
         if options.views is not None and options.views > most:
@@ -85,17 +87,20 @@ class Ensemble:
                 f"views={options.views} is more than {most}, which this model was trained for: flips={self.model.flips}"
             )
             raise UserError(what, do=f"Ask for at most {most}.", kind="custom_attributes")
+        self.points.of(options.operating_point)  # refused before it is computed
         features_FM = [encoder.encode([row])[0] for encoder in self._encoders]
         return Prepared(self.model.preprocessing(image), features_FM, options.views or self.model.num_views)
 
     def answer(self, output: Output, options: Options) -> Answer:
         """The prediction of one picture, in the forms that a client can read."""
-        thresholds_Q = self.model.target.thresholds
-        return answer_of(output, options, target=self.target, thresholds_Q=thresholds_Q, folds=self.folds)
+        point = self.points.of(options.operating_point)
+        return answer_of(
+            output, options, target=self.target, calibration=self.calibration, point=point, folds=self.folds
+        )
 
     def describe(self) -> dict[str, Any]:
         """Question, thresholds, inputs, views, metrics and folds, in JSON's own types."""
-        return describe(self.manifest, self.model, self._records)
+        return describe(self.manifest, self.model, self._records, self.points.default)
 
     def compute(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> list[Output]:
         """The outputs of pictures (uint8 RGB [H, W, 3], any sizes), the executors side by side."""
@@ -108,7 +113,8 @@ class Ensemble:
 
     def predict(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> NDArray[np.float32]:
         """Probabilities [N, K] of pictures (uint8 RGB [H, W, 3], any sizes) and metadata that may lack fields."""
-        return np.stack([combine(self.target, output.logits_FVK) for output in self.compute(images, metadata)])
+        outputs = self.compute(images, metadata)
+        return np.stack([combine(self.target, output.logits_FVK, self.calibration) for output in outputs])
 
     def _run(self, batch: Sequence[Prepared]) -> Sequence[Output]:
         executor = self._free.get()

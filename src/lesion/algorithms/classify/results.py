@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.algorithms.classify.answer import combine
+from lesion.algorithms.classify.decide import Decisions
 from lesion.algorithms.classify.fold import FoldResult, curves_of
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
-from lesion.algorithms.classify.save import save_graph, save_metrics
+from lesion.algorithms.classify.report_facts import facts_of_job, with_test
+from lesion.algorithms.classify.save import save_graph, save_later, with_disagreement
 from lesion.algorithms.classify.setup import Setup
-from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test, out_of_fold
+from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test
 from lesion.algorithms.classify.task import Task
 from lesion.check.run import Checked
 from lesion.data.labels import Labelled
@@ -31,6 +34,9 @@ from lesion.engine.training_log import TrainingLog
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
 from lesion.inference.batches import compute_in_batches
+from lesion.report.documents import documents
+from lesion.report.facts import Facts
+from lesion.report.figure import try_to_draw
 from lesion.targets import Target
 
 log = logging.getLogger(__name__)
@@ -44,12 +50,15 @@ def write_results(
     results: Sequence[FoldResult],
     predictor: Ensemble,
     *,
+    decisions: Decisions,
     summary: Summary,
     training_log: TrainingLog,
+    started: float,
 ) -> None:
-    """Writes the results: tables, metrics and figures, the metric lines for a tuner, and last the artifact's graph.
+    """Writes the results: tables, metrics and report, the metric lines for a tuner, and last the artifact's graph.
 
-    `summary` is what the artifact was saved with; what takes longer is added to it here.
+    `summary` is what the artifact was saved with; what takes longer is added to it here. `started` is when the job
+    began, by `time.monotonic`.
 
     The order is from certain to risky: the out-of-fold rows and metrics are written before the test set is
     predicted. Raises PlatformError where the disk refuses.
@@ -58,8 +67,9 @@ def write_results(
     target, folder = labelled.target, job.output_dir
     make_folder(folder)
     write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
-    write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results))
-    probs_SK = out_of_fold(target, results, len(labelled.table))
+    write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results, decisions))
+    lines_S = lines_of_oof(results, len(labelled.table))
+    probs_SK = decisions.judged_SK
     valid_S = ~np.isnan(probs_SK[:, 0])
     overall = summary["overall"]
     training_log.out_of_fold(overall["metrics"], curves_of(target, labelled.targets_SK[valid_S], probs_SK[valid_S]))
@@ -68,10 +78,32 @@ def write_results(
     if config.slide_score != "none":
         summary["slides"], slides = judge_slides(labelled, probs_SK, config)
         write_csv(folder / "slides.csv", slides)
-        log.info("slides=%d score=%s %s", len(slides), config.slide_score, summary["slides"]["metrics"])
+        values = " ".join(f"{name}={value:.4f}" for name, value in summary["slides"]["metrics"].items())
+        log.info("slides=%d score=%s %s", len(slides), config.slide_score, values)
     write_summary(folder, summary)
-    predictor = save_metrics(job.model_dir, predictor, summary)
-    write_report(setup, labelled, probs_SK, overall)
+    calibration = decisions.calibration
+    if calibration is not None:
+        with setup.run.step("comparing the networks", remedy="lower batch_size_predict"):
+            calibration = with_disagreement(calibration, predictor, setup, results)
+        log.info("calibration=%s disagreement=%.3f", calibration.calibrator.method, calibration.pooling.disagreement)
+        overall["calibration"]["disagreement_of_networks"] = calibration.pooling.disagreement
+        write_summary(folder, summary)
+    predictor = save_later(job.model_dir, predictor, summary, calibration)
+    facts = try_to_draw(
+        "the report",
+        lambda: facts_of_job(
+            setup,
+            checked.training,
+            labelled,
+            summary=summary,
+            decisions=decisions,
+            history=[row for result in results for row in result.history],
+            shortcuts=checked.shortcuts,
+            lines_S=lines_S,
+            minutes=(time.monotonic() - started) / 60,
+        ),
+    )
+    write_report(folder, facts)
     if (shared := summary.get("groups_on_both_sides", {})).get("groups"):
         log.warning(
             "%d groups with %d rows were in training and in validation of a fold: the metrics look better than on new "
@@ -88,6 +120,8 @@ def write_results(
     if checked.test is not None:
         summary["test"] = predict_test(setup, predictor, checked.test, checked.task)
         write_summary(folder, summary)
+        if facts is not None and summary["test"] is not None:
+            write_report(folder, with_test(facts, summary["test"]))
     if config.export_graph:
         with setup.run.step("exporting the graph", remedy="set export_graph=false"):
             save_graph(job.model_dir, predictor, setup, results, stop=job.stop, num_cores=job.num_cores)
@@ -138,7 +172,7 @@ def predict_source(
         if isinstance(output, LesionError):
             on_error(index, output)
         else:
-            probs_SK[index] = combine(predictor.target, output.logits_FVK)
+            probs_SK[index] = combine(predictor.target, output.logits_FVK, predictor.calibration)
     return probs_SK
 
 
@@ -152,43 +186,60 @@ def write_summary(folder: Path, summary: Summary) -> None:
     write_atomic(folder / METRICS, (json.dumps(summary, indent=2) + "\n").encode())
 
 
-def write_report(setup: Setup, labelled: Labelled, probs_SK: NDArray[np.float32], overall: Summary) -> None:
-    """report.png, with some pictures. Without it, and with a warning, where it cannot be drawn."""
-    from lesion.report.figure import draw_report, try_to_draw
-
-    valid_rows = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
-    png = try_to_draw(
-        "report.png",
-        lambda: draw_report(
-            labelled.target,
-            labelled.targets_SK[valid_rows],
-            probs_SK[valid_rows],
-            overall,
-            read=lambda row: setup.preprocess(setup.source.read(int(valid_rows[row]))),
-        ),
-    )
-    if png is not None:
-        write_atomic(setup.run.job.output_dir / "report.png", png)
+def write_report(folder: Path, facts: Facts | None) -> None:
+    """report.html, report.json and the two cards. Without them, and with a warning, where they cannot be made."""
+    made = None if facts is None else try_to_draw("the report", lambda: documents(facts))
+    for name, text in (made or {}).items():
+        write_atomic(folder / name, text.encode())
 
 
-def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult]) -> pd.DataFrame:
-    """The rows of oof.csv in the order of the table, a row once for each fold that held it out."""
+def lines_of_oof(results: Sequence[FoldResult], num_rows: int) -> NDArray[np.intp]:
+    """The line [S] of oof.csv where each row of the table stands first, its header being line 1; 0 for those that no
+    fold held out."""
+    index_N = np.sort(np.concatenate([result.index_S for result in results]))
+    rows, first = np.unique(index_N, return_index=True)
+    lines_S = np.zeros(num_rows, dtype=np.intp)
+    lines_S[rows] = first + 2
+    return lines_S
+
+
+def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decisions: Decisions) -> pd.DataFrame:
+    """The rows of oof.csv in the order of the table, a row once for each fold that held it out.
+
+    `probability` and `logit` are of the kept networks, as `lesion predict --fold` answers; `judged_probability` is
+    what the metrics are made of, a row's mean where folds are repeated; and `judged_positive` the label.
+    """
     table, target = labelled.table, labelled.target
     index_S = np.concatenate([result.index_S for result in results])
     fold_S = np.repeat([result.fold for result in results], [len(result.index_S) for result in results])
     in_order = np.lexsort((fold_S, index_S))
     rows = index_S[in_order]
     logits_SVK = np.concatenate([result.logits_SVK for result in results])[in_order]
+    of_judged = answer_columns(target, decisions.judged_SK[rows])
     return pd.DataFrame(
         {
             table.image_column: table.name_S[rows],
             "group": table.group_or_row_S[rows],
             "fold": fold_S[in_order],
             **target_columns(target, labelled.targets_SK[rows]),
-            **answer_columns(target, combine(target, logits_SVK[:, None])),
+            **answer_columns(target, combine(target, logits_SVK[:, None], decisions.calibration)),
             **logit_columns(target, logits_SVK.mean(axis=1)),
+            **{f"judged_{name}": column for name, column in of_judged.items()},
+            **judged_labels(target, decisions, rows),
         }
     )
+
+
+def judged_labels(target: Target, decisions: Decisions, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """The labels that metrics are made of, 0 or 1, at the thresholds that the other folds chose; none for several
+    classes, the most probable of which is the answer.
+    """
+    if decisions.is_positive_SQ is None:
+        return {}
+    is_positive_NQ = decisions.is_positive_SQ[rows].astype(int)
+    if target.has_binary_answer:
+        return {"judged_positive": is_positive_NQ[:, 0]}
+    return {f"judged_positive_{name}": is_positive_NQ[:, q] for q, name in enumerate(target.class_names)}
 
 
 def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

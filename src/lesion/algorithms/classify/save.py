@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from lesion import artifact
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.answer import fold_probs
+from lesion.algorithms.classify.decide import Decisions
 from lesion.algorithms.classify.fold import FoldResult
 from lesion.algorithms.classify.load import load_torch
 from lesion.algorithms.classify.manifest import ALGORITHM, ClassifierRecord, FoldRecord, GraphRecord, TargetRecord, read
@@ -29,6 +31,8 @@ from lesion.algorithms.classify.torch_executor import TorchExecutor
 from lesion.artifact import Manifest
 from lesion.data.table import SampleTable
 from lesion.errors import PlatformError
+from lesion.evaluation.calibration import Calibration
+from lesion.evaluation.pooling import disagreement
 from lesion.export import to_openvino
 from lesion.models.fusion import FusionNet
 from lesion.stop import Stop
@@ -37,10 +41,13 @@ log = logging.getLogger(__name__)
 
 GRAPH, GRAPH_WEIGHTS = "graph.xml", "graph.bin"
 OWN_FILE = re.compile(rf"fold_[0-9]+\.safetensors|{re.escape(GRAPH)}|{re.escape(GRAPH_WEIGHTS)}")
+NUM_COMPARED = 64  # training rows that show how the networks differ
 NUM_CHECKED = 16  # held-out pictures that a graph must answer as torch does
 
 
-def save_artifact(model_dir: Path, setup: Setup, results: Sequence[FoldResult], summary: dict[str, Any]) -> Ensemble:
+def save_artifact(
+    model_dir: Path, setup: Setup, results: Sequence[FoldResult], decisions: Decisions, summary: dict[str, Any]
+) -> Ensemble:
     """Writes the artifact and returns the predictor that was loaded from it.
 
     If the process is killed, the folder holds a whole artifact or none: the old manifest is removed first, and the new
@@ -56,7 +63,7 @@ def save_artifact(model_dir: Path, setup: Setup, results: Sequence[FoldResult], 
         data_fingerprint=table.fingerprint(),
         config=setup.config.as_json(),
         metrics=summary,
-        payload=record_of(setup, table, results, summary).model_dump(),
+        payload=record_of(setup, table, results, decisions).model_dump(),
     )
     artifact.save(model_dir, written, {file_of(result.fold): result.weights for result in results})
     manifest = artifact.load_manifest(model_dir)  # as it was written
@@ -87,7 +94,7 @@ def file_of(fold: int) -> str:
 
 
 def record_of(
-    setup: Setup, table: SampleTable, results: Sequence[FoldResult], summary: dict[str, Any]
+    setup: Setup, table: SampleTable, results: Sequence[FoldResult], decisions: Decisions
 ) -> ClassifierRecord:
     """The payload: everything that prediction needs beside the weights."""
     config = setup.config
@@ -98,8 +105,10 @@ def record_of(
             kind=setup.target.kind,
             class_names=setup.target.class_names,
             of_interest=setup.target.one_of_many,
-            thresholds=tuple(summary["overall"]["thresholds"]),
+            thresholds=decisions.thresholds_Q,
         ),
+        calibration=decisions.calibration,
+        operating=decisions.operating,
         preprocessing=setup.preprocess,
         num_views=config.tta,
         flips=config.flips,
@@ -120,13 +129,41 @@ def record_of(
     )
 
 
-def save_metrics(model_dir: Path, predictor: Ensemble, summary: dict[str, Any]) -> Ensemble:
-    """Adds metrics with confidence intervals to the manifest; they are computed after the artifact is saved.
+def save_later(
+    model_dir: Path, predictor: Ensemble, summary: dict[str, Any], calibration: Calibration | None
+) -> Ensemble:
+    """Adds to the manifest what is computed after the artifact is saved: metrics with intervals, and the calibration
+    with how the networks differ.
 
     The same predictor, of that manifest. Raises PlatformError where the disk refuses.
     """
-    manifest = artifact.save_manifest(model_dir, predictor.manifest.model_copy(update={"metrics": summary}))
-    return predictor.with_manifest(manifest)
+    model = predictor.model.model_copy(update={"calibration": calibration})
+    update = {"metrics": summary, "payload": model.model_dump()}
+    manifest = artifact.save_manifest(model_dir, predictor.manifest.model_copy(update=update))
+    return predictor.with_record(manifest, model)
+
+
+def with_disagreement(
+    calibration: Calibration, predictor: Ensemble, setup: Setup, results: Sequence[FoldResult]
+) -> Calibration:
+    """The calibration with the share of variance that is between the networks (evaluation/pooling.py).
+
+    Measured on some training rows, by the networks that were trained on them: those of a row's own fold, which never
+    saw it, would differ by more than two networks do on a new image. Of two folds both count.
+    """
+    if len(results) < 2:
+        return calibration
+    is_multiclass = calibration.pooling.is_multiclass
+    held = [(f, int(row)) for f, result in enumerate(results) for row in result.index_S]
+    chosen = [held[n] for n in np.linspace(0, len(held) - 1, min(NUM_COMPARED, len(held))).astype(int)]
+    rows = [row for _, row in chosen]
+    outputs = predictor.compute([setup.source.read(row) for row in rows], [setup.metadata_rows[row] for row in rows])
+    probs_SFK = np.stack([fold_probs(predictor.target, output.logits_FVK) for output in outputs])
+    if len(results) > 2:
+        probs_SFK[np.arange(len(chosen)), [f for f, _ in chosen]] = np.nan
+    single_SK = np.concatenate([fold_probs(predictor.target, r.logits_SVK[:, None])[:, 0] for r in results])
+    share = disagreement(single_SK, probs_SFK, is_multiclass=is_multiclass)
+    return replace(calibration, pooling=replace(calibration.pooling, disagreement=share))
 
 
 def save_graph(

@@ -1,6 +1,6 @@
 """Summary: what the folds are worth: out-of-fold probabilities and their metrics, by row and by slide. Pure."""
 
-# K outputs · S samples · V views · G groups, here slides · N predictions of samples, more where folds are repeated
+# K outputs · Q outputs that are judged · S samples · G groups, here slides
 
 from __future__ import annotations
 
@@ -11,64 +11,74 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.decide import Decisions
 from lesion.algorithms.classify.fold import FoldResult, judge
 from lesion.data.folds import groups_on_both_sides
 from lesion.data.labels import Labelled
 from lesion.evaluation.groups import slide_scores
 from lesion.evaluation.intervals import bootstrap_intervals
-from lesion.evaluation.metrics import score_all
-from lesion.evaluation.thresholds import youden_threshold
-from lesion.targets import Target
+from lesion.evaluation.metrics import METRICS, score_all
 
 Summary = dict[str, Any]
 
 
-def out_of_fold(target: Target, results: Sequence[FoldResult], num_rows: int) -> NDArray[np.float32]:
-    """The probabilities [S, K] of each row, combined over the folds that held it out; NaN where none did."""
-    index_N = np.concatenate([result.index_S for result in results])
-    logits_NVK = np.concatenate([result.logits_SVK for result in results])
-    logits_NVK = logits_NVK[np.argsort(index_N, kind="stable")]  # a row's folds one after another
-    times_S = np.bincount(index_N, minlength=num_rows)  # more than 1 where the cross-validation is repeated
-    starts_S = np.cumsum(times_S) - times_S
-    probs_SK = np.full((num_rows, target.num_outputs), np.nan, dtype=np.float32)
-    for times in np.unique(times_S[times_S > 0]).tolist():
-        rows = np.flatnonzero(times_S == times)
-        probs_SK[rows] = combine(target, logits_NVK[starts_S[rows, None] + np.arange(times)])
-    return probs_SK
-
-
-def summarise(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
+def summarise(results: Sequence[FoldResult], decisions: Decisions, labelled: Labelled) -> Summary:
     """Counts and metrics, overall and of each fold. The overall metrics pool all rows.
 
-    Without intervals, which may take minutes: a job that is stopped has no time for them.
+    `metrics` are those of the judged predictions, calibrated; those of the kept networks, which the same rows chose,
+    stand beside them. Without intervals, which may take minutes: a job that is stopped has no time for them.
     """
-    target, targets_SK = labelled.target, labelled.targets_SK
-    probs_SK = out_of_fold(target, results, len(targets_SK))
-    valid_S = ~np.isnan(probs_SK[:, 0])
-    targets, probs = targets_SK[valid_S], probs_SK[valid_S]
-    asked, answers = target.judged_columns(targets), target.judged_columns(probs)
+    target, why_not = labelled.target, decisions.judged.why_not
+    valid_S = ~np.isnan(decisions.judged_SK[:, 0])
+    folds = [_fold_summary(kept, decisions, labelled) for kept in results]
     return {
         "question": target.as_json(),
         "overall": {
             **labelled.counts(valid_S),
-            "metrics": judge(target, targets, probs),
-            "thresholds": []
-            if target.has_multiclass_answer
-            else [youden_threshold(asked[:, q], answers[:, q]) for q in range(asked.shape[1])],
+            "metrics": metrics_of(decisions.judged_SK, labelled, valid_S, decisions.is_positive_SQ),
+            **({"epoch_not_chosen_by_others": why_not} if why_not else {}),
+            "of_best_epochs": {"metrics": metrics_of(decisions.kept_raw_SK, labelled, valid_S, None)},
+            "uncalibrated": {"metrics": metrics_of(decisions.raw_SK, labelled, valid_S, None)},
+            **decisions.told,
+            **({} if decisions.operating is None else {"operating_point": decisions.operating.spec}),
+            "thresholds": list(decisions.thresholds_Q),
         },
-        "folds": [
-            {"fold": r.fold, **labelled.counts(r.index_S), "best_epoch": r.best_epoch, "metrics": r.metrics}
-            for r in results
-        ],
+        "folds": folds,
         "mean_of_folds": {
-            name: float(np.mean([r.metrics[name] for r in results]))
-            for name in results[0].metrics
-            if all(name in r.metrics for r in results)
+            name: float(np.mean([fold["metrics"][name] for fold in folds]))
+            for name in folds[0]["metrics"]
+            if all(name in fold["metrics"] for fold in folds)
         },
         **shared_groups(results, labelled),
     }
+
+
+def _fold_summary(kept: FoldResult, decisions: Decisions, labelled: Labelled) -> Summary:
+    """A fold's counts, its metrics as they are judged, and those of its best epoch, which the same rows chose."""
+    return {
+        "fold": kept.fold,
+        **labelled.counts(kept.index_S),
+        "metrics": metrics_of(decisions.judged_SK, labelled, kept.index_S, decisions.is_positive_SQ),
+        "best_epoch": kept.best_epoch,
+        "of_best_epoch": {"metrics": kept.metrics},
+    }
+
+
+def metrics_of(
+    probs_SK: NDArray[np.float32],
+    labelled: Labelled,
+    rows: NDArray[np.bool_] | NDArray[np.intp],
+    is_positive_SQ: NDArray[np.bool_] | None,
+) -> dict[str, float]:
+    """The metrics of some rows; accuracy and balanced accuracy by the labels that are given, or else at 0.5."""
+    target = labelled.target
+    metrics = judge(target, labelled.targets_SK[rows], probs_SK[rows])
+    if is_positive_SQ is not None:
+        targets_SQ, labels_SQ = target.judged_columns(labelled.targets_SK[rows]), is_positive_SQ[rows].astype(float)
+        for name in ("accuracy", "balanced_accuracy"):
+            metrics[name] = METRICS[name].function(targets_SQ, labels_SQ, False)
+    return metrics
 
 
 def shared_groups(results: Sequence[FoldResult], labelled: Labelled) -> Summary:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,15 +14,20 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.check.run import Questions
 from lesion.data.channels import columns_of
 from lesion.data.fold_advice import Divided, Plan, deal_folds, refuse_given_folds
-from lesion.data.folds import Folds, given_folds
+from lesion.data.folds import Folds, given_folds, pooled_strata
+from lesion.data.label_task import is_open
 from lesion.data.labels import Labelled, Labels, read_labels
 from lesion.data.metadata import ColumnType, MetadataEncoder, column_kinds
+from lesion.data.new_classes import refuse_new_classes
 from lesion.data.remark import Remark
 from lesion.data.table import Columns, SampleTable
+from lesion.data.typos import Typo
 from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
+from lesion.evaluation.operating_points import parse_spec
 from lesion.settings import SPLITS
 
+MOST_ASIDE = 0.2  # of all rows, with which the classes of folds are judged without those that have an empty cell
 DEFAULT_SPLIT = "group_kfold"  # of the training rows of a column of sets, which has no folds
 NO_GROUPS = "stratified_kfold"  # the split without groups, unless the user set one
 
@@ -85,7 +91,7 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     has_groups = table.group_S is not None or not wanted.is_group_needed
     are_folds_known = table.fold_S is not None or table.is_valid_S is not None or table.has_sets
     has_folds = has_groups and (are_folds_known or wanted.fold is None)
-    if table.targets is not None:
+    if table.targets is not None and not is_open(table):
         with collecting(problems):
             labels = read_labels(
                 table,
@@ -94,19 +100,23 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
                 task_type=config.task_type,
                 on_uncertain=config.on_uncertain,
             )
+        problems += _new_classes(table, test_table, labels)
+    if labels is not None:
+        with collecting(problems):
             targets_SK = labels.encode(table)
-            labels.refuse_lacking(table, targets_SK)
+            labels.refuse_lacking(table, targets_SK, test_table)
             labelled = Labelled(table, labels.target, targets_SK)
     if labels is not None and labelled is not None:
         if has_groups:
             with collecting(problems):
                 refuse_slide_score(table, labels, config)
-        if has_folds:
-            with collecting(problems):
-                valid_FS = choose_folds(labelled, config)
         with collecting(problems):
-            if test_table is not None and test_table.targets is not None:
-                labels.encode(test_table)
+            refuse_operating_point(labels, config)
+        with collecting(problems):
+            refuse_prevalence(labels, config)
+        if has_folds and not are_folds_unclear(labelled):
+            with collecting(problems):
+                valid_FS = choose_folds(labelled, config, labels.typos)
     with collecting(problems):
         kinds = checked_kinds(table, config)
         refuse_cells(table, test_table, kinds, config)
@@ -114,6 +124,50 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     if labels is None or labelled is None or valid_FS is None:
         return None
     return Task(labels, labelled, valid_FS, kinds)
+
+
+def refuse_operating_point(labels: Labels, config: ClassifyConfig) -> None:
+    """Raises UserError if one was set for several classes, of which the most probable is the answer."""
+    if "operating_point" in config.model_fields_set:
+        parse_spec(config.operating_point, is_multiclass=labels.target.has_multiclass_answer, where="operating_point")
+
+
+def refuse_prevalence(labels: Labels, config: ClassifyConfig) -> None:
+    """Raises UserError if a prevalence of the positive class is given and there is none."""
+    if config.deployment_prevalence is not None and not labels.target.has_binary_answer:
+        raise UserError(
+            f"deployment_prevalence={config.deployment_prevalence:g} is that of a positive class, and each class has a "
+            "probability here",
+            where="deployment_prevalence",
+            do="Leave it out, or name the class of interest in positive_class.",
+        )
+
+
+def _new_classes(table: SampleTable, test_table: SampleTable | None, labels: Labels | None) -> list[UserError]:
+    """What is wrong with the classes of the sets that evaluate: those of the test set, read as the training rows'; or
+    where these could not be read, of both sets as words alone."""
+    problems: list[UserError] = []
+    if labels is not None:
+        with collecting(problems):
+            if test_table is not None and test_table.targets is not None:
+                labels.encode(test_table)
+        return problems
+    training = table if table.is_valid_S is None else table.rows(~table.is_valid_S)
+    with collecting(problems):
+        if table.is_valid_S is not None:
+            refuse_new_classes(training, table.rows(table.is_valid_S), split="validation")
+    with collecting(problems):
+        if test_table is not None:
+            refuse_new_classes(training, test_table, split="test")
+    return problems
+
+
+def are_folds_unclear(labelled: Labelled) -> bool:
+    """Whether what the folds lack may change once the empty cells of the table are filled in: a class that no row has
+    yet, or many rows that were left aside."""
+    table, targets_SK = labelled.table, labelled.targets_SK
+    is_lacking = not all(is_S.any() for is_S in labelled.target.classes(targets_SK).values())
+    return is_lacking or table.num_aside > MOST_ASIDE * (table.num_aside + len(table))
 
 
 def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfig) -> None:
@@ -129,21 +183,24 @@ def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfi
         )
 
 
-def choose_folds(labelled: Labelled, config: ClassifyConfig) -> Folds:
+def choose_folds(labelled: Labelled, config: ClassifyConfig, typos: Mapping[str, Typo] = MappingProxyType({})) -> Folds:
     """The validation masks of the folds [F, S], by the user's split or fold column.
 
     A validation channel is the only fold. Without groups, unless the user set a split, folds are stratified by class.
+    `typos` are the classes that are probably another one: a refusal for such a class names it.
     """
     table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
     columns = [] if table.targets is None else list(map(str, table.targets.columns))
+    class_S = target.class_of(targets_SK)
     rows = Divided(
         name_S=table.name_S,
         group_S=table.group_S,
-        class_S=target.class_of(targets_SK),
+        class_S=pooled_strata(class_S, config.folds) if target.kind == "multilabel" else class_S,
         learned=target.classes(targets_SK),
         judged=target.judged_classes(targets_SK) if METRICS[config.metric].needs_both else {},
         where=table.where,
         columns=", ".join(columns),
+        typos=typos,
         can_share_groups=config.on_leak != "error",
     )
     given_FS = given_folds(table)
@@ -172,7 +229,7 @@ def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, Colum
     if wrong := [name for name in config.log_columns if kinds.get(name) != "number"]:
         raise UserError(
             f"log_columns={wrong[0]} is not a metadata column of numbers",
-            where=f"{table.where}: {kinds}",
+            where=f"{table.where}: {' '.join(f'{name}={kind}' for name, kind in kinds.items()) or 'no metadata'}",
             do="Take it out, or add the column to metadata_columns.",
             kind="hyperparameters",
         )

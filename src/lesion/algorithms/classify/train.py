@@ -11,6 +11,7 @@ from pathlib import Path
 
 import lesion
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.decide import decide
 from lesion.algorithms.classify.fold import FoldResult, run_fold
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.parallel import cores_of_fold, plan_parallelism
@@ -123,18 +124,29 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         results = gather(results, setup)
         if run.processes.is_leader:
             with job.stop.held():  # a job that is stopped here ends with a whole artifact
-                summary = summarise(results, task.labelled)
-                predictor = save_artifact(job.model_dir, setup, results, summary)
+                decisions = decide(results, task.labelled, config)
+                summary = summarise(results, decisions, task.labelled)
+                predictor = save_artifact(job.model_dir, setup, results, decisions, summary)
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():
             if run.processes.is_leader and predictor is None and (done := finished(results, folds, checkpoints)):
-                save_artifact(job.model_dir, setup, done, summarise(done, task.labelled))
+                decisions = decide(done, task.labelled, config)
+                save_artifact(job.model_dir, setup, done, decisions, summarise(done, decisions, task.labelled))
                 log.info("stopped: the artifact holds %d of the folds; the same job resumes from here", len(done))
         raise
 
     # What people read of it. The artifact is whole before, and a job that fails from here on has lost no fold.
     if predictor is not None:
-        write_results(setup, checked, results, predictor, summary=summary, training_log=training_log)
+        write_results(
+            setup,
+            checked,
+            results,
+            predictor,
+            decisions=decisions,
+            summary=summary,
+            training_log=training_log,
+            started=started,
+        )
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     run.processes.finish()
     checkpoints.clear()

@@ -17,6 +17,7 @@ from lesion.data import images
 from lesion.data.label_task import MAX_CLASSES
 from lesion.data.reading import file_text, parse_json
 from lesion.data.remark import Remark
+from lesion.data.sources.json_lines import is_json_lines_table
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import frame_of, table_of
@@ -74,7 +75,10 @@ class AugmentedManifest:
         self._pictures = NamedPictures(folder, table.name_S)
         self._pictures.check()
         failed = _remarks(failures, len(names), manifest_path)
-        self._table = replace(table, remarks=(*table.remarks, *failed, *self._pictures.remarks))
+        assert table.others is not None
+        read = [name for name in (REFERENCE, label) if name in table.others]  # under other names: they are used
+        others = table.others.drop(columns=read)
+        self._table = replace(table, others=others, remarks=(*table.remarks, *failed, *self._pictures.remarks))
         self._path = manifest_path
 
     @classmethod
@@ -173,7 +177,8 @@ def relative_references(references: Sequence[str], where: Path) -> list[str]:
 
 
 def _manifests(location: SplitLocation) -> list[Path]:
-    return location.pick([path for path in walk_files(location.folder) if path.suffix in SUFFIXES])
+    paths = [path for path in walk_files(location.folder) if path.suffix in SUFFIXES]
+    return location.pick([path for path in paths if not is_json_lines_table(path)])
 
 
 def _scalars(line: Mapping[str, Any]) -> dict[str, str]:

@@ -16,9 +16,11 @@ from lesion.data.remark import Remark
 from lesion.data.sources.headers import with_headers
 from lesion.data.sources.location import NOT_DATA, SplitLocation, walk_files, walk_images
 from lesion.data.sources.once import remembered
+from lesion.data.sources.other_layouts import OtherLayout, other_layouts
 from lesion.data.sources.rows import one_target, refuse_groups, table_of
 from lesion.data.sources.set_folders import Parts, SetFolders, set_folders
 from lesion.data.sources.set_names import is_neutral, set_of
+from lesion.data.sources.side_folders import find_copies, is_side_folder, side_classes
 from lesion.data.sources.table_files import table_files
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, raise_all
@@ -62,7 +64,8 @@ class ClassFolder:
         frame = with_headers(frame, paths, columns, self._unreadable)
         if columns.group not in frame:
             refuse_groups(columns, "class folders", root)
-        self._table, self._paths = table_of(frame, columns, str(root)), paths
+        self._table = replace(table_of(frame, columns, str(root)), has_class_folders=True)
+        self._paths = paths
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
@@ -116,7 +119,7 @@ class ClassFolder:
                 do="Move each into that of its class.",
             )
         if location.split == "train" and columns.are_targets_needed and len(pictures.classes) == 1:
-            raise _one_class(pictures)
+            raise _one_class(pictures, other_layouts(location.folder))
         source = cls(pictures, columns)
         source._table = replace(source._table, remarks=(*source._table.remarks, *_remarks(location, pictures)))
         return source
@@ -170,7 +173,8 @@ def class_pictures(location: SplitLocation) -> ClassPictures | None:
 
 @dataclass(frozen=True)
 class _Folders:
-    """The pictures of a channel by the parts of their paths in it, its masks, and its sets or why they are in doubt."""
+    """The pictures of a channel by the parts of their paths in it, without masks and copies in side folders; its masks,
+    and its sets or why they are in doubt."""
 
     parts_of: Mapping[Path, Parts]
     masks: Masks
@@ -181,7 +185,9 @@ class _Folders:
 def _folders_below(folder: Path) -> _Folders:
     pictures, start = walk_images(folder), len(f"{folder}/")
     masks = find_masks(folder, pictures)
-    parts_of = {path: tuple(str(path)[start:].split("/")) for path in pictures if path not in masks.paths}
+    pictures = [path for path in pictures if path not in masks.paths]
+    copies = find_copies(folder, pictures)
+    parts_of = {path: tuple(str(path)[start:].split("/")) for path in pictures if path not in copies}
     try:
         return _Folders(parts_of, masks, set_folders(folder, list(parts_of.values())))
     except UserError as error:
@@ -207,6 +213,15 @@ def _remarks(location: SplitLocation, pictures: ClassPictures) -> Iterator[Remar
             "If a deeper folder is the class, give a train.csv.",
             where,
         )
+    if sides := side_classes(classes):
+        taken = "are taken as classes" if len(sides) > 1 else "is taken as a class"
+        yield Remark(
+            "side_folder_as_class",
+            f"{listed([f'{name}/' for name in sides])} {taken}: no other folder holds images of the same names",
+            "Move it out of the channel if it is none, such as thumbnails or annotated copies.",
+            where,
+            "warning",
+        )
     if empty := _empty_folders(root, pictures):
         what = "the folders" if len(empty) > 1 else "the folder"
         yield Remark(
@@ -219,17 +234,23 @@ def _remarks(location: SplitLocation, pictures: ClassPictures) -> Iterator[Remar
         )
 
 
-def _one_class(pictures: ClassPictures) -> UserError:
-    """The refusal of a set with one class, with what the folders beside it are."""
+def _one_class(pictures: ClassPictures, others: Sequence[OtherLayout]) -> UserError:
+    """The refusal of a set with one class, with what the folders and the files of other programs beside it are."""
     (name,) = pictures.classes
     empty = _empty_folders(pictures.root, pictures)
-    kinds = {other: "no images" if other in empty else "masks" for other in _folders(pictures.root) if other != name}
+    kinds = {
+        other: "no images" if other in empty else "images of the same names" if is_side_folder(other) else "masks"
+        for other in _folders(pictures.root)
+        if other != name
+    }
     kinds |= {other: f"the {split} set" for other in kinds if (split := set_of(other)) is not None}
     beside = f"; beside it lie {listed([f'{other}/ ({kind})' for other, kind in kinds.items()])}" if kinds else ""
+    for other in others[:1]:
+        beside += f"; {other.path.name} is {other.what}, which is not read"
     return UserError(
         f"there is one class only, {name}/{beside}",
         where=pictures.root,
-        do="Add a folder with images for each class, or a train.csv.",
+        do=others[0].do if others else "Add a folder with images for each class, or a train.csv.",
     )
 
 

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from lesion.data import images
 from lesion.data.remark import Remark
 from lesion.data.sources.class_folder import has_class_folders
-from lesion.data.sources.csv_table import read_csv, with_remarks
+from lesion.data.sources.csv_table import with_remarks
 from lesion.data.sources.headers import with_headers
+from lesion.data.sources.imagefolder import as_imagefolder
+from lesion.data.sources.joined_tables import find_tables, join
+from lesion.data.sources.json_lines import is_json_lines_table, read_table
 from lesion.data.sources.known_columns import found_columns
 from lesion.data.sources.location import SplitLocation
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import as_there, names_of, table_of, with_names
 from lesion.data.sources.set_names import set_of
-from lesion.data.sources.table_files import find_table, is_unknown, table_files, usual_names
+from lesion.data.sources.table_files import is_unknown, table_files, usual_names
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.words import listed
@@ -32,17 +35,30 @@ class CsvFolder:
     """The rows of one CSV, each with a picture found by name below the CSV's folder, its ending left out or given."""
 
     name = "csv_folder"
-    layout = "train.csv (validation.csv, test.csv), or one table of another name, beside images or their folder"
+    layout = "train.csv (validation.csv, test.csv), or one other table (metadata.jsonl), beside images or their folder"
 
     def __init__(
-        self, csv_path: Path, columns: Columns, *, root: Path | None = None, remarks: Sequence[Remark] = ()
+        self,
+        csv_path: Path,
+        columns: Columns,
+        *,
+        root: Path | None = None,
+        remarks: Sequence[Remark] = (),
+        other: Path | None = None,
     ) -> None:
-        """Reads the CSV and lists the pictures, decoding none; they may lie anywhere below `root`.
+        """Reads the CSV, with the columns of the `other` table that is joined to it, and lists the pictures, decoding
+        none; they may lie anywhere below `root`.
 
         Raises UserError for a missing column, cell or row, and for names that do not tell pictures apart.
         """
         self.csv_path = csv_path
-        frame = with_remarks(read_csv(csv_path), remarks)
+        self._tables = [csv_path] if other is None else [csv_path, other]
+        frame = with_remarks(read_table(csv_path), remarks)
+        if other is not None:
+            joined = join(frame, read_table(other), other)
+            assert not isinstance(joined, str)  # else find_tables has not given it
+            frame = joined
+        frame, columns = as_imagefolder(frame, columns, csv_path)
         frame, columns = found_columns(frame, as_there(columns, frame), str(csv_path))
         self._unreadable: dict[Path, UserError] = {}  # a set to predict: files whose header cannot be read
         if columns.is_lenient:
@@ -67,18 +83,18 @@ class CsvFolder:
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
-        csv_path, root = find_table(location, columns.table_file), location.folder
+        (csv_path, other), root = find_tables(location, columns), location.folder
         if csv_path.name in usual_names(location):
-            return cls(csv_path, columns, root=root)
+            return cls(csv_path, columns, root=root, other=other)
         what = f"the table of the {location.split} set is {csv_path.relative_to(location.folder).as_posix()}"
         do = "Set table_file if it is another." if location.split == "train" and not columns.table_file else ""
-        return cls(csv_path, columns, root=root, remarks=[Remark("table_file", what, do, str(csv_path))])
+        return cls(csv_path, columns, root=root, remarks=[Remark("table_file", what, do, str(csv_path))], other=other)
 
     def table(self) -> SampleTable:
         return self._table
 
     def files(self) -> list[Path]:
-        return [self.csv_path, *self._pictures.found]
+        return [*self._tables, *self._pictures.found]
 
     @property
     def paths(self) -> Sequence[Path | None]:
@@ -107,6 +123,7 @@ def find_pictures(csv_path: Path, name_S: NDArray[np.str_], root: Path) -> Named
     own, beside = picture_folder(csv_path), csv_path.parent
     pictures = NamedPictures(own, name_S, origin=beside)
     without = {picture_folder(path) for path in _other_tables(csv_path)} - {beside}
+    without |= other_set_folders(csv_path, root)
     for folder in (beside, root):
         if pictures.is_whole or folder == pictures.folder:
             continue
@@ -116,9 +133,25 @@ def find_pictures(csv_path: Path, name_S: NDArray[np.str_], root: Path) -> Named
     return pictures
 
 
+def other_set_folders(csv_path: Path, root: Path) -> set[Path]:
+    """The folders of other sets, where a table lies in a folder of its own set: test/ beside train/metadata.csv."""
+    found: set[Path] = set()
+    for folder in csv_path.parents if csv_path.is_relative_to(root) else ():
+        if folder == root:
+            break
+        if (own := set_of(folder.name)) is not None:
+            beside = {path: set_of(path.name) for path in sorted(folder.parent.iterdir()) if path.is_dir()}
+            found |= {path for path, split in beside.items() if split not in (None, own)}
+    return found
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix == ".csv" or is_json_lines_table(path))
+
+
 def _other_tables(csv_path: Path) -> list[Path]:
     """The tables of other sets that lie beside this one."""
-    beside = {path: set_of(path.stem, is_table=True) for path in sorted(csv_path.parent.glob("*.csv"))}
+    beside = {path: set_of(path.stem, is_table=True) for path in _tables_in(csv_path.parent)}
     own = set_of(csv_path.stem, is_table=True)
     return [path for path, split in beside.items() if path != csv_path and split not in (None, own)]
 
@@ -128,6 +161,6 @@ def _strays(csv_path: Path, pictures: NamedPictures, columns: Columns) -> tuple[
     strays = set(pictures.files) - set(pictures.paths)
     for other in _other_tables(csv_path) if strays else []:
         if picture_folder(other) == pictures.folder:
-            frame, named = found_columns(read_csv(other), columns, str(other))
+            frame, named = found_columns(read_table(other), columns, str(other))
             strays -= set(NamedPictures(pictures.folder, names_of(frame, named, str(other))).paths)
     return tuple(sorted(map(str, strays)))

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from lesion.data.numbers import is_number
 from lesion.data.reading import MAX_TABLE_BYTES, check_regular, file_content
 from lesion.data.remark import Remark
 from lesion.data.sources.csv_text import NO_CSV, SAVE_AS, lines_of, read_text
+from lesion.data.sources.header_form import IMAGE_NAME
 from lesion.errors import UserError
 from lesion.words import listed, shortened
 
@@ -150,7 +152,9 @@ class _Rows:
             raise UserError(
                 f"the header names '{twice[0][:80]}' twice, as columns {listed(places)}",
                 where=self.csv_path,
-                do="Rename or remove a column.",
+                do="Write a line above it that names the columns, such as image_name,target: it seems to be a row."
+                if is_number(twice[0]) or any(map(IMAGE_NAME.fullmatch, names))
+                else "Rename or remove a column.",
             )
         self.columns = [[] for _ in self.header]
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from lesion.data import images
 from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder
 from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.frames import with_frames
 from lesion.data.sources.isic_hdf5 import IsicHdf5
-from lesion.data.sources.location import Format, SplitLocation, walk_files, walk_images
+from lesion.data.sources.location import Format, SplitLocation, hidden_files, walk_files, walk_images
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
+from lesion.data.sources.other_layouts import other_layouts
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
 from lesion.data.sources.table_files import about_spreadsheets
 from lesion.data.sources.webdataset import WebDataset
@@ -44,11 +46,15 @@ def find_format(location: SplitLocation, *, source: str) -> type[Format]:
         return FORMATS[source]
     reasons = recognised(location, source=source)
     if not reasons:
+        others = other_layouts(location.folder)
+        causes = [f"{other.path.relative_to(location.folder).as_posix()} is {other.what}" for other in others]
         raise UserError(
-            f"no {location.split} set found",
+            f"no {location.split} set found" + f": {listed(causes, most=3)}, which is not read" * bool(causes),
             where=f"{location.folder}: {listing(location.folder)}",
             do=about_spreadsheets(location.folder)
-            or _unpack(location.folder)
+            or (others[0].do if others else "")
+            or _hidden(location.folder)
+            + _unpack(location.folder)
             + ClassFolder.hint(location)
             + "Lay it out as one of: "
             + "; ".join(f"{name}: {kind.layout}" for name, kind in FORMATS.items())
@@ -72,6 +78,15 @@ def recognised(location: SplitLocation, *, source: str) -> dict[str, str]:
     if {CsvFolder.name, IsicHdf5.name} <= set(found) and not walk_images(location.folder):
         del found[CsvFolder.name]  # the table is that of the images in the HDF5 file
     return found
+
+
+def _hidden(folder: Path) -> str:
+    """What to do where all images are hidden; "" if they are not."""
+    hidden = [path for path in hidden_files(folder) if path.suffix.lower() in images.SUFFIXES]
+    if not hidden or walk_images(folder):
+        return ""
+    first = hidden[0].relative_to(folder).as_posix()
+    return f"{len(hidden)} hidden images, such as {first}, are not looked at: rename what begins with a point. "
 
 
 def _unpack(folder: Path) -> str:

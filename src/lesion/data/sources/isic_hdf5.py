@@ -15,11 +15,12 @@ from lesion.data import images
 from lesion.data.reading import MAX_PICTURE_BYTES
 from lesion.data.remark import Remark
 from lesion.data.sources.column_names import IMAGE_COLUMNS
-from lesion.data.sources.csv_table import read_csv
 from lesion.data.sources.hdf5 import Dataset, names_in, open_file
+from lesion.data.sources.json_lines import read_table
 from lesion.data.sources.location import SplitLocation, walk_files, walk_images
 from lesion.data.sources.rows import as_there, table_of
 from lesion.data.sources.set_names import set_in
+from lesion.data.sources.table_files import find_table, tables_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.words import listed
@@ -58,7 +59,7 @@ class IsicHdf5:
         if csv_path is None:
             frame = pd.DataFrame({columns.image or IMAGE_COLUMNS[0]: names}, dtype="string")
         else:
-            frame = read_csv(csv_path)
+            frame = read_table(csv_path)
             columns = as_there(columns, frame)
             columns = self._with_image_column(columns, frame, remarks, csv_path)
         table = table_of(frame, columns, str(csv_path or hdf5_path))
@@ -76,10 +77,10 @@ class IsicHdf5:
     def open_file(cls, hdf5_path: Path, columns: Columns) -> Self:
         """The images of one file, with the table beside it that is of the same set, if there is one."""
         split = set_in(hdf5_path.stem)
-        tables = [path for path in walk_files(hdf5_path.parent) if path.suffix.lower() == ".csv"]
-        of_set = [path for path in tables if set_in(path.stem) == split]
-        of_any = [path for path in tables if split is None or set_in(path.stem) is None]
-        return cls(hdf5_path, _only_table(of_set or of_any, hdf5_path), columns)
+        of_any = SplitLocation(hdf5_path.parent, "test" if split is None else split)
+        of_training = [SplitLocation(hdf5_path.parent, "train")] if split is None else []
+        found = (_table_beside(location, columns.table_file) for location in (of_any, *of_training))
+        return cls(hdf5_path, next(filter(None, found), None), columns)
 
     @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
@@ -92,7 +93,7 @@ class IsicHdf5:
                 where=location.folder,
                 do="Leave one." if found else "Add it.",
             )
-        csv_path = _table_beside(location)
+        csv_path = _table_beside(location, columns.table_file)
         if csv_path is None and columns.are_targets_needed:
             raise UserError(
                 f"no table for the images of {found[0].name}",
@@ -157,17 +158,9 @@ def _holds_images(path: Path) -> bool:
     return bool(names) and Dataset(path, names[0], file=file).holds_bytes
 
 
-def _table_beside(location: SplitLocation) -> Path | None:
-    tables = [path for path in walk_files(location.folder) if path.suffix.lower() == ".csv"]
-    return _only_table(location.pick(tables), location.folder)
-
-
-def _only_table(tables: list[Path], where: Path) -> Path | None:
-    """The only table, or of several the one called metadata. Raises UserError where it is unclear which it is."""
-    if len(tables) > 1:
-        tables = [path for path in tables if "meta" in path.stem.lower()] or tables
-    if len(tables) > 1:
-        names = listed([path.name for path in tables])
-        do = "Leave one, or call one of them train-metadata.csv."
-        raise UserError(f"{len(tables)} tables for one set: {names}", where=where, do=do)
-    return tables[0] if tables else None
+def _table_beside(location: SplitLocation, chosen: str | None) -> Path | None:
+    """The table of the set, found as every table is; None if there is none. Raises UserError for several."""
+    is_chosen = chosen is not None and location.split == "train"
+    if not is_chosen and not tables_of(location):
+        return None
+    return find_table(location, chosen, is_of_other_format=True)

@@ -11,6 +11,7 @@ import pandas as pd
 from lesion.data.remark import Remark
 from lesion.data.sources.column_names import IMAGE_COLUMNS, plain, with_wanted_names
 from lesion.data.sources.csv_table import with_remarks
+from lesion.data.sources.header_form import refuse_header
 from lesion.data.sources.known_tables import KNOWN_TABLES, PATIENTS, UNKNOWN, find_known
 from lesion.data.table import Columns
 
@@ -18,9 +19,12 @@ from lesion.data.table import Columns
 def found_columns(frame: pd.DataFrame, columns: Columns, where: str) -> tuple[pd.DataFrame, Columns]:
     """The wanted columns of this very table, and the frame with its columns called so. Remarks say what was decided.
 
-    A second call changes nothing. Raises UserError for a wanted name that several columns may mean.
+    A second call changes nothing. Raises UserError for a wanted name that several columns may mean, and where columns
+    are not found because the table has no header, or a separator that is not known.
     """
     as_known = _as_known(list(map(str, frame.columns)), columns)
+    if not _are_there(frame, as_known):
+        refuse_header(frame, where)
     if as_known.known != columns.known:
         frame = with_remarks(frame, [_remark(frame, columns, as_known, where)])
         frame = _with_patients(frame, as_known, where)
@@ -49,11 +53,19 @@ def _as_known(names: Collection[str], columns: Columns) -> Columns:
     if columns.targets and not has_targets and not are_targets_set:
         changes["targets"] = tuple(name for name in known.targets if plain(name) in there) or known.targets
     if columns.group and "group_column" in columns.unset and plain(columns.group) not in there:
-        changes["group"] = known.group or columns.group
+        is_there = known.group is not None and plain(known.group) in there  # not without the table that is joined
+        changes["group"] = known.group if is_there else columns.group
     if known.metadata and "metadata_columns" in columns.unset:
         changes["usual_metadata"] = known.metadata
     changed = replace(columns, **changes)
     return columns if changed == columns else replace(changed, known=known.name)
+
+
+def _are_there(frame: pd.DataFrame, columns: Columns) -> bool:
+    """Whether the table has a column of images, and those of the targets where they are needed."""
+    there = {plain(name) for name in frame.columns}
+    has_image = any(plain(name) in there for name in ([columns.image] if columns.image else IMAGE_COLUMNS))
+    return has_image and (not columns.are_targets_needed or all(plain(name) in there for name in columns.targets))
 
 
 def _with_patients(frame: pd.DataFrame, columns: Columns, where: str) -> pd.DataFrame:

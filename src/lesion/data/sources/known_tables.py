@@ -84,8 +84,10 @@ KNOWN_TABLES = (
         marks=("image", "MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"),
         image="image",
         targets=("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"),
-        note="UNK is left out: no training row has it. For age, sex, site and lesion join "
-        "ISIC_2019_Training_Metadata.csv to it by the column image.",
+        group="lesion_id",
+        metadata=("sex", "age_approx", "anatom_site_general"),
+        note="UNK is left out: no training row has it. Age, sex, site and lesion are in "
+        "ISIC_2019_Training_Metadata.csv, which is joined to it where it lies beside it.",
     ),
     KnownTable(
         "ISIC 2018, task 3",
@@ -93,6 +95,19 @@ KNOWN_TABLES = (
         marks=("image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"),
         image="image",
         targets=("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"),
+        group="lesion_id",
+        note="The lesions are in ISIC2018_Task3_Training_LesionGroupings.csv, which is joined to it where it lies "
+        "beside it.",
+    ),
+    KnownTable(
+        "MILK10k",
+        "MILK10k_Training_GroundTruth.csv",
+        marks=("lesion_id", "AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC"),
+        image="isic_id",
+        targets=("AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC"),
+        group="lesion_id",
+        metadata=("sex", "age_approx", "image_type"),
+        note="The images are in MILK10k_Training_Metadata.csv, two of each lesion, to which it is joined.",
     ),
     KnownTable(
         "HAM10000",

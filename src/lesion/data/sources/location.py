@@ -14,8 +14,19 @@ from lesion.data.reading import reading
 from lesion.data.sources.once import remembered
 from lesion.data.sources.set_names import Split, set_in, set_of
 from lesion.data.table import Columns, Source
+from lesion.errors import UserError
 
-NOT_DATA = ("__MACOSX", ".ipynb_checkpoints", "Icon\r")  # what other programs leave
+# What other programs leave: macOS, Synology's and QNAP's servers, Windows, file systems.
+NOT_DATA = (
+    "__MACOSX",
+    "Icon\r",
+    "@eaDir",
+    "#recycle",
+    "@Recycle",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,10 @@ class SplitLocation:
         """The set that a file's name says, or else the innermost folder below this one that is called as a set."""
         if (split := set_in(path.stem)) is not None:
             return split
+        return self.set_of_folder(path)
+
+    def set_of_folder(self, path: Path) -> Split | None:
+        """The set that the innermost folder above a file, and below this one, is called as; None if none is."""
         folders = path.relative_to(self.folder).parts[:-1] if path.is_relative_to(self.folder) else ()
         return next((split for name in reversed(folders) if (split := set_of(name)) is not None), None)
 
@@ -72,31 +87,51 @@ class Format(Source, Protocol):
         ...
 
 
-@remembered
 def walk_files(folder: Path) -> list[Path]:
-    """All files below `folder`, sorted; without what macOS, notebooks and SageMaker leave there.
+    """All files below `folder`, sorted; without hidden ones and what macOS, notebooks and SageMaker leave there.
 
     Links are followed, each real folder once and by its own path where it has one below `folder`, so that links in
     circles end. Raises UserError for a folder that cannot be listed.
     """
+    return _listed(folder)[0]
+
+
+def hidden_files(folder: Path) -> list[Path]:
+    """The files below `folder` that `walk_files` leaves out: called so, or in folders called so; sorted."""
+    return _listed(folder)[1]
+
+
+@remembered
+def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of data and the others. Links into hidden folders are not followed."""
     found: list[str] = []
+    hidden: list[str] = []
     seen: set[tuple[int, int]] = set()
-    folders, links = deque([os.fspath(folder)]), deque[str]()
-    while folders or links:
-        where = (folders or links).popleft()
-        with reading(where, "the folder cannot be listed", do="Make it readable for this user, or remove it."):
-            status = Path(where).stat()
-            if (status.st_dev, status.st_ino) in seen:
+    folders, links, of_others = deque([os.fspath(folder)]), deque[str](), deque[str]()
+    while folders or links or of_others:
+        is_hidden = not folders and not links
+        where = (folders or links or of_others).popleft()
+        try:
+            with reading(where, "the folder cannot be listed", do="Make it readable for this user, or remove it."):
+                status = Path(where).stat()
+                if (status.st_dev, status.st_ino) in seen:
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                with os.scandir(where) as listed:
+                    entries = sorted(listed, key=lambda entry: entry.name)
+        except UserError:
+            if is_hidden:  # nothing in it would be read
                 continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(where) as listed:
-                entries = sorted(listed, key=lambda entry: entry.name)
+            raise
         for entry in entries:
-            if not _is_folder(entry):
-                found.append(entry.path)
-            elif entry.name not in NOT_DATA:
+            is_folder, is_seen = _is_folder(entry), not is_hidden and is_data(entry.name)
+            if not is_folder:
+                (found if is_seen else hidden).append(entry.path)
+            elif is_seen:
                 (links if entry.is_symlink() else folders).append(entry.path)
-    return sorted(path for path in map(Path, found) if _is_data(path.name))
+            elif not entry.is_symlink():
+                of_others.append(entry.path)
+    return sorted(map(Path, found)), sorted(map(Path, hidden))
 
 
 @remembered
@@ -112,5 +147,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_data(name: str) -> bool:
+def is_data(name: str) -> bool:
+    """Whether a file or folder of this name is looked at."""
     return not name.startswith(".") and ".sagemaker-" not in name and name not in NOT_DATA

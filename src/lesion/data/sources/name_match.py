@@ -1,13 +1,15 @@
 """Name match: which file each name of a column means.
 
 A name is taken literally where a file is called so. What is left is found by weaker rules, from the strongest on: by
-the last parts of its path, then by another Unicode form, other capitals, another ending, a number without its zeros in
-front. A weaker rule stands for the column as a whole: it must find one file alone, give no file to two names, and find
-the same file for every name that was found before. Knows text only, no files.
+the last parts of its path, in any Unicode form and as a web address or HTML writes it, then by other capitals, another
+ending, a number without its zeros in front. A weaker rule stands for the column as a whole: it must find one file
+alone, give no file to two names, and find the same file for every name that was found before. Knows text only, no
+files.
 """
 
 from __future__ import annotations
 
+import html
 import posixpath
 import re
 import unicodedata
@@ -23,6 +25,9 @@ MAX_PARTS = 16  # of a path that are compared, from its end
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 NUMBER = re.compile(r"([0-9]+)(\.0+)?")
 OTHER_ENDING = re.compile(r"\.[A-Za-z]{1,6}")
+ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w+;|\?")
+BETWEEN_PARTS = re.compile(r"[/\\]|%2[fF]|%5[cC]|&#(?:47|92|x2[fF]|x5[cC]);")  # also as web addresses and HTML write it
+MAX_DECODED = 3  # times: what was encoded twice
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def _nfc(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return _nfc(_nfc(text).casefold())
+    return _nfc(_decoded(text).casefold())
 
 
 def _number(text: str) -> str:
@@ -165,24 +170,41 @@ def _bare(name: str) -> str:
     return root if root and OTHER_ENDING.fullmatch(ending) else stem(name)
 
 
+def _decoded(text: str) -> str:
+    """A name that was written as in a web address or in HTML: without %20, &amp; and what follows a ?."""
+    if ESCAPED.search(text) is None:
+        return _nfc(text)
+    text = html.unescape(text)
+    root, mark, _ = text.partition("?")
+    text = root if mark and stem(root) != root else text  # a query stands behind the ending
+    for _ in range(MAX_DECODED):
+        decoded = unquote(text)
+        if "\ufffd" in decoded and "\ufffd" not in text:
+            decoded = unquote(text, encoding="latin-1")
+        if decoded == text:
+            break
+        text = decoded
+    return _nfc(text)
+
+
 def _once(first: str, second: str) -> tuple[str, ...]:
     return (first,) if first == second else (first, second)
 
 
 SPELLINGS = (
-    Spelling("", _nfc, _nfc, lambda file: _once(_nfc(file), _nfc(stem(file)))),
+    Spelling("", _decoded, _decoded, lambda file: _once(_decoded(file), _decoded(stem(file)))),
     Spelling("whatever their capitals", _folded, _folded, lambda file: _once(_folded(file), _folded(stem(file)))),
-    Spelling("with another ending", _nfc, lambda name: _nfc(stem(name)), lambda file: (_nfc(_bare(file)),)),
+    Spelling("with another ending", _decoded, lambda name: stem(_decoded(name)), lambda file: (_decoded(_bare(file)),)),
     Spelling(
         "with another ending, whatever their capitals",
         _folded,
-        lambda name: _folded(stem(name)),
+        lambda name: _folded(stem(_decoded(name))),
         lambda file: (_folded(_bare(file)),),
     ),
     Spelling(
         "as numbers, whatever zeros they begin with",
         _folded,
-        lambda name: _number(stem(name)),
+        lambda name: _number(stem(_decoded(name))),
         lambda file: (_number(_bare(file)),),
     ),
 )
@@ -194,7 +216,10 @@ def _parts(name: str, folder: str, origin: str) -> tuple[str, ...]:
         scheme, _, name = name.partition("://")
         if scheme.lower() in {"http", "https"}:
             name = unquote(re.split(r"[?#]", name)[0])
-    parts = [part for part in re.split(r"[/\\]", name) if part not in {"", "."}]
+    root, mark, query = name.partition("?")
+    if mark and stem(root) != root:  # a query behind an ending, which may hold a / of its own
+        name = root + mark + BETWEEN_PARTS.sub("_", query)
+    parts = [part for part in BETWEEN_PARTS.split(name) if part not in {"", "."}]
     if ".." in parts:
         below = _below(folder, origin, "/".join(parts))
         parts = [] if below is None else below.split("/")
@@ -281,10 +306,11 @@ def _note_shared(found: Matches, places: Iterable[int]) -> None:
 
 def _words(parts: Sequence[str], num_parts: int, file: str) -> str:
     """What was overlooked of a name that is spelled as the file is."""
-    path, last = file.split("/"), parts[-num_parts:]
-    is_same = list(last[:-1]) == path[-num_parts:-1] and last[-1] in {path[-1], stem(path[-1])}
-    if not is_same:
-        return "in another Unicode form"
+    path, last = file.split("/")[-num_parts:], parts[-num_parts:]
+    ends = {path[-1], stem(path[-1])}
+    if list(last[:-1]) != path[:-1] or last[-1] not in ends:
+        is_same_text = [*map(_nfc, last[:-1])] == [*map(_nfc, path[:-1])] and _nfc(last[-1]) in set(map(_nfc, ends))
+        return "in another Unicode form" if is_same_text else "as web addresses or HTML write them"
     if num_parts < len(parts):
         return ""  # that parts were left out is said anyway
-    return "in a deeper folder" if len(path) > num_parts else "by a path that is written in another way"
+    return "in a deeper folder" if file.count("/") >= num_parts else "by a path that is written in another way"

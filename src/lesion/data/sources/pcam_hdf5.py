@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -14,14 +14,13 @@ import pandas as pd
 
 from lesion.data import memory
 from lesion.data.images import Pixels
+from lesion.data.remark import Remark
 from lesion.data.sources.csv_table import read_csv
 from lesion.data.sources.hdf5 import Dataset
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import one_target, table_of
 from lesion.data.table import USUAL_GROUP, Columns, SampleTable
 from lesion.errors import UserError
-
-log = logging.getLogger(__name__)
 
 SUFFIXES = {".h5", ".hdf5"}
 SLIDE = "wsi"  # PatchCamelyon's column for the slide
@@ -60,10 +59,13 @@ class PcamHdf5:
             if len(columns.targets) > 1:
                 raise one_target(columns, y_path)
             frame[columns.targets[0]] = _targets(y_path, shape[0])
+        remarks: list[Remark] = []
         if columns.group == USUAL_GROUP and USUAL_GROUP not in frame and SLIDE in frame:
-            log.info("group_column=%s, since there is no %s", SLIDE, USUAL_GROUP)
-            frame[USUAL_GROUP] = frame[SLIDE]
-        self._table = table_of(frame.astype("string"), columns, str(x_path))
+            columns = replace(columns, group=SLIDE)
+            what = f"the groups are the slides, column '{SLIDE}', since there is no column '{USUAL_GROUP}'"
+            remarks = [Remark("group_column", what, "Set group_column if you mean others.", str(meta_path))]
+        table = table_of(frame.astype("string"), columns, str(x_path))
+        self._table = replace(table, remarks=(*table.remarks, *remarks))
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:

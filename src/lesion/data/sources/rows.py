@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 from lesion.data.groups import own_groups
 from lesion.data.metadata import ALIASES, MISSING
 from lesion.data.remark import Remark
+from lesion.data.sources.cells import check_lengths, filled_cells, lines_of, ways_out, with_blank_labels
 from lesion.data.sources.column_names import IMAGE_COLUMNS, plain
-from lesion.data.sources.csv_table import LINE, check_size, remarks_of
+from lesion.data.sources.csv_table import check_size, remarks_of
 from lesion.data.sources.decimal_commas import whole_with_points, with_points
 from lesion.data.sources.groups import Groups, read_folds, read_groups
 from lesion.data.sources.known_columns import found_columns
+from lesion.data.sources.nearly_known import about_nearly_known
 from lesion.data.table import Columns, SampleTable
-from lesion.data.uncertain import NOT_MENTIONED
 from lesion.errors import UserError, collecting, raise_all
 from lesion.settings import SPLITS
 from lesion.words import listed, nearest, shortened
-
-MAX_CELL = 4096  # characters, as a path may have
-MAX_COLUMN = 1 << 29  # characters: as an array of text a column takes its longest cell in every row, 4 bytes each
 
 
 def frame_of(rows: Sequence[Mapping[str, str]], where: object) -> pd.DataFrame:
@@ -49,73 +47,111 @@ def table_of(frame: pd.DataFrame, columns: Columns, where: str) -> SampleTable:
     if columns.is_lenient:
         columns = _those_there(columns, frame)
     frame = with_blank_labels(frame, columns)
-    problems: list[UserError] = []
-    with collecting(problems):
-        name_S = names_of(frame, columns, where)
     has_targets = columns.are_targets_needed or all(column in frame.columns for column in columns.targets)
     if has_targets and not columns.are_targets_needed and (empty := _empty_targets(frame, columns.targets, where)):
         has_targets = False
         remarks.append(empty)
-    has_group = columns.is_group_needed or columns.group in frame.columns
     usual = tuple(column for column in columns.usual_metadata if column in frame.columns)
     metadata = usual if columns.metadata is None else columns.metadata
-    to_fill = [("target_column", column) for column in columns.targets if has_targets]
-    to_fill += [("split", columns.fold)] if columns.fold else []
-    with collecting(problems):
-        group = [("group_column", columns.group)] if has_group and columns.group else []
-        _refuse_missing(frame, [*to_fill, *group, *(("metadata_columns", column) for column in metadata)], where)
-    has_names = columns.class_name in frame.columns
-    for column in (*metadata, *([columns.class_name] if has_names and columns.class_name else [])):
-        if column in frame.columns:
-            with collecting(problems):
-                _check_lengths(frame[column], column, where)
-    filled = {}
-    for _, column in to_fill:
-        if column in frame.columns:
-            with collecting(problems):
-                do = _ways_out(columns) if column in columns.targets else "Fill it in."
-                filled[column] = _filled(frame, column, where, is_lenient=columns.is_lenient, do=do)
-    groups = Groups()
-    with collecting(problems):
-        groups = _groups(frame, columns, where)
-    raise_all(problems)
+    cells = _cells(frame, columns, metadata, has_targets=has_targets, where=where)
     metadata_frame, of_metadata = _metadata(frame, metadata, where)
-    group_S, is_own_S = groups.group_S, groups.is_own_S
-    is_placed_S = None
-    if columns.is_lenient:
-        is_placed_S = np.ones(len(frame), dtype=bool) if groups.is_refused_S is None else ~groups.is_refused_S
-        if columns.fold:
-            is_placed_S &= filled[columns.fold] != ""
-            filled[columns.fold] = np.where(is_placed_S, filled[columns.fold], max(filled[columns.fold].tolist()))
-        is_own_S = ~is_placed_S if is_own_S is None else is_own_S | ~is_placed_S
-    if group_S is not None and is_own_S is not None:
-        group_S = own_groups(group_S, name_S, is_own_S)
-    fold_S, of_folds = read_folds(filled[columns.fold], columns.fold, where) if columns.fold else (None, [])
+    places = _places(cells, columns, where)
+    has_names = columns.class_name in frame.columns
     image_column = pick_image_column(frame, columns.image, where)
     used = {image_column, columns.class_name, columns.group, columns.fold, *metadata, *columns.targets}
     return SampleTable(
-        name_S=name_S,
+        name_S=cells.name_S,
         metadata=metadata_frame,
-        targets=pd.DataFrame({column: filled[column] for column in columns.targets})
+        targets=pd.DataFrame({column: cells.filled[column] for column in columns.targets})
         if columns.targets and has_targets
         else None,
         class_name_S=frame[columns.class_name].fillna("").to_numpy(dtype=np.str_) if has_names else None,
-        group_S=group_S,
-        is_own_S=is_own_S,
-        fold_S=fold_S,
-        is_placed_S=is_placed_S,
+        group_S=places.group_S,
+        is_own_S=places.is_own_S,
+        fold_S=places.fold_S,
+        is_placed_S=places.is_placed_S,
         others=frame[[column for column in frame.columns if column not in used]].reset_index(drop=True),
-        remarks=(*remarks, *of_metadata, *groups.remarks, *of_folds),
+        remarks=(*remarks, *of_metadata, *cells.groups.remarks, *places.remarks),
         image_column=image_column,
         columns=columns,
         where=where,
     )
 
 
+@dataclass(frozen=True)
+class _Cells:
+    """What the wanted columns hold: names, targets and folds by column, and groups."""
+
+    name_S: NDArray[np.str_]
+    filled: dict[str, NDArray[np.str_]]
+    groups: Groups
+
+
+def _cells(frame: pd.DataFrame, columns: Columns, metadata: Sequence[str], *, has_targets: bool, where: str) -> _Cells:
+    """The cells of the wanted columns. Raises one UserError for all that is missing, empty, too long or repeated."""
+    problems: list[UserError] = []
+    with collecting(problems):
+        name_S = names_of(frame, columns, where)
+    to_fill = [("target_column", column) for column in columns.targets if has_targets]
+    to_fill += [("split", columns.fold)] if columns.fold else []
+    has_group = columns.is_group_needed or columns.group in frame.columns
+    group = [("group_column", columns.group)] if has_group and columns.group else []
+    with collecting(problems):
+        _refuse_missing(frame, [*to_fill, *group, *(("metadata_columns", column) for column in metadata)], where)
+    for column in (*metadata, *([columns.class_name] if columns.class_name else [])):
+        if column in frame.columns:
+            with collecting(problems):
+                check_lengths(frame[column], column, where)
+    filled = {}
+    for _, column in to_fill:
+        if column in frame.columns:
+            with collecting(problems):
+                do = ways_out(columns) if column in columns.targets else "Fill it in."
+                filled[column] = filled_cells(frame, column, where, is_lenient=columns.is_lenient, do=do)
+    groups = Groups()
+    with collecting(problems):
+        groups = _groups(frame, columns, where)
+    raise_all(problems)
+    return _Cells(name_S, filled, groups)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where each row belongs: its group and its fold, as the table of samples has them."""
+
+    group_S: NDArray[np.str_] | None
+    is_own_S: NDArray[np.bool_] | None
+    fold_S: NDArray[np.str_] | None
+    is_placed_S: NDArray[np.bool_] | None
+    remarks: Sequence[Remark]
+
+
+def _places(cells: _Cells, columns: Columns, where: str) -> _Places:
+    """The groups and folds. In a lenient table a row whose group or fold was refused is alone, in any fold."""
+    group_S, is_own_S = cells.groups.group_S, cells.groups.is_own_S
+    fold_S = cells.filled[columns.fold] if columns.fold else None
+    is_placed_S = None
+    if columns.is_lenient:
+        is_refused_S = cells.groups.is_refused_S
+        is_placed_S = np.ones(len(cells.name_S), dtype=bool) if is_refused_S is None else ~is_refused_S
+        if fold_S is not None:
+            is_placed_S &= fold_S != ""
+            fold_S = np.where(is_placed_S, fold_S, max(fold_S.tolist()))
+        is_own_S = ~is_placed_S if is_own_S is None else is_own_S | ~is_placed_S
+    if group_S is not None and is_own_S is not None:
+        group_S = own_groups(group_S, cells.name_S, is_own_S)
+    remarks: Sequence[Remark] = []
+    if fold_S is not None:
+        fold_S, remarks = read_folds(fold_S, str(columns.fold), where)
+    return _Places(group_S, is_own_S, fold_S, is_placed_S, remarks)
+
+
 def _refuse_missing(frame: pd.DataFrame, wanted: Sequence[tuple[str, str]], where: str) -> None:
     """Raises UserError for the wanted columns that the frame lacks, each with the hyperparameter that names it."""
     missing = [(setting, column) for setting, column in wanted if column not in frame.columns]
     if missing:
+        has_image = any(name in frame.columns for name in IMAGE_COLUMNS)  # else it is said where that is not found
+        hint = about_nearly_known([*map(str, frame.columns)]) if has_image else ""
         also = {"split": SPLITS}  # another value that may be meant
         named = [
             f"'{column}' ({setting}{_meant(column, [*map(str, frame.columns), *also.get(setting, ())])})"
@@ -124,7 +160,7 @@ def _refuse_missing(frame: pd.DataFrame, wanted: Sequence[tuple[str, str]], wher
         raise UserError(
             f"columns not found: {', '.join(named)}",
             where=where,
-            do=f"The table has {_headers(frame)}. Rename them, or set the hyperparameter in brackets.",
+            do=f"The table has {_headers(frame)}. Rename them, or set the hyperparameter in brackets.{hint}",
         )
 
 
@@ -151,9 +187,9 @@ def _groups(frame: pd.DataFrame, columns: Columns, where: str) -> Groups:
     """The groups of the rows; none where there is no such column."""
     if columns.group not in frame.columns:
         return Groups()
-    _check_lengths(frame[columns.group], str(columns.group), where)
+    check_lengths(frame[columns.group], str(columns.group), where)
     text_S = frame[columns.group].str.strip().fillna("").to_numpy(dtype=np.str_)
-    return read_groups(text_S, columns, where, _lines(frame))
+    return read_groups(text_S, columns, where, lines_of(frame))
 
 
 def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.str_]:
@@ -161,7 +197,7 @@ def names_of(frame: pd.DataFrame, columns: Columns, where: str) -> NDArray[np.st
     problems: list[UserError] = []
     column = pick_image_column(frame, columns.image, where)
     with collecting(problems):
-        name_S = _filled(frame, column, where)
+        name_S = filled_cells(frame, column, where)
     text_S = frame[column].str.strip().fillna("")
     repeated = text_S[text_S.duplicated() & (text_S != "")]
     if len(repeated):
@@ -238,7 +274,8 @@ def pick_image_column(frame: pd.DataFrame, wanted: str | None, where: str) -> st
     raise UserError(
         f"column {names} not found{near}",
         where=where,
-        do=f"The table has {_headers(frame)}. Set image_column to one of them.",
+        do=f"The table has {_headers(frame)}. Set image_column to one of them."
+        + about_nearly_known([*map(str, frame.columns)]),
     )
 
 
@@ -249,55 +286,3 @@ def _headers(frame: pd.DataFrame) -> str:
 def _meant(column: str, known: Sequence[str]) -> str:
     near = nearest(column, known)
     return f"; did you mean '{near}'?" if near else ""
-
-
-def _check_lengths(values: pd.Series, column: str, where: str) -> None:
-    """Raises UserError for a cell so long that the column, which takes its length for every row, would not fit."""
-    lengths = values.str.len().fillna(0).to_numpy(dtype=np.int64)
-    row = int(lengths.argmax())
-    if lengths[row] > MAX_CELL or int(lengths[row]) * len(lengths) > MAX_COLUMN:
-        raise UserError(
-            f"column '{column}' has a cell of {lengths[row]:,} characters in its row {row + 1}",
-            where=where,
-            do="Shorten it, or leave the column out.",
-        )
-
-
-def with_blank_labels(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
-    """The frame with NOT_MENTIONED in blank target cells, if on_uncertain says what they are."""
-    if columns.on_uncertain == "error":
-        return frame
-    there = [column for column in columns.targets if column in frame.columns]
-    filled = {column: frame[column].mask(frame[column].fillna("").str.strip() == "", NOT_MENTIONED) for column in there}
-    return frame.assign(**filled)
-
-
-def _ways_out(columns: Columns) -> str:
-    """What to do about blank labels."""
-    blanks = ", or positive or negative to take them as not mentioned" if len(columns.targets) > 1 else ""
-    return f"Fill it in, or set on_uncertain=drop to leave rows without labels out{blanks}."
-
-
-def _filled(
-    frame: pd.DataFrame, column: str, where: str, *, is_lenient: bool = False, do: str = "Fill it in."
-) -> NDArray[np.str_]:
-    """The cells of a column that must be filled in: raises UserError for empty ones, or gives "" if `is_lenient`."""
-    _check_lengths(frame[column], column, where)
-    values = frame[column].str.strip()
-    if is_lenient:
-        return values.fillna("").to_numpy(dtype=np.str_)
-    empty = np.flatnonzero(values.isna() | (values == ""))
-    if len(empty):
-        lines = listed([str(line) for line in _lines(frame)[empty].tolist()])
-        raise UserError(
-            f"column '{column}' is empty in {len(empty)} of {len(frame)} rows",
-            where=f"{where}, line{'s' * (len(empty) > 1)} {lines}",
-            do=do,
-        )
-    return values.to_numpy(dtype=np.str_)
-
-
-def _lines(frame: pd.DataFrame) -> NDArray[np.int64]:
-    """The line [S] on which each row begins, if it comes from a file; else the row's number after a header."""
-    is_known = frame.index.name == LINE
-    return np.asarray(frame.index if is_known else np.arange(len(frame)) + 2, dtype=np.int64)

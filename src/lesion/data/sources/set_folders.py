@@ -11,7 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesion.data.sources.set_names import UNLABELLED, Split, is_in_doubt, is_neutral, is_part, set_in, set_of
+from lesion.data.sources.set_names import (
+    NEUTRAL,
+    UNLABELLED,
+    WORD_OF,
+    Split,
+    is_in_doubt,
+    is_neutral,
+    is_part,
+    set_in,
+    set_of,
+    words_of,
+)
 from lesion.errors import UserError
 from lesion.words import listed
 
@@ -43,7 +54,11 @@ def set_folders(folder: Path, pictures: Sequence[Parts]) -> SetFolders:
     where = folder.joinpath(*root)
     inside = _inside(parts)
     shared = _shared_folders(inside)
-    named = {name: set_of(name) or (set_in(name) if inside[name] & shared else None) for name in inside}
+    siblings = _sibling_sets(where, list(inside))
+    named = {
+        name: set_of(name) or siblings.get(name) or (set_in(name) if inside[name] & shared else None) for name in inside
+    }
+    named |= _other_of(named, inside, shared)
     sets: dict[Split, str] = {}
     for name, split in named.items():
         if split is not None and split in sets:
@@ -57,6 +72,46 @@ def set_folders(folder: Path, pictures: Sequence[Parts]) -> SetFolders:
         return SetFolders((*root, *_neutral_top(parts)), {})
     inner = {split: [part[1:] for part in parts if part[0] == name] for split, name in sets.items()}
     return SetFolders(root, {split: (*root, name, *_neutral_top(inner[split])) for split, name in sets.items()})
+
+
+def _sibling_sets(folder: Path, names: Sequence[str]) -> dict[str, Split]:
+    """The sets of folders that are called alike but for the word of a set: ISIC2018_Task3_Training_Input and
+    ISIC2018_Task3_Validation_Input; none of a name alone, since a class may be called pregnancy_test.
+
+    Raises UserError for folders that are each a class of a set: benign_train/, benign_test/, malignant_train/ …
+    """
+    alike: dict[Parts, dict[str, Split]] = defaultdict(dict)
+    for name in names:
+        if (split := set_in(name)) is not None:
+            alike[_without_set(name)][name] = split
+    groups = [found for found in alike.values() if len(set(found.values())) > 1]
+    if len(groups) > 1:
+        found = sorted(name for group in groups for name in group)
+        raise UserError(
+            f"folders are called after a class and a set each: {_slashed(found)}",
+            where=folder,
+            do="Turn them round: train/CLASS/, test/CLASS/ and so on.",
+        )
+    return groups[0] if groups else {}
+
+
+def _without_set(name: str) -> Parts:
+    """The words of a name without those of a set, of its size, and of what says nothing: what siblings share."""
+    return tuple(word for word in words_of(name) if word not in WORD_OF and word not in NEUTRAL and not word.isdigit())
+
+
+def _other_of(
+    named: Mapping[str, Split | None], inside: Mapping[str, set[str]], shared: set[str]
+) -> dict[str, Split | None]:
+    """The one folder beside validation or test sets that holds their sub-folders, and is called as no set: the training
+    set, as NCT-CRC-HE-100K is beside CRC-VAL-HE-7K. Beside a plain test/ it may as well be all data, and is in doubt.
+    """
+    alike = [name for name in named if inside[name] & shared]
+    unnamed = [name for name in alike if named[name] is None]
+    others = [name for name in alike if named[name] is not None]
+    if len(unnamed) != 1 or not others or "train" in named.values() or any(map(set_of, others)):
+        return {}
+    return {} if is_in_doubt(unnamed[0]) or is_neutral(unnamed[0]) else {unnamed[0]: "train"}
 
 
 def _refuse_other_sets(folder: Path, inside: Mapping[str, set[str]], shared: set[str], names: Sequence[str]) -> None:

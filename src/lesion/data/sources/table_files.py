@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lesion.data.sources.column_names import IMAGE_COLUMNS, plain
-from lesion.data.sources.csv_table import read_header
+from lesion.data.sources.json_lines import is_json_lines_table, read_header
 from lesion.data.sources.known_tables import UNKNOWN, find_known
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.set_names import set_in, set_of
@@ -14,7 +15,7 @@ from lesion.words import listed
 
 ENDINGS = {".csv", ".tsv", ".tab"}
 # A file of one of these kinds is the data set, and a table beside it belongs to it.
-OTHER_FORMATS = {".lst", ".rec", ".manifest", ".jsonl", ".tar", ".h5", ".hdf5", ".npz"}
+OTHER_FORMATS = {".lst", ".rec", ".manifest", ".tar", ".h5", ".hdf5", ".npz"}
 SPREADSHEETS = {".xlsx", ".xls", ".ods", ".numbers", ".parquet", ".feather", ".sav", ".dta"}
 MOST_WITHOUT_ENDING = 20  # files that are opened to see if they are a known data set's table
 CSV_NAMES = {"train": ("train.csv",), "validation": ("validation.csv", "train.csv"), "test": ("test.csv",)}
@@ -26,18 +27,26 @@ def usual_names(location: SplitLocation) -> tuple[str, ...]:
 
 
 def table_files(location: SplitLocation) -> list[Path]:
-    """The tables that may be the set's: one of a usual name, or else all of other names; none beside other formats.
+    """The tables that may be the set's: one of a usual name, or else all of other names; none beside other formats."""
+    files = walk_files(location.folder)
+    if usual := _usual(location, files):
+        return usual
+    is_other = any(path.suffix.lower() in OTHER_FORMATS for path in files)
+    manifests = [path for path in files if path.suffix.lower() == ".jsonl" and not is_json_lines_table(path)]
+    return [] if is_other or manifests else tables_of(location)
 
-    Of other names are those that name the set (train_labels.csv), or if none does, those that name no set at all
-    (metadata.csv). In a training channel another set must be named, and not beside a table called train.csv.
+
+def tables_of(location: SplitLocation) -> list[Path]:
+    """The tables that may be the set's, whatever lies beside them.
+
+    Of other names than the usual ones are those that name the set (train_labels.csv), or if none does, those that name
+    no set at all (metadata.csv); where all of these lie in folders of sets, those in the set's own
+    (train/metadata.csv). In a training channel another set must be named, and not beside a table called train.csv.
     """
     files = walk_files(location.folder)
-    for name in usual_names(location):
-        if usual := [path for path in files if path.name == name]:
-            return usual
-    if {path.suffix.lower() for path in files} & OTHER_FORMATS:
-        return []
-    tables = [path for path in files if path.suffix.lower() in ENDINGS and not _is_submission(path)]
+    if usual := _usual(location, files):
+        return usual
+    tables = [path for path in files if _is_table(path) and not _is_submission(path)]
     if called := [path for path in tables if set_of(path.stem, is_table=True) == location.split]:
         return called
     if not location.is_own and any(path.name in CSV_NAMES["train"] for path in files):
@@ -45,16 +54,34 @@ def table_files(location: SplitLocation) -> list[Path]:
     if not tables:
         bare = [path for path in files if path.suffix.lower() in {"", ".txt"}]
         tables = [path for path in bare if _is_known(path)] if len(bare) <= MOST_WITHOUT_ENDING else []
-    named = [path for path in tables if set_in(path.stem) == location.split]
-    return named or ([path for path in tables if set_in(path.stem) is None] if location.is_own else [])
+    if named := [path for path in tables if set_in(path.stem) == location.split]:
+        return named
+    rest = [path for path in tables if set_in(path.stem) is None]
+    folder_set = {path: location.set_of_folder(path) for path in rest}
+    if rest and None not in folder_set.values() and (location.split in folder_set.values() or len(rest) > 1):
+        return [path for path in rest if folder_set[path] == location.split]
+    return rest if location.is_own else []
 
 
-def find_table(location: SplitLocation, chosen: str | None) -> Path:
-    """The table of the set: the one of `table_file`, or the only one. Raises UserError for none and for several."""
+def _usual(location: SplitLocation, files: Sequence[Path]) -> list[Path]:
+    found = ([path for path in files if path.name == name] for name in usual_names(location))
+    return next(filter(None, found), [])
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS or is_json_lines_table(path)
+
+
+def find_table(location: SplitLocation, chosen: str | None, *, is_of_other_format: bool = False) -> Path:
+    """The table of the set: the one of `table_file`, or the only one; also beside HDF5 if `is_of_other_format`.
+
+    Raises UserError for none and for several.
+    """
     folder = location.folder
     if chosen is not None and location.split == "train":
         return _chosen(folder, chosen)
-    found = [path for path in table_files(location) if path.relative_to(folder).as_posix() != chosen]
+    candidates = tables_of(location) if is_of_other_format else table_files(location)
+    found = [path for path in candidates if path.relative_to(folder).as_posix() != chosen]
     if len(found) == 1:
         return found[0]
     names = [path.relative_to(folder).as_posix() for path in found]
@@ -77,6 +104,19 @@ def find_table(location: SplitLocation, chosen: str | None) -> Path:
     )
 
 
+def tables_beside(csv_path: Path, location: SplitLocation) -> list[Path]:
+    """The other tables beside a set's table that may be of the same set: those whose names say it, or say no set."""
+    return [
+        path
+        for path in walk_files(location.folder)
+        if path.parent == csv_path.parent
+        and path != csv_path
+        and path.suffix.lower() in ENDINGS
+        and not _is_submission(path)
+        and set_in(path.stem) in ({None, location.split} if location.is_own else {location.split})
+    ]
+
+
 def about_spreadsheets(folder: Path) -> str:
     """What to do with the tables that are in no format that is read; "" if there are none."""
     sheets = [path.name for path in walk_files(folder) if path.suffix.lower() in SPREADSHEETS]
@@ -90,7 +130,7 @@ def _chosen(folder: Path, chosen: str) -> Path:
     found = by_path or [path for path in files if path.name == chosen]
     if len(found) == 1:
         return found[0]
-    tables = [path.relative_to(folder).as_posix() for path in files if path.suffix.lower() in ENDINGS]
+    tables = [path.relative_to(folder).as_posix() for path in files if _is_table(path)]
     raise UserError(
         f"table_file={chosen}: {f'{len(found)} files are called so' if found else 'there is no such file'}",
         where=folder,

@@ -26,6 +26,7 @@ from lesion.data.reading import (
     reading,
 )
 from lesion.data.remark import Remark
+from lesion.data.sources.folder_classes import folder_classes
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import frame_of, table_of
 from lesion.data.sources.sample_keys import keys_of
@@ -77,7 +78,7 @@ class WebDataset:
     """All samples of a set's shards, in the order of shards and members. A sample's name is its key."""
 
     name = "webdataset"
-    layout = "train-*.tar with KEY.jpg and KEY.json or KEY.cls"
+    layout = "train-*.tar with KEY.jpg and KEY.json or KEY.cls, or with CLASS/KEY.jpg"
 
     def __init__(self, shards: list[Path], columns: Columns) -> None:
         """Reads the shards' tables of contents and small members. Raises UserError for a shard that is cut off."""
@@ -88,6 +89,8 @@ class WebDataset:
             raise UserError(what, where=shards[0], do="Write the shards as docs/sources.md says.")
         where, remarks = ", ".join(str(shard) for shard in shards[:2]), _not_read(shards, contents)
         rows = [_row(sample, columns) for sample in samples]
+        if columns.targets and not any(sample.columns for sample in samples):
+            remarks += _add_folder_classes(rows, samples, columns, where)
         image_column = columns.image or "image_name"
         if repeated := _repeated([row[image_column] for row in rows], samples):
             for row, sample in zip(rows, samples, strict=True):
@@ -267,6 +270,30 @@ def _row(sample: Sample, columns: Columns) -> dict[str, str]:
         elif len(columns.targets) == 1:
             row.setdefault(columns.targets[0], str(said))
     return row
+
+
+def _add_folder_classes(
+    rows: Sequence[dict[str, str]], samples: Sequence[Sample], columns: Columns, where: str
+) -> list[Remark]:
+    """Adds the folder of each image as its class, in shards of images alone.
+
+    Raises UserError where there is none, and a class is needed.
+    """
+    classes = folder_classes([sample.key for sample in samples])
+    if classes is None or len(columns.targets) > 1:
+        if columns.are_targets_needed and not columns.is_lenient:
+            raise UserError(
+                "the shards hold images alone, and no sample says its class",
+                where=where,
+                do='Add KEY.cls (a word) or KEY.json ({"target": …}) beside each image, or put the images of each '
+                "class into a folder of its name before packing them.",
+            )
+        return []
+    for row, name in zip(rows, classes, strict=True):
+        row[columns.targets[0]] = name
+    names = listed([f"{name}/" for name in sorted(set(classes))], most=6)
+    what = f"the shards hold images alone, so the folder of each is its class: {names}"
+    return [Remark("classes_by_folder", what, "Add KEY.cls or KEY.json if it is not.", where)]
 
 
 def _not_columns(name: str, ending: str, member: Member, why: object) -> UserError:

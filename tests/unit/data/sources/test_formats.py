@@ -20,7 +20,7 @@ from lesion.data.sources.location import SplitLocation
 from lesion.data.sources.webdataset import contents_of
 from lesion.data.table import Columns
 from lesion.errors import UserError
-from sources import colour_of, write_class_folder, write_lst, write_pcam_hdf5, write_png, write_webdataset
+from sources import WRITERS, colour_of, write_class_folder, write_lst, write_pcam_hdf5, write_png, write_webdataset
 
 WANTED = Columns(targets=("target",), are_targets_needed=True, group="patient_id")
 UNLABELLED = Columns(targets=("target",))
@@ -28,6 +28,21 @@ UNLABELLED = Columns(targets=("target",))
 
 def opened(folder: Path, columns: Columns = WANTED, split: str = "train", **location):
     return open_source(SplitLocation(folder, split, **location), columns, source="auto")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_column_that_is_read_under_another_name_is_not_called_unused(tmp_path, name):
+    """All columns that the writers write are used: the slide of PatchCamelyon is the group, and so on."""
+    WRITERS[name](tmp_path)
+    table = opened(tmp_path).table()
+    assert table.others is not None and list(table.others.columns) == []
+
+
+def test_the_slides_of_patchcamelyon_are_the_groups_and_that_is_said(tmp_path):
+    written = write_pcam_hdf5(tmp_path)
+    table = opened(tmp_path).table()
+    assert table.group_S.tolist() == [written.groups[name] for name in table.name_S]
+    assert any("the groups are the slides, column 'wsi'" in remark.what for remark in table.remarks)
 
 
 # Class folders

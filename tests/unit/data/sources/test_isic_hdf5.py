@@ -83,8 +83,23 @@ def test_of_several_tables_the_one_called_metadata_is_taken(tmp_path):
     (tmp_path / "train-extra.csv").write_text("a\n1\n")
     assert len(opened(tmp_path).table()) == 12
     (tmp_path / "train-metadata.csv").rename(tmp_path / "train-more.csv")
-    with pytest.raises(UserError, match=r"2 tables for one set: train-extra\.csv, train-more\.csv"):
+    with pytest.raises(UserError, match=r"2 tables may be that of the train set: train-extra\.csv, train-more\.csv"):
         opened(tmp_path)
+    chosen = Columns(targets=("target",), are_targets_needed=True, table_file="train-more.csv")
+    assert len(opened(tmp_path, chosen).table()) == 12
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "ISIC_2024_Training_GroundTruth.csv", "deep/table.csv", "train.tsv"])
+def test_the_table_is_found_by_the_rule_of_all_tables(tmp_path, name):
+    """An example of an answer is none, and the test set's is another's."""
+    write_isic_hdf5(tmp_path)
+    (tmp_path / "deep").mkdir()
+    text = (tmp_path / "train-metadata.csv").read_text()
+    (tmp_path / name).write_text(text.replace(",", "\t") if name.endswith(".tsv") else text)
+    (tmp_path / "train-metadata.csv").unlink()
+    (tmp_path / "sample_submission.csv").write_text("isic_id,target\na,0.3\n")
+    (tmp_path / "test-metadata.csv").write_text("isic_id\na\n")
+    assert opened(tmp_path).table().where == str(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from lesion.data.channels import Opened, open_channels
 from lesion.data.remark import Remark
 from lesion.data.sources.describe import describe_sources
 from lesion.data.sources.known_tables import KNOWN_TABLES, find_known
+from lesion.data.sources.nearly_known import about_nearly_known
 
 CHEXPERT = (
     "No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,"
@@ -46,6 +47,11 @@ PUBLISHED = {
         "ISIC2018_Task3_Training_GroundTruth.csv",
         "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC",
         ("image", "MEL,NV,BCC,AKIEC,BKL,DF,VASC", None, ""),
+    ),
+    "MILK10k": (  # its two tables, joined
+        "MILK10k_Training_Metadata.csv",
+        "lesion_id,image_type,isic_id,age_approx,sex,AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC",
+        ("isic_id", "AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC", "lesion_id", "sex,age_approx,image_type"),
     ),
     "HAM10000": (
         "HAM10000_metadata.csv",
@@ -162,6 +168,7 @@ def test_the_table_of_a_public_data_set_is_opened_as_it_was_published(tmp_path, 
     assert ",".join(table.metadata.columns) == metadata
     assert (table.group_S is None) == (group is None)
     assert table.columns.group == (group or "patient_id")
+    assert not {image, *targets.split(","), group, *metadata.split(",")} & set(table.others.columns)  # are not unused
     said = remark(found, "known_table")
     assert said is not None and name in said.what and "Set these hyperparameters" in said.do
 
@@ -267,3 +274,32 @@ def test_the_page_of_sources_lists_formats_and_known_data_sets():
     for known in KNOWN_TABLES:
         assert f"| {known.name} | {known.file} |" in page
     assert "`webdataset`" in page and r"separated by `\|`" in page
+
+
+@pytest.mark.parametrize("name", [known.name for known in KNOWN_TABLES if len(known.marks) > 2])
+def test_a_table_that_lacks_a_column_of_a_known_one_is_told_which(name):
+    siim = "image_name,patient_id,sex,age_approx,anatom_site_general_challenge,target"  # what all settings are called
+    columns = (PUBLISHED[name][1] if name in PUBLISHED else siim).split(",")
+    known = next(one for one in KNOWN_TABLES if one.name == name)
+    for mark in known.marks:
+        left = [column for column in columns if column != mark]
+        assert find_known(left) is not None or f"nearly that of {name}, which also has '{mark}'" in about_nearly_known(
+            left
+        )
+    assert about_nearly_known(columns) == ""
+
+
+def test_the_settings_that_are_advised_for_a_renamed_column_open_the_table(tmp_path):
+    write_table(tmp_path / "train.csv", HAM.replace("lesion_id", "lesionid"))
+    (problem,) = opened(tmp_path).problems
+    advised = "nearly that of HAM10000, which also has 'lesion_id' (is it 'lesionid' here?): if it is, set "
+    assert advised in problem.do
+    settings = dict(text.split("=") for text in problem.do.partition(advised)[2].rstrip(".").split(" "))
+    assert settings == {"image_column": "image_id", "target_column": "dx", "group_column": "lesionid"}
+    found = opened(tmp_path, **settings)
+    assert found.problems == () and found.training.table().group_S is not None
+
+
+@pytest.mark.parametrize("header", ["a,b,c,target", "filename,age,sex,diagnosis,site", "id,level"])
+def test_a_table_of_its_own_is_nearly_no_known_one(header):
+    assert about_nearly_known(header.split(",")) == ""

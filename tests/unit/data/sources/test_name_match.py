@@ -56,6 +56,28 @@ def test_a_file_that_is_called_so_is_found_without_a_word(name, file):
         ("NEL/a.jpg", "images/NEL/a.jpg", "in a deeper folder"),
         (NFC, f"{NFD}.jpg", "in another Unicode form"),
         (f"{NFD}.jpg", f"{NFC}.jpg", "in another Unicode form"),
+        ("a%20b.jpg", "a b.jpg", "as web addresses or HTML write them"),
+        ("a b.jpg", "a%20b.jpg", "as web addresses or HTML write them"),
+        ("a%2520b", "a b.jpg", "as web addresses or HTML write them"),
+        ("L%C3%A9sion.jpg", "Lésion.jpg", "as web addresses or HTML write them"),
+        ("L%c3%a9sion", "deep/Le\u0301sion.png", "as web addresses or HTML write them"),
+        ("L%E9sion.jpg", "Lésion.jpg", "as web addresses or HTML write them"),
+        ("a &amp; b.jpg", "a & b.jpg", "as web addresses or HTML write them"),
+        ("L&eacute;sion.jpg", "Lésion.jpg", "as web addresses or HTML write them"),
+        ("it&#39;s.jpg", "it's.jpg", "as web addresses or HTML write them"),
+        ("a.jpg?raw=true", "a.jpg", "as web addresses or HTML write them"),
+        ("x/a.jpg?path=/b/c.jpg&amp;v=1", "x/a.jpg", "as web addresses or HTML write them"),
+        (
+            "s3://bucket/a%20b.jpg?versionId=1",
+            "a b.jpg",
+            "by the last part of their path and as web addresses or HTML write them",
+        ),
+        ("New%20Folder/a.jpg", "New Folder/a.jpg", "as web addresses or HTML write them"),
+        ("deep%2Fa.jpg", "deep/a.jpg", "by a path that is written in another way"),
+        ("deep&#x2F;a.jpg", "deep/a.jpg", "by a path that is written in another way"),
+        ("//host//share//a.jpg", "a.jpg", "by the last part of their path"),
+        ("a.jpeg?x=1", "a.png", "with another ending"),
+        ("A%20B.JPEG", "a b.jpg", "with another ending, whatever their capitals"),
         ("x.jpg", "X.JPG", "whatever their capitals"),
         ("IMG_1", "img_1.jpg", "whatever their capitals"),
         ("x.jpg", "x.png", "with another ending"),
@@ -97,6 +119,18 @@ def test_a_name_that_no_file_is_called_is_found_where_one_file_alone_fits_and_th
 )
 def test_what_only_looks_alike_is_not_found(name, file):
     assert found([name], [file]) == [None]
+
+
+def test_encoded_folders_tell_namesakes_apart():
+    files = ["New Folder/a.jpg", "Other Folder/a.jpg"]
+    assert found(["New%20Folder/a.jpg", "Other%20Folder/a.jpg"], files) == files
+
+
+def test_a_name_that_is_encoded_and_fits_two_files_is_in_doubt():
+    assert match(["a%20b.jpg"], ["x/a b.jpg", "y/a b.jpg"]).doubtful == {0: (0, 1)}
+    assert found(["a%20b.jpg", "a b.jpg"], ["a b.jpg"]) == [None, "a b.jpg"]  # the other name is the file's own
+    assert found(["a%20b.jpg", "a b.jpg"], ["a%20b.jpg", "a b.jpg"]) == ["a%20b.jpg", "a b.jpg"]
+    assert found(["what?.jpg", "100%.jpg"], ["x/what?.jpg", "x/100%.jpg"]) == ["x/what?.jpg", "x/100%.jpg"]
 
 
 def test_names_are_seen_from_the_tables_folder_too():

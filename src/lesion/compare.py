@@ -1,0 +1,251 @@
+"""Compare: two jobs' out-of-fold predictions of the same images, read from their files, as text and as JSON."""
+
+# S samples · Q outputs that are judged
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.errors import UserError
+from lesion.files import write_atomic
+from lesion.words import listed, number_of, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lesion.evaluation.judgement import Rows
+
+PLACES = ("oof.csv", "output/data/oof.csv", "data/oof.csv")  # in a folder: of results, of a job, of its output
+PREFIX, JUDGED = "probability_", "judged_"
+MOST_SHOWN = 10
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Run:
+    """A job's predictions, one row an image, in the order of the images' names."""
+
+    path: Path
+    name_S: NDArray[np.str_]
+    rows: Rows
+    threshold: str  # how its labels were made, in words
+
+
+def compare_runs(run_a: Path, run_b: Path, *, margin: float, output: Path | None = None) -> str:
+    """What is said about B beside A, in words; and all of it to `output` as JSON.
+
+    Raises UserError where a file is no out-of-fold table, or the two hold other images, targets or classes.
+    """
+    from lesion.evaluation.comparison import compare
+
+    if not 0 <= margin < 1:
+        raise UserError(
+            f"the margin {margin:g} is not in 0 to 1", where="--margin", do="Give a difference of AUC: 0.02."
+        )
+    a, b = read_run(run_a), read_run(run_b)
+    refuse_unlike(a, b)
+    found = compare(a.rows, b.rows, margin=margin)
+    numbers = found["changed"].pop("rows")
+    found["changed"]["images"] = [_changed_image(a, b, row) for row in numbers]
+    found = {"a": str(a.path), "b": str(b.path), "labels": {"a": a.threshold, "b": b.threshold}, **found}
+    if output is not None:
+        write_atomic(output, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
+    return "\n".join(_lines(found))
+
+
+def read_run(path: Path) -> Run:
+    """The predictions of a job's folder, of its output's, or of an oof.csv. A row an image: the mean over repeats."""
+    from lesion.data.sources.csv_table import read_csv
+    from lesion.evaluation.judgement import Rows
+
+    table = path if path.is_file() else next((path / place for place in PLACES if (path / place).is_file()), None)
+    if table is None:
+        raise UserError("no out-of-fold predictions", where=path, do="Give a job's folder, or its oof.csv.")
+    frame = read_csv(table)
+    classes = [name.removeprefix(PREFIX) for name in map(str, frame.columns) if name.startswith(PREFIX)]
+    is_binary = "probability" in frame
+    needed = {"group"} | ({"target"} if is_binary or f"target_{next(iter(classes), '')}" not in frame else set())
+    if not (is_binary or classes) or not needed <= set(frame):
+        raise UserError(
+            "no table of out-of-fold predictions: it needs an image column, group, target and probability",
+            where=table,
+            do="Give the oof.csv that training wrote.",
+        )
+    image_column = str(frame.columns[0])
+    frame = frame.sort_values(image_column, kind="stable")
+    name_S, start_S = np.unique(frame[image_column].to_numpy(dtype=str), return_index=True)
+    names = [_positive_class(table)] if is_binary else classes
+    is_multiclass = not is_binary and "target" in frame
+    target_NQ = _targets(frame, names, table, is_multiclass=is_multiclass)
+    columns = ["probability"] if is_binary else [PREFIX + name for name in names]
+    judged = [JUDGED + name for name in columns]  # of the epochs that other folds chose; earlier versions had none
+    prob_NQ = _numbers(frame, judged if set(judged) <= set(frame) else columns, table)
+    index_N = np.repeat(np.arange(len(name_S)), np.diff(start_S, append=len(frame)))
+    if not np.array_equal(target_NQ, target_NQ[start_S][index_N]):
+        unlike = frame[image_column].to_numpy(dtype=str)[(target_NQ != target_NQ[start_S][index_N]).any(axis=1)]
+        raise UserError(
+            f"an image has several targets: {listed(list(unlike))}", where=table, do="Give a job's oof.csv."
+        )
+    times_S = np.bincount(index_N)
+    prob_SQ = np.stack([np.bincount(index_N, prob_N) / times_S for prob_N in prob_NQ.T], axis=1)
+    label_SQ, threshold = _labels(prob_SQ, table, is_multiclass=is_multiclass)
+    positive = [JUDGED + ("positive" if is_binary else f"positive_{name}") for name in names]
+    if set(positive) <= set(frame):
+        label_SQ, threshold = _numbers(frame, positive, table)[start_S] == 1, "as the other folds chose"
+    group_S = frame["group"].to_numpy(dtype=str)[start_S]
+    return Run(table, name_S, Rows(target_NQ[start_S], prob_SQ, group_S, names, is_multiclass, label_SQ), threshold)
+
+
+def refuse_unlike(a: Run, b: Run) -> None:
+    """Raises UserError unless both hold the same images, with the same targets and classes."""
+    places = f"{a.path} and {b.path}"
+    if list(a.rows.name_Q) != list(b.rows.name_Q) or a.rows.is_multiclass != b.rows.is_multiclass:
+        said = " and ".join(f"({listed(list(run.rows.name_Q))})" for run in (a, b))
+        raise UserError(
+            f"the runs answer other questions: {said}", where=places, do="Compare runs with the same classes."
+        )
+    only_a, only_b = np.setdiff1d(a.name_S, b.name_S), np.setdiff1d(b.name_S, a.name_S)
+    if len(only_a) or len(only_b):
+        parts = [
+            f"{number_of(len(only), 'image')} only in {side} ({listed(list(only), most=3)})"
+            for side, only in (("A", only_a), ("B", only_b))
+            if len(only)
+        ]
+        shared = len(np.intersect1d(a.name_S, b.name_S))
+        raise UserError(
+            f"the runs held out different images: {'; '.join(parts)}; {shared} in both",
+            where=places,
+            do="Compare runs of the same table.",
+        )
+    unlike_S = (a.rows.target_SQ != b.rows.target_SQ).any(axis=1)
+    if unlike_S.any():
+        raise UserError(
+            f"{number_of(int(unlike_S.sum()), 'image')} with different targets: {listed(list(a.name_S[unlike_S]))}",
+            where=places,
+            do="Compare runs of the same table.",
+        )
+
+
+def _targets(frame: pd.DataFrame, names: list[str], table: Path, *, is_multiclass: bool) -> NDArray[np.float64]:
+    if is_multiclass:
+        found = np.stack([(frame["target"] == name).to_numpy() for name in names], axis=1).astype(np.float64)
+        if not (found.sum(axis=1) == 1).all():
+            unknown = sorted({str(word) for word in frame["target"][found.sum(axis=1) != 1]})
+            raise UserError(
+                f"targets without a probability: {listed(unknown)}", where=table, do="Give a job's oof.csv."
+            )
+        return found
+    return _numbers(frame, ["target"] if "target" in frame else [f"target_{name}" for name in names], table)
+
+
+def _numbers(frame: pd.DataFrame, columns: list[str], table: Path) -> NDArray[np.float64]:
+    """The columns as numbers in 0 to 1. Raises UserError with the line of one that is none."""
+    try:
+        found = frame[columns].astype(float).to_numpy()
+    except (KeyError, ValueError) as error:
+        raise UserError(f"not numbers: {error}", where=table, do="Give the oof.csv that training wrote.") from error
+    outside = np.flatnonzero(~((found >= 0) & (found <= 1)).all(axis=1))
+    if len(outside):
+        where = f"{table}, line {frame.index[int(outside[0])]}"
+        raise UserError(
+            f"{', '.join(columns[:3])} not in 0 to 1", where=where, do="Give the oof.csv that training wrote."
+        )
+    return found
+
+
+def _summary(table: Path) -> dict[str, Any]:
+    """metrics.json beside the table, or nothing."""
+    try:
+        found = json.loads((table.parent / "metrics.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _positive_class(table: Path) -> str:
+    return str((_summary(table).get("question") or {}).get("positive_class") or "positive")
+
+
+def _labels(prob_SQ: NDArray[np.float64], table: Path, *, is_multiclass: bool) -> tuple[NDArray[np.bool_], str]:
+    """What the job's endpoint answers, and how that is decided, in words."""
+    if is_multiclass:
+        return np.arange(prob_SQ.shape[1]) == prob_SQ.argmax(axis=1)[:, None], "the most probable class"
+    thresholds = (_summary(table).get("overall") or {}).get("thresholds") or []
+    if len(thresholds) != prob_SQ.shape[1]:
+        return prob_SQ >= HALF, "0.5: no metrics.json with thresholds lies beside it"
+    return prob_SQ >= np.asarray(thresholds, dtype=float), listed([f"{value:.4g}" for value in thresholds])
+
+
+def _changed_image(a: Run, b: Run, row: int) -> dict[str, Any]:
+    names = np.array(a.rows.name_Q)
+    truth = names[a.rows.target_SQ[row] == 1].tolist()
+    said = [names[np.asarray(run.rows.label_SQ)[row]].tolist() for run in (a, b)]
+    probs = [dict(zip(names.tolist(), np.round(run.rows.prob_SQ[row], 6).tolist(), strict=True)) for run in (a, b)]
+    if len(names) > 1:  # of many classes those that are spoken of
+        spoken = {*truth, *said[0], *said[1]}
+        probs = [{name: prob for name, prob in of.items() if name in spoken} for of in probs]
+    return {
+        "image": str(a.name_S[row]),
+        "target": truth,
+        "a": said[0],
+        "b": said[1],
+        "probs_a": probs[0],
+        "probs_b": probs[1],
+    }
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = [
+        f"A: {found['a']} (threshold {found['labels']['a']})",
+        f"B: {found['b']} (threshold {found['labels']['b']})",
+        f"{found['rows']} images of {found['groups']} patients (slides, groups). Differences are B minus A, with 95 % "
+        "intervals by patient.",
+        "",
+    ]
+    for name, measure in found["measures"].items():
+        lines.append(f"{name:18} A {measure['a']:.4f}  B {measure['b']:.4f}  {_difference(measure['difference'])}")
+    lines.append("")
+    if (test := found["delong"]) is not None:
+        lines.append(
+            f"DeLong's test: {test['why']}"
+            if "why" in test
+            else f"DeLong's test of the areas: p = {test['p']:.3g} (standard error {test['error']:.4f})"
+        )
+    lines.append(_verdict(found["non_inferiority"], found["margin"]))
+    changed = found["changed"]
+    lines.append(f"{number_of(len(changed['images']), 'image')} changed sides:")
+    for name, counts in changed["outputs"].items():
+        won, lost = (
+            f"{counts[f'positives_{way}']} positive and {counts[f'negatives_{way}']} negative"
+            for way in ("won", "lost")
+        )
+        lines.append(f"  {shortened(name, 40)}: B is right where A is wrong on {won}, wrong where A is right on {lost}")
+    for image in changed["images"][:MOST_SHOWN]:
+        truth, *said = (", ".join(image[key]) or "negative" for key in ("target", "a", "b"))
+        lines.append(f"  {shortened(image['image'], 60)}: is {truth}, A says {said[0]}, B says {said[1]}")
+    if len(changed["images"]) > MOST_SHOWN:
+        lines.append(f"  and {len(changed['images']) - MOST_SHOWN} more: --output writes them all")
+    return lines
+
+
+def _difference(difference: dict[str, Any]) -> str:
+    interval = f" ({difference['low']:+.4f} to {difference['high']:+.4f})" if "low" in difference else ""
+    why = f" [{difference['why']}]" if "why" in difference else ""
+    return f"difference {difference['value']:+.4f}{interval}{why}"
+
+
+def _verdict(found: dict[str, Any], margin: float) -> str:
+    if found["is_met"] is None:
+        return f"Whether B is inferior to A cannot be said: {found['why']}."
+    low = f"the lower end of the difference of areas is {found['low']:+.4f}"
+    if found["is_superior"]:
+        return f"B is better than A: {low}."
+    if found["is_met"]:
+        return f"B is not inferior to A by a margin of {margin:g}: {low}."
+    return f"It is not shown that B is not inferior to A by a margin of {margin:g}: {low}."

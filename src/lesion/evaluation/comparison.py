@@ -1,0 +1,151 @@
+"""Comparison: is B better than A on the same rows? Differences are B minus A, paired, by patient."""
+
+# S samples · Q outputs that are judged · G groups · B draws
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.evaluation.delong import areas, jackknife_covariance
+from lesion.evaluation.estimates import MIN_ROWS, affordable_draws
+from lesion.evaluation.intervals import Estimate, Measurable, draws_interval, mean_measures, t_interval
+from lesion.evaluation.judgement import Rows, measurables_of
+from lesion.evaluation.measures import MEASURES
+from lesion.evaluation.recalibration import ANY
+from lesion.evaluation.resampling import all_once, draws
+
+Json = dict[str, Any]
+COMPARED = (
+    *("roc_auc", "average_precision", "partial_auc", "brier", "log_loss"),
+    *("sensitivity", "specificity", "accuracy", "balanced_accuracy", "mcc"),
+)
+
+
+@dataclass(frozen=True)
+class DeLong:
+    """The test of two paired areas: B minus A, its standard error, and the two-sided p (Student's t)."""
+
+    difference: float
+    error: float
+    freedom: float
+    p: float
+
+
+def delong_test(
+    target_S: NDArray[Any], score_a_S: NDArray[Any], score_b_S: NDArray[Any], group_S: NDArray[Any]
+) -> DeLong | str:
+    """DeLong et al. 1988, by Obuchowski's covariance (1997) where groups have several rows; or why there is no test."""
+    found = areas(target_S, np.stack([score_a_S, score_b_S], axis=1), group_S)
+    contrast = np.array([-1.0, 1.0])
+    variance = float(contrast @ found.covariance_MM @ contrast)
+    if not math.isfinite(variance):
+        return "one patient has all rows of a class: no test"
+    difference, freedom = float(contrast @ found.value_M), float(found.freedom_M.min())
+    if variance < 1e-18:
+        return "both rank the rows alike: nothing to test" if abs(difference) < 1e-12 else "no variance: no test"
+    from scipy.stats import t as student  # type: ignore[import-untyped]
+
+    error = math.sqrt(variance)
+    return DeLong(difference, error, freedom, float(2 * student.sf(abs(difference) / error, freedom)))
+
+
+def compare(a: Rows, b: Rows, *, margin: float, num_draws: int = 2000, seed: int = 0) -> Json:
+    """Two answers to the same rows, as a JSON-able dict.
+
+    `measures`: of A, of B, and their difference with its 95 % interval from the same draws of patients (of the area: by
+    leaving patients out). `delong`: the test, for one output. `non_inferiority`: whether the lower end of the
+    difference of areas is above −margin (Piaggio et al. 2012; one-sided 2.5 %). `changed`: which rows' labels differ,
+    and how many of them are right in A or in B. Rows, targets and groups of A and B are the same, without NaN.
+    """
+    assert a.target_SQ.shape == b.target_SQ.shape and 0 <= margin < 1
+    found: Json = {"rows": len(a.target_SQ), "groups": len(np.unique(a.group_S)), "margin": margin}
+    found["measures"] = _differences(a, b, num_draws=num_draws, seed=seed)
+    too_few = {"difference": {"value": None, "why": "fewer than 10 positives or negatives"}}
+    area = found["measures"].get("roc_auc", too_few)
+    found["delong"] = _delong(a, b) if len(a.name_Q) == 1 and area["difference"]["value"] is not None else None
+    found["non_inferiority"] = _non_inferiority(area["difference"], margin)
+    found["changed"] = _changed(a, b)
+    return found
+
+
+def _differences(a: Rows, b: Rows, *, num_draws: int, seed: int) -> Json:
+    measurables_a, num_groups = measurables_of(a)
+    measurables_b, _ = measurables_of(b)
+    num_draws = affordable_draws(len(a.target_SQ), 2 * len(a.name_Q), num_draws) if num_groups > 1 else 0
+    values = [_measure(side, all_once(num_groups)) for side in (measurables_a, measurables_b)]
+    widest = len(a.target_SQ)
+    blocks = [
+        (_measure(measurables_a, weights_GB), _measure(measurables_b, weights_GB))
+        for weights_GB in draws(num_groups, num_draws, seed=seed, widest=widest)
+    ]
+    found = {}
+    for name in COMPARED:
+        value_a, value_b = (float(value[name][0]) if name in value else math.nan for value in values)
+        if not math.isfinite(value_a) or not math.isfinite(value_b):
+            continue
+        if name == "roc_auc":
+            difference = _area_difference(a, b, value_b - value_a)
+        elif num_draws:
+            drawn_B = np.concatenate([block_b[name] - block_a[name] for block_a, block_b in blocks])
+            difference = draws_interval(value_b - value_a, drawn_B, num_groups, bounds=ANY)
+        else:
+            difference = Estimate(value_b - value_a, why="one patient alone gives no interval")
+        better = MEASURES[name].better
+        found[name] = {"a": value_a, "b": value_b, "difference": difference.as_json(), "better": better}
+    return found
+
+
+def _measure(sides: tuple[list[Measurable], list[Measurable]], weights_GB: NDArray[np.float64]) -> dict[str, Any]:
+    outputs, whole = sides
+    return mean_measures(outputs, weights_GB) | mean_measures(whole, weights_GB)
+
+
+def _area_difference(a: Rows, b: Rows, difference: float) -> Estimate:
+    """Of the mean area over outputs that have one, by leaving out a group at a time."""
+    without_G, freedoms = [], []
+    for target_S, prob_a_S, prob_b_S in zip(a.target_SQ.T, a.prob_SQ.T, b.prob_SQ.T, strict=True):
+        if min((target_S == 1).sum(), (target_S == 0).sum()) < MIN_ROWS:
+            continue
+        found = areas(target_S, np.stack([prob_a_S, prob_b_S], axis=1), a.group_S)
+        without_G.append(found.without_GM[:, 1] - found.without_GM[:, 0])
+        freedoms.append(float(found.freedom_M.min()))
+    mean_G = np.mean(without_G, axis=0)
+    if len(mean_G) < 2 or not np.isfinite(mean_G).all():
+        return Estimate(difference, why="one patient has all rows of a class: no interval")
+    error = math.sqrt(jackknife_covariance(mean_G[:, None])[0, 0])
+    return t_interval(difference, error, len(mean_G), freedom=float(np.mean(freedoms)), bounds=ANY)
+
+
+def _delong(a: Rows, b: Rows) -> Json:
+    found = delong_test(a.target_SQ[:, 0], a.prob_SQ[:, 0], b.prob_SQ[:, 0], a.group_S)
+    return {"why": found} if isinstance(found, str) else found.__dict__
+
+
+def _non_inferiority(difference: Json, margin: float) -> Json:
+    low = difference.get("low")
+    if low is None:
+        return {"is_met": None, "why": difference.get("why", "no interval")}
+    return {"is_met": bool(low > -margin), "is_superior": bool(low > 0), "low": low}
+
+
+def _changed(a: Rows, b: Rows) -> Json:
+    """Rows whose answer differs: their numbers, and how many of them each had right, by what is true."""
+    label_a_SQ, label_b_SQ = a.label_SQ, b.label_SQ
+    if label_a_SQ is None or label_b_SQ is None:
+        return {"rows": None, "why": "no labels as served"}
+    changed: Json = {"rows": np.flatnonzero((label_a_SQ != label_b_SQ).any(axis=1)).tolist(), "outputs": {}}
+    for q, name in enumerate(a.name_Q):
+        is_changed_S = label_a_SQ[:, q] != label_b_SQ[:, q]
+        is_yes_S = a.target_SQ[:, q] == 1
+        changed["outputs"][name] = {
+            "positives_won": int((is_changed_S & is_yes_S & label_b_SQ[:, q]).sum()),
+            "positives_lost": int((is_changed_S & is_yes_S & label_a_SQ[:, q]).sum()),
+            "negatives_won": int((is_changed_S & ~is_yes_S & label_a_SQ[:, q]).sum()),
+            "negatives_lost": int((is_changed_S & ~is_yes_S & label_b_SQ[:, q]).sum()),
+        }
+    return changed

@@ -1,0 +1,170 @@
+"""Words: the sentences and cells that the page and the cards make of facts, so that both say the same."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from markupsafe import Markup
+
+from lesion.report.facts import Facts
+from lesion.report.sections import LeakCheck, Missing, Number, OperatingPoint, Shortcuts
+from lesion.words import listed, number_of, shortened
+
+MAX_WORD = 40  # characters of a class or a value
+NEAR = 0.03  # of ROC AUC, between shortcuts and network: then the network may be nothing else
+FEW_CLASSES = 10  # whose shares are told
+FEW_POSITIVES, FEW_GROUPS = 50, 20  # below these an interval is wide, and said to be
+METRIC_NAMES = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "Average precision",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+}
+
+
+def plural(count: int, word: str) -> str:
+    """ "1 patient", "1,204 patients"."""
+    return f"{count:,} {word}{'s' * (count != 1)}"
+
+
+def percent(value: float) -> str:
+    """ "11.4 %"."""
+    return f"{100 * value:.1f} %"
+
+
+def value_of(number: Number, *, percent: bool = False, sign: bool = False) -> str:
+    """The value alone; an en dash where there is none."""
+    if number.value is None:
+        return "–"
+    plus = "+" if sign else ""
+    return f"{100 * number.value:{plus}.1f} %" if percent else f"{number.value:{plus}.3f}"
+
+
+def interval_of(number: Number, *, percent: bool = False, sign: bool = False) -> str:
+    """ "0.912 to 0.938"; "" where there is none."""
+    if number.interval is None:
+        return ""
+    low, high = (value_of(Number(value=end), percent=percent, sign=sign) for end in number.interval)
+    return f"{low.removesuffix(' %')} to {high}" if percent else f"{low} to {high}"
+
+
+def shown(number: Number, *, percent: bool = False, sign: bool = False) -> str:
+    """ "0.925 (0.912 to 0.938)", or the reason why there is no value."""
+    if number.value is None:
+        return number.why
+    interval = interval_of(number, percent=percent, sign=sign)
+    return value_of(number, percent=percent, sign=sign) + (f" ({interval})" if interval else "")
+
+
+def cell(number: Number, *, percent: bool = False, sign: bool = False) -> Markup:
+    """A number in a table; a reason is set apart from numbers."""
+    if number.value is None:
+        return Markup('<span class="why">{}</span>').format(number.why)
+    value, interval = value_of(number, percent=percent, sign=sign), interval_of(number, percent=percent, sign=sign)
+    return (
+        Markup("{} <span class='soft'>({})</span>").format(value, interval) if interval else Markup("{}").format(value)
+    )
+
+
+def answers(facts: Facts) -> list[str]:
+    """What the model answers and how often it is right, for the first screen."""
+    if facts.is_binary and facts.chosen:
+        return _of_threshold(facts.chosen[0])
+    if isinstance(facts.operating_points, Missing) and facts.question.kind != "multiclass":
+        return [facts.operating_points.why]
+    known = {metric.key: metric.number for metric in facts.metrics}
+    lines = [
+        f"{METRIC_NAMES[key]}: {shown(known[key], percent=True)}."
+        for key in ("accuracy", "balanced_accuracy")
+        if key in known
+    ]
+    if facts.question.kind == "multiclass":
+        lines.insert(0, f"The most probable of {len(facts.question.classes):,} classes.")
+        if not isinstance(facts.confusion, Missing) and facts.confusion.pairs:
+            truth, answer, num = facts.confusion.pairs[0]
+            lines.append(
+                f"Most often {shortened(truth, MAX_WORD)} is taken for {shortened(answer, MAX_WORD)}: {num:,}."
+            )
+    else:
+        lines.insert(0, f"Each of {len(facts.question.classes):,} labels, from its own threshold on.")
+    return lines
+
+
+def _of_threshold(point: OperatingPoint) -> list[str]:
+    lines = [f"“{shortened(point.output, MAX_WORD)}” from a probability of {point.threshold:.3f} on ({point.name})."]
+    lines.append(f"Sensitivity {shown(point.sensitivity, percent=True)}.")
+    lines.append(f"Specificity {shown(point.specificity, percent=True)}.")
+    if point.per_1000 is not None:
+        lines.append(per_thousand(point))
+    return lines
+
+
+def per_thousand(point: OperatingPoint) -> str:
+    """What the threshold means for 1,000 like those that were judged."""
+    counts = point.per_1000
+    assert counts is not None
+    return (
+        f"Of 1,000 like these, {counts.positives} are {shortened(point.output, MAX_WORD)}: it finds {counts.found}, "
+        f"misses {counts.missed}, and raises {plural(counts.false_alarms, 'false alarm')}."
+    )
+
+
+def whom(facts: Facts) -> list[str]:
+    """The patients, images and classes that the numbers rest on, for the first screen."""
+    judging = facts.judging
+    lines = [f"{plural(judging.num_rows, 'image')} of {plural(judging.num_units, judging.unit)}."]
+    if judging.unit == "image":
+        lines = [f"{plural(judging.num_rows, 'image')}; nothing says which are of one patient."]
+    training = next((one for one in facts.data.sets if one.name == "training"), None)
+    if training is not None and training.classes:
+        classes = sorted(training.classes.items(), key=lambda item: -item[1])
+        total = sum(training.classes.values())
+        each = [f"{shortened(name, 24)} {count:,}" for name, count in classes]
+        if len(classes) <= FEW_CLASSES:
+            each = [f"{text} ({count / max(total, 1):.0%})" for text, (_, count) in zip(each, classes, strict=True)]
+        lines.append(f"{listed(each, most=4)}.")
+    return lines
+
+
+def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]]:
+    """What a reader must know before believing a number, the worst first; or that nothing was found."""
+    found: list[tuple[Literal["error", "warning", "note"], str]] = []
+    leaks = facts.leaks
+    if isinstance(leaks, LeakCheck) and leaks.shared_groups:
+        found.append(("error", f"{plural(leaks.shared_groups, facts.judging.unit)} in training and in validation."))
+    elif isinstance(leaks, Missing):
+        found.append(("warning", f"leaks are not known: {leaks.why}"))
+    if facts.judging.unit == "image":
+        found.append(("warning", "images of one patient may lie on both sides of a fold: no column names patients."))
+    elif facts.judging.num_units < FEW_GROUPS:
+        units = plural(facts.judging.num_units, facts.judging.unit)
+        found.append(("warning", f"{units} are few: the intervals are wide, and may be too narrow still."))
+    training = next((one for one in facts.data.sets if one.name == "training"), None)
+    if training is not None and training.classes and (least := min(training.classes.values())) < FEW_POSITIVES:
+        rare = min(training.classes, key=lambda name: training.classes[name])
+        found.append(("warning", f"only {number_of(least, 'image')} of {shortened(rare, 24)}."))
+    if not isinstance(facts.subgroups, Missing) and (
+        flagged := [row for row in facts.subgroups.rows if row.is_flagged]
+    ):
+        names = listed([f"{row.column} {shortened(row.value, 20)}" for row in flagged], most=3)
+        found.append(("warning", f"it differs in subgroups: {names}."))
+    if not isinstance(facts.shortcuts, Missing) and (reached := _shortcut(facts.shortcuts)):
+        found.append(("warning", reached))
+    if isinstance(leaks, LeakCheck) and not leaks.shared_groups and facts.judging.unit != "image":
+        found.append(("note", f"no {facts.judging.unit} is on both sides of a fold."))
+    return found
+
+
+def _shortcut(shortcuts: Shortcuts) -> str:
+    """What to say where simple features come near the network, or pass it; "" where they do not."""
+    known = {name: number.value for name, number in shortcuts.by.items() if number.value is not None}
+    network = shortcuts.network.value
+    if not known or network is None or max(known.values()) < network - NEAR:
+        return ""
+    best = max(known, key=lambda name: known[name])
+    features = "size, border and mean colour" if best == "all" else best
+    return (
+        f"{features} alone reach {known[best]:.3f}, the network {network:.3f}: it may have learned no more than that."
+    )

@@ -1,0 +1,158 @@
+"""Page: one file that fetches nothing, readable by anyone, and true to the facts, whatever they hold."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from lesion.report.page import render
+from lesion.report.sections import Missing, Number, SetCounts
+from lesion.report.words import doubts, shown
+from report_facts import FACTS, binary, thousand
+
+VOID = {"meta", "link", "img", "br", "input", "line", "path", "polyline", "polygon", "circle", "rect"}
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</style>",
+    '"><img src=x onerror=alert(1)>',
+    "a\nb",
+    "\u202eabc",
+    "{{ 7*7 }}",
+    "x" * 9_000,
+)
+
+
+class Page(HTMLParser):
+    """Every element with its attributes, and whether each was closed where it should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open and self.open[-1] == tag, f"</{tag}> closes <{self.open[-1:]}>"
+            self.open.pop()
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_page_is_whole_fetches_nothing_and_says_what_it_shows(name):
+    text = render(FACTS[name]())
+    page = Page(text)
+    assert page.open == [] and len(text) < 5 * 2**20
+    for tag, attributes in page.elements:
+        for attribute in ("src", "href", "action", "data", "srcset", "poster", "xlink:href"):
+            assert attributes.get(attribute, "#").startswith(("#", "data:")), (tag, attributes)
+        assert not any(attribute.startswith("on") for attribute in attributes), (tag, attributes)
+    assert not re.search(r"url\(|@import|https?://", text.split("<main")[0])
+    assert all(image["alt"] for image in page.all("img"))
+    drawn = [svg for svg in page.all("svg") if "aria-hidden" not in svg]
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in drawn)
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {link["href"][1:] for link in page.all("a")} <= set(ids)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_the_same_facts_give_the_same_page(name):
+    assert render(FACTS[name]()) == render(FACTS[name]())
+
+
+def test_the_policy_lets_the_pages_own_script_run_and_no_other():
+    text = render(binary())
+    [script] = re.findall("<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = Page(text).all("meta")[2]["content"]
+    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def test_the_first_screen_says_how_good_at_which_threshold_on_whom_and_what_is_wrong():
+    first = render(binary()).split('<section id="judging">')[0]
+    for words in (
+        "ROC AUC 0.913",
+        "0.893 to 0.933",
+        "0.925",
+        "0.214",
+        "86.0 %",
+        "3,584 images of 1,204 patients",
+        "misses",
+    ):
+        assert words in first, words
+    assert first.count("<img") == 6 and "not a medical device" in first
+
+
+def test_each_reason_is_told_and_no_table_is_empty():
+    facts = FACTS["reasons"]()
+    text = render(facts)
+    reasons = [value.why for value in vars(facts).values() if isinstance(value, Missing)]
+    assert len(reasons) > 15 and all(why in text for why in reasons)
+    assert "<tbody></tbody>" not in re.sub(r"\s", "", text)
+
+
+@pytest.mark.parametrize("word", HOSTILE)
+def test_no_word_of_a_user_becomes_part_of_the_page(word):
+    facts = thousand()
+    classes = (word, *facts.question.classes[1:])
+    sets = (SetCounts(name="training", num_rows=3, num_groups=2, classes={word: 3}),)
+    hostile = facts.model_copy(
+        update={
+            "title": word,
+            "question": facts.question.model_copy(update={"classes": classes}),
+            "data": facts.data.model_copy(update={"sets": sets}),
+            "classes": (facts.classes[0].model_copy(update={"name": word}), *facts.classes[1:]),
+            "statements": {"intended_use": word},
+        }
+    )
+    page = Page(render(hostile))
+    assert page.open == [] and len(page.all("script")) == 1 and len(page.all("style")) == 1
+    assert all(image["src"].startswith("data:image/") for image in page.all("img"))
+
+
+def test_a_thousand_classes_are_a_table_that_can_be_searched_and_not_a_thousand_curves():
+    text = render(thousand())
+    assert text.count('<polyline class="line') < 60 and 'data-search="#class-table"' in text
+    assert "7 of 1,000 are drawn" in text and len(text) < 2 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (Number(value=0.9254, interval=(0.9119, 0.9381)), "0.925 (0.912 to 0.938)"),
+        (Number(value=0.5), "0.500"),
+        (Number(why="fewer than 10 positives"), "fewer than 10 positives"),
+    ],
+)
+def test_a_number_in_words(number, expected):
+    assert shown(number) == expected
+
+
+def test_doubts_name_what_must_be_known_first():
+    assert doubts(FACTS["no_folds"]())[0][1].startswith("images of one patient may lie on both sides")
+    few = binary().model_copy(update={"judging": binary().judging.model_copy(update={"num_units": 7})})
+    assert ("warning", "7 patients are few: the intervals are wide, and may be too narrow still.") in doubts(few)
+    leaks = binary().leaks.model_copy(update={"shared_groups": 3, "shared_rows": 9})
+    assert doubts(binary().model_copy(update={"leaks": leaks}))[0] == (
+        "error",
+        "3 patients in training and in validation.",
+    )
+    shortcut = binary().shortcuts.model_copy(update={"by": {"all": Number(value=0.91)}})
+    told = [text for _, text in doubts(binary().model_copy(update={"shortcuts": shortcut}))]
+    assert any("alone reach 0.910, the network 0.913" in text for text in told)
