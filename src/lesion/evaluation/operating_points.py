@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesion.errors import UserError
 from lesion.evaluation.metrics import Array
-from lesion.evaluation.parts import parts_of
 from lesion.words import nearest, shortened
 
 Kind = Literal["youden", "sensitivity", "specificity", "cost", "threshold"]
@@ -180,28 +179,6 @@ def resolve(curve: RocCurve | None, spec: Spec, *, prevalence: float | None = No
             f" is the specificity {spec.value:g}" if spec.kind == "specificity" else ""
         )
     return OperatingPoint(str(spec), curve.thresholds[index], float(true_P[index]), float(1 - false_P[index]), why)
-
-
-def nested_thresholds(
-    target_S: Array,
-    prob_S: Array,
-    fold_S: NDArray[np.integer],
-    group_S: NDArray[Any],
-    spec: Spec,
-    *,
-    prevalence: float | None = None,
-) -> NDArray[np.float64]:
-    """Each row's threshold [S], chosen on the rows of the other folds, so that the row may judge it.
-
-    With one fold (a validation set) parts are dealt by group. 0.5 where the other folds lack a class.
-    """
-    part_S = parts_of(fold_S, group_S, most=len(fold_S))
-    threshold_S = np.full(len(target_S), NO_CURVE if spec.kind != "threshold" else spec.value, dtype=np.float64)
-    for part in np.unique(part_S):
-        others_S = part_S != part
-        point = resolve(roc_curve(target_S[others_S], prob_S[others_S]), spec, prevalence=prevalence)
-        threshold_S[~others_S] = point.threshold
-    return threshold_S
 
 
 def _value(kind: Kind, text: str, where: object) -> float:
