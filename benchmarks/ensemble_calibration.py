@@ -3,8 +3,7 @@
     python benchmarks/ensemble_calibration.py [--draws 40] [--logits FILE.npz]
 
 Each network's calibration is learnt on out-of-fold rows, as `calibrator_choice` does, and judged on new patients for a
-single network and for the ensemble, combined in several ways; (d) knows the new patients' images, not their targets.
-Drawn data: a network's log-odds are the truth's, with an
+single network and for the ensemble, combined in several ways. Drawn data: a network's log-odds are the truth's, with an
 error that all networks share and one of its own, times an overconfidence. With `--logits` also a real job's, with the
 arrays oof_logits_SVK, oof_target_S, oof_group_S, test_logits_SFVK, test_target_S and test_group_S.
 Slope 1 is right; above 1 probabilities are too near the middle. Prints one JSON line.

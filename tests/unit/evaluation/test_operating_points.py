@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from lesion.errors import UserError
