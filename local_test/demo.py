@@ -54,10 +54,11 @@ def main() -> None:
         server.wait(30)
     results = args.root / "output" / "data"
     overall = json.loads((results / "metrics.json").read_text())["overall"]
-    low, high = overall["interval_95"]["roc_auc"]
+    interval = overall["interval_95"].get("roc_auc")  # none of very few images
+    told = "" if interval is None else f" (95 % {interval[0]:.3f} to {interval[1]:.3f})"
     print(
         f"\nimage        {picture}\nprediction   {answer}\n"
-        f"out of fold  ROC AUC {overall['metrics']['roc_auc']:.3f} (95 % {low:.3f} to {high:.3f}), "
+        f"out of fold  ROC AUC {overall['metrics']['roc_auc']:.3f}{told}, "
         f"{overall['num_rows']} images of {overall['num_groups']} patients\n"
         f"artifact     {args.root / 'model'}\nresults      {results} (open report.html)"
     )

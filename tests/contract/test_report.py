@@ -74,7 +74,7 @@ def test_a_case_is_found_by_its_line_of_oof_csv(job):
     for case in shown:
         row = dict(zip(header, lines[case.line - 1].split(","), strict=True))
         assert case.truth == {"0": "benign", "1": "malignant"}[row["target"]]
-        both = job.oof[job.oof["image_name"] == row["image_name"]]["probability"]
+        both = job.oof[job.oof["image_name"] == row["image_name"]]["judged_probability"]
         assert len(both) == 2 and case.prob == pytest.approx(both.mean(), abs=1e-6)  # repeats=2
         assert case.name is None and case.picture.startswith("data:image/jpeg;base64,")
 
@@ -93,15 +93,23 @@ def test_the_check_and_the_test_set_are_part_of_it(job):
     assert {"group_in_test"} <= {finding.name for finding in facts.leaks.leaks}
     assert {"unreadable_image", "pictures_without_row"} <= {finding.name for finding in facts.leaks.others}
     [test] = facts.sets
-    expected = job.manifest["metrics"]
     assert test.name == "Test set" and test.num_rows == 6
-    assert facts.metrics[0].number.interval == tuple(expected["overall"]["interval_95"]["roc_auc"])
+
+
+def test_five_positives_have_no_auc_and_the_reason_stands_where_it_would_be(job):
+    facts = facts_of(job)
+    assert isinstance(facts.headline, Missing) and "5 positives: fewer than 10" in facts.headline.why
+    assert "roc_auc" not in job.manifest["metrics"]["overall"]["interval_95"]
+    known = {metric.key: metric.number for metric in facts.metrics}
+    assert known["roc_auc"].value is None and known["log_loss"].value == pytest.approx(
+        job.manifest["metrics"]["overall"]["metrics"]["log_loss"]
+    )
 
 
 def test_the_threshold_does_to_the_rows_what_is_told(job):
-    facts, oof = facts_of(job), job.oof.groupby("image_name")[["target", "probability"]].mean()
+    facts, oof = facts_of(job), job.oof.groupby("image_name")[["target", "judged_positive"]].first()
     [point] = facts.chosen
-    says, ill = oof["probability"] >= point.threshold, oof["target"] == 1
+    says, ill = oof["judged_positive"] == 1, oof["target"] == 1
     assert point.confusion is not None and point.sensitivity.value == pytest.approx((says & ill).sum() / ill.sum())
     assert (point.confusion.tp, point.confusion.fp) == ((says & ill).sum(), (says & ~ill).sum())
     assert point.prevalence == pytest.approx(ill.mean())

@@ -106,7 +106,7 @@ def facts_of_job(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         names_are_shown=config.report_names,
         question=Question(**target.as_json()),
-        headline=headline(summary, unit, len(judged_S), num_units(labelled, judged_S)),
+        headline=headline(found_of, summary, unit, len(judged_S), num_units(labelled, judged_S)),
         judging=Judging(
             how=how_judged(num_folds, unit, decisions.judged.why_not),
             unit=unit,
@@ -189,11 +189,10 @@ def num_units(labelled: Labelled, rows_S: NDArray[np.intp]) -> int:
     return len(np.unique(labelled.table.group_or_row_S[rows_S]))
 
 
-def headline(summary: Summary, unit: str, num_rows: int, units: int) -> Headline | Missing:
-    known = {metric.key: metric for metric in metrics_of(summary["overall"])}
-    first = known.get("roc_auc")
-    if first is None:
-        return Missing(why="No ROC AUC: it needs held-out rows of each class.")
+def headline(judged: Mapping[str, Any], summary: Summary, unit: str, num_rows: int, units: int) -> Headline | Missing:
+    first = next(metric for metric in measures_of(judged, summary) if metric.key == "roc_auc")
+    if first.number.value is None:
+        return Missing(why=f"No ROC AUC: {first.number.why}.")
     of = f"{num_rows:,} held-out images" + ("" if unit == "image" else f" of {units:,} {unit}s")
     seen = "of which" if unit == "image" else "of whose images"
     return Headline(
