@@ -16,7 +16,9 @@ from tqdm import tqdm
 
 from lesion.check.duplicates import Fingerprint, fingerprint
 from lesion.data.frames import noting
+from lesion.data.image_quality import ImageQuality, image_quality_and_skin_tone
 from lesion.data.images import Pixels
+from lesion.data.skin_tone import SkinTone
 from lesion.data.table import Source
 from lesion.errors import UserError
 
@@ -36,6 +38,7 @@ class ImageStats:
     print_: Fingerprint
     has_more_frames: bool = False  # the file holds others than the one that is read
     is_dim: bool = False  # 16 bits a sample, of which the upper ones are not used
+    quality: tuple[ImageQuality, SkinTone | None] | None = None
 
     @property
     def is_blank(self) -> bool:
@@ -76,7 +79,12 @@ def survey(
             return error
         if keep is not None:
             keep(index, image_HWC)
-        return replace(image_stats(image_HWC), has_more_frames=noted.has_more, is_dim=noted.is_dim)
+        return replace(
+            image_stats(image_HWC),
+            has_more_frames=noted.has_more,
+            is_dim=noted.is_dim,
+            quality=image_quality_and_skin_tone(image_HWC),
+        )
 
     stats_S = []
     with ThreadPoolExecutor(max(num_workers, 1)) as pool:

@@ -12,6 +12,7 @@ from lesion import artifact
 from lesion.algorithms.base import Device, PrecisionChoice
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord, read
 from lesion.algorithms.classify.predictor import Ensemble
+from lesion.algorithms.classify.safeguards import load_safeguards
 from lesion.algorithms.classify.validate import check_answers, check_weights
 from lesion.artifact import Manifest
 from lesion.errors import UserError
@@ -40,6 +41,21 @@ def load_predictor(
     manifest = artifact.load_manifest(model_dir)
     model = read(model_dir, manifest)
     folds = chosen_folds(model, fold, model_dir)
+    ensemble = _load(model_dir, manifest, model, folds, device=device, num_cores=num_cores, precision=precision)
+    # Last: they judge pictures of users, not the test picture that each executor has answered by now.
+    return ensemble.with_safeguards(load_safeguards(model_dir, manifest, model))
+
+
+def _load(
+    model_dir: Path,
+    manifest: Manifest,
+    model: ClassifierRecord,
+    folds: Sequence[FoldRecord],
+    *,
+    device: Device,
+    num_cores: int,
+    precision: PrecisionChoice,
+) -> Ensemble:
     if device != "cpu":
         from lesion.engine.device import pick_device
 

@@ -19,6 +19,7 @@ from lesion.algorithms.classify.fold import FoldResult, curves_of
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.save import save_graph, save_metrics
+from lesion.algorithms.classify.save_safeguards import save_safeguards
 from lesion.algorithms.classify.setup import Setup
 from lesion.algorithms.classify.summary import Summary, intervals, judge_slides, judge_test, out_of_fold
 from lesion.algorithms.classify.task import Task
@@ -71,6 +72,7 @@ def write_results(
         log.info("slides=%d score=%s %s", len(slides), config.slide_score, summary["slides"]["metrics"])
     write_summary(folder, summary)
     predictor = save_metrics(job.model_dir, predictor, summary)
+    predictor = save_safeguards(setup, predictor, results, labelled.table.group_or_row_S, checked.measures)
     write_report(setup, labelled, probs_SK, overall)
     if (shared := summary.get("groups_on_both_sides", {})).get("groups"):
         log.warning(
