@@ -133,11 +133,11 @@ def fit_familiarity(
     num_rows = sum(len(features_of_fold[fold]) for fold in folds)
     if num_rows < MIN_ROWS:
         return f"{num_rows} held-out images in folds of at least {MIN_ROWS_OF_FOLD}, fewer than {MIN_ROWS}"
-    groups = np.concatenate([group_of_fold[fold] for fold in folds])
-    half_of = {group: number % HALVES for number, group in enumerate(np.unique(groups).tolist())}
-    if len(half_of) < 2 * HALVES:
-        return f"{len(half_of)} groups of held-out images, fewer than {2 * HALVES}"
-    half_N = np.array([half_of[group] for group in groups.tolist()])
+    half_of: dict[object, int] = {}
+    for fold in folds:  # the groups of each fold by turns, so that it has both halves
+        for number, group in enumerate(np.unique(group_of_fold[fold]).tolist()):
+            half_of.setdefault(group, number % HALVES)
+    half_N = np.array([half_of[group] for fold in folds for group in group_of_fold[fold].tolist()])
     appearance_NA = np.concatenate([appearance_of_fold[fold] for fold in folds])
     if not all(np.isfinite(features_of_fold[fold]).all() for fold in folds):
         return "features that are NaN or infinite"
@@ -147,7 +147,7 @@ def fit_familiarity(
     for fold in folds:
         rows = slice(start, start + len(features_of_fold[fold]))
         if len(np.unique(half_N[rows])) < HALVES:
-            return f"the held-out images of fold {fold} are of too few groups"
+            return f"too few groups among the held-out images of fold {fold}"
         models[fold], of_fold_N = _cross_fitted(unit_roots(features_of_fold[fold]), half_N[rows])
         scores_N[rows] += of_fold_N
         start = rows.stop
