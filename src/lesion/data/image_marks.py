@@ -14,11 +14,14 @@ LINE_PX = 9  # of the closing: what is wider and dark is no line
 LEAST_DEPTH = 18  # grey levels that a line is darker than what is beside it
 HAIR_LENGTH = 0.12  # of the shorter side: a hair is at least as long
 HAIR_WIDTH_PX = 4.0  # area ÷ length: a net of pigment has more area
+HAIR_DENSITY = 0.2  # of hairs that cross, area ÷ that of the box around them
 TICK_LENGTH = (4.0, 0.12)  # pixels at least, and share of the shorter side at most
 TICK_ASPECT = 2.2  # deviation along a tick ÷ across
 LEAST_TICKS, MOST_TICKS = 6, 80  # in a row; and in a picture: more marks are a texture
 TOLERANCE = 0.15  # of the spacing: how far a tick may lie from its place
 TICK_ANGLE_DEG = 15.0  # between the ticks of a ruler, and from the right angle to their row
+SHIFT = 0.75  # of a tick's length: how far the middle of another may be shifted along it
+LEAST_STEP_PX = 3.0
 TICK_RATIO = 3.0  # longest tick ÷ shortest: those of centimetres are longer
 
 
@@ -31,7 +34,7 @@ def thin_dark_lines(grey_HW: NDArray[np.uint8]) -> Mask:
     for line in _LINES:
         closed_HW = cv2.morphologyEx(grey_HW, cv2.MORPH_CLOSE, line)
         cv2.max(depth_HW, cv2.subtract(closed_HW, grey_HW), dst=depth_HW)
-    return np.asarray(cv2.compare(depth_HW, LEAST_DEPTH, cv2.CMP_GE))
+    return (depth_HW >= LEAST_DEPTH) * np.uint8(255)  # OpenCV's own takes a tiny picture for a number
 
 
 def hair_and_ruler(lines_HW: Mask) -> tuple[Mask, int]:
@@ -44,7 +47,10 @@ def hair_and_ruler(lines_HW: Mask) -> tuple[Mask, int]:
     area_N, side = stats_N5[:, cv2.CC_STAT_AREA], min(lines_HW.shape)
     is_thin_N = area_N <= HAIR_WIDTH_PX * length_N
     is_thin_N[0] = False  # the background
-    is_hair_N = is_thin_N & (length_N >= HAIR_LENGTH * side)
+    box_N = stats_N5[:, cv2.CC_STAT_WIDTH] * stats_N5[:, cv2.CC_STAT_HEIGHT]
+    is_loose_N = area_N <= HAIR_DENSITY * box_N  # hairs that cross are one mark
+    is_loose_N[0] = False
+    is_hair_N = (is_thin_N | is_loose_N) & (length_N >= HAIR_LENGTH * side)
     hair_HW = np.zeros_like(lines_HW)
     if is_hair_N.any():
         hair_HW = (is_hair_N * np.uint8(255))[labels_HW]
@@ -82,28 +88,32 @@ def _longest_row(
 ) -> int:
     """The most ticks that one step from tick to tick leads through, without a gap.
 
-    All are parallel, at a right angle to their row, and of like length.
+    All are parallel, of like length, and beside each other: their middles may be shifted, as those of longer ticks are.
     """
-    between_TT2 = centres_T2[None] - centres_T2[:, None]
-    distance_TT = np.hypot(between_TT2[..., 0], between_TT2[..., 1])
-    row_angle_TT = np.degrees(np.arctan2(between_TT2[..., 1], between_TT2[..., 0]))
     ratio_TT = np.maximum(length_T[None] / length_T[:, None], length_T[:, None] / length_T[None])
     are_alike_TT = (_turn(angle_T[None], angle_T[:, None]) <= TICK_ANGLE_DEG) & (ratio_TT <= TICK_RATIO)
-    is_across_TT = _turn(row_angle_TT, angle_T[:, None] + 90) <= TICK_ANGLE_DEG
-    is_near_TT = (distance_TT >= 3) & (distance_TT <= most_px)
-    first, second = np.nonzero(are_alike_TT & is_across_TT & is_near_TT)
     longest = 0
-    for start, following in zip(first.tolist(), second.tolist(), strict=True):
-        step_2, reach = between_TT2[start, following], TOLERANCE * distance_TT[start, following]
-        place, count = following, 2
-        while count <= len(centres_T2):
-            gap_T = np.hypot(*(centres_T2 - centres_T2[place] - step_2).T)
-            found = int(gap_T.argmin())
-            if gap_T[found] > reach or not are_alike_TT[start, found]:
-                break
-            place, count = found, count + 1
-        longest = max(longest, count)
+    for start in np.flatnonzero(are_alike_TT.sum(axis=1) >= LEAST_TICKS).tolist():
+        turn = np.radians(angle_T[start])
+        between_T2 = centres_T2[are_alike_TT[start]] - centres_T2[start]
+        along_T = between_T2 @ np.array([np.cos(turn), np.sin(turn)])  # the tick
+        across_T = between_T2 @ np.array([-np.sin(turn), np.cos(turn)])
+        shift_T = SHIFT * np.maximum(length_T[are_alike_TT[start]], length_T[start])
+        is_beside_T = np.abs(along_T) <= shift_T + np.tan(np.radians(TICK_ANGLE_DEG)) * np.abs(across_T)
+        place_T = np.sort(across_T[is_beside_T & (across_T >= 0)])  # each row is walked from its other end too
+        for step in place_T[(place_T >= LEAST_STEP_PX) & (place_T <= most_px)].tolist():
+            longest = max(longest, _walk(place_T, step))
     return longest
+
+
+def _walk(place_T: NDArray[np.float64], step: float) -> int:
+    """How many of the ascending places lie one step after another, from 0 on."""
+    place, count = 0.0, 1
+    while True:
+        nearest = float(place_T[np.abs(place_T - place - step).argmin()])
+        if abs(nearest - place - step) > TOLERANCE * step:
+            return count
+        place, count = nearest, count + 1
 
 
 def _turn(angle: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:

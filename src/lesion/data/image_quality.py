@@ -79,8 +79,8 @@ def _measured(image_HWC: Pixels) -> tuple[ImageQuality, Pixels, NDArray[np.uint8
         blur=blur(grey_HW),
         brightness=float(mean[0, 0]),
         contrast=float(deviation[0, 0]),
-        clipped_dark=_share(cv2.compare(grey_HW, DARK, cv2.CMP_LT)),
-        clipped_bright=_share(cv2.compare(grey_HW, BRIGHT, cv2.CMP_GE)),
+        clipped_dark=float(np.count_nonzero(grey_HW < DARK)) / grey_HW.size,
+        clipped_bright=float(np.count_nonzero(grey_HW >= BRIGHT)) / grey_HW.size,
         dark_corners=_share(corners_HW),
         ink=_share_outside_middle(ink_HW),
         hair=_share(hair_HW),
@@ -127,7 +127,7 @@ def dark_corner_mask(grey_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
     dark = [float(np.mean(grey_HW[spot])) < bound for spot in spots]
     if sum(dark) < 2:
         return mask_HW
-    is_dark_HW = cv2.compare(cv2.blur(grey_HW, (3, 3)), bound, cv2.CMP_LT)
+    is_dark_HW = (cv2.blur(grey_HW, (3, 3)) < bound).view(np.uint8)
     _, labels_HW = cv2.connectedComponents(is_dark_HW, connectivity=4)
     wanted = {
         int(label) for spot, is_dark in zip(spots, dark, strict=True) if is_dark for label in np.unique(labels_HW[spot])

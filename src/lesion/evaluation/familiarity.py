@@ -133,24 +133,25 @@ def fit_familiarity(
     num_rows = sum(len(features_of_fold[fold]) for fold in folds)
     if num_rows < MIN_ROWS:
         return f"{num_rows} held-out images in folds of at least {MIN_ROWS_OF_FOLD}, fewer than {MIN_ROWS}"
+    if not all(np.isfinite(features_of_fold[fold]).all() for fold in folds):
+        return "features that are NaN or infinite"
     half_of: dict[object, int] = {}
     for fold in folds:  # the groups of each fold by turns, so that it has both halves
         for number, group in enumerate(np.unique(group_of_fold[fold]).tolist()):
             half_of.setdefault(group, number % HALVES)
-    half_N = np.array([half_of[group] for fold in folds for group in group_of_fold[fold].tolist()])
-    appearance_NA = np.concatenate([appearance_of_fold[fold] for fold in folds])
-    if not all(np.isfinite(features_of_fold[fold]).all() for fold in folds):
-        return "features that are NaN or infinite"
-    appearance, scores_N = _cross_fitted(appearance_NA, half_N)
+    halves = {fold: np.array([half_of[group] for group in group_of_fold[fold].tolist()]) for fold in folds}
+    for fold, half_N in halves.items():
+        if len(np.unique(half_N)) < HALVES:
+            return f"too few groups among the held-out images of fold {fold}"
+    appearance, scores_N = _cross_fitted(
+        np.concatenate([appearance_of_fold[fold] for fold in folds]), np.concatenate(list(halves.values()))
+    )
     models: dict[int, Components] = {}
     start = 0
-    for fold in folds:
-        rows = slice(start, start + len(features_of_fold[fold]))
-        if len(np.unique(half_N[rows])) < HALVES:
-            return f"too few groups among the held-out images of fold {fold}"
-        models[fold], of_fold_N = _cross_fitted(unit_roots(features_of_fold[fold]), half_N[rows])
-        scores_N[rows] += of_fold_N
-        start = rows.stop
+    for fold, half_N in halves.items():
+        models[fold], of_fold_N = _cross_fitted(unit_roots(features_of_fold[fold]), half_N)
+        scores_N[start : start + len(half_N)] += of_fold_N
+        start += len(half_N)
     kept = np.linspace(0, num_rows - 1, min(NUM_KEPT, num_rows)).round().astype(int)
     return Familiarity(models, appearance, np.sort(scores_N)[kept].astype(np.float32))
 

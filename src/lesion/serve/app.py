@@ -24,7 +24,7 @@ from lesion.errors import LesionError, UserError
 from lesion.inference.admission import Admission
 from lesion.inference.pipeline import Pipeline, Times
 from lesion.serve.answers import ResponseInfo, choose_accept, encode, refusal_of_all
-from lesion.serve.audit import Audit
+from lesion.serve.audit import NO_AUDIT, Audit
 from lesion.serve.connection import ClientWatch
 from lesion.serve.errors import add_errors
 from lesion.serve.limits import Limits
@@ -52,13 +52,14 @@ def create_app(
     limits: Limits = Limits(),
     num_cores: int = 1,
     has_metrics: bool = False,
-    audit: Audit = Audit(None),
+    audit: Audit = NO_AUDIT,
     has_page: bool = False,
     on_death: Callable[[], None] = lambda: None,
 ) -> Flask:
     """The Flask app of one predictor. Reads no environment and loads nothing.
 
-    `on_death` is called if a computing thread ends unexpectedly: /ping is unhealthy from then on.
+    `audit` says where a line for each answered picture goes. `on_death` is called if a computing thread ends
+    unexpectedly: /ping is unhealthy from then on.
     """
     app = Flask("lesion", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.max_payload_bytes or None
@@ -122,8 +123,10 @@ def create_app(
                 num_cells=predictor.num_cells,
                 details=ResponseInfo(version, g.request_id) if options.details else None,
             )
-            g.unused = unused_line([*invocation.all_unused(), *unknown_parameters(request.args)])
-            g.reasons = reasons_for_log(errors)
+            g.unused, g.reasons = (
+                unused_line([*invocation.all_unused(), *unknown_parameters(request.args)]),
+                reasons_for_log(errors),
+            )
             if errors and not g.times.num_pictures:
                 raise refusal_of_all(errors)
             headers = class_headers(positive_class, is_bare=invocation.form == "payload")

@@ -102,6 +102,9 @@ class Audit:
             log.error("the audit lines of a request cannot be written: %s", error.strerror)
 
 
+NO_AUDIT = Audit(None)
+
+
 def _digest(picture: bytes | Pixels) -> str:
     """SHA-256 of a picture's file, or of its pixels in row order where it came as an array."""
     return hashlib.sha256(picture if isinstance(picture, bytes) else np.ascontiguousarray(picture).data).hexdigest()

@@ -78,6 +78,14 @@ class FoldSettings(Hyperparameters):
         "the probability that at least one tile is positive.",
     )
 
+    on_low_quality: Literal["ignore", "warn", "refuse"] = tunable(
+        "warn",
+        affects="output",
+        doc="Image quality gate: what becomes of an image that is blurred, dark, bright, without contrast, too small, "
+        "or covered by ink, hair or dark corners, more than nearly all training images. warn names it in the answer; "
+        "refuse answers with an error instead; ignore does not look. It needs 100 training images.",
+    )
+
     @field_validator("slide_score", mode="before")
     @classmethod
     def _form(cls, value: object) -> object:
@@ -367,29 +375,8 @@ class RegularSettings(Hyperparameters):
     )
 
 
-class ServingSettings(Hyperparameters):
-    """What the artifact does with the pictures that it is asked about."""
-
-    heading: ClassVar = "Serving"
-
-    on_low_quality: Literal["ignore", "warn", "refuse"] = tunable(
-        "warn",
-        affects="output",
-        doc="Image quality gate: what becomes of an image that is blurred, dark, bright, without contrast, too small, "
-        "or covered by ink, hair or dark corners, more than nearly all training images. warn names it in the answer; "
-        "refuse answers with an error instead; ignore does not look. It needs 100 training images.",
-    )
-
-
 class ClassifyConfig(
-    InputSettings,
-    FoldSettings,
-    NetworkSettings,
-    OptimSettings,
-    RegularSettings,
-    ServingSettings,
-    MachineSettings,
-    JobSettings,
+    InputSettings, FoldSettings, NetworkSettings, OptimSettings, RegularSettings, MachineSettings, JobSettings
 ):
     """Everything a user can set. Names that name columns are the columns of `train.csv` and `test.csv`."""
 
