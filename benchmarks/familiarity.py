@@ -4,7 +4,8 @@
     python benchmarks/familiarity.py --set epochs=0 --set head_init=probe
 
 Trains mobilenetv2_100 on 600 lesions of HAM10000 (two folds), fits each score on the features of held-out rows, and
-asks it about pictures of lesions that no fold saw, and of other things. Needs the real data beside the project
+asks it about pictures of lesions that no fold saw, and of other things. `served` is what answers say: the features'
+components and the appearance together. Needs the real data beside the project
 (shared/data). Prints one JSON line; dated copies lie in benchmarks/results/.
 """
 
@@ -46,14 +47,25 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "lesion.cli", "train", "--root", str(root), "--no-progress"], check=True)
     minutes = (time.monotonic() - started) / 60
 
+    from lesion.algorithms.base import Options
     from lesion.algorithms.classify.load import load_predictor
 
     predictor = load_predictor(root / "model", device="cpu", num_cores=2)
     oof = pd.read_csv(root / "output" / "data" / "oof.csv")
-    outputs = {}
+    outputs, served = {}, {}
+    warnings: dict[str, dict[str, float]] = {}
     asked = {"held-out": pictures(SHARED / "ham10000/train_jpg", oof["image_name"]), **strangers(table)}
     for name, images in asked.items():
-        found = predictor.compute(list(images), [{}] * len(images))
+        found = []
+        for image in images:  # as a server does it
+            found += predictor.executors[0]([predictor.prepare(image, {})])
+        answers = [predictor.answer(output, Options()).fields for output in found]
+        served[name] = np.array([answer["familiarity"] for answer in answers])
+        warned = [answer.get("warnings", []) for answer in answers]
+        warnings[name] = {
+            warning: round(float(np.mean([warning in each for each in warned])), 4)
+            for warning in sorted({warning for each in warned for warning in each})
+        }
         outputs[name] = (
             np.stack([output.features_FVD[:, 0] for output in found], axis=1),
             np.stack([output.logits_FVK[:, 0] for output in found], axis=1),
@@ -70,6 +82,14 @@ def main() -> None:
         "roc_auc_of_job": json.loads((root / "output/data/metrics.json").read_text())["overall"]["metrics"]["roc_auc"],
         "minutes": round(minutes, 2),
         "pictures": {name: len(images) for name, images in asked.items()},
+        "served": {
+            "roc_auc": {
+                name: round(auc(-served["new lesions"], -values), 4)
+                for name, values in served.items()
+                if name not in {"held-out", "new lesions"}
+            },
+            "warnings": warnings,
+        },
         "scores": {name: judged(maker, outputs, oof) for name, maker in SCORES.items()},
     }
     print(json.dumps(result))
@@ -149,11 +169,12 @@ def nearest_neighbours(k: int) -> Callable[..., Score]:
     return maker
 
 
-def components(rank: int, *, is_unit: bool = False) -> Callable[..., Score]:
+def components(rank: int, *, is_unit: bool = False, is_root: bool = False) -> Callable[..., Score]:
     """Mahalanobis distance by `rank` principal components and one variance for all others (Tipping & Bishop 1999)."""
 
     def maker(features_ND: NDArray[Any], _: NDArray[Any]) -> Score:
         def prepared(array: NDArray[Any]) -> NDArray[Any]:
+            array = np.sign(array) * np.abs(array) ** (0.5 if is_root else 1)
             return np.asarray(array / np.linalg.norm(array, axis=-1, keepdims=True)) if is_unit else array
 
         features_ND = prepared(features_ND)
@@ -210,6 +231,9 @@ SCORES: dict[str, Callable[..., Score]] = {
     "components_16": components(16),
     "components_64": components(64),
     "components_64_unit": components(64, is_unit=True),
+    "components_16_unit_roots": components(16, is_unit=True, is_root=True),
+    "components_32_unit_roots": components(32, is_unit=True, is_root=True),
+    "components_64_unit_roots": components(64, is_unit=True, is_root=True),
     "residual_64": residual(64),
     "norm": norm,
     "largest_logit": largest_logit,
