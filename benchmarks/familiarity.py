@@ -29,7 +29,7 @@ from ham10000 import PROJECT, SETTINGS, SHARED, lay_out, where_and_when
 from numpy.typing import NDArray
 
 SMALL = {"image_size": 96, "folds": 2, "epochs": 2, "tta": 1, "metadata_columns": [], "export_graph": False}
-NUM_TRAINED, NUM_ASKED = 600, 300
+NUM_TRAINED, NUM_NEW, NUM_ASKED = 600, 300, 150
 Score = Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]  # features [S, D], logits [S, K] → larger is stranger
 
 
@@ -56,9 +56,12 @@ def main() -> None:
     warnings: dict[str, dict[str, float]] = {}
     asked = {"held-out": pictures(SHARED / "ham10000/train_jpg", oof["image_name"]), **strangers(table)}
     for name, images in asked.items():
-        found = []
-        for image in images:  # as a server does it
-            found += predictor.executors[0]([predictor.prepare(image, {})])
+        prepared = [predictor.prepare(image, {}) for image in images]
+        found = [
+            output
+            for start in range(0, len(prepared), 32)
+            for output in predictor.executors[0](prepared[start : start + 32])
+        ]
         answers = [predictor.answer(output, Options()).fields for output in found]
         served[name] = np.array([answer["familiarity"] for answer in answers])
         warned = [answer.get("warnings", []) for answer in answers]
@@ -251,7 +254,9 @@ def strangers(table: pd.DataFrame) -> dict[str, list[NDArray[np.uint8]]]:
     flowers = sorted((SHARED / "flowers5").glob("*/*.jpg"))
     other = sorted((SHARED / "ham10000/multi_200x150_jpg").glob("*.jpg"))
     return {
-        "new lesions": pictures(SHARED / "ham10000/train_jpg", table["image_name"][NUM_TRAINED : 2 * NUM_TRAINED]),
+        "new lesions": pictures(
+            SHARED / "ham10000/train_jpg", table["image_name"][NUM_TRAINED : NUM_TRAINED + NUM_NEW]
+        ),
         "uncropped lesions": [read(other[i]) for i in rng.permutation(len(other))[:NUM_ASKED]],
         "flowers": [read(flowers[i]) for i in rng.permutation(len(flowers))[:NUM_ASKED]],
         "histology": list(tiles),

@@ -55,9 +55,9 @@ def test_the_distance_is_that_of_scikit_learns_probabilistic_pca():
 
 
 def test_new_pictures_of_the_same_kind_are_rarely_called_unfamiliar():
-    """At most as often as stated, up to three standard errors of 2,000 pictures."""
-    shares = asked(fitted(), 2000, seed=500)
-    assert (shares < RARE).mean() <= RARE + 3 * (RARE * (1 - RARE) / 2000) ** 0.5
+    """At most as often as stated, up to three standard errors of 1,000 pictures."""
+    shares = asked(fitted(), 1000, seed=500)
+    assert (shares < RARE).mean() <= RARE + 3 * (RARE * (1 - RARE) / 1000) ** 0.5
     assert 0.3 < np.median(shares) < 0.7
 
 
@@ -86,7 +86,7 @@ def test_rows_of_one_patient_never_judge_themselves():
         model.of(one[None, None], look[None], [0])
         for one, look in zip(rng.normal(0, 1, (200, 400)), rng.normal(0, 1, (200, 100)), strict=True)
     ]
-    assert np.mean(np.array(new) < RARE) < 0.1
+    assert np.median(new) > 0.3  # 0.1 if the rows of a patient were on both sides
 
 
 def test_of_a_fold_without_a_model_nothing_is_said():
