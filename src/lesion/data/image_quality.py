@@ -30,7 +30,7 @@ INK_HUES = (88, 148)  # of OpenCV's 0 to 180: cyan, blue and violet, the inks of
 INK_SATURATION, INK_VALUE = 90, 40  # of 255: below them blue is a shadow, or the veil of a melanoma
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageQuality:
     """Measures of one picture. Shares are of its area, 0 to 1; ink's is of the area outside the middle."""
 

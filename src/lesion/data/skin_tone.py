@@ -38,7 +38,7 @@ COLOUR_ERROR = 3.0  # assumed of a camera that is not calibrated, standard devia
 LARGEST_OUTLIER = 12.0  # L* by which a cell may be darker than the border's lighter half: beyond it is lesion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SkinTone:
     """The individual typology angle in degrees, and its standard error: of the cells of the border, and of the colour.
 
