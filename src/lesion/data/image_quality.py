@@ -151,6 +151,8 @@ def _share(mask_HW: NDArray[np.uint8]) -> float:
 
 def _share_outside_middle(mask_HW: NDArray[np.uint8]) -> float:
     """The share of a mask outside the middle ellipse, where a blue lesion would count as ink."""
+    if not mask_HW.any():
+        return 0.0
     height, width = mask_HW.shape
     outside_HW = np.full_like(mask_HW, 255)
     axes = (round(MIDDLE * width), round(MIDDLE * height))
