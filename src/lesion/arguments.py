@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--no-page", dest="page", action="store_false", help="no web page at / for trying an image by hand"
     )
+    serve.add_argument(
+        "--audit", action="store_true", help="a line of JSON on stdout for each picture that is answered (LESION_AUDIT)"
+    )
     serve.add_argument("--port", type=_port, help="port to listen on (default: SAGEMAKER_BIND_TO_PORT, or 8080)")
     _add_model_options(serve)
 

@@ -25,6 +25,7 @@ from lesion.stored_files import (
     FileName,
     FileRecord,
     TensorHeader,
+    float_arrays,
     in_words,
     json_object,
     last_line,
@@ -36,6 +37,8 @@ from lesion.stored_files import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     Content = bytes | Mapping[str, Tensor]  # tensors are written as a safetensors file
@@ -238,6 +241,13 @@ def read_tensors(directory: Path, manifest: Manifest, name: str) -> dict[str, Te
         return from_bytes(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise unusable(f"not a safetensors file: {last_line(error)}", directory / name) from error
+
+
+def read_arrays(directory: Path, manifest: Manifest, name: str) -> dict[str, NDArray[np.float32]]:
+    """The float32 arrays of a safetensors file, by NumPy alone. Raises UserError as `read_file` does, and for any other
+    file."""
+    headers = read_headers(directory, manifest, name)  # refuses a file that is not whole
+    return float_arrays(read_file(directory, manifest, name), headers, where=directory / name)
 
 
 def read_headers(directory: Path, manifest: Manifest, name: str) -> dict[str, TensorHeader]:

@@ -190,6 +190,7 @@ def _serve(args: argparse.Namespace) -> int:
         num_workers=settings.num_workers,
         num_cores=settings.num_cores,
         has_metrics=settings.has_metrics,
+        has_audit=settings.has_audit or args.audit,
         has_page=args.page,
     )
 

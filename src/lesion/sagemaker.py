@@ -134,6 +134,7 @@ class ServerSettings:
     precision: Literal["auto", "fp32", "bf16"]  # of the graph on a CPU
     has_metrics: bool  # whether /metrics answers
     operating_point: str | None  # what labels are decided by, instead of what training chose
+    has_audit: bool  # whether each picture's answer is a line on stdout
 
 
 def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSettings:
@@ -168,9 +169,14 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
         num_cores=max(usable_cores() // num_workers, 1),
         limits=limits,
         precision=precision,  # type: ignore[arg-type]  # looked at above
-        has_metrics=environ.get("LESION_METRICS", "").strip().lower() in {"1", "true", "yes"},
+        has_metrics=_is_on(environ, "LESION_METRICS"),
+        has_audit=_is_on(environ, "LESION_AUDIT"),
         operating_point=environ.get("LESION_OPERATING_POINT", "").strip() or None,
     )
+
+
+def _is_on(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(name, "").strip().lower() in {"1", "true", "yes"}
 
 
 def processing_share(root: Path) -> tuple[int, int]:

@@ -13,16 +13,20 @@ import math
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lesion.errors import LesionError, PlatformError, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 OF_THE_MACHINE = {errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 ALTERED = "its bytes differ from those that the manifest records"
@@ -142,6 +146,31 @@ def tensor_headers(folder: Path, name: str, written: FileRecord, *, max_bytes: i
         what = f"not a whole safetensors file: {size - 8 - num_bytes} bytes of tensors where its header says {held}"
         raise unusable(what, folder / name)
     return headers
+
+
+def float_arrays(
+    content: bytes, headers: Mapping[str, TensorHeader], *, where: object
+) -> dict[str, NDArray[np.float32]]:
+    """The arrays of a whole safetensors file with these `headers`, which must all be float32.
+
+    Raises UserError for another type, and for offsets that do not fit. safetensors' own reader is not in every image.
+    """
+    import numpy as np  # here, since the command line reads manifests without it
+
+    start = 8 + int.from_bytes(content[:8], "little")
+    fields = json_object(content[8:start])
+    arrays = {}
+    for name, header in headers.items():
+        begin, end = fields[name]["data_offsets"]
+        if (
+            header.dtype != "F32"
+            or end - begin != 4 * math.prod(header.shape)
+            or not 0 <= begin <= len(content) - start
+        ):
+            raise unusable(f"{name[:80]} is {header.dtype} {list(header.shape)}, where float32 is needed", where)
+        part = np.frombuffer(content, dtype="<f4", count=math.prod(header.shape), offset=start + begin)
+        arrays[name] = part.reshape(header.shape)
+    return arrays
 
 
 def json_object(text: bytes) -> dict[str, Any]:

@@ -365,6 +365,7 @@ ELSEWHERE = {
     "on_leak": "test_leaks.py::test_merged_groups_lie_in_one_fold",
     "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
     "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",
+    "on_low_quality": "test_safeguards.py::test_a_poor_picture_is_answered_with_a_warning_or_refused_or_not_looked_at",
     "slide_score": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
 }
 

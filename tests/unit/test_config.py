@@ -98,6 +98,7 @@ VALID = {
     "on_bad_image": st.sampled_from(["error", "drop"]),
     "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),
     "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "top_k:1", "top_k:25", "noisy_or"]),
+    "on_low_quality": st.sampled_from(["ignore", "warn", "refuse"]),
     "seed": st.integers(0, 2**32 - 1),
 }
 

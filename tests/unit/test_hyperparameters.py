@@ -14,6 +14,7 @@ def test_each_field_says_what_it_affects():
     assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "predictions"} == {"tta"}
     assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "output"} == {
         *("slide_score", "export_graph", "calibration", "operating_point", "deployment_prevalence", "report_names"),
+        "on_low_quality",
     }
     assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "nothing"} == {
         *("batch_size_predict", "device", "num_workers", "cache", "processes", "parallel"),
@@ -25,7 +26,11 @@ def test_each_field_says_what_it_affects():
     ("change", "weights", "predictions"),
     [
         ({"tta": 8}, True, False),
-        ({"batch_size_predict": 1, "slide_score": "max", "export_graph": False, "num_workers": 0}, True, True),
+        (
+            {"batch_size_predict": 1, "slide_score": "max", "export_graph": False, "on_low_quality": "refuse"},
+            True,
+            True,
+        ),
         ({"learning_rate": 1e-3}, False, False),
         ({"metric": "log_loss"}, False, False),
         ({"precision": "bf16"}, False, False),

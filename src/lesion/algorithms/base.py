@@ -10,7 +10,7 @@ reads.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -93,6 +93,7 @@ class Output:
     logits_FVK: NDArray[np.float32]  # of each fold and view
     # Those of the picture that the last layer takes; None where the graph of an older artifact does not give them.
     features_FVD: NDArray[np.float32] | None = None
+    notes: tuple[Any, ...] = ()  # what `Predictor.prepare` noted of the picture, or of each frame, for its `answer`
 
 
 def joined(outputs: Sequence[Output]) -> Output:
@@ -105,6 +106,7 @@ def joined(outputs: Sequence[Output]) -> Output:
     return Output(
         np.concatenate([output.logits_FVK for output in outputs], axis=1),
         np.concatenate(features, axis=1) if len(features) == len(outputs) else None,
+        tuple(note for output in outputs for note in output.notes),
     )
 
 
@@ -131,6 +133,8 @@ class Answer:
     cells: Sequence[object]  # the row of a CSV without a header
     columns: dict[str, object]  # the row of a table, by the names of `Predictor.column_names`
     bare: object  # what a request for a single picture in the brief's form is answered with: a number, or `fields`
+    # What the audit line of the answer says: label, operating point, warnings. Nothing that a client sent.
+    audit: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Predictor(Protocol):

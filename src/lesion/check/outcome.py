@@ -24,6 +24,7 @@ from lesion.check.report import FILES, Report
 from lesion.check.run import Checked, Keep, Questions, T, check_before_training
 from lesion.data.cache import Cache, Pictures
 from lesion.data.channels import Opened
+from lesion.data.picture_measures import PictureMeasures
 from lesion.data.table import Rows, Source
 from lesion.errors import PlatformError, UserError
 from lesion.files import PART, make_folder, remove, write_atomic
@@ -46,6 +47,7 @@ class Outcome:
     cache: str | None = None  # where the decoded pictures lie, for the other processes of a host
     pages: dict[str, str] = field(default_factory=dict)  # the files that the check wrote, for a job that resumes
     lines: list[tuple[int, str]] = field(default_factory=list)  # what it logged, and the levels
+    measures: str | None = None  # of the training pictures, as `PictureMeasures.to_text` writes them
 
     @classmethod
     def of(cls, checked: Checked[T]) -> Outcome:
@@ -55,6 +57,7 @@ class Outcome:
             None if checked.test is None else checked.test.index_S.tolist(),
             None if group_S is None else group_S.tolist(),
             dict(checked.shortcuts),
+            measures=None if checked.measures is None else checked.measures.to_text(),
         )
 
     def to_bytes(self) -> bytes:
@@ -128,7 +131,8 @@ def take_over(outcome: Outcome, questions: Questions[T], training: Source, test:
     test_rows = None if test is None else Rows(test, np.array(outcome.test, dtype=np.intp))
     task = questions.define_task(rows.table(), None if test_rows is None else test_rows.table())
     assert task is not None  # else the check had refused the table
-    return Checked(rows, test_rows, task, outcome.shortcuts)
+    measures = None if outcome.measures is None else PictureMeasures.from_text(outcome.measures)
+    return Checked(rows, test_rows, task, outcome.shortcuts, measures)
 
 
 def forget(folder: Path) -> None:

@@ -38,6 +38,7 @@ from lesion.data.folds import Folds, given_folds
 from lesion.data.images import Pixels
 from lesion.data.labels import Labelled, Labels
 from lesion.data.metadata import ColumnType
+from lesion.data.picture_measures import PictureMeasures
 from lesion.data.remark import Remark
 from lesion.data.table import Columns, Rows, SampleTable, Source
 from lesion.errors import UserError, collecting
@@ -95,6 +96,7 @@ class Checked(Generic[T]):
     test: Rows | None
     task: T
     shortcuts: Mapping[str, float]  # ROC AUC by what it is reached with
+    measures: PictureMeasures | None = None  # of the training rows
 
 
 def check_channels(
@@ -200,8 +202,10 @@ def examine(
     task = _task(questions, rows, test_rows, rules, findings)
     if task is None or opened.is_partial:
         return None
-    _describe(report, task, rows, test_rows, [stats["training"][row] for row in index_S.tolist()])
-    return None if report.num("error") else Checked(rows, test_rows, task, report.shortcuts)
+    stats_S = [stats["training"][row] for row in index_S.tolist()]
+    _describe(report, task, rows, test_rows, stats_S)
+    measures = PictureMeasures.of([one.quality if isinstance(one, ImageStats) else None for one in stats_S])
+    return None if report.num("error") else Checked(rows, test_rows, task, report.shortcuts, measures)
 
 
 def _judge_groups(

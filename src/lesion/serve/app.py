@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 from flask import Flask, Response, g, request
@@ -22,6 +23,7 @@ from lesion.errors import LesionError, UserError
 from lesion.inference.admission import Admission
 from lesion.inference.pipeline import Pipeline, Times
 from lesion.serve.answers import ResponseInfo, choose_accept, encode, refusal_of_all
+from lesion.serve.audit import NO_AUDIT, Audit
 from lesion.serve.connection import ClientWatch
 from lesion.serve.errors import add_errors
 from lesion.serve.limits import Limits
@@ -45,12 +47,14 @@ def create_app(
     limits: Limits = Limits(),
     num_cores: int = 1,
     has_metrics: bool = False,
+    audit: Audit = NO_AUDIT,
     has_page: bool = False,
     on_death: Callable[[], None] = lambda: None,
 ) -> Flask:
     """The Flask app of one predictor. Reads no environment and loads nothing.
 
-    `on_death` is called if a computing thread ends unexpectedly: /ping is unhealthy from then on.
+    `audit` says where a line for each answered picture goes. `on_death` is called if a computing thread ends
+    unexpectedly: /ping is unhealthy from then on.
     """
     app = Flask("lesion", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.max_payload_bytes or None
@@ -100,7 +104,7 @@ def create_app(
             media_type = choose_accept(request.headers.get("Accept", ""), invocation.form)
             counts: deque[int] = deque()  # of the frames of each record
             results = pipeline.run(
-                _frames(invocation.records, predictor, counts),
+                _frames(g.trail.of_pictures(invocation.records), predictor, counts),
                 lambda pixels, row: predictor.prepare(pixels, row, options),
                 times=g.times,
                 is_wanted=is_wanted,
@@ -108,14 +112,16 @@ def create_app(
             )
             errors: list[UserError] = []
             content = encode(
-                _answers(results, counts, predictor, options, errors),
+                g.trail.of_answers(_answers(results, counts, predictor, options, errors)),
                 invocation,
                 media_type=media_type,
                 num_cells=predictor.num_cells,
                 details=ResponseInfo(version, g.request_id) if options.details else None,
             )
-            g.unused = unused_line([*invocation.all_unused(), *unknown_parameters(request.args)])
-            g.reasons = reasons_for_log(errors)
+            g.unused, g.reasons = (
+                unused_line([*invocation.all_unused(), *unknown_parameters(request.args)]),
+                reasons_for_log(errors),
+            )
             if errors and not g.times.num_pictures:
                 raise refusal_of_all(errors)
             g.positive_class = positive_class
@@ -137,11 +143,13 @@ def create_app(
         # What a client calls its request stands in the log: nothing in it may look like another field or line.
         named = re.sub("[^A-Za-z0-9._-]", "_", request.headers.get(INFERENCE_ID, "")[:MAX_ID_CHARACTERS])
         g.request_id = named or uuid.uuid4().hex
+        g.trail = audit.trail(g.request_id, version)
 
     @app.after_request
     def end(response: Response) -> Response:
         attributes = request.headers.get(CUSTOM_ATTRIBUTES, "")
         response.headers.update(own_headers(g.positive_class, g.unused, attributes=attributes))
+        response.call_on_close(partial(audit.write, g.trail))  # once the client has its answer
         if request.path == "/invocations":
             total_s = time.monotonic() - g.started
             meter.note(g.request_id, response.status_code, g.times, total_s, unused=g.unused, reasons=g.reasons)

@@ -17,7 +17,7 @@ SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 3
 CONTENT_TYPE = "text/plain; version=0.0.4"
 
 # Whose words hold no value that a client sent, but names alone; of others, such as a number that is none, the place.
-NAMES_ONLY = {"bad_request", "too_large", "content_type", "accept"}
+NAMES_ONLY = {"bad_request", "too_large", "content_type", "accept", "low_quality"}
 NUM_REASONS, REASON_LETTERS = 3, 160
 
 

@@ -26,6 +26,7 @@ from lesion.environment import limit_heaps, resident_bytes, usable_memory_bytes
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.serve import worker
 from lesion.serve.app import create_app
+from lesion.serve.audit import STDOUT, Audit
 from lesion.serve.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def serve(
     num_workers: int,
     num_cores: int,
     has_metrics: bool,
+    has_audit: bool,
     has_page: bool,
 ) -> int:
     """Serves the predictor that `load` gives until SIGTERM: each worker loads its own, and has `num_cores` for it.
@@ -60,6 +62,7 @@ def serve(
             num_workers=num_workers,
             num_cores=num_cores,
             has_metrics=has_metrics,
+            has_audit=has_audit,
             has_page=has_page,
         )
 
@@ -97,6 +100,7 @@ def load_app(
     num_workers: int,
     num_cores: int,
     has_metrics: bool,
+    has_audit: bool,
     has_page: bool,
 ) -> Flask:
     """The app with its loaded model. Ends the process with one clear line if the artifact cannot be used.
@@ -125,6 +129,7 @@ def load_app(
         limits=replace(limits, memory_bytes=memory_bytes),
         num_cores=num_cores,
         has_metrics=has_metrics,
+        audit=Audit(STDOUT if has_audit else None),
         has_page=has_page,
         on_death=_end_worker,
     )

@@ -8,6 +8,7 @@ Knows neither HTTP nor media types; imports neither torch nor pandas.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
@@ -91,6 +92,23 @@ def answer_of(
         cells=[*([_positive(exact_K, target)] if target.has_binary_answer else exact_K), all_labels],
         columns={**_columns(exact_K, target), **_positive_class(target), "label": all_labels},
         bare=_positive(exact_K, target) if target.has_binary_answer else fields,
+        audit={"label": all_labels, "operating_point": point.as_json(target), "warnings": []},
+    )
+
+
+def with_warnings(answer: Answer, options: Options, familiarity: float | None, warnings: Sequence[str]) -> Answer:
+    """The answer with what the safeguards found: in its object `familiarity`, and `warnings` where there are any; with
+    details in its line too; in a table a column. A bare number has no place for them."""
+    more: dict[str, Any] = {} if familiarity is None else {"familiarity": _nine_digits(round(familiarity, 4))}
+    more |= {"warnings": list(warnings)} if warnings else {}
+    fields = {**answer.fields, **more}
+    return replace(
+        answer,
+        fields=fields,
+        line={**answer.line, **more} if options.details else answer.line,
+        columns={**answer.columns, "warnings": "|".join(warnings)},
+        bare=fields if isinstance(answer.bare, dict) else answer.bare,
+        audit={**answer.audit, "warnings": list(warnings)},
     )
 
 

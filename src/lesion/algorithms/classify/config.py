@@ -102,6 +102,14 @@ class FoldSettings(Hyperparameters):
         "the probability that at least one tile is positive.",
     )
 
+    on_low_quality: Literal["ignore", "warn", "refuse"] = tunable(
+        "warn",
+        affects="output",
+        doc="Image quality gate: what becomes of an image that is blurred, dark, bright, without contrast, too small, "
+        "or covered by ink, hair or dark corners, more than nearly all training images. warn names it in the answer; "
+        "refuse answers with an error instead; ignore does not look. It needs 100 training images.",
+    )
+
     @field_validator("slide_score", mode="before")
     @classmethod
     def _form(cls, value: object) -> object:

@@ -29,6 +29,7 @@ def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRe
             {"fold": record.fold, "best_epoch": record.best_epoch, "metrics": record.metrics} for record in model.folds
         ],
         "serving": {"folds": ", ".join(str(record.fold) for record in folds)},
+        **_safeguards(model),
     }
 
 
@@ -46,6 +47,19 @@ def _calibration(model: ClassifierRecord) -> dict[str, Any]:
 def _names(model: ClassifierRecord) -> tuple[str, ...]:
     """What each output's probability is of."""
     return model.question.class_names[1:] if model.target.kind == "binary" else model.question.class_names
+
+
+def _safeguards(model: ClassifierRecord) -> dict[str, Any]:
+    """What is said of unusual pictures; nothing where the artifact has no statistics for it."""
+    said: dict[str, Any] = {}
+    if model.quality is not None:
+        said["quality"] = {"on_low_quality": model.quality.on_low_quality, "bounds": model.quality.bounds}
+    if model.familiarity is not None:
+        said["familiarity"] = {
+            "unfamiliar_below": model.familiarity.rare,
+            "held_out_images": model.familiarity.num_rows,
+        }
+    return said
 
 
 def _question(model: ClassifierRecord, point: Point) -> dict[str, Any]:

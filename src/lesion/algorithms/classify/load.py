@@ -12,6 +12,7 @@ from lesion import artifact
 from lesion.algorithms.base import Device, PrecisionChoice
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord, read
 from lesion.algorithms.classify.predictor import Ensemble
+from lesion.algorithms.classify.safeguards import load_safeguards
 from lesion.algorithms.classify.validate import check_answers, check_weights
 from lesion.artifact import Manifest
 from lesion.errors import UserError
@@ -44,7 +45,8 @@ def load_predictor(
     folds = chosen_folds(model, fold, model_dir)
     ensemble = _computing(model_dir, manifest, model, folds, device=device, num_cores=num_cores, precision=precision)
     ensemble.points.with_default(operating_point, where="the deployment's operating point")
-    return ensemble
+    # Last: they judge pictures of users, not the test picture that each executor has answered by now.
+    return ensemble.with_safeguards(load_safeguards(model_dir, manifest, model))
 
 
 def _computing(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from lesion.algorithms.classify.normalisation import refuse_impossible_mean, refuse_impossible_std
 from lesion.algorithms.classify.point import Points
 from lesion.artifact import MANIFEST, Manifest, read_payload
+from lesion.data.image_quality import MEASURES
 from lesion.data.images import FrameChoice
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.transforms import Preprocess
@@ -66,6 +67,8 @@ def _makeable(model_args: dict[str, Any]) -> dict[str, Any]:
 Names = AfterValidator(_each_once)
 Text = Annotated[str, Field(max_length=10_000)]
 Share = Annotated[float, Field(ge=0, le=1)]  # NaN is neither
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+LowQualityPolicy = Literal["ignore", "warn", "refuse"]
 
 
 class TargetRecord(BaseModel):
@@ -141,6 +144,41 @@ class GraphRecord(BaseModel):
     num_features: Annotated[int, Field(ge=1)] | None = None
 
 
+class QualityRecord(BaseModel):
+    """The picture-quality gate: what is usual among the training pictures, and what becomes of a picture that is not.
+
+    `bounds` has the lowest and the highest usual value of a measure; `share_warned` by warning how many of the training
+    pictures lie beyond them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    on_low_quality: LowQualityPolicy
+    num_pictures: Annotated[int, Field(ge=1)]
+    bounds: dict[str, tuple[Finite | None, Finite | None]]
+    share_warned: dict[str, Share]
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if strangers := set(self.bounds) - set(MEASURES):
+            raise ValueError(f"{min(strangers)[:80]!r} is no measure of quality")
+        return self
+
+
+class FamiliarityRecord(BaseModel):
+    """The out-of-distribution score: the file of its statistics (float32), and of how many held-out rows they are.
+
+    A picture that is less familiar than the share `rare` of these rows is called unfamiliar.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file: FileName
+    num_rows: Annotated[int, Field(ge=1)]
+    folds: tuple[Annotated[int, Field(ge=0)], ...]
+    rare: Share
+
+
 class ClassifierRecord(BaseModel):
     """All that prediction needs beside the weights: network, preprocessing, metadata encoders, target.
 
@@ -166,6 +204,8 @@ class ClassifierRecord(BaseModel):
     target_columns: list[str]
     folds: Annotated[list[FoldRecord], Field(min_length=1)]
     graph: GraphRecord | None = None
+    quality: QualityRecord | None = None  # None: fewer training pictures than it needs, or an older artifact
+    familiarity: FamiliarityRecord | None = None  # likewise
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -210,7 +250,8 @@ class ClassifierRecord(BaseModel):
     def files(self) -> list[str]:
         """The files that it names."""
         graph = [] if self.graph is None else [self.graph.file, self.graph.weights_file]
-        return [*(record.file for record in self.folds), *graph]
+        familiarity = [] if self.familiarity is None else [self.familiarity.file]
+        return [*(record.file for record in self.folds), *graph, *familiarity]
 
     @property
     def question(self) -> Target:

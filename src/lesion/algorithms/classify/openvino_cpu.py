@@ -175,4 +175,4 @@ class GraphExecutor:
                 if self._features:
                     features_VFD.append(np.concatenate([answer[name] for name in self._features]))
         logits_FVK = finite(np.stack(logits_VFK, axis=1))
-        return Output(logits_FVK, np.stack(features_VFD, axis=1) if features_VFD else None)
+        return Output(logits_FVK, np.stack(features_VFD, axis=1) if features_VFD else None, picture.notes)

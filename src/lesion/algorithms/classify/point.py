@@ -33,8 +33,10 @@ class Point:
         """The probabilities from which an answer is positive."""
         return tuple(point.threshold for point in self.points_Q)
 
-    def as_json(self, target: Target) -> dict[str, Any]:
-        """What was asked for, and the threshold: one, or one a label."""
+    def as_json(self, target: Target) -> dict[str, Any] | None:
+        """What was asked for, and the threshold: one, or one a label; None where there is nothing to choose."""
+        if self.spec is None:
+            return None
         thresholds: Any = self.thresholds_Q[0]
         if target.kind == "multilabel":
             thresholds = dict(zip(target.class_names, self.thresholds_Q, strict=True))

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.base import Answer, Options, Output
-from lesion.algorithms.classify.answer import answer_of, column_names, combine
+from lesion.algorithms.classify.answer import answer_of, column_names, combine, with_warnings
 from lesion.algorithms.classify.describe import describe
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
+from lesion.algorithms.classify.safeguards import Note, Safeguards
 from lesion.artifact import Manifest
 from lesion.data.images import Pixels
 from lesion.data.metadata import KnownWords, MetadataEncoder, Row
@@ -38,6 +39,7 @@ class Prepared:
     pixels_HWC: Pixels
     features_FM: Sequence[NDArray[np.float32]]
     num_views: int  # flips and turns of it that are averaged
+    notes: tuple[Note, ...] = ()  # of quality and appearance, where the artifact has safeguards
 
 
 class Ensemble:
@@ -56,6 +58,7 @@ class Ensemble:
         self.manifest, self.model, self.executors, self.max_batch = manifest, model, executors, max_batch
         self.folds = [record.fold for record in folds]  # those that are used
         self.backend = backend  # what computes, in words
+        self._safeguards: Safeguards | None = None
         self.target, self.calibration, self.points = model.question, model.calibration, model.points()
         self.num_cells = 2 if self.target.has_binary_answer else self.target.num_outputs + 1
         self.column_names = column_names(self.target)
@@ -75,11 +78,18 @@ class Ensemble:
         other.calibration, other.points = model.calibration, model.points()
         return other
 
+    def with_safeguards(self, safeguards: Safeguards | None) -> Ensemble:
+        """The same networks, whose answers also say how unusual a picture is; None for an artifact without."""
+        other = copy.copy(self)
+        if safeguards is not None:
+            other._safeguards, other.column_names = safeguards, [*column_names(self.target), "warnings"]
+        return other
+
     def prepare(self, image: Pixels, row: Row, options: Options = Options()) -> Prepared:
         """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for an executor.
 
-        Raises UserError for a cell that should be a number and is not, for views that training did without, and for an
-        operating point that cannot be.
+        Raises UserError for a cell that should be a number and is not, for views that training did without, for an
+        operating point that cannot be, and of kind `low_quality` for a picture that the quality gate refuses.
         """
         most = self.model.most_views
         if options.views is not None and options.views > most:
@@ -89,14 +99,19 @@ class Ensemble:
             raise UserError(what, do=f"Ask for at most {most}.", kind="custom_attributes")
         self.points.of(options.operating_point)  # refused before it is computed
         features_FM = [encoder.encode([row])[0] for encoder in self._encoders]
-        return Prepared(self.model.preprocessing(image), features_FM, options.views or self.model.num_views)
+        square_HWC = self.model.preprocessing(image)
+        notes = () if self._safeguards is None else (self._safeguards.note(image, square_HWC),)
+        return Prepared(square_HWC, features_FM, options.views or self.model.num_views, notes)
 
     def answer(self, output: Output, options: Options) -> Answer:
         """The prediction of one picture, in the forms that a client can read."""
         point = self.points.of(options.operating_point)
-        return answer_of(
+        answer = answer_of(
             output, options, target=self.target, calibration=self.calibration, point=point, folds=self.folds
         )
+        if self._safeguards is None:
+            return answer
+        return with_warnings(answer, options, *self._safeguards.judge(output, self.folds))
 
     def describe(self) -> dict[str, Any]:
         """Question, thresholds, inputs, views, metrics and folds, in JSON's own types."""

@@ -24,6 +24,7 @@ from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.report_facts import facts_of_job, with_test
 from lesion.algorithms.classify.save import save_graph, save_later, with_disagreement
+from lesion.algorithms.classify.save_safeguards import save_safeguards
 from lesion.algorithms.classify.setup import Setup
 from lesion.algorithms.classify.summary import Summary, judge_slides, judge_test
 from lesion.algorithms.classify.task import Task
@@ -98,6 +99,7 @@ def write_results(
         write_summary(folder, summary)
     sets = evaluation["uncertainty"].get("sets")
     predictor = save_later(job.model_dir, predictor, summary, calibration=calibration, prediction_sets=sets)
+    predictor = save_safeguards(setup, predictor, results, labelled.table.group_or_row_S, checked.measures)
     facts = try_to_draw(
         "the report",
         lambda: facts_of_job(

@@ -26,6 +26,7 @@ from lesion.algorithms.classify.load import load_torch
 from lesion.algorithms.classify.manifest import ALGORITHM, ClassifierRecord, FoldRecord, GraphRecord, TargetRecord, read
 from lesion.algorithms.classify.openvino_cpu import TOLERANCE, GraphPrecision, compile_graph, core, cpu_has_bf16
 from lesion.algorithms.classify.predictor import Ensemble
+from lesion.algorithms.classify.safeguards import FAMILIARITY
 from lesion.algorithms.classify.setup import Setup
 from lesion.algorithms.classify.torch_executor import TorchExecutor
 from lesion.artifact import Manifest
@@ -41,7 +42,9 @@ from lesion.stop import Stop
 log = logging.getLogger(__name__)
 
 GRAPH, GRAPH_WEIGHTS = "graph.xml", "graph.bin"
-OWN_FILE = re.compile(rf"fold_[0-9]+\.safetensors|{re.escape(GRAPH)}|{re.escape(GRAPH_WEIGHTS)}")
+OWN_FILE = re.compile(
+    rf"fold_[0-9]+\.safetensors|{re.escape(FAMILIARITY)}|{re.escape(GRAPH)}|{re.escape(GRAPH_WEIGHTS)}"
+)
 NUM_COMPARED = 64  # training rows that show how the networks differ
 NUM_CHECKED = 16  # held-out pictures that a graph must answer as torch does
 

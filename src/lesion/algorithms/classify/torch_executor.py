@@ -96,7 +96,10 @@ class TorchExecutor:
         logits_FBK, features_FBD = (np.concatenate(parts, axis=1) for parts in zip(*passes, strict=True))
         ends = np.cumsum(num_views)[:-1]
         of_pictures = zip(np.split(finite(logits_FBK), ends, axis=1), np.split(features_FBD, ends, axis=1), strict=True)
-        return [Output(logits_FVK, features_FVD) for logits_FVK, features_FVD in of_pictures]
+        return [
+            Output(logits_FVK, features_FVD, picture.notes)
+            for (logits_FVK, features_FVD), picture in zip(of_pictures, batch, strict=True)
+        ]
 
     def _compute(
         self, squares_BHWC: NDArray[np.uint8], metadata_FBM: Sequence[NDArray[np.float32]], part: slice
