@@ -219,6 +219,12 @@ class JobSettings(Hyperparameters):
         doc="Inference graph (OpenVINO): added to the artifact so that a CPU serves faster and without torch. It is "
         "as large as the weights.",
     )
+    explain: bool = tunable(
+        True,
+        affects="output",
+        doc="Explanation: when training ends, which kind of map shows best where in an image the networks look is "
+        "measured on a few held-out images and kept in the artifact. It takes at most 40 seconds, or 3 % of the job.",
+    )
     checkpoint_interval_s: float = tunable(
         300,
         ge=0,

@@ -18,6 +18,7 @@ from lesion.data.images import FrameChoice
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.transforms import Preprocess
 from lesion.data.vocabulary import normal_form
+from lesion.explain.record import ExplanationRecord
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Flips
 from lesion.model_args import refuse_factory_args
 from lesion.stored_files import FileName, unusable
@@ -114,7 +115,8 @@ class GraphRecord(BaseModel):
 
     `differences` holds the largest by precision, fp32 and, where that machine could compute in it, bf16, over as many
     pictures as `num_checked`. `num_features` is the width of the outputs `features_F`, the penultimate features of a
-    picture; None where the graph has no such outputs.
+    picture; None where the graph has no such outputs. `place_side` is the side of the outputs `places_F`, the logits of
+    each place of the last level, from which maps are drawn; None where the graph has none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -124,6 +126,7 @@ class GraphRecord(BaseModel):
     num_checked: int
     differences: dict[str, float]
     num_features: Annotated[int, Field(ge=1)] | None = None
+    place_side: Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)] | None = None
 
 
 class ClassifierRecord(BaseModel):
@@ -146,6 +149,7 @@ class ClassifierRecord(BaseModel):
     target_columns: list[str]
     folds: Annotated[list[FoldRecord], Field(min_length=1)]
     graph: GraphRecord | None = None
+    explanation: ExplanationRecord | None = None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -22,6 +22,7 @@ from lesion.algorithms.base import Answer, Options, Output
 from lesion.algorithms.classify.answer import answer_of, column_names, combine
 from lesion.algorithms.classify.describe import describe
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
+from lesion.algorithms.classify.maps import WantedMap, wanted_map, with_map
 from lesion.artifact import Manifest
 from lesion.data.images import Pixels
 from lesion.data.metadata import KnownWords, MetadataEncoder, Row
@@ -38,6 +39,7 @@ class Prepared:
     pixels_HWC: Pixels
     features_FM: Sequence[NDArray[np.float32]]
     num_views: int  # flips and turns of it that are averaged
+    wanted_map: WantedMap | None = None
 
 
 class Ensemble:
@@ -74,10 +76,17 @@ class Ensemble:
         other.manifest = manifest
         return other
 
+    def with_model(self, manifest: Manifest, model: ClassifierRecord) -> Ensemble:
+        """The same networks with another manifest and its payload."""
+        other = self.with_manifest(manifest)
+        other.model = model
+        return other
+
     def prepare(self, image: Pixels, row: Row, options: Options = Options()) -> Prepared:
         """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for an executor.
 
-        Raises UserError for a cell that should be a number and is not, and for views that training did without.
+        Raises UserError for a cell that should be a number and is not, for views that training did without, and for a
+        map of an unknown class.
         """
         most = self.model.most_views
         if options.views is not None and options.views > most:
@@ -86,12 +95,14 @@ class Ensemble:
             )
             raise UserError(what, do=f"Ask for at most {most}.", kind="custom_attributes")
         features_FM = [encoder.encode([row])[0] for encoder in self._encoders]
-        return Prepared(self.model.preprocessing(image), features_FM, options.views or self.model.num_views)
+        wanted = None if options.map is None else wanted_map(self.model, image, options.map, options.map_method)
+        return Prepared(self.model.preprocessing(image), features_FM, options.views or self.model.num_views, wanted)
 
     def answer(self, output: Output, options: Options) -> Answer:
         """The prediction of one picture, in the forms that a client can read."""
         thresholds_Q = self.model.target.thresholds
-        return answer_of(output, options, target=self.target, thresholds_Q=thresholds_Q, folds=self.folds)
+        answer = answer_of(output, options, target=self.target, thresholds_Q=thresholds_Q, folds=self.folds)
+        return answer if output.map is None else with_map(answer, output.map)
 
     def describe(self) -> dict[str, Any]:
         """Question, thresholds, inputs, views, metrics and folds, in JSON's own types."""

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.algorithms.classify.answer import combine
+from lesion.algorithms.classify.explanation import save_explanation
 from lesion.algorithms.classify.fold import FoldResult, curves_of
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
@@ -46,8 +47,10 @@ def write_results(
     *,
     summary: Summary,
     training_log: TrainingLog,
+    job_s: float,
 ) -> None:
-    """Writes the results: tables, metrics and figures, the metric lines for a tuner, and last the artifact's graph.
+    """Writes the results: tables, metrics and figures, the metric lines for a tuner, and last what the artifact is
+    whole without: which map explains it, chosen in a share of the job's `job_s` seconds, and the graph.
 
     `summary` is what the artifact was saved with; what takes longer is added to it here.
 
@@ -88,6 +91,9 @@ def write_results(
     if checked.test is not None:
         summary["test"] = predict_test(setup, predictor, checked.test, checked.task)
         write_summary(folder, summary)
+    if config.explain:
+        with setup.run.step("choosing a map that explains predictions", remedy="set explain=false"):
+            predictor = save_explanation(job.model_dir, predictor, setup, results, job_s=job_s, stop=job.stop)
     if config.export_graph:
         with setup.run.step("exporting the graph", remedy="set export_graph=false"):
             save_graph(job.model_dir, predictor, setup, results, stop=job.stop, num_cores=job.num_cores)

@@ -134,7 +134,8 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
 
     # What people read of it. The artifact is whole before, and a job that fails from here on has lost no fold.
     if predictor is not None:
-        write_results(setup, checked, results, predictor, summary=summary, training_log=training_log)
+        job_s = time.monotonic() - started
+        write_results(setup, checked, results, predictor, summary=summary, training_log=training_log, job_s=job_s)
         log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
     run.processes.finish()
     checkpoints.clear()
