@@ -13,7 +13,7 @@ def test_each_field_says_what_it_affects():
     config = ClassifyConfig()
     assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "predictions"} == {"tta"}
     assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "output"} == {
-        *("slide_score", "export_graph"),
+        *("slide_score", "export_graph", "explain"),
     }
     assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "nothing"} == {
         *("batch_size_predict", "device", "num_workers", "cache", "processes", "parallel"),

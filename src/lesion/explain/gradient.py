@@ -31,7 +31,7 @@ FAMILY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 CAM = "cam"  # the log-odds that the network would give if the whole picture looked as at one place
 OCCLUSION = "occlusion"
 INTEGRATED_GRADIENTS = "integrated_gradients"
-NUM_IG_STEPS = 32
+NUM_IG_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,19 @@ def cam(
 
 
 def integrated_gradients(
-    network: FusionNet, square_HWC: Pixels, metadata_M: NDArray[np.float32], explained: ExplainedClass
+    network: FusionNet,
+    square_HWC: Pixels,
+    metadata_M: NDArray[np.float32],
+    explained: ExplainedClass,
+    *,
+    num_steps: int = NUM_IG_STEPS,
 ) -> NDArray[np.float32]:
     """What each pixel [H, W] adds to the log-odds, summed over its channels, on the way from a square in the mean
-    colour (Sundararajan et al. 2017, eq. 1), in 32 steps by captum."""
+    colour (Sundararajan et al. 2017, eq. 1), by captum.
+
+    The sum over all pixels approaches the whole change with more steps: a network that is steep on the way, as some
+    transformers are, needs hundreds.
+    """
     from captum.attr import IntegratedGradients
 
     with torch.inference_mode(False), torch.set_grad_enabled(True):
@@ -146,7 +155,7 @@ def integrated_gradients(
             return explained.log_odds_of_tensor(network(squares_NCHW, metadata_NM.expand(len(squares_NCHW), -1)))
 
         shares_NCHW = IntegratedGradients(log_odds).attribute(
-            pixels_NCHW, start_NCHW, n_steps=NUM_IG_STEPS, internal_batch_size=1
+            pixels_NCHW, start_NCHW, n_steps=num_steps, internal_batch_size=1
         )
     values_HW: NDArray[np.float32] = shares_NCHW[0].sum(dim=0).detach().float().cpu().numpy()
     return values_HW

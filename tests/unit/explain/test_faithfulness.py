@@ -19,7 +19,7 @@ def whiteness(squares_BHWC):
 
 
 def test_deletion_is_the_area_that_follows_by_hand():
-    """The mean colour is 128. The left half goes first: from 1 to 128/255 at half of the pixels, then it stays there."""
+    """The mean colour is 128. The left half goes first: from 1 to 128/255 at half of the pixels, where it stays."""
     low = 128 / 255
     expected = 0.5 * (1 + low) / 2 + 0.5 * low
     assert faithfulness(LEFT, HALF_HWC, whiteness).deletion == pytest.approx(expected, abs=1e-6)

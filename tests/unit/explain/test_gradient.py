@@ -14,7 +14,14 @@ from torch import nn
 from lesion.data.transforms import Preprocess
 from lesion.explain.choose import Sample, choose, mean_correlation, rank_correlation
 from lesion.explain.explained_class import named_class
-from lesion.explain.gradient import FAMILY, cam, gradient_maps, integrated_gradients, level_named, predicted_logits
+from lesion.explain.gradient import (
+    FAMILY,
+    cam,
+    gradient_maps,
+    integrated_gradients,
+    level_named,
+    predicted_logits,
+)
 from lesion.explain.methods import METHODS, map_by
 from lesion.explain.picture_map import heat_of
 from lesion.models.fusion import FusionNet, create_network
@@ -95,10 +102,10 @@ def test_class_activation_is_what_grad_cam_at_the_last_level_becomes():
 
 
 def test_integrated_gradients_add_up_to_the_change_of_the_log_odds(network):
-    """Completeness, Sundararajan et al. 2017, proposition 1; with 32 steps to some percent."""
+    """Completeness, Sundararajan et al. 2017, proposition 1; with 256 steps to some percent."""
     [sample] = samples(network, 1)
     square_HWC = sample.square_HWC
-    values_HW = integrated_gradients(network, square_HWC, NOTHING_M, YES)
+    values_HW = integrated_gradients(network, square_HWC, NOTHING_M, YES, num_steps=256)
     with torch.no_grad():
         grey_1C11 = torch.from_numpy(square_HWC).float().permute(2, 0, 1)[None].mean(dim=(2, 3), keepdim=True)
         start = float(network(grey_1C11.expand(1, 3, SIDE, SIDE), torch.zeros(1, 0)))
