@@ -32,6 +32,7 @@ CAM = "cam"  # the log-odds that the network would give if the whole picture loo
 OCCLUSION = "occlusion"
 INTEGRATED_GRADIENTS = "integrated_gradients"
 NUM_IG_STEPS = 50
+IG_BATCH = 8  # steps that are computed at once: each needs the memory of a training step
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def integrated_gradients(
             return explained.log_odds_of_tensor(network(squares_NCHW, metadata_NM.expand(len(squares_NCHW), -1)))
 
         shares_NCHW = IntegratedGradients(log_odds).attribute(
-            pixels_NCHW, start_NCHW, n_steps=num_steps, internal_batch_size=1
+            pixels_NCHW, start_NCHW, n_steps=num_steps, internal_batch_size=IG_BATCH
         )
     values_HW: NDArray[np.float32] = shares_NCHW[0].sum(dim=0).detach().float().cpu().numpy()
     return values_HW
