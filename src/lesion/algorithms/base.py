@@ -1,4 +1,4 @@
-"""Base: what an algorithm is to the rest of Lesion. Four small interfaces; registry.py has those that implement them.
+"""Base: what an algorithm is to the rest of Lesion. A few small interfaces; registry.py has those that implement them.
 
 The command line asks an `Algorithm` to check, train and load. What it loads is a `Predictor`, whose executors
 (inference/batcher.py) compute an `Output` for each picture; the predictor turns it into the `Answer` that a client
