@@ -19,7 +19,7 @@ from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
 from lesion.data.images import Pixels
 from lesion.explain.explained_class import ExplainedClass
-from lesion.explain.faithfulness import Faithfulness, faithfulness
+from lesion.explain.faithfulness import Faithfulness, ends_of, faithfulness
 from lesion.explain.gradient import CAM, FAMILY, OCCLUSION, Level, cam, gradient_maps, levels, predicted_logits
 from lesion.explain.methods import map_by
 from lesion.explain.record import CandidateRecord, ExplanationRecord
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 CHANCE = "random"
 CHANCE_CELLS = 8
+NUM_FULL = 2  # pictures on which all candidates are judged; then the best go on
+NUM_KEPT = 3  # beside class activation and occlusion, which a graph needs
 COMPARED_SIDE = 14  # maps of different grids are compared on this one
 # What occlusion, 49 predictions, must have of `gain` beyond class activation, one prediction, to be taken instead.
 WORTH_OCCLUSION = 0.05
@@ -60,6 +62,7 @@ class _Judged:
 def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> ExplanationRecord:
     """The map with the largest mean gain, and the one for a graph without gradients.
 
+    All candidates are judged on the first two pictures, and the best three on all: the others' numbers are of two.
     After `is_over` says that time is up no further candidate is tried; what was measured until then is compared, on the
     same pictures for all. Raises ValueError where no map could be made.
     """
@@ -71,7 +74,12 @@ def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> Exp
             break  # time is up, or a map failed on this picture
         keys = list(found)
         judged.append(found)
-    means = {key: _mean(key, [found[key].faithfulness for found in judged]) for key in keys or []}
+        if number + 1 == NUM_FULL:
+            keys = _best_of(keys, judged)
+    if not judged:
+        raise ValueError("there is no picture to choose a map by")
+    tried = {key: _mean(key, [found[key].faithfulness for found in judged if key in found]) for key in judged[0]}
+    means = {key: mean for key, mean in tried.items() if key in (keys or [])}
     chance = means.pop((CHANCE, ""), None)
     with_gradient = {key: mean for key, mean in means.items() if key[0] != OCCLUSION} or means
     if chance is None or not with_gradient:
@@ -91,7 +99,7 @@ def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> Exp
         without_gradient="cam" if is_cam else "occlusion",
         agreement=mean_correlation(pairs),
         num_pictures=len(judged),
-        candidates=list(means.values()),
+        candidates=[mean for key, mean in tried.items() if key[0] != CHANCE],
     )
 
 
@@ -127,16 +135,26 @@ def mean_correlation(pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float
     return float(np.mean(defined)) if defined else None
 
 
+def _best_of(keys: Sequence[Key], judged: Sequence[dict[Key, _Judged]]) -> list[Key]:
+    """The candidates that go on, in their order."""
+    gains = {key: _mean(key, [found[key].faithfulness for found in judged]).gain for key in keys}
+    always = {(CHANCE, ""), (CAM, ""), (OCCLUSION, "")}
+    best = sorted((key for key in keys if key not in always), key=lambda key: -gains[key])[:NUM_KEPT]
+    return [key for key in keys if key in always or key in best]
+
+
 def _judge(sample: Sample, number: int, keys: Sequence[Key] | None, is_over: IsOver) -> dict[Key, _Judged]:
     """Each candidate of one picture; only `keys`, those of the pictures before, unless it is the first."""
     found: dict[Key, _Judged] = {}
+    ends = ends_of(sample.square_HWC, sample.probability)
     for key, values_hw in _maps(sample, number, keys):
         if len(found) > 1 and is_over():
             break
         is_copy = any(_is_same(values_hw, other.values_hw) for other in found.values())
         if keys is None and (is_copy or np.ptp(values_hw) == 0 or not np.isfinite(values_hw).all()):
             continue  # the last level of a ResNet has two names; a class token leaves no gradient at the last patches
-        found[key] = _Judged(values_hw, faithfulness(values_hw, sample.square_HWC, sample.probability))
+        judged = faithfulness(values_hw, sample.square_HWC, sample.probability, ends=ends)
+        found[key] = _Judged(values_hw, judged)
     return found
 
 
