@@ -74,7 +74,7 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(scope="session")
 def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of a finished tiny job: artifact in model/, results in output/data/. Not to be written to."""
-    root = write_job(tmp_path_factory.mktemp("trained"))
+    root = write_job(tmp_path_factory.mktemp("trained"), explain=True)
     run_job(root)
     return root
 

@@ -24,6 +24,7 @@ TINY: dict[str, object] = {
     "epochs": 2,
     "batch_size_train": 8,
     "num_workers": 2,
+    "explain": False,  # it takes longer than such a job
 }
 
 

@@ -51,10 +51,28 @@ def parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
     predict.add_argument("--output", type=Path, required=True, help="the CSV to write")
-    predict.add_argument("--source", default="auto", help="format of the input, as in training (default: recognised)")
-    predict.add_argument("--image-column", help="column that names the images (default: as in training)")
-    predict.add_argument("--no-progress", action="store_true", help="no progress bar")
+    _add_set_options(predict)
     _add_model_options(predict)
+
+    explain = command(
+        "explain",
+        "Show where in each image and in which metadata a prediction lies: overlays, raw maps, and a CSV.",
+        "lesion explain images --model model --output build/explained",
+    )
+    explain.add_argument(
+        "input", type=Path, help="an image, a folder of images or another set, as `lesion predict` takes"
+    )
+    explain.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
+    explain.add_argument("--output", type=Path, required=True, help="the folder to write to")
+    explain.add_argument(
+        "--class", dest="class_name", help="class to explain (default: the positive class, or of several the predicted)"
+    )
+    explain.add_argument(
+        "--method",
+        help="grad_cam, hires_cam, layer_cam, cam, occlusion or integrated_gradients (default: what training chose)",
+    )
+    _add_set_options(explain)
+    _add_device_options(explain)
 
     check = command(
         "check",
@@ -304,22 +322,32 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_set_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", default="auto", help="format of the input, as in training (default: recognised)")
+    parser.add_argument("--image-column", help="column that names the images (default: as in training)")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="device that computes (default: %(default)s)"
-    )
+    _add_device_options(parser)
     parser.add_argument(
         "--precision",
         choices=["auto", "fp32", "bf16"],
         help="precision of the CPU graph (default: auto, bf16 if the CPU supports it and the graph passed its test)",
     )
-    parser.add_argument("--fold", type=int, help="use one fold's network instead of all")
     parser.add_argument(
         "--operating-point",
         metavar="POINT",
         help="what labels are decided by: youden, sensitivity=0.95, specificity=0.9, cost=10 or threshold=0.3 "
         "(default: as training chose)",
     )
+
+
+def _add_device_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="device that computes (default: %(default)s)"
+    )
+    parser.add_argument("--fold", type=int, help="use one fold's network instead of all")
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""CLI: `lesion train | serve | predict | export | check | compare | describe | sample-data | prepare`.
+"""CLI: `lesion train | serve | predict | explain | export | check | compare | describe | sample-data | prepare`.
 
 The one place on the command line that catches errors.
 """
@@ -222,6 +222,25 @@ def _predict(args: argparse.Namespace) -> int:
     return 2 if num_failed else 0
 
 
+def _explain(args: argparse.Namespace) -> int:
+    from lesion.explain_files import explain_files
+
+    num_failed = explain_files(
+        args.input,
+        model_dir=args.model,
+        output=args.output,
+        class_name=args.class_name,
+        method=args.method,
+        source=args.source,
+        image_column=args.image_column,
+        device=_device(args.device),
+        fold=args.fold,
+        num_cores=usable_cores(),
+        show_progress=not args.no_progress and sys.stderr.isatty(),
+    )
+    return 2 if num_failed else 0
+
+
 def _export_onnx(args: argparse.Namespace) -> int:
     from lesion.algorithms.written_by import algorithm_of_artifact
 
@@ -334,6 +353,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     TRAIN_PROCESS: _train_process,
     "serve": _serve,
     "predict": _predict,
+    "explain": _explain,
     "export onnx": _export_onnx,
     "check": _check,
     "compare": _compare,

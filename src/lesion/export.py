@@ -21,28 +21,31 @@ from lesion.engine.openvino import import_openvino
 from lesion.errors import UserError
 from lesion.files import temporary_folder, write_atomic, writing
 from lesion.models.fusion import FusionNet
+from lesion.models.places import with_place_logits
 
 
 class Square(nn.Module):
     """A network whose input is uint8 RGB [N, H, W, 3], as images lie in memory."""
 
-    def __init__(self, network: FusionNet) -> None:
+    def __init__(self, network: FusionNet, *, has_places: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self._has_places = network, has_places
 
-    def forward(self, images_NHWC: Tensor, metadata_NM: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [N, K] and features [N, D]."""
-        return self.network.outputs(images_NHWC.permute(0, 3, 1, 2), metadata_NM)
+    def forward(self, images_NHWC: Tensor, metadata_NM: Tensor) -> tuple[Tensor, ...]:
+        """Logits [N, K] and features [N, D]; if it `has_places`, also the logits of each [N, K, h, w]."""
+        outputs = with_place_logits if self._has_places else FusionNet.outputs
+        return outputs(self.network, images_NHWC.permute(0, 3, 1, 2), metadata_NM)
 
 
 def to_openvino(
-    networks: Mapping[int, FusionNet], nums_metadata: Mapping[int, int], image_size: int
+    networks: Mapping[int, FusionNet], nums_metadata: Mapping[int, int], image_size: int, *, has_places: bool = False
 ) -> tuple[bytes, bytes]:
     """The folds' networks as one graph of OpenVINO: its XML and its weights, float32.
 
     Inputs `image`, uint8 [1, H, W, 3] in RGB, shared by all, and `metadata_F`, float32 [1, M], for each fold with
-    metadata; outputs `logits_F`, float32 [1, K], and `features_F`, float32 [1, D]. The networks must be on the CPU in
-    eval mode. Raises the converter's exceptions.
+    metadata; outputs `logits_F`, float32 [1, K], `features_F`, float32 [1, D], and with `has_places` `places_F`,
+    float32 [1, K, h, w], the logits of each place. The networks must be on the CPU in eval mode. Raises the
+    converter's exceptions.
     """
     openvino = import_openvino()
     from openvino import opset13
@@ -51,7 +54,8 @@ def to_openvino(
     image.output(0).set_names({"image"})
     parameters, results = [image], []
     for fold, network in networks.items():
-        pictures, metadata, logits, features = _convert(network, nums_metadata[fold], image_size)
+        square = Square(network, has_places=has_places)
+        pictures, metadata, logits, features, *places = _convert(square, nums_metadata[fold], image_size)
         pictures.output(0).replace(image.output(0))
         if metadata is not None:
             metadata.set_friendly_name(f"metadata_{fold}")
@@ -61,15 +65,18 @@ def to_openvino(
         logits.input_value(0).get_tensor().set_names({f"logits_{fold}"})
         features.set_friendly_name(f"features_{fold}")
         features.input_value(0).get_tensor().set_names({f"features_{fold}"})
-        results += [logits, features]
+        for output in places:
+            output.set_friendly_name(f"places_{fold}")
+            output.input_value(0).get_tensor().set_names({f"places_{fold}"})
+        results += [logits, features, *places]
     with temporary_folder() as folder:
         path = folder / "graph.xml"
         openvino.save_model(openvino.Model(results, parameters, "lesion"), path, compress_to_fp16=False)
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
-def _convert(network: FusionNet, num_metadata: int, image_size: int) -> tuple[Any, Any, Any, Any]:
-    """One network's graph by its ends: parameters of pictures and metadata, if it takes any; logits and features."""
+def _convert(square: Square, num_metadata: int, image_size: int) -> tuple[Any, ...]:
+    """One network's graph by its ends: parameters of pictures and metadata, if it takes any; then its outputs."""
     openvino = import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -77,7 +84,7 @@ def _convert(network: FusionNet, num_metadata: int, image_size: int) -> tuple[An
     example = (torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8), torch.zeros(1, num_metadata))
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's warnings are for the network's author
-        traced = torch.jit.trace(Square(network).eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(square.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
         traced = torch.jit.freeze(traced)
     frontend = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(traced)  # kept until its graph is converted

@@ -55,7 +55,7 @@ def predict_files(
         precision=precision,
         operating_point=operating_point,
     )
-    pictures = _open(source_path, predictor, source=source, image_column=image_column)
+    pictures = open_set(source_path, predictor, source=source, image_column=image_column)
     names, rows = pictures.table().name_S.tolist(), pictures.table().metadata_rows()
     warn_of_unknown_words(rows, predictor)
     paths = pictures.paths if isinstance(pictures, OfFiles) else [None] * len(names)
@@ -102,7 +102,7 @@ def warn_of_unknown_words(rows: Sequence[Row], predictor: Predictor) -> None:
             log.warning(what, column, unknown.total(), listed(each))
 
 
-def _open(path: Path, predictor: Predictor, *, source: str, image_column: str | None) -> Source:
+def open_set(path: Path, predictor: Predictor, *, source: str, image_column: str | None) -> Source:
     """The set at `path` with the metadata that the predictor takes; logs which of it the set lacks."""
     wanted = tuple(predictor.metadata_columns)
     columns = Columns(image=image_column or predictor.image_column, metadata=wanted)

@@ -225,6 +225,12 @@ class JobSettings(Hyperparameters):
         doc="Names of images in the report. false: report.html and report.json name no image and no patient; an image "
         "is called by its line of oof.csv. Images are shown, small.",
     )
+    explain: bool = tunable(
+        True,
+        affects="output",
+        doc="Explanation: when training ends, which kind of map shows best where in an image the networks look is "
+        "measured on a few held-out images and kept in the artifact. It takes at most 40 seconds, or 3 % of the job.",
+    )
     checkpoint_interval_s: float = tunable(
         300,
         ge=0,

@@ -30,6 +30,7 @@ SMALL: dict[str, object] = {
     "tta": 1,
     "precision": "fp32",  # the same on every machine
     "export_graph": False,
+    "explain": False,
 }
 
 

@@ -90,6 +90,9 @@ class MeanColour:
     def export_onnx(self, *_: Any, **__: Any) -> None:
         raise UserError("this algorithm has no ONNX graph", do="Predict with `lesion predict` or the server.")
 
+    def load_explainer(self, *_: Any, **__: Any) -> Any:
+        raise UserError("this algorithm has no explanations", do="Predict with `lesion predict`.")
+
 
 class Predictor:
     backend, max_batch, num_cells, column_names, image_column = "numpy", 4, 2, ["probability", "label"], "image_name"

@@ -342,6 +342,7 @@ WHOLE: dict[str, tuple[object, Callable[[Trained], object]]] = {
     "group_column": ("other_group", lambda trained: trained.oof["fold"].tolist()),
     "tta": (3, lambda trained: trained.oof["probability"].tolist()),
     "export_graph": (True, lambda trained: trained.payload["graph"] is None),
+    "explain": (True, lambda trained: trained.payload["explanation"] is None),
 }
 # The test of each hyperparameter that is seen neither in what is built nor in whether anything changes.
 ELSEWHERE = {

@@ -450,6 +450,17 @@ def test_a_graph_without_features_answers_if_its_manifest_tells_of_none(model_di
     np.testing.assert_allclose(without_them.logits_FVK, with_them.logits_FVK, atol=1e-6)
 
 
+def test_places_are_looked_for_where_the_manifest_tells_of_them(model_dir):
+    side = json.loads((model_dir / "manifest.json").read_text())["payload"]["graph"]["place_side"]
+    for number, expected in (
+        (side + 1, rf"places_\d is f32 \[1,1,{side},{side}\]"),
+        (0, r"payload\.graph\.place_side"),
+        (None, "but the manifest lists"),
+    ):
+        edit(model_dir, in_payload(number, "graph", "place_side"))
+        assert re.search(expected, refused(model_dir))
+
+
 @pytest.mark.parametrize("share", [1.0, 0.001])
 def test_a_graph_whose_weights_hold_nan_is_refused(model_dir, share):
     """All of them, or a few of the first layer's, which a ReLU makes 0 of: the answer would be a number."""

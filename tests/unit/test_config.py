@@ -94,6 +94,7 @@ VALID = {
     "on_foreign_checkpoint": st.sampled_from(["error", "set_aside"]),
     "export_graph": st.booleans(),
     "report_names": st.booleans(),
+    "explain": st.booleans(),
     "dicom_frames": st.sampled_from(["first", "middle", "all"]),
     "on_bad_image": st.sampled_from(["error", "drop"]),
     "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),

@@ -14,7 +14,7 @@ def test_each_field_says_what_it_affects():
     assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "predictions"} == {"tta"}
     assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "output"} == {
         *("slide_score", "export_graph", "calibration", "operating_point", "deployment_prevalence", "report_names"),
-        "on_low_quality",
+        *("on_low_quality", "explain"),
     }
     assert {name for name in ClassifyConfig.model_fields if config.affects(name) == "nothing"} == {
         *("batch_size_predict", "device", "num_workers", "cache", "processes", "parallel"),

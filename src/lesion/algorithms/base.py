@@ -1,4 +1,4 @@
-"""Base: what an algorithm is to the rest of Lesion. Four small interfaces; registry.py has those that implement them.
+"""Base: what an algorithm is to the rest of Lesion. A few small interfaces; registry.py has those that implement them.
 
 The command line asks an `Algorithm` to check, train and load. What it loads is a `Predictor`, whose executors
 (inference/batcher.py) compute an `Output` for each picture; the predictor turns it into the `Answer` that a client
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the command line opens without any of these
     from lesion.config import Hyperparameters
     from lesion.data.images import FrameChoice, Pixels
     from lesion.data.metadata import Row
+    from lesion.explain.picture_map import PictureMap
     from lesion.inference.batcher import Executor
     from lesion.job import Job
     from lesion.metric_lines import MetricLine
@@ -85,6 +86,20 @@ class Algorithm(Protocol):
         """Writes the artifact's networks as an ONNX model. Raises UserError where the algorithm has none."""
         ...
 
+    def load_explainer(
+        self,
+        model_dir: Path,
+        *,
+        device: Device,
+        num_cores: int,
+        fold: int | None,
+        class_name: str | None,
+        method: str | None,
+    ) -> Explainer:
+        """What explains single pictures: the named class, or the one that is predicted; by the named method, or the one
+        that training chose. Raises UserError where the algorithm has no explanations, and for unknown names."""
+        ...
+
 
 @dataclass(frozen=True)
 class Output:
@@ -94,6 +109,7 @@ class Output:
     # Those of the picture that the last layer takes; None where the graph of an older artifact does not give them.
     features_FVD: NDArray[np.float32] | None = None
     notes: tuple[Any, ...] = ()  # what `Predictor.prepare` noted of the picture, or of each frame, for its `answer`
+    map: PictureMap | None = None  # where the options ask for one
 
 
 def joined(outputs: Sequence[Output]) -> Output:
@@ -107,6 +123,7 @@ def joined(outputs: Sequence[Output]) -> Output:
         np.concatenate([output.logits_FVK for output in outputs], axis=1),
         np.concatenate(features, axis=1) if len(features) == len(outputs) else None,
         tuple(note for output in outputs for note in output.notes),
+        outputs[0].map,  # of several frames the first one's
     )
 
 
@@ -122,6 +139,8 @@ class Options:
     operating_point: str | None = (
         None  # what the label is decided by, such as sensitivity=0.95; the model's own unless given
     )
+    map: str | None = None  # a map of what speaks for a class, by its name; "" for the class that is predicted
+    map_method: str | None = None  # how the map is made; as training chose unless given
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,35 @@ class Answer:
     bare: object  # what a request for a single picture in the brief's form is answered with: a number, or `fields`
     # What the audit line of the answer says: label, operating point, warnings. Nothing that a client sent.
     audit: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a picture got its answer: where in it, and which of its metadata.
+
+    `metadata_changes` holds for each metadata column by how much the log-odds of the map's class would change, by the
+    name of what the cell would be instead: `if_missing_…` and `if_usual_…`.
+    """
+
+    answer: Answer
+    map: PictureMap
+    log_odds: float  # of the map's class
+    metadata_changes: Mapping[str, float]
+
+
+class Explainer(Protocol):
+    """A predictor that says why."""
+
+    @property
+    def predictor(self) -> Predictor: ...
+    @property
+    def change_names(self) -> Sequence[str]:
+        """The names in `Explanation.metadata_changes`, in their order."""
+        ...
+
+    def explain(self, image: Pixels, row: Row) -> Explanation:
+        """Of one picture (uint8 RGB [H, W, 3], any size) and its metadata. Raises UserError for a wrong value."""
+        ...
 
 
 class Predictor(Protocol):

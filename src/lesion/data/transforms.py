@@ -103,6 +103,12 @@ def view(image_HW: Any, number: int) -> Any:
     return np.flip(image_HW, dims) if isinstance(image_HW, np.ndarray) else image_HW.flip(dims)
 
 
+def undo_view(image_HW: Any, number: int) -> Any:
+    """The square whose `view` of that number this is, an array or tensor whose last two dimensions are H, W."""
+    flipped_HW = view(image_HW, number % 4)  # a flip undoes itself
+    return flipped_HW.swapaxes(-1, -2) if number >= 4 else flipped_HW
+
+
 def views(square_HWC: Pixels, num_views: int) -> NDArray[np.uint8]:
     """The first `num_views` of a square's views [V, H, W, 3]."""
     square_CHW = square_HWC.transpose(2, 0, 1)

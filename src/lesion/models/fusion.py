@@ -53,16 +53,26 @@ class FusionNet(nn.Module):
 
     def outputs(self, images_NCHW: Tensor, metadata_NM: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward` the logits [N, K], and with them the features of the pictures [N, D]."""
-        features_ND = joined_ND = self.features(images_NCHW)
-        if self.metadata is not None:
-            joined_ND = torch.cat([features_ND, self.metadata(metadata_NM)], dim=1)
-        return self.head(joined_ND), features_ND
+        features_ND = self.features(images_NCHW)
+        return self.logits(features_ND, metadata_NM), features_ND
 
     def features(self, images_NCHW: Tensor) -> Tensor:
         """The backbone's features of the pictures [N, D]."""
-        pixels_NCHW = (images_NCHW.float() - self.mean) / self.std
-        features_ND: Tensor = self.backbone(pixels_NCHW.contiguous(memory_format=torch.channels_last))
+        features_ND: Tensor = self.backbone(self.normalised(images_NCHW))
         return features_ND
+
+    def normalised(self, images_NCHW: Tensor) -> Tensor:
+        """The pictures as the backbone takes them."""
+        pixels_NCHW = (images_NCHW.float() - self.mean) / self.std
+        return pixels_NCHW.contiguous(memory_format=torch.channels_last)
+
+    def logits(self, features_ND: Tensor, metadata_NM: Tensor) -> Tensor:
+        """The last layer's logits [N, K] of the pictures' features and their metadata."""
+        joined_ND = features_ND
+        if self.metadata is not None:
+            joined_ND = torch.cat([features_ND, self.metadata(metadata_NM)], dim=1)
+        logits_NK: Tensor = self.head(joined_ND)
+        return logits_NK
 
     def set_trainable(self, *, backbone: bool, statistics: bool) -> None:
         """Training mode: the backbone is trained or frozen, its BatchNorm statistics are updated or kept."""

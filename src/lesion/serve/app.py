@@ -22,7 +22,7 @@ from lesion.data.memory import MemoryBudget, ReserveBytes
 from lesion.errors import LesionError, UserError
 from lesion.inference.admission import Admission
 from lesion.inference.pipeline import Pipeline, Times
-from lesion.serve.answers import ResponseInfo, choose_accept, encode, refusal_of_all
+from lesion.serve.answers import CSV, ResponseInfo, choose_accept, encode, refusal_of_all
 from lesion.serve.audit import NO_AUDIT, Audit
 from lesion.serve.connection import ClientWatch
 from lesion.serve.errors import add_errors
@@ -104,7 +104,12 @@ def create_app(
             media_type = choose_accept(request.headers.get("Accept", ""), invocation.form)
             counts: deque[int] = deque()  # of the frames of each record
             results = pipeline.run(
-                _frames(g.trail.of_pictures(invocation.records), predictor, counts),
+                _frames(
+                    g.trail.of_pictures(invocation.records),
+                    predictor,
+                    counts,
+                    most=_most_pictures(options, media_type, limits),
+                ),
                 lambda pixels, row: predictor.prepare(pixels, row, options),
                 times=g.times,
                 is_wanted=is_wanted,
@@ -158,15 +163,35 @@ def create_app(
     return app
 
 
+def _most_pictures(options: Options, media_type: str, limits: Limits) -> int | None:
+    """How many pictures the request may have at most; None where nothing but its size limits it.
+
+    Raises UserError of kind `custom_attributes` for maps in CSV.
+    """
+    if options.map is None:
+        return None
+    if media_type == CSV:
+        do = "Ask for JSON or JSON Lines with Accept, or leave map out."
+        raise UserError("a row of CSV has no place for a map", do=do, kind="custom_attributes")
+    return limits.max_maps
+
+
 def _frames(
-    records: Iterable[Record | UserError], predictor: Predictor, counts: deque[int]
+    records: Iterable[Record | UserError], predictor: Predictor, counts: deque[int], *, most: int | None
 ) -> Iterator[Record | UserError]:
-    """The frames of each record that are predicted, or its error; how many is added to `counts` before they come."""
+    """The frames of each record that are predicted, or its error; how many is added to `counts` before they come.
+
+    Raises UserError of kind `too_large` (413) at more than `most` of them.
+    """
+    num_frames = 0
     for record in records:
         try:
             found = [record] if isinstance(record, UserError) else record.frames(predictor.dicom_frames)
         except UserError as error:
             found = [copy.copy(error)]
+        num_frames += len(found)
+        if most is not None and num_frames > most:
+            raise UserError(f"more than {most} images with a map", do="Ask in several requests.", kind="too_large")
         counts.append(len(found))
         yield from found
 

@@ -16,6 +16,7 @@ class Limits:
 
     max_payload_bytes: int = 100 * 2**20  # of one body; 0 sets no limit
     max_pixels: int = MAX_PIXELS  # of one picture
+    max_maps: int = 16  # pictures of one request with a map: each takes as long as 2 to 60 answers without
     max_requests: int = 64  # that are under way; more are refused at once
     max_bodies_bytes: int = 512 * 2**20  # of all their bodies together; one alone has room
     # Of all that is under way: bodies, what is read from them, pictures as they are decoded. A server takes what its

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 from lesion.algorithms.base import Options
 from lesion.errors import UserError, collecting, raise_all
 from lesion.geometry import MAX_VIEWS
 
-OPTIONS = {"views", "top_k", "details", "operating_point"}
+OPTIONS = {"views", "top_k", "details", "operating_point", "map"}
 
 
 def read_options(attributes: str) -> Options:
-    """The options in `views=4, top_k=3; details=true`. Other names are for others, and ignored.
+    """The options in `views=4, top_k=3; details=true, map=melanoma`. Other names are for others, and ignored.
 
     Raises one UserError of kind `custom_attributes` for all values that are out of bounds and options that come twice.
     """
@@ -20,7 +21,7 @@ def read_options(attributes: str) -> Options:
     problems: list[UserError] = []
     for part in re.split("[,;]", attributes):
         name, separator, value = part.partition("=")  # operating_point=sensitivity=0.95 has a second one
-        name, value = name.strip().lower(), value.strip().lower()
+        name, value = name.strip().lower(), value.strip()
         if separator and name in OPTIONS:
             if name in found:
                 problems.append(_refused(name, value, f"what came before it, '{found[name][:80]}'"))
@@ -30,11 +31,24 @@ def read_options(attributes: str) -> Options:
         views = _number(found, "views", MAX_VIEWS)
     with collecting(problems):
         top_k = _number(found, "top_k", 10_000)
-    details = found.get("details", "false")
+    details = found.get("details", "false").lower()
     if details not in {"true", "false", "1", "0"}:
         problems.append(_refused("details", details, "true or false"))
     raise_all(problems)
-    return Options(views, top_k, details=details in {"true", "1"}, operating_point=found.get("operating_point"))
+    return Options(
+        views,
+        top_k,
+        details=details in {"true", "1"},
+        operating_point=found.get("operating_point"),
+        map=_map(found.get("map", "false")),
+    )
+
+
+def _map(value: str) -> str | None:
+    """The class whose map is wanted, written with %-escapes where it holds a comma; "" for the predicted one."""
+    if value.lower() in {"true", "false"}:
+        return "" if value.lower() == "true" else None
+    return unquote(value)
 
 
 def _number(found: dict[str, str], name: str, largest: int) -> int | None:

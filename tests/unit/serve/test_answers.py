@@ -303,6 +303,8 @@ def test_options_are_read_among_what_others_put_there():
     assert read_options("trace=7; who=me; who=you") == Options()
     assert read_options("views=4, top_k=3; details=true; trace=a=b") == Options(4, 3, details=True)
     assert read_options(" Views = 8 ,DETAILS=1") == Options(8, None, details=True)
+    assert read_options("map=True") == Options(map="") and read_options("map=False") == Options()
+    assert read_options("map=In situ%2C late, views=2") == Options(2, map="In situ, late")
 
 
 @pytest.mark.parametrize(

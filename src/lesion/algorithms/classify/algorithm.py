@@ -13,6 +13,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 
 if TYPE_CHECKING:
+    from lesion.algorithms.classify.explainer import ClassifierExplainer
     from lesion.algorithms.classify.predictor import Ensemble
     from lesion.check.report import Report
     from lesion.job import Job
@@ -75,6 +76,22 @@ class Classify:
         from lesion.algorithms.classify.export import export_onnx
 
         export_onnx(model_dir, output, fold=fold)
+
+    def load_explainer(
+        self,
+        model_dir: Path,
+        *,
+        device: Device,
+        num_cores: int,
+        fold: int | None,
+        class_name: str | None,
+        method: str | None,
+    ) -> ClassifierExplainer:
+        from lesion.algorithms.classify.explainer import load_explainer
+
+        return load_explainer(
+            model_dir, device=device, num_cores=num_cores, fold=fold, class_name=class_name, method=method
+        )
 
 
 CLASSIFY = Classify()

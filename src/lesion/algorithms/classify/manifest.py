@@ -22,6 +22,7 @@ from lesion.data.vocabulary import normal_form
 from lesion.evaluation.calibration import Calibration
 from lesion.evaluation.conformal import PredictionSets
 from lesion.evaluation.operating_points import RocCurve
+from lesion.explain.record import ExplanationRecord
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Flips
 from lesion.model_args import refuse_factory_args
 from lesion.stored_files import FileName, unusable
@@ -132,7 +133,8 @@ class GraphRecord(BaseModel):
 
     `differences` holds the largest by precision, fp32 and, where that machine could compute in it, bf16, over as many
     pictures as `num_checked`. `num_features` is the width of the outputs `features_F`, the penultimate features of a
-    picture; None where the graph has no such outputs.
+    picture; None where the graph has no such outputs. `place_side` is the side of the outputs `places_F`, the logits of
+    each place of the last level, from which maps are drawn; None where the graph has none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -142,6 +144,7 @@ class GraphRecord(BaseModel):
     num_checked: int
     differences: dict[str, float]
     num_features: Annotated[int, Field(ge=1)] | None = None
+    place_side: Annotated[int, Field(ge=1, le=MAX_IMAGE_SIZE)] | None = None
 
 
 class QualityRecord(BaseModel):
@@ -206,6 +209,7 @@ class ClassifierRecord(BaseModel):
     graph: GraphRecord | None = None
     quality: QualityRecord | None = None  # None: fewer training pictures than it needs, or an older artifact
     familiarity: FamiliarityRecord | None = None  # likewise
+    explanation: ExplanationRecord | None = None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -8,14 +8,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.manifest import ClassifierRecord, GraphRecord
+from lesion.algorithms.classify.openvino_map import PlaceGraph, graph_map
 from lesion.algorithms.classify.predictor import Prepared
 from lesion.algorithms.classify.validate import check_graph, finite
 from lesion.artifact import Manifest, path_of_file
@@ -95,13 +98,19 @@ def compile_graph(
     is slow, so the graph is compiled a second time, for all cores together (in fp32): `in_background`, so that
     a server is ready sooner, or before this returns.
     """
-    names = {name for fold in folds for name in (f"fold_{fold}", f"features_{fold}")}
-    wanted = [result for result in model.get_results() if result.get_friendly_name() in names]
+    whole = model
     inputs = {"image", *(f"metadata_{fold}" for fold in folds)}
     parameters = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() in inputs]
-    model = import_openvino().Model(wanted, parameters)  # what no wanted fold needs falls away
 
-    def compiled(num_streams: int) -> openvino.CompiledModel:
+    def part(names: set[str]) -> openvino.Model | None:
+        """The graph of these outputs; what none of them needs falls away."""
+        wanted = [result for result in whole.get_results() if result.get_friendly_name() in names]
+        return import_openvino().Model(wanted, parameters) if wanted else None
+
+    model = part({name for fold in folds for name in (f"fold_{fold}", f"features_{fold}")})
+    of_places = part({f"places_{fold}" for fold in folds})
+
+    def compiled(num_streams: int, model: openvino.Model = model) -> openvino.CompiledModel:
         settings = {
             "INFERENCE_PRECISION_HINT": HINT[precision],
             "NUM_STREAMS": str(num_streams),
@@ -118,7 +127,8 @@ def compile_graph(
         all_cores = pool.submit(lambda: compiled(1).create_infer_request())
         pool.shutdown(wait=not in_background)
     in_flight = InFlight()
-    return [GraphExecutor(a_stream_a_core, all_cores, in_flight, folds) for _ in range(num_cores)]
+    places = None if of_places is None else PlaceGraph(lambda: compiled(1, of_places), folds)
+    return [GraphExecutor(a_stream_a_core, all_cores, in_flight, folds, places) for _ in range(num_cores)]
 
 
 class InFlight:
@@ -150,7 +160,9 @@ class GraphExecutor:
         all_cores: Future[openvino.InferRequest] | None,
         in_flight: InFlight,
         folds: Sequence[int],
+        places: PlaceGraph | None = None,
     ) -> None:
+        self._places = places
         self._own_core, self._all_cores, self._in_flight = compiled.create_infer_request(), all_cores, in_flight
         has_metadata = {name for port in compiled.inputs for name in port.names}
         self._metadata = [(f, f"metadata_{fold}") for f, fold in enumerate(folds) if f"metadata_{fold}" in has_metadata]
@@ -160,7 +172,17 @@ class GraphExecutor:
 
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
         """The output of each picture. Raises PlatformError for a logit that is NaN or infinite."""
-        return [self._compute(picture) for picture in batch]
+        return [self._with_map(picture, self._compute(picture)) for picture in batch]
+
+    def _with_map(self, picture: Prepared, output: Output) -> Output:
+        """The same output, with the picture's map if one is wanted."""
+        if picture.wanted_map is None:
+            return output
+
+        def logits(square_HWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return self._compute(replace(picture, pixels_HWC=square_HWC, num_views=1)).logits_FVK
+
+        return replace(output, map=graph_map(picture, output.logits_FVK, self._places, logits))
 
     def _compute(self, picture: Prepared) -> Output:
         metadata = {name: picture.features_FM[f][None] for f, name in self._metadata}

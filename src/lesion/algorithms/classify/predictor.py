@@ -22,6 +22,7 @@ from lesion.algorithms.base import Answer, Options, Output
 from lesion.algorithms.classify.answer import answer_of, column_names, combine, with_warnings
 from lesion.algorithms.classify.describe import describe
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
+from lesion.algorithms.classify.maps import WantedMap, wanted_map, with_map
 from lesion.algorithms.classify.safeguards import Note, Safeguards
 from lesion.artifact import Manifest
 from lesion.data.images import Pixels
@@ -40,6 +41,7 @@ class Prepared:
     features_FM: Sequence[NDArray[np.float32]]
     num_views: int  # flips and turns of it that are averaged
     notes: tuple[Note, ...] = ()  # of quality and appearance, where the artifact has safeguards
+    wanted_map: WantedMap | None = None
 
 
 class Ensemble:
@@ -89,7 +91,8 @@ class Ensemble:
         """A picture (uint8 RGB [H, W, 3], any size) and metadata that may lack fields, ready for an executor.
 
         Raises UserError for a cell that should be a number and is not, for views that training did without, for an
-        operating point that cannot be, and of kind `low_quality` for a picture that the quality gate refuses.
+        operating point or a map's class that cannot be, and of kind `low_quality` for a picture that the quality
+        gate refuses.
         """
         most = self.model.most_views
         if options.views is not None and options.views > most:
@@ -101,7 +104,8 @@ class Ensemble:
         features_FM = [encoder.encode([row])[0] for encoder in self._encoders]
         square_HWC = self.model.preprocessing(image)
         notes = () if self._safeguards is None else (self._safeguards.note(image, square_HWC),)
-        return Prepared(square_HWC, features_FM, options.views or self.model.num_views, notes)
+        wanted = None if options.map is None else wanted_map(self.model, image, options.map, options.map_method)
+        return Prepared(square_HWC, features_FM, options.views or self.model.num_views, notes, wanted)
 
     def answer(self, output: Output, options: Options) -> Answer:
         """The prediction of one picture, in the forms that a client can read."""
@@ -109,9 +113,9 @@ class Ensemble:
         answer = answer_of(
             output, options, target=self.target, calibration=self.calibration, point=point, folds=self.folds
         )
-        if self._safeguards is None:
-            return answer
-        return with_warnings(answer, options, *self._safeguards.judge(output, self.folds))
+        if self._safeguards is not None:
+            answer = with_warnings(answer, options, *self._safeguards.judge(output, self.folds))
+        return answer if output.map is None else with_map(answer, output.map)
 
     def describe(self) -> dict[str, Any]:
         """Question, thresholds, inputs, views, metrics and folds, in JSON's own types."""

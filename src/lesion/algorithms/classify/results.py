@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.decide import Decisions
 from lesion.algorithms.classify.evaluation import Answers, evaluate, intervals_of, subgroup_columns
+from lesion.algorithms.classify.explanation import save_explanation
 from lesion.algorithms.classify.fold import FoldResult, curves_of
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.predictor import Ensemble, Prepared
@@ -58,7 +59,8 @@ def write_results(
     training_log: TrainingLog,
     started: float,
 ) -> None:
-    """Writes the results: tables, metrics and report, the metric lines for a tuner, and last the artifact's graph.
+    """Writes the results: tables, metrics and report, the metric lines for a tuner, and last what the artifact is whole
+    without: which map explains it, and the graph.
 
     `summary` is what the artifact was saved with; what takes longer is added to it here. `started` is when the job
     began, by `time.monotonic`.
@@ -135,6 +137,11 @@ def write_results(
         if facts is not None:
             more = partial(with_test, facts, setup, checked.test, probs_test_SK, summary["test"])
             write_report(folder, try_to_draw("the report", more))
+    if config.explain:
+        with setup.run.step("choosing a map that explains predictions", remedy="set explain=false"):
+            predictor = save_explanation(
+                job.model_dir, predictor, setup, results, job_s=time.monotonic() - started, stop=job.stop
+            )
     if config.export_graph:
         with setup.run.step("exporting the graph", remedy="set export_graph=false"):
             save_graph(job.model_dir, predictor, setup, results, stop=job.stop, num_cores=job.num_cores)

@@ -37,6 +37,7 @@ from lesion.evaluation.conformal import PredictionSets
 from lesion.evaluation.pooling import disagreement
 from lesion.export import to_openvino
 from lesion.models.fusion import FusionNet
+from lesion.models.places import place_side, with_place_logits
 from lesion.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -201,9 +202,12 @@ def _try_graph(
     manifest, model, networks = predictor.manifest, predictor.model, _on_cpu(predictor)
     numbers = [record.fold for record in model.folds]
     nums_metadata = {record.fold: record.num_metadata for record in model.folds}
-    graph, weights = to_openvino(
-        dict(zip(numbers, networks, strict=True)), nums_metadata, model.preprocessing.image_size
-    )
+    by_fold, side = dict(zip(numbers, networks, strict=True)), model.preprocessing.image_size
+    places = place_side(networks[0], side, model.folds[0].num_metadata)
+    graph, weights = to_openvino(by_fold, nums_metadata, side, has_places=places is not None)
+    if places is not None and not _has_the_same_places(graph, weights, networks[0], model.folds[0], side):
+        places = None  # maps are then made by occlusion
+        graph, weights = to_openvino(by_fold, nums_metadata, side)
     executor = TorchExecutor(networks, torch.device("cpu"), max_squares=setup.config.batch_size_predict)
     by_torch = Ensemble(manifest, model, model.folds, [executor], max_batch=1, backend="torch")
     valid_S = np.concatenate([result.index_S for result in results])
@@ -228,11 +232,27 @@ def _try_graph(
         num_checked=len(rows),
         differences=differences,
         num_features=features_FVD.shape[-1],
+        place_side=places,
     )
     payload = model.model_copy(update={"graph": record}).model_dump()
     with stop.held():  # the graph's files and the manifest that names them, or none of them
         artifact.add_files(model_dir, manifest, {GRAPH_WEIGHTS: weights, GRAPH: graph}, payload=payload)
     return differences
+
+
+def _has_the_same_places(graph: bytes, weights: bytes, network: FusionNet, fold: FoldRecord, image_size: int) -> bool:
+    """Whether the graph's logits of each place are those of a fold's network, on a synthetic picture."""
+    ramp = np.arange(3 * image_size * image_size, dtype=np.int64) * 7 % 256
+    square_HWC = ramp.astype(np.uint8).reshape(image_size, image_size, 3)
+    metadata_1M = np.zeros((1, fold.num_metadata), np.float32)
+    with torch.inference_mode():
+        image = torch.from_numpy(square_HWC).permute(2, 0, 1)[None]
+        expected = with_place_logits(network, image, torch.from_numpy(metadata_1M))[2].numpy()
+    compiled = core().compile_model(core().read_model(graph, weights), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    names = {name for port in compiled.inputs for name in port.names if name.startswith("metadata_")}
+    zeros = {name: np.zeros(list(compiled.input(name).shape), np.float32) for name in names}
+    found = compiled({"image": square_HWC[None], **zeros})[f"places_{fold.fold}"]
+    return bool(np.allclose(found, expected, rtol=1e-2, atol=1e-2 * float(np.ptp(expected))))
 
 
 def _probs_NFK(outputs: Sequence[Output], model: ClassifierRecord) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 from lesion import artifact
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
+from lesion.algorithms.classify.maps import mean_map
 from lesion.algorithms.classify.predictor import Prepared
 from lesion.algorithms.classify.validate import check_weights, finite
 from lesion.artifact import Manifest
 from lesion.data.transforms import views
 from lesion.errors import UserError
+from lesion.explain.methods import map_by
+from lesion.explain.picture_map import PictureMap
 from lesion.models.fusion import FusionNet, create_network
 from lesion.stored_files import in_words, last_line, unusable
 
@@ -50,7 +54,7 @@ def load_networks(
                 f"Use timm {str(manifest.packages.get('timm'))[:40]}.",
             ) from error
         with in_words(model_dir):
-            networks.append(network.eval().to(device))
+            networks.append(network.eval().requires_grad_(False).to(device))  # maps need gradients of pictures alone
     return networks
 
 
@@ -84,7 +88,10 @@ class TorchExecutor:
 
     @torch.inference_mode()
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
-        """The output of each picture. Raises PlatformError for a logit that is NaN or infinite."""
+        """The output of each picture. Raises PlatformError for a logit that is NaN or infinite.
+
+        Maps are drawn after the logits, picture by picture, so that an answer is the same with a map and without.
+        """
         num_views = [picture.num_views for picture in batch]
         squares_BHWC = np.concatenate([views(picture.pixels_HWC, picture.num_views) for picture in batch])
         metadata_FBM = [
@@ -96,10 +103,28 @@ class TorchExecutor:
         logits_FBK, features_FBD = (np.concatenate(parts, axis=1) for parts in zip(*passes, strict=True))
         ends = np.cumsum(num_views)[:-1]
         of_pictures = zip(np.split(finite(logits_FBK), ends, axis=1), np.split(features_FBD, ends, axis=1), strict=True)
-        return [
+        outputs = [
             Output(logits_FVK, features_FVD, picture.notes)
             for (logits_FVK, features_FVD), picture in zip(of_pictures, batch, strict=True)
         ]
+        return [
+            output if picture.wanted_map is None else replace(output, map=self._map(picture, output.logits_FVK))
+            for picture, output in zip(batch, outputs, strict=True)
+        ]
+
+    def _map(self, picture: Prepared, logits_FVK: NDArray[np.float32]) -> PictureMap:
+        """The map of one picture: of one fold and view after the other, since gradients need memory."""
+        wanted = picture.wanted_map
+        assert wanted is not None
+        explained = wanted.explained_for(logits_FVK)
+        squares_VHWC = views(picture.pixels_HWC, picture.num_views)
+
+        def make(fold: int, number: int) -> NDArray[np.float32]:
+            given = (self.networks[fold], squares_VHWC[number], picture.features_FM[fold])
+            return map_by(*given, explained, method=wanted.method, level=wanted.level)
+
+        counts = {"num_folds": len(self.networks), "num_views": picture.num_views}
+        return wanted.made(mean_map(make, method=wanted.method, **counts), explained, wanted.method)
 
     def _compute(
         self, squares_BHWC: NDArray[np.uint8], metadata_FBM: Sequence[NDArray[np.float32]], part: slice

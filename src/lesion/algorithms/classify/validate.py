@@ -68,6 +68,8 @@ def check_graph(graph: openvino.Model, model: ClassifierRecord, where: Path) -> 
     wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in model.folds}
     if model.graph.num_features is not None:  # older graphs give none
         wanted |= {f"features_{f.fold}": ("f32", [1, model.graph.num_features]) for f in model.folds}
+    if (places := model.graph.place_side) is not None:
+        wanted |= {f"places_{f.fold}": ("f32", [1, num_outputs, places, places]) for f in model.folds}
     ports = [*graph.inputs, *graph.outputs]
     for name, (kind, shape) in wanted.items():
         port = next((port for port in ports if name in port.names), None)

@@ -1,0 +1,84 @@
+"""Explained class: which class a map is of, and the score that the map takes apart: the log-odds of that class."""
+
+# F folds · V views · K outputs · … any dimensions before them
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.errors import UserError
+from lesion.targets import Target
+from lesion.words import shortened
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ExplainedClass:
+    """A class by its name and its output. `sign` is −1 where the class is the absence of what the output stands for."""
+
+    name: str
+    index: int
+    sign: int
+    is_softmax: bool
+
+    def log_odds(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """log(p ÷ (1 − p)) of the class, [...], for logits [..., K] of any kind of target: never infinite."""
+        logits = logits.astype(np.float64)
+        odds = logits[..., self.index]
+        if self.is_softmax:
+            others = np.delete(logits, self.index, axis=-1)
+            most = others.max(axis=-1)
+            odds = odds - most - np.log(np.exp(others - most[..., None]).sum(axis=-1))
+        return np.asarray(self.sign * odds)
+
+    def log_odds_of_tensor(self, logits: Tensor) -> Tensor:
+        """As `log_odds`, with a gradient."""
+        import torch
+
+        odds = logits[..., self.index]
+        if self.is_softmax:
+            others = torch.cat([logits[..., : self.index], logits[..., self.index + 1 :]], dim=-1)
+            odds = odds - others.logsumexp(dim=-1)
+        return self.sign * odds
+
+    def probability(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The probability of the class, [...], for logits [..., K]."""
+        return 1 / (1 + np.exp(-np.clip(self.log_odds(logits), -700, 700)))
+
+
+def class_names(target: Target) -> list[str]:
+    """The classes that can be explained; of a binary answer also the negative one."""
+    names = list(target.class_names)
+    return [*names, target.answer_names[0]] if target.one_of_many is not None else names
+
+
+def named_class(target: Target, name: str) -> ExplainedClass:
+    """The class of that name, compared without case. Raises UserError of kind `custom_attributes` for another word."""
+    known = class_names(target)
+    found = [one for one in known if one == name] or [one for one in known if one.casefold() == name.casefold()]
+    if len(found) != 1:
+        shown = ", ".join(shortened(one, 80) for one in known[:20]) + (", …" if len(known) > 20 else "")
+        raise UserError(
+            f"no class to explain is called '{shortened(name, 80)}'",
+            do=f"Name one of {shown}; or map=true for the one that is predicted.",
+            kind="custom_attributes",
+        )
+    softmax = target.kind == "multiclass"
+    if target.kind == "binary":
+        return ExplainedClass(found[0], 0, 1 if found[0] == target.class_names[1] else -1, softmax)
+    if found[0] in target.class_names:
+        return ExplainedClass(found[0], target.class_names.index(found[0]), 1, softmax)
+    assert target.one_of_many is not None
+    return ExplainedClass(found[0], target.class_names.index(target.one_of_many), -1, softmax)
+
+
+def usual_class(target: Target, probs_K: NDArray[np.floating]) -> ExplainedClass:
+    """What is explained unless a class is named: the positive class of a binary answer, else the most probable one."""
+    name = target.positive_class
+    return named_class(target, target.class_names[int(probs_K.argmax())] if name is None else name)
