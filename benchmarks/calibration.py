@@ -71,9 +71,10 @@ def lay_out(root: Path, folder: Path, frame: pd.DataFrame, settings: dict[str, A
     channel = root / "input" / "data" / "training"
     channel.mkdir(parents=True, exist_ok=True)
     frame.to_csv(channel / "train.csv", index=False)
-    for name in {Path(image).parts[0] for image in frame["image_name"]}:
-        if not (channel / name).is_symlink():
-            (channel / name).symlink_to(folder / name)
+    for images in {Path(image).parent for image in frame["image_name"]}:
+        (channel / images).parent.mkdir(exist_ok=True)
+        if not (channel / images).is_symlink():
+            (channel / images).symlink_to(folder / images)
     (root / "input" / "config").mkdir(exist_ok=True)
     text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
     (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(text))

@@ -67,6 +67,18 @@ def test_the_test_set_is_answered_by_the_calibrated_ensemble(trained, predictor)
     np.testing.assert_allclose(submission["target"], predictor.predict(pictures, metadata)[:, 0], atol=2e-4)
 
 
+def test_details_hold_the_classes_that_an_image_may_have(trained, predictor):
+    """Recomputed from the artifact's quantiles and the answer's probability, back at the prevalence of the rows."""
+    [told] = json.loads(post(predictor, trained, "details=true").data)["predictions"]
+    sets, calibration = trained.payload["prediction_sets"], trained.payload["calibration"]
+    [here], [there] = calibration["trained_prevalence"], calibration["deployment_prevalence"]
+    odds = told["probability"] / (1 - told["probability"]) * here / (1 - here) / (there / (1 - there))
+    probs = np.array([1 / (1 + odds), odds / (1 + odds)])
+    names = np.array(trained.payload["target"]["class_names"])
+    is_in = (1 - probs <= np.array(sets["quantiles"])) | (probs == probs.max())
+    assert told["prediction_set"] == {"classes": names[is_in].tolist(), "coverage": 0.9}
+
+
 def test_a_request_chooses_its_operating_point_and_is_told_which_was_used(trained, predictor):
     plain = json.loads(post(predictor, trained, "details=true").data)["predictions"][0]
     assert plain["operating_point"] == {"asked": POINT, "threshold": trained.payload["target"]["thresholds"][0]}

@@ -185,6 +185,7 @@ def test_the_audit_has_a_line_for_each_picture_and_nothing_that_names_a_patient(
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["request_id"] for line in lines[:3]] == ["case-7"] * 3 and lines[3]["request_id"] != "case-7"
     assert [line["sha256"] for line in lines[:2]] == [hashlib.sha256(picture).hexdigest() for picture in (usual, poor)]
-    assert lines[0]["operating_point"] == {"thresholds": trained.payload["target"]["thresholds"]}
+    [threshold] = trained.payload["target"]["thresholds"]
+    assert lines[0]["operating_point"] == {"asked": "youden", "threshold": threshold}
     assert lines[1]["warnings"][-1] == "unfamiliar" and lines[0]["label"] in {"benign", "malignant"}
     assert [line.get("refused") for line in lines] == [None, None, "unreadable_image", "unreadable_image"]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lesion.algorithms.base import Answer, Options, Output
 from lesion.algorithms.classify.point import Point
 from lesion.evaluation.calibration import Calibration
+from lesion.evaluation.conformal import PredictionSets, two_classes
 from lesion.targets import Target
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def answer_of(
     target: Target,
     calibration: Calibration | None,
     point: Point,
+    prediction_sets: PredictionSets | None,
     folds: Sequence[int],
 ) -> Answer:
     """The prediction of one picture. Binary: "probability" of the positive class and "label". Multiclass:
@@ -83,6 +85,9 @@ def answer_of(
     fields |= {"labels": labels} if target.kind == "multilabel" else {"label": labels[0]}
     if options.details:
         fields |= _details(_each_fold(probs_FK, calibration), probs_K, target, folds)
+        if prediction_sets is not None:
+            at_rows_K = _mean(probs_FK) if calibration is None else calibration.of_rows(probs_FK)
+            fields["prediction_set"] = _prediction_set(at_rows_K, prediction_sets, target)
     if point.spec is not None and (options.details or options.operating_point is not None):
         fields["operating_point"] = point.as_json(target)
     all_labels = "|".join(labels)
@@ -115,6 +120,16 @@ def with_warnings(answer: Answer, options: Options, familiarity: float | None, w
 def _each_fold(probs_FK: NDArray[np.float64], calibration: Calibration | None) -> NDArray[np.float64]:
     """What each fold alone would answer, [F, K]."""
     return probs_FK if calibration is None else calibration.apply(probs_FK[:, None])
+
+
+def _prediction_set(probs_K: NDArray[np.float64], sets: PredictionSets, target: Target) -> dict[str, Any]:
+    """The classes that the image may have, so that `coverage` of the patients of each class are covered."""
+    names: Sequence[str] = target.class_names
+    probs_C = probs_K
+    if target.has_binary_answer:
+        names, probs_C = target.answer_names, two_classes(target.judged_columns(probs_K[None])[0, 0])
+    is_in_C = sets.apply(probs_C)
+    return {"classes": [name for name, is_in in zip(names, is_in_C, strict=True) if is_in], "coverage": sets.coverage}
 
 
 def column_names(target: Target) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.labels import Labelled
+from lesion.data.picture_measures import PictureMeasures
 from lesion.evaluation.bands import banded
 from lesion.evaluation.conformal import fit_sets, nested_sets, two_classes, verify_sets
 from lesion.evaluation.judgement import Rows, judge
@@ -122,14 +123,19 @@ def points_of(answers: Answers, is_positive_SQ: NDArray[np.bool_]) -> list[Json]
     ]
 
 
-def subgroup_columns(labelled: Labelled) -> dict[str, list[Any]]:
-    """The columns by which subgroups are made: the metadata, and others that say where an image is from."""
+def subgroup_columns(labelled: Labelled, measures: PictureMeasures | None = None) -> dict[str, list[Any]]:
+    """The columns by which subgroups are made: the metadata, others that say where an image is from, and what the
+    images show (skin tone, ink, hair, ruler, dark corners) and how large they are, if they were measured.
+    """
     table = labelled.table
     columns = {name: table.metadata[name].tolist() for name in map(str, table.metadata.columns)}
     if table.others is not None:
         for name in map(str, table.others.columns):
             if IS_ORIGIN.search(name.lower()) and name not in columns:
                 columns[name] = table.others[name].tolist()
+    if measures is not None:
+        columns |= measures.groups()
+        columns["short side of the image"] = measures["short_side_px"].tolist()
     return columns
 
 

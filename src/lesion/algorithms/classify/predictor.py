@@ -111,7 +111,13 @@ class Ensemble:
         """The prediction of one picture, in the forms that a client can read."""
         point = self.points.of(options.operating_point)
         answer = answer_of(
-            output, options, target=self.target, calibration=self.calibration, point=point, folds=self.folds
+            output,
+            options,
+            target=self.target,
+            calibration=self.calibration,
+            point=point,
+            prediction_sets=self.model.prediction_sets,
+            folds=self.folds,
         )
         if self._safeguards is not None:
             answer = with_warnings(answer, options, *self._safeguards.judge(output, self.folds))

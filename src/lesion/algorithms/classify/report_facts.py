@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.decide import Decisions
 from lesion.algorithms.classify.evaluation import Answers
+from lesion.algorithms.classify.manifest import ClassifierRecord
 from lesion.algorithms.classify.report_cases import CaseMaker, Judged, label_errors, label_next, mistakes, uncertain
 from lesion.algorithms.classify.report_curves import curves_of_rows, operating_points
 from lesion.algorithms.classify.report_data import check_found, data_card, leak_check
@@ -43,6 +44,7 @@ from lesion.report.sections import (
     Cost,
     Fold,
     Gain,
+    Group,
     Headline,
     JudgedSet,
     Judging,
@@ -60,7 +62,9 @@ from lesion.targets import Target
 MAX_CONFUSED = 20  # classes of a matrix of counts; of more, the most frequent pairs
 NUM_PAIRS = 30
 HOW_SETS = "Conformal sets of classes, verified on patients that did not make them."
-OLD = Missing(why="This version of Lesion does not measure it while training.")
+HOW_GATE = "bounds are what nearly all of them keep; what all have is no warning"
+FEW_IMAGES = Missing(why="Fewer than 100 training images, or too few groups in a fold: nothing says what is usual.")
+NO_MAP = Missing(why="No map was chosen: explain=false, or none could be made.")
 
 
 def facts_of_job(
@@ -74,7 +78,6 @@ def facts_of_job(
     history: Sequence[Mapping[str, Any]],
     shortcuts: Mapping[str, float],
     lines_S: NDArray[np.intp],
-    minutes: float,
 ) -> Facts:
     """The facts of a job whose held-out rows were predicted, decided on and evaluated.
 
@@ -135,19 +138,19 @@ def facts_of_job(
         label_errors=label_errors(make, judged),
         label_next=Missing(why="No images without a label were given."),
         shortcuts=shortcut_baseline(shortcuts, summary),
-        cost=cost(setup, minutes, history),
+        cost=cost(setup, history),
         settings=settings_of(config),
         versions=package_versions(),
         reproduction=reproduction(config, labelled),
-        explanation=OLD,
+        explanation=NO_MAP,
         subgroups=Missing(why=evaluation["subgroups"]["why"])
         if "why" in evaluation["subgroups"]
         else subgroups_from(evaluation["subgroups"]),
         uncertainty=Missing(why=verified["why"])
         if "why" in verified
         else uncertainty_from(verified["verified"], verified["risk"], unit=unit, how=HOW_SETS),
-        familiarity=OLD,
-        quality=OLD,
+        familiarity=FEW_IMAGES,
+        quality=FEW_IMAGES,
         gains=gains_of(summary),
     )
 
@@ -323,12 +326,34 @@ def shortcut_baseline(shortcuts: Mapping[str, float], summary: Summary) -> Short
     )
 
 
-def cost(setup: Setup, minutes: float, history: Sequence[Mapping[str, Any]]) -> Cost:
+def safeguards_of(facts: Facts, model: ClassifierRecord, minutes: float) -> Facts:
+    """The facts with what the artifact has against unusual images, and with how long the job has taken."""
+    updates: dict[str, Any] = {}
+    if (quality := model.quality) is not None:
+        metrics = tuple(
+            Metric(key=name, name=f"warned: {name.replace('_', ' ')}", number=number(share))
+            for name, share in quality.share_warned.items()
+        )
+        how = f"The share of {quality.num_pictures:,} training images that the gate would warn of ({HOW_GATE})."
+        updates["quality"] = Group(metrics=metrics, how=how)
+    if (familiarity := model.familiarity) is not None:
+        how = (
+            f"Learnt on {familiarity.num_rows:,} held-out images. An image that is less familiar than "
+            f"{1 - familiarity.rare:.0%} of them is called unfamiliar, so about {familiarity.rare:.0%} of images like "
+            "these are, by chance."
+        )
+        updates["familiarity"] = Group(metrics=(), how=how)
+    if not isinstance(facts.cost, Missing):
+        updates["cost"] = facts.cost.model_copy(update={"minutes": round(minutes, 2)})
+    return facts.model_copy(update=updates)
+
+
+def cost(setup: Setup, history: Sequence[Mapping[str, Any]]) -> Cost:
     run = setup.run
     speeds = [row["images_per_s"] for row in history if row.get("images_per_s")]
     where = f"{run.job.num_cores} CPU cores" if run.device.type == "cpu" else f"a GPU ({run.device})"
     return Cost(
-        minutes=round(minutes, 2),
+        minutes=0.0,  # until it is written
         device=f"{where}, {run.precision}",
         images_per_s=float(np.median(speeds)) if speeds else None,
         note=f"{len(history)} epochs of all networks together.",
