@@ -56,6 +56,16 @@ def client_of(root: Path, audit: Audit = NO_AUDIT) -> FlaskClient:
     return create_app(predictor, audit=audit).test_client()
 
 
+def with_policy(policy: str, trained: Trained, root: Path) -> Path:
+    """The job's artifact with another `on_low_quality`, which is all that the hyperparameter changes in it."""
+    shutil.copytree(trained.root / "model", root / "model")
+    path = root / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["payload"]["quality"]["on_low_quality"] = policy
+    path.write_text(json.dumps(manifest))
+    return root
+
+
 def first(client: FlaskClient, picture: bytes) -> dict[str, Any]:
     return dict(client.post("/invocations", data=picture, headers=JPEG).get_json()["predictions"][0])
 
@@ -73,10 +83,10 @@ def test_a_poor_picture_is_answered_with_a_warning_or_refused_or_not_looked_at(t
     assert "warnings" not in first(warning, usual)
     assert {"dark", "blurred", "unfamiliar"} <= set(first(warning, poor)["warnings"])
 
-    ignoring = client_of(run(large_job(tmp_path / "ignore", on_low_quality="ignore")).root)
+    ignoring = client_of(with_policy("ignore", trained, tmp_path / "ignore"))
     assert first(ignoring, poor)["warnings"] == ["unfamiliar"]
 
-    refusing = client_of(run(large_job(tmp_path / "refuse", on_low_quality="refuse")).root)
+    refusing = client_of(with_policy("refuse", trained, tmp_path / "refuse"))
     response = refusing.post("/invocations", data=poor, headers=JPEG)
     assert response.status_code == 400 and response.get_json()["error"] == "low_quality"
     assert "dark" in response.get_json()["message"] and "blurred" in response.get_json()["message"]
@@ -122,10 +132,10 @@ def test_lesion_predict_has_a_column_of_warnings(trained, usual, poor, tmp_path,
     assert warnings[0] == "" and {"dark", "blurred", "unfamiliar"} <= set(warnings[1].split("|"))
 
 
-def test_a_job_that_resumes_after_its_check_keeps_what_the_check_measured(trained, tmp_path):
-    root = large_job(tmp_path, export_graph=True, checkpoint_interval_s=0)
+def test_a_job_that_resumes_after_its_check_keeps_what_was_measured_and_the_policy_it_was_given(trained, tmp_path):
+    root = large_job(tmp_path, export_graph=True, checkpoint_interval_s=0, on_low_quality="refuse")
     run_a_step(root)
-    assert run(root).payload["quality"] == trained.payload["quality"]
+    assert run(root).payload["quality"] == {**trained.payload["quality"], "on_low_quality": "refuse"}
 
 
 def test_too_few_pictures_have_no_safeguards_and_the_log_says_why(baseline, said, tmp_path):

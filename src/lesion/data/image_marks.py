@@ -15,6 +15,7 @@ HAIR_LINE_PX, HAIR_DEPTH = 5, 14  # of the closing, in pixels: what is wider and
 HAIR_LENGTH = 0.12  # of the shorter side: a hair is at least as long
 HAIR_WIDTH_PX = 2.5  # area ÷ length: a net of pigment has more area
 HAIR_DENSITY = 0.2  # of hairs that cross, area ÷ that of the box around them
+LEAST_HAIR = 0.005  # share of lines: fewer are no matter, and not looked at
 TICK_LINE_PX, TICK_DEPTH = 9, 18  # as those of hair, of a copy with twice the side
 TICK_LENGTH = (4.0, 0.12)  # pixels at least, and share of the shorter side at most
 TICK_WIDTH_PX = 4.0  # area ÷ length
@@ -34,11 +35,14 @@ def thin_dark_lines(grey_HW: NDArray[np.uint8], *, width_px: int = HAIR_LINE_PX,
     lines, since what a square does not fit into is filled at any angle.
     """
     square = np.ones((width_px, width_px), np.uint8)
-    return np.where(cv2.morphologyEx(grey_HW, cv2.MORPH_BLACKHAT, square) >= depth, _YES, _NO)
+    depth_HW = cv2.morphologyEx(grey_HW, cv2.MORPH_BLACKHAT, square)
+    return np.asarray(cv2.threshold(depth_HW, depth - 1, 255, cv2.THRESH_BINARY)[1], dtype=np.uint8)
 
 
 def hair_share(lines_HW: Mask) -> float:
     """The share of the picture that is hair, which are the long ones of the lines, 0 to 1."""
+    if cv2.countNonZero(lines_HW) < LEAST_HAIR * lines_HW.size:
+        return 0.0
     _, _, stats_N5, _ = _marks(lines_HW)
     _, _, width_N, height_N, area_N = stats_N5[1:].T  # without the background
     length_N = np.hypot(width_N, height_N)
@@ -134,6 +138,3 @@ def _walk(place_T: list[float], step: float) -> int:
         if abs(nearest - place - step) > TOLERANCE * step:
             return count
         place, count = nearest, count + 1
-
-
-_YES, _NO = np.uint8(255), np.uint8(0)

@@ -96,7 +96,7 @@ class _Copies:
     def of(cls, image_HWC: Pixels) -> Self:
         reduced_HWC = _reduced(image_HWC)
         grey_HW = _working_copy(cv2.cvtColor(reduced_HWC, cv2.COLOR_RGB2GRAY))
-        half_HW, small_HWC = _half(grey_HW), _half(_half(reduced_HWC))
+        half_HW, small_HWC = _half(grey_HW), _small(reduced_HWC)
         corners_HW = rim_HW = dark_corner_mask(half_HW)
         lines_HW = thin_dark_lines(half_HW)
         if corners_HW.any():
@@ -214,6 +214,16 @@ def _reduced(image_HWC: Pixels) -> Pixels:
 def _half(image: Pixels) -> Pixels:
     """The picture at half its size; one of less than half SIDE_PX as it is."""
     return image if max(image.shape[:2]) < SIDE_PX // 2 else _divided(image, 2, cv2.INTER_AREA)
+
+
+def _small(image_HWC: Pixels) -> Pixels:
+    """The colours with a longer side of SIDE_PX ÷ 4 to ÷ 2; those of a small picture as they are."""
+    longer = max(image_HWC.shape[:2])
+    if longer < SIDE_PX // 2:
+        return image_HWC
+    if longer < SIDE_PX:
+        return _divided(image_HWC, 2, cv2.INTER_AREA)
+    return _divided(image_HWC, 4, cv2.INTER_LINEAR)  # the mean of the four in the middle: a step less
 
 
 def _divided(image: Pixels, factor: int, method: int) -> Pixels:
