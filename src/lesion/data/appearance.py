@@ -8,6 +8,9 @@ skin. Colours do not forget.
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ GRID = 4  # cells on a side whose mean colour is kept
 OCTAVES = 3  # of which the grain is measured: details of 2, 4 and 8 pixels
 LOG_SCALE = 10.0  # a factor e of contrast counts as 10 units of L*, a*, b*
 LEAST = 0.3  # of L*: below it contrast is rounding
+L_UNIT = 100 / 255  # of L* in a byte
 NUM_VALUES = GRID * GRID * 3 + 3 + OCTAVES
 
 
@@ -32,15 +36,18 @@ def appearance(square_HWC: Pixels) -> NDArray[np.float32]:
     # Of bytes, whose tables stay in the cache between requests: L* is scaled by 2.55, a* and b* moved by 128.
     lab_HWC = cv2.cvtColor(small_HWC, cv2.COLOR_RGB2Lab).astype(np.float32)
     cells_HWC = cv2.resize(lab_HWC, (GRID, GRID), interpolation=cv2.INTER_AREA)
-    deviation_C = cv2.meanStdDev(lab_HWC)[1][:, 0] * _UNIT_C
-    lightness_HW, variances = lab_HWC[..., 0].copy(), [deviation_C[0] ** 2]
+    light, *colours = cv2.meanStdDev(lab_HWC)[1][:, 0].tolist()
+    lightness_HW, spreads = cv2.extractChannel(lab_HWC, 0), [light]
     for _ in range(OCTAVES):
         lightness_HW = cv2.resize(lightness_HW, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        variances.append((cv2.meanStdDev(lightness_HW)[1].item() * _UNIT_C[0]) ** 2)
+        spreads.append(cv2.meanStdDev(lightness_HW)[1].item())
     # The mean of four pixels keeps the variance between such squares; what it loses was within them.
-    grain = np.sqrt(np.maximum(-np.diff(variances), 0))
-    logs = LOG_SCALE * np.log(np.concatenate([deviation_C, grain]) + LEAST)
-    return np.concatenate([(cells_HWC * _UNIT_C - _ZERO_C).ravel(), logs]).astype(np.float32)
+    grain = [math.sqrt(max(whole**2 - between**2, 0)) for whole, between in pairwise(spreads)]
+    contrasts = [light * L_UNIT, *colours, *(detail * L_UNIT for detail in grain)]
+    described_A = np.empty(NUM_VALUES, np.float32)
+    described_A[: cells_HWC.size] = (cells_HWC * _UNIT_C - _ZERO_C).ravel()
+    described_A[cells_HWC.size :] = [LOG_SCALE * math.log(contrast + LEAST) for contrast in contrasts]
+    return described_A
 
 
-_UNIT_C, _ZERO_C = np.array([100 / 255, 1.0, 1.0]), np.array([0.0, 128.0, 128.0])
+_UNIT_C, _ZERO_C = np.array([L_UNIT, 1.0, 1.0], np.float32), np.array([0.0, 128.0, 128.0], np.float32)
