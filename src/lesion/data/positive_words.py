@@ -1,7 +1,8 @@
 """Positive words: which of two class names is the finding, and which the healthy state that it is asked against.
 
-Two lists decide: words of health (normal, benign, negative, …), and negations (no X, non-X, X-free). A word of health
-against any other word is decided. Benign diagnoses are decided only against malignant ones: a nevus beside melanoma is
+Two lists decide: words of health (normal, benign, negative, …), and negations (no X, non-X, X-free) of what is known as
+a finding: of "unstable" and "stable" the negated word is the bad one. A word of health against any other word is
+decided, unless the other speaks of leftovers, of quality or of doubt (unsorted, blurred, benign?). Benign diagnoses are decided only against malignant ones: a nevus beside melanoma is
 the negative class, a nevus beside anything else is a question for the user. The wrong answer would turn every
 probability round, so what is not known is not guessed.
 """
@@ -32,6 +33,7 @@ HEALTHY = _words("""
     saudavel sadio nao normais controle
     gezond normaal goedaardig nee
     saglikli hayir zdrowy lagodny nie
+    kein keine keiner aucun aucune ninguno ninguna nessuno nessuna nenhum nenhuma geen
     норма нормальный здоровый здоров нет доброкачественный отрицательный
     正常 健康 良性 阴性 陰性 否 无 無 いいえ なし
 """)
@@ -44,8 +46,12 @@ NOUNS = _words("""
     xray x ray rays ct mri mr oct ultrasound us sections section appearance finding findings result results test control
     controls individual individuals volunteer volunteers donor donors epithelium the
 """)
-NEGATIONS = _words("no non not without w/o sans pas sin sem senza kein keine keinen ohne nicht nao")
-ABSENT = _words("absent negative neg free -ve −ve - −")
+NEGATIONS = _words("""
+    no non not without w/o sans pas sin sem senza kein keine keinen ohne nicht nao aucun aucune ningun ninguna nessun
+    nessuna nenhum nenhuma geen zonder
+""")
+TESTED_NEGATIVE = _words("negative neg -ve −ve - −")  # of a test: HER2-, ER negative
+ABSENT = _words("absent free") | TESTED_NEGATIVE
 PRESENT = _words("present positive pos +ve + confirmed")
 MALIGNANT = _words("""
     malignant malignancy malignancies cancer cancers cancerous carcinoma adenocarcinoma metastasis metastases metastatic
@@ -63,6 +69,13 @@ DISEASES = _words("""
     pneumothorax cardiomegaly emphysema fibrosis atelectasis consolidation cirrhosis steatosis hernia stenosis aneurysm
     infarct infarction appendicitis colitis arthritis osteoarthritis diabetes diabetic psoriasis eczema rosacea acne
     finding findings symptom symptoms event dysplasia krank tumore 阳性 陽性
+    referable dementia calcification calcifications thrombus thrombosis embolism emboli dislocation dislocated rupture
+    ruptured perforation abscess opacity opacities recurrence recurrent relapse progression complication complications
+    cracked caries cavity wound wounds burn seizure seizures sepsis septic necrosis scar scars wart warts
+    leak bleed bleeds exudate exudates microaneurysm microaneurysms drusen hydrocephalus pathologies dengue monkeypox
+    befund befunde auffalligkeit auffalligkeiten erkrankung hallazgo hallazgos anomalie anomalies alteration reperto
+    reperti achado achados alteracao alteracoes alteracion alteraciones lesione lesioni lesao lesoes lesiones afwijking
+    afwijkingen enfermedad maladie malattia doenca fraktur
 """)
 # Diagnoses that are harmless, in dermatology and pathology. Premalignant ones (adenoma, actinic keratosis) are not.
 BENIGN = _words("""
@@ -73,7 +86,23 @@ BENIGN = _words("""
     hyperplastic_polyp nevo nevos
 """)
 REST = _words("other others rest remaining misc")  # beside a disease they are its absence
-UNKNOWN = _words("unknown uncertain unsure indeterminate inconclusive unclear na n/a ? unspecified undetermined")
+UNKNOWN = _words("""
+    unknown uncertain unsure indeterminate inconclusive unclear na n/a ? unspecified undetermined bad poor good old new
+    new_folder mixed low both various divers ungraded image images data sample samples empty blank misc
+""")
+# A name with one of these words says nothing of its images' disease: leftovers, quality, doubt.
+NO_ANSWER = _words("""
+    unlabeled unlabelled unsorted unclassified uncategorized uncategorised unassigned unannotated untagged unused unread
+    unreviewed excluded exclude exclusion exclusions rejected reject rejects discard discarded removed deleted trash
+    junk garbage todo tbd pending review reviewed miscellaneous backup backups bak copy copies temp tmp duplicate
+    duplicates augmented augmentation extra spare dump archive quality artifact artifacts artefact artefacts artifactual
+    blur blurry blurred noise noisy corrupted corrupt unusable ungradable ungradeable
+    unreadable uninterpretable nondiagnostic inadequate insufficient suboptimal overexposed underexposed unfocused
+    defocused motion invalid ambiguous doubtful doubt questionable equivocal borderline
+    maybe perhaps unsure uncertain unknown indeterminate inconclusive undetermined unclear unspecified
+    unsortiert aussortiert ausgeschlossen verworfen fraglich unklar unbekannt unscharf artefakt artefakte sonstige
+    papierkorb qualitat qualite calidad qualita flou douteux inconnu exclus borroso dudoso desconocido excluido descarte
+""")
 # A "non" before these is not the healthy state: the disease itself is called so, or the finding is the lack.
 OPEN_STEMS = (
     *("small cell", "hodgkin", "proliferative", "alcoholic", "union", "viable", "viability", "respon", "perfus"),
@@ -135,14 +164,17 @@ def _meaning(word: str, other: str) -> Meaning:
         if word in words:
             return meaning
     tokens = word.split()
+    if "?" in word or word.isdigit() or NO_ANSWER.intersection(tokens):
+        return "unknown"
     while len(tokens) > 2 and tokens[0] in NOUNS and tokens[1] in {*NOUNS, *NEGATIONS}:  # "CT non-covid"
         tokens = tokens[1:]
     if denied := _denied(tokens, other):
         meaning = _meaning(denied, "")
         if meaning == "healthy":
             return "disease"  # "not normal"
-        is_known = meaning in {"malignant", "disease"} or (denied in _forms(other) and meaning == "word")
-        return "healthy" if is_known else "word"
+        # Of no other word is it known whether its lack is good: remission, cured, stable, alive.
+        is_tested = tokens[-1] in TESTED_NEGATIVE and denied in _forms(other) and meaning == "word"
+        return "healthy" if meaning in {"malignant", "disease"} or is_tested else "unknown"
     if NEGATIONS & set(tokens[1:]):
         return "unknown"
     return _of_several(tokens)
@@ -196,4 +228,6 @@ def _of_several(tokens: list[str]) -> Meaning:
     if any(token in MALIGNANT or token.endswith(MALIGNANT_ENDINGS) for token in said):
         return "malignant"
     is_positive = len(tokens) > 1 and (tokens[-1] in PRESENT or tokens[:2] == ["positive", "for"])
-    return "disease" if is_positive or any(token in DISEASES for token in said) else "word"
+    if is_positive or any(token in DISEASES for token in said):
+        return "disease"
+    return "unknown" if any(token in HEALTHY - NEGATIONS for token in said) else "word"  # "normal variant"
