@@ -2,9 +2,9 @@
 
 Two lists decide: words of health (normal, benign, negative, …), and negations (no X, non-X, X-free) of what is known as
 a finding: of "unstable" and "stable" the negated word is the bad one. A word of health against any other word is
-decided, unless the other speaks of leftovers, of quality or of doubt (unsorted, blurred, benign?). Benign diagnoses are decided only against malignant ones: a nevus beside melanoma is
-the negative class, a nevus beside anything else is a question for the user. The wrong answer would turn every
-probability round, so what is not known is not guessed.
+decided, unless the other speaks of leftovers, of quality or of doubt (unsorted, blurred, benign?). Benign diagnoses are
+decided only against malignant ones: a nevus beside melanoma is the negative class, a nevus beside anything else is a
+question for the user. The wrong answer would turn every probability round, so what is not known is not guessed.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ NO_ANSWER = _words("""
     duplicates augmented augmentation extra spare dump archive quality artifact artifacts artefact artefacts artifactual
     blur blurry blurred noise noisy corrupted corrupt unusable ungradable ungradeable
     unreadable uninterpretable nondiagnostic inadequate insufficient suboptimal overexposed underexposed unfocused
-    defocused motion invalid ambiguous doubtful doubt questionable equivocal borderline
+    defocused motion false invalid ambiguous doubtful doubt questionable equivocal borderline
     maybe perhaps unsure uncertain unknown indeterminate inconclusive undetermined unclear unspecified
     unsortiert aussortiert ausgeschlossen verworfen fraglich unklar unbekannt unscharf artefakt artefakte sonstige
     papierkorb qualitat qualite calidad qualita flou douteux inconnu exclus borroso dudoso desconocido excluido descarte
@@ -164,7 +164,7 @@ def _meaning(word: str, other: str) -> Meaning:
         if word in words:
             return meaning
     tokens = word.split()
-    if "?" in word or word.isdigit() or NO_ANSWER.intersection(tokens):
+    if "?" in word or (word.isdigit() and word != "1") or NO_ANSWER.intersection(tokens):
         return "unknown"
     while len(tokens) > 2 and tokens[0] in NOUNS and tokens[1] in {*NOUNS, *NEGATIONS}:  # "CT non-covid"
         tokens = tokens[1:]
