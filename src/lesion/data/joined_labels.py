@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
+from lesion.data.numbers import is_number
 from lesion.data.positive_words import says_no_finding
 from lesion.data.spelling import is_whole, word_key
 from lesion.errors import UserError
@@ -84,6 +85,8 @@ def separator_of(texts: Sequence[str], setting: str | None, *, called: str, wher
 def _is_shared(joined: Sequence[str], alone: Collection[str], separator: str) -> bool:
     """Whether a part of joined words is one of another word too, or no word stands alone: "Mass, Edema" beside
     "Effusion, Edema"; not "palms, soles" beside "torso"."""
+    if all(is_number(part) for word in joined for part in parted(word, separator)):
+        return False  # 1,5: what is asked of measurements is asked elsewhere
     counts = Counter(key for word in joined for key in {word_key(part) for part in parted(word, separator)})
     return not alone or any(num > 1 or key in alone for key, num in counts.items())
 

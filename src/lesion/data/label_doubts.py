@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.label_cells import called, texts_of
-from lesion.data.positive_words import positive_word
+from lesion.data.positive_words import positive_word, says_nothing
 from lesion.data.remark import Remark
 from lesion.data.spelling import is_whole, spellings, usual, word_key
 from lesion.data.table import SampleTable
+from lesion.data.uncertain import UNCERTAIN
 from lesion.words import listed, number_of
 
 CODES = {"9", "-9", "99", "-99", "999", "-999", "9999", "-9999", "88", "888", "-8", "77", "-7", "-2"}
@@ -29,10 +30,10 @@ MOST_MISSING = 0.5  # of the rows, above which a code is no gap
 
 
 def said_of_missing_codes(table: SampleTable, words: Sequence[str]) -> tuple[Remark, ...]:
-    """A warning of words and numbers that usually stand for a missing value, beside two classes that are a question by
-    themselves: 0, 1 and 9; benign, malignant and N/A."""
+    """A warning of words and numbers that usually stand for a missing value or for doubt, beside two classes that are a
+    question by themselves: 0, 1 and 9; benign, malignant and N/A."""
     keys = {word: word_key(word) for word in words}
-    gaps = [word for word, key in keys.items() if key in WORDS or key in CODES or key == "-1"]
+    gaps = [word for word, key in keys.items() if key in WORDS or key in CODES or _is_doubt(word)]
     rest = [word for word in words if word not in gaps]
     if not gaps or len(rest) != 2:
         return ()
@@ -47,14 +48,19 @@ def said_of_missing_codes(table: SampleTable, words: Sequence[str]) -> tuple[Rem
     return (
         Remark(
             "missing_codes",
-            f"{called(table)} holds {told}, which may stand for a missing value: beside {listed(rest)} each is learned "
-            "as a class of its own, and the question is multiclass",
+            f"{called(table)} holds {told}, which may stand for a missing value or for doubt: beside {listed(rest)} "
+            "each is learned as a class of its own, and the question is multiclass",
             "If no class is known of these rows, leave them out, or write 'unknown' there and set on_uncertain=drop. "
             "If it is a class, give it a name.",
             table.where,
             "warning",
         ),
     )
+
+
+def _is_doubt(word: str) -> bool:
+    """Whether a word tells leftovers, quality or doubt; those for uncertain have a setting of their own."""
+    return says_nothing(word) and not is_whole(word) and word_key(word) not in UNCERTAIN
 
 
 def said_of_names(
@@ -64,11 +70,15 @@ def said_of_names(
     are `number_S` [S]: with counts, a warning if it contradicts them."""
     if table.class_name_S is None:
         return ()
-    text_S = table.class_name_S
     if not all(map(is_whole, words)):
         return _said_of_other_words(table, words, number_S)
-    if tuple(names) != tuple(words):
-        return ()
+    return _said_of_unused_names(table, words, number_S) if tuple(names) == tuple(words) else ()
+
+
+def _said_of_unused_names(table: SampleTable, words: Sequence[str], number_S: NDArray[np.intp]) -> tuple[Remark, ...]:
+    """What is said of names that are not one for each numbered class."""
+    assert table.class_name_S is not None
+    text_S = table.class_name_S
     counts = {
         word: spellings(text for text in text_S[number_S == number].tolist() if text)
         for number, word in enumerate(words)

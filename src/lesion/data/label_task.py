@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.joined_labels import parted, says_none
+from lesion.data.joined_labels import LIST, parted, says_none
 from lesion.data.label_cells import (
     ONE_EACH,
     Cells,
@@ -106,10 +106,11 @@ def joined_labels(table: SampleTable, separator: str, *, is_told: bool) -> Read:
             do="Set label_separator=none if each cell is one class, or target_column to a column of labels.",
         )
     num_joined = sum(len(parted(text, separator)) > 1 for text in texts)
+    how = "written as lists" if separator == LIST else f"separated by '{separator}'"
     of_none = f"; {listed(none)} is none of them" if none else ""
     remark = Remark(
         "joined_labels",
-        f"{called(table)} holds several labels in {num_joined} of {len(table)} rows, separated by '{separator}': they "
+        f"{called(table)} holds several labels in {num_joined} of {len(table)} rows, {how}: they "
         f"are read as multilabel, with the labels {listed(words, most=MOST_LISTED)}{of_none}",
         "If each such cell is one class, set label_separator=none.",
         table.where,

@@ -175,6 +175,8 @@ def test_lists_of_numbers_are_labels_unless_they_may_be_places():
         (["0", "1", "0", "1", "-9"], "-9 in 1 row"),
         (["0", "1", "0", "1", "nan"], "nan in 1 row"),
         (["benign", "malignant", "benign", "malignant", "N/A"], "N/A in 1 row"),
+        (["benign", "malignant", "benign", "malignant", "benign?"], "benign? in 1 row"),
+        (["normal", "cancer", "normal", "cancer", "poor quality"], "poor quality in 1 row"),
     ],
 )
 def test_codes_of_missing_values_beside_two_classes_are_a_warning(cells, told):

@@ -167,6 +167,11 @@ ASKED = [
     ("healthy", "Blurred images"),
     ("normal", "3"),
     ("gesund", "unscharf"),
+    ("normal", "lowquality"),
+    ("normal", "normal2"),
+    ("normal", "unknown2"),
+    ("normal", "out of focus"),
+    ("healthy", "train"),
 ]
 
 
@@ -180,6 +185,7 @@ def test_what_is_not_known_is_not_guessed(first, second):
     [
         *("No Finding", "no findings", "normal", "None", "Healthy", "negative", "no_abnormality", "kein Befund"),
         *("sin hallazgos", "aucun", "Aucune anomalie", "nessun reperto", "ohne Befund", "sem achados"),
+        *("Pas d'anomalie", "o.B.", "nessuna anomalia", "RAS", "異常なし", "no acute findings", "brak zmian"),
     ],
 )
 def test_a_word_for_no_label_is_none(word):
