@@ -75,32 +75,58 @@ def with_words(
     """
     if len(columns.targets) != 1:
         return []
-    target = columns.targets[0]
-    pairs: list[tuple[str, str, str]] = []  # key of the sample, what its .cls and its .json say
-    image = columns.image or "image_name"
-    for row, word in zip(rows, words, strict=True):
-        if word is None:
-            continue
-        own = next((row[key] for key in row if plain(key) == plain(target)), None)
-        if own is None:
-            row[target] = word
-        else:
-            pairs.append((row[image], word, own))
+    target, image = columns.targets[0], columns.image or "image_name"
+    of_json = [next((row[key] for key in row if plain(key) == plain(target)), None) for row in rows]
+    pairs = _said_twice(rows, words, of_json, image)
+    is_numbering = _is_numbering(pairs)
+    if not is_numbering:
+        _refuse_differing(pairs, target, where)
+    if "target_column" in columns.unset:  # a further label, unless it has classes of its own, such as finer ones
+        for name in sorted(
+            {key for row in rows for key in row if plain(key) in USUAL_NAMES["target_column"]} - {target}
+        ):
+            others = _said_twice(rows, words, [row.get(name) for row in rows], image)
+            if {word_key(word) for _, word, _ in others} & {word_key(own) for _, _, own in others}:
+                _refuse_differing(others, name, where)
+    word_of = {word_key(word): own for _, word, own in pairs} if is_numbering else {}
+    for row, word, own in zip(rows, words, of_json, strict=True):
+        if word is not None and own is None:
+            row[target] = word_of.get(word_key(word), word)
     if not pairs:
         return []
-    said = {(word_key(word), word_key(own)) for _, word, own in pairs}
-    first, second = {one for one, _ in said}, {other for _, other in said}
-    is_numbering = not first & second and len(said) == len(first) == len(second)
-    wrong = [pair for pair in pairs if word_key(pair[1]) != word_key(pair[2])]
-    if wrong and not is_numbering:
-        told = listed([f"{key} ({word} and {own})" for key, word, own in wrong], most=3)
-        raise UserError(
-            f"KEY.cls and the '{target}' of KEY.json differ in {number_of(len(wrong), 'sample')}: {told}",
-            where=where,
-            do="Keep the right one of the two in the shards.",
-        )
-    how = "say the same" if not wrong else "number the same classes"
+    how = "number the same classes" if is_numbering else "say the same"
     what = (
         f"KEY.cls and the '{target}' of KEY.json {how} in {number_of(len(pairs), 'sample')}: that of the JSON is used"
     )
     return [Remark("two_labels", what, where=str(where))]
+
+
+Pairs = list[tuple[str, str, str]]  # a sample's key, what its .cls and its .json say
+
+
+def _said_twice(
+    rows: Sequence[dict[str, str]], words: Sequence[str | None], of_json: Sequence[str | None], image: str
+) -> Pairs:
+    return [
+        (row[image], word, own)
+        for row, word, own in zip(rows, words, of_json, strict=True)
+        if word is not None and own is not None
+    ]
+
+
+def _is_numbering(pairs: Pairs) -> bool:
+    """Whether the two have no word in common, and each word of the one goes with one of the other."""
+    said = {(word_key(word), word_key(own)) for _, word, own in pairs}
+    first, second = {one for one, _ in said}, {other for _, other in said}
+    return bool(pairs) and not first & second and len(said) == len(first) == len(second)
+
+
+def _refuse_differing(pairs: Pairs, name: str, where: Path) -> None:
+    wrong = [pair for pair in pairs if word_key(pair[1]) != word_key(pair[2])]
+    if wrong:
+        told = listed([f"{key} ({word} and {own})" for key, word, own in wrong], most=3)
+        raise UserError(
+            f"KEY.cls and the '{name}' of KEY.json differ in {number_of(len(wrong), 'sample')}: {told}",
+            where=where,
+            do="Keep the right one of the two in the shards.",
+        )

@@ -85,6 +85,22 @@ def test_two_labels_that_say_the_same_are_said(tmp_path, pairs):
     assert "in 4 samples: that of the JSON is used" in remark.what
 
 
+def test_a_sample_with_a_number_alone_has_the_class_that_it_numbers(tmp_path):
+    members = labels_of([("0", "benign"), ("1", "malignant"), ("0", "benign")])
+    del members["2.json"]
+    write_shard(tmp_path / "in" / "train-0.tar", members)
+    assert table_in(tmp_path / "in").targets["target"].tolist() == ["benign", "malignant", "benign"]
+
+
+def test_a_second_label_in_json_is_compared_unless_its_classes_are_finer(tmp_path):
+    for key, label in (("differs", "malignant"), ("finer", "nevus")):
+        members = {f"{row}.cls": word for row, word in enumerate(["benign", "malignant"])}
+        members |= {f"{row}.json": json.dumps({"label": word}) for row, word in enumerate([label, "melanoma"])}
+        write_shard(tmp_path / key / "train-0.tar", members)
+    assert "the 'label' of KEY.json differ in 2 samples" in told(opened(tmp_path / "differs"))
+    assert table_in(tmp_path / "finer").targets["target"].tolist() == ["benign", "malignant"]
+
+
 def test_a_nested_label_is_named(tmp_path):
     members = {f"{key}.json": json.dumps({"meta": {"label": "benign", "age": 3}}) for key in range(4)}
     write_shard(tmp_path / "in" / "train-0.tar", members)
