@@ -40,7 +40,7 @@ SPOILT: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def main() -> None:
-    from lesion.data.image_quality import image_quality_and_skin_tone
+    from lesion.data.image_quality import surveyed
     from lesion.data.picture_measures import PictureMeasures
     from lesion.data.quality_bounds import WARNINGS, fit_bounds, share_warned
 
@@ -50,7 +50,7 @@ def main() -> None:
         paths = sorted(SHARED.glob(pattern))
         images = [read(paths[i]) for i in rng.permutation(len(paths))[: 2 * NUM]]
         started = time.process_time()
-        measured = [image_quality_and_skin_tone(image) for image in images]
+        measured = [surveyed(image) for image in images]
         ms = 1e3 * (time.process_time() - started) / len(images)
         half = len(images) // 2
         measures = PictureMeasures.of(measured)
@@ -65,9 +65,7 @@ def main() -> None:
                 spoilt: {
                     warning: round(share, 3)
                     for warning, share in share_warned(
-                        PictureMeasures.of(
-                            [image_quality_and_skin_tone(spoil(image)) for image in images[half:]]
-                        ).readable(),
+                        PictureMeasures.of([surveyed(spoil(image)) for image in images[half:]]).readable(),
                         bounds,
                     ).items()
                     if share and warning in {*WARNINGS, "any"}

@@ -7,6 +7,9 @@ logged by the first process of its data-parallel group; or the "process", logged
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 Scope = Literal["job", "fold", "process"]
@@ -15,6 +18,14 @@ Scope = Literal["job", "fold", "process"]
 def scoped_logger(name: str, scope: Scope) -> logging.LoggerAdapter[logging.Logger]:
     """The logger of that name, whose records have this scope."""
     return logging.LoggerAdapter(logging.getLogger(name), {"scope": scope})
+
+
+@contextmanager
+def timed_step(log: logging.Logger, step: str) -> Iterator[None]:
+    """Logs how many seconds what is inside took, unless it fails: `step=… seconds=…`."""
+    started = time.monotonic()
+    yield
+    log.info("step=%s seconds=%.1f", step, time.monotonic() - started)
 
 
 def leave_to_first(scope: Scope, *, below: int) -> None:

@@ -204,7 +204,7 @@ def examine(
         return None
     stats_S = [stats["training"][row] for row in index_S.tolist()]
     _describe(report, task, rows, test_rows, stats_S)
-    measures = PictureMeasures.of([one.quality if isinstance(one, ImageStats) else None for one in stats_S])
+    measures = PictureMeasures.of([one.measures if isinstance(one, ImageStats) else None for one in stats_S])
     return None if report.num("error") else Checked(rows, test_rows, task, report.shortcuts, measures)
 
 

@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from lesion.check.duplicates import Fingerprint, fingerprint
 from lesion.data.frames import noting
-from lesion.data.image_quality import ImageQuality, image_quality_and_skin_tone
+from lesion.data.image_quality import Surveyed, surveyed
 from lesion.data.images import Pixels
-from lesion.data.skin_tone import SkinTone
 from lesion.data.table import Source
 from lesion.errors import UserError
 
@@ -39,7 +38,7 @@ class ImageStats:
     has_more_frames: bool = False  # the file holds others than the one that is read
     is_dim: bool = False  # 16 bits a sample, of which the upper ones are not used
     has_more_channels: bool = False  # beside the colours that are read
-    quality: tuple[ImageQuality, SkinTone | None] | None = None
+    measures: Surveyed | None = None
 
     @property
     def is_blank(self) -> bool:
@@ -85,7 +84,7 @@ def survey(
             has_more_frames=noted.has_more,
             is_dim=noted.is_dim,
             has_more_channels=noted.has_more_channels,
-            quality=image_quality_and_skin_tone(image_HWC),
+            measures=surveyed(image_HWC),
         )
 
     stats_S = []

@@ -24,8 +24,12 @@ NUM_VALUES = GRID * GRID * 3 + 3 + OCTAVES
 
 def appearance(square_HWC: Pixels) -> NDArray[np.float32]:
     """The description [A] of a prepared square (uint8 RGB): mean CIELAB colours by cell, their deviation, and grain."""
-    small_HWC = cv2.resize(square_HWC, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    lab_HWC = cv2.cvtColor(small_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    small_HWC = square_HWC
+    while len(small_HWC) >= 2 * SIDE_PX and len(small_HWC) % 2 == 0:  # halving is what OpenCV does fastest
+        small_HWC = cv2.resize(small_HWC, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    method = cv2.INTER_AREA if len(small_HWC) >= 2 * SIDE_PX else cv2.INTER_LINEAR
+    small_HWC = cv2.resize(small_HWC, (SIDE_PX, SIDE_PX), interpolation=method)
+    lab_HWC = cv2.cvtColor(small_HWC.astype(np.float32) * np.float32(1 / 255), cv2.COLOR_RGB2Lab)
     cells = cv2.resize(lab_HWC, (GRID, GRID), interpolation=cv2.INTER_AREA)
     deviation = cv2.meanStdDev(lab_HWC)[1][:, 0]
     lightness_HW = np.ascontiguousarray(lab_HWC[..., 0])

@@ -1,6 +1,7 @@
 """Image marks: thin dark lines on skin: hair, and the ticks of a ruler."""
 
-# H, W pixels · N marks, which are connected components of the mask · T ticks · P pairs of ticks
+# H, W pixels · N marks, which are connected components of the mask · T ticks · P pixels of
+# ticks · S ticks that rows start from
 
 from __future__ import annotations
 
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]  # 255 where it is, else 0
 
-LINE_PX = 9  # of the closing: what is wider and dark is no line
-LEAST_DEPTH = 18  # grey levels that a line is darker than what is beside it
+HAIR_LINE_PX, HAIR_DEPTH = 5, 14  # of the closing, in pixels: what is wider and dark is no line; and in grey levels
 HAIR_LENGTH = 0.12  # of the shorter side: a hair is at least as long
-HAIR_WIDTH_PX = 4.0  # area ÷ length: a net of pigment has more area
+HAIR_WIDTH_PX = 2.5  # area ÷ length: a net of pigment has more area
 HAIR_DENSITY = 0.2  # of hairs that cross, area ÷ that of the box around them
+TICK_LINE_PX, TICK_DEPTH = 9, 18  # as those of hair, of a copy with twice the side
 TICK_LENGTH = (4.0, 0.12)  # pixels at least, and share of the shorter side at most
+TICK_WIDTH_PX = 4.0  # area ÷ length
 TICK_ASPECT = 2.2  # deviation along a tick ÷ across
 LEAST_TICKS, MOST_TICKS = 6, 80  # in a row; and in a picture: more marks are a texture
 TOLERANCE = 0.15  # of the spacing: how far a tick may lie from its place
@@ -25,59 +27,70 @@ LEAST_STEP_PX = 3.0
 TICK_RATIO = 3.0  # longest tick ÷ shortest: those of centimetres are longer
 
 
-def thin_dark_lines(grey_HW: NDArray[np.uint8]) -> Mask:
-    """What is thin in some direction and darker than both its sides: the closing with lines minus the picture.
+def thin_dark_lines(grey_HW: NDArray[np.uint8], *, width_px: int = HAIR_LINE_PX, depth: int = HAIR_DEPTH) -> Mask:
+    """What is thinner than `width_px` in some direction, and darker by `depth` than what is beside it.
 
-    DullRazor's first step (Lee et al. 1997), with a closing in four directions of which the largest counts.
+    The closing with a square minus the picture: DullRazor's first step (Lee et al. 1997) with one square for its three
+    lines, since what a square does not fit into is filled at any angle.
     """
-    depth_HW = np.zeros_like(grey_HW)
-    for line in _LINES:
-        closed_HW = cv2.morphologyEx(grey_HW, cv2.MORPH_CLOSE, line)
-        cv2.max(depth_HW, cv2.subtract(closed_HW, grey_HW), dst=depth_HW)
-    return (depth_HW >= LEAST_DEPTH) * np.uint8(255)  # OpenCV's own takes a tiny picture for a number
+    square = np.ones((width_px, width_px), np.uint8)
+    return np.where(cv2.morphologyEx(grey_HW, cv2.MORPH_BLACKHAT, square) >= depth, _YES, _NO)
 
 
-def hair_and_ruler(lines_HW: Mask) -> tuple[Mask, int]:
-    """Which of the lines are hair, the long ones; and how many of the short ones stand in a row as on a ruler.
-
-    The second is 0 for fewer than LEAST_TICKS.
-    """
-    _, labels_HW, stats_N5, centres_N2 = cv2.connectedComponentsWithStats(lines_HW, connectivity=8, ltype=cv2.CV_16U)
-    length_N = np.hypot(stats_N5[:, cv2.CC_STAT_WIDTH], stats_N5[:, cv2.CC_STAT_HEIGHT])
-    area_N, side = stats_N5[:, cv2.CC_STAT_AREA], min(lines_HW.shape)
+def hair_share(lines_HW: Mask) -> float:
+    """The share of the picture that is hair, which are the long ones of the lines, 0 to 1."""
+    _, _, stats_N5, _ = _marks(lines_HW)
+    _, _, width_N, height_N, area_N = stats_N5[1:].T  # without the background
+    length_N = np.hypot(width_N, height_N)
     is_thin_N = area_N <= HAIR_WIDTH_PX * length_N
-    is_thin_N[0] = False  # the background
-    box_N = stats_N5[:, cv2.CC_STAT_WIDTH] * stats_N5[:, cv2.CC_STAT_HEIGHT]
-    is_loose_N = area_N <= HAIR_DENSITY * box_N  # hairs that cross are one mark
-    is_loose_N[0] = False
-    is_hair_N = (is_thin_N | is_loose_N) & (length_N >= HAIR_LENGTH * side)
-    hair_HW = np.zeros_like(lines_HW)
-    if is_hair_N.any():
-        hair_HW = (is_hair_N * np.uint8(255))[labels_HW]
-    is_tick_N = is_thin_N & (length_N >= TICK_LENGTH[0]) & (length_N <= TICK_LENGTH[1] * side)
-    if is_tick_N.sum() < LEAST_TICKS:
-        return hair_HW, 0
-    angle_N, aspect_N = _direction(labels_HW, len(stats_N5))
-    is_tick_N &= aspect_N >= TICK_ASPECT
-    if not LEAST_TICKS <= is_tick_N.sum() <= MOST_TICKS:
-        return hair_HW, 0
-    longest = _longest_row(centres_N2[is_tick_N], angle_N[is_tick_N], length_N[is_tick_N], most_px=0.2 * side)
-    return hair_HW, longest if longest >= LEAST_TICKS else 0
+    is_loose_N = area_N <= HAIR_DENSITY * width_N * height_N  # hairs that cross are one mark
+    is_hair_N = (is_thin_N | is_loose_N) & (length_N >= HAIR_LENGTH * min(lines_HW.shape))
+    return float(area_N[is_hair_N].sum()) / lines_HW.size
 
 
-def _direction(labels_HW: NDArray[np.uint16], num: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The angle of each mark in degrees, 0 to 180, and its deviation along it ÷ across; by second moments."""
-    y, x = np.nonzero(labels_HW)
-    label = labels_HW[y, x]
-    area_N = np.maximum(np.bincount(label, minlength=num), 1)
+def ruler_ticks(lines_HW: Mask) -> int:
+    """How many short lines stand in a row as on a ruler; 0 for fewer than LEAST_TICKS."""
+    _, labels_HW, stats_N5, centres_N2 = _marks(lines_HW)
+    _, _, width_N, height_N, area_N = stats_N5[1:].T
+    length_N, side = np.hypot(width_N, height_N), min(lines_HW.shape)
+    is_tick_N = (
+        (area_N <= TICK_WIDTH_PX * length_N) & (length_N >= TICK_LENGTH[0]) & (length_N <= TICK_LENGTH[1] * side)
+    )
+    if np.count_nonzero(is_tick_N) < LEAST_TICKS:
+        return 0
+    angle_T, aspect_T = _direction(labels_HW, is_tick_N)
+    is_long_T = aspect_T >= TICK_ASPECT
+    if not LEAST_TICKS <= np.count_nonzero(is_long_T) <= MOST_TICKS:
+        return 0
+    centres_T2, length_T = centres_N2[1:][is_tick_N][is_long_T], length_N[is_tick_N][is_long_T]
+    longest = _longest_row(centres_T2, angle_T[is_long_T], length_T, most_px=0.2 * side)
+    return longest if longest >= LEAST_TICKS else 0
 
-    def mean(value: NDArray[np.generic]) -> NDArray[np.float64]:
-        return np.asarray(np.bincount(label, weights=value, minlength=num) / area_N)
 
-    mean_y, mean_x = mean(y), mean(x)
-    yy = mean(y * y) - mean_y**2 + 1 / 12  # of a pixel's own breadth
-    xx = mean(x * x) - mean_x**2 + 1 / 12
-    xy = mean(x * y) - mean_x * mean_y
+def _marks(lines_HW: Mask) -> tuple[int, NDArray[np.uint16], NDArray[np.int32], NDArray[np.float64]]:
+    """The connected components: their number, labels, boxes with areas, and centres; the background is the first."""
+    return cv2.connectedComponentsWithStats(lines_HW, connectivity=8, ltype=cv2.CV_16U)
+
+
+def _direction(
+    labels_HW: NDArray[np.uint16], is_tick_N: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The angle of each tick [T] in degrees, 0 to 180, and its deviation along it ÷ across; by second moments."""
+    tick_N = np.zeros(len(is_tick_N) + 1, np.intp)  # 0 for the background and other marks
+    tick_N[1:][is_tick_N] = np.arange(1, np.count_nonzero(is_tick_N) + 1)
+    tick_P = tick_N[labels_HW.ravel()]
+    place_P = np.flatnonzero(tick_P > 0)
+    tick_P = tick_P[place_P]
+    y_P, x_P = np.divmod(place_P.astype(np.float64), labels_HW.shape[1])
+    area_T = np.bincount(tick_P)
+
+    def mean(value_P: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(tick_P, value_P)[1:] / area_T[1:])
+
+    mean_y, mean_x = mean(y_P), mean(x_P)
+    yy = mean(y_P * y_P) - mean_y**2 + 1 / 12  # of a pixel's own breadth
+    xx = mean(x_P * x_P) - mean_x**2 + 1 / 12
+    xy = mean(x_P * y_P) - mean_x * mean_y
     root = np.sqrt((xx - yy) ** 2 / 4 + xy**2)
     aspect = np.sqrt(((xx + yy) / 2 + root) / np.maximum((xx + yy) / 2 - root, 1e-6))
     return np.degrees(np.arctan2(2 * xy, xx - yy) / 2) % 180, aspect
@@ -90,44 +103,37 @@ def _longest_row(
 
     All are parallel, of like length, and beside each other: their middles may be shifted, as those of longer ticks are.
     """
-    ratio_TT = np.maximum(length_T[None] / length_T[:, None], length_T[:, None] / length_T[None])
-    are_alike_TT = (_turn(angle_T[None], angle_T[:, None]) <= TICK_ANGLE_DEG) & (ratio_TT <= TICK_RATIO)
+    longer_TT = np.maximum.outer(length_T, length_T)
+    turn_TT = np.abs(np.subtract.outer(angle_T, angle_T))
+    are_alike_TT = (np.minimum(turn_TT, 180 - turn_TT) <= TICK_ANGLE_DEG) & (
+        longer_TT <= TICK_RATIO * np.minimum.outer(length_T, length_T)
+    )
+    start_S = np.flatnonzero(are_alike_TT.sum(axis=1) >= LEAST_TICKS)
+    if not len(start_S):
+        return 0
+    turn_S1 = np.radians(angle_T[start_S])[:, None]
+    x_ST, y_ST = (np.subtract.outer(-place_T[start_S], -place_T) for place_T in centres_T2.T)
+    along_ST = x_ST * np.cos(turn_S1) + y_ST * np.sin(turn_S1)  # the tick
+    across_ST = y_ST * np.cos(turn_S1) - x_ST * np.sin(turn_S1)
+    shift_ST = SHIFT * longer_TT[start_S] + np.tan(np.radians(TICK_ANGLE_DEG)) * np.abs(across_ST)
+    # Each row is walked from its other end too.
+    is_beside_ST = are_alike_TT[start_S] & (np.abs(along_ST) <= shift_ST) & (across_ST >= 0)
     longest = 0
-    for start in np.flatnonzero(are_alike_TT.sum(axis=1) >= LEAST_TICKS).tolist():
-        turn = np.radians(angle_T[start])
-        between_T2 = centres_T2[are_alike_TT[start]] - centres_T2[start]
-        along_T = between_T2 @ np.array([np.cos(turn), np.sin(turn)])  # the tick
-        across_T = between_T2 @ np.array([-np.sin(turn), np.cos(turn)])
-        shift_T = SHIFT * np.maximum(length_T[are_alike_TT[start]], length_T[start])
-        is_beside_T = np.abs(along_T) <= shift_T + np.tan(np.radians(TICK_ANGLE_DEG)) * np.abs(across_T)
-        place_T = np.sort(across_T[is_beside_T & (across_T >= 0)])  # each row is walked from its other end too
-        for step in place_T[(place_T >= LEAST_STEP_PX) & (place_T <= most_px)].tolist():
-            longest = max(longest, _walk(place_T, step))
+    for row in np.flatnonzero(is_beside_ST.sum(axis=1) >= LEAST_TICKS).tolist():
+        place_T = np.sort(across_ST[row, is_beside_ST[row]]).tolist()
+        steps = [place for place in place_T if LEAST_STEP_PX <= place <= most_px]
+        longest = max([longest, *(_walk(place_T, step) for step in steps)])
     return longest
 
 
-def _walk(place_T: NDArray[np.float64], step: float) -> int:
+def _walk(place_T: list[float], step: float) -> int:
     """How many of the ascending places lie one step after another, from 0 on."""
     place, count = 0.0, 1
     while True:
-        nearest = float(place_T[np.abs(place_T - place - step).argmin()])
+        nearest = min(place_T, key=lambda other: abs(other - place - step))
         if abs(nearest - place - step) > TOLERANCE * step:
             return count
         place, count = nearest, count + 1
 
 
-def _turn(angle: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The angle between two directions without sense, 0 to 90 degrees."""
-    apart = np.abs(angle - other) % 180
-    return np.asarray(np.minimum(apart, 180 - apart))
-
-
-def _line(dx: int, dy: int) -> NDArray[np.uint8]:
-    """A line of LINE_PX through the middle of a square, as an element of morphology."""
-    element = np.zeros((LINE_PX, LINE_PX), np.uint8)
-    half = LINE_PX // 2
-    cv2.line(element, (half - dx * half, half - dy * half), (half + dx * half, half + dy * half), 1)
-    return element
-
-
-_LINES = [_line(1, 0), _line(0, 1), _line(1, 1), _line(1, -1)]
+_YES, _NO = np.uint8(255), np.uint8(0)

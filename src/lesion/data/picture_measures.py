@@ -15,10 +15,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.image_quality import MEASURES, ImageQuality
+from lesion.data.image_quality import MEASURES, Surveyed
 from lesion.data.skin_tone import SkinTone
 
-COLUMNS = (*MEASURES, "skin_tone_deg", "skin_tone_error_deg")
+COLUMNS = (*MEASURES, "ruler", "skin_tone_deg", "skin_tone_error_deg")
 # From which value on a picture counts as one that shows it. Of the training pictures of HAM10000 the extreme ones were
 # looked at: below these are specks of JPEG, net-like pigment and blue lesions.
 SHOWN = {"ink": 0.002, "hair": 0.02, "ruler": 6, "dark_corners": 0.01}
@@ -32,15 +32,13 @@ class PictureMeasures:
     values_SM: NDArray[np.float32]
 
     @classmethod
-    def of(cls, pictures_S: Sequence[tuple[ImageQuality, SkinTone | None] | None]) -> Self:
+    def of(cls, pictures_S: Sequence[Surveyed | None]) -> Self:
         """Of each picture's measures; None stands for one that cannot be read."""
         values_SM = np.full((len(pictures_S), len(COLUMNS)), np.nan, dtype=np.float32)
         for row, picture in enumerate(pictures_S):
             if picture is not None:
-                quality, tone = picture
-                values_SM[row, : len(MEASURES)] = astuple(quality)
-                if tone is not None:
-                    values_SM[row, len(MEASURES) :] = astuple(tone)
+                tone = (np.nan, np.nan) if picture.skin_tone is None else astuple(picture.skin_tone)
+                values_SM[row] = (*astuple(picture.quality), picture.ruler, *tone)
         return cls(values_SM)
 
     def __len__(self) -> int:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ class Rule:
     measure: str
     is_high: bool
     margin: float  # in the measure's unit
-    is_refused: bool = True  # where the gate refuses: a ruler hides nothing
 
 
 RULES = (
@@ -38,10 +37,8 @@ RULES = (
     Rule("dark_corners", "dark_corners", True, 0.05),
     Rule("ink", "ink", True, 0.02),
     Rule("hair", "hair", True, 0.02),
-    Rule("ruler", "ruler", True, 0.0, is_refused=False),
 )
 WARNINGS = tuple(dict.fromkeys(rule.warning for rule in RULES))
-REFUSED = frozenset(rule.warning for rule in RULES if rule.is_refused)
 
 Bounds = Mapping[str, tuple[float | None, float | None]]  # by measure the lowest and the highest that are usual
 
@@ -69,11 +66,18 @@ def fit_bounds(
 
 def warnings_of(quality: ImageQuality, bounds: Bounds) -> tuple[str, ...]:
     """The warnings for a picture, each once, in the order of RULES; none for a measure without a bound."""
-    values = asdict(quality)
-    found = [
-        rule.warning for rule in RULES if _is_beyond(np.asarray(values[rule.measure], dtype=np.float32), rule, bounds)
-    ]
+    # As the training pictures' measures are kept, in float32; plain floats, since arrays of one number take long.
+    found = []
+    for rule in RULES:
+        low, high = bounds.get(rule.measure, (None, None))
+        value = _float32(getattr(quality, rule.measure))
+        if (high is not None and value > high) if rule.is_high else (low is not None and value < low):
+            found.append(rule.warning)
     return tuple(dict.fromkeys(found))
+
+
+def _float32(value: float) -> float:
+    return float(np.float32(value))
 
 
 def share_warned(measures: Mapping[str, NDArray[np.floating]], bounds: Bounds) -> dict[str, float]:

@@ -8,7 +8,10 @@ calibrated. It serves to compare groups of pictures, and says nothing sure of on
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
 import cv2
@@ -64,17 +67,21 @@ def typology_angle(lab_NC: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(np.degrees(np.arctan2(lab_NC[..., 0] - 50.0, lab_NC[..., 2])))
 
 
-def skin_tone(image_HWC: NDArray[np.uint8], *, hidden_HW: NDArray[np.uint8]) -> SkinTone | None:
+def skin_tone(image_HWC: NDArray[np.uint8], *, hidden: Sequence[NDArray[np.uint8]]) -> SkinTone | None:
     """The tone of the healthy border of a picture (uint8 sRGB); None where it shows no skin.
 
-    The border is the outermost ring of an 8 × 8 grid. Pixels of `hidden_HW` (not 0: dark corners, ink, hair) and glare
-    are left out; cells that are much darker than others are taken for lesion. The angle is the median of the cells'.
+    The border is the outermost ring of an 8 × 8 grid. Pixels that one of the masks `hidden` covers (255: dark corners,
+    ink, hair; each of any size) and glare are left out; cells that are much darker than others are taken for lesion.
+    The angle is the median of the cells'.
     """
     side = GRID * CELL_PX
     small_HWC = cv2.resize(image_HWC, (side, side), interpolation=cv2.INTER_AREA)
-    hidden = cv2.resize(hidden_HW, (side, side), interpolation=cv2.INTER_AREA)
+    hidden_HW = np.zeros((side, side), np.uint8)
+    for mask_HW in hidden:
+        if mask_HW.any():
+            hidden_HW = np.maximum(hidden_HW, cv2.resize(mask_HW, (side, side), interpolation=cv2.INTER_AREA))
     lab_HWC = cv2.cvtColor(small_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-    is_seen_HW = (hidden < 26) & (lab_HWC[..., 0] < GLARE)  # a tenth of a pixel may be hidden
+    is_seen_HW = (hidden_HW < 26) & (lab_HWC[..., 0] < GLARE)  # a tenth of a pixel may be hidden
     lab_GNC, is_seen_GN = _border_cells(lab_HWC), _border_cells(is_seen_HW[..., None])[..., 0]
     num_G = is_seen_GN.sum(axis=1)
     counts_G = num_G >= LEAST_SEEN * CELL_PX**2
@@ -89,18 +96,18 @@ def skin_tone(image_HWC: NDArray[np.uint8], *, hidden_HW: NDArray[np.uint8]) -> 
     if is_skin_G.mean() < 0.75:  # a flower's leaf has some such colours too
         return None
     lab_GC = lab_GC[is_skin_G]
-    lightness = float(np.quantile(lab_GC[:, 0], 0.75))
+    lightness = np.sort(lab_GC[:, 0])[3 * len(lab_GC) // 4]  # of the lighter quarter's darkest cell
     lab_GC = lab_GC[lab_GC[:, 0] >= lightness - LARGEST_OUTLIER]
     if len(lab_GC) < LEAST_CELLS:
         return None
-    angle_G = typology_angle(lab_GC)
-    median = float(np.median(angle_G))
+    angles = typology_angle(lab_GC).tolist()
+    middle = median(angles)  # of so few numbers ten times as fast as NumPy's
     # 1.4826 × the median deviation is a normal deviation; 1.2533 the median's error beside the mean's.
-    deviation = 1.4826 * float(np.median(np.abs(angle_G - median)))
-    spread_deg = 1.2533 * deviation / len(angle_G) ** 0.5
-    above, yellow = (np.median(lab_GC[:, 0]) - 50).item(), np.median(lab_GC[:, 2]).item()
-    colour_deg = float(np.degrees(COLOUR_ERROR / max(np.hypot(above, yellow), COLOUR_ERROR)))  # d arctan(l / b)
-    return SkinTone(median, float(np.hypot(spread_deg, colour_deg)))
+    deviation = 1.4826 * median([abs(angle - middle) for angle in angles])
+    spread_deg = 1.2533 * deviation / len(angles) ** 0.5
+    above, yellow = median(lab_GC[:, 0].tolist()) - 50, median(lab_GC[:, 2].tolist())
+    colour_deg = math.degrees(COLOUR_ERROR / max(math.hypot(above, yellow), COLOUR_ERROR))  # d arctan(l / b)
+    return SkinTone(middle, math.hypot(spread_deg, colour_deg))
 
 
 def _border_cells(array_HWC: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Method = Literal["none", "temperature", "platt", "isotonic"]
 METHODS: tuple[Method, ...] = ("none", "temperature", "platt", "isotonic")  # the simplest first
 MOST_KNOTS = 64
+BLOCK_ROWS = 64  # whose pieces are computed together
 LEAST_SLOPE, MOST_SLOPE = 0.01, 20.0  # of log-odds to log-odds: ranking is kept, and no answer becomes infinite
 Array = TypeVar("Array", bound="NDArray[np.floating] | Tensor")
 
@@ -116,7 +117,7 @@ class Calibrator:
     def _knots_JK(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Where each piece begins, how wide it is, and by how much the function rises over it; the rest is zero."""
         num_pieces = max(len(one.knots_x) for one in self.maps) - 1
-        starts_JK, widths_JK, rises_JK = (np.zeros((max(num_pieces, 0), len(self.maps))) for _ in range(3))
+        starts_JK, widths_JK, rises_JK = (np.zeros((max(num_pieces, 1), len(self.maps))) for _ in range(3))
         widths_JK += 1
         for k, one in enumerate(self.maps):
             if one.method == "isotonic":
@@ -142,12 +143,28 @@ class Calibrator:
             constant(np.array(values, dtype=np.float64), like) for values in zip(*ends, strict=True)
         )
         slope_K = constant(self._line_K[0], like)
-        total = lowest_K + slope_K * (scores - first_K).clip(max=0.0)
-        for start_K, width_K, rise_K in zip(*self._knots_JK, strict=True):
-            piece = ((scores - constant(start_K, like)) / constant(width_K, like)).clip(0.0, 1.0)
-            total = total + constant(rise_K, like) * piece
+        total = lowest_K + slope_K * (scores - first_K).clip(max=0.0) + self._risen(scores, like)
         total = total + slope_K * (scores - last_K).clip(min=0.0)
         return total if is_curve_K.all() else where(is_curve_K, total, line)
+
+    def _risen(self, scores: Any, like: Any) -> Any:
+        """By how much each output's pieces have risen up to its score, [..., K].
+
+        All pieces at once, since a server has one row and NumPy a microsecond for each step; added in their order, so
+        that a row has the same bits by every door. Many rows go through in blocks that stay in the processor's cache.
+        """
+        starts_JK, widths_JK, rises_JK = (constant(array_JK, like) for array_JK in self._knots_JK)
+        if not isinstance(scores, np.ndarray):
+            pieces = ((scores[..., None, :] - starts_JK) / widths_JK).clip(0.0, 1.0) * rises_JK
+            return pieces.cumsum(-2)[..., -1, :]
+        scores_NK = scores.reshape(-1, scores.shape[-1])
+        risen_NK = np.empty_like(scores_NK)
+        for start in range(0, len(scores_NK), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            pieces_NJK = (scores_NK[rows, None] - starts_JK) / widths_JK
+            np.multiply(pieces_NJK.clip(0.0, 1.0, out=pieces_NJK), rises_JK, out=pieces_NJK)
+            risen_NK[rows] = pieces_NJK.cumsum(axis=1)[:, -1]
+        return risen_NK.reshape(scores.shape)
 
 
 def no_calibration(is_multiclass: bool, num_outputs: int) -> Calibrator:

@@ -10,7 +10,7 @@ and scoring need NumPy alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -37,9 +37,9 @@ class Components:
     mean_D: Array
     basis_RD: Array
     variance_R: Array
-    rest: float  # variance of each direction outside the basis
-    middle: float = 0.0
-    spread: float = 1.0
+    rest: float | Array  # variance of each direction outside the basis
+    middle: float | Array = 0.0
+    spread: float | Array = 1.0
 
     @classmethod
     def fit(cls, values_ND: Array) -> Self:
@@ -59,12 +59,32 @@ class Components:
             rest,
         )
 
+    @classmethod
+    def stacked(cls, models: Sequence[Components]) -> Components:
+        """Several models of equal width as one with a dimension more, the first; shorter bases end in zeros."""
+        rank = max(len(model.variance_R) for model in models)
+        padding = [(0, rank - len(model.variance_R)) for model in models]
+        rest, middle, spread = (
+            np.array([[getattr(model, name)] for model in models], np.float32) for name in ("rest", "middle", "spread")
+        )
+        return cls(
+            np.stack([model.mean_D for model in models])[:, None],
+            np.stack([np.pad(model.basis_RD, (pad, (0, 0))) for model, pad in zip(models, padding, strict=True)]),
+            np.stack([np.pad(m.variance_R, pad, constant_values=1) for m, pad in zip(models, padding, strict=True)])[
+                :, None
+            ],
+            rest,
+            middle,
+            spread,
+        )
+
     def distance(self, values: Array) -> Array:
         """The Mahalanobis distance of values [..., D]."""
         centred = values - self.mean_D
-        along = centred @ self.basis_RD.T
-        residual = np.maximum((centred**2).sum(axis=-1) - (along**2).sum(axis=-1), 0)
-        return np.asarray(np.sqrt((along**2 / self.variance_R).sum(axis=-1) + residual / self.rest))
+        along = centred @ self.basis_RD.swapaxes(-1, -2)
+        squares = along * along
+        residual = np.maximum(np.vecdot(centred, centred) - squares.sum(axis=-1), 0)
+        return np.asarray(np.sqrt((squares / self.variance_R).sum(axis=-1) + residual / self.rest))
 
     def score(self, values: Array) -> Array:
         """The distance of values [..., D], standardised: 0 for a usual picture, larger for a stranger one."""
@@ -78,6 +98,7 @@ class Familiarity:
     folds: Mapping[int, Components]  # by the fold's number
     appearance: Components
     held_out_N: Array  # the scores of held-out rows, ascending; float32
+    _stacks: dict[tuple[int, ...], Components] = field(default_factory=dict, repr=False, compare=False)
 
     def of(self, features_FVD: Array, appearance_NA: Array, folds: Sequence[int]) -> float | None:
         """The share of held-out training pictures that are no more familiar than this one: 0 strange to 1 usual.
@@ -88,12 +109,15 @@ class Familiarity:
         """
         if any(fold not in self.folds for fold in folds):
             return None
-        of_folds = [
-            self.folds[fold].score(unit_roots(features_VD)).mean()
-            for fold, features_VD in zip(folds, features_FVD, strict=True)
-        ]
-        total = np.mean(of_folds) + self.appearance.score(appearance_NA).mean()
+        of_folds = self._together(tuple(folds)).score(unit_roots(features_FVD)).mean(axis=1).tolist()
+        total = sum(of_folds) / len(of_folds) + self.appearance.score(appearance_NA).mean()
         return 1.0 - float(np.searchsorted(self.held_out_N, total, side="left")) / len(self.held_out_N)
+
+    def _together(self, folds: tuple[int, ...]) -> Components:
+        """The models of some folds as one, whose arrays begin with the folds; made once for the folds that are used."""
+        if folds not in self._stacks:
+            self._stacks[folds] = Components.stacked([self.folds[fold] for fold in folds])
+        return self._stacks[folds]
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """All of it as named arrays, for a file."""
@@ -175,9 +199,9 @@ def unit_roots(features: Array) -> Array:
 
     Of features that are not negative this is their Hellinger embedding: what counts is which are on, not how strongly.
     """
-    roots = np.sign(features) * np.sqrt(np.abs(features))
-    length = np.linalg.norm(roots, axis=-1, keepdims=True)
-    return np.asarray(roots / np.maximum(length, 1e-12))
+    absolute = np.abs(features)
+    length = np.sqrt(absolute.sum(axis=-1, keepdims=True))  # of the roots
+    return np.asarray(np.copysign(np.sqrt(absolute), features) / np.maximum(length, 1e-12))
 
 
 def _cross_fitted(values_ND: Array, part_N: NDArray[np.intp]) -> tuple[Components, NDArray[np.float64]]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from lesion.data.image_quality import image_quality, image_quality_and_skin_tone
+from lesion.data.image_quality import image_quality, surveyed
 from skin import blurred, skin, with_dark_corners, with_hair, with_ink, with_ruler
 
 SPOILT = {
@@ -24,16 +24,21 @@ SPOILT = {
 }
 
 
+def shown(image: np.ndarray) -> dict[str, float]:
+    found = surveyed(image)
+    return {name: getattr(found if name == "ruler" else found.quality, name) for name in SPOILT}
+
+
 @pytest.mark.parametrize("side_px", [128, 224, 600])
 @pytest.mark.parametrize("name", SPOILT)
 def test_what_is_drawn_is_found_and_nothing_else(name, side_px):
     spoil, least = SPOILT[name]
     for seed in range(5):
         clean, spoilt = skin(seed, side_px=side_px), spoil(skin(seed, side_px=side_px))
-        assert getattr(image_quality(spoilt), name) >= least
-        others = [other for other in SPOILT if other != name]
-        assert all(getattr(image_quality(spoilt), other) < SPOILT[other][1] for other in others)
-        assert all(getattr(image_quality(clean), other) == 0 for other in SPOILT)
+        found = shown(spoilt)
+        assert found[name] >= least
+        assert all(found[other] < SPOILT[other][1] for other in SPOILT if other != name)
+        assert not any(shown(clean).values())
 
 
 def test_the_shares_are_of_the_area():
@@ -46,11 +51,11 @@ def test_the_shares_are_of_the_area():
 
 @pytest.mark.parametrize("angle_deg", [0, 20, 90, 135])
 def test_a_ruler_is_found_at_any_angle_and_its_ticks_are_counted(angle_deg):
-    assert image_quality(with_ruler(skin(side_px=256), angle_deg=angle_deg)).ruler == pytest.approx(11, abs=1)
+    assert surveyed(with_ruler(skin(side_px=256), angle_deg=angle_deg)).ruler == pytest.approx(11, abs=1)
 
 
 def test_hair_alone_is_no_ruler_and_a_lesion_in_a_corner_no_dark_corner():
-    assert all(image_quality(with_hair(skin(seed), 25, seed=seed)).ruler == 0 for seed in range(10))
+    assert all(surveyed(with_hair(skin(seed), 25, seed=seed)).ruler == 0 for seed in range(10))
     cornered = skin()
     cornered[:60, :60] = (40, 25, 20)
     assert image_quality(cornered).dark_corners == 0
@@ -91,7 +96,9 @@ def test_exposure_is_in_grey_levels():
 
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 400), st.just(3))))
 def test_any_picture_has_measures_within_their_ranges(image):
-    quality, tone = image_quality_and_skin_tone(image)
+    found = surveyed(image)
+    quality, tone = found.quality, found.skin_tone
+    assert quality == image_quality(image) and found.ruler >= 0
     assert all(math.isfinite(value) for value in astuple(quality))
     shares = (
         quality.blur,

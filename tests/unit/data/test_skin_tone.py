@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesion.data.image_quality import image_quality_and_skin_tone
+from lesion.data.image_quality import surveyed
 from lesion.data.skin_tone import SkinTone, typology_angle
 from skin import DARK, LIGHT, skin, with_dark_corners, with_hair, with_ink
 
 
 def tone(image):
-    return image_quality_and_skin_tone(image)[1]
+    return surveyed(image).skin_tone
 
 
 def test_the_angle_of_colours_by_hand():

@@ -147,3 +147,13 @@ def test_arrays_that_cannot_be_used_are_refused_by_name(name, value):
     arrays = {**fitted().arrays(), name: value}
     with pytest.raises(ValueError, match=name.split(".")[0]):
         Familiarity.of_arrays({key: array for key, array in arrays.items() if array is not None}, [0, 1, 2])
+
+
+def test_folds_that_are_scored_together_have_the_scores_that_each_has_alone():
+    """Of different ranks too: half of 24 rows, and RANK."""
+    rng = np.random.default_rng(3)
+    models = [Components.fit(rng.normal(size=(num_rows, 50)).astype(np.float32)) for num_rows in (24, 300)]
+    values_FVD = rng.normal(size=(2, 3, 50)).astype(np.float32)
+    assert len({model.basis_RD.shape for model in models}) == 2
+    alone_FV = np.stack([model.distance(values_VD) for model, values_VD in zip(models, values_FVD, strict=True)])
+    np.testing.assert_allclose(Components.stacked(models).distance(values_FVD), alone_FV, rtol=1e-5)

@@ -29,8 +29,8 @@ from lesion.targets import Target
 log = logging.getLogger(__name__)
 
 NUM_PICTURES = 12
-LEAST_S = 40.0  # what may be spent at least
-SHARE_OF_JOB = 0.03  # of the job's time, if that is more
+LEAST_S = 25.0  # what may be spent at least
+SHARE_OF_JOB = 0.02  # of the job's time, if that is more
 
 
 def save_explanation(

@@ -34,7 +34,7 @@ from lesion.report.sections import Case, Cases
 
 log = logging.getLogger(__name__)
 
-MAPS_S = 20.0  # that the maps of the worst mistakes may take
+MAPS_S = 10.0  # that the maps of the worst mistakes may take
 
 
 class Reporter:

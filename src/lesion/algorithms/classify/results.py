@@ -39,6 +39,7 @@ from lesion.engine.training_log import TrainingLog
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
 from lesion.inference.batches import compute_in_batches
+from lesion.logs import timed_step
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,8 @@ def write_results(
     make_folder(folder)
     write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
     write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results, decisions))
-    evaluation = evaluate_held_out(checked, results, decisions, config)
+    with timed_step(log, "evaluate"):
+        evaluation = evaluate_held_out(checked, results, decisions, config)
     add_to_summary(summary, evaluation, checked, decisions, config, folder=folder)
     write_summary(folder, summary)
     overall, judged_SK = summary["overall"], decisions.judged_SK
@@ -82,18 +84,21 @@ def write_results(
     # The calibration of all networks together, the warnings of unusual pictures, and the report.
     calibration = decisions.calibration
     if calibration is not None:
-        with setup.run.step("comparing the networks", remedy="lower batch_size_predict"):
+        comparing = setup.run.step("comparing the networks", remedy="lower batch_size_predict")
+        with comparing, timed_step(log, "compare_networks"):
             calibration = with_disagreement(calibration, predictor, setup, results)
         log.info("calibration=%s disagreement=%.3f", calibration.calibrator.method, calibration.pooling.disagreement)
         overall["calibration"]["disagreement_of_networks"] = calibration.pooling.disagreement
         write_summary(folder, summary)
     sets = evaluation["uncertainty"].get("sets")
     predictor = save_later(job.model_dir, predictor, summary, calibration=calibration, prediction_sets=sets)
-    predictor = save_safeguards(setup, predictor, results, labelled.table.group_or_row_S, checked.measures)
-    reporter = Reporter(
-        setup, checked, results, decisions=decisions, evaluation=evaluation, summary=summary, started=started
-    )
-    reporter.write(predictor)
+    with timed_step(log, "safeguards"):
+        predictor = save_safeguards(setup, predictor, results, labelled.table.group_or_row_S, checked.measures)
+    with timed_step(log, "report"):
+        reporter = Reporter(
+            setup, checked, results, decisions=decisions, evaluation=evaluation, summary=summary, started=started
+        )
+        reporter.write(predictor)
     if checked.test is not None:
         probs_SK, summary["test"] = predict_test(setup, predictor, checked.test, checked.task)
         write_summary(folder, summary)
@@ -102,7 +107,8 @@ def write_results(
         with setup.run.step("choosing a map that explains predictions", remedy="set explain=false"):
             job_s = time.monotonic() - started
             predictor = save_explanation(job.model_dir, predictor, setup, results, job_s=job_s, stop=job.stop)
-        reporter.add_maps(predictor)
+        with timed_step(log, "maps"):
+            reporter.add_maps(predictor)
     if config.explain or checked.test is not None:
         reporter.write(predictor)
     if config.export_graph:

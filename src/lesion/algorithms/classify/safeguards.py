@@ -20,7 +20,7 @@ from lesion.artifact import Manifest, read_arrays
 from lesion.data.appearance import NUM_VALUES, appearance
 from lesion.data.image_quality import image_quality
 from lesion.data.images import Pixels
-from lesion.data.quality_bounds import REFUSED, in_words, warnings_of
+from lesion.data.quality_bounds import in_words, warnings_of
 from lesion.errors import UserError
 from lesion.evaluation.familiarity import Familiarity
 from lesion.stored_files import unusable
@@ -54,10 +54,9 @@ class Safeguards:
         warnings: tuple[str, ...] = ()
         if self.quality is not None:
             warnings = warnings_of(image_quality(image), self.quality.bounds)
-            refused = [warning for warning in warnings if warning in REFUSED]
-            if refused and self.quality.on_low_quality == "refuse":
+            if warnings and self.quality.on_low_quality == "refuse":
                 raise UserError(
-                    f"the image's quality is too low: {in_words(refused)}, compared with the training images",
+                    f"the image's quality is too low: {in_words(warnings)}, compared with the training images",
                     do="Take the image again.",
                     kind="low_quality",
                 )

@@ -35,6 +35,7 @@ from lesion.engine.device import limit_threads
 from lesion.engine.run import Run, open_run
 from lesion.engine.training_log import Machine, TrainingLog
 from lesion.job import Job
+from lesion.logs import timed_step
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +125,9 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         results = gather(results, setup)
         if run.processes.is_leader:
             with job.stop.held():  # a job that is stopped here ends with a whole artifact
-                decisions = decide(results, task.labelled, config)
-                summary = summarise(results, decisions, task.labelled)
+                with timed_step(log, "decide"):
+                    decisions = decide(results, task.labelled, config)
+                    summary = summarise(results, decisions, task.labelled)
                 predictor = save_artifact(job.model_dir, setup, results, decisions, summary)
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():
