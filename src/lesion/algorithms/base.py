@@ -86,6 +86,27 @@ class Algorithm(Protocol):
         """Writes the artifact's networks as an ONNX model. Raises UserError where the algorithm has none."""
         ...
 
+    def evaluate(
+        self,
+        model_dir: Path,
+        source_path: Path,
+        *,
+        output: Path,
+        source: str,
+        settings: Mapping[str, str],
+        device: Device,
+        num_cores: int,
+        precision: PrecisionChoice,
+        operating_point: str | None,
+        show_progress: bool,
+    ) -> Evaluated:
+        """Judges an artifact on the labelled set at `source_path`, in the format `source`, and writes predictions,
+        metrics and report to the folder `output`. `settings` are hyperparameters that say how the set's table is read.
+
+        Raises UserError where the algorithm judges none, and for a set that has no labels or other classes.
+        """
+        ...
+
     def load_explainer(
         self,
         model_dir: Path,
@@ -154,6 +175,14 @@ class Answer:
     bare: object  # what a request for a single picture in the brief's form is answered with: a number, or `fields`
     # What the audit line of the answer says: label, operating point, warnings. Nothing that a client sent.
     audit: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation says on the terminal, and how many images could not be answered."""
+
+    text: str
+    num_failed: int
 
 
 @dataclass(frozen=True)

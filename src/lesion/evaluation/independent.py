@@ -13,8 +13,8 @@ def difference_of_independent(
     """a − b, and its interval of the level that both intervals have; None unless both are known.
 
     Each interval may be askew, as near the end of a scale: with l and u the ends of each,
-    L = a − b − √((a − l_a)² + (u_b − b)²), U = a − b + √((u_a − a)² + (b − l_b)²) (method of variance estimates recovery,
-    Zou & Donner 2008, Statistics in Medicine 27:1693). It assumes that the two sets share no patient.
+    L = a − b − √((a − l_a)² + (u_b − b)²), U = a − b + √((u_a − a)² + (b − l_b)²) (method of variance estimates
+    recovery, Zou & Donner 2008, Statistics in Medicine 27:1693). It assumes that the two sets share no patient.
     """
     difference = a - b
     if interval_a is None or interval_b is None:

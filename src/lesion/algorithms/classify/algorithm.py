@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lesion.algorithms.base import Device, PrecisionChoice
+from lesion.algorithms.base import Device, Evaluated, PrecisionChoice
 from lesion.algorithms.classify import recipes
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
@@ -76,6 +76,40 @@ class Classify:
         from lesion.algorithms.classify.export import export_onnx
 
         export_onnx(model_dir, output, fold=fold)
+
+    def evaluate(
+        self,
+        model_dir: Path,
+        source_path: Path,
+        *,
+        output: Path,
+        source: str,
+        settings: Mapping[str, str],
+        device: Device,
+        num_cores: int,
+        precision: PrecisionChoice,
+        operating_point: str | None,
+        show_progress: bool,
+    ) -> Evaluated:
+        from lesion.algorithms.classify.external import evaluate_set
+
+        predictor = self.load(
+            model_dir,
+            device=device,
+            num_cores=num_cores,
+            fold=None,
+            precision=precision,
+            operating_point=operating_point,
+        )
+        return evaluate_set(
+            source_path,
+            predictor,
+            output=output,
+            source=source,
+            settings=settings,
+            num_cores=num_cores,
+            show_progress=show_progress,
+        )
 
     def load_explainer(
         self,

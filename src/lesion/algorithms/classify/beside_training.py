@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lesion.evaluation.independent import Interval, difference_of_independent
+from lesion.evaluation.independent import difference_of_independent
 from lesion.evaluation.metrics import METRICS
 from lesion.report.sections import ComparedMetric, Comparison, Number
 from lesion.report.words import METRIC_NAMES, shown
@@ -18,7 +18,7 @@ UNKNOWN = "the artifact does not hold it"
 HOW = (
     "Training: each image by the one network that held it out. Here: by all networks together, as served. The "
     "difference is here minus training, with a 95 % interval from both (Zou & Donner 2008), as of sets that share no "
-    "patient. Whether a patient or a copy of an image was in training cannot be known from the artifact, which holds no "
+    "patient. Whether a patient or a copy of an image was in training cannot be known from the artifact, which has no "
     "names: if some were, these numbers are too high."
 )
 
@@ -51,11 +51,12 @@ def as_text(comparison: Comparison, target: Target) -> str:
     asked = target.positive_class or f"{len(target.class_names)} classes"
     rows = [(f"{asked}", "training (out of fold)", "here", "difference")]
     rows += [
-        (one.name, shown(one.training), shown(one.here), shown(one.difference, sign=True))
-        for one in comparison.metrics
+        (one.name, shown(one.training), shown(one.here), shown(one.difference, sign=True)) for one in comparison.metrics
     ]
     widths = [max(len(row[k]) for row in rows) for k in range(3)]
-    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+    ]
     return "\n".join([*lines, "", comparison.how])
 
 
@@ -67,9 +68,5 @@ def _number(summary: Mapping[str, Any], key: str, why: str) -> Number:
 def _difference(here: Number, training: Number) -> Number:
     if here.value is None or training.value is None:
         return Number(why="not defined here" if here.value is None else "not known of training")
-    value, interval = difference_of_independent(here.value, training.value, _ends(here), _ends(training))
+    value, interval = difference_of_independent(here.value, training.value, here.interval, training.interval)
     return Number.of(value, interval)
-
-
-def _ends(number: Number) -> Interval | None:
-    return number.interval

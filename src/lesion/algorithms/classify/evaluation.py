@@ -190,7 +190,7 @@ def _uncertainty(rows: Rows, answers: Answers, kept: KeptSets | None) -> Json:
     if kept is not None and kept.sets is not None:
         sets, sets_SC = kept.sets, sets_of_rows(kept.probs_SK[answers.known_S], target, kept.sets)
     else:
-        # For each class by itself: of all together nearly all of the common class are covered, and half of the rare one.
+        # For each class by itself: of all together nearly all of the common class are covered, half of the rare one.
         sets = fit_sets(class_S, probs_SC, rows.group_S, coverage=COVERAGE, by_class=True)
         part_S = parts_by_group(rows.group_S)
         sets_SC = nested_sets(class_S, probs_SC, part_S, rows.group_S, coverage=COVERAGE, by_class=True)

@@ -1,4 +1,4 @@
-"""External: a finished model on a labelled set of its own: answers, metrics, report, and all beside the training report.
+"""External: a finished model on a labelled set of its own: answers, metrics, report, beside the training report.
 
 The whole calibrated ensemble answers, as it is served. What the set was trained on is not known here: an artifact holds
 no names of patients or images.
@@ -149,17 +149,16 @@ def read_settings(settings: Mapping[str, str], predictor: Ensemble) -> ClassifyC
     return ClassifyConfig.parse({**as_in_training, **settings})
 
 
-def open_labelled(
-    path: Path, predictor: Ensemble, config: ClassifyConfig, named: set[str], *, source: str
-) -> Pictures:
+def open_labelled(path: Path, predictor: Ensemble, config: ClassifyConfig, named: set[str], *, source: str) -> Pictures:
     """The labelled set at `path` by the model's classes; what was decided is logged. `named` are the user's settings.
 
     Raises UserError for a column that the user named and that is not there.
     """
     model, trained = predictor.model, predictor.manifest.config
+    image_column = config.image_column or model.image_column
     columns = replace(
         columns_of(config),
-        image=config.image_column or model.image_column,
+        image=image_column,
         targets=config.target_column if "target_column" in named else tuple(model.target_columns),
         metadata=tuple(model.metadata_columns),
         is_group_needed="group_column" in named,
@@ -167,9 +166,9 @@ def open_labelled(
         frames=predictor.dicom_frames,
     )
     opened = open_prediction_set(path, columns, source=source)
-    if "image_column" in named and (taken := opened.table().image_column).casefold() != columns.image.casefold():
+    if "image_column" in named and (taken := opened.table().image_column).casefold() != image_column.casefold():
         do = f"Name one that is there, or leave image_column out to take '{taken}'."
-        raise UserError(f"column '{columns.image}' not found", where=opened.table().where, do=do)
+        raise UserError(f"column '{image_column}' not found", where=opened.table().where, do=do)
     kept = settled(opened, columns)
     known = KnownTarget(
         predictor.target,
@@ -232,9 +231,7 @@ def answers_of(labelled: Labelled, probs_SK: NDArray[np.float32], predictor: Ens
     return Answers(labelled, probs_SK, is_positive_SQ, prevalence_of(predictor))
 
 
-def positives(
-    probs_SK: NDArray[np.float32], target: Target, thresholds_Q: Sequence[float]
-) -> NDArray[np.bool_] | None:
+def positives(probs_SK: NDArray[np.float32], target: Target, thresholds_Q: Sequence[float]) -> NDArray[np.bool_] | None:
     """The labels [S, Q]; None for several classes, the most probable of which is the answer."""
     return np.asarray(target.judged_columns(probs_SK) >= np.array(thresholds_Q)) if thresholds_Q else None
 
