@@ -167,7 +167,9 @@ def _add_evaluate(command: Callable[[str, str, str], argparse.ArgumentParser]) -
     evaluate.add_argument(
         "input", type=Path, help="a table with images, class folders or another set with labels, as training takes it"
     )
-    evaluate.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
+    evaluate.add_argument(
+        "--model", type=Path, required=True, help="the folder of the artifact, a model.tar.gz, or a folder with one"
+    )
     evaluate.add_argument("--output", type=Path, required=True, help="the folder to write to")
     evaluate.add_argument("--source", default="auto", help="format of the input, as in training (default: recognised)")
     evaluate.add_argument(

@@ -243,21 +243,23 @@ def _explain(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from lesion.algorithms.written_by import algorithm_of_artifact
+    from lesion.packed_model import unpacked
 
-    evaluated = algorithm_of_artifact(args.model).evaluate(
-        args.model,
-        args.input,
-        output=args.output,
-        source=args.source,
-        settings=dict(args.set),
-        device=_device(args.device),
-        num_cores=usable_cores(),
-        precision=args.precision or "auto",
-        operating_point=args.operating_point,
-        show_progress=not args.no_progress and sys.stderr.isatty(),
-    )
-    console.say(f"{evaluated.text}\nreport: {args.output / 'report.html'}")
-    return UserError.exit_code if evaluated.num_failed else 0
+    with unpacked(args.model) as model_dir:
+        text = algorithm_of_artifact(model_dir).evaluate(
+            model_dir,
+            args.input,
+            output=args.output,
+            source=args.source,
+            settings=dict(args.set),
+            device=_device(args.device),
+            num_cores=usable_cores(),
+            precision=args.precision or "auto",
+            operating_point=args.operating_point,
+            show_progress=not args.no_progress and sys.stderr.isatty(),
+        )
+    console.say(f"{text}\nreport: {args.output / 'report.html'}")
+    return 0
 
 
 def _report(args: argparse.Namespace) -> int:

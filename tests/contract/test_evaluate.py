@@ -14,7 +14,6 @@ from jobs import Trained, run, small_frame, small_job
 from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss, roc_auc_score
 
 from factories import draw_picture, write_channel
-from lesion.algorithms.base import Evaluated
 from lesion.algorithms.classify.algorithm import CLASSIFY
 from lesion.errors import UserError
 from lesion.predict_files import predict_files
@@ -55,9 +54,7 @@ def other(tmp_path: Path) -> Path:
     return tmp_path / "other"
 
 
-def evaluate(
-    path: Path, job: Trained, output: Path, *, operating_point: str | None = None, **settings: str
-) -> Evaluated:
+def evaluate(path: Path, job: Trained, output: Path, *, operating_point: str | None = None, **settings: str) -> str:
     return CLASSIFY.evaluate(
         job.root / "model",
         path,
@@ -108,7 +105,7 @@ def test_the_numbers_are_those_of_scikit_learn_on_the_answers_that_are_served(mo
     counts = facts.chosen[0].confusion
     assert counts is not None and (counts.tp, counts.fp, counts.fn, counts.tn) == (tp, fp, fn, tn)
     assert facts.judging.num_units == frame["patient_id"].nunique() and facts.judging.unit == "patient"
-    assert found.num_failed == 0 and (tmp_path / "out/report.html").read_text().startswith("<!doctype html>")
+    assert "ROC AUC" in found and (tmp_path / "out/report.html").read_text().startswith("<!doctype html>")
 
 
 def test_it_stands_beside_the_training_report(model, other, tmp_path):
@@ -122,10 +119,9 @@ def test_it_stands_beside_the_training_report(model, other, tmp_path):
         assert one.training.value == pytest.approx(before) and one.here.value == pytest.approx(here)
         assert one.difference.value == pytest.approx(here - before)
         assert list(one.training.interval or ()) == pytest.approx(trained["interval_95"][one.key])
-        assert one.name in found.text
+        assert one.name in found
     assert (
-        "training (out of fold)" in found.text
-        and "Beside the training report" in (tmp_path / "out/report.html").read_text()
+        "training (out of fold)" in found and "Beside the training report" in (tmp_path / "out/report.html").read_text()
     )
 
 
@@ -238,8 +234,8 @@ def test_a_picture_that_cannot_be_read_costs_itself_only(model, other, tmp_path)
     ended = lesion(
         *("evaluate", other, "--model", model.root / "model", "--output", tmp_path / "out", "--precision", "fp32")
     )
-    assert ended.returncode == 2 and "Traceback" not in ended.stdout + ended.stderr, ended.stderr
-    assert "training (out of fold)" in ended.stdout
+    assert ended.returncode == 0 and "Traceback" not in ended.stdout + ended.stderr, ended.stderr
+    assert "training (out of fold)" in ended.stdout and "1 of 32 images could not" in ended.stdout + ended.stderr
     rows, metrics, facts = read(tmp_path / "out")
     bad = rows["image_name"] == "N_IMG_003_1"
     assert rows.loc[bad, "error"].str.contains("decoded").all() and rows.loc[~bad, "error"].eq("").all()

@@ -99,9 +99,10 @@ class Algorithm(Protocol):
         precision: PrecisionChoice,
         operating_point: str | None,
         show_progress: bool,
-    ) -> Evaluated:
+    ) -> str:
         """Judges an artifact on the labelled set at `source_path`, in the format `source`, and writes predictions,
-        metrics and report to the folder `output`. `settings` are hyperparameters that say how the set's table is read.
+        metrics and report to the folder `output`; what it found, as text for a terminal. `settings` are hyperparameters
+        that say how the set's table is read.
 
         Raises UserError where the algorithm judges none, and for a set that has no labels or other classes.
         """
@@ -175,14 +176,6 @@ class Answer:
     bare: object  # what a request for a single picture in the brief's form is answered with: a number, or `fields`
     # What the audit line of the answer says: label, operating point, warnings. Nothing that a client sent.
     audit: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What an evaluation says on the terminal, and how many images could not be answered."""
-
-    text: str
-    num_failed: int
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,8 @@ def calibration_curves(judged: Json, *, most: int = 7) -> tuple[Curve, ...] | Mi
         curve = output.get("calibration", {}).get("curve", {})
         if "probability" in curve:
             x, y = (tuple(curve[key]) for key in ("probability", "observed"))
-            found.append(Curve(name=name, x=x, y=y, **_band(curve)))
+            low, high = _band(curve)
+            found.append(Curve(name=name, x=x, y=y, low=low, high=high))
         else:
             why = curve.get("why", why)
     return tuple(found[:most]) or Missing(why=_sentence(why))
@@ -119,7 +120,8 @@ def decision_curves(judged: Json) -> tuple[Curve, ...] | Missing:
         curve = output.get("decision_curve", {})
         if "threshold" in curve:
             x = tuple(curve["threshold"])
-            model = Curve(name="the model", x=x, y=tuple(curve["net_benefit"]), **_band(curve))
+            low, high = _band(curve)
+            model = Curve(name="the model", x=x, y=tuple(curve["net_benefit"]), low=low, high=high)
             act_on_all = Curve(name="act on all", x=x, y=tuple(curve["all"]))
             return (model, act_on_all, Curve(name="act on none", x=x, y=(0.0,) * len(x)))
         why = curve.get("why", why)
@@ -240,10 +242,10 @@ def _first(measures: Json) -> Json:
     return {key: measures[key] for key in FIRST if key in measures} or measures
 
 
-def _band(curve: Json) -> dict[str, tuple[float, ...]]:
-    """The ends of a curve's band; nothing where it has none, as of a single patient."""
-    ends = {key: tuple(curve.get(key) or ()) for key in ("low", "high")}
-    return ends if all(values and None not in values for values in ends.values()) else {}
+def _band(curve: Json) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """The ends of a curve's band; None where it has none, as of a single patient."""
+    low, high = (tuple(curve.get(key) or (None,)) for key in ("low", "high"))
+    return (None, None) if None in (*low, *high) else (low, high)
 
 
 def _or_none(values: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lesion.algorithms.base import Device, Evaluated, PrecisionChoice
+from lesion.algorithms.base import Device, PrecisionChoice
 from lesion.algorithms.classify import recipes
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
@@ -90,7 +90,7 @@ class Classify:
         precision: PrecisionChoice,
         operating_point: str | None,
         show_progress: bool,
-    ) -> Evaluated:
+    ) -> str:
         from lesion.algorithms.classify.external import evaluate_set
 
         predictor = self.load(

@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lesion.algorithms.base import Evaluated, Options
+from lesion.algorithms.base import Options
 from lesion.algorithms.cases import outputs_of_cases
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.beside_training import as_text, beside_training
@@ -84,8 +84,9 @@ def evaluate_set(
     settings: Mapping[str, str],
     num_cores: int,
     show_progress: bool,
-) -> Evaluated:
+) -> str:
     """Answers and judges the labelled set at `path`; writes predictions.csv, metrics.json and the report to `output`.
+    Returns the table beside training's, as text.
 
     `settings` are training's, of OF_TABLES; what is not set is as in training. An image that cannot be answered has its
     reason in predictions.csv, and is not judged. Raises UserError for a set without labels, for classes that the model
@@ -132,7 +133,10 @@ def evaluate_set(
     write_atomic(output / METRICS, (json.dumps(summary_of(found, here, len(failed)), indent=2) + "\n").encode())
     write_report(output, facts_of_set(found))
     log.info("report=%s rows=%d unanswered=%d", output / "report.html", len(frame), len(failed))
-    return Evaluated(as_text(comparison, target), len(failed))
+    if failed:
+        what = "%d of %d images could not be answered, and are not judged; %s has the reasons"
+        log.warning(what, len(failed), len(frame), output / PREDICTIONS)
+    return as_text(comparison, target)
 
 
 def read_settings(settings: Mapping[str, str], predictor: Ensemble) -> ClassifyConfig:
