@@ -159,7 +159,9 @@ def evaluated(aws: Aws, folder: Path) -> Any:
     with patch("sagemaker.local.local_session._SageMakerContainer", container):
         local = lesion_jobs.Environment("lesion", "local", folder / "jobs")
         lesion_jobs.evaluate(local, str(folder / "model.tar.gz"), folder / "other", options=options, name="here")
-    return {"requests": aws.requests, "output": run.output, "local": container.asked}
+        evaluated_here, container.asked = container.asked, {}
+        lesion_jobs.prepare_shards(local, folder / "other", options={"size": 64}, name="shards")
+    return {"requests": aws.requests, "output": run.output, "local": evaluated_here, "shards": container.asked}
 
 
 class Container:

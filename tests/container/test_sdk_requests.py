@@ -140,6 +140,9 @@ def test_local_mode_evaluates_from_folders_of_this_machine(found):
     folder = asked["output"].removeprefix("file://").removesuffix("/jobs/here")
     assert asked["output"].startswith("file://")
     assert asked["inputs"] == {"/opt/ml/processing/input": f"{folder}/other", "/opt/ml/processing/model": folder}
+    shards = found["evaluated"]["shards"]
+    assert shards["command"][1:3] == ["prepare", "shards"] and shards["command"][-2:] == ["--size", "64"]
+    assert shards["inputs"] == {"/opt/ml/processing/input": f"{folder}/other"}
 
 
 def test_what_is_not_asked_for_and_what_has_no_gpu_is_left_out(found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -231,8 +232,10 @@ def test_what_few_rows_do_not_define_has_its_reason(model, tmp_path, kind):
 
 def test_a_picture_that_cannot_be_read_costs_itself_only(model, other, tmp_path):
     (other / "train_jpg/N_IMG_003_1.jpg").write_bytes(b"half a pic")
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:  # as SageMaker stores it
+        tar.add(model.root / "model", arcname=".")
     ended = lesion(
-        *("evaluate", other, "--model", model.root / "model", "--output", tmp_path / "out", "--precision", "fp32")
+        *("evaluate", other, "--model", tmp_path / "model.tar.gz", "--output", tmp_path / "out", "--precision", "fp32")
     )
     assert ended.returncode == 0 and "Traceback" not in ended.stdout + ended.stderr, ended.stderr
     assert "training (out of fold)" in ended.stdout and "1 of 32 images could not" in ended.stdout + ended.stderr
