@@ -145,6 +145,27 @@ def test_prediction_sets_are_the_models_and_verified_on_these_patients(model, ot
     assert facts.uncertainty.target_coverage == model.payload["prediction_sets"]["coverage"]
 
 
+def test_at_another_prevalence_probabilities_are_judged_as_served_and_sets_are_made_as_they_were_fitted(
+    other, tmp_path
+):
+    root = small_job(
+        tmp_path / "job", frame=small_frame(20), metadata_columns="sex", epochs=2, deployment_prevalence=0.1
+    )
+    job = run(root)
+    evaluate(other, job, tmp_path / "out")
+    rows, metrics, facts = read(tmp_path / "out")
+    prob = rows["probability"].to_numpy(dtype=np.float64)
+    y = rows["target"].to_numpy()
+    assert metrics["overall"]["metrics"]["brier"] == pytest.approx(brier_score_loss(y, prob), abs=1e-6)
+    assert facts.chosen[0].prevalence == 0.1
+    odds = prob / (1 - prob) * (0.5 / 0.5) / (0.1 / 0.9)  # Bayes: back to the half of training's rows
+    at_rows = odds / (1 + odds)
+    quantiles = job.payload["prediction_sets"]["quantiles"]
+    holds_both = (1 - at_rows <= quantiles[1]) & (at_rows <= quantiles[0])
+    assert ((rows["prediction_set"] == "benign|malignant") == holds_both).mean() > 0.95
+    assert prob.mean() < 0.25 < at_rows.mean()  # so the two differ
+
+
 def truth_of(rows: pd.DataFrame) -> list[str]:
     return rows["target"].map({0: "benign", 1: "malignant"}).tolist()
 
