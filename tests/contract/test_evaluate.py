@@ -129,13 +129,7 @@ def test_it_stands_beside_the_training_report(model, other, tmp_path):
 def test_prediction_sets_are_the_models_and_verified_on_these_patients(model, other, tmp_path):
     evaluate(other, model, tmp_path / "out")
     rows, _, facts = read(tmp_path / "out")
-    quantiles = model.payload["prediction_sets"]["quantiles"]  # lac: a class is in where 1 − p is at most its quantile
-    prob = rows["probability"].to_numpy(dtype=np.float64)
-    expected = []
-    for p in prob:
-        probs = {"benign": 1 - p, "malignant": p}
-        kept = [name for name, q in zip(probs, quantiles, strict=True) if 1 - probs[name] <= q]
-        expected.append("|".join(kept or [("benign", "malignant")[int(p > 0.5)]]))
+    expected = sets_by_hand(rows["probability"].to_numpy(dtype=np.float64), model)
     agrees = np.array(rows["prediction_set"]) == np.array(expected)
     assert agrees.mean() > 0.95  # but for the last digits at a quantile
     is_in = [truth in classes.split("|") for truth, classes in zip(truth_of(rows), rows["prediction_set"], strict=True)]
@@ -152,6 +146,9 @@ def test_at_another_prevalence_probabilities_are_judged_as_served_and_sets_are_m
         tmp_path / "job", frame=small_frame(20), metadata_columns="sex", epochs=2, deployment_prevalence=0.1
     )
     job = run(root)
+    manifest = job.manifest
+    manifest["payload"]["prediction_sets"]["quantiles"] = [0.3, 0.7]  # so that the answers lie on both sides
+    (root / "model/manifest.json").write_text(json.dumps(manifest))
     evaluate(other, job, tmp_path / "out")
     rows, metrics, facts = read(tmp_path / "out")
     prob = rows["probability"].to_numpy(dtype=np.float64)
@@ -160,10 +157,18 @@ def test_at_another_prevalence_probabilities_are_judged_as_served_and_sets_are_m
     assert facts.chosen[0].prevalence == 0.1
     odds = prob / (1 - prob) * (0.5 / 0.5) / (0.1 / 0.9)  # Bayes: back to the half of training's rows
     at_rows = odds / (1 + odds)
-    quantiles = job.payload["prediction_sets"]["quantiles"]
-    holds_both = (1 - at_rows <= quantiles[1]) & (at_rows <= quantiles[0])
-    assert ((rows["prediction_set"] == "benign|malignant") == holds_both).mean() > 0.95
+    agrees = np.array(rows["prediction_set"]) == np.array(sets_by_hand(at_rows, job))
+    assert agrees.mean() > 0.95
+    assert sets_by_hand(at_rows, job) != sets_by_hand(prob, job)
     assert prob.mean() < 0.25 < at_rows.mean()  # so the two differ
+
+
+def sets_by_hand(prob: np.ndarray, job: Trained) -> list[str]:
+    """lac (Sadinle et al. 2019): a class is in where 1 − p is at most its quantile, and the likeliest always."""
+    names, quantiles = np.array(["benign", "malignant"]), job.payload["prediction_sets"]["quantiles"]
+    probs_S2 = np.stack([1 - prob, prob], axis=1)
+    is_in_S2 = (1 - probs_S2 <= quantiles) | (probs_S2 >= 0.5)
+    return ["|".join(names[is_in]) for is_in in is_in_S2]
 
 
 def truth_of(rows: pd.DataFrame) -> list[str]:

@@ -156,7 +156,7 @@ def _headline(found: External, unit: str) -> Headline | Missing:
         return Missing(why=f"No ROC AUC: {why}.")
     labelled, judged_S = found.answers.labelled, found.answers.known_S
     of = "" if unit == "image" else f" of {num_units(labelled, judged_S):,} {unit}s"
-    return Headline(metric=first, judged_on=f"{len(judged_S):,} images{of} of a set that the model was brought to.")
+    return Headline(metric=first, judged_on=f"{len(judged_S):,} images{of} of another set than that of training.")
 
 
 def _data(found: External) -> DataCard:
