@@ -36,7 +36,9 @@ from lesion.algorithms.classify.evaluation import (
 )
 from lesion.algorithms.classify.external_facts import External, facts_of_set
 from lesion.algorithms.classify.predictor import Ensemble
-from lesion.algorithms.classify.results import METRICS, target_columns, write_report
+from lesion.algorithms.classify.reporter import write_report
+from lesion.algorithms.classify.result_tables import target_columns
+from lesion.algorithms.classify.results import METRICS
 from lesion.algorithms.classify.summary import metrics_of
 from lesion.data.channels import COLUMN_SETTINGS, columns_of
 from lesion.data.labels import Labelled
