@@ -71,12 +71,17 @@ def _refuse_unlabelled(table: SampleTable, known: KnownTarget) -> None:
         return
     others = [] if table.others is None else list(map(str, table.others.columns))
     wanted = listed([f"'{name}'" for name in (table.columns.targets if table.columns else known.columns)])
-    there = f"Of its columns {listed(others, most=20)} one may hold" if others else "Give a table or class folders with"
+    classes = listed(known.target.class_names, most=20)
+    do = (
+        f"If one of its columns {listed(others, most=20)} holds the classes {classes}, name it with --set "
+        "target_column=NAME."
+        if others
+        else f"Give a table with a column of the classes {classes}, or a folder of images for each."
+    )
     raise UserError(
         f"no labels: column {wanted} is not there, or is empty in all rows, and without labels nothing can be judged",
         where=table.where,
-        do=f"{there} the classes {listed(known.target.class_names)}: name it with --set target_column=NAME. "
-        "`lesion predict` answers images without labels.",
+        do=f"{do} `lesion predict` answers images without labels.",
     )
 
 
@@ -120,7 +125,7 @@ def _words(table: SampleTable, known: KnownTarget) -> tuple[SampleTable, WordCel
     if keys <= set(class_of):
         return table, cells, ()
     assert table.targets is not None
-    if table.class_name_S is not None and _keys(table.class_name_S.tolist()) <= set(class_of):
+    if table.class_name_S is not None and _are_names(table.class_name_S.tolist(), table, class_of):
         column = str(table.targets.columns[0])
         frame = pd.DataFrame({column: table.class_name_S})
         what = f"the classes are read from the column of class names, since {called(table)} holds other words"
@@ -138,6 +143,13 @@ def _words(table: SampleTable, known: KnownTarget) -> tuple[SampleTable, WordCel
     remark = Remark("positive_class", what, f"Else write {listed(names)} there.", table.where, "warning")
     yes_no = {**dict.fromkeys(FALSE, 0), **dict.fromkeys(TRUE, 1)}
     return table, WordCells(names, {**class_of, **yes_no}), (remark,)
+
+
+def _are_names(texts: Sequence[str], table: SampleTable, class_of: Mapping[str, int]) -> bool:
+    """Whether a column of class names says what the words of the target column stand for: each for one known class."""
+    pairs = {(word_key(word), word_key(name)) for word, name in zip(texts_of(table), texts, strict=True)}
+    words, names = ({pair[side] for pair in pairs} for side in (0, 1))
+    return names <= set(class_of) and len(pairs) == len(words) == len(names)
 
 
 def _classes(names: Sequence[str]) -> Mapping[str, int]:

@@ -58,6 +58,8 @@ def test_class_names_beside_numbers_say_which_number_is_which():
     assert read(rows, KnownTarget(THREE, ["target"])) == [[0, 1, 0], [0, 0, 1]]
     rows = table(["malignant", "benign"], target=["0", "1"])  # here 0 is the disease
     assert read(rows, KnownTarget(BINARY, ["target"])) == [[1], [0]]
+    rows = table(["malignant", "malignant", "benign"], target=["yes", "no", "no"])  # the names are of something else
+    assert read(rows, KnownTarget(BINARY, ["target"])) == [[1], [0], [0]]
 
 
 def test_columns_are_found_by_name_or_taken_in_the_order_that_the_user_gave():
