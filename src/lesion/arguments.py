@@ -74,27 +74,9 @@ def parser() -> argparse.ArgumentParser:
     _add_set_options(explain)
     _add_device_options(explain)
 
-    check = command(
-        "check",
-        "Check a data set before training, and list what is wrong.",
-        "lesion check data --set group_column=lesion_id --output build/check",
-    )
-    check.add_argument("data", type=Path, help="a training channel's folder, or a whole job as `train --root` takes it")
-    check.add_argument("--validation", type=Path, help="a validation channel's folder")
-    check.add_argument("--test", type=Path, help="a test channel's folder")
-    check.add_argument(
-        "--set",
-        type=_setting,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a training hyperparameter; may be repeated",
-    )
-    check.add_argument(
-        "--output", type=Path, default=Path("check"), help="where to write check.json and check.html (default: check)"
-    )
-    check.add_argument("--no-progress", action="store_true", help="no progress bar")
-
+    _add_evaluate(command)
+    _add_report(command)
+    _add_check(command)
     _add_compare(command)
     describe = command(
         "describe",
@@ -174,6 +156,69 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= sagemaker.MAX_PORT:
         raise argparse.ArgumentTypeError(f"'{text}' is not a port, a whole number from 1 to {sagemaker.MAX_PORT}")
     return int(text)
+
+
+def _add_evaluate(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    evaluate = command(
+        "evaluate",
+        "Evaluate a model on a labelled set of its own: predictions, metrics, and a report beside that of training.",
+        "lesion evaluate other_hospital --model model --output build/evaluation --set target_column=diagnosis",
+    )
+    evaluate.add_argument(
+        "input", type=Path, help="a table with images, class folders or another set with labels, as training takes it"
+    )
+    evaluate.add_argument(
+        "--model", type=Path, required=True, help="the folder of the artifact, a model.tar.gz, or a folder with one"
+    )
+    evaluate.add_argument("--output", type=Path, required=True, help="the folder to write to")
+    evaluate.add_argument("--source", default="auto", help="format of the input, as in training (default: recognised)")
+    evaluate.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a training hyperparameter of the table: target_column, group_column, image_column, class_name_column, "
+        "label_separator, on_uncertain or report_names; may be repeated (default: as in training)",
+    )
+    evaluate.add_argument("--no-progress", action="store_true", help="no progress bar")
+    _add_device(evaluate)
+    _add_answer_options(evaluate)
+
+
+def _add_report(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    report = command(
+        "report",
+        "Write report.html and the model cards again, from report.json alone.",
+        "lesion report my_job --output build/report",
+    )
+    report.add_argument(
+        "folder", type=Path, help="a job's folder, that of its results or of an evaluation, or a report.json"
+    )
+    report.add_argument("--output", type=Path, help="the folder to write to (default: where report.json lies)")
+
+
+def _add_check(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    check = command(
+        "check",
+        "Check a data set before training, and list what is wrong.",
+        "lesion check data --set group_column=lesion_id --output build/check",
+    )
+    check.add_argument("data", type=Path, help="a training channel's folder, or a whole job as `train --root` takes it")
+    check.add_argument("--validation", type=Path, help="a validation channel's folder")
+    check.add_argument("--test", type=Path, help="a test channel's folder")
+    check.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a training hyperparameter; may be repeated",
+    )
+    check.add_argument(
+        "--output", type=Path, default=Path("check"), help="where to write check.json and check.html (default: check)"
+    )
+    check.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
 def _add_compare(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -330,6 +375,10 @@ def _add_set_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     _add_device_options(parser)
+    _add_answer_options(parser)
+
+
+def _add_answer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=["auto", "fp32", "bf16"],
@@ -344,10 +393,14 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_device_options(parser: argparse.ArgumentParser) -> None:
+    _add_device(parser)
+    parser.add_argument("--fold", type=int, help="use one fold's network instead of all")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="device that computes (default: %(default)s)"
     )
-    parser.add_argument("--fold", type=int, help="use one fold's network instead of all")
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""CLI: `lesion train | serve | predict | explain | export | check | compare | describe | sample-data | prepare`.
+"""CLI: `lesion train | serve | predict | explain | evaluate | report | export | check | compare | describe | …`.
 
 The one place on the command line that catches errors.
 """
@@ -241,6 +241,35 @@ def _explain(args: argparse.Namespace) -> int:
     return 2 if num_failed else 0
 
 
+def _evaluate(args: argparse.Namespace) -> int:
+    from lesion.algorithms.written_by import algorithm_of_artifact
+    from lesion.packed_model import unpacked
+
+    with unpacked(args.model) as model_dir:
+        text = algorithm_of_artifact(model_dir).evaluate(
+            model_dir,
+            args.input,
+            output=args.output,
+            source=args.source,
+            settings=dict(args.set),
+            device=_device(args.device),
+            num_cores=usable_cores(),
+            precision=args.precision or "auto",
+            operating_point=args.operating_point,
+            show_progress=not args.no_progress and sys.stderr.isatty(),
+        )
+    console.say(f"{text}\nreport: {args.output / 'report.html'}")
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from lesion.report_files import rebuild_report
+
+    for path in rebuild_report(args.folder, output=args.output):
+        console.say(str(path))
+    return 0
+
+
 def _export_onnx(args: argparse.Namespace) -> int:
     from lesion.algorithms.written_by import algorithm_of_artifact
 
@@ -354,6 +383,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "predict": _predict,
     "explain": _explain,
+    "evaluate": _evaluate,
+    "report": _report,
     "export onnx": _export_onnx,
     "check": _check,
     "compare": _compare,

@@ -84,7 +84,7 @@ def read_run(path: Path) -> Run:
     is_multiclass = not is_binary and "target" in frame
     target_NQ = _targets(frame, names, table, is_multiclass=is_multiclass)
     columns = ["probability"] if is_binary else [PREFIX + name for name in names]
-    judged = [JUDGED + name for name in columns]  # of the epochs that other folds chose; earlier versions had none
+    judged = [JUDGED + name for name in columns]  # of the epochs that others chose; earlier versions had none
     prob_NQ = _numbers(frame, judged if set(judged) <= set(frame) else columns, table)
     index_N = np.repeat(np.arange(len(name_S)), np.diff(start_S, append=len(frame)))
     if not np.array_equal(target_NQ, target_NQ[start_S][index_N]):
@@ -97,7 +97,7 @@ def read_run(path: Path) -> Run:
     label_SQ, threshold = _labels(prob_SQ, table, is_multiclass=is_multiclass)
     positive = [JUDGED + ("positive" if is_binary else f"positive_{name}") for name in names]
     if set(positive) <= set(frame):
-        label_SQ, threshold = _numbers(frame, positive, table)[start_S] == 1, "as the other folds chose"
+        label_SQ, threshold = _numbers(frame, positive, table)[start_S] == 1, "as other patients chose"
     group_S = frame["group"].to_numpy(dtype=str)[start_S]
     return Run(table, name_S, Rows(target_NQ[start_S], prob_SQ, group_S, names, is_multiclass, label_SQ), threshold)
 

@@ -15,11 +15,12 @@ from tqdm import tqdm
 from lesion.algorithms.base import Device, Explanation, Predictor
 from lesion.algorithms.written_by import algorithm_of_artifact
 from lesion.data.images import Pixels
+from lesion.data.prediction_set import warn_of_unknown_words
 from lesion.data.sources.frames import FramesOf, OfFiles
 from lesion.data.write_csv import write_csv
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable, make_folder, write_atomic
-from lesion.predict_files import open_set, warn_of_unknown_words
+from lesion.predict_files import open_set
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def explain_files(
     predictor = explainer.predictor
     pictures = open_set(source_path, predictor, source=source, image_column=image_column)
     names, rows = pictures.table().name_S.tolist(), pictures.table().metadata_rows()
-    warn_of_unknown_words(rows, predictor)
+    warn_of_unknown_words(rows, predictor.metadata_words)
     paths = pictures.paths if isinstance(pictures, OfFiles) else [None] * len(names)
     frames = FramesOf(pictures, paths, predictor.dicom_frames)
     first_of = {row: index for index, (row, *_) in reversed(list(enumerate(frames.places)))}

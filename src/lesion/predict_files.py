@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
-from lesion.algorithms.base import Device, Options, Output, PrecisionChoice, Predictor, joined
+from lesion.algorithms.base import Device, Options, PrecisionChoice, Predictor
+from lesion.algorithms.cases import outputs_of_cases
 from lesion.algorithms.written_by import algorithm_of_artifact
-from lesion.data.metadata import Row, unknown_words
-from lesion.data.prediction_set import open_prediction_set
+from lesion.data.prediction_set import open_prediction_set, warn_of_unknown_words
 from lesion.data.sources.frames import FramesOf, OfFiles
 from lesion.data.table import Columns, Source
 from lesion.data.write_csv import write_csv
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable
-from lesion.inference.batches import compute_in_batches
-from lesion.words import listed, shortened
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +53,7 @@ def predict_files(
     )
     pictures = open_set(source_path, predictor, source=source, image_column=image_column)
     names, rows = pictures.table().name_S.tolist(), pictures.table().metadata_rows()
-    warn_of_unknown_words(rows, predictor)
+    warn_of_unknown_words(rows, predictor.metadata_words)
     paths = pictures.paths if isinstance(pictures, OfFiles) else [None] * len(names)
     frames = FramesOf(pictures, paths, predictor.dicom_frames)
     if remark := frames.remark(str(source_path)):
@@ -65,41 +61,18 @@ def predict_files(
     nothing = dict.fromkeys(predictor.column_names, "")
     answers: list[dict[str, Any]] = []
 
-    def prepare(index: int) -> Any:
-        return predictor.prepare(frames.read(index), rows[frames.places[index][0]], Options())
-
-    outputs = compute_in_batches(
-        predictor.executors, prepare, len(frames.places), max_batch=predictor.max_batch, num_workers=num_cores
-    )
     with tqdm(total=len(names), unit="image", disable=not show_progress) as bar:
-        # The frames of a file follow one another, and are one case.
-        for _, of_file in groupby(outputs, key=lambda output: frames.places[output[0]][0]):
-            found: list[Output] = []
-            error = None
-            for _, output_or_error in of_file:
-                if isinstance(output_or_error, LesionError):
-                    error = error or output_or_error
-                else:
-                    found.append(output_or_error)
-            if error is None:
-                answers.append({**predictor.answer(joined(found), Options()).columns, "error": ""})
+        for output_or_error in outputs_of_cases(predictor, frames, rows, num_workers=num_cores):
+            if isinstance(output_or_error, LesionError):
+                answers.append({**nothing, "error": str(output_or_error)})
             else:
-                answers.append({**nothing, "error": str(error)})
+                answers.append({**predictor.answer(output_or_error, Options()).columns, "error": ""})
             bar.update()
     columns = {name: [answer[name] for answer in answers] for name in [*predictor.column_names, "error"]}
     write_csv(output, pd.DataFrame({predictor.image_column: names, **columns}))
     num_failed = sum(bool(answer["error"]) for answer in answers)
     log.info("predictions=%s pictures=%d unanswered=%d", output, len(names), num_failed)
     return num_failed
-
-
-def warn_of_unknown_words(rows: Sequence[Row], predictor: Predictor) -> None:
-    """One line for each metadata column with words that no training row had."""
-    for column, known in predictor.metadata_words.items():
-        if unknown := unknown_words([row.get(column) for row in rows], known):
-            each = [f"{shortened(word, 40)} ({count})" for word, count in unknown.most_common()]
-            what = "metadata column %s: %d rows have words that no training row had, taken as missing: %s"
-            log.warning(what, column, unknown.total(), listed(each))
 
 
 def open_set(path: Path, predictor: Predictor, *, source: str, image_column: str | None) -> Source:

@@ -1,4 +1,5 @@
-"""Jobs: Lesion on SageMaker, or in its local mode, from Python: prepare shards, train, deploy, predict, transform.
+"""Jobs: Lesion on SageMaker, or in its local mode, from Python: prepare shards, train, deploy, predict,
+transform, evaluate.
 
 Thin functions over the SageMaker SDK 2 that set what people forget, refuse what would fail before it is paid for, and
 say first what a job costs at most and where its logs are. Imports no torch, and the SDK only when a job starts.
@@ -9,11 +10,13 @@ say first what a job costs at most and where its logs are. Imports no torch, and
     predict(endpoint, "picture.jpg", {"sex": "male", "age_approx": 45})
     delete_endpoint(endpoint)
     fetch_predictions(transform(environment, run, "my_pictures"))
+    fetch_evaluation(evaluate(environment, run, "other_hospital"), "evaluation")
 """
 
 from lesion_jobs.batch import TransformRun, fetch_predictions, transform
 from lesion_jobs.endpoint import Endpoint, delete_endpoint, deploy
 from lesion_jobs.environment import Environment
+from lesion_jobs.evaluation import EvaluationRun, evaluate, fetch_evaluation
 from lesion_jobs.prediction import Prediction, predict
 from lesion_jobs.processing import ShardsRun, prepare_shards
 from lesion_jobs.storage import upload
@@ -24,6 +27,7 @@ Place = Environment  # its former name, for scripts that users have
 __all__ = [
     "Endpoint",
     "Environment",
+    "EvaluationRun",
     "Place",
     "Prediction",
     "ShardsRun",
@@ -31,6 +35,8 @@ __all__ = [
     "TransformRun",
     "delete_endpoint",
     "deploy",
+    "evaluate",
+    "fetch_evaluation",
     "fetch_predictions",
     "fetch_results",
     "predict",

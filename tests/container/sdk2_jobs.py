@@ -36,6 +36,12 @@ def main(image: str, training: Path, pictures: Path, output: Path) -> None:
         lesion_jobs.delete_endpoint(endpoint)
     batch = lesion_jobs.fetch_predictions(lesion_jobs.transform(environment, run, pictures))
     said["batch"] = {name: prediction.probability for name, prediction in batch.items()}
+    evaluation = lesion_jobs.evaluate(environment, run, training)
+    said["evaluation"] = sorted(
+        path.name for path in lesion_jobs.fetch_evaluation(evaluation, output / "judged").iterdir()
+    )
+    unlabelled = {"set": {"target_column": "not_there"}}
+    said["unlabelled"] = refusal(lambda: lesion_jobs.evaluate(environment, run, training, options=unlabelled))
     large = output / "large"
     large.mkdir()
     (large / "large.jpg").write_bytes(bytes(26 << 20))

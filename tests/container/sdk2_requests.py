@@ -17,11 +17,13 @@ import sys
 import tarfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
 import sagemaker
 from botocore.awsrequest import AWSResponse
+from sagemaker.local.data import get_data_source_instance
 from sagemaker.utils import instance_supports_kms
 from urllib3 import HTTPResponse
 
@@ -145,6 +147,41 @@ def everything_set(aws: Aws, folder: Path) -> Any:
     }
 
 
+def evaluated(aws: Aws, folder: Path) -> Any:
+    """A model on another hospital's set, in SageMaker and as local mode is asked for it."""
+    aws.reset()
+    where = environment(aws, kms_key="arn:aws:kms:eu-central-1:123456789012:key/k")
+    model, options = "s3://bucket/run/output/model.tar.gz", {"set": {"target_column": "dx"}}
+    run = lesion_jobs.evaluate(where, model, "s3://bucket/other", options=options, name="judged", wait=False)
+    (folder / "other").mkdir()
+    (folder / "model.tar.gz").write_bytes(b"")
+    container = Container()
+    with patch("sagemaker.local.local_session._SageMakerContainer", container):
+        local = lesion_jobs.Environment("lesion", "local", folder / "jobs")
+        lesion_jobs.evaluate(local, str(folder / "model.tar.gz"), folder / "other", options=options, name="here")
+        evaluated_here, container.asked = container.asked, {}
+        lesion_jobs.prepare_shards(local, folder / "other", options={"size": 64}, name="shards")
+    return {"requests": aws.requests, "output": run.output, "local": evaluated_here, "shards": container.asked}
+
+
+class Container:
+    """What local mode would start with compose: keeps what it is asked for. Volumes are resolved by the SDK."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def __call__(self, *_: Any, container_entrypoint: Any, container_arguments: Any, **__: Any) -> Any:
+        self.asked["command"] = [*container_entrypoint, *container_arguments]
+        return self
+
+    def process(self, inputs: Any, outputs: Any, *_: Any) -> None:
+        self.asked["inputs"] = {
+            item["S3Input"]["LocalPath"]: get_data_source_instance(item["DataUri"], None).get_root_dir()
+            for item in inputs
+        }
+        self.asked["output"] = outputs["Outputs"][0]["S3Output"]["S3Uri"]
+
+
 def little_set(aws: Aws, _folder: Path) -> Any:
     """A machine without a GPU, outside a VPC, with AWS's own keys, where the price list refuses to answer."""
     denied = {"__type": "AccessDeniedException", "message": "not authorized to perform: pricing:GetProducts"}
@@ -223,5 +260,5 @@ def keys(aws: Aws, _folder: Path) -> Any:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     aws = Aws()
-    found = {case.__name__: case(aws, folder) for case in (everything_set, little_set, refused, files, keys)}
+    found = {case.__name__: case(aws, folder) for case in (everything_set, evaluated, little_set, refused, files, keys)}
     (folder / "found.json").write_text(json.dumps(found))

@@ -109,6 +109,8 @@ def test_lesion_jobs_takes_a_model_from_pictures_to_predictions_without_an_accou
     here = predicted_here(Path(said["model"].removeprefix("file://")), drawn[1])
     assert said["endpoint"] == pytest.approx(here, abs=1e-4)
     assert said["batch"] == said["endpoint"]
+    assert said["evaluation"] == ["metrics.json", "predictions.csv", "report.html", "report.json"]
+    assert "processing job" in said["unlabelled"] and "failed" in said["unlabelled"]
     assert 0 < said["metadata"] < 1 and said["metadata"] != said["endpoint"][min(here)]
     assert "cost: nothing" in printed
     # What the SDK swallows in local mode: refusals, whose endpoint answers, and why a job failed.

@@ -115,6 +115,36 @@ def test_a_processing_job_deals_shards_to_its_instances_and_is_isolated_and_encr
     assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 7200} and job["Tags"] == TAGS
 
 
+def test_an_evaluation_reads_the_model_as_it_is_stored_and_the_set_beside_it(found):
+    job = body(found, "evaluated", "CreateProcessingJob")
+    command = [
+        *("lesion", "evaluate", "/opt/ml/processing/input", "--model", "/opt/ml/processing/model"),
+        *("--output", "/opt/ml/processing/output", "--no-progress"),
+    ]
+    assert job["AppSpecification"]["ContainerEntrypoint"] == command
+    assert job["AppSpecification"]["ContainerArguments"] == ["--set", "target_column=dx"]
+    read = {item["S3Input"]["LocalPath"]: item["S3Input"]["S3Uri"] for item in job["ProcessingInputs"]}
+    assert read == {
+        "/opt/ml/processing/input": "s3://bucket/other",
+        "/opt/ml/processing/model": "s3://bucket/run/output/model.tar.gz",
+    }
+    written = job["ProcessingOutputConfig"]
+    assert written["Outputs"][0]["S3Output"]["S3Uri"] == found["evaluated"]["output"] == "s3://bucket/lesion/judged"
+    assert written["KmsKeyId"] == KEY and job["NetworkConfig"]["EnableNetworkIsolation"]
+    assert job["ProcessingResources"]["ClusterConfig"]["InstanceCount"] == 1
+
+
+def test_local_mode_evaluates_from_folders_of_this_machine(found):
+    asked = found["evaluated"]["local"]
+    assert asked["command"][:2] == ["lesion", "evaluate"] and asked["command"][-1] == "target_column=dx"
+    folder = asked["output"].removeprefix("file://").removesuffix("/jobs/here")
+    assert asked["output"].startswith("file://")
+    assert asked["inputs"] == {"/opt/ml/processing/input": f"{folder}/other", "/opt/ml/processing/model": folder}
+    shards = found["evaluated"]["shards"]
+    assert shards["command"][1:3] == ["prepare", "shards"] and shards["command"][-2:] == ["--size", "64"]
+    assert shards["inputs"] == {"/opt/ml/processing/input": f"{folder}/other"}
+
+
 def test_what_is_not_asked_for_and_what_has_no_gpu_is_left_out(found):
     job = body(found, "little_set", "CreateTrainingJob")
     assert job["StoppingCondition"] == {"MaxRuntimeInSeconds": 24 * 3600}

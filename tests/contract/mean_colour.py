@@ -90,6 +90,9 @@ class MeanColour:
     def export_onnx(self, *_: Any, **__: Any) -> None:
         raise UserError("this algorithm has no ONNX graph", do="Predict with `lesion predict` or the server.")
 
+    def evaluate(self, *_: Any, **__: Any) -> Any:
+        raise UserError("this algorithm judges no labelled sets", do="Predict with `lesion predict`.")
+
     def load_explainer(self, *_: Any, **__: Any) -> Any:
         raise UserError("this algorithm has no explanations", do="Predict with `lesion predict`.")
 

@@ -20,7 +20,7 @@ from factories import TINY, write_hyperparameters, write_job
 from lesion.algorithms.base import Options
 from lesion.algorithms.registry import ALGORITHMS, find_algorithm, parse_hyperparameters
 from lesion.algorithms.written_by import algorithm_of_artifact
-from lesion.artifact import MANIFEST, load_manifest
+from lesion.artifact import FORMAT_VERSION, MANIFEST, load_manifest
 from lesion.data import images
 from lesion.errors import UserError
 from processes import Server, children, states, wait_until
@@ -94,7 +94,7 @@ def test_a_column_that_is_missing_is_said_by_the_check_and_by_training(name, tmp
 
 def test_the_artifact_says_who_wrote_it_and_what_made_it(name, trained):
     manifest = load_manifest(trained / "model")
-    assert manifest.format_version == 3 and manifest.algorithm == name
+    assert manifest.format_version == FORMAT_VERSION and manifest.algorithm == name
     assert algorithm_of_artifact(trained / "model").name == name
     assert manifest.config["algorithm"] == name and {"lesion", "torch"} <= set(manifest.packages)
     assert states(trained) == []
@@ -126,7 +126,9 @@ def test_the_library_the_command_line_and_http_answer_alike(name, trained, tmp_p
     """Each in a process of its own, from the artifact alone."""
     folder = trained / "input" / "data" / "training" / "train_jpg"
     paths = sorted(folder.iterdir())
-    predictor = find_algorithm(name).load(trained / "model", device="cpu", num_cores=2, fold=None, precision="fp32")
+    predictor = find_algorithm(name).load(
+        trained / "model", device="cpu", num_cores=2, fold=None, precision="fp32", operating_point=None
+    )
     assert predictor.backend == COMPUTES[name]
     prepared = [predictor.prepare(images.read(path), {}) for path in paths]
     outputs = [output for picture in prepared for output in predictor.executors[0]([picture])]

@@ -367,6 +367,10 @@ ELSEWHERE = {
     "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
     "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",
     "on_low_quality": "test_safeguards.py::test_a_poor_picture_is_answered_with_a_warning_or_refused_or_not_looked_at",
+    "calibration": "test_decisions.py::test_the_artifact_and_the_results_say_what_was_decided",
+    "operating_point": "test_decisions.py::test_a_request_chooses_its_operating_point_and_is_told_which_was_used",
+    "deployment_prevalence": "test_decisions.py::test_details_hold_the_classes_that_an_image_may_have",
+    "report_names": "test_report.py::test_names_stand_in_the_report_if_they_are_asked_for",
     "slide_score": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
 }
 
@@ -500,15 +504,16 @@ def test_out_of_fold_probabilities_are_what_the_kept_fold_answers(trained_root):
 @pytest.mark.parametrize("batch_size", [1, 4, 5])
 def test_the_last_partial_batch_is_written_to_its_own_rows(baseline, tmp_path, batch_size):
     sizes: list[int] = []
-    root = small_job(tmp_path, batch_size_predict=batch_size)
+    root = small_job(tmp_path, batch_size_predict=batch_size, calibration="none")
     with watching_networks(lambda network, images_NCHW: network.training or sizes.append(len(images_NCHW))):
         changed = run(root)
     expected = 2 * 2 * {1: [1] * 6, 4: [4, 2], 5: [5, 1]}[batch_size]
     assert sizes[: len(expected)] == expected
     # The check of the artifact asks each fold for a drawn picture, and for both folds' rows together or one by one.
-    assert sizes[len(expected) :] == {1: [1] * 6}.get(batch_size, [1, 1, 2, 2])
+    check = {1: [1] * 6}.get(batch_size, [1, 1, 2, 2])
+    assert sizes[len(expected) :][: len(check)] == check and max(sizes) <= batch_size
     assert changed.digests == baseline.digests
-    np.testing.assert_allclose(changed.oof["probability"], baseline.oof["probability"], atol=1e-5)
+    np.testing.assert_allclose(changed.oof["logit"], baseline.oof["logit"], atol=5e-5)
 
 
 def test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities(baseline, tmp_path):
@@ -526,11 +531,16 @@ def test_a_test_set_in_batches_of_any_size_gets_the_same_probabilities(baseline,
 # Views or folds averaged with the wrong weight
 
 
-def test_folds_are_averaged_with_equal_weight(trained_root):
-    trained = Trained(trained_root)
+def test_folds_are_averaged_with_equal_weight(trained_root, tmp_path):
+    """Of an artifact without calibration; tests/unit/evaluation/test_pooling.py has how one with it is pooled."""
+    trained, plain = Trained(trained_root), tmp_path / "model"
+    shutil.copytree(trained_root / "model", plain)
+    manifest = json.loads((plain / "manifest.json").read_text())
+    manifest["payload"]["calibration"] = None
+    (plain / "manifest.json").write_text(json.dumps(manifest))
     pictures, rows = pictures_of(trained, trained.oof["image_name"]), metadata_of(trained, trained.oof["image_name"])
-    by_fold = [opened(trained_root / "model", fold=fold).predict(pictures, rows) for fold in range(3)]
-    together = opened(trained_root / "model").predict(pictures, rows)
+    by_fold = [opened(plain, fold=fold).predict(pictures, rows) for fold in range(3)]
+    together = opened(plain).predict(pictures, rows)
     assert np.abs(by_fold[0] - by_fold[2]).max() > 1e-4
     np.testing.assert_allclose(together, np.mean(by_fold, axis=0), atol=1e-6)
 

@@ -86,6 +86,28 @@ class Algorithm(Protocol):
         """Writes the artifact's networks as an ONNX model. Raises UserError where the algorithm has none."""
         ...
 
+    def evaluate(
+        self,
+        model_dir: Path,
+        source_path: Path,
+        *,
+        output: Path,
+        source: str,
+        settings: Mapping[str, str],
+        device: Device,
+        num_cores: int,
+        precision: PrecisionChoice,
+        operating_point: str | None,
+        show_progress: bool,
+    ) -> str:
+        """Judges an artifact on the labelled set at `source_path`, in the format `source`, and writes predictions,
+        metrics and report to the folder `output`; what it found, as text for a terminal. `settings` are hyperparameters
+        that say how the set's table is read.
+
+        Raises UserError where the algorithm judges none, and for a set that has no labels or other classes.
+        """
+        ...
+
     def load_explainer(
         self,
         model_dir: Path,

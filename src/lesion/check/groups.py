@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,8 +14,13 @@ from lesion.check.finding import Finding, Level, Part, TableRow
 from lesion.check.leaks import LeakRules
 from lesion.data.folds import Folds, groups_on_both_sides
 from lesion.data.groups import alike
+from lesion.data.image_files import stem
 from lesion.data.table import Rows, SampleTable
 from lesion.words import listed, number_of
+
+FEWEST = 4  # rows of which it is said that nothing is grouped
+# A name that begins with a number of its own, and ends in another word: PAT000_view0, 17-left.
+SHARED_STEM = re.compile(r"(.*[0-9][^_\-. ]*)[_\-. ]+[^_\-. ]+")
 
 
 def alike_findings(tables: Mapping[Part, SampleTable]) -> list[Finding]:
@@ -38,6 +45,36 @@ def alike_findings(tables: Mapping[Part, SampleTable]) -> list[Finding]:
         for row in np.flatnonzero(np.isin(table.group_S, concerned) & ~table.has_own_group_S)
     )
     return [Finding("warning", "groups_alike", what, do, " and ".join(where), rows)]
+
+
+def single_findings(tables: Mapping[Part, SampleTable]) -> list[Finding]:
+    """A warning of training groups that group nothing: each is its image's name, or different in each row while the
+    names of the images show what belongs together (PAT000_view0, PAT000_view1)."""
+    table = tables["training"]
+    if table.group_S is None or table.has_own_group_S.all():
+        return []
+    known_S = ~table.has_own_group_S
+    groups, names = table.group_S[known_S].tolist(), [stem(name) for name in table.name_S[known_S].tolist()]
+    if len(set(groups)) < len(groups) or len(groups) < FEWEST:
+        return []
+    column = "the group column" if table.columns is None else f"column '{table.columns.group}'"
+    shared = Counter(found[1] for name in names if (found := SHARED_STEM.fullmatch(name.rpartition("/")[2])))
+    repeated = {start: num for start, num in shared.items() if num > 1}
+    is_name = all(
+        group in {name, name.rpartition("/")[2]} for group, name in zip(map(stem, groups), names, strict=True)
+    )
+    if len(shared) > 1 and sum(repeated.values()) >= len(groups) / 2:
+        start = max(repeated, key=lambda one: repeated[one])
+        why = f"the names of the images show which belong together: {repeated[start]} begin with '{start}'"
+        do = "Set group_column to a column of patients, such as that part of the names."
+    elif is_name:
+        why = "it is the image's name in each row"
+        do = "Set group_column to a column of patients. Ignore this if no two images are of the same patient."
+    else:
+        return []
+    what = f"{column} is different in each of {len(groups)} rows, so it groups nothing, and {why}"
+    what += ". If images of one patient are in training and in validation, the metrics look better than on new patients"
+    return [Finding("warning", "groups_of_one", what, do, table.where)]
 
 
 def dealt_findings(rows: Rows, valid_FS: Folds, rules: LeakRules) -> list[Finding]:

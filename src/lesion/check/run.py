@@ -24,7 +24,7 @@ from tqdm import tqdm
 from lesion.check.counts import crosstabs, fold_counts
 from lesion.check.duplicates import Pair, find_duplicates
 from lesion.check.finding import Finding, Part, TableRow, raise_errors
-from lesion.check.groups import alike_findings, dealt_findings
+from lesion.check.groups import alike_findings, dealt_findings, single_findings
 from lesion.check.leaks import LeakRules, Policy, copy_leaks, group_leaks
 from lesion.check.pictures import picture_findings, unreadable
 from lesion.check.report import NUM_SHOWN, Report
@@ -214,7 +214,7 @@ def _judge_groups(
     """How leaks are judged, None where the folds of a column are wrong; the training rows [S] that stay for all that
     their groups say; and those of the others that leak."""
     table = tables["training"]
-    findings += alike_findings(tables)
+    findings += alike_findings(tables) + single_findings(tables)
     rules, keep_S, leaked_S = None, np.ones(len(table), dtype=bool), np.zeros(len(table), dtype=bool)
     with _adding(findings):
         rules = LeakRules(questions.on_leak, questions.keeps_groups, given_folds(table))

@@ -61,8 +61,9 @@ def pixels(
     `frame` is "first", "middle" (number n // 2 of n) or a number from 0 on. Grey values pass the rescale slope and the
     first window, or the VOI table; without either more than 8 bits are stretched from the frame's smallest to its
     largest value, since the stored range says little of what was measured. Padding is black and counts for neither.
-    MONOCHROME1 is inverted, YBR converted, palettes applied. `reserve_bytes` is called once, with the most memory that
-    all of it takes, before the frame is decoded. Raises ValueError that says what cannot be read.
+    MONOCHROME1 and PresentationLUTShape INVERSE are inverted, YBR converted, palettes applied. `reserve_bytes` is
+    called once, with the most memory that all of it takes, before the frame is decoded. Raises ValueError that says
+    what cannot be read.
     """
     with _failing_as_value_error():
         file = DicomFile(content)
@@ -211,7 +212,9 @@ def _shown_as(
         for values_HW in [samples.values(strip)]
     )
     ends = scale.ends(measured)
-    is_inverted = layout.photometric == "MONOCHROME1"
+    # Two ways to say that the smallest value is white; a file that says both says it once (PS3.3, C.8.11.3.1.2).
+    shape = str(dataset.get("PresentationLUTShape") or "").strip().upper()
+    is_inverted = layout.photometric == "MONOCHROME1" or shape == "INVERSE"
 
     def show(strip: slice) -> NDArray[Any]:
         values_HW = samples.values(strip)

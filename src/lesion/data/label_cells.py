@@ -16,9 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.joined_labels import parted, refuse_contradictions
+from lesion.data.joined_labels import parted, refuse_contradictions, says_none
 from lesion.data.metadata import FALSE, TRUE
-from lesion.data.positive_words import says_no_finding
 from lesion.data.remark import Remark
 from lesion.data.spelling import is_whole, word_key
 from lesion.data.table import SampleTable
@@ -89,7 +88,7 @@ class JoinedCells:
 
     def read(self, table: SampleTable) -> NDArray[np.float32]:
         texts, unknown = texts_of(table), set()
-        refuse_contradictions(texts, self.separator, called=called(table), where=table.where)
+        refuse_contradictions(texts, self.separator, self.words, called=called(table), where=table.where)
         rows = {}
         for text in set(texts):
             rows[text] = np.zeros(len(self.words), dtype=np.float32)
@@ -98,7 +97,7 @@ class JoinedCells:
                     rows[text][number] = 1
                 elif word_key(part) in UNCERTAIN:
                     rows[text][:] = np.nan
-                elif not says_no_finding(part):
+                elif not says_none(part, self.words):
                     unknown.add(part)
         refuse_unknown(table, list(unknown), self.words)
         return np.array([rows[text] for text in texts], dtype=np.float32)

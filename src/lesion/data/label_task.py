@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.joined_labels import parted
+from lesion.data.joined_labels import LIST, parted, says_none
 from lesion.data.label_cells import (
     ONE_EACH,
     Cells,
@@ -26,9 +26,10 @@ from lesion.data.label_cells import (
     said_of_not_one,
     texts_of,
 )
+from lesion.data.label_doubts import said_of_missing_codes, said_of_names
 from lesion.data.measurements import AS_CLASSES, refuse_many_numbers, refuse_measurements
 from lesion.data.metadata import FALSE, TRUE
-from lesion.data.positive_words import positive_word, says_no_finding
+from lesion.data.positive_words import positive_word
 from lesion.data.remark import Remark
 from lesion.data.spelling import is_whole, spellings, usual, word_key
 from lesion.data.table import SampleTable
@@ -95,7 +96,8 @@ def joined_labels(table: SampleTable, separator: str, *, is_told: bool) -> Read:
     """A class for each of the labels that the cells join; words such as "No Finding" are none."""
     texts = texts_of(table)
     parts = [part for text in texts for part in parted(text, separator) if word_key(part) not in {*UNCERTAIN, BLANK}]
-    none = sorted({part for part in parts if says_no_finding(part)})
+    others = {part for part in parts if word_key(part) != "0"}
+    none = sorted({part for part in parts if says_none(part, others)})
     words = tuple(sorted(usual(of) for of in spellings(part for part in parts if part not in none).values()))
     if not 2 <= len(words) <= _most_classes(table):
         raise UserError(
@@ -104,10 +106,11 @@ def joined_labels(table: SampleTable, separator: str, *, is_told: bool) -> Read:
             do="Set label_separator=none if each cell is one class, or target_column to a column of labels.",
         )
     num_joined = sum(len(parted(text, separator)) > 1 for text in texts)
+    how = "written as lists" if separator == LIST else f"separated by '{separator}'"
     of_none = f"; {listed(none)} is none of them" if none else ""
     remark = Remark(
         "joined_labels",
-        f"{called(table)} holds several labels in {num_joined} of {len(table)} rows, separated by '{separator}': they "
+        f"{called(table)} holds several labels in {num_joined} of {len(table)} rows, {how}: they "
         f"are read as multilabel, with the labels {listed(words, most=MOST_LISTED)}{of_none}",
         "If each such cell is one class, set label_separator=none.",
         table.where,
@@ -150,8 +153,15 @@ def one_column(table: SampleTable, on_uncertain: Policy) -> Read:
             do=AS_CLASSES if all(map(is_whole, words)) else "Set target_column.",
         )
     said = (*of_numbers, *(_uncertain_class(table, words) if on_uncertain == "error" else ()))
+    said = (*said, *said_of_missing_codes(table, words))
     class_of = {key: number for number, word in enumerate(words) for key in keys_of[word]}
     names = _names(table, words, class_of)
+    said = (
+        *said,
+        *said_of_names(
+            table, words, names, number_S=np.array([class_of.get(word_key(text), -1) for text in texts_of(table)])
+        ),
+    )
     if set(words) != set(YES_NO):  # another table may name its classes in words
         class_of = {**{word_key(name): number for number, name in enumerate(names)}, **class_of}
     return Target("binary" if len(words) == 2 else "multiclass", names), WordCells(words, class_of), said

@@ -1,9 +1,10 @@
 """Positive words: which of two class names is the finding, and which the healthy state that it is asked against.
 
-Two lists decide: words of health (normal, benign, negative, …), and negations (no X, non-X, X-free). A word of health
-against any other word is decided. Benign diagnoses are decided only against malignant ones: a nevus beside melanoma is
-the negative class, a nevus beside anything else is a question for the user. The wrong answer would turn every
-probability round, so what is not known is not guessed.
+Two lists decide: words of health (normal, benign, negative, …), and negations (no X, non-X, X-free) of what is known as
+a finding: of "unstable" and "stable" the negated word is the bad one. A word of health against any other word is
+decided, unless the other speaks of leftovers, of quality or of doubt (unsorted, blurred, benign?). Benign diagnoses are
+decided only against malignant ones: a nevus beside melanoma is the negative class, a nevus beside anything else is a
+question for the user. The wrong answer would turn every probability round, so what is not known is not guessed.
 """
 
 from __future__ import annotations
@@ -13,74 +14,25 @@ import unicodedata
 from functools import lru_cache
 from typing import Literal
 
-Meaning = Literal["healthy", "benign", "malignant", "disease", "rest", "word", "unknown"]
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(word.strip().replace("_", " ") for word in text.split())
-
-
-# Healthy states, absence, and "no", as they stand alone. An underscore is a blank. Accents are left out.
-HEALTHY = _words("""
-    normal normals normality healthy health benign negative neg negatives no none nothing false absent absence
-    control controls background uninfected unaffected uninvolved undiseased unremarkable asymptomatic noninfected bengin
-    wild_type wildtype disease_free wnl within_normal_limits nilm no_finding cognitively_normal harmless intact - − -ve
-    gesund gesunde gutartig negativ nein falsch ohne_befund unauffallig normalbefund kontrolle
-    sain saine sains normale normaux benin benigne negatif negative non faux temoin
-    sano sana sanos benigno benigna negativo negativa falso ausente control
-    sani normali assente controllo
-    saudavel sadio nao normais controle
-    gezond normaal goedaardig nee
-    saglikli hayir zdrowy lagodny nie
-    норма нормальный здоровый здоров нет доброкачественный отрицательный
-    正常 健康 良性 阴性 陰性 否 无 無 いいえ なし
-""")
-# What a healthy word may be said of: "normal tissue", "lung normal", "healthy controls".
-NOUNS = _words("""
-    tissue tissues cell cells skin lung lungs liver kidney colon breast brain bone retina fundus eye eyes mucosa gastric
-    stomach chest lymph node nodes prostate thyroid cervix cervical cervix blood smear nail tooth teeth gland stroma
-    esophagus oesophagus cecum pylorus z line case cases patient patients person persons people subject subjects group
-    image images picture pictures photo photos scan scans slide slides sample samples tile tiles patch patches class
-    xray x ray rays ct mri mr oct ultrasound us sections section appearance finding findings result results test control
-    controls individual individuals volunteer volunteers donor donors epithelium the
-""")
-NEGATIONS = _words("no non not without w/o sans pas sin sem senza kein keine keinen ohne nicht nao")
-ABSENT = _words("absent negative neg free -ve −ve - −")
-PRESENT = _words("present positive pos +ve + confirmed")
-MALIGNANT = _words("""
-    malignant malignancy malignancies cancer cancers cancerous carcinoma adenocarcinoma metastasis metastases metastatic
-    sarcoma melanoma melanomas lymphoma leukemia leukaemia glioblastoma myeloma mesothelioma mel bcc scc akiec idc
-    bosartig krebs karzinom malin maligne maligno maligna melanom melanome 恶性 惡性 悪性 癌
-""")
-MALIGNANT_ENDINGS = ("carcinoma", "sarcoma", "melanoma", "lymphoma", "blastoma", "leukemia", "leukaemia", "metastasis")
-# What else "no X" is a healthy state of, also where it is written as one word (notumor).
-DISEASES = _words("""
-    disease diseases diseased ill illness sick unhealthy abnormal abnormality abnormalities anomaly pathology
-    pathological pathologic tumor tumors tumour tumours tumoral neoplasm neoplastic glioma meningioma
-    covid covid19 sars pneumonia tuberculosis tb infection infected infiltration lesion lesions polyp polyps nodule
-    nodules mass effusion edema oedema fracture fractured hemorrhage haemorrhage bleeding stroke ischemia glaucoma
-    cataract retinopathy dr amd dementia demented alzheimer alzheimers parkinson malaria parasitized parasite ulcer
-    pneumothorax cardiomegaly emphysema fibrosis atelectasis consolidation cirrhosis steatosis hernia stenosis aneurysm
-    infarct infarction appendicitis colitis arthritis osteoarthritis diabetes diabetic psoriasis eczema rosacea acne
-    finding findings symptom symptoms event dysplasia krank tumore 阳性 陽性
-""")
-# Diagnoses that are harmless, in dermatology and pathology. Premalignant ones (adenoma, actinic keratosis) are not.
-BENIGN = _words("""
-    nevus nevi naevus naevi nv mole moles melanocytic_nevus melanocytic_nevi seborrheic_keratosis seborrhoeic_keratosis
-    keratosis_seborrheic bkl sk dermatofibroma dermatofibromas df vasc vascular_lesion vascular_lesions angioma angiomas
-    hemangioma haemangioma cherry_angioma solar_lentigo lentigo_simplex lentigo lentigines lichenoid_keratosis
-    benign_keratosis lipoma fibroma fibroadenoma adenosis papilloma leiomyoma cyst cysts hyperplasia
-    hyperplastic_polyp nevo nevos
-""")
-REST = _words("other others rest remaining misc")  # beside a disease they are its absence
-UNKNOWN = _words("unknown uncertain unsure indeterminate inconclusive unclear na n/a ? unspecified undetermined")
-# A "non" before these is not the healthy state: the disease itself is called so, or the finding is the lack.
-OPEN_STEMS = (
-    *("small cell", "hodgkin", "proliferative", "alcoholic", "union", "viable", "viability", "respon", "perfus"),
-    *("functional", "functioning", "diagnostic", "complian", "adheren", "surviv", "healing", "healed", "resolved"),
-    *("specific", "motile", "accidental", "st elevation", "visible", "adequate", "intact", "patent"),
+from lesion.data.class_words import (
+    ABSENT,
+    BENIGN,
+    DISEASES,
+    HEALTHY,
+    LETTERS,
+    MALIGNANT,
+    MALIGNANT_ENDINGS,
+    NEGATIONS,
+    NO_ANSWER,
+    NOUNS,
+    OPEN_STEMS,
+    PRESENT,
+    REST,
+    TESTED_NEGATIVE,
+    UNKNOWN,
 )
-LETTERS = {frozenset("ny"): "y", frozenset("ft"): "t", frozenset("np"): "p"}  # no/yes, false/true, negative/positive
+
+Meaning = Literal["healthy", "benign", "malignant", "disease", "rest", "word", "unknown"]
 
 
 def positive_word(first: str, second: str) -> str | None:
@@ -114,6 +66,16 @@ def is_healthy(word: str) -> bool:
     return _meaning(_plain(word), "") in {"healthy", "benign"}
 
 
+def is_known_class(word: str) -> bool:
+    """Whether a class name is known as a finding, or as what it is asked against: malignant, benign, normal."""
+    return _meaning(_plain(word), "") in {"healthy", "benign", "malignant", "disease"}
+
+
+def says_nothing(word: str) -> bool:
+    """Whether a class name says nothing of what is seen: a word of leftovers, of quality or of doubt, or a number."""
+    return _meaning(_plain(word), "") == "unknown"
+
+
 def says_no_finding(word: str) -> bool:
     """Whether a word in a list of labels says that there is none: "No Finding", "normal", "none"."""
     plain = _plain(word)
@@ -135,14 +97,18 @@ def _meaning(word: str, other: str) -> Meaning:
         if word in words:
             return meaning
     tokens = word.split()
+    named = {re.sub(r"(?<=[a-z]{3})[0-9]+$|^(?:low|poor|bad)(?=quality$)", "", token) for token in tokens}
+    if "?" in word or (word.isdigit() and word != "1") or named & NO_ANSWER or (named - {*tokens}) & HEALTHY:
+        return "unknown"
     while len(tokens) > 2 and tokens[0] in NOUNS and tokens[1] in {*NOUNS, *NEGATIONS}:  # "CT non-covid"
         tokens = tokens[1:]
     if denied := _denied(tokens, other):
         meaning = _meaning(denied, "")
         if meaning == "healthy":
             return "disease"  # "not normal"
-        is_known = meaning in {"malignant", "disease"} or (denied in _forms(other) and meaning == "word")
-        return "healthy" if is_known else "word"
+        # Of no other word is it known whether its lack is good: remission, cured, stable, alive.
+        is_tested = tokens[-1] in TESTED_NEGATIVE and denied in _forms(other) and meaning == "word"
+        return "healthy" if meaning in {"malignant", "disease"} or is_tested else "unknown"
     if NEGATIONS & set(tokens[1:]):
         return "unknown"
     return _of_several(tokens)
@@ -162,7 +128,11 @@ def _denied(tokens: list[str], other: str) -> str | None:
     """The X of "no X", "nonX", "X free" and "negative for X"; None where the word denies nothing."""
     word, rest = " ".join(tokens), None
     if len(tokens) > 1 and tokens[0] in NEGATIONS:
-        rest = re.sub("^(?:(?:evidence|signs?) of |apparent |visible )", "", " ".join(tokens[1:]))
+        rest = re.sub(
+            "^(?:(?:evidence|signs?|signes?) (?:of|de) |apparent |visible |acute |significant |relevant |d['’]|de )+",
+            "",
+            " ".join(tokens[1:]),
+        )
     elif len(tokens) > 2 and tokens[0] in {"negative", "free"} and tokens[1] in {"for", "of"}:
         rest = " ".join(tokens[2:])
     elif len(tokens) > 1 and tokens[-1] in ABSENT:
@@ -196,4 +166,6 @@ def _of_several(tokens: list[str]) -> Meaning:
     if any(token in MALIGNANT or token.endswith(MALIGNANT_ENDINGS) for token in said):
         return "malignant"
     is_positive = len(tokens) > 1 and (tokens[-1] in PRESENT or tokens[:2] == ["positive", "for"])
-    return "disease" if is_positive or any(token in DISEASES for token in said) else "word"
+    if is_positive or any(token in DISEASES for token in said):
+        return "disease"
+    return "unknown" if any(token in HEALTHY - NEGATIONS for token in said) else "word"  # "normal variant"

@@ -8,11 +8,12 @@ from __future__ import annotations
 import codecs
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lesion.data import images
+from lesion.data.metadata import Row, unknown_words
 from lesion.data.reading import check_regular, reading
 from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder, ClassPictures
@@ -31,7 +32,7 @@ from lesion.data.sources.table_files import is_unknown, table_files
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
-from lesion.words import nearest
+from lesion.words import listed, nearest, shortened
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,15 @@ def open_prediction_set(path: Path, columns: Columns, *, source: str = "auto") -
     for remark in opened.table().remarks:
         log.log(logging.WARNING if remark.level == "warning" else logging.INFO, "%s", remark)
     return opened
+
+
+def warn_of_unknown_words(rows: Sequence[Row], known_words: Mapping[str, Container[str]]) -> None:
+    """One line for each metadata column with words that no training row had; `known_words` are those that one had."""
+    for column, known in known_words.items():
+        if unknown := unknown_words([row.get(column) for row in rows], known):
+            each = [f"{shortened(word, 40)} ({count})" for word, count in unknown.most_common()]
+            what = "metadata column %s: %d rows have words that no training row had, taken as missing: %s"
+            log.warning(what, column, unknown.total(), listed(each))
 
 
 def _open_folder(folder: Path, columns: Columns, source: str) -> Source:

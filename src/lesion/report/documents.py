@@ -1,4 +1,7 @@
-"""Documents: the files that facts become, by name: the page, the facts themselves with the dossier, and two cards."""
+"""Documents: the files that facts become, by name: the page, the facts themselves with the dossier, and two cards.
+
+An external evaluation has no cards: they tell how a model was made, and its training report knows that.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,11 @@ PAGE, CARD, SAGEMAKER_CARD = "report.html", "model_card.md", "sagemaker_model_ca
 def documents(facts: Facts) -> dict[str, str]:
     """The text of each file."""
     content = {**facts.model_dump(mode="json"), "guidelines": guidelines(facts)}
+    texts = {JSON: json.dumps(content, indent=1) + "\n", PAGE: render(facts)}
+    if facts.is_external:
+        return texts
     return {
-        JSON: json.dumps(content, indent=1) + "\n",
-        PAGE: render(facts),
+        **texts,
         CARD: model_card(facts),
         SAGEMAKER_CARD: json.dumps(sagemaker_card(facts), indent=1) + "\n",
     }

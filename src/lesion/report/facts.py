@@ -16,6 +16,7 @@ from lesion.errors import UserError
 from lesion.report.sections import (
     Cases,
     ClassMetrics,
+    Comparison,
     ConfusionMatrix,
     Cost,
     Curves,
@@ -63,6 +64,7 @@ class Facts(Section):
     classes: tuple[ClassMetrics, ...] = ()
     folds: tuple[Fold, ...] | Missing = NOT_MEASURED
     sets: tuple[JudgedSet, ...] = ()  # a test set, slides, origins
+    comparison: Comparison | None = None  # of an external evaluation with the training report; None: a training report
     curves: Curves
     operating_points: tuple[OperatingPoint, ...] | Missing = NOT_MEASURED
     confusion: ConfusionMatrix | Missing = NOT_MEASURED
@@ -114,6 +116,11 @@ class Facts(Section):
     @property
     def is_binary(self) -> bool:
         return self.question.positive_class is not None
+
+    @property
+    def is_external(self) -> bool:
+        """Whether a finished model was evaluated on a set of its own."""
+        return self.comparison is not None
 
     @property
     def chosen(self) -> tuple[OperatingPoint, ...]:

@@ -105,7 +105,8 @@ def calibration_curves(judged: Json, *, most: int = 7) -> tuple[Curve, ...] | Mi
     for name, output in judged["outputs"].items():
         curve = output.get("calibration", {}).get("curve", {})
         if "probability" in curve:
-            x, y, low, high = (tuple(curve[key]) for key in ("probability", "observed", "low", "high"))
+            x, y = (tuple(curve[key]) for key in ("probability", "observed"))
+            low, high = _band(curve)
             found.append(Curve(name=name, x=x, y=y, low=low, high=high))
         else:
             why = curve.get("why", why)
@@ -119,7 +120,7 @@ def decision_curves(judged: Json) -> tuple[Curve, ...] | Missing:
         curve = output.get("decision_curve", {})
         if "threshold" in curve:
             x = tuple(curve["threshold"])
-            low, high = (tuple(curve[key]) if curve.get(key) else None for key in ("low", "high"))
+            low, high = _band(curve)
             model = Curve(name="the model", x=x, y=tuple(curve["net_benefit"]), low=low, high=high)
             act_on_all = Curve(name="act on all", x=x, y=tuple(curve["all"]))
             return (model, act_on_all, Curve(name="act on none", x=x, y=(0.0,) * len(x)))
@@ -239,6 +240,12 @@ def explanation_from(record: Json) -> Group:
 def _first(measures: Json) -> Json:
     """Those that a table of many rows has room for; all, where none of these is among them."""
     return {key: measures[key] for key in FIRST if key in measures} or measures
+
+
+def _band(curve: Json) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """The ends of a curve's band; None where it has none, as of a single patient."""
+    low, high = (tuple(curve.get(key) or (None,)) for key in ("low", "high"))
+    return (None, None) if None in (*low, *high) else (low, high)
 
 
 def _or_none(values: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -253,6 +253,23 @@ class Cases(Section):
     num: Count | None = None  # how many there are, of which these are shown
 
 
+class ComparedMetric(Section):
+    """A metric of two sets of rows: out of fold in training, and of the set of this report."""
+
+    key: str
+    name: str
+    training: Number
+    here: Number
+    difference: Number  # here minus training
+
+
+class Comparison(Section):
+    """An evaluated set beside the training report."""
+
+    metrics: tuple[ComparedMetric, ...]
+    how: str
+
+
 class ClassMetrics(Section):
     """The metrics of one class against the rest."""
 

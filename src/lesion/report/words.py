@@ -7,12 +7,13 @@ from typing import Literal
 from markupsafe import Markup
 
 from lesion.report.facts import Facts
-from lesion.report.sections import LeakCheck, Missing, Number, OperatingPoint, Shortcuts
+from lesion.report.sections import LeakCheck, Missing, Number, OperatingPoint, SetCounts, Shortcuts
 from lesion.words import listed, number_of, shortened
 
 MAX_WORD = 40  # characters of a class or a value
 NEAR = 0.03  # of ROC AUC, between shortcuts and network: then the network may be nothing else
 TRAINED_ON = "trains on them"  # of a leak that on_leak=warn leaves as it is
+EVALUATED = "evaluated"  # the set of an external evaluation, in the data card
 FEW_CLASSES = 10  # whose shares are told
 FEW_POSITIVES, FEW_GROUPS = 50, 20  # below these an interval is wide, and said to be
 METRIC_NAMES = {
@@ -132,7 +133,7 @@ def whom(facts: Facts) -> list[str]:
     lines = [f"{plural(judging.num_rows, 'image')} of {plural(judging.num_units, judging.unit)}."]
     if judging.unit == "image":
         lines = [f"{plural(judging.num_rows, 'image')}; nothing says which are of one patient."]
-    training = next((one for one in facts.data.sets if one.name == "training"), None)
+    training = _judged_set(facts)
     if training is not None and training.classes:
         classes = sorted(training.classes.items(), key=lambda item: -item[1])
         total = sum(training.classes.values())
@@ -153,12 +154,14 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
         found.append(("warning", f"leaks are not known: {leaks.why}"))
     else:
         found += [("error", f"{leak.what} ({leak.do}).") for leak in leaks.leaks if TRAINED_ON in leak.do]
-    if facts.judging.unit == "image":
+    if facts.judging.unit == "image" and facts.is_external:
+        found.append(("warning", "no column names patients: the intervals are too narrow if a patient has several."))
+    elif facts.judging.unit == "image":
         found.append(("warning", "images of one patient may lie on both sides of a fold: no column names patients."))
     elif facts.judging.num_units < FEW_GROUPS:
         units = plural(facts.judging.num_units, facts.judging.unit)
         found.append(("warning", f"{units} are few: the intervals are wide, and may be too narrow still."))
-    training = next((one for one in facts.data.sets if one.name == "training"), None)
+    training = _judged_set(facts)
     if training is not None and training.classes and (least := min(training.classes.values())) < FEW_POSITIVES:
         rare = min(training.classes, key=lambda name: training.classes[name])
         found.append(("warning", f"only {number_of(least, 'image')} of {shortened(rare, 24)}."))
@@ -172,6 +175,11 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
     if isinstance(leaks, LeakCheck) and facts.judging.unit != "image" and all(level != "error" for level, _ in found):
         found.append(("note", f"no {facts.judging.unit} is on both sides of a fold."))
     return found
+
+
+def _judged_set(facts: Facts) -> SetCounts | None:
+    """The counts of the set that was judged: the training set, or the one of an external evaluation."""
+    return next((one for one in facts.data.sets if one.name in ("training", EVALUATED)), None)
 
 
 def _shortcut(shortcuts: Shortcuts) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.decide import Predictions, by_row, decide
@@ -18,6 +19,7 @@ from lesion.algorithms.classify.summary import summarise
 from lesion.data.labels import Labelled
 from lesion.data.metadata import MetadataEncoder
 from lesion.data.table import SampleTable
+from lesion.evaluation.parts import parts_by_group
 from lesion.targets import Target
 
 TARGET = Target("binary", ("no", "yes"))
@@ -106,9 +108,10 @@ def test_an_epoch_that_a_stopped_fold_has_not_is_its_last():
     assert epoch_of_others(short, [short, replace(second, best_epoch=5)]) == 2
 
 
-def test_the_judged_logits_are_those_of_the_chosen_epoch_row_by_row():
+def test_with_one_patient_a_fold_the_other_folds_choose_the_epoch():
     results, rows = by_lot(3, num_folds=3, rows=8, epochs=4)
     results = [replace(result, best_epoch=2) for result in results]
+    rows = replace(rows, table=replace(rows.table, group_S=np.repeat(["a", "b", "c"], 8)))
     judged = judge_folds(results, rows, metric="roc_auc")
     assert judged.why_not is None
     for result, fold in zip(results, judged.results, strict=True):
@@ -119,6 +122,17 @@ def test_the_judged_logits_are_those_of_the_chosen_epoch_row_by_row():
         len(rows.table),
     )
     np.testing.assert_allclose(probs_SK[8:16, 0], 1 / (1 + np.exp(-results[1].epoch_logits_ESK[2][:, 0])), rtol=1e-6)
+
+
+def test_a_part_of_a_folds_patients_is_judged_at_the_epoch_that_is_best_on_the_others():
+    results, rows = by_lot(4, num_folds=2, rows=60, epochs=5)
+    judged = judge_folds(results, rows, metric="roc_auc")
+    for result, fold in zip(results, judged.results, strict=True):
+        part_S, epoch_logits_ES = parts_by_group(rows.table.group_S[result.index_S]), result.epoch_logits_ESK[:, :, 0]
+        for part in range(5):
+            own_S, target_S = part_S == part, rows.targets_SK[result.index_S, 0]
+            aucs = [roc_auc_score(target_S[~own_S], logits_S[~own_S]) for logits_S in epoch_logits_ES]
+            np.testing.assert_array_equal(fold.logits_SVK[own_S, 0, 0], epoch_logits_ES[np.argmax(aucs)][own_S])
 
 
 def test_where_no_other_rows_could_choose_it_is_said():

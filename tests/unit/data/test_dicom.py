@@ -37,6 +37,14 @@ def test_monochrome1_is_dark_where_it_is_high():
     np.testing.assert_array_equal(shown(dataset_of(RAMP, "MONOCHROME1")), grey(255 - RAMP))
 
 
+def test_the_inverse_presentation_shape_is_dark_where_it_is_high():
+    """INVERSE shows the smallest value white (PS3.3, C.11.6). MONOCHROME1 says the same, not its opposite."""
+    inverse = {"PresentationLUTShape": "INVERSE"}
+    np.testing.assert_array_equal(shown(dataset_of(RAMP, "MONOCHROME2", **inverse)), grey(255 - RAMP))
+    np.testing.assert_array_equal(shown(dataset_of(RAMP, "MONOCHROME1", **inverse)), grey(255 - RAMP))
+    np.testing.assert_array_equal(shown(dataset_of(RAMP, "MONOCHROME2", PresentationLUTShape="IDENTITY")), grey(RAMP))
+
+
 def test_rgb_is_rgb_and_planes_may_lie_behind_one_another():
     np.testing.assert_array_equal(shown(dataset_of(COLOURS, "RGB")), COLOURS)
     planar = dataset_of(COLOURS, "RGB", PlanarConfiguration=1)

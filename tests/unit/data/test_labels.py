@@ -117,6 +117,85 @@ def test_joined_words_are_several_labels():
     assert labels.encode(table_of(findings=["normal", "mass|effusion"])).tolist() == [[0, 0], [1, 1]]
 
 
+@pytest.mark.parametrize(
+    "joined",
+    [
+        *("Effusion\\Mass", "Effusion、Mass", "Effusion·Mass", "Effusion:Mass", "Effusion - Mass", "Effusion_Mass"),
+        *("Effusion with Mass", "Effusion und Mass", "Effusion et Mass", "Effusion y Mass", "Effusion e Mass"),
+    ],
+)
+def test_a_word_that_joins_classes_of_other_rows_is_asked_about(joined):
+    with pytest.raises(UserError, match="several labels in one cell, or a class of its own") as caught:
+        read(table_of(t=[joined, "Effusion", "Mass", "normal"] * 2))
+    separator = caught.value.do.split("label_separator=")[1].split(" ")[0]
+    labels, _ = read(table_of(t=[joined, "Effusion", "Mass", "normal"] * 2), label_separator=separator)
+    assert labels.target.class_names == ("Effusion", "Mass")
+    assert read(table_of(t=[joined, "torso", "arm"] * 2))[0].target.kind == "multiclass"
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [["Mass, Edema", "Effusion, Edema"], ["Mass, Edema", "Effusion, Nodule", "Hernia, Cyst"], ["Mass, Edema", "Mass"]],
+)
+def test_commas_are_asked_about_also_where_no_label_stands_alone(cells):
+    with pytest.raises(UserError, match="several labels in one cell"):
+        read(table_of(t=cells * 3))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["['Mass' 'Effusion']", "['Mass']", "[]"],
+        ["{'Mass', 'Effusion'}", "{'Mass'}", "set()"],
+        ["('Mass', 'Effusion')", "('Mass',)", "()"],
+        ["array(['Mass', 'Effusion'], dtype=object)", "array(['Mass'], dtype=object)", "array([], dtype=object)"],
+        ["['Mass', 'Effusion']", "Mass", "No Finding"],
+        ["Mass|Effusion", "Mass", "0"],
+        ["Mass|Effusion", "Mass", "kein Befund"],
+        ["Mass|Effusion", "Mass", "aucun"],
+    ],
+)
+def test_lists_as_programs_print_them_and_words_for_none_are_read(cells):
+    labels, targets_SK = read(table_of(t=cells * 2))
+    assert labels.target.class_names == ("Effusion", "Mass")
+    assert targets_SK[:3].tolist() == [[1, 1], [0, 1], [0, 0]]
+
+
+def test_lists_of_numbers_are_labels_unless_they_may_be_places():
+    labels, targets_SK = read(table_of(t=["[0 1]", "[1]", "[2]"] * 2))
+    assert labels.target.class_names == ("0", "1", "2") and targets_SK[0].tolist() == [1, 1, 0]
+    with pytest.raises(UserError, match="which place is which class"):
+        read(table_of(t=["[0 1]", "[1 0]"] * 2))
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["0", "1", "0", "1", "9"], "9 in 1 row"),
+        (["0", "1", "0", "1", "-9"], "-9 in 1 row"),
+        (["0", "1", "0", "1", "nan"], "nan in 1 row"),
+        (["benign", "malignant", "benign", "malignant", "N/A"], "N/A in 1 row"),
+        (["benign", "malignant", "benign", "malignant", "benign?"], "benign? in 1 row"),
+        (["normal", "cancer", "normal", "cancer", "poor quality"], "poor quality in 1 row"),
+    ],
+)
+def test_codes_of_missing_values_beside_two_classes_are_a_warning(cells, told):
+    labels, _ = read(table_of(target=cells * 2))
+    assert labels.target.num_outputs == 3 and told.replace("1 row", "2 rows") in said(labels)["missing_codes"]
+    assert "missing_codes" not in said(read(table_of(target=["0", "1", "2"] * 2))[0])
+
+
+def test_class_names_that_contradict_the_target_are_counted():
+    table = table_of(["benign", "malignant", "benign", "benign"], target=["0", "1", "0", "1"])
+    labels, _ = read(table)
+    assert labels.target.class_names == ("0", "1")
+    assert "benign in 2 rows of 0 and 1 row of 1" in said(labels)["class_names_contradict"]
+    table = table_of(["benign", "malignant", "benign", "benign"], target=["benign", "malignant", "benign", "malignant"])
+    assert "benign in 1 row of malignant" in said(read(table)[0])["class_names_contradict"]
+    labels, _ = read(table_of(["nevus", "melanoma", "cyst", "melanoma"], target=["0", "1", "0", "1"]))
+    assert "several names for 0" in said(labels)["class_names_not_used"]
+
+
 def test_a_separator_that_is_set_is_taken_and_none_keeps_words_whole():
     cells = ["a + b", "a", "b", "c"] * 2
     labels, targets_SK = read(table_of(t=cells), label_separator="+")

@@ -90,6 +90,12 @@ KNOWN = [
     ("Seborrheic Keratosis", "Melanoma"),
     ("healthy", "Nodule"),
     ("normal", "notch"),
+    ("no dislocation", "dislocation"),
+    ("normal", "old fracture"),
+    ("normal", "suspicious"),
+    ("normal", "ALL"),
+    ("normal", "heart failure"),
+    ("kein Tumor", "Tumor"),
 ]
 
 
@@ -136,6 +142,36 @@ ASKED = [
     ("adenoma", "hyperplastic polyp"),
     ("M", "B"),
     ("nodule", "polyp"),
+    # The word without its negation is the good one, or nobody knows.
+    ("unstable", "stable"),
+    ("not cured", "cured"),
+    ("unfavourable", "favourable"),
+    ("no remission", "remission"),
+    ("not alive", "alive"),
+    ("non-smoker", "smoker"),
+    ("kein Ansprechen", "Ansprechen"),
+    ("nicht geheilt", "geheilt"),
+    ("heartbeat absent", "heartbeat present"),
+    ("unripe", "ripe"),
+    # Leftovers, quality and doubt beside a healthy state.
+    ("normal", "unlabeled"),
+    ("normal", "unsorted"),
+    ("healthy", "excluded"),
+    ("benign", "poor quality"),
+    ("normal", "artifact"),
+    ("benign", "backup"),
+    ("benign", "benign?"),
+    ("malignant", "malignant - Copy"),
+    ("normal", "normal variant"),
+    ("normal", "false positive"),
+    ("healthy", "Blurred images"),
+    ("normal", "3"),
+    ("gesund", "unscharf"),
+    ("normal", "lowquality"),
+    ("normal", "normal2"),
+    ("normal", "unknown2"),
+    ("normal", "out of focus"),
+    ("healthy", "train"),
 ]
 
 
@@ -145,7 +181,12 @@ def test_what_is_not_known_is_not_guessed(first, second):
 
 
 @pytest.mark.parametrize(
-    "word", ["No Finding", "no findings", "normal", "None", "Healthy", "negative", "no_abnormality"]
+    "word",
+    [
+        *("No Finding", "no findings", "normal", "None", "Healthy", "negative", "no_abnormality", "kein Befund"),
+        *("sin hallazgos", "aucun", "Aucune anomalie", "nessun reperto", "ohne Befund", "sem achados"),
+        *("Pas d'anomalie", "o.B.", "nessuna anomalia", "RAS", "異常なし", "no acute findings", "brak zmian"),
+    ],
 )
 def test_a_word_for_no_label_is_none(word):
     assert says_no_finding(word)

@@ -12,6 +12,7 @@ import pytest
 from factories import draw_picture
 from lesion.algorithms.base import Options, Output
 from lesion.algorithms.classify.answer import answer_of
+from lesion.algorithms.classify.point import Points
 from lesion.errors import UserError
 from lesion.serve.answers import JSON, encode
 from lesion.serve.records import Invocation
@@ -62,8 +63,10 @@ def test_what_the_server_says_of_every_kind_of_target_is_read(kind: str):
     target, probs, (label, labels) = TARGETS[kind]
     probs_FVK = np.array([[probs]])
     logits_FVK = np.log(probs_FVK) - (0 if target.kind == "multiclass" else np.log1p(-probs_FVK))
-    thresholds = (0.5,) * len(target.class_names)
-    told = answer_of(Output(logits_FVK), Options(), target=target, thresholds_Q=thresholds, folds=[0])
+    thresholds = (0.5,) * (1 if target.has_binary_answer else len(target.class_names))
+    point = Points(target, spec="youden", thresholds_Q=thresholds, curves_Q=(), prevalences_Q=()).default
+    parts = {"target": target, "calibration": None, "point": point, "prediction_sets": None, "folds": [0]}
+    told = answer_of(Output(logits_FVK), Options(), **parts)
 
     def answer(form: str) -> bytes:
         """What the server writes to a request of that form."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lesion.evaluation.judgement import Rows, judge
 from lesion.report.page import render
 from lesion.report.readings import (
     calibration_curves,
@@ -176,3 +177,14 @@ def test_the_page_of_real_judgements_is_whole():
         }
     )
     assert f"{judged['overall']['roc_auc']['value']:.3f}" in render(facts)
+
+
+def test_curves_of_a_single_patient_have_no_band():
+    rng = np.random.default_rng(0)
+    is_yes_S1, group_S = rng.random((80, 1)) < 0.4, np.full(80, "P")
+    prob_S1 = np.clip(0.4 + 0.3 * is_yes_S1 + rng.normal(0, 0.2, (80, 1)), 0, 1)
+    judged = judge(Rows(is_yes_S1.astype(float), prob_S1, group_S, ["melanoma"], False, prob_S1 >= 0.5))
+    decision = decision_curves(judged)
+    assert not isinstance(decision, Missing) and decision[0].low is None and len(decision[0].y) > 10
+    for curve in () if isinstance(found := calibration_curves(judged), Missing) else found:
+        assert curve.low is None

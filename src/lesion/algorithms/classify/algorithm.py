@@ -77,6 +77,40 @@ class Classify:
 
         export_onnx(model_dir, output, fold=fold)
 
+    def evaluate(
+        self,
+        model_dir: Path,
+        source_path: Path,
+        *,
+        output: Path,
+        source: str,
+        settings: Mapping[str, str],
+        device: Device,
+        num_cores: int,
+        precision: PrecisionChoice,
+        operating_point: str | None,
+        show_progress: bool,
+    ) -> str:
+        from lesion.algorithms.classify.external import evaluate_set
+
+        predictor = self.load(
+            model_dir,
+            device=device,
+            num_cores=num_cores,
+            fold=None,
+            precision=precision,
+            operating_point=operating_point,
+        )
+        return evaluate_set(
+            source_path,
+            predictor,
+            output=output,
+            source=source,
+            settings=settings,
+            num_cores=num_cores,
+            show_progress=show_progress,
+        )
+
     def load_explainer(
         self,
         model_dir: Path,

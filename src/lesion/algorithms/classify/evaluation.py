@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lesion.data.labels import Labelled
 from lesion.data.picture_measures import PictureMeasures
 from lesion.evaluation.bands import banded
-from lesion.evaluation.conformal import fit_sets, nested_sets, two_classes, verify_sets
+from lesion.evaluation.conformal import PredictionSets, fit_sets, nested_sets, two_classes, verify_sets
 from lesion.evaluation.judgement import Rows, judge
 from lesion.evaluation.metrics import METRICS
 from lesion.evaluation.parts import parts_by_group
@@ -70,19 +70,34 @@ class Answers:
         return self.target.judged_columns(values_SK[self.known_S])
 
 
+@dataclass(frozen=True)
+class KeptSets:
+    """A model's prediction sets, None where its artifact has none, and the probabilities [S, K] that they are made of:
+    calibrated, at the prevalence of the rows that fitted them."""
+
+    sets: PredictionSets | None
+    probs_SK: NDArray[np.float32]
+
+
 def evaluate(
-    answers: Answers, *, parts: Mapping[str, NDArray[Any]] | None = None, subgroups: Mapping[str, Sequence[Any]]
+    answers: Answers,
+    *,
+    parts: Mapping[str, NDArray[Any]] | None = None,
+    subgroups: Mapping[str, Sequence[Any]],
+    kept_sets: KeptSets | None = None,
 ) -> Json:
     """`judged`: what `judgement.judge` says, by `parts` too. `points`: for each judged output that has a threshold what
     `summarise_point` says. `subgroups`: what `judge_subgroups` says, by the columns given, for a binary answer.
     `uncertainty`: prediction sets and the risk–coverage curve. What cannot be is {"why": …}.
+
+    Prediction sets are fitted on these rows, and verified on others of them; with `kept_sets` the model's are verified.
     """
     rows, known_S = rows_of(answers), answers.known_S
     return {
         "judged": judge_rows(answers, parts=parts),
         "points": [] if answers.is_positive_SQ is None else points_of(answers, answers.is_positive_SQ),
         "subgroups": _subgroups(rows, subgroups, known_S) if answers.target.has_binary_answer else _no_subgroups(),
-        "uncertainty": _uncertainty(rows, answers.target),
+        "uncertainty": _uncertainty(rows, answers, kept_sets),
     }
 
 
@@ -155,12 +170,21 @@ def _subgroups(rows: Rows, columns: Mapping[str, Sequence[Any]], known_S: NDArra
     return judge_subgroups(levels, rows.target_SQ[:, 0], rows.prob_SQ[:, 0], rows.label_SQ[:, 0], rows.group_S)
 
 
-def _uncertainty(rows: Rows, target: Target) -> Json:
+def sets_of_rows(probs_SK: NDArray[np.float32], target: Target, sets: PredictionSets) -> NDArray[np.bool_]:
+    """The classes [S, C] in each row's prediction set; of a binary answer the negative class first."""
+    probs_SQ = target.judged_columns(probs_SK)
+    return sets.apply(two_classes(probs_SQ[:, 0]) if target.has_binary_answer else probs_SQ)
+
+
+def _uncertainty(rows: Rows, answers: Answers, kept: KeptSets | None) -> Json:
     """Prediction sets of a single answer, verified on patients that did not make them, and the risk of the surest."""
+    target = answers.target
     if target.kind == "multilabel":
         return {"why": "Labels are judged each by itself: a set of classes is not what is answered."}
     if rows.prob_SQ.shape[1] > MANY_CLASSES:
         return {"why": f"No prediction sets are made of more than {MANY_CLASSES} classes."}
+    if kept is not None and kept.sets is None:
+        return {"why": "The model's artifact holds no prediction sets."}
     if target.has_binary_answer:
         class_S, probs_SC = rows.target_SQ[:, 0].astype(np.intp), two_classes(rows.prob_SQ[:, 0])
         assert rows.label_SQ is not None
@@ -168,11 +192,14 @@ def _uncertainty(rows: Rows, target: Target) -> Json:
     else:
         class_S, probs_SC = rows.target_SQ.argmax(axis=1), rows.prob_SQ
         is_wrong_S = probs_SC.argmax(axis=1) != class_S
-    part_S = parts_by_group(rows.group_S)
-    # For each class by itself: of all together nearly all of the common class are covered, and half of the rare one.
-    sets_SC = nested_sets(class_S, probs_SC, part_S, rows.group_S, coverage=COVERAGE, by_class=True)
-    return {
-        "sets": fit_sets(class_S, probs_SC, rows.group_S, coverage=COVERAGE, by_class=True),
-        "verified": verify_sets(class_S, sets_SC, rows.group_S, coverage=COVERAGE, by_class=True),
-        "risk": risk_coverage(is_wrong_S, probs_SC.max(axis=1)),
-    }
+    risk = risk_coverage(is_wrong_S, probs_SC.max(axis=1))
+    if kept is not None and kept.sets is not None:
+        sets, sets_SC = kept.sets, sets_of_rows(kept.probs_SK[answers.known_S], target, kept.sets)
+    else:
+        # For each class by itself: of all together nearly all of the common class are covered, half of the rare one.
+        sets = fit_sets(class_S, probs_SC, rows.group_S, coverage=COVERAGE, by_class=True)
+        part_S = parts_by_group(rows.group_S)
+        sets_SC = nested_sets(class_S, probs_SC, part_S, rows.group_S, coverage=COVERAGE, by_class=True)
+    is_by_class = len(sets.quantiles) > 1
+    verified = verify_sets(class_S, sets_SC, rows.group_S, coverage=sets.coverage, by_class=is_by_class)
+    return {"sets": sets, "verified": verified, "risk": risk}

@@ -1,12 +1,13 @@
 """Judged: the held-out logits that the reported metrics are made of, at an epoch that those rows did not choose. Pure.
 
 The network that is kept and served is that of its fold's best epoch. Its metrics on the rows that chose the epoch are
-flattered: on labels drawn by lot their ROC AUC is .54 on average. So each fold is judged at the epoch that the *other*
-folds chose; and a single fold, that of a validation channel, in parts of its patients, each at the epoch that the other
-parts chose. Of every epoch there are the logits of one view, the image itself.
+flattered: on labels drawn by lot their ROC AUC is .54 on average. So the held-out patients of a fold are divided into
+five parts, and each part is judged at the epoch that is best on the other four. Where these have no metric, as with one
+slide a fold, the fold is judged at the epoch that the other folds chose. Of every epoch there are the logits of one
+view, the image itself.
 """
 
-# E epochs · K outputs · P parts · S held-out rows of a fold
+# E epochs · K outputs · Q outputs that are judged · S held-out rows of a fold
 
 from __future__ import annotations
 
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.fold import FoldResult
 from lesion.data.labels import Labelled
-from lesion.evaluation.metrics import METRICS, score_all
+from lesion.evaluation.metrics import METRICS, has_both_classes
 from lesion.evaluation.parts import parts_by_group
 
+MANY_CLASSES = 50  # of which a metric takes too long for each epoch and part
 NOT_KEPT = "the logits of each epoch are too many to be kept, so the metrics are those of the epochs that they chose"
-ONE_GROUP = "all held-out rows are of one group, so no other rows could choose the epoch"
+ONE_GROUP = "the held-out patients are too few to choose the epoch for each other"
 
 
 @dataclass(frozen=True)
@@ -38,18 +40,21 @@ class Judged:
 
 
 def judge_folds(results: Sequence[FoldResult], labelled: Labelled, *, metric: str) -> Judged:
-    """The folds at the epochs that others chose by `metric`, or as they are where there was nothing to choose."""
+    """The folds at epochs that other rows chose by `metric`, or as they are where there was nothing to choose."""
     if all(result.num_epochs <= 1 for result in results):
         return Judged(results)
     if any(result.epoch_logits_ESK is None for result in results):
         return Judged(results, NOT_KEPT)
-    if len(results) > 1:
-        return Judged([at_epoch(result, epoch_of_others(result, results)) for result in results])
-    [result] = results
-    part_S = parts_by_group(labelled.table.group_or_row_S[result.index_S])
-    if part_S.max(initial=0) == 0:
-        return Judged(results, ONE_GROUP)
-    return Judged([at_epochs(result, epochs_of_other_parts(result, part_S, labelled, metric=metric))])
+    judged = []
+    for result in results:
+        part_S = parts_by_group(labelled.table.group_or_row_S[result.index_S])
+        epoch_S = epochs_of_other_parts(result, part_S, labelled, metric=metric)
+        if epoch_S is None and len(results) == 1:
+            return Judged(results, ONE_GROUP)
+        judged.append(
+            at_epoch(result, epoch_of_others(result, results)) if epoch_S is None else at_epochs(result, epoch_S)
+        )
+    return Judged(judged)
 
 
 def epoch_of_others(result: FoldResult, results: Sequence[FoldResult]) -> int:
@@ -69,25 +74,27 @@ def epoch_of_others(result: FoldResult, results: Sequence[FoldResult]) -> int:
 
 def epochs_of_other_parts(
     result: FoldResult, part_S: NDArray[np.intp], labelled: Labelled, *, metric: str
-) -> NDArray[np.intp]:
-    """The epoch [S] of each row: the best on the rows of the other parts. Where these have no metric, the last one."""
+) -> NDArray[np.intp] | None:
+    """The epoch [S] of each row: the best on the rows of the other parts; None where these have no metric."""
+    target, targets_SQ = labelled.target, labelled.target.judged_columns(labelled.targets_SK[result.index_S])
+    if part_S.max(initial=0) == 0 or target.num_outputs > MANY_CLASSES:
+        return None
     assert result.epoch_logits_ESK is not None
-    target, targets_SK = labelled.target, labelled.targets_SK[result.index_S]
-    probs_ESK = combine(target, result.epoch_logits_ESK[:, :, None, None])
-    sign = 1 if METRICS[metric].better == "higher" else -1
-    epoch_S = np.full(len(part_S), result.last_epoch, dtype=np.intp)
+    probs_ESQ = [
+        target.judged_columns(combine(target, of_epoch[:, None, None])) for of_epoch in result.epoch_logits_ESK
+    ]
+    chosen = METRICS[metric]
+    sign = 1 if chosen.better == "higher" else -1
+    epoch_S = np.zeros(len(part_S), dtype=np.intp)
     for part in np.unique(part_S):
         others_S = part_S != part
+        if chosen.needs_both and not has_both_classes(targets_SQ[others_S]):
+            return None
         values = [
-            score_all(
-                target.judged_columns(targets_SK[others_S]),
-                target.judged_columns(probs_SK[others_S]),
-                is_multiclass=target.has_multiclass_answer,
-            ).get(metric)
-            for probs_SK in probs_ESK
+            sign * chosen.function(targets_SQ[others_S], probs_SQ[others_S], target.has_multiclass_answer)
+            for probs_SQ in probs_ESQ
         ]
-        if None not in values:
-            epoch_S[~others_S] = result.first_epoch + int(np.argmax([sign * (value or 0.0) for value in values]))
+        epoch_S[~others_S] = result.first_epoch + int(np.argmax(values))
     return epoch_S
 
 

@@ -213,7 +213,8 @@ def how_judged(num_folds: int, unit: str, why_not: str | None) -> str:
         else "One network, which predicts the validation set"
     )
     epoch = (
-        f"Its epoch is the one that the other {'folds' if num_folds > 1 else f'{unit}s'} chose."
+        f"Its epoch is, for each fifth of the held-out {unit}s, the one that the others chose (or, where these are too "
+        "few, the other folds)."
         if why_not is None
         else f"Its epoch was chosen on the same rows, so the numbers are too high: {why_not}."
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,10 +81,7 @@ class Reporter:
         """report.html, report.json and the two cards."""
         minutes = (time.monotonic() - self._started) / 60
         self._update("the report", lambda facts: safeguards_of(facts, predictor.model, minutes))
-        facts = self._facts
-        made = None if facts is None else try_to_draw("the report", lambda: documents(facts))
-        for name, text in (made or {}).items():
-            write_atomic(self._setup.run.job.output_dir / name, text.encode())
+        write_report(self._setup.run.job.output_dir, self._facts)
 
     def _update(self, what: str, change: Any) -> None:
         facts = self._facts
@@ -112,3 +110,10 @@ class Reporter:
         if output.map is None:
             return case
         return case.model_copy(update={"map": thumbnail(output.map.over(picture_HWC), side_px=THUMBNAIL_PX)})
+
+
+def write_report(folder: Path, facts: Facts | None) -> None:
+    """report.html, report.json and the two cards. Without them, and with a warning, where they cannot be made."""
+    made = None if facts is None else try_to_draw("the report", lambda: documents(facts))
+    for name, text in (made or {}).items():
+        write_atomic(folder / name, text.encode())

@@ -67,7 +67,7 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decision
 
 
 def judged_labels(target: Target, decisions: Decisions, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-    """The labels that metrics are made of, 0 or 1, at the thresholds that the other folds chose; none for several
+    """The labels that metrics are made of, 0 or 1, at the thresholds that other patients chose; none for several
     classes, the most probable of which is the answer.
     """
     if decisions.is_positive_SQ is None:

@@ -12,6 +12,7 @@ from lesion.data.uncertain import NOT_MENTIONED
 from lesion.errors import UserError
 from lesion.words import listed
 
+MARKS = {"x", "✓", "✔", "✗", "*", "+", "•", "v"}  # of a cell that is ticked
 MAX_CELL = 4096  # characters, as a path may have
 MAX_COLUMN = 1 << 29  # characters: as an array of text a column takes its longest cell in every row, 4 bytes each
 
@@ -29,6 +30,18 @@ def ways_out(columns: Columns) -> str:
     """What to do about blank labels."""
     blanks = ", or positive or negative to take them as not mentioned" if len(columns.targets) > 1 else ""
     return f"Fill it in, or set on_uncertain=drop to leave rows without labels out{blanks}."
+
+
+def about_marks(values: pd.Series) -> str:
+    """What to do about a column of labels that holds a mark such as x for yes, and nothing for no; "" for others."""
+    words = set(values.dropna().str.strip()) - {""}
+    if len(words) != 1 or {word.casefold() for word in words} - MARKS:
+        return ""
+    (mark,) = words
+    num = int((values.fillna("").str.strip() == mark).sum())
+    return (
+        f"Write 1 for '{mark}', which {num} rows hold, and 0 for nothing: with several target columns each is 0 or 1."
+    )
 
 
 def check_lengths(values: pd.Series, column: str, where: str) -> None:

@@ -18,14 +18,15 @@ from lesion.data.sources.location import NOT_DATA, SplitLocation, walk_files, wa
 from lesion.data.sources.once import remembered
 from lesion.data.sources.other_layouts import OtherLayout, other_layouts
 from lesion.data.sources.rows import one_target, refuse_groups, table_of
-from lesion.data.sources.set_folders import Parts, SetFolders, set_folders
+from lesion.data.sources.set_folders import Parts, SetFolders, are_patients, set_folders
 from lesion.data.sources.set_names import is_neutral, set_of
-from lesion.data.sources.side_folders import find_copies, is_side_folder, side_classes
+from lesion.data.sources.side_folders import find_copies, is_side_folder, left_over_classes, side_classes
 from lesion.data.sources.table_files import table_files
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, raise_all
 from lesion.words import listed
 
+FEWEST_PATIENTS = 3  # folders below classes that are taken for groups
 # A file of one of these kinds says more of the set than its folders do.
 OTHER_FORMATS = {".csv", ".tsv", ".tab", ".lst", ".rec", ".manifest", ".jsonl", ".tar", ".h5", ".hdf5"}
 
@@ -60,11 +61,13 @@ class ClassFolder:
                 raise one_target(columns, root)
             for column in columns.targets:
                 frame[column] = [path.parts[0] for path in relative]
+        remarks = _add_patients(frame, relative, columns, root)
         self._unreadable: dict[Path, UserError] = {}  # a set to predict: files whose header cannot be read
         frame = with_headers(frame, paths, columns, self._unreadable)
         if columns.group not in frame:
             refuse_groups(columns, "class folders", root)
-        self._table = replace(table_of(frame, columns, str(root)), has_class_folders=True)
+        table = table_of(frame, columns, str(root))
+        self._table = replace(table, has_class_folders=True, remarks=(*table.remarks, *remarks))
         self._paths = paths
 
     @classmethod
@@ -139,6 +142,17 @@ class ClassFolder:
 
     def files(self) -> list[Path]:
         return self._paths
+
+
+def _add_patients(frame: pd.DataFrame, relative: Sequence[Path], columns: Columns, root: Path) -> list[Remark]:
+    """Adds the folder below each class as the group, where all are called as patients: benign/P01/x.png."""
+    inner = [path.parts[1] if len(path.parts) > 2 else "" for path in relative]
+    if columns.group is None or not inner or not are_patients(inner) or len(set(inner)) < FEWEST_PATIENTS:
+        return []
+    frame[columns.group] = inner
+    what = f"the folders below the classes are the groups, {len(set(inner))} of them such as {relative[0].parts[1]}"
+    do = "A name that several classes have is one patient. If they are no patients, put the images into their class."
+    return [Remark("groups_by_folder", what, do, str(root))]
 
 
 def has_class_folders(location: SplitLocation) -> bool:
@@ -219,6 +233,15 @@ def _remarks(location: SplitLocation, pictures: ClassPictures) -> Iterator[Remar
             "side_folder_as_class",
             f"{listed([f'{name}/' for name in sides])} {taken}: no other folder holds images of the same names",
             "Move it out of the channel if it is none, such as thumbnails or annotated copies.",
+            where,
+            "warning",
+        )
+    if left := left_over_classes(classes):
+        taken = "are taken as classes of their own" if len(left) > 1 else "is taken as a class of its own"
+        yield Remark(
+            "left_over_class",
+            f"{listed([f'{name}/' for name in left])} {taken}, by a name of what is copied, augmented or left over",
+            "Move it out of the channel if it is no class, or its images into that of their class.",
             where,
             "warning",
         )

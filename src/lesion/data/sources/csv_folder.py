@@ -20,6 +20,7 @@ from lesion.data.sources.joined_tables import find_tables, join
 from lesion.data.sources.json_lines import is_json_lines_table, read_table
 from lesion.data.sources.known_columns import found_columns
 from lesion.data.sources.location import SplitLocation
+from lesion.data.sources.picture_folders import said_of_folders
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import as_there, names_of, table_of, with_names
 from lesion.data.sources.set_names import set_of
@@ -72,6 +73,7 @@ class CsvFolder:
             table = table_of(frame, columns, str(csv_path))
         raise_all(problems)
         strays, remarks = _strays(csv_path, self._pictures, columns), (*table.remarks, *self._pictures.remarks)
+        remarks = (*remarks, *said_of_folders(table, self._pictures.paths, root or csv_path.parent))
         self._table = replace(table, strays=strays, remarks=remarks)
 
     @classmethod

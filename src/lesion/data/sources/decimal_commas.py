@@ -38,6 +38,8 @@ def with_points(values: pd.Series, name: str, where: str) -> tuple[pd.Series, Re
     if not commas & numbers or texts.isin(numbers).sum() < MOSTLY * len(texts):
         return values, None  # words with commas
     why = "it is unclear which comma is a decimal comma" if numbers == plain | commas else "there are words too"
+    if THOUSANDS.fullmatch(min(commas)):
+        why += f" (in {example} it may separate thousands: write {example.replace(',', '')})"
     what = f"column '{name}' holds numbers with commas, such as {example}, but {why}: all stay words"
     return values, Remark("decimal_commas", what, "Write numbers with a point.", where, "warning")
 

@@ -83,7 +83,15 @@ def read_groups(text_S: NDArray[np.str_], columns: Columns, where: str, line_S: 
 
 def read_folds(text_S: NDArray[np.str_], column: str, where: str) -> tuple[NDArray[np.str_], list[Remark]]:
     """The folds of the cells of a column, compared as ids are and without capitals, and what was decided."""
-    return _spelt(text_S, f"folds of column '{column}'", where, form=lambda text: normal_id(text).casefold())
+    fold_S, said = _spelt(text_S, f"folds of column '{column}'", where, form=lambda text: normal_id(text).casefold())
+    plain = {normal_id(text) for text in set(fold_S.tolist())}
+    if "-1" in plain and len(plain) > 1 and all(text.isdigit() for text in plain - {"-1"}):
+        num = sum(normal_id(text) == "-1" for text in fold_S.tolist())
+        what = f"fold -1 of column '{column}', {num} of {len(fold_S)} rows, is held out as the others are; in "
+        what += "scikit-learn's PredefinedSplit -1 means that a row is never held out"
+        do = "If these rows are for training only, write train there, and validation in the others; else ignore this."
+        said.append(Remark("fold_minus_one", what, do, where, "warning"))
+    return fold_S, said
 
 
 def _spelt(

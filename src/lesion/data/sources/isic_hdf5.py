@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +28,7 @@ from lesion.words import listed
 
 SUFFIXES = {".h5", ".hdf5"}
 ARRAYS = re.compile(r"(?<![a-z])(x|y|mask)$")  # what PatchCamelyon's files end with
+MOST_ARRAYS = 20  # datasets of a file that are looked at
 
 
 class IsicHdf5:
@@ -95,6 +97,7 @@ class IsicHdf5:
             )
         csv_path = _table_beside(location, columns.table_file)
         if csv_path is None and columns.are_targets_needed:
+            _refuse_arrays(found[0])
             raise UserError(
                 f"no table for the images of {found[0].name}",
                 where=location.folder,
@@ -136,6 +139,26 @@ class IsicHdf5:
         what = f"column '{named[0]}' holds the names of the images in {self._path.name}"
         remarks.append(Remark("image_column", what, f"Set image_column={named[0]} to name it.", where=str(where)))
         return replace(columns, image=named[0])
+
+
+def _refuse_arrays(hdf5_path: Path) -> None:
+    """Raises UserError for a file that holds images and labels as two arrays: each has a file of its own here."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    with open_file(hdf5_path) as file:
+        for name in names_in(file, hdf5_path)[:MOST_ARRAYS]:
+            with suppress(UserError):  # a link, or no array
+                shapes[name] = Dataset(hdf5_path, name, file=file).shape or ()
+    arrays = [name for name, shape in shapes.items() if len(shape) == 4]
+    labels = [name for name, shape in shapes.items() for image in arrays if shape[:1] == shapes[image][:1]]
+    labels = [name for name in labels if name not in arrays]
+    if arrays and labels:
+        raise UserError(
+            f"{hdf5_path.name} holds the images '{arrays[0]}' {shapes[arrays[0]]} and the labels '{labels[0]}' in one "
+            "file",
+            where=hdf5_path,
+            do="Write them into two files as PatchCamelyon has them: dataset 'x' (uint8 [rows, height, width, 3]) in "
+            f"{hdf5_path.stem}_x.h5, dataset 'y' in {hdf5_path.stem}_y.h5.",
+        )
 
 
 def _files(location: SplitLocation) -> tuple[list[Path], list[Path]]:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from lesion.data.image_files import stem
 from lesion.data.remark import Remark
 from lesion.data.sources.column_names import plain
 from lesion.data.sources.csv_table import remarks_of, with_remarks
+from lesion.data.sources.header_form import IMAGE_NAME
 from lesion.data.sources.json_lines import read_header, read_table
 from lesion.data.sources.known_tables import KNOWN_TABLES, USUAL_NAMES, find_known
 from lesion.data.sources.location import SplitLocation
@@ -86,7 +88,7 @@ def join(frame: pd.DataFrame, other: pd.DataFrame, other_path: Path, *, may_repe
         return "it has no further column"
     reasons = []
     for column in common:
-        ids, other_ids = _ids(frame[column]), _ids(other[names[plain(column)]])
+        ids, other_ids = _same_ids(_ids(frame[column]), _ids(other[names[plain(column)]]))
         if reason := _apart(ids, other_ids, column, may_repeat=may_repeat):
             reasons.append(reason)
             continue
@@ -94,7 +96,7 @@ def join(frame: pd.DataFrame, other: pd.DataFrame, other_path: Path, *, may_repe
         rows = other.iloc[place_of.loc[ids.to_numpy()].to_numpy()]
         for shared in common:
             is_other = _ids(frame[shared]).to_numpy() != _ids(rows[names[plain(shared)]]).to_numpy()
-            if is_other.any():
+            if shared != column and is_other.any():
                 return f"column '{shared}' differs between them in {number_of(int(is_other.sum()), 'row')}"
         rows_each = "in one row of each" if ids.is_unique else f"in one row of it, and in {len(ids)} rows of images"
         what = f"{other_path.name} is joined by the column '{column}', whose {len(other_ids)} ids are {rows_each}: "
@@ -104,6 +106,18 @@ def join(frame: pd.DataFrame, other: pd.DataFrame, other_path: Path, *, may_repe
         joined.attrs = dict(frame.attrs)
         return with_remarks(joined, [*remarks_of(other), remark])
     return reasons[0]
+
+
+def _same_ids(ids: pd.Series, other_ids: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Both without the endings of image files where only these keep them from being the same ids."""
+    bare, other_bare = ids.map(_without_ending), other_ids.map(_without_ending)
+    is_helped = set(bare) == set(other_bare) and set(ids) != set(other_ids)
+    is_lossless = bare.nunique() == ids.nunique() and other_bare.nunique() == other_ids.nunique()
+    return (bare, other_bare) if is_helped and is_lossless else (ids, other_ids)
+
+
+def _without_ending(name: str) -> str:
+    return stem(name) if IMAGE_NAME.fullmatch(name) else name
 
 
 def _apart(ids: pd.Series, other_ids: pd.Series, column: str, *, may_repeat: bool) -> str:

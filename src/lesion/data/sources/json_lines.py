@@ -16,6 +16,7 @@ from lesion.data.reading import check_regular, file_text, parse_json, reading
 from lesion.data.remark import Remark
 from lesion.data.sources import csv_table
 from lesion.data.sources.csv_table import LINE, check_size, with_remarks
+from lesion.data.sources.json_cells import list_cell, paths_in
 from lesion.errors import UserError
 from lesion.words import listed, shortened
 
@@ -54,7 +55,8 @@ def is_json_lines_table(path: Path) -> bool:
 def read_json_lines(path: Path) -> pd.DataFrame:
     """The objects as text, each indexed by its line; a key that an object lacks, null and "" are empty cells.
 
-    What is no text, number, true or false is not read, and a remark says so. Raises UserError, with the line, for what
+    A list of words is a cell of several labels. What else is no text, number, true or false is not read, and a remark
+    says so. Raises UserError, with the line, for what
     is no object.
     """
     rows: dict[int, dict[str, str | None]] = {}
@@ -87,8 +89,15 @@ def _row(text: str, path: Path, number: int, nested: Counter[str]) -> dict[str, 
             why = f"has {len(text):,} characters, more than {MAX_LINE:,}"
         shown = shortened(text.strip(), 80)
         raise UserError(f"line {number} {why}: '{shown}'", where=path, do="Write one object a line.")
-    nested.update(name for name, value in line.items() if isinstance(value, list | dict))
-    return {name: _cell(value) for name, value in line.items() if not isinstance(value, list | dict)}
+    lists = {name: cell for name, value in line.items() if (cell := list_cell(name, value)) is not None}
+    for name, value in line.items():
+        if isinstance(value, list | dict) and name not in lists:
+            nested.update(paths_in(name, value))
+    return {
+        name: lists[name] if name in lists else _cell(value)
+        for name, value in line.items()
+        if name in lists or not isinstance(value, list | dict)
+    }
 
 
 def _cell(value: Any) -> str | None:

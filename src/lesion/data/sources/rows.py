@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lesion.data.groups import own_groups
 from lesion.data.metadata import ALIASES, MISSING
 from lesion.data.remark import Remark
-from lesion.data.sources.cells import check_lengths, filled_cells, lines_of, ways_out, with_blank_labels
+from lesion.data.sources.cells import about_marks, check_lengths, filled_cells, lines_of, ways_out, with_blank_labels
 from lesion.data.sources.column_names import IMAGE_COLUMNS, plain
 from lesion.data.sources.csv_table import check_size, remarks_of
 from lesion.data.sources.decimal_commas import whole_with_points, with_points
@@ -107,6 +107,8 @@ def _cells(frame: pd.DataFrame, columns: Columns, metadata: Sequence[str], *, ha
         if column in frame.columns:
             with collecting(problems):
                 do = ways_out(columns) if column in columns.targets else "Fill it in."
+                if len(columns.targets) > 1 and column in columns.targets:
+                    do = about_marks(frame[column]) or do
                 filled[column] = filled_cells(frame, column, where, is_lenient=columns.is_lenient, do=do)
     groups = Groups()
     with collecting(problems):

@@ -6,11 +6,13 @@ their names do not say which, they are refused, since learning to tell two sets 
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesion.data.positive_words import is_known_class
 from lesion.data.sources.set_names import (
     NEUTRAL,
     UNLABELLED,
@@ -26,6 +28,10 @@ from lesion.data.sources.set_names import (
 from lesion.errors import UserError
 from lesion.words import listed
 
+PATIENT = re.compile(
+    r"(?:p|pt|pat|patient|sub|subj|subject|case|person|lesion|exam|study|slide|id|s)[ _-]?\d+|0\d{2,}|\d{4,}",
+    re.IGNORECASE,
+)
 Parts = tuple[str, ...]  # of a path below the folder that is looked at
 
 
@@ -71,6 +77,9 @@ def set_folders(folder: Path, pictures: Sequence[Parts]) -> SetFolders:
     if not sets:
         return SetFolders((*root, *_neutral_top(parts)), {})
     inner = {split: [part[1:] for part in parts if part[0] == name] for split, name in sets.items()}
+    if "train" in sets:
+        of_training = _inside(inner["train"])
+        _refuse_wrong_level(where / sets["train"], of_training, list(of_training))
     return SetFolders(root, {split: (*root, name, *_neutral_top(inner[split])) for split, name in sets.items()})
 
 
@@ -125,7 +134,18 @@ def _refuse_other_sets(folder: Path, inside: Mapping[str, set[str]], shared: set
             where=folder,
             do=f"If they are classes, turn them round: train/{first}/ and so on. If they are folds, give one of them.",
         )
+    _refuse_wrong_level(folder, inside, names)
     alike = [name for name in names if inside[name] & shared]
+    if alike and are_patients(shared) and all(map(is_known_class, alike)):
+        alike = []  # benign/P01/ and malignant/P01/: classes, and patients in them
+    if alike and are_patients(alike) and all(map(is_known_class, shared)):
+        raise UserError(
+            f"{len(alike)} folders called as patients hold a folder for each class: {_slashed(alike)} with "
+            f"{_slashed(sorted(shared))}",
+            where=folder,
+            do=f"Turn them round, {sorted(shared)[0]}/{alike[0]}/ and so on: then they are classes with patients. "
+            "Or give a train.csv with image_name, patient_id and target.",
+        )
     if alike:
         what = "folders hold" if len(alike) > 1 else "folder holds"
         beside = "" if len(alike) > 1 else " that are in the folders beside it"
@@ -155,6 +175,29 @@ def _refuse_other_sets(folder: Path, inside: Mapping[str, set[str]], shared: set
         raise UserError(
             f"{doubtful[0]}/ may be a validation or a test set", where=folder, do="Call it validation/ or test/."
         )
+
+
+def are_patients(names: Iterable[str]) -> bool:
+    """Whether folders are called as patients, lesions or cases are: P01, patient_7, 0012."""
+    return all(PATIENT.fullmatch(name) for name in names)
+
+
+def _refuse_wrong_level(folder: Path, inside: Mapping[str, set[str]], names: Sequence[str]) -> None:
+    """Raises UserError where the classes are seen to lie one level below: images/benign/, images/malignant/ and
+    something else beside images/."""
+    if len(names) < 2 or any(map(is_known_class, names)):
+        return
+    for name in names:
+        known = sorted(inner for inner in inside[name] if is_known_class(inner))
+        others = [other for other in names if other != name and not inside[other] & inside[name]]
+        if len(inside[name]) > 1 and (is_neutral(name) or len(known) > 1) and len(others) == len(names) - 1:
+            raise UserError(
+                f"{name}/ holds {_slashed(sorted(inside[name]))}, which look like the classes, and beside it lies "
+                f"{_slashed(others)}: the folders of the first level would be the classes",
+                where=folder,
+                do=f"Move {_slashed(others)} out of the channel, if they are no class. If {name}/ is a class, put its "
+                "images directly into it, or give a train.csv.",
+            )
 
 
 def _only_folder(parts: Sequence[Parts]) -> str | None:

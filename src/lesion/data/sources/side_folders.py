@@ -24,6 +24,14 @@ WORDS = FOLDER_WORDS | {
 BEHIND = re.compile(
     r"[ _.-]+(?:thumb(?:nail)?|small|preview|overlay|annotated|annotations?|heatmap|gradcam|vis)s?", re.I
 )
+COPY_NUMBER = re.compile(r"\(\d+\)$")  # as file managers and browsers number what is there already
+COPIES = {"copy", "copie", "kopie", "copia", "kopia", "dup", "duplicate", "duplicates"}
+LEFT_OVER = {
+    "unlabeled", "unlabelled", "unsorted", "unclassified", "uncategorized", "unassigned", "untagged", "misc",
+    "miscellaneous", "augmented", "augmentation", "augmentations", "aug", "excluded", "discarded", "rejected", "trash",
+    "todo", "unsortiert", "sonstiges", "divers",
+}  # fmt: skip
+NEW_FOLDERS = (["new", "folder"], ["untitled", "folder"], ["neuer", "ordner"], ["nouveau", "dossier"])
 MOST = 0.5  # of a folder's images that have namesakes
 
 
@@ -61,6 +69,17 @@ def find_copies(folder: Path, pictures: Sequence[Path]) -> frozenset[Path]:
 def side_classes(names: Collection[str]) -> list[str]:
     """Those of the classes that are called as side folders are."""
     return sorted(filter(is_side_folder, names))
+
+
+def left_over_classes(names: Collection[str]) -> list[str]:
+    """Those of the classes that are called as copies or as leftovers: "benign - Copy", "malignant (1)", "misc"."""
+    return sorted(name for name in names if _is_left_over(name) and not is_side_folder(name))
+
+
+def _is_left_over(name: str) -> bool:
+    words = words_of(name)
+    is_copy = COPY_NUMBER.search(name) is not None or (len(words) > 1 and words[-1] in COPIES)
+    return is_copy or any(word in LEFT_OVER for word in words) or words[:2] in NEW_FOLDERS
 
 
 def _is_in(name: str, denied: Collection[tuple[str, ...]]) -> bool:

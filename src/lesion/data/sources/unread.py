@@ -13,7 +13,7 @@ from lesion.data.masks import find_masks
 from lesion.data.remark import Remark
 from lesion.data.sources.location import NOT_DATA, hidden_files, is_data, walk_files, walk_images
 from lesion.data.sources.other_layouts import other_layouts
-from lesion.data.sources.set_names import is_in_doubt, set_of
+from lesion.data.sources.set_names import is_in_doubt, set_in, set_of, words_of
 from lesion.data.sources.side_folders import find_copies, is_side_folder
 from lesion.words import listed
 
@@ -22,6 +22,9 @@ OF_DATA = {
     ".csv", ".tsv", ".xlsx", ".xls", ".lst", ".rec", ".manifest", ".jsonl", ".parquet", ".tar", ".tgz", ".h5", ".hdf5",
     ".npz", ".npy", ".zip", ".gz", ".pkl", ".mat",
 }  # fmt: skip
+
+TABLES = {".csv", ".tsv", ".jsonl", ".xlsx", ".xls"}
+TEST_WORDS = {"holdout", "heldout", "eval", "evaluation", "external", "unseen"}
 
 # Who leaves files of these beginnings, and how that is said.
 LEFT_BY = {
@@ -115,6 +118,13 @@ def _reason(path: Path) -> str:
     return f"in {top}/ (hidden)" if top != path.name else "hidden by a point before their names"
 
 
+def _set_called(name: str) -> str | None:
+    """The set that the name of a table seems to mean: external_test, holdout and eval_labels are test sets."""
+    if (split := set_in(name)) is not None:
+        return None if split == "train" else split
+    return "test" if TEST_WORDS.intersection(words_of(name)) else None
+
+
 def _not_read(folder: Path, left: list[Path], *, is_data: bool) -> Remark:
     counts = Counter(path.suffix.lower() or "without ending" for path in left)
     kinds = listed([f"{count} {ending}" for ending, count in counts.most_common()], most=6)
@@ -126,9 +136,17 @@ def _not_read(folder: Path, left: list[Path], *, is_data: bool) -> Remark:
         do = f"If they are rows or images of the {set_of(sets[0]) or 'next'} set, give them in a form that is read."
         if is_in_doubt(sets[0]):
             do = f"Call {sets[0]}/ validation/ or test/, if it is meant to be one."
+    named = ""
+    if table := next((path for path in left if path.suffix.lower() in TABLES and _set_called(path.stem)), None):
+        split, name = _set_called(table.stem), table.relative_to(folder).as_posix()
+        named = f"; {name} is called as a {split} set"
+        do = (
+            f"To use it as the {split} set, put {name} and its images into a channel of their own, `{split}`; or call "
+            f"it {split}.csv and the folder of its images {split}_jpg/."
+        )
     return Remark(
         "files_not_read",
-        f"{number} not read: {kinds}, such as {left[0].relative_to(folder)}",
+        f"{number} not read: {kinds}, such as {left[0].relative_to(folder)}{named}",
         do,
         str(folder),
         "warning" if is_data else "note",

@@ -27,6 +27,7 @@ from lesion.data.reading import (
 )
 from lesion.data.remark import Remark
 from lesion.data.sources.folder_classes import folder_classes
+from lesion.data.sources.json_cells import list_cell, nested_remarks, paths_in, with_words
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import frame_of, table_of
 from lesion.data.sources.sample_keys import keys_of
@@ -88,7 +89,10 @@ class WebDataset:
             what = "no member is named as an image, KEY.json or KEY.cls"
             raise UserError(what, where=shards[0], do="Write the shards as docs/sources.md says.")
         where, remarks = ", ".join(str(shard) for shard in shards[:2]), _not_read(shards, contents)
-        rows = [_row(sample, columns) for sample in samples]
+        nested: Counter[str] = Counter()
+        rows = [_row(sample, columns, nested) for sample in samples]
+        remarks += with_words(rows, _words_of(samples), columns, shards[0])
+        remarks += nested_remarks(rows, nested, columns, shards[0])
         if columns.targets and not any(sample.columns for sample in samples):
             remarks += _add_folder_classes(rows, samples, columns, where)
         image_column = columns.image or "image_name"
@@ -255,21 +259,38 @@ def _check(info: tarfile.TarInfo, shard: Path) -> None:
     )
 
 
-def _row(sample: Sample, columns: Columns) -> dict[str, str]:
+def _row(sample: Sample, columns: Columns, nested: Counter[str]) -> dict[str, str]:
+    """What KEY.json says of a sample. Counts the keys that hold more than a cell does."""
     row = {columns.image or "image_name": sample.key}
-    for ending, member in sample.columns.items():
-        content = member.content(max_bytes=MAX_COLUMNS_BYTES)
-        try:
-            said = parse_json(content) if ending == "json" else content.decode().strip()
-        except ValueError as error:
-            raise _not_columns(f"{sample.key}.{ending}", ending, member, error) from error
-        if ending == "json":
-            if not isinstance(said, dict):
-                raise _not_columns(f"{sample.key}.json", ending, member, f"it is a {type(said).__name__}")
-            row |= {key: str(value) for key, value in said.items() if isinstance(value, str | int | float)}
-        elif len(columns.targets) == 1:
-            row.setdefault(columns.targets[0], str(said))
+    if (member := sample.columns.get("json")) is None:
+        return row
+    try:
+        said = parse_json(member.content(max_bytes=MAX_COLUMNS_BYTES))
+    except ValueError as error:
+        raise _not_columns(f"{sample.key}.json", "json", member, error) from error
+    if not isinstance(said, dict):
+        raise _not_columns(f"{sample.key}.json", "json", member, f"it is a {type(said).__name__}")
+    for key, value in said.items():
+        if isinstance(value, str | int | float):
+            row[key] = str(value)
+        elif (cell := list_cell(key, value)) is not None:
+            row[key] = cell
+        elif isinstance(value, dict | list):
+            nested.update(paths_in(key, value))
     return row
+
+
+def _words_of(samples: Sequence[Sample]) -> list[str | None]:
+    """What KEY.cls says of each sample; None where there is none. Raises UserError for what is no text."""
+    words: list[str | None] = []
+    for sample in samples:
+        member = sample.columns.get("cls")
+        try:
+            words.append(None if member is None else member.content(max_bytes=MAX_COLUMNS_BYTES).decode().strip())
+        except ValueError as error:
+            assert member is not None
+            raise _not_columns(f"{sample.key}.cls", "cls", member, error) from error
+    return words
 
 
 def _add_folder_classes(

@@ -1,0 +1,72 @@
+"""Evaluation: `lesion evaluate` as a Processing job: a trained model on a labelled set of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesion_jobs.environment import Environment, new_name
+from lesion_jobs.processing import INPUT, OUTPUT, command_arguments, run_processing
+from lesion_jobs.storage import download, readable_uri
+from lesion_jobs.training import TrainingRun
+
+MODEL = "/opt/ml/processing/model"
+EVALUATE = ("evaluate", INPUT, "--model", MODEL, "--output", OUTPUT, "--no-progress")
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """A job that evaluates a model, and the prefix that gets report.html, metrics.json and predictions.csv."""
+
+    name: str
+    environment: Environment
+    output: str
+
+
+def evaluate(
+    environment: Environment,
+    model: TrainingRun | str,
+    data: str | Path,
+    *,
+    options: Mapping[str, object] | None = None,
+    name: str | None = None,
+    volume_gb: int = 100,
+    max_hours: float = 24,
+    wait: bool = True,
+) -> EvaluationRun:
+    """Evaluate a model on a labelled set: a folder or prefix in any format that training takes.
+
+    `model` is a run or its model.tar.gz; `options` are those of the command: {"operating_point": "sensitivity=0.95",
+    "set": {"target_column": "diagnosis"}}. Images that cannot be read are told and left out. Raises UserError with the
+    reason if the job fails.
+    """
+    model_uri = readable_uri(model.model if isinstance(model, TrainingRun) else model, environment, what="the model")
+    data_uri = readable_uri(data, environment, what="the data set")
+    arguments = command_arguments(options or {}, own=("model", "output", "no_progress"))
+    name = name or new_name("evaluation")
+    run = EvaluationRun(name, environment, f"{environment.output_uri}/{name}")
+    run_processing(
+        environment,
+        name,
+        EVALUATE,
+        arguments,
+        inputs={"data": (data_uri, INPUT), "model": (model_uri, MODEL)},
+        output=("evaluation", run.output),
+        volume_gb=volume_gb,
+        max_hours=max_hours,
+        wait=wait,
+    )
+    return run
+
+
+def fetch_evaluation(run: EvaluationRun, folder: str | Path) -> Path:
+    """`folder`, with the report.html, metrics.json and predictions.csv of the evaluation in it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in download(run.environment, run.output, scratch).iterdir():
+            if path.is_file():
+                (folder / path.name).write_bytes(path.read_bytes())
+    return folder
