@@ -52,8 +52,18 @@ def train(root: Path, *, cores: Collection[int] | None = None) -> warm.Command:
 
 def kill_all(parent: warm.Command) -> None:
     """As when the machine goes: parent and children at once, so that nothing is tidied up."""
-    for process in (*children(parent.pid), parent.pid):
-        os.kill(process, signal.SIGKILL)
+    pids = [*children(parent.pid), parent.pid]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    # Forks of a warm parent hold its lock on the folder until the last of them is gone.
+    wait_until(lambda: not any(map(_is_running, pids)), "processes outlived SIGKILL", lambda: str(pids))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def children(pid: int) -> list[int]:

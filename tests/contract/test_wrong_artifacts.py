@@ -192,7 +192,7 @@ MANIFESTS = {
     "a million words": (in_payload(list(map(str, range(10**6))), "folds", 0, "metadata", 0, "categories"), "metadata"),
     "age without spread": (in_payload(0, "folds", 0, "metadata", 1, "std"), "deviation"),
     "age NaN": (in_payload(float("nan"), "folds", 0, "metadata", 1, "mean"), "folds.0.metadata.1"),
-    "format of the future": (setting(4, "format_version"), "format 4"),
+    "format of the future": (setting(5, "format_version"), "format 5"),
     "format of the past": (setting(2, "format_version"), "folds: Field required"),
     "format true": (setting(True, "format_version"), "format True"),
     "format endless": (setting("9" * 10**6, "format_version"), "this version reads"),
@@ -210,6 +210,13 @@ MANIFESTS = {
     "more classes than outputs": (
         in_payload(
             {"kind": "multiclass", "class_names": ["a", "b", "c"], "of_interest": None, "thresholds": []}, "target"
+        ),
+        r"calibration of 1 outputs, and there are 3",
+    ),
+    "more classes than outputs, uncalibrated": (
+        lambda fields: fields["payload"].update(
+            target={"kind": "multiclass", "class_names": ["a", "b", "c"], "of_interest": None, "thresholds": []},
+            **dict.fromkeys(("calibration", "operating", "prediction_sets")),
         ),
         r"outputs that the manifest states: head.bias is F32 \[1\]",
     ),
