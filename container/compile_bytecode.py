@@ -7,6 +7,8 @@ PYTHONDONTWRITEBYTECODE empty. A container test fails when a real job still find
 import warnings
 
 import albumentations
+import captum.attr  # noqa: F401
+import cleanlab.filter
 import cv2  # noqa: F401
 import flask  # noqa: F401
 import gunicorn.app.base
@@ -25,10 +27,13 @@ import pandas as pd
 import prometheus_client  # noqa: F401
 import pydantic.dataclasses  # noqa: F401
 import pydicom.encaps  # noqa: F401
+import safetensors.numpy
 import safetensors.torch
 import scipy.cluster.vq
 import scipy.sparse.csgraph
 import scipy.stats  # noqa: F401
+import sklearn.ensemble  # noqa: F401
+import sklearn.isotonic  # noqa: F401
 import sklearn.linear_model
 import sklearn.metrics
 import sklearn.model_selection
@@ -54,6 +59,7 @@ jinja2.Environment(autoescape=True).from_string("{{ a }}").render(a=1)
 sklearn.pipeline.make_pipeline(sklearn.preprocessing.StandardScaler(), sklearn.linear_model.LogisticRegression()).fit(
     [[0.0], [1.0]], [0, 1]
 )
+cleanlab.filter.find_label_issues(np.array([0, 1, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]] * 2))
 albumentations.Compose([albumentations.HorizontalFlip()])(image=np.zeros((8, 8, 3), np.uint8))
 matplotlib.figure.Figure().savefig("/dev/null", format="png")
 tensorboardX.summary.pr_curve("a", np.ones(1, bool), np.ones(1)).SerializeToString()
@@ -66,3 +72,4 @@ network(torch.zeros(2, 3, 64, 64)).mean().backward()
 optimizer.step()
 scheduler.step(0.0)
 safetensors.torch.save(network.state_dict())
+safetensors.numpy.save({"a": np.zeros(1)})

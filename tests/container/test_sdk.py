@@ -124,8 +124,8 @@ def test_the_notebook_runs_from_pictures_to_predictions_with_one_cell_changed(lo
     local_mode("sdk2", "sdk2_notebook.py", image, NOTEBOOK, tmp_path)
     cells = json.loads((tmp_path / "executed.ipynb").read_text())["cells"]
     shown = [kind for cell in cells for output in cell.get("outputs", []) for kind in output.get("data", {})]
-    assert shown.count("image/png") == 3  # training pictures, the report, predictions
-    assert shown.count("text/html") == 2  # the endpoint's answers and the batch's
+    assert shown.count("image/png") == 2  # training pictures, predictions
+    assert shown.count("text/html") == 3  # the report, the endpoint's answers and the batch's
 
 
 def test_the_notebook_is_kept_without_outputs():
