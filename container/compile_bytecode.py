@@ -32,8 +32,8 @@ import safetensors.torch
 import scipy.cluster.vq
 import scipy.sparse.csgraph
 import scipy.stats  # noqa: F401
-import sklearn.ensemble  # noqa: F401
-import sklearn.isotonic  # noqa: F401
+import sklearn.ensemble
+import sklearn.isotonic
 import sklearn.linear_model
 import sklearn.metrics
 import sklearn.model_selection
