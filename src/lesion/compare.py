@@ -92,6 +92,8 @@ def read_run(path: Path) -> Run:
         raise UserError(
             f"an image has several targets: {listed(list(unlike))}", where=table, do="Give a job's oof.csv."
         )
+    raw = [f"{JUDGED}raw_{name}" for name in columns]  # before calibration: what rows are ranked by
+    score_NQ = _numbers(frame, raw, table) if set(raw) <= set(frame) else None
     times_S = np.bincount(index_N)
     prob_SQ = np.stack([np.bincount(index_N, prob_N) / times_S for prob_N in prob_NQ.T], axis=1)
     label_SQ, threshold = _labels(prob_SQ, table, is_multiclass=is_multiclass)
@@ -99,7 +101,9 @@ def read_run(path: Path) -> Run:
     if set(positive) <= set(frame):
         label_SQ, threshold = _numbers(frame, positive, table)[start_S] == 1, "as other patients chose"
     group_S = frame["group"].to_numpy(dtype=str)[start_S]
-    return Run(table, name_S, Rows(target_NQ[start_S], prob_SQ, group_S, names, is_multiclass, label_SQ), threshold)
+    score_SQ = None if score_NQ is None else score_NQ[start_S]
+    rows = Rows(target_NQ[start_S], prob_SQ, group_S, names, is_multiclass, label_SQ, score_SQ=score_SQ)
+    return Run(table, name_S, rows, threshold)
 
 
 def refuse_unlike(a: Run, b: Run) -> None:

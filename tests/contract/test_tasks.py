@@ -80,7 +80,7 @@ def test_several_classes_have_a_probability_each_that_add_up_to_one(many):
 
 def test_repeated_folds_hold_each_row_out_each_time_and_average_its_answers(many):
     assert many.oof["image_name"].value_counts().tolist() == [2] * 18 and set(many.oof["fold"]) == {0, 1, 2, 3}
-    means = many.oof.groupby("image_name")[[f"judged_probability_{kind}" for kind in KINDS]].mean()
+    means = many.oof.groupby("image_name")[[f"judged_raw_probability_{kind}" for kind in KINDS]].mean()
     truth = pd.read_csv(many.channel / "train.csv").set_index("image_name").loc[means.index, "kind"]
     overall = json.loads((results(many) / "metrics.json").read_text())["overall"]
     expected = roc_auc_score(truth, means.to_numpy(), multi_class="ovr", labels=KINDS)
@@ -109,7 +109,7 @@ def test_several_classes_are_answered_by_name(many):
 
 
 def test_several_labels_are_asked_each_for_itself(signs):
-    probs = signs.oof[[f"judged_probability_sign_{bit}" for bit in range(3)]].to_numpy()
+    probs = signs.oof[[f"judged_raw_probability_sign_{bit}" for bit in range(3)]].to_numpy()
     truth = signs.oof[[f"target_sign_{bit}" for bit in range(3)]].to_numpy()
     assert (truth == frame_of()[[f"sign_{bit}" for bit in range(3)]].to_numpy()).all()
     overall = signs.manifest["metrics"]["overall"]
@@ -125,7 +125,7 @@ def test_a_positive_class_of_many_is_judged_and_answered_against_the_rest(one_of
     assert oof["target"].tolist() == (frame_of()["kind"] == "melanoma").astype(int).tolist()
     np.testing.assert_allclose(oof["probability"], oof["probability_melanoma"], atol=1e-9)
     overall = one_of_many.manifest["metrics"]["overall"]
-    expected = roc_auc_score(oof["target"], oof["judged_probability"])
+    expected = roc_auc_score(oof["target"], oof["judged_raw_probability"])
     assert overall["metrics"]["roc_auc"] == pytest.approx(expected, abs=1e-6)
     body = json.dumps({"image": base64.b64encode(picture(one_of_many).read_bytes()).decode()}).encode()
     bare = answer(one_of_many, body, "application/json")

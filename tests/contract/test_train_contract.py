@@ -74,7 +74,7 @@ def test_out_of_fold_rows_are_the_csvs_rows_in_their_order_each_patient_in_one_f
     table = pd.read_csv(trained.channel / "train.csv")
     assert list(trained.oof.columns) == [
         *("image_name", "group", "fold", "target", "probability", "logit"),
-        *("judged_probability", "judged_positive"),
+        *("judged_probability", "judged_raw_probability", "judged_positive"),
     ]
     for column, of_csv in (("image_name", "image_name"), ("group", "patient_id"), ("target", "target")):
         assert trained.oof[column].tolist() == table[of_csv].tolist()
@@ -88,7 +88,7 @@ def test_the_results_agree_with_one_another(finished):
 
     trained = finished[0]
     overall = json.loads((trained.root / "output/data/metrics.json").read_text())["overall"]
-    for column, metrics in (("judged_probability", overall), ("probability", overall["of_best_epochs"])):
+    for column, metrics in (("judged_raw_probability", overall), ("probability", overall["of_best_epochs"])):
         expected = roc_auc_score(trained.oof["target"], trained.oof[column])
         assert metrics["metrics"]["roc_auc"] == pytest.approx(expected)
     assert (

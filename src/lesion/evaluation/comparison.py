@@ -108,7 +108,7 @@ def _measure(sides: tuple[list[Measurable], list[Measurable]], weights_GB: NDArr
 def _area_difference(a: Rows, b: Rows, difference: float) -> Estimate:
     """Of the mean area over outputs that have one, by leaving out a group at a time."""
     without_G, freedoms = [], []
-    for target_S, prob_a_S, prob_b_S in zip(a.target_SQ.T, a.prob_SQ.T, b.prob_SQ.T, strict=True):
+    for target_S, prob_a_S, prob_b_S in zip(a.target_SQ.T, a.ranked_SQ.T, b.ranked_SQ.T, strict=True):
         if min((target_S == 1).sum(), (target_S == 0).sum()) < MIN_ROWS:
             continue
         found = areas(target_S, np.stack([prob_a_S, prob_b_S], axis=1), a.group_S)
@@ -122,7 +122,7 @@ def _area_difference(a: Rows, b: Rows, difference: float) -> Estimate:
 
 
 def _delong(a: Rows, b: Rows) -> Json:
-    found = delong_test(a.target_SQ[:, 0], a.prob_SQ[:, 0], b.prob_SQ[:, 0], a.group_S)
+    found = delong_test(a.target_SQ[:, 0], a.ranked_SQ[:, 0], b.ranked_SQ[:, 0], a.group_S)
     return {"why": found} if isinstance(found, str) else found.__dict__
 
 

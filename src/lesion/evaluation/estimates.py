@@ -29,7 +29,10 @@ Draws = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Output:
-    """A yes-or-no question: targets 0 or 1 [N], probabilities [N], groups as numbers [N], labels as served [N]."""
+    """A yes-or-no question: targets 0 or 1 [N], probabilities [N], groups as numbers [N], labels as served [N].
+
+    `score_N` is what rows are ranked by; the probabilities unless given.
+    """
 
     name: str
     target_N: NDArray[np.float64]
@@ -37,6 +40,12 @@ class Output:
     code_N: NDArray[np.intp]
     is_yes_N: NDArray[np.bool_] | None
     prevalence: float | None = None
+    score_N: NDArray[np.float64] | None = None
+
+    @property
+    def ranked_N(self) -> NDArray[np.float64]:
+        """What rows are ranked by."""
+        return self.prob_N if self.score_N is None else self.score_N
 
     @property
     def num_positives(self) -> int:
@@ -66,7 +75,7 @@ class Output:
         if self.is_yes_N is not None:
             found.append(Labels.of(self.target_N, self.is_yes_N, self.code_N, num_groups, self.prevalence))
         if self.why_unranked is None:
-            found.append(rank(self.target_N, self.prob_N, self.code_N, num_groups))
+            found.append(rank(self.target_N, self.ranked_N, self.code_N, num_groups))
         return found
 
 
@@ -168,7 +177,7 @@ class _Mean:
             self.sums[name][block] = (sum_B + np.where(is_defined_B, value_B, 0), count_B + is_defined_B)
 
     def add_area(self, output: Output) -> Estimate:
-        found = areas(output.target_N, output.prob_N[:, None], output.code_N)
+        found = areas(output.target_N, output.ranked_N[:, None], output.code_N)
         value, without_G = float(found.value_M[0]), found.without_GM[:, 0]
         whole_G = np.full(len(self.areas_G), value)  # groups without rows of this output change nothing
         whole_G[np.unique(output.code_N)] = without_G

@@ -43,7 +43,8 @@ class Rows:
 
     `label_SQ`: what was answered, True or False, each by the threshold it was served with; None for several classes is
     the most probable one, and else leaves out what labels are needed for. `prevalence_Q`: of the patients that are to
-    come, for PPV, NPV and the decision curve.
+    come, for PPV, NPV and the decision curve. `score_SQ`: what rows are ranked by, unless by the probabilities:
+    parts of the rows that were calibrated apart lie on scales that are not quite the same.
     """
 
     target_SQ: NDArray[Any]
@@ -53,17 +54,24 @@ class Rows:
     is_multiclass: bool
     label_SQ: NDArray[np.bool_] | None = None
     prevalence_Q: Sequence[float] | None = None
+    score_SQ: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         shape = self.target_SQ.shape
         assert self.prob_SQ.shape == shape and len(self.group_S) == shape[0] and len(self.name_Q) == shape[1]
         assert self.label_SQ is None or self.label_SQ.shape == shape
 
+    @property
+    def ranked_SQ(self) -> NDArray[Any]:
+        """What rows are ranked by."""
+        return self.prob_SQ if self.score_SQ is None else self.score_SQ
+
     def where(self, is_in_S: NDArray[np.bool_]) -> Rows:
         """Some of the rows."""
         labels = None if self.label_SQ is None else self.label_SQ[is_in_S]
         kept = (self.target_SQ[is_in_S], self.prob_SQ[is_in_S], self.group_S[is_in_S])
-        return Rows(*kept, self.name_Q, self.is_multiclass, labels, self.prevalence_Q)
+        scores = None if self.score_SQ is None else self.score_SQ[is_in_S]
+        return Rows(*kept, self.name_Q, self.is_multiclass, labels, self.prevalence_Q, scores)
 
 
 def judge(
@@ -188,6 +196,7 @@ def _outputs(rows: Rows) -> tuple[list[Output], NDArray[np.intp], int]:
                 code_S[is_known_S],
                 None if label_SQ is None else label_SQ[is_known_S, q],
                 None if rows.prevalence_Q is None else rows.prevalence_Q[q],
+                None if rows.score_SQ is None else rows.score_SQ[is_known_S, q].astype(np.float64),
             )
         )
     return found, code_S, num_groups

@@ -39,7 +39,7 @@ def model_card(facts: Facts) -> str:
         f"## Evaluation\n\n{_plain(facts.judging.how)} {_plain(facts.judging.interval)}\n\n{_table(facts)}",
         "## Risks and limits\n\n"
         + _bullets([*(text for level, text in doubts(facts) if level != "note"), *_stated_lines(facts, "limitations")]),
-        "## How to use it\n\n```bash\nlesion serve --model DIR --port 8081\n```",
+        "## How to use it\n\n```bash\nlesion serve --root JOB --port 8081  # JOB/model holds the artifact\n```",
         "## How it was made\n\n" + _made(facts),
     ]
     if questions := gaps(facts):

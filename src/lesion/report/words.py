@@ -134,7 +134,7 @@ def whom(facts: Facts) -> list[str]:
     if judging.unit == "image":
         lines = [f"{plural(judging.num_rows, 'image')}; nothing says which are of one patient."]
     training = _judged_set(facts)
-    if training is not None and training.classes:
+    if training is not None and training.classes and training.num_rows == judging.num_rows:
         classes = sorted(training.classes.items(), key=lambda item: -item[1])
         total = sum(training.classes.values())
         each = [f"{shortened(name, 24)} {count:,}" for name, count in classes]

@@ -46,6 +46,7 @@ class Answers:
     probs_SK: NDArray[np.float32]
     is_positive_SQ: NDArray[np.bool_] | None
     prevalence: float | None = None  # of the positive class at the deployment
+    ranked_SK: NDArray[np.float32] | None = None  # by which rows are ranked, unless by the probabilities
 
     @property
     def target(self) -> Target:
@@ -112,6 +113,7 @@ def rows_of(answers: Answers) -> Rows:
         answers.target.has_multiclass_answer,
         None if labels is None else labels[answers.known_S],
         None if answers.prevalence is None else [answers.prevalence],
+        None if answers.ranked_SK is None else answers.columns(answers.ranked_SK).astype(np.float64),
     )
 
 

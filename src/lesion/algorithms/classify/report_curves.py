@@ -27,12 +27,19 @@ Array = NDArray[np.float32]
 
 
 def curves_of_rows(
-    names: Sequence[str], targets_SQ: Array, probs_SQ: Array, history: Sequence[Mapping[str, Any]], metric: str
+    names: Sequence[str],
+    targets_SQ: Array,
+    probs_SQ: Array,
+    history: Sequence[Mapping[str, Any]],
+    metric: str,
+    *,
+    ranked_SQ: Array | None = None,
 ) -> Curves:
     """The curves of judged rows, and of the epochs of each fold."""
     judged = [q for q in range(len(names)) if 0 < targets_SQ[:, q].sum() < len(targets_SQ)]
     none = Missing(why="The judged rows are all of one class: there is no curve.")
-    area = {q: roc_auc(targets_SQ[:, q], probs_SQ[:, q]) for q in judged}
+    ranked_SQ = probs_SQ if ranked_SQ is None else ranked_SQ
+    area = {q: roc_auc(targets_SQ[:, q], ranked_SQ[:, q]) for q in judged}
     if len(judged) > MAX_CURVES:
         judged = sorted(judged, key=lambda q: area[q])[:MAX_CURVES]
     later = Missing(why="This version of Lesion does not draw it while training.")

@@ -101,9 +101,19 @@ def facts_of_job(
     )
     labels = decisions.is_positive_SQ
     judged = Judged(judged_S, targets_SQ, probs_SQ, thresholds, None if labels is None else labels[judged_S])
-    found_of, curves = evaluation["judged"], curves_of_rows(names, targets_SQ, probs_SQ, history, config.metric)
+    found_of, curves = (
+        evaluation["judged"],
+        curves_of_rows(
+            names,
+            targets_SQ,
+            probs_SQ,
+            history,
+            config.metric,
+            ranked_SQ=target.judged_columns(decisions.raw_SK[judged_S]),
+        ),
+    )
     verified = evaluation["uncertainty"]
-    answers = Answers(labelled, probs_SK, labels, config.deployment_prevalence)
+    answers = Answers(labelled, probs_SK, labels, config.deployment_prevalence, decisions.raw_SK)
     return Facts(
         title=title_of(target),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

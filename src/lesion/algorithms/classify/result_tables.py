@@ -43,7 +43,8 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decision
     """The rows of oof.csv in the order of the table, a row once for each fold that held it out.
 
     `probability` and `logit` are of the kept networks, as `lesion predict --fold` answers; `judged_probability` is
-    what the metrics are made of, a row's mean where folds are repeated; and `judged_positive` the label.
+    what the metrics are made of, a row's mean where folds are repeated, `judged_raw_probability` the same before
+    calibration, by which rows are ranked; and `judged_positive` the label.
     """
     table, target = labelled.table, labelled.target
     index_S = np.concatenate([result.index_S for result in results])
@@ -51,7 +52,7 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decision
     in_order = np.lexsort((fold_S, index_S))
     rows = index_S[in_order]
     logits_SVK = np.concatenate([result.logits_SVK for result in results])[in_order]
-    of_judged = answer_columns(target, decisions.judged_SK[rows])
+    of_judged, of_raw = (answer_columns(target, of[rows]) for of in (decisions.judged_SK, decisions.raw_SK))
     return pd.DataFrame(
         {
             table.image_column: table.name_S[rows],
@@ -61,6 +62,7 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decision
             **answer_columns(target, combine(target, logits_SVK[:, None], decisions.calibration)),
             **logit_columns(target, logits_SVK.mean(axis=1)),
             **{f"judged_{name}": column for name, column in of_judged.items()},
+            **{f"judged_raw_{name}": column for name, column in of_raw.items()},
             **judged_labels(target, decisions, rows),
         }
     )

@@ -123,7 +123,9 @@ def evaluate_held_out(
     labelled = checked.task.labelled
     parts = {"fold": fold_of_rows(results, len(labelled.table))} if len(results) > 1 else {}
     columns = subgroup_columns(labelled, checked.measures)
-    answers = Answers(labelled, decisions.judged_SK, decisions.is_positive_SQ, config.deployment_prevalence)
+    answers = Answers(
+        labelled, decisions.judged_SK, decisions.is_positive_SQ, config.deployment_prevalence, decisions.raw_SK
+    )
     return evaluate(answers, parts=parts, subgroups=columns)
 
 

@@ -19,7 +19,7 @@ from lesion.data.folds import groups_on_both_sides
 from lesion.data.labels import Labelled
 from lesion.evaluation.groups import slide_scores
 from lesion.evaluation.intervals import bootstrap_intervals
-from lesion.evaluation.metrics import METRICS, score_all
+from lesion.evaluation.metrics import METRICS, has_both_classes, score_all
 
 Summary = dict[str, Any]
 
@@ -37,7 +37,7 @@ def summarise(results: Sequence[FoldResult], decisions: Decisions, labelled: Lab
         "question": target.as_json(),
         "overall": {
             **labelled.counts(valid_S),
-            "metrics": metrics_of(decisions.judged_SK, labelled, valid_S, decisions.is_positive_SQ),
+            "metrics": metrics_of(decisions.judged_SK, labelled, valid_S, decisions.is_positive_SQ, decisions.raw_SK),
             **({"epoch_not_chosen_by_others": why_not} if why_not else {}),
             "of_best_epochs": {"metrics": metrics_of(decisions.kept_raw_SK, labelled, valid_S, None)},
             "uncalibrated": {"metrics": metrics_of(decisions.raw_SK, labelled, valid_S, None)},
@@ -60,7 +60,7 @@ def _fold_summary(kept: FoldResult, decisions: Decisions, labelled: Labelled) ->
     return {
         "fold": kept.fold,
         **labelled.counts(kept.index_S),
-        "metrics": metrics_of(decisions.judged_SK, labelled, kept.index_S, decisions.is_positive_SQ),
+        "metrics": metrics_of(decisions.judged_SK, labelled, kept.index_S, decisions.is_positive_SQ, decisions.raw_SK),
         "best_epoch": kept.best_epoch,
         "of_best_epoch": {"metrics": kept.metrics},
     }
@@ -71,14 +71,25 @@ def metrics_of(
     labelled: Labelled,
     rows: NDArray[np.bool_] | NDArray[np.intp],
     is_positive_SQ: NDArray[np.bool_] | None,
+    ranked_SK: NDArray[np.float32] | None = None,
 ) -> dict[str, float]:
-    """The metrics of some rows; accuracy and balanced accuracy by the labels that are given, or else at 0.5."""
+    """The metrics of some rows; accuracy and balanced accuracy by the labels that are given, or else at 0.5; those that
+    rank rows by `ranked_SK`, unless by the probabilities.
+
+    Judged rows are ranked before calibration: each fifth of the patients has a calibrator of its own, and where these
+    differ, rows of a fifth with few positives would be ranked above others. A server has one calibrator.
+    """
     target = labelled.target
     metrics = judge(target, labelled.targets_SK[rows], probs_SK[rows])
+    if ranked_SK is not None:
+        ranked = judge(target, labelled.targets_SK[rows], ranked_SK[rows])
+        metrics |= {name: ranked[name] for name in metrics if METRICS[name].needs_both}
     if is_positive_SQ is not None:
         targets_SQ, labels_SQ = target.judged_columns(labelled.targets_SK[rows]), is_positive_SQ[rows].astype(float)
         for name in ("accuracy", "balanced_accuracy"):
             metrics[name] = METRICS[name].function(targets_SQ, labels_SQ, False)
+    if not has_both_classes(target.judged_columns(labelled.targets_SK[rows])):
+        metrics.pop("balanced_accuracy", None)  # of one class alone it would be a recall
     return metrics
 
 
