@@ -157,6 +157,7 @@ def test_bodies_that_together_take_too_much_memory_are_refused_and_one_alone_is_
             time.sleep(0.5)
             assert small.ask(pictures[0]).status_code == 200
             slow.sendall(lines[:1_000_000].encode())
+            time.sleep(0.5)  # until it has arrived: else the next body comes first, and the slow one is refused
             wait_until(
                 lambda: small.ask(lines, "application/jsonlines").status_code == 503, "no 503", small.log.read_text
             )
