@@ -70,7 +70,7 @@ def calibration_curve(target_S: NDArray[Any], prob_S: NDArray[Any], group_S: NDA
         return "all probabilities are the same: no curve"
     fit = fit_logistic(_spline(logit_S, knots), target_S, group_S)
     if fit is None:
-        return "the probabilities separate the classes: no smooth curve"
+        return "no smooth curve fits: the probabilities separate the classes, or hardly differ"
     start, end = np.quantile(np.asarray(prob_S, dtype=np.float64), [0.01, 0.99])
     prob_P = np.linspace(start, end, NUM_POINTS)
     features_PD = _spline(logits_of(prob_P), knots)

@@ -186,7 +186,18 @@ def _partitions(facts: Facts) -> Answer:
     return True, facts.judging.how
 
 
+def _predictors(facts: Facts) -> Answer:
+    found = _setting(facts, "metadata_columns")
+    if not found:
+        return False, "The image; which columns, the settings in this report do not say."
+    if found.endswith("None"):
+        return True, "The image, and sex, age_approx and anatom_site_general_challenge where the table has them."
+    return True, f"The image, and these columns: {found}."
+
+
 def _disjoint(facts: Facts) -> Answer:
+    if facts.is_external:
+        return False, "Whether one of these patients was in training: a model does not hold its patients."
     if facts.judging.unit == "image":
         return False, "Images: nothing in the table says which are of one patient."
     if not isinstance(facts.leaks, Missing) and facts.leaks.shared_groups:
@@ -195,6 +206,8 @@ def _disjoint(facts: Facts) -> Answer:
 
 
 def _external(facts: Facts) -> Answer:
+    if facts.is_external:
+        return True, f"This is one: {plural(facts.judging.num_rows, 'image')} that training did not have."
     others = [one for one in facts.sets if "external" in one.name.lower() or "test" in one.name.lower()]
     if not others:
         return False, "No external or separate test set was evaluated: run `lesion evaluate` on one."
@@ -315,7 +328,7 @@ ANSWERS: dict[str, Callable[[Facts], Answer]] = {
     "output": _output,
     "partitions": _partitions,
     "performance": _performance,
-    "predictors": _from_settings("The image, and these columns", "metadata_columns"),
+    "predictors": _predictors,
     "preprocessing": _from_settings("Preprocessing", "image_size", "fit", "image_mean", "image_std"),
     "quality": _section("Image quality", "Uncertainty", lambda facts: facts.quality),
     "question": _question,

@@ -331,9 +331,9 @@ def shortcut_baseline(shortcuts: Mapping[str, float], summary: Summary) -> Short
         return Missing(why="Shortcuts could not be judged: a fold lacks a class.")
     return Shortcuts(
         by={name: number(value) for name, value in shortcuts.items()},
-        network=metrics_of(summary["overall"])[0].number,
-        how="A simple model on image size, border and mean colour alone, by the same folds (0.5 is chance). The "
-        "network may use them too, even if it scores higher.",
+        network=number(summary["mean_of_folds"].get("roc_auc")),
+        how="A simple model on image size, border and mean colour alone, by the same folds (0.5 is chance); both "
+        "numbers are means over the folds. The network may use them too, even if it scores higher.",
     )
 
 

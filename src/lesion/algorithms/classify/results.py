@@ -157,11 +157,11 @@ def log_doubts(summary: Summary, checked: Checked[Task]) -> None:
             shared["groups"],
             shared["rows"],
         )
-    if "all" in checked.shortcuts and "roc_auc" in summary["overall"]["metrics"]:
+    if "all" in checked.shortcuts and "roc_auc" in summary["mean_of_folds"]:
         log.info(
             "shortcuts: size, border and mean colour alone reach a ROC AUC of %.4f, the network %.4f",
             checked.shortcuts["all"],
-            summary["overall"]["metrics"]["roc_auc"],
+            summary["mean_of_folds"]["roc_auc"],
         )
 
 
