@@ -18,7 +18,6 @@ from lesion.words import one_line, shortened
 NUM_COLORS = 7
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "12 5", "4 2", "1 2")
 MAX_POINTS = 150  # of a line: more cannot be seen
-MAX_LABEL = 22  # characters of a name inside a chart
 
 
 @dataclass(frozen=True)
