@@ -82,9 +82,9 @@ def lay_out(root: Path, folder: Path, frame: pd.DataFrame, settings: dict[str, A
 
 def held_out(model: Path, folder: Path, frame: pd.DataFrame) -> dict[str, Any]:
     """How three ways to make one probability of the networks' do on rows that none of them saw."""
-    from lesion.algorithms.classify.answer import combine
-    from lesion.algorithms.classify.load import load_predictor
-    from lesion.data import images
+    from lesion.algorithms.classify.prediction.answer import combine
+    from lesion.algorithms.classify.prediction.load import load_predictor
+    from lesion.data.decode import images
 
     predictor = load_predictor(model, device="cpu", num_cores=2, precision="fp32")
     outputs = []

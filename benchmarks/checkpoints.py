@@ -23,7 +23,7 @@ import torch
 from ham10000 import where_and_when
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.loop import StepSettings, train_one_epoch
+from lesion.algorithms.classify.training.loop import StepSettings, train_one_epoch
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints

@@ -24,7 +24,7 @@ from ham10000 import SHARED, where_and_when
 from PIL import Image
 
 from lesion.check.duplicates import Fingerprint, find_duplicates, fingerprint
-from lesion.data import images
+from lesion.data.decode import images
 
 SETS = {
     "dermoscopy": "ham10000/train_jpg",

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lesion.algorithms.classify.maps import WantedMap
-from lesion.algorithms.classify.openvino_cpu import compile_graph, core
-from lesion.algorithms.classify.predictor import Prepared
-from lesion.algorithms.classify.torch_executor import TorchExecutor
+from lesion.algorithms.classify.explanation.maps import WantedMap
+from lesion.algorithms.classify.prediction.openvino_cpu import compile_graph, core
+from lesion.algorithms.classify.prediction.predictor import Prepared
+from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.data.transforms import Preprocess
 from lesion.explain.explained_class import named_class
 from lesion.export import to_openvino

@@ -48,7 +48,7 @@ def main() -> None:
     minutes = (time.monotonic() - started) / 60
 
     from lesion.algorithms.base import Options
-    from lesion.algorithms.classify.load import load_predictor
+    from lesion.algorithms.classify.prediction.load import load_predictor
 
     predictor = load_predictor(root / "model", device="cpu", num_cores=2)
     oof = pd.read_csv(root / "output" / "data" / "oof.csv")

@@ -131,7 +131,7 @@ def linear_probe(channel: Path, oof: pd.DataFrame, settings: dict[str, Any]) -> 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from lesion.data import images
+    from lesion.data.decode import images
     from lesion.data.transforms import Preprocess
     from lesion.models.fusion import create_network
     from lesion.models.weights import load_backbone_weights

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 class LesionParts:
     def __init__(self, root: Path, num_timed: int) -> None:
-        from lesion.algorithms.classify.setup import (
+        from lesion.algorithms.classify.task import questions
+        from lesion.algorithms.classify.training.setup import (
             Setup,
             class_weights,
             preprocess_for,
@@ -35,9 +36,8 @@ class LesionParts:
             start_training,
             step_settings,
         )
-        from lesion.algorithms.classify.task import questions
         from lesion.data.cache import Cache
-        from lesion.data.labels import read_labels
+        from lesion.data.labels.encode import read_labels
         from lesion.data.loader import Dataset
         from lesion.data.metadata import MetadataEncoder
         from lesion.engine.distributed import JobProcesses
@@ -127,7 +127,7 @@ class LesionParts:
 
     def train(self, batches: Iterator[Batch], on_batch: OnBatch) -> None:
         """Lesion's own loop over as many of the batches as are wanted."""
-        from lesion.algorithms.classify.loop import train_one_epoch
+        from lesion.algorithms.classify.training.loop import train_one_epoch
         from lesion.engine.training import EpochSums
 
         num_steps = NUM_WARM + self.num_timed

@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 from ham10000 import SHARED, where_and_when
 
-from lesion.data import images
 from lesion.data.augment import FLIPS, Augment, Light, Turn, light_matrix
 from lesion.data.cache import Cache, Decoded
+from lesion.data.decode import images
 from lesion.data.transforms import Preprocess, middle_square
 
 SIZE = 224

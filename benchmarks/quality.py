@@ -40,9 +40,9 @@ SPOILT: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def main() -> None:
-    from lesion.data.image_quality import surveyed
-    from lesion.data.picture_measures import PictureMeasures
-    from lesion.data.quality_bounds import WARNINGS, fit_bounds, share_warned
+    from lesion.data.quality.image_quality import surveyed
+    from lesion.data.quality.picture_measures import PictureMeasures
+    from lesion.data.quality.quality_bounds import WARNINGS, fit_bounds, share_warned
 
     rng = np.random.default_rng(0)
     result: dict[str, Any] = {"benchmark": "quality", **where_and_when(), "sets": {}}
@@ -82,8 +82,8 @@ def main() -> None:
 def parts(model: Path) -> dict[str, float]:
     """CPU ms a picture of 600 × 450 of what serving does, with safeguards and without."""
     from lesion.algorithms.base import Options
-    from lesion.algorithms.classify.load import load_predictor
-    from lesion.data import images
+    from lesion.algorithms.classify.prediction.load import load_predictor
+    from lesion.data.decode import images
 
     cv2.setNumThreads(1)
     guarded = load_predictor(model, device="cpu", num_cores=1)

@@ -22,7 +22,7 @@ from peers.serve_model import CORES, MEAN, SIDE_PX, STD, load_model
 
 from lesion.algorithms.classify.manifest import read
 from lesion.artifact import load_manifest
-from lesion.data import images
+from lesion.data.decode import images
 
 # N batch · H, W pixels
 

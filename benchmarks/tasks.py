@@ -57,8 +57,8 @@ def main() -> None:
 
 def auc_without_metadata(root: Path, channel: Path) -> float:
     """Out-of-fold AUC when each row's own fold is asked about the picture alone."""
-    from lesion.algorithms.classify.load import load_predictor
-    from lesion.data import images
+    from lesion.algorithms.classify.prediction.load import load_predictor
+    from lesion.data.decode import images
     from lesion.evaluation.metrics import roc_auc
 
     oof = pd.read_csv(root / "output" / "data" / "oof.csv")

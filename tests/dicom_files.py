@@ -12,7 +12,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.errors import UserError
 
 RAMP = np.arange(256, dtype=np.uint16).reshape(16, 16)  # every level of 8 bits

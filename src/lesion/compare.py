@@ -61,7 +61,7 @@ def compare_runs(run_a: Path, run_b: Path, *, margin: float, output: Path | None
 
 def read_run(path: Path) -> Run:
     """The predictions of a job's folder, of its output's, or of an oof.csv. A row an image: the mean over repeats."""
-    from lesion.data.sources.csv_table import read_csv
+    from lesion.data.sources.tables.csv_table import read_csv
     from lesion.evaluation.judgement import Rows
 
     table = path if path.is_file() else next((path / place for place in PLACES if (path / place).is_file()), None)

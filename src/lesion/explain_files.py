@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lesion.algorithms.base import Device, Explanation, Predictor
 from lesion.algorithms.written_by import algorithm_of_artifact
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.data.prediction_set import warn_of_unknown_words
 from lesion.data.sources.frames import FramesOf, OfFiles
 from lesion.data.write_csv import write_csv

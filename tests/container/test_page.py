@@ -19,7 +19,7 @@ from browser import Browser
 from containers import Docker
 from werkzeug.serving import make_server
 
-from lesion.algorithms.classify.load import load_predictor
+from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.serve.app import create_app
 from processes import Server, free_port, wait_until
 

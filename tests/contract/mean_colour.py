@@ -19,7 +19,7 @@ from lesion.check.finding import Finding
 from lesion.check.report import Report
 from lesion.config import tunable
 from lesion.data.channels import columns_of, open_channels
-from lesion.data.labels import read_labels
+from lesion.data.labels.encode import read_labels
 from lesion.data.table import Columns
 from lesion.data.transforms import Preprocess
 from lesion.engine.distributed import DataParallelGroup

@@ -21,7 +21,7 @@ from lesion.algorithms.base import Options
 from lesion.algorithms.registry import ALGORITHMS, find_algorithm, parse_hyperparameters
 from lesion.algorithms.written_by import algorithm_of_artifact
 from lesion.artifact import FORMAT_VERSION, MANIFEST, load_manifest
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.errors import UserError
 from processes import Server, children, states, wait_until
 

@@ -10,8 +10,8 @@ import pytest
 from jobs import Trained, run, small_frame, small_job
 
 from lesion import artifact
-from lesion.algorithms.classify.load import load_predictor
-from lesion.data import images
+from lesion.algorithms.classify.prediction.load import load_predictor
+from lesion.data.decode import images
 from lesion.errors import UserError
 from lesion.predict_files import predict_files
 from lesion.serve.app import create_app

@@ -16,12 +16,12 @@ from scipy.special import logit
 from test_serving import METADATA, payload
 
 from lesion.algorithms.base import Options
-from lesion.algorithms.classify import explanation
-from lesion.algorithms.classify.attribution import MetadataAttribution
-from lesion.algorithms.classify.explainer import load_explainer
-from lesion.algorithms.classify.load import load_predictor
-from lesion.algorithms.classify.predictor import Ensemble
-from lesion.data import images
+from lesion.algorithms.classify.explanation import choice as explanation
+from lesion.algorithms.classify.explanation.attribution import MetadataAttribution
+from lesion.algorithms.classify.explanation.explainer import load_explainer
+from lesion.algorithms.classify.prediction.load import load_predictor
+from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.data.decode import images
 from lesion.errors import UserError
 from lesion.explain.choose import rank_correlation
 from lesion.explain.record import ExplanationRecord

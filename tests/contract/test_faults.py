@@ -27,17 +27,23 @@ from pytest import approx
 from safetensors.torch import load_file
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.fold import FoldRows, rows_of
-from lesion.algorithms.classify.load import load_predictor, load_torch
-from lesion.algorithms.classify.loop import Mixing, StepSettings
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import Ensemble
-from lesion.algorithms.classify.setup import Setup, preprocess_for, pretrained_backbone, start_training, step_settings
+from lesion.algorithms.classify.prediction.load import load_predictor, load_torch
+from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor, load_networks
 from lesion.algorithms.classify.task import define_task, questions
-from lesion.algorithms.classify.torch_executor import TorchExecutor, load_networks
+from lesion.algorithms.classify.training.fold import FoldRows, rows_of
+from lesion.algorithms.classify.training.loop import Mixing, StepSettings
+from lesion.algorithms.classify.training.setup import (
+    Setup,
+    preprocess_for,
+    pretrained_backbone,
+    start_training,
+    step_settings,
+)
 from lesion.artifact import load_manifest
-from lesion.data import images
 from lesion.data.cache import Cache, Decoded
+from lesion.data.decode import images
 from lesion.data.folds import Folds
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.table import SampleTable

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from dicom_files import bytes_of, dataset_of
 from factories import run_job, write_hyperparameters
-from lesion.algorithms.classify.load import load_predictor
+from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.predict_files import predict_files
 from lesion.serve.app import create_app
 

@@ -12,10 +12,10 @@ from checks import DataSet, names
 from jobs import Trained, run, small_frame, small_job
 
 from lesion import artifact
-from lesion.algorithms.classify.load import load_predictor
 from lesion.algorithms.classify.manifest import read
+from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.check.finding import Finding
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.errors import UserError
 from lesion.serve.app import create_app
 

@@ -20,10 +20,10 @@ import requests
 import torch
 from PIL import Image
 
-from lesion.algorithms.classify.load import load_predictor, load_torch
 from lesion.algorithms.classify.manifest import read
+from lesion.algorithms.classify.prediction.load import load_predictor, load_torch
 from lesion.artifact import load_manifest
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.serve.app import create_app
 from lesion.serve.limits import Limits
 from processes import Server, children, pss, wait_until
@@ -195,7 +195,7 @@ def test_a_server_on_a_cpu_loads_no_torch_and_stays_small(server):
 
 def test_what_serving_on_a_cpu_imports_is_neither_torch_nor_pandas_nor_scikit_learn():
     code = (
-        "import sys, lesion.cli, lesion.serve.server, lesion.serve.pages, lesion.algorithms.classify.load\n"
+        "import sys, lesion.cli, lesion.serve.server, lesion.serve.pages, lesion.algorithms.classify.prediction.load\n"
         "heavy = {'torch', 'pandas', 'sklearn', 'scipy', 'timm', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(sorted(heavy) or 0)"
     )

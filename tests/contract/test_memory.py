@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from PIL import Image
 
-from lesion.algorithms.classify.load import load_predictor
+from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.serve.app import create_app
 from lesion.serve.limits import Limits
 

@@ -13,8 +13,8 @@ from jobs import small_frame
 
 from factories import draw_picture, write_channel
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.summary import judge_slides
-from lesion.data.labels import Labelled, read_labels
+from lesion.algorithms.classify.results.summary import judge_slides
+from lesion.data.labels.encode import Labelled, read_labels
 from lesion.data.table import SampleTable
 
 ROWS = np.arange(16)

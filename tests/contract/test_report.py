@@ -149,7 +149,7 @@ def test_a_validation_set_makes_a_report_without_folds(tmp_path):
 
 
 def test_a_report_that_cannot_be_made_costs_nothing_else(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("lesion.algorithms.classify.reporter.facts_of_job", _broken)
+    monkeypatch.setattr("lesion.algorithms.classify.report.reporter.facts_of_job", _broken)
     job = run(small_job(tmp_path))
     assert "the report cannot be drawn; all other results are written" in caplog.text
     assert len(job.oof) == 12 and not (Path(job.root) / "output/data/report.html").exists()

@@ -20,7 +20,7 @@ from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
 from contract.jobs import Trained, run, run_a_step, small_frame, small_job
-from lesion.algorithms.classify.load import load_predictor
+from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.errors import UserError
 from lesion.serve.app import CUSTOM_ATTRIBUTES, create_app
 from lesion.serve.audit import NO_AUDIT, Audit

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import requests
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.predict_files import predict_files
 from processes import Server, children
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.data.labels import read_labels
+from lesion.data.labels.encode import read_labels
 from lesion.data.prediction_set import open_prediction_set
 from lesion.data.sources.formats import FORMATS, open_source, recognised
 from lesion.data.sources.location import SplitLocation

@@ -13,8 +13,8 @@ from jobs import Trained, run, small_frame, small_job
 from sklearn.metrics import roc_auc_score
 
 from factories import write_channel
-from lesion.algorithms.classify.load import load_predictor
-from lesion.data import images
+from lesion.algorithms.classify.prediction.load import load_predictor
+from lesion.data.decode import images
 from lesion.errors import UserError
 from lesion.predict_files import predict_files
 from lesion.report.facts import Facts

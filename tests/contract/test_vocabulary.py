@@ -14,7 +14,7 @@ from checks import DataSet, names, one
 from flask.testing import FlaskClient
 from jobs import small_frame
 
-from lesion.algorithms.classify.load import load_predictor
+from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.predict_files import predict_files
 from lesion.serve.app import create_app
 

@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from lesion.algorithms.base import Output
-from lesion.algorithms.classify.load import load_predictor
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import Ensemble
-from lesion.algorithms.classify.results import predict_source
-from lesion.algorithms.classify.torch_executor import TorchExecutor, load_networks
+from lesion.algorithms.classify.prediction.load import load_predictor
+from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor, load_networks
+from lesion.algorithms.classify.results.write import predict_source
 from lesion.algorithms.written_by import algorithm_of_artifact
 from lesion.artifact import load_manifest
 from lesion.errors import LesionError, PlatformError, UserError

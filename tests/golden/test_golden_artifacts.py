@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from lesion import artifact
-from lesion.algorithms.classify.load import load_predictor, load_torch
 from lesion.algorithms.classify.manifest import read
-from lesion.data import images
+from lesion.algorithms.classify.prediction.load import load_predictor, load_torch
+from lesion.data.decode import images
 
 ARTIFACTS = sorted(Path(__file__).parent.glob("artifact_v*"))
 # The first two hold no graph.

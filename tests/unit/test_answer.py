@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lesion.algorithms.classify.answer import combine, fold_probs
+from lesion.algorithms.classify.prediction.answer import combine, fold_probs
 from lesion.targets import Target
 
 TARGETS = {

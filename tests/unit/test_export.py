@@ -14,13 +14,14 @@ import torch
 
 from lesion import export
 from lesion.algorithms.base import Options
-from lesion.algorithms.classify import openvino_cpu, save
-from lesion.algorithms.classify.answer import combine, fold_probs
-from lesion.algorithms.classify.export import export_onnx
-from lesion.algorithms.classify.load import load_predictor, load_torch
+from lesion.algorithms.classify import save
 from lesion.algorithms.classify.manifest import read
-from lesion.algorithms.classify.predictor import Ensemble, Prepared
-from lesion.algorithms.classify.torch_executor import TorchExecutor
+from lesion.algorithms.classify.prediction import openvino_cpu
+from lesion.algorithms.classify.prediction.answer import combine, fold_probs
+from lesion.algorithms.classify.prediction.export import export_onnx
+from lesion.algorithms.classify.prediction.load import load_predictor, load_torch
+from lesion.algorithms.classify.prediction.predictor import Ensemble, Prepared
+from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.artifact import load_manifest
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
@@ -122,7 +123,7 @@ def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores
 LET_GO = """
 import gc, os, signal, sys, threading
 from pathlib import Path
-from lesion.algorithms.classify.load import load_predictor
+from lesion.algorithms.classify.prediction.load import load_predictor
 
 held = [load_predictor(Path(sys.argv[1]), device="cpu", num_cores=2)]
 thread = threading.Thread(target=lambda: (held.clear(), gc.collect()))

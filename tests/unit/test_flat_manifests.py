@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lesion.algorithms.classify.load import load_predictor
 from lesion.algorithms.classify.manifest import read
+from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.artifact import load_manifest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "artifact_v3"

@@ -9,7 +9,7 @@ import pytest
 
 from lesion import sagemaker
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.parallel import are_batches_cut, cores_of_fold, refuse_small_parts
+from lesion.algorithms.classify.training.parallel import are_batches_cut, cores_of_fold, refuse_small_parts
 from lesion.errors import UserError
 
 

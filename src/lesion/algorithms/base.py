@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the command line opens without any of these
     from lesion.artifact import Manifest
     from lesion.check.report import Report
     from lesion.config import Hyperparameters
-    from lesion.data.images import FrameChoice, Pixels
+    from lesion.data.decode.images import FrameChoice, Pixels
     from lesion.data.metadata import Row
     from lesion.explain.picture_map import PictureMap
     from lesion.inference.batcher import Executor

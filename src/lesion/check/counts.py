@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lesion.data.folds import Folds
-from lesion.data.labels import Labelled
+from lesion.data.labels.encode import Labelled
 from lesion.data.metadata import column_kinds
 from lesion.data.table import USUAL_METADATA, SampleTable
 from lesion.data.vocabulary import meaning, one_of_each

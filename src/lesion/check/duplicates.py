@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 
 SIDE_PX = 64  # of a thumbnail: the detail that the confirming comparison sees
 NUM_WAVES = 8  # the hash holds frequencies of up to 7 half waves across the picture

@@ -12,9 +12,9 @@ import numpy as np
 
 from lesion.check.finding import Finding, Level, Part, TableRow
 from lesion.check.leaks import LeakRules
+from lesion.data.decode.image_files import stem
 from lesion.data.folds import Folds, groups_on_both_sides
 from lesion.data.groups import alike
-from lesion.data.image_files import stem
 from lesion.data.table import Rows, SampleTable
 from lesion.words import listed, number_of
 

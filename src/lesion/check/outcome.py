@@ -24,7 +24,7 @@ from lesion.check.report import FILES, Report
 from lesion.check.run import Checked, Keep, Questions, T, check_before_training
 from lesion.data.cache import Cache, Pictures
 from lesion.data.channels import Opened
-from lesion.data.picture_measures import PictureMeasures
+from lesion.data.quality.picture_measures import PictureMeasures
 from lesion.data.table import Rows, Source
 from lesion.errors import PlatformError, UserError
 from lesion.files import PART, make_folder, remove, write_atomic

@@ -9,7 +9,7 @@ import numpy as np
 
 from lesion.check.finding import Finding, Level, Part, TableRow
 from lesion.check.survey import ImageStats
-from lesion.data.frames import DIM_LEVELS
+from lesion.data.decode.frames import DIM_LEVELS
 from lesion.data.table import SampleTable
 from lesion.data.transforms import share_cut_off
 from lesion.errors import UserError

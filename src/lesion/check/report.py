@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lesion.check.finding import LEVELS, Finding, TableRow
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.data.thumbnail import thumbnail
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic

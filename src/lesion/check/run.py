@@ -34,11 +34,11 @@ from lesion.check.survey import ImageStats, plain_features, survey
 from lesion.check.tables import rows_aside, table_findings
 from lesion.check.vocabulary import word_findings
 from lesion.data.channels import Opened, open_channels
+from lesion.data.decode.images import Pixels
 from lesion.data.folds import Folds, given_folds
-from lesion.data.images import Pixels
-from lesion.data.labels import Labelled, Labels
+from lesion.data.labels.encode import Labelled, Labels
 from lesion.data.metadata import ColumnType
-from lesion.data.picture_measures import PictureMeasures
+from lesion.data.quality.picture_measures import PictureMeasures
 from lesion.data.remark import Remark
 from lesion.data.table import Columns, Rows, SampleTable, Source
 from lesion.errors import UserError, collecting

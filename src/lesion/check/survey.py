@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lesion.check.duplicates import Fingerprint, fingerprint
-from lesion.data.frames import noting
-from lesion.data.image_quality import Surveyed, surveyed
-from lesion.data.images import Pixels
+from lesion.data.decode.frames import noting
+from lesion.data.decode.images import Pixels
+from lesion.data.quality.image_quality import Surveyed, surveyed
 from lesion.data.table import Source
 from lesion.errors import UserError
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 
 SIDE_PX = 64
 GRID = 4  # cells on a side whose mean colour is kept

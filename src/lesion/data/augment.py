@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.geometry import NUM_VIEWS, Flips
 
 AREA = (0.6, 1.0)  # share of the square that is kept

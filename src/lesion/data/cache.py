@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.data.table import Readable
 from lesion.data.transforms import Preprocess, training_px
 from lesion.errors import PlatformError

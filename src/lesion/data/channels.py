@@ -7,17 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lesion.data.labels.uncertain import settled
 from lesion.data.remark import Remark
 from lesion.data.sets import divided, unused_sets
 from lesion.data.sources.channel_names import read_channel_names, training_is_missing
+from lesion.data.sources.folders.set_names import Split
 from lesion.data.sources.formats import find_format, recognised
 from lesion.data.sources.frames import with_frames
 from lesion.data.sources.location import Format, SplitLocation
 from lesion.data.sources.once import once
-from lesion.data.sources.set_names import Split
 from lesion.data.sources.unread import unread
 from lesion.data.table import Columns, Concat, Rows, Source
-from lesion.data.uncertain import settled
 from lesion.errors import UserError, collecting, raise_all
 from lesion.settings import InputSettings
 

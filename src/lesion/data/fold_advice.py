@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.folds import Classes, Folds, assign_folds, lacking
-from lesion.data.typos import Typo
+from lesion.data.labels.typos import Typo
 from lesion.errors import UserError
 from lesion.words import listed
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.cache import Pictures
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 
 if TYPE_CHECKING:  # albumentations is slow to import, and prediction, which needs a Batch, does without
     from lesion.data.augment import Augment

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from lesion.data import images
-from lesion.data.sources.set_names import is_neutral, words_of
+from lesion.data.decode import images
+from lesion.data.sources.folders.set_names import is_neutral, words_of
 from lesion.errors import UserError
 from lesion.words import listed
 

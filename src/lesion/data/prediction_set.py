@@ -12,13 +12,13 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lesion.data import images
+from lesion.data.decode import images
+from lesion.data.decode.reading import check_regular, reading
 from lesion.data.metadata import Row, unknown_words
-from lesion.data.reading import check_regular, reading
 from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder, ClassPictures
-from lesion.data.sources.column_names import plain
 from lesion.data.sources.csv_folder import CsvFolder
+from lesion.data.sources.folders.set_names import Split
 from lesion.data.sources.formats import FORMATS, find_format, recognised
 from lesion.data.sources.isic_hdf5 import ARRAYS, IsicHdf5
 from lesion.data.sources.json_lines import is_json_lines_table, read_header
@@ -27,8 +27,8 @@ from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
 from lesion.data.sources.once import once
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
-from lesion.data.sources.set_names import Split
-from lesion.data.sources.table_files import is_unknown, table_files
+from lesion.data.sources.tables.column_names import plain
+from lesion.data.sources.tables.table_files import is_unknown, table_files
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.remark import Remark
-from lesion.data.sources import set_names
-from lesion.data.sources.set_names import SPLITS
+from lesion.data.sources.folders import set_names
+from lesion.data.sources.folders.set_names import SPLITS
 from lesion.data.table import Rows, SampleTable, Source
 from lesion.errors import UserError
 from lesion.words import listed

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesion.data.decode.images import FrameChoice, Pixels
 from lesion.data.groups import one_spelling, own_groups
-from lesion.data.images import FrameChoice, Pixels
 from lesion.data.metadata import Row
 from lesion.data.remark import Remark
 
@@ -40,7 +40,7 @@ class Columns:
     unset: frozenset[str] = frozenset()
     known: str | None = None  # the data set whose table it is, as known_tables.py calls it
     on_missing_group: Literal["own_group", "drop", "error"] = "own_group"  # drop: whoever trains leaves the rows out
-    on_uncertain: Literal["error", "drop", "positive", "negative"] = "error"  # labels (data/uncertain)
+    on_uncertain: Literal["error", "drop", "positive", "negative"] = "error"  # labels (data/labels/uncertain)
     frames: FrameChoice = "first"  # which frames of DICOM files are its pictures
     # A table that was refused is opened once more for what can be known of it: what it lacks is left out.
     is_lenient: bool = False

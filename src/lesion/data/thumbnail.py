@@ -7,8 +7,8 @@ import base64
 import cv2
 import numpy as np
 
-from lesion.data import images
-from lesion.data.images import Pixels
+from lesion.data.decode import images
+from lesion.data.decode.images import Pixels
 
 
 def thumbnail(image_HWC: Pixels, *, side_px: int) -> str:

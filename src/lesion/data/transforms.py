@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.geometry import Fit
 
 PAD_COLOUR = (0, 0, 0)  # of the bars beside a picture that does not fill its square: black, as behind transparent parts

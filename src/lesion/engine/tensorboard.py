@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels, encode
+from lesion.data.decode.images import Pixels, encode
 from lesion.words import shortened
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.data.transforms import resize
 from lesion.engine.tensorboard import EventFile
 from lesion.engine.throughput import InputWait, minutes_left, slowness

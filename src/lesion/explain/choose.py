@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.explain.explained_class import ExplainedClass
 from lesion.explain.faithfulness import Faithfulness, ends_of, faithfulness
 from lesion.explain.gradient import CAM, FAMILY, OCCLUSION, Level, cam, gradient_maps, levels, predicted_logits

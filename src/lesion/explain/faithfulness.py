@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.explain.occlusion import Score
 
 NUM_STEPS = 6  # the share of pixels that is changed grows by a sixth

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.explain.explained_class import ExplainedClass
 from lesion.models.fusion import FusionNet
 from lesion.models.places import FINAL, as_grid, num_prefix_tokens, with_place_logits

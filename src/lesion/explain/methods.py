@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.explain.explained_class import ExplainedClass
 from lesion.explain.gradient import (
     CAM,

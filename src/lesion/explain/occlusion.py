@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 
 CELLS = 8  # a side; a cover is two cells wide, and moves by one
 BATCH = 16

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lesion.data.images import too_large
-from lesion.data.memory import MemoryBudget
+from lesion.data.decode.images import too_large
+from lesion.data.decode.memory import MemoryBudget
 from lesion.environment import give_back_free_memory
 from lesion.inference.batcher import busy
 

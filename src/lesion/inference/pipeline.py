@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from lesion.data.images import Pixels, too_large
-from lesion.data.memory import MemoryBudget, ReserveBytes
+from lesion.data.decode.images import Pixels, too_large
+from lesion.data.decode.memory import MemoryBudget, ReserveBytes
 from lesion.data.metadata import Row
 from lesion.environment import give_back_free_memory
 from lesion.errors import LesionError, UserError

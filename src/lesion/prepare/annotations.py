@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-from lesion.data.reading import MIB, file_text, parse_json
+from lesion.data.decode.reading import MIB, file_text, parse_json
 from lesion.prepare.annotation_formats import asap, geojson, histomics, imagescope
 from lesion.prepare.regions import EXPORT, Annotations, LeftOut, Region, broken
 from lesion.words import listed, shortened

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lesion.data.metadata import MISSING
-from lesion.data.sources.set_names import Split
+from lesion.data.sources.folders.set_names import Split
 from lesion.data.table import SampleTable
 from lesion.files import write_atomic
 from lesion.prepare.shard import Sharding, ShardReport

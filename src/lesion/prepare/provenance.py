@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lesion.data.reading import COPY_AGAIN, check_regular, file_text, parse_json, reading
+from lesion.data.decode.reading import COPY_AGAIN, check_regular, file_text, parse_json, reading
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic
 

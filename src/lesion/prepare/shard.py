@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data import images
-from lesion.data.images import Pixels
+from lesion.data.decode import images
+from lesion.data.decode.images import Pixels
+from lesion.data.sources.folders.set_names import Split
 from lesion.data.sources.formats import open_source
 from lesion.data.sources.location import SplitLocation
-from lesion.data.sources.set_names import Split
 from lesion.data.table import Columns, SampleTable, Source
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic

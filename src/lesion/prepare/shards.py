@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lesion.data.sources.folders.set_names import Split
 from lesion.data.sources.formats import open_source, recognised
 from lesion.data.sources.location import SplitLocation
-from lesion.data.sources.set_names import Split
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.files import make_folder

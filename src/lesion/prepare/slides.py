@@ -18,10 +18,10 @@ import numpy as np
 import openslide
 from PIL import Image, ImageCms
 
-from lesion.data import dicom, images, memory
-from lesion.data.image_files import are_dicom, image_files
-from lesion.data.images import Pixels
-from lesion.data.reading import check_regular, reading
+from lesion.data.decode import dicom, images, memory
+from lesion.data.decode.image_files import are_dicom, image_files
+from lesion.data.decode.images import Pixels
+from lesion.data.decode.reading import check_regular, reading
 from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
 

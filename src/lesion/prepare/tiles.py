@@ -21,8 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lesion.data import images
-from lesion.data.reading import reading
+from lesion.data.decode import images
+from lesion.data.decode.reading import reading
 from lesion.data.sources.location import walk_files
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic, write_whole

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.prepare.slides import Slide
 
 CELLS_A_TILE = 16  # cells on a tile's side: its share of tissue is known to 1 in 256

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.errors import LesionError
 from lesion.evaluation.metrics import roc_auc
 from lesion.targets import Target

@@ -18,7 +18,7 @@ from itertools import islice
 from flask import Flask, Response, g, request
 
 from lesion.algorithms.base import Answer, Options, Output, Predictor, joined
-from lesion.data.memory import MemoryBudget, ReserveBytes
+from lesion.data.decode.memory import MemoryBudget, ReserveBytes
 from lesion.errors import LesionError, UserError
 from lesion.inference.admission import Admission
 from lesion.inference.pipeline import Pipeline, Times

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.serve.texts import bad_request
 
 MAGIC = b"\x93NUMPY"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lesion.algorithms.base import Answer
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.errors import UserError
 from lesion.serve.records import Record
 from lesion.words import shortened

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lesion.data.memory import MAX_PIXELS
+from lesion.data.decode.memory import MAX_PIXELS
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask, Response
 
 from lesion.algorithms.base import Predictor
-from lesion.data import formats
+from lesion.data.decode import formats
 from lesion.serve import metering
 from lesion.serve.metering import Meter
 from lesion.serve.records import names_for

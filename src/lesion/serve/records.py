@@ -16,10 +16,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from lesion.data import images
-from lesion.data.dicom import Frame
-from lesion.data.images import FrameChoice, Pixels
-from lesion.data.memory import ReserveBytes
+from lesion.data.decode import images
+from lesion.data.decode.dicom import Frame
+from lesion.data.decode.images import FrameChoice, Pixels
+from lesion.data.decode.memory import ReserveBytes
 from lesion.data.metadata import ALIASES, Row, cell_text
 from lesion.errors import UserError
 from lesion.serve.texts import bad_request, quoted

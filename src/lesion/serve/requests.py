@@ -14,10 +14,10 @@ from typing import Any
 
 from werkzeug.http import parse_options_header
 
-from lesion.data import dicom
-from lesion.data.formats import name_format
-from lesion.data.images import Pixels
-from lesion.data.memory import ReserveBytes
+from lesion.data.decode import dicom
+from lesion.data.decode.formats import name_format
+from lesion.data.decode.images import Pixels
+from lesion.data.decode.memory import ReserveBytes
 from lesion.data.metadata import Row
 from lesion.errors import UserError
 from lesion.serve import forms

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lesion.data.memory import ReserveBytes
+from lesion.data.decode.memory import ReserveBytes
 from lesion.errors import UserError
 
 MAX_VALUES = 1_000_000  # of one JSON text: 100,000 records with seven fields each

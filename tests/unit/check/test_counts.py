@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lesion.check.counts import crosstabs, fold_counts
-from lesion.data.labels import Labelled
+from lesion.data.labels.encode import Labelled
 from lesion.data.table import SampleTable
 from lesion.targets import Target
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lesion.check import duplicates
 from lesion.check.duplicates import Fingerprint, find_duplicates, fingerprint
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.data.sample_data import draw_picture
 
 NUM_PICTURES = 30

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from lesion.algorithms.classify.answer import combine
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.decide import by_row, decide
-from lesion.algorithms.classify.fold import FoldResult
-from lesion.algorithms.classify.summary import summarise
-from lesion.data.labels import Labelled
+from lesion.algorithms.classify.prediction.answer import combine
+from lesion.algorithms.classify.results.decide import by_row, decide
+from lesion.algorithms.classify.results.summary import summarise
+from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.data.labels.encode import Labelled
 from lesion.data.metadata import MetadataEncoder
 from lesion.data.table import SampleTable
 from lesion.evaluation.parts import parts_by_group

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.decide import Predictions, by_row, decide
-from lesion.algorithms.classify.fold import FoldResult, judge
-from lesion.algorithms.classify.judged import NOT_KEPT, ONE_GROUP, epoch_of_others, judge_folds
-from lesion.algorithms.classify.summary import summarise
-from lesion.data.labels import Labelled
+from lesion.algorithms.classify.results.decide import Predictions, by_row, decide
+from lesion.algorithms.classify.results.judged import NOT_KEPT, ONE_GROUP, epoch_of_others, judge_folds
+from lesion.algorithms.classify.results.summary import summarise
+from lesion.algorithms.classify.training.fold import FoldResult, judge
+from lesion.data.labels.encode import Labelled
 from lesion.data.metadata import MetadataEncoder
 from lesion.data.table import SampleTable
 from lesion.evaluation.parts import parts_by_group

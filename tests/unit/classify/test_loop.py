@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lesion.algorithms.classify.loop import Mixing, StepSettings, predict, train_one_epoch
+from lesion.algorithms.classify.training.loop import Mixing, StepSettings, predict, train_one_epoch
 from lesion.data.loader import Batch
 from lesion.data.transforms import Preprocess
 from lesion.engine.optim import Schedule

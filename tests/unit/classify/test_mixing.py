@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lesion.algorithms.classify.loop import Mixing
+from lesion.algorithms.classify.training.loop import Mixing
 
 
 def mixed(mixing: Mixing, number: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

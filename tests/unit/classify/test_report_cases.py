@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lesion.algorithms.classify.report_cases import CaseMaker, Judged, mistakes, uncertain
-from lesion.data.images import Pixels
+from lesion.algorithms.classify.report.cases import CaseMaker, Judged, mistakes, uncertain
+from lesion.data.decode.images import Pixels
 from lesion.errors import UserError
 from lesion.report.sections import Cases, Missing
 from lesion.targets import Target

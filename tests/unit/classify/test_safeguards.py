@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from lesion.algorithms.base import Options, Output, joined
-from lesion.algorithms.classify.load import load_predictor
 from lesion.algorithms.classify.manifest import ClassifierRecord, QualityRecord
-from lesion.algorithms.classify.predictor import Ensemble
-from lesion.algorithms.classify.safeguards import Note, Safeguards
+from lesion.algorithms.classify.prediction.load import load_predictor
+from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.algorithms.classify.prediction.safeguards import Note, Safeguards
 from lesion.data.appearance import NUM_VALUES, appearance
-from lesion.data.image_quality import surveyed
-from lesion.data.picture_measures import PictureMeasures
-from lesion.data.quality_bounds import fit_bounds, share_warned
+from lesion.data.quality.image_quality import surveyed
+from lesion.data.quality.picture_measures import PictureMeasures
+from lesion.data.quality.quality_bounds import fit_bounds, share_warned
 from lesion.errors import UserError
 from lesion.evaluation.familiarity import Familiarity, fit_familiarity
 from skin import blurred, skin, with_ruler

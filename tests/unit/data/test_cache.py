@@ -18,7 +18,7 @@ from PIL import Image
 
 from lesion.data import cache as cache_module
 from lesion.data.cache import Cache, Cached, Decoded, record_bytes
-from lesion.data.images import Pixels, decode
+from lesion.data.decode.images import Pixels, decode
 from lesion.data.transforms import Preprocess, fitted
 from lesion.errors import PlatformError
 from lesion.geometry import Fit

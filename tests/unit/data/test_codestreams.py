@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesion.data import images
-from lesion.data.codestreams import jpeg_2000_cost, jpeg_cost
+from lesion.data.decode import images
+from lesion.data.decode.codestreams import jpeg_2000_cost, jpeg_cost
 from lesion.errors import UserError
 
 SMOOTH = np.add.outer(np.arange(120), np.arange(160)).astype(np.uint8)

@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 
 from dicom_files import COLOURS, RAMP, bytes_of, compressed, dataset_of, encoded, grey, refused, shown
-from lesion.data import dicom, images
+from lesion.data.decode import dicom, images
 from lesion.errors import UserError
 
 

@@ -21,7 +21,7 @@ from pydicom.uid import (
 )
 
 from dicom_files import COLOURS, RAMP, bytes_of, dataset_of, grey, refused, shown
-from lesion.data import images
+from lesion.data.decode import images
 
 H, W = 6, 10
 RNG = np.random.default_rng(3)

@@ -7,7 +7,7 @@ import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from dicom_files import bytes_of, dataset_of, refused
-from lesion.data import images
+from lesion.data.decode import images
 
 MEASURED = np.array([[100, 150, 200], [250, 300, 350]])
 WINDOW = {"WindowCenter": 225, "WindowWidth": 250, "VOILUTFunction": "LINEAR_EXACT"}  # black at 100, white at 350

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from factories import dicom_file
-from lesion.data import images
-from lesion.data.formats import READ, name_format
+from lesion.data.decode import images
+from lesion.data.decode.formats import READ, name_format
 from lesion.errors import UserError
 
 

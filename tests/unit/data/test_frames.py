@@ -10,8 +10,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lesion.data import images
-from lesion.data.frames import has_more, noting
+from lesion.data.decode import images
+from lesion.data.decode.frames import has_more, noting
 
 FRAMES = [Image.fromarray(np.full((8, 9, 3), level, np.uint8)) for level in (10, 90, 200)]
 

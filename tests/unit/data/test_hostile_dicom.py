@@ -19,7 +19,7 @@ MEMORY_BYTES = 3 * 2**30  # of addresses, far more than any of them needs
 PROGRAM = """
 import json, random, resource, sys, time
 from dicom_mutants import KINDS, file_of, mutated
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.errors import UserError
 
 name, count, memory_bytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from factories import dicom_file
-from lesion.data import images
-from lesion.data.image_files import are_dicom, image_files
+from lesion.data.decode import images
+from lesion.data.decode.image_files import are_dicom, image_files
 from lesion.data.sources.location import walk_images
 from lesion.errors import UserError
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from lesion.data.image_quality import image_quality, surveyed
+from lesion.data.quality.image_quality import image_quality, surveyed
 from skin import blurred, skin, with_dark_corners, with_hair, with_ink, with_ruler
 
 SPOILT = {

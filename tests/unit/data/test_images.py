@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.errors import UserError
 
 # Four quarters, each its own colour, wider than high: no turn or mirror of it is itself.

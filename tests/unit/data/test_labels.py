@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesion.data.labels import read_labels
+from lesion.data.labels.encode import read_labels
+from lesion.data.labels.uncertain import NOT_MENTIONED
 from lesion.data.table import SampleTable
-from lesion.data.uncertain import NOT_MENTIONED
 from lesion.errors import UserError
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.data.labels import read_labels
-from lesion.data.labels_of_model import KnownTarget, label
+from lesion.data.labels.encode import read_labels
+from lesion.data.labels.of_model import KnownTarget, label
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
 from lesion.targets import Target

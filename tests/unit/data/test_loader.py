@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from factories import sample_frame, write_channel
 from lesion.data.augment import Augment
 from lesion.data.cache import Cache, Decoded, Pictures
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.data.loader import Batch, Dataset, load_batches, ordered_batches, training_batches
 from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.table import Columns, SampleTable

@@ -14,8 +14,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lesion.data import images
-from lesion.data.memory import MemoryBudget
+from lesion.data.decode import images
+from lesion.data.decode.memory import MemoryBudget
 from lesion.errors import UserError
 
 

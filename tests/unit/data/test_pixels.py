@@ -18,8 +18,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lesion.data import images
-from lesion.data.frames import noting
+from lesion.data.decode import images
+from lesion.data.decode.frames import noting
 from lesion.errors import UserError
 from tiff_files import DEFLATE, NO_COMPRESSION, PACKBITS, tiff_file
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lesion.data.positive_words import positive_word, says_no_finding
+from lesion.data.labels.positive_words import positive_word, says_no_finding
 
 # The negative class, then the positive one.
 KNOWN = [

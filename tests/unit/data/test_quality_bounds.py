@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.data.image_quality import image_quality, surveyed
-from lesion.data.picture_measures import COLUMNS, PictureMeasures
-from lesion.data.quality_bounds import RARE, RULES, WARNINGS, fit_bounds, share_warned, warnings_of
+from lesion.data.quality.image_quality import image_quality, surveyed
+from lesion.data.quality.picture_measures import COLUMNS, PictureMeasures
+from lesion.data.quality.quality_bounds import RARE, RULES, WARNINGS, fit_bounds, share_warned, warnings_of
 from skin import DARK, LIGHT, blurred, skin, with_dark_corners, with_hair, with_ink, with_ruler
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lesion.data.reading import file_content, file_text, parse_json, reading
+from lesion.data.decode.reading import file_content, file_text, parse_json, reading
 from lesion.data.sources import augmented_manifest, lst
 from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.webdataset import WebDataset

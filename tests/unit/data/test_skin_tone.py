@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesion.data.image_quality import surveyed
-from lesion.data.skin_tone import SkinTone, typology_angle
+from lesion.data.quality.image_quality import surveyed
+from lesion.data.quality.skin_tone import SkinTone, typology_angle
 from skin import DARK, LIGHT, skin, with_dark_corners, with_hair, with_ink
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.data.table import Concat, Rows, SampleTable
 
 

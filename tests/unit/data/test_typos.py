@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.data.typos import likely_typos
+from lesion.data.labels.typos import likely_typos
 
 
 @pytest.mark.parametrize(

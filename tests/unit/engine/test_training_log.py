@@ -12,7 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
-from lesion.data.images import Pixels
+from lesion.data.decode.images import Pixels
 from lesion.engine import throughput, training_log
 from lesion.engine.training_log import Curves, FoldLog, Machine, TrainingLog, grid
 

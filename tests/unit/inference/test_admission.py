@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lesion.data.memory import MemoryBudget
+from lesion.data.decode.memory import MemoryBudget
 from lesion.errors import PlatformError, UserError
 from lesion.inference.admission import Admission
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesion.data import images
-from lesion.data.images import Pixels
-from lesion.data.memory import MemoryBudget, ReserveBytes
+from lesion.data.decode import images
+from lesion.data.decode.images import Pixels
+from lesion.data.decode.memory import MemoryBudget, ReserveBytes
 from lesion.data.metadata import Row
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.inference.pipeline import Item, Pipeline, Times

@@ -11,8 +11,8 @@ import pytest
 
 from factories import draw_picture
 from lesion.algorithms.base import Options, Output
-from lesion.algorithms.classify.answer import answer_of
-from lesion.algorithms.classify.point import Points
+from lesion.algorithms.classify.prediction.answer import answer_of
+from lesion.algorithms.classify.prediction.point import Points
 from lesion.errors import UserError
 from lesion.serve.answers import JSON, encode
 from lesion.serve.records import Invocation

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lesion.data.images import read
+from lesion.data.decode.images import read
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
 from lesion.models.backbone import create_backbone

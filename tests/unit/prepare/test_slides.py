@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.errors import UserError
 from lesion.prepare.slides import (
     Resolution,

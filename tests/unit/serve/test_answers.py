@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lesion.algorithms.base import Answer, Options, Output
 from lesion.algorithms.classify.manifest import TargetRecord, read
-from lesion.algorithms.classify.predictor import Ensemble
+from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.artifact import load_manifest
 from lesion.errors import UserError
 from lesion.serve.answers import CSV, JSON, LINES, ResponseInfo, choose_accept, encode, refusal_of_all

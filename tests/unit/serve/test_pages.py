@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from lesion.algorithms.classify.manifest import ClassifierRecord, TargetRecord, read
-from lesion.algorithms.classify.predictor import Ensemble
+from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.artifact import Manifest, load_manifest
 from lesion.data.metadata import ColumnEncoder
 from lesion.serve.pages import describe

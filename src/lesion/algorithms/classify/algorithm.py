@@ -13,8 +13,8 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 
 if TYPE_CHECKING:
-    from lesion.algorithms.classify.explainer import ClassifierExplainer
-    from lesion.algorithms.classify.predictor import Ensemble
+    from lesion.algorithms.classify.explanation.explainer import ClassifierExplainer
+    from lesion.algorithms.classify.prediction.predictor import Ensemble
     from lesion.check.report import Report
     from lesion.job import Job
 
@@ -36,8 +36,8 @@ class Classify:
         num_workers: int,
         show_progress: bool,
     ) -> Report:
-        from lesion.algorithms.classify.setup import check_backbone
         from lesion.algorithms.classify.task import questions
+        from lesion.algorithms.classify.training.setup import check_backbone
         from lesion.check.run import check_channels
 
         asked = questions(config, check_settings=partial(check_backbone, config, channels.get("pretrained")))
@@ -58,7 +58,7 @@ class Classify:
         precision: PrecisionChoice,
         operating_point: str | None,
     ) -> Ensemble:
-        from lesion.algorithms.classify.load import load_predictor
+        from lesion.algorithms.classify.prediction.load import load_predictor
 
         return load_predictor(
             model_dir,
@@ -73,7 +73,7 @@ class Classify:
         return {"recipes": recipes.describe}[what]()
 
     def export_onnx(self, model_dir: Path, output: Path, *, fold: int | None) -> None:
-        from lesion.algorithms.classify.export import export_onnx
+        from lesion.algorithms.classify.prediction.export import export_onnx
 
         export_onnx(model_dir, output, fold=fold)
 
@@ -91,7 +91,7 @@ class Classify:
         operating_point: str | None,
         show_progress: bool,
     ) -> str:
-        from lesion.algorithms.classify.external import evaluate_set
+        from lesion.algorithms.classify.external.evaluate import evaluate_set
 
         predictor = self.load(
             model_dir,
@@ -121,7 +121,7 @@ class Classify:
         class_name: str | None,
         method: str | None,
     ) -> ClassifierExplainer:
-        from lesion.algorithms.classify.explainer import load_explainer
+        from lesion.algorithms.classify.explanation.explainer import load_explainer
 
         return load_explainer(
             model_dir, device=device, num_cores=num_cores, fold=fold, class_name=class_name, method=method

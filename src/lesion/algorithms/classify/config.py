@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from lesion.algorithms.classify.normalisation import refuse_impossible_mean, refuse_impossible_std
+from lesion.algorithms.classify.prediction.normalisation import refuse_impossible_mean, refuse_impossible_std
 from lesion.algorithms.classify.recipes import FORMER, RECIPES, with_recipe
 from lesion.config import Affects, Hyperparameters, tunable
 from lesion.errors import UserError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
-from lesion.algorithms.classify.point import Point
+from lesion.algorithms.classify.prediction.point import Point
 from lesion.artifact import Manifest
 from lesion.data.metadata import KnownWords
 

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from lesion.algorithms.classify.normalisation import refuse_impossible_mean, refuse_impossible_std
-from lesion.algorithms.classify.point import Points
+from lesion.algorithms.classify.prediction.normalisation import refuse_impossible_mean, refuse_impossible_std
+from lesion.algorithms.classify.prediction.point import Points
 from lesion.artifact import MANIFEST, Manifest, read_payload
-from lesion.data.image_quality import MEASURES
-from lesion.data.images import FrameChoice
+from lesion.data.decode.images import FrameChoice
 from lesion.data.metadata import ColumnEncoder
+from lesion.data.quality.image_quality import MEASURES
 from lesion.data.transforms import Preprocess
 from lesion.data.vocabulary import normal_form
 from lesion.evaluation.calibration import Calibration

@@ -19,16 +19,22 @@ from numpy.typing import NDArray
 
 from lesion import artifact
 from lesion.algorithms.base import Output
-from lesion.algorithms.classify.answer import fold_probs
-from lesion.algorithms.classify.decide import Decisions
-from lesion.algorithms.classify.fold import FoldResult
-from lesion.algorithms.classify.load import load_torch
 from lesion.algorithms.classify.manifest import ALGORITHM, ClassifierRecord, FoldRecord, GraphRecord, TargetRecord, read
-from lesion.algorithms.classify.openvino_cpu import TOLERANCE, GraphPrecision, compile_graph, core, cpu_has_bf16
-from lesion.algorithms.classify.predictor import Ensemble
-from lesion.algorithms.classify.safeguards import FAMILIARITY
-from lesion.algorithms.classify.setup import Setup
-from lesion.algorithms.classify.torch_executor import TorchExecutor
+from lesion.algorithms.classify.prediction.answer import fold_probs
+from lesion.algorithms.classify.prediction.load import load_torch
+from lesion.algorithms.classify.prediction.openvino_cpu import (
+    TOLERANCE,
+    GraphPrecision,
+    compile_graph,
+    core,
+    cpu_has_bf16,
+)
+from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.algorithms.classify.prediction.safeguards import FAMILIARITY
+from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
+from lesion.algorithms.classify.results.decide import Decisions
+from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.setup import Setup
 from lesion.artifact import Manifest
 from lesion.data.table import SampleTable
 from lesion.errors import PlatformError

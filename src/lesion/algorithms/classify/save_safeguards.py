@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as to_bytes
 
 from lesion import artifact
-from lesion.algorithms.classify.fold import FoldResult
-from lesion.algorithms.classify.loop import features
 from lesion.algorithms.classify.manifest import FamiliarityRecord, QualityRecord
-from lesion.algorithms.classify.predictor import Ensemble
-from lesion.algorithms.classify.safeguards import FAMILIARITY
-from lesion.algorithms.classify.setup import Setup
-from lesion.algorithms.classify.torch_executor import TorchExecutor
+from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.algorithms.classify.prediction.safeguards import FAMILIARITY
+from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
+from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.loop import features
+from lesion.algorithms.classify.training.setup import Setup
 from lesion.data.appearance import appearance
 from lesion.data.loader import Dataset, load_batches, ordered_batches
-from lesion.data.picture_measures import PictureMeasures
-from lesion.data.quality_bounds import MIN_PICTURES, fit_bounds, share_warned
+from lesion.data.quality.picture_measures import PictureMeasures
+from lesion.data.quality.quality_bounds import MIN_PICTURES, fit_bounds, share_warned
 from lesion.evaluation.familiarity import RARE, Familiarity, fit_familiarity
 
 log = logging.getLogger(__name__)

@@ -15,13 +15,13 @@ from lesion.check.run import Questions
 from lesion.data.channels import columns_of
 from lesion.data.fold_advice import Divided, Plan, deal_folds, refuse_given_folds
 from lesion.data.folds import Folds, given_folds, pooled_strata
-from lesion.data.label_task import is_open
-from lesion.data.labels import Labelled, Labels, read_labels
+from lesion.data.labels.encode import Labelled, Labels, read_labels
+from lesion.data.labels.new_classes import refuse_new_classes
+from lesion.data.labels.task import is_open
+from lesion.data.labels.typos import Typo
 from lesion.data.metadata import ColumnType, MetadataEncoder, column_kinds
-from lesion.data.new_classes import refuse_new_classes
 from lesion.data.remark import Remark
 from lesion.data.table import Columns, SampleTable
-from lesion.data.typos import Typo
 from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
 from lesion.evaluation.operating_points import parse_spec

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import lesion
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.decide import decide
-from lesion.algorithms.classify.fold import FoldResult, run_fold
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
-from lesion.algorithms.classify.parallel import cores_of_fold, plan_parallelism
-from lesion.algorithms.classify.results import METRICS, write_results
+from lesion.algorithms.classify.results.decide import decide
+from lesion.algorithms.classify.results.summary import summarise
+from lesion.algorithms.classify.results.write import METRICS, write_results
 from lesion.algorithms.classify.save import save_artifact
-from lesion.algorithms.classify.setup import (
+from lesion.algorithms.classify.task import Task, questions
+from lesion.algorithms.classify.training.fold import FoldResult, run_fold
+from lesion.algorithms.classify.training.parallel import cores_of_fold, plan_parallelism
+from lesion.algorithms.classify.training.setup import (
     Setup,
     backbone_features,
     fingerprint,
@@ -26,8 +28,6 @@ from lesion.algorithms.classify.setup import (
     settings_and_versions,
     with_batch_size,
 )
-from lesion.algorithms.classify.summary import summarise
-from lesion.algorithms.classify.task import Task, questions
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import check_once, forget
 from lesion.engine.checkpoint import Checkpoints, code_digest

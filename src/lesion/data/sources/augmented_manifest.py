@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import pandas as pd
 
-from lesion.data import images
-from lesion.data.label_task import MAX_CLASSES
-from lesion.data.reading import file_text, parse_json
+from lesion.data.decode import images
+from lesion.data.decode.reading import file_text, parse_json
+from lesion.data.labels.task import MAX_CLASSES
 from lesion.data.remark import Remark
 from lesion.data.sources.json_lines import is_json_lines_table
 from lesion.data.sources.location import SplitLocation, walk_files

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from lesion.data.remark import Remark
-from lesion.data.sources.set_names import is_in_doubt, set_of
+from lesion.data.sources.folders.set_names import is_in_doubt, set_of
 from lesion.errors import UserError
 
 CHANNEL_OF = {"train": "training", "validation": "validation", "test": "test"}  # by set

@@ -10,18 +10,18 @@ from typing import Self
 
 import pandas as pd
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.data.masks import NO_MASKS, Masks, find_masks
 from lesion.data.remark import Remark
-from lesion.data.sources.headers import with_headers
+from lesion.data.sources.folders.other_layouts import OtherLayout, other_layouts
+from lesion.data.sources.folders.set_folders import Parts, SetFolders, are_patients, set_folders
+from lesion.data.sources.folders.set_names import is_neutral, set_of
+from lesion.data.sources.folders.side_folders import find_copies, is_side_folder, left_over_classes, side_classes
 from lesion.data.sources.location import NOT_DATA, SplitLocation, walk_files, walk_images
 from lesion.data.sources.once import remembered
-from lesion.data.sources.other_layouts import OtherLayout, other_layouts
 from lesion.data.sources.rows import one_target, refuse_groups, table_of
-from lesion.data.sources.set_folders import Parts, SetFolders, are_patients, set_folders
-from lesion.data.sources.set_names import is_neutral, set_of
-from lesion.data.sources.side_folders import find_copies, is_side_folder, left_over_classes, side_classes
-from lesion.data.sources.table_files import table_files
+from lesion.data.sources.tables.headers import with_headers
+from lesion.data.sources.tables.table_files import table_files
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, raise_all
 from lesion.words import listed

@@ -10,21 +10,21 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.data.remark import Remark
 from lesion.data.sources.class_folder import has_class_folders
-from lesion.data.sources.csv_table import with_remarks
-from lesion.data.sources.headers import with_headers
+from lesion.data.sources.folders.picture_folders import said_of_folders
+from lesion.data.sources.folders.set_names import set_of
 from lesion.data.sources.imagefolder import as_imagefolder
-from lesion.data.sources.joined_tables import find_tables, join
 from lesion.data.sources.json_lines import is_json_lines_table, read_table
-from lesion.data.sources.known_columns import found_columns
 from lesion.data.sources.location import SplitLocation
-from lesion.data.sources.picture_folders import said_of_folders
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import as_there, names_of, table_of, with_names
-from lesion.data.sources.set_names import set_of
-from lesion.data.sources.table_files import is_unknown, table_files, usual_names
+from lesion.data.sources.tables.csv_table import with_remarks
+from lesion.data.sources.tables.headers import with_headers
+from lesion.data.sources.tables.joined_tables import find_tables, join
+from lesion.data.sources.tables.known_columns import found_columns
+from lesion.data.sources.tables.table_files import is_unknown, table_files, usual_names
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.words import listed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lesion.data.sources.formats import FORMATS
-from lesion.data.sources.known_tables import KNOWN_TABLES, USUAL_NAMES, KnownTable
+from lesion.data.sources.tables.known_tables import KNOWN_TABLES, USUAL_NAMES, KnownTable
 
 
 def describe_sources() -> str:

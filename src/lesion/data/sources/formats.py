@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder
 from lesion.data.sources.csv_folder import CsvFolder
+from lesion.data.sources.folders.other_layouts import other_layouts
 from lesion.data.sources.frames import with_frames
 from lesion.data.sources.isic_hdf5 import IsicHdf5
 from lesion.data.sources.location import Format, SplitLocation, hidden_files, walk_files, walk_images
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
-from lesion.data.sources.other_layouts import other_layouts
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
-from lesion.data.sources.table_files import about_spreadsheets
+from lesion.data.sources.tables.table_files import about_spreadsheets
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError

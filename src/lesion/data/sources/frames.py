@@ -12,10 +12,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lesion.data import dicom, images
-from lesion.data.dicom import Frame
-from lesion.data.images import FrameChoice
-from lesion.data.reading import COPY_AGAIN, MAX_PICTURE_BYTES, check_regular, file_content, reading
+from lesion.data.decode import dicom, images
+from lesion.data.decode.dicom import Frame
+from lesion.data.decode.images import FrameChoice
+from lesion.data.decode.reading import COPY_AGAIN, MAX_PICTURE_BYTES, check_regular, file_content, reading
 from lesion.data.remark import Remark
 from lesion.data.table import Readable, SampleTable, Source
 from lesion.errors import UserError

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.reading import CONTROL, MIB, check_regular, reading
+from lesion.data.decode.reading import CONTROL, MIB, check_regular, reading
 from lesion.errors import UserError
 
 CACHE_BYTES = 64 * MIB  # of unpacked chunks: rows are read in any order

@@ -12,16 +12,16 @@ from typing import Any, Self
 
 import pandas as pd
 
-from lesion.data import images
-from lesion.data.reading import MAX_PICTURE_BYTES
+from lesion.data.decode import images
+from lesion.data.decode.reading import MAX_PICTURE_BYTES
 from lesion.data.remark import Remark
-from lesion.data.sources.column_names import IMAGE_COLUMNS
+from lesion.data.sources.folders.set_names import set_in
 from lesion.data.sources.hdf5 import Dataset, names_in, open_file
 from lesion.data.sources.json_lines import read_table
 from lesion.data.sources.location import SplitLocation, walk_files, walk_images
 from lesion.data.sources.rows import as_there, table_of
-from lesion.data.sources.set_names import set_in
-from lesion.data.sources.table_files import find_table, tables_of
+from lesion.data.sources.tables.column_names import IMAGE_COLUMNS
+from lesion.data.sources.tables.table_files import find_table, tables_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.words import listed

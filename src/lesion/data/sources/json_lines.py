@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from lesion.data.reading import check_regular, file_text, parse_json, reading
+from lesion.data.decode.reading import check_regular, file_text, parse_json, reading
 from lesion.data.remark import Remark
-from lesion.data.sources import csv_table
-from lesion.data.sources.csv_table import LINE, check_size, with_remarks
-from lesion.data.sources.json_cells import list_cell, paths_in
+from lesion.data.sources.tables import csv_table
+from lesion.data.sources.tables.csv_table import LINE, check_size, with_remarks
+from lesion.data.sources.tables.json_cells import list_cell, paths_in
 from lesion.errors import UserError
 from lesion.words import listed, shortened
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from lesion.data.image_files import image_files
-from lesion.data.reading import reading
+from lesion.data.decode.image_files import image_files
+from lesion.data.decode.reading import reading
+from lesion.data.sources.folders.set_names import Split, set_in, set_of
 from lesion.data.sources.once import remembered
-from lesion.data.sources.set_names import Split, set_in, set_of
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
 

@@ -9,14 +9,14 @@ from typing import Self
 
 import pandas as pd
 
-from lesion.data import images
-from lesion.data.label_task import MAX_CLASSES
+from lesion.data.decode import images
+from lesion.data.decode.reading import file_text
+from lesion.data.labels.task import MAX_CLASSES
 from lesion.data.numbers import is_number
-from lesion.data.reading import file_text
-from lesion.data.sources.csv_table import check_size
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.pictures import NamedPictures
 from lesion.data.sources.rows import refuse_groups, table_of
+from lesion.data.sources.tables.csv_table import check_size
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 

@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion.data import memory
-from lesion.data.images import Pixels
-from lesion.data.label_task import MAX_CLASSES
+from lesion.data.decode import memory
+from lesion.data.decode.images import Pixels
+from lesion.data.labels.task import MAX_CLASSES
 from lesion.data.remark import Remark
+from lesion.data.sources.folders.set_names import Split
 from lesion.data.sources.location import SplitLocation, walk_files, walk_images
 from lesion.data.sources.medmnist_classes import CLASSES, HEALTHY_IS_ONE, set_name
 from lesion.data.sources.npz import names_of_arrays, read_array
 from lesion.data.sources.rows import one_target, refuse_groups, table_of
-from lesion.data.sources.set_names import Split
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.words import listed

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence, Set
 from pathlib import Path
 
-from lesion.data.image_files import stem
+from lesion.data.decode.image_files import stem
 from lesion.data.sources.location import walk_files
 from lesion.data.sources.name_match import SPELLINGS
 from lesion.words import listed, shortened

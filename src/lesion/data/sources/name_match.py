@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import unquote
 
-from lesion.data.image_files import stem
+from lesion.data.decode.image_files import stem
 
 MAX_PARTS = 16  # of a path that are compared, from its end
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")

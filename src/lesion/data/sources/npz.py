@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.reading import MIB, check_regular, reading
+from lesion.data.decode.reading import MIB, check_regular, reading
 from lesion.environment import resident_bytes, usable_memory_bytes
 from lesion.errors import UserError
 

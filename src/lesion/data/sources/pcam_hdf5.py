@@ -12,13 +12,13 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from lesion.data import memory
-from lesion.data.images import Pixels
+from lesion.data.decode import memory
+from lesion.data.decode.images import Pixels
 from lesion.data.remark import Remark
-from lesion.data.sources.csv_table import read_csv
 from lesion.data.sources.hdf5 import Dataset
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import one_target, table_of
+from lesion.data.sources.tables.csv_table import read_csv
 from lesion.data.table import USUAL_GROUP, Columns, SampleTable
 from lesion.errors import UserError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.data.remark import Remark
 from lesion.data.sources.location import walk_images
 from lesion.data.sources.missing_pictures import remedy_of

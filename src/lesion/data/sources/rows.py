@@ -12,13 +12,20 @@ from numpy.typing import NDArray
 from lesion.data.groups import own_groups
 from lesion.data.metadata import ALIASES, MISSING
 from lesion.data.remark import Remark
-from lesion.data.sources.cells import about_marks, check_lengths, filled_cells, lines_of, ways_out, with_blank_labels
-from lesion.data.sources.column_names import IMAGE_COLUMNS, plain
-from lesion.data.sources.csv_table import check_size, remarks_of
-from lesion.data.sources.decimal_commas import whole_with_points, with_points
 from lesion.data.sources.groups import Groups, read_folds, read_groups
-from lesion.data.sources.known_columns import found_columns
-from lesion.data.sources.nearly_known import about_nearly_known
+from lesion.data.sources.tables.cells import (
+    about_marks,
+    check_lengths,
+    filled_cells,
+    lines_of,
+    ways_out,
+    with_blank_labels,
+)
+from lesion.data.sources.tables.column_names import IMAGE_COLUMNS, plain
+from lesion.data.sources.tables.csv_table import check_size, remarks_of
+from lesion.data.sources.tables.decimal_commas import whole_with_points, with_points
+from lesion.data.sources.tables.known_columns import found_columns
+from lesion.data.sources.tables.nearly_known import about_nearly_known
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.settings import SPLITS

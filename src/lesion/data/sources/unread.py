@@ -8,13 +8,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesion.data import images
+from lesion.data.decode import images
 from lesion.data.masks import find_masks
 from lesion.data.remark import Remark
+from lesion.data.sources.folders.other_layouts import other_layouts
+from lesion.data.sources.folders.set_names import is_in_doubt, set_in, set_of, words_of
+from lesion.data.sources.folders.side_folders import find_copies, is_side_folder
 from lesion.data.sources.location import NOT_DATA, hidden_files, is_data, walk_files, walk_images
-from lesion.data.sources.other_layouts import other_layouts
-from lesion.data.sources.set_names import is_in_doubt, set_in, set_of, words_of
-from lesion.data.sources.side_folders import find_copies, is_side_folder
 from lesion.words import listed
 
 # What may hold rows or images: whoever puts one there may expect it to be used.

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from lesion.data import images
-from lesion.data.reading import (
+from lesion.data.decode import images
+from lesion.data.decode.reading import (
     CONTROL,
     COPY_AGAIN,
     MAX_PICTURE_BYTES,
@@ -26,11 +26,11 @@ from lesion.data.reading import (
     reading,
 )
 from lesion.data.remark import Remark
-from lesion.data.sources.folder_classes import folder_classes
-from lesion.data.sources.json_cells import list_cell, nested_remarks, paths_in, with_words
+from lesion.data.sources.folders.folder_classes import folder_classes
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import frame_of, table_of
 from lesion.data.sources.sample_keys import keys_of
+from lesion.data.sources.tables.json_cells import list_cell, nested_remarks, paths_in, with_words
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.words import listed, one_line

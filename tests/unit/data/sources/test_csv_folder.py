@@ -11,10 +11,10 @@ import pytest
 
 from factories import draw_picture, sample_frame, write_channel
 from lesion.data.sources.csv_folder import CsvFolder
-from lesion.data.sources.csv_table import read_csv
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import pick_image_column
-from lesion.data.sources.table_files import find_table
+from lesion.data.sources.tables.csv_table import read_csv
+from lesion.data.sources.tables.table_files import find_table
 from lesion.data.table import Columns
 from lesion.errors import UserError
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.data.sources.csv_table import read_csv, read_header, remarks_of
+from lesion.data.sources.tables.csv_table import read_csv, read_header, remarks_of
 from lesion.errors import UserError
 
 PLAIN = "image_name,age,target\na,3,0\nb,4,1\n"

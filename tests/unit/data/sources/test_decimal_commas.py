@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.data.sources.decimal_commas import whole_with_points, with_points
+from lesion.data.sources.tables.decimal_commas import whole_with_points, with_points
 
 # Cells, what they are read as (None: as they were), the level of what is said, and its words.
 COLUMNS = {

@@ -19,7 +19,7 @@ from factories import dicom_file
 from layouts import draw_noise, draw_tree
 from lesion.check.groups import single_findings
 from lesion.data.channels import Opened, open_channels
-from lesion.data.labels import read_labels
+from lesion.data.labels.encode import read_labels
 from lesion.data.sources.groups import read_folds
 from lesion.data.table import Columns, SampleTable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lesion.data.sources.folder_classes import folder_classes
+from lesion.data.sources.folders.folder_classes import folder_classes
 from lesion.data.sources.location import SplitLocation
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns

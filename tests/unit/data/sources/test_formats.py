@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.data.labels import read_labels
+from lesion.data.labels.encode import read_labels
 from lesion.data.sources import augmented_manifest, lst
 from lesion.data.sources.augmented_manifest import relative_references
 from lesion.data.sources.formats import open_source

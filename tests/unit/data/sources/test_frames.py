@@ -13,8 +13,8 @@ from dicom_files import bytes_of, dataset_of
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.task import questions
 from lesion.check.run import check_channels
-from lesion.data import images
 from lesion.data.channels import columns_of, open_channels
+from lesion.data.decode import images
 from lesion.data.table import Source
 from lesion.errors import UserError
 

@@ -12,8 +12,8 @@ from lesion.algorithms.classify.task import wanted_columns
 from lesion.data.channels import Opened, open_channels
 from lesion.data.remark import Remark
 from lesion.data.sources.describe import describe_sources
-from lesion.data.sources.known_tables import KNOWN_TABLES, find_known
-from lesion.data.sources.nearly_known import about_nearly_known
+from lesion.data.sources.tables.known_tables import KNOWN_TABLES, find_known
+from lesion.data.sources.tables.nearly_known import about_nearly_known
 
 CHEXPERT = (
     "No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,"

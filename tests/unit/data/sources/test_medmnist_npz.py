@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lesion.data.labels import read_labels
+from lesion.data.labels.encode import read_labels
 from lesion.data.sources import npz
 from lesion.data.sources.formats import open_source
 from lesion.data.sources.location import SplitLocation

@@ -8,7 +8,7 @@ import pytest
 
 from layouts import draw_tree
 from lesion.data.channels import open_channels
-from lesion.data.sources.set_folders import set_folders
+from lesion.data.sources.folders.set_folders import set_folders
 from lesion.data.table import Columns
 from lesion.errors import UserError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lesion.data.sources.set_names import is_in_doubt, is_neutral, is_part, set_in, set_of
+from lesion.data.sources.folders.set_names import is_in_doubt, is_neutral, is_part, set_in, set_of
 
 SETS = {
     "train": "train Train TRAIN training Training_Set trainSet train_images train2017 TrainingData ＴＲＡＩＮ",

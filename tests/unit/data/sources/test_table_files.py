@@ -9,7 +9,7 @@ import pytest
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.channels import columns_of, open_channels
-from lesion.data.sources.table_files import set_in
+from lesion.data.sources.tables.table_files import set_in
 from lesion.errors import UserError
 from sources import write_png
 

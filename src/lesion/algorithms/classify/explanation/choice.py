@@ -1,0 +1,114 @@
+"""Explanation: chooses at the end of training by which map the networks are explained, and keeps it in the artifact."""
+
+# S samples · V views · F folds · K outputs
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion import artifact
+from lesion.algorithms.classify.prediction.answer import combine
+from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
+from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.setup import Setup, fresh_network
+from lesion.explain.choose import Sample, choose, randomised
+from lesion.explain.explained_class import usual_class
+from lesion.explain.record import ExplanationRecord
+from lesion.models.fusion import FusionNet
+from lesion.stop import Stop
+from lesion.targets import Target
+
+log = logging.getLogger(__name__)
+
+NUM_PICTURES = 12
+LEAST_S = 25.0  # what may be spent at least
+SHARE_OF_JOB = 0.02  # of the job's time, if that is more
+
+
+def save_explanation(
+    model_dir: Path, predictor: Ensemble, setup: Setup, results: Sequence[FoldResult], *, job_s: float, stop: Stop
+) -> Ensemble:
+    """Adds the chosen map to the artifact; the same predictor with it. `job_s` is how long the job has taken so far.
+
+    The artifact is whole without it: where no map can be made, one warning says so, and pictures are explained by
+    occlusion.
+    """
+    started = time.monotonic()
+    ends = started + max(LEAST_S, SHARE_OF_JOB * job_s)
+    try:
+        samples = _samples(predictor, setup, results)
+        record = choose(samples, is_over=lambda: time.monotonic() > ends)
+        record = record.model_copy(update={"randomised": _randomised(record, samples[:2], setup)})
+        model = predictor.model.model_copy(update={"explanation": record})
+        with stop.held():
+            manifest = artifact.add_files(model_dir, predictor.manifest, {}, payload=model.model_dump())
+    except Exception as error:
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        log.warning("explanation: no map was chosen, occlusion will serve: %s: %s", type(error).__name__, reason)
+        return predictor
+    log.info(
+        "explanation: method=%s level=%s insertion=%.3f deletion=%.3f chance=%.3f/%.3f without_gradient=%s "
+        "agreement=%s randomised=%s pictures=%d seconds=%.1f",
+        *(record.method, record.level or "-", record.insertion, record.deletion),
+        *(record.chance.insertion, record.chance.deletion, record.without_gradient),
+        *(_shown(record.agreement), _shown(record.randomised), record.num_pictures, time.monotonic() - started),
+    )
+    if not record.is_better_than_chance:
+        log.warning("explanation: on %d pictures no map was better than random numbers", record.num_pictures)
+    return predictor.with_record(manifest, model)
+
+
+def _samples(predictor: Ensemble, setup: Setup, results: Sequence[FoldResult]) -> list[Sample]:
+    """Held-out pictures that their own fold's network finds most probable, the folds in turn: where the class is hardly
+    seen there is nothing to explain. For several classes those whose predicted class is the most probable."""
+    target, executor = predictor.target, predictor.executors[0]
+    assert isinstance(executor, TorchExecutor)
+    queues = [_most_probable_first(target, result) for result in results]
+    chosen: list[Sample] = []
+    for place in range(max(map(len, queues))):
+        for f, result in enumerate(results):
+            if place < len(queues[f]) and len(chosen) < NUM_PICTURES:
+                number = int(queues[f][place])
+                row = int(result.index_S[number])
+                picture = predictor.prepare(setup.source.read(row), setup.metadata_rows[row])
+                probs_K = combine(target, result.logits_SVK[number][None])
+                explained = usual_class(target, probs_K)
+                chosen.append(Sample(executor.networks[f], picture.pixels_HWC, picture.features_FM[f], explained))
+    return chosen
+
+
+def _most_probable_first(target: Target, result: FoldResult) -> NDArray[np.intp]:
+    """The fold's rows, by number among them; each class in turn, so that not one class alone is explained."""
+    probs_SK = combine(target, result.logits_SVK[:, None])
+    judged_SQ = target.judged_columns(probs_SK)
+    class_S = judged_SQ.argmax(axis=1)
+    order_S = np.argsort(-judged_SQ.max(axis=1), kind="stable")
+    rank_S = np.empty(len(order_S), int)  # among the rows of the same class
+    for label in np.unique(class_S):
+        own = order_S[class_S[order_S] == label]
+        rank_S[own] = np.arange(len(own))
+    return np.lexsort((-judged_SQ.max(axis=1), rank_S))[:NUM_PICTURES]
+
+
+def _randomised(record: ExplanationRecord, samples: Sequence[Sample], setup: Setup) -> float | None:
+    """The correlation with a network of the same shape whose weights are random. The pretrained ones are no use: they
+    know edges and colours, which is what a map that shows nothing learnt would show."""
+    network: FusionNet = samples[0].network
+    width = 0 if network.metadata is None else int(network.metadata[0].in_features)
+    same = [sample for sample in samples if sample.metadata_M.size == width]
+    config = setup.config.model_copy(update={"seed": (setup.config.seed + 1) % 2**32})
+    bare = replace(setup, config=config, weights=None)
+    untrained = fresh_network(bare, num_metadata=width).eval().requires_grad_(False)
+    return randomised(record, same, untrained)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,254 @@
+"""External facts: what an evaluation of a finished model found, as the facts of its report."""
+
+# Q outputs that are judged · S samples
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.algorithms.classify.report.cases import CaseMaker, Judged, label_errors, mistakes, uncertain
+from lesion.algorithms.classify.report.curves import curves_of_rows
+from lesion.algorithms.classify.report.facts import confusion, group_word, num_units
+from lesion.algorithms.classify.results.decide import USUAL_POINTS
+from lesion.algorithms.classify.results.evaluation import Answers, points_of
+from lesion.artifact import package_versions
+from lesion.data.table import Source
+from lesion.errors import UserError
+from lesion.report.facts import Facts
+from lesion.report.readings import (
+    calibration_curves,
+    calibration_from,
+    classes_from,
+    decision_curves,
+    metrics_from,
+    point_from,
+    subgroups_from,
+    uncertainty_from,
+)
+from lesion.report.sections import (
+    Comparison,
+    Cost,
+    Curves,
+    DataCard,
+    FlowStep,
+    Group,
+    Headline,
+    Judging,
+    Metric,
+    Missing,
+    Number,
+    OperatingPoint,
+    Question,
+    Reproduction,
+    SetCounts,
+    Setting,
+)
+from lesion.report.words import EVALUATED
+
+NO_NAMES = (
+    "The artifact holds no names of patients or images, so a patient or a copy of an image that was in training cannot "
+    "be found here. Compare the two tables yourself."
+)
+OF_TRAINING = "This is told in the training report."
+HOW_POINT = "The threshold is the model's, chosen on its training rows; every image here is judged at it."
+HOW_SETS = "The model's conformal sets, fitted on its training patients and verified on these."
+FEW_ROWS = 100  # from which on a prevalence that differs is said
+OTHER_SHARE = 2.0  # times as frequent as in training, or as rare
+
+
+@dataclass(frozen=True)
+class External:
+    """All that an evaluation found. `frame` is predictions.csv, a row for each row of the set."""
+
+    predictor: Ensemble
+    source: Source
+    answers: Answers
+    evaluation: Mapping[str, Any]
+    comparison: Comparison
+    frame: pd.DataFrame
+    settings: Mapping[str, str]
+    names_are_shown: bool
+    minutes: float
+
+
+def facts_of_set(found: External) -> Facts:
+    """The facts of an evaluation, in the form that a training report has."""
+    answers, predictor = found.answers, found.predictor
+    labelled, target, judged_S = answers.labelled, answers.target, answers.known_S
+    judged_of, verified = found.evaluation["judged"], found.evaluation["uncertainty"]
+    unit = "image" if labelled.table.has_own_group_S.all() else group_word(labelled)
+    targets_SQ, probs_SQ = answers.columns(labelled.targets_SK), answers.columns(answers.probs_SK)
+    thresholds_Q, labels_SQ = predictor.points.default.thresholds_Q, answers.is_positive_SQ
+    judged = Judged(judged_S, targets_SQ, probs_SQ, thresholds_Q, None if labels_SQ is None else labels_SQ[judged_S])
+    make = CaseMaker(
+        read=found.source.read,
+        target=target,
+        lines_S=np.arange(len(labelled.table)) + 2,
+        name_S=labelled.table.name_S if found.names_are_shown else None,
+        group_S=labelled.table.group_or_row_S,
+        file="predictions.csv",
+    )
+    outputs = list(judged_of["outputs"].values())
+    return Facts(
+        title=f"{target.positive_class or f'{len(target.class_names):,} classes'}: external evaluation",
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        names_are_shown=found.names_are_shown,
+        question=Question(**target.as_json()),
+        headline=_headline(found, unit),
+        judging=Judging(
+            how="A finished model answered a set of images with labels: all its networks together, calibrated, as it "
+            "is served. Nothing was learnt or chosen on these rows.",
+            unit=unit,
+            num_rows=len(judged_S),
+            num_units=num_units(labelled, judged_S),
+            interval=f"95 % intervals by {unit}.",
+            warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in [*judged_of["cautions"], *_cautions(found)]),
+        ),
+        data=_data(found),
+        leaks=Missing(why=NO_NAMES),
+        metrics=metrics_from(judged_of["overall"]) + (calibration_from(outputs[0]) if len(outputs) == 1 else ()),
+        classes=() if target.has_binary_answer else classes_from(judged_of),
+        comparison=found.comparison,
+        curves=_curves(found),
+        operating_points=_points(found),
+        confusion=confusion(target, judged),
+        mistakes=mistakes(make, judged),
+        uncertain=uncertain(make, judged),
+        label_errors=label_errors(make, judged),
+        label_next=Missing(why="All images here have a label."),
+        subgroups=Missing(why=found.evaluation["subgroups"]["why"])
+        if "why" in found.evaluation["subgroups"]
+        else subgroups_from(found.evaluation["subgroups"]),
+        uncertainty=Missing(why=verified["why"])
+        if "why" in verified
+        else uncertainty_from(verified["verified"], verified["risk"], unit=unit, how=HOW_SETS),
+        familiarity=_familiarity(found),
+        quality=_quality(found),
+        explanation=Missing(why="`lesion explain` draws the maps of a set."),
+        folds=Missing(why=OF_TRAINING),
+        gains=Missing(why=OF_TRAINING),
+        shortcuts=Missing(why=OF_TRAINING),
+        cost=Cost(minutes=round(found.minutes, 2), device=predictor.backend, note="To answer and judge the set."),
+        settings=_settings(found),
+        versions=package_versions(),
+        reproduction=Reproduction(
+            commands=("lesion evaluate INPUT --model DIR --output DIR",),
+            seed=0,
+            data_fingerprint=labelled.table.fingerprint(),
+            artifact=predictor.manifest.version,
+            note="The seed is that of the intervals.",
+        ),
+    )
+
+
+def _headline(found: External, unit: str) -> Headline | Missing:
+    metrics = metrics_from(found.evaluation["judged"]["overall"])
+    first = next((metric for metric in metrics if metric.key == "roc_auc"), None)
+    if first is None or first.number.value is None:
+        why = "not defined" if first is None else first.number.why
+        return Missing(why=f"No ROC AUC: {why}.")
+    labelled, judged_S = found.answers.labelled, found.answers.known_S
+    of = "" if unit == "image" else f" of {num_units(labelled, judged_S):,} {unit}s"
+    return Headline(metric=first, judged_on=f"{len(judged_S):,} images{of} of another set than that of training.")
+
+
+def _data(found: External) -> DataCard:
+    labelled, judged_S = found.answers.labelled, found.answers.known_S
+    opened, judged = len(labelled.table), len(judged_S)
+    flow = [FlowStep(what="labelled rows of the table or folders", change=opened, left=opened)]
+    if judged < opened:
+        flow.append(FlowStep(what="not answered: predictions.csv says why", change=judged - opened, left=judged))
+    flow.append(FlowStep(what="answered, and judged here", change=judged, left=judged))
+    counts = SetCounts(name=EVALUATED, **labelled.counts(judged_S))
+    return DataCard(sets=(counts,), flow=tuple(flow), fingerprint=labelled.table.fingerprint())
+
+
+def _cautions(found: External) -> list[str]:
+    """What differs from training's rows so much that probabilities may be wrong here."""
+    answers, target = found.answers, found.answers.target
+    trained = (found.predictor.manifest.metrics.get("overall") or {}).get("classes") or {}
+    counts = target.counts(answers.labelled.targets_SK[answers.known_S])
+    total, total_trained = sum(counts.values()), sum(trained.values())
+    if total < FEW_ROWS or not total_trained or target.kind == "multilabel":
+        return []
+    said = []
+    for name, count in counts.items():
+        share, before = count / total, trained.get(name, 0) / total_trained
+        if before and not 1 / OTHER_SHARE <= share / before <= OTHER_SHARE:
+            said.append(
+                f"{name} is {share:.1%} of the images here, and was {before:.1%} in training: the probabilities are "
+                "made for training's share"
+            )
+    return said[:3]
+
+
+def _curves(found: External) -> Curves:
+    answers, judged = found.answers, found.evaluation["judged"]
+    targets_SQ, probs_SQ = answers.columns(answers.labelled.targets_SK), answers.columns(answers.probs_SK)
+    curves = curves_of_rows(answers.names_Q, targets_SQ, probs_SQ, [], "")
+    return curves.model_copy(
+        update={
+            "calibration": calibration_curves(judged),
+            "decision": decision_curves(judged),
+            "learning": Missing(why=OF_TRAINING),
+        }
+    )
+
+
+def _points(found: External) -> tuple[OperatingPoint, ...] | Missing:
+    """What the model's operating point does here; of a binary answer also the usual others, as the model has them."""
+    answers, points = found.answers, found.predictor.points
+    default = points.default
+    if default.spec is None:
+        return Missing(why="The most probable class is answered: there is no threshold.")
+    specs = [default.spec, *(USUAL_POINTS if answers.target.has_binary_answer else ())]
+    made: list[OperatingPoint | Missing] = []
+    for spec in dict.fromkeys(specs):
+        try:
+            point = default if spec == default.spec else points.of(spec)
+        except UserError:
+            continue  # an older artifact has no ROC curve to find it on
+        is_positive_SQ = answers.target.judged_columns(answers.probs_SK) >= np.array(point.thresholds_Q)
+        summaries = points_of(answers, is_positive_SQ)
+        for name, threshold, summary in zip(answers.names_Q, point.thresholds_Q, summaries, strict=True):
+            at, is_chosen = float(np.clip(threshold, 0, 1)), spec == default.spec
+            made.append(point_from(summary, name=spec, output=name, threshold=at, is_chosen=is_chosen, how=HOW_POINT))
+    known = tuple(point for point in made if isinstance(point, OperatingPoint))
+    return known or next(point for point in made if isinstance(point, Missing))
+
+
+def _familiarity(found: External) -> Group | Missing:
+    record = found.predictor.model.familiarity
+    if record is None or "familiarity" not in found.frame:
+        return Missing(why="The model's artifact has no statistics of familiarity.")
+    known = [float(value) for value in found.frame["familiarity"] if value != ""]
+    share = float(np.mean(np.array(known) < record.rare))
+    note = f"{record.rare:.1%} of the images that training held out"
+    metric = Metric(key="unfamiliar", name="Share of unfamiliar images", number=Number.of(share), note=note)
+    how = "An image is unfamiliar where the networks see it as less like the training images than nearly all of these."
+    return Group(metrics=(metric,), how=how)
+
+
+def _quality(found: External) -> Group | Missing:
+    if found.predictor.model.quality is None or "warnings" not in found.frame:
+        return Missing(why="The model's artifact has no quality gate.")
+    warned = [text != "" for text in found.frame.loc[found.frame["error"] == "", "warnings"]]
+    metric = Metric(key="warned", name="Share of images with a warning", number=Number.of(float(np.mean(warned))))
+    return Group(metrics=(metric,), how="The warnings of each image are in predictions.csv.")
+
+
+def _settings(found: External) -> tuple[Setting, ...]:
+    model = {
+        "operating_point": found.predictor.points.default.spec,
+        "views": found.predictor.model.num_views,
+        "folds": len(found.predictor.folds),
+        **found.settings,
+    }
+    return tuple(Setting(name=name, value=value, is_default=False) for name, value in model.items())

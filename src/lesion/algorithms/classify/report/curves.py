@@ -1,0 +1,108 @@
+"""Report curves: ROC, precision-recall and learning curves of a job, and what its thresholds do to the judged rows."""
+
+# Q outputs that are judged · S samples
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.algorithms.classify.results.decide import Decisions
+from lesion.algorithms.classify.results.evaluation import Answers, points_of
+from lesion.evaluation.metrics import average_precision, roc_auc
+from lesion.report.readings import point_from
+from lesion.report.sections import Curve, Curves, Missing, OperatingPoint
+from lesion.report.svg import thinned
+from lesion.report.words import METRIC_NAMES
+
+HOW_POINTS = (
+    "Each image is judged at the threshold that other patients chose; the one told is that of all, which is served."
+)
+MAX_POINTS = 200  # of a curve in report.json
+MAX_CURVES = 7  # of classes: those with the least area
+Array = NDArray[np.float32]
+
+
+def curves_of_rows(
+    names: Sequence[str],
+    targets_SQ: Array,
+    probs_SQ: Array,
+    history: Sequence[Mapping[str, Any]],
+    metric: str,
+    *,
+    ranked_SQ: Array | None = None,
+) -> Curves:
+    """The curves of judged rows, and of the epochs of each fold."""
+    judged = [q for q in range(len(names)) if 0 < targets_SQ[:, q].sum() < len(targets_SQ)]
+    none = Missing(why="The judged rows are all of one class: there is no curve.")
+    ranked_SQ = probs_SQ if ranked_SQ is None else ranked_SQ
+    area = {q: roc_auc(targets_SQ[:, q], ranked_SQ[:, q]) for q in judged}
+    if len(judged) > MAX_CURVES:
+        judged = sorted(judged, key=lambda q: area[q])[:MAX_CURVES]
+    later = Missing(why="This version of Lesion does not draw it while training.")
+    return Curves(
+        roc=tuple(_roc(names[q], targets_SQ[:, q], probs_SQ[:, q], area[q]) for q in judged) or none,
+        pr=tuple(_pr(names[q], targets_SQ[:, q], probs_SQ[:, q]) for q in judged) or none,
+        calibration=later,
+        decision=later,
+        learning=_learning(history, metric) or Missing(why="No epoch was trained: the linear probe is the network."),
+        learning_metric=METRIC_NAMES.get(metric, metric),
+    )
+
+
+def _roc(name: str, target_S: Array, prob_S: Array, area: float) -> Curve:
+    from sklearn.metrics import roc_curve
+
+    false_rate, true_rate, threshold = roc_curve(target_S, prob_S)
+    kept = thinned(len(threshold), MAX_POINTS)
+    at = np.minimum(threshold, 1.0)  # the first point is "nobody", at infinity
+    return Curve(
+        name=name, x=_plain(false_rate, kept), y=_plain(true_rate, kept), at=_plain(at, kept), note=f"AUC {area:.3f}"
+    )
+
+
+def _pr(name: str, target_S: Array, prob_S: Array) -> Curve:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, threshold = precision_recall_curve(target_S, prob_S)
+    kept = thinned(len(precision), MAX_POINTS)
+    at = np.append(threshold, 1.0)
+    area = f"average precision {average_precision(target_S, prob_S):.3f}, chance {target_S.mean():.3f}"
+    return Curve(name=name, x=_plain(recall, kept), y=_plain(precision, kept), at=_plain(at, kept), note=area)
+
+
+def _learning(history: Sequence[Mapping[str, Any]], metric: str) -> tuple[Curve, ...]:
+    of_fold: dict[int, list[tuple[float, float]]] = {}
+    for row in history:
+        if (value := row.get(metric)) is not None and np.isfinite(value):
+            of_fold.setdefault(int(row["fold"]), []).append((float(row["epoch"]), float(value)))
+    return tuple(
+        Curve(name=f"fold {fold}", x=tuple(x for x, _ in points), y=tuple(y for _, y in points))
+        for fold, points in sorted(of_fold.items())
+    )
+
+
+def operating_points(
+    names: Sequence[str], decisions: Decisions, chosen: Sequence[Mapping[str, Any]], answers: Answers
+) -> tuple[OperatingPoint, ...] | Missing:
+    """What the served threshold of each output does to the judged rows, and of a binary answer what others would do.
+
+    The thresholds told are those that a server has; each row is judged by the one that other patients chose.
+    """
+    assert decisions.operating is not None
+    found: list[OperatingPoint | Missing] = []
+    for spec, point in decisions.points.items():
+        is_chosen = spec == decisions.operating.spec
+        summaries = chosen if is_chosen else points_of(answers, point.is_positive_SQ)
+        for name, threshold, summary in zip(names, point.thresholds_Q, summaries, strict=True):
+            at = float(np.clip(threshold, 0, 1))
+            found.append(point_from(summary, name=spec, output=name, threshold=at, is_chosen=is_chosen, how=HOW_POINTS))
+    known = tuple(point for point in found if isinstance(point, OperatingPoint))
+    return known or next(point for point in found if isinstance(point, Missing))
+
+
+def _plain(values_N: NDArray[np.floating], kept: Sequence[int]) -> tuple[float, ...]:
+    return tuple(round(float(value), 5) for value in values_N[list(kept)])

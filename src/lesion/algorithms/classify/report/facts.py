@@ -1,0 +1,394 @@
+"""Report facts: what a training job knows, as the facts of its report. Reads check.json for what the check found.
+
+Today's job measures what stands here; a section that nobody fills yet says so. Whoever measures more replaces sections
+with `facts.model_copy(update={...})`: `report/sections.py` holds their forms.
+"""
+
+# K outputs · Q outputs that are judged: one for yes or no, one a class otherwise · S samples
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.manifest import ClassifierRecord
+from lesion.algorithms.classify.report.cases import CaseMaker, Judged, label_errors, label_next, mistakes, uncertain
+from lesion.algorithms.classify.report.curves import curves_of_rows, operating_points
+from lesion.algorithms.classify.report.data import check_found, data_card, leak_check
+from lesion.algorithms.classify.results.decide import Decisions
+from lesion.algorithms.classify.results.evaluation import Answers
+from lesion.algorithms.classify.results.summary import Summary
+from lesion.algorithms.classify.training.setup import Setup
+from lesion.artifact import package_versions
+from lesion.data.labels.encode import Labelled
+from lesion.data.table import Rows
+from lesion.evaluation.metrics import METRICS
+from lesion.report.facts import Facts
+from lesion.report.readings import (
+    calibration_curves,
+    calibration_from,
+    classes_from,
+    decision_curves,
+    metrics_from,
+    subgroups_from,
+    uncertainty_from,
+)
+from lesion.report.sections import (
+    ConfusionMatrix,
+    Cost,
+    Fold,
+    Gain,
+    Group,
+    Headline,
+    JudgedSet,
+    Judging,
+    Metric,
+    Missing,
+    Number,
+    Question,
+    Reproduction,
+    Setting,
+    Shortcuts,
+)
+from lesion.report.words import METRIC_NAMES
+from lesion.targets import Target
+
+MAX_CONFUSED = 20  # classes of a matrix of counts; of more, the most frequent pairs
+NUM_PAIRS = 30
+HOW_SETS = "Conformal sets of classes, verified on patients that did not make them."
+HOW_GATE = "bounds are what nearly all of them keep; what all have is no warning"
+FEW_IMAGES = Missing(why="Fewer than 100 training images, or too few groups in a fold: nothing says what is usual.")
+NO_MAP = Missing(why="No map was chosen: explain=false, or none could be made.")
+
+
+def facts_of_job(
+    setup: Setup,
+    training: Rows,
+    labelled: Labelled,
+    *,
+    summary: Summary,
+    decisions: Decisions,
+    evaluation: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    shortcuts: Mapping[str, float],
+    lines_S: NDArray[np.intp],
+) -> Facts:
+    """The facts of a job whose held-out rows were predicted, decided on and evaluated.
+
+    `lines_S` is the line of each row in oof.csv, `history` the epochs of all folds, `summary` metrics.json's content.
+    """
+    config, target, probs_SK = setup.config, labelled.target, decisions.judged_SK
+    judged_S = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
+    targets_SQ = target.judged_columns(labelled.targets_SK[judged_S])
+    probs_SQ = target.judged_columns(probs_SK[judged_S])
+    names = target.answer_names[1:] if target.has_binary_answer else target.class_names
+    thresholds = tuple(summary["overall"]["thresholds"])
+    found = check_found(setup.run.job.output_dir)
+    unit = "image" if labelled.table.has_own_group_S.all() else group_word(labelled)
+    num_folds = len(summary["folds"])
+    make = CaseMaker(
+        read=training.read,
+        target=target,
+        lines_S=lines_S,
+        name_S=labelled.table.name_S if config.report_names else None,
+        group_S=labelled.table.group_or_row_S,
+    )
+    labels = decisions.is_positive_SQ
+    judged = Judged(judged_S, targets_SQ, probs_SQ, thresholds, None if labels is None else labels[judged_S])
+    found_of, curves = (
+        evaluation["judged"],
+        curves_of_rows(
+            names,
+            targets_SQ,
+            probs_SQ,
+            history,
+            config.metric,
+            ranked_SQ=target.judged_columns(decisions.raw_SK[judged_S]),
+        ),
+    )
+    verified = evaluation["uncertainty"]
+    answers = Answers(labelled, probs_SK, labels, config.deployment_prevalence, decisions.raw_SK)
+    return Facts(
+        title=title_of(target),
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        names_are_shown=config.report_names,
+        question=Question(**target.as_json()),
+        headline=headline(found_of, summary, unit, len(judged_S), num_units(labelled, judged_S)),
+        judging=Judging(
+            how=how_judged(num_folds, unit, decisions.judged.why_not),
+            unit=unit,
+            num_rows=len(judged_S),
+            num_units=num_units(labelled, judged_S),
+            interval=f"95 % intervals by {unit}; they do not hold how another training run would differ.",
+            warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in found_of["cautions"]),
+        ),
+        data=data_card(found, training, labelled, judged_S),
+        leaks=leak_check(found, summary),
+        metrics=measures_of(found_of, summary),
+        classes=() if target.has_binary_answer else classes_from(found_of),
+        folds=tuple(fold_of(fold) for fold in summary["folds"])
+        if num_folds > 1
+        else Missing(why="A validation set was given: one network, no cross-validation."),
+        sets=slides_of(summary),
+        curves=curves.model_copy(
+            update={"calibration": calibration_curves(found_of), "decision": decision_curves(found_of)}
+        ),
+        operating_points=operating_points(names, decisions, evaluation["points"], answers)
+        if thresholds
+        else Missing(why="The most probable class is answered: there is no threshold."),
+        confusion=confusion(target, judged),
+        mistakes=mistakes(make, judged),
+        uncertain=uncertain(make, judged),
+        label_errors=label_errors(make, judged),
+        label_next=Missing(why="No images without a label were given."),
+        shortcuts=shortcut_baseline(shortcuts, summary),
+        cost=cost(setup, history),
+        settings=settings_of(config),
+        versions=package_versions(),
+        reproduction=reproduction(config, labelled),
+        explanation=NO_MAP,
+        subgroups=Missing(why=evaluation["subgroups"]["why"])
+        if "why" in evaluation["subgroups"]
+        else subgroups_from(evaluation["subgroups"]),
+        uncertainty=Missing(why=verified["why"])
+        if "why" in verified
+        else uncertainty_from(verified["verified"], verified["risk"], unit=unit, how=HOW_SETS),
+        familiarity=FEW_IMAGES,
+        quality=FEW_IMAGES,
+        gains=gains_of(summary),
+    )
+
+
+def with_test(facts: Facts, setup: Setup, test: Rows, probs_SK: NDArray[np.float32], judged: Summary | None) -> Facts:
+    """The facts with the metrics of a test set that has labels; of one that has none, which images to label next."""
+    if judged is not None:
+        told = "By the mean of all networks, none of which saw it:"
+        return facts.model_copy(update={"sets": (*facts.sets, judged_set("Test set", told, judged))})
+    target, table = setup.target, test.table()
+    make = CaseMaker(
+        read=test.read,
+        target=target,
+        lines_S=np.arange(len(table)) + 2,
+        name_S=table.name_S if facts.names_are_shown else None,
+        group_S=table.group_or_row_S,
+        file="submission.csv",
+    )
+    thresholds_Q = tuple(point.threshold for point in facts.chosen)
+    found = label_next(make, target.judged_columns(probs_SK), thresholds_Q)
+    return facts.model_copy(update={"label_next": found})
+
+
+def title_of(target: Target) -> str:
+    if target.positive_class is not None:
+        return f"{target.positive_class}: training report"
+    return f"{len(target.class_names):,} classes: training report"
+
+
+def group_word(labelled: Labelled) -> str:
+    """What a group is called: by its column's name, where that says it."""
+    columns = labelled.table.columns
+    column = "" if columns is None or columns.group is None else columns.group.lower()
+    known = (word for word in ("patient", "lesion", "slide", "case", "eye", "study") if word in column)
+    return next(known, "group")
+
+
+def num_units(labelled: Labelled, rows_S: NDArray[np.intp]) -> int:
+    return len(np.unique(labelled.table.group_or_row_S[rows_S]))
+
+
+def headline(judged: Mapping[str, Any], summary: Summary, unit: str, num_rows: int, units: int) -> Headline | Missing:
+    first = next(metric for metric in measures_of(judged, summary) if metric.key == "roc_auc")
+    if first.number.value is None:
+        return Missing(why=f"No ROC AUC: {first.number.why}.")
+    of = f"{num_rows:,} held-out images" + ("" if unit == "image" else f" of {units:,} {unit}s")
+    seen = "of which" if unit == "image" else "of whose images"
+    return Headline(
+        metric=first,
+        judged_on=f"{of}, none {seen} the network was trained on.",
+        is_flattered="epoch_not_chosen_by_others" in summary["overall"],
+    )
+
+
+def how_judged(num_folds: int, unit: str, why_not: str | None) -> str:
+    side = f"no {unit}" if unit != "image" else "no image"
+    rows = (
+        f"{num_folds}-fold cross-validation: each image is predicted by the network of the fold that held it out"
+        if num_folds > 1
+        else "One network, which predicts the validation set"
+    )
+    epoch = (
+        f"Its epoch is, for each fifth of the held-out {unit}s, the one that the others chose (or, where these are too "
+        "few, the other folds)."
+        if why_not is None
+        else f"Its epoch was chosen on the same rows, so the numbers are too high: {why_not}."
+    )
+    return (
+        f"{rows}; {side} is in training and in validation of one network, unless the leaks below say so. {epoch} "
+        f"Calibration and threshold are, for each fifth of the {unit}s, those that the others taught."
+    )
+
+
+def metrics_of(judged: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """metrics.json's metrics of one set of rows, with intervals where it has them, and those of the best epochs."""
+    values, intervals = judged["metrics"], judged.get("interval_95", {})
+    flattered = judged.get("of_best_epochs", {}).get("metrics", {})
+    return tuple(
+        Metric(
+            key=key,
+            name=METRIC_NAMES[key],
+            number=number(values.get(key), intervals.get(key)),
+            flattered=number(flattered[key]) if key in flattered else None,
+        )
+        for key in METRICS
+    )
+
+
+def measures_of(judged: Mapping[str, Any], summary: Summary) -> tuple[Metric, ...]:
+    """All measures of the judged rows, calibration too where one output is judged."""
+    best = summary["overall"]["of_best_epochs"]["metrics"]
+    measures = metrics_from(
+        judged["overall"], {key: {"value": best[key]} for key in best if not key.endswith("accuracy")}
+    )
+    outputs = list(judged["outputs"].values())
+    return measures + (calibration_from(outputs[0]) if len(outputs) == 1 else ())
+
+
+def fold_of(fold: Mapping[str, Any]) -> Fold:
+    return Fold(**{"num_groups": None, **{key: value for key, value in fold.items() if key != "of_best_epoch"}})
+
+
+def gains_of(summary: Summary) -> tuple[Gain, ...] | Missing:
+    """What calibration changed, on rows that did not teach it."""
+    overall = summary["overall"]
+    if "calibration" not in overall:
+        return Missing(why="calibration=none: the networks' probabilities are averaged as they are.")
+    found = []
+    for key in ("log_loss", "brier"):
+        before, after = overall["uncalibrated"]["metrics"].get(key), overall["metrics"].get(key)
+        if before is not None and after is not None:
+            what = f"calibration ({overall['calibration']['method']})"
+            numbers = (number(before), number(after), number(after - before))
+            found.append(
+                Gain(what=what, metric=METRIC_NAMES[key], before=numbers[0], after=numbers[1], difference=numbers[2])
+            )
+    return tuple(found)
+
+
+def number(value: float | None, interval: Sequence[float] | None = None) -> Number:
+    ends = None if interval is None else (float(interval[0]), float(interval[1]))
+    return Number.of(value, ends, why="not defined: a class has no rows here")
+
+
+def judged_set(name: str, judged: str, summary: Mapping[str, Any]) -> JudgedSet:
+    return JudgedSet(
+        name=name,
+        judged=judged,
+        num_rows=summary["num_rows"],
+        num_groups=summary.get("num_groups"),
+        classes=summary["classes"],
+        metrics=metrics_of(summary),
+    )
+
+
+def slides_of(summary: Summary) -> tuple[JudgedSet, ...]:
+    if (slides := summary.get("slides")) is None:
+        return ()
+    judged = f"A score for each slide, by slide_score={slides['score']}, of the held-out predictions:"
+    return (judged_set("By slide", judged, {**slides, "num_rows": slides["num_slides"]}),)
+
+
+def confusion(target: Target, judged: Judged) -> ConfusionMatrix | Missing:
+    """Truth by answer. Of many classes the most frequent mistakes; of several labels there is no one matrix."""
+    from sklearn.metrics import confusion_matrix
+
+    if target.has_binary_answer:
+        names: tuple[str, ...] = target.answer_names
+        truth_S, answer_S = judged.is_yes_SQ[:, 0].astype(int), judged.says_SQ[:, 0].astype(int)
+    elif target.has_multiclass_answer:
+        names, truth_S = target.class_names, judged.targets_SQ.argmax(axis=1)
+        answer_S = judged.probs_SQ.argmax(axis=1)
+    else:
+        return Missing(why="An image may have several labels: each has its own threshold above.")
+    counts = confusion_matrix(truth_S, answer_S, labels=range(len(names)))
+    wrong = np.where(np.eye(len(names), dtype=bool), 0, counts)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:NUM_PAIRS]
+    places = [divmod(int(place), len(names)) for place in order if wrong.flat[place] > 0]
+    pairs = tuple((names[a], names[b], int(wrong[a, b])) for a, b in places)
+    if len(names) > MAX_CONFUSED:
+        return ConfusionMatrix(pairs=pairs)
+    shown_pairs = () if target.has_binary_answer else pairs[:10]
+    return ConfusionMatrix(classes=names, counts=tuple(tuple(row) for row in counts.tolist()), pairs=shown_pairs)
+
+
+def shortcut_baseline(shortcuts: Mapping[str, float], summary: Summary) -> Shortcuts | Missing:
+    if not shortcuts:
+        return Missing(why="Shortcuts could not be judged: a fold lacks a class.")
+    return Shortcuts(
+        by={name: number(value) for name, value in shortcuts.items()},
+        network=number(summary["mean_of_folds"].get("roc_auc")),
+        how="A simple model on image size, border and mean colour alone, by the same folds (0.5 is chance); both "
+        "numbers are means over the folds. The network may use them too, even if it scores higher.",
+    )
+
+
+def safeguards_of(facts: Facts, model: ClassifierRecord, minutes: float) -> Facts:
+    """The facts with what the artifact has against unusual images, and with how long the job has taken."""
+    updates: dict[str, Any] = {}
+    if (quality := model.quality) is not None:
+        metrics = tuple(
+            Metric(key=name, name=f"warned: {name.replace('_', ' ')}", number=number(share))
+            for name, share in quality.share_warned.items()
+        )
+        how = f"The share of {quality.num_pictures:,} training images that the gate would warn of ({HOW_GATE})."
+        updates["quality"] = Group(metrics=metrics, how=how)
+    if (familiarity := model.familiarity) is not None:
+        how = (
+            f"Learnt on {familiarity.num_rows:,} held-out images. An image that is less familiar than "
+            f"{1 - familiarity.rare:.0%} of them is called unfamiliar, so about {familiarity.rare:.0%} of images like "
+            "these are, by chance."
+        )
+        updates["familiarity"] = Group(metrics=(), how=how)
+    if not isinstance(facts.cost, Missing):
+        updates["cost"] = facts.cost.model_copy(update={"minutes": round(minutes, 2)})
+    return facts.model_copy(update=updates)
+
+
+def cost(setup: Setup, history: Sequence[Mapping[str, Any]]) -> Cost:
+    run = setup.run
+    speeds = [row["images_per_s"] for row in history if row.get("images_per_s")]
+    where = f"{run.job.num_cores} CPU cores" if run.device.type == "cpu" else f"a GPU ({run.device})"
+    return Cost(
+        minutes=0.0,  # until it is written
+        device=f"{where}, {run.precision}",
+        images_per_s=float(np.median(speeds)) if speeds else None,
+        note=f"{len(history)} epochs of all networks together.",
+    )
+
+
+def settings_of(config: ClassifyConfig) -> tuple[Setting, ...]:
+    fields = type(config).model_fields
+    return tuple(
+        Setting(name=name, value=value, is_default=value == _as_json(fields[name].default))
+        for name, value in config.as_json().items()
+    )
+
+
+def _as_json(value: object) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def reproduction(config: ClassifyConfig, labelled: Labelled) -> Reproduction:
+    changed = {setting.name: setting.value for setting in settings_of(config) if not setting.is_default}
+    settings = json.dumps(changed, ensure_ascii=False)
+    return Reproduction(
+        commands=(f"# input/config/hyperparameters.json: {settings}", "lesion train --root my_job"),
+        seed=config.seed,
+        data_fingerprint=labelled.table.fingerprint(),
+        note="The same data, settings and versions on the same kind of machine give the same weights.",
+    )

@@ -1,0 +1,145 @@
+"""Summary: what the folds are worth: out-of-fold probabilities and their metrics, by row and by slide. Pure."""
+
+# K outputs · Q outputs that are judged · S samples · G groups, here slides
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.results.decide import Decisions
+from lesion.algorithms.classify.results.evaluation import Answers, intervals_of, judge_rows
+from lesion.algorithms.classify.training.fold import FoldResult, judge
+from lesion.data.folds import groups_on_both_sides
+from lesion.data.labels.encode import Labelled
+from lesion.evaluation.groups import slide_scores
+from lesion.evaluation.intervals import bootstrap_intervals
+from lesion.evaluation.metrics import METRICS, has_both_classes, score_all
+
+Summary = dict[str, Any]
+
+
+def summarise(results: Sequence[FoldResult], decisions: Decisions, labelled: Labelled) -> Summary:
+    """Counts and metrics, overall and of each fold. The overall metrics pool all rows.
+
+    `metrics` are those of the judged predictions, calibrated; those of the kept networks, which the same rows chose,
+    stand beside them. Without intervals, which may take minutes: a job that is stopped has no time for them.
+    """
+    target, why_not = labelled.target, decisions.judged.why_not
+    valid_S = ~np.isnan(decisions.judged_SK[:, 0])
+    folds = [_fold_summary(kept, decisions, labelled) for kept in results]
+    return {
+        "question": target.as_json(),
+        "overall": {
+            **labelled.counts(valid_S),
+            "metrics": metrics_of(decisions.judged_SK, labelled, valid_S, decisions.is_positive_SQ, decisions.raw_SK),
+            **({"epoch_not_chosen_by_others": why_not} if why_not else {}),
+            "of_best_epochs": {"metrics": metrics_of(decisions.kept_raw_SK, labelled, valid_S, None)},
+            "uncalibrated": {"metrics": metrics_of(decisions.raw_SK, labelled, valid_S, None)},
+            **decisions.told,
+            **({} if decisions.operating is None else {"operating_point": decisions.operating.spec}),
+            "thresholds": list(decisions.thresholds_Q),
+        },
+        "folds": folds,
+        "mean_of_folds": {
+            name: float(np.mean([fold["metrics"][name] for fold in folds]))
+            for name in folds[0]["metrics"]
+            if all(name in fold["metrics"] for fold in folds)
+        },
+        **shared_groups(results, labelled),
+    }
+
+
+def _fold_summary(kept: FoldResult, decisions: Decisions, labelled: Labelled) -> Summary:
+    """A fold's counts, its metrics as they are judged, and those of its best epoch, which the same rows chose."""
+    return {
+        "fold": kept.fold,
+        **labelled.counts(kept.index_S),
+        "metrics": metrics_of(decisions.judged_SK, labelled, kept.index_S, decisions.is_positive_SQ, decisions.raw_SK),
+        "best_epoch": kept.best_epoch,
+        "of_best_epoch": {"metrics": kept.metrics},
+    }
+
+
+def metrics_of(
+    probs_SK: NDArray[np.float32],
+    labelled: Labelled,
+    rows: NDArray[np.bool_] | NDArray[np.intp],
+    is_positive_SQ: NDArray[np.bool_] | None,
+    ranked_SK: NDArray[np.float32] | None = None,
+) -> dict[str, float]:
+    """The metrics of some rows; accuracy and balanced accuracy by the labels that are given, or else at 0.5; those that
+    rank rows by `ranked_SK`, unless by the probabilities.
+
+    Judged rows are ranked before calibration: each fifth of the patients has a calibrator of its own, and where these
+    differ, rows of a fifth with few positives would be ranked above others. A server has one calibrator.
+    """
+    target = labelled.target
+    metrics = judge(target, labelled.targets_SK[rows], probs_SK[rows])
+    if ranked_SK is not None:
+        ranked = judge(target, labelled.targets_SK[rows], ranked_SK[rows])
+        metrics |= {name: ranked[name] for name in metrics if METRICS[name].needs_both}
+    if is_positive_SQ is not None:
+        targets_SQ, labels_SQ = target.judged_columns(labelled.targets_SK[rows]), is_positive_SQ[rows].astype(float)
+        for name in ("accuracy", "balanced_accuracy"):
+            metrics[name] = METRICS[name].function(targets_SQ, labels_SQ, False)
+    if not has_both_classes(target.judged_columns(labelled.targets_SK[rows])):
+        metrics.pop("balanced_accuracy", None)  # of one class alone it would be a recall
+    return metrics
+
+
+def shared_groups(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
+    """How many groups, and rows of theirs, are both in training and in validation of a fold; nothing without groups."""
+    group_S = labelled.table.group_S
+    if group_S is None:
+        return {}
+    valid_FS = np.array([np.isin(np.arange(len(group_S)), r.index_S) for r in results])
+    is_shared_S = groups_on_both_sides(valid_FS, group_S)
+    return {"groups_on_both_sides": {"groups": len(np.unique(group_S[is_shared_S])), "rows": int(is_shared_S.sum())}}
+
+
+def judge_slides(
+    labelled: Labelled, probs_SK: NDArray[np.float32], config: ClassifyConfig
+) -> tuple[Summary, pd.DataFrame]:
+    """Metrics of one score a slide, and a row for each: a slide is positive where one of its tiles is.
+
+    The slides are the table's groups. Rows that are in no validation set (NaN) are left out.
+    """
+    assert config.slide_score != "none"
+    valid_S = ~np.isnan(probs_SK[:, 0])
+    target, group_S = labelled.target, labelled.table.group_or_row_S[valid_S]
+    prob_S, is_yes_S = (
+        target.judged_columns(probs_SK[valid_S])[:, 0],
+        target.judged_columns(labelled.targets_SK[valid_S])[:, 0],
+    )
+    groups_G, scores_G = slide_scores(prob_S, group_S, *config.slide_pooling)
+    _, targets_G = slide_scores(is_yes_S, group_S, "max")
+    counts = np.unique(group_S, return_counts=True)[1]
+    frame = pd.DataFrame({"slide": groups_G, "tiles": counts, "target": targets_G.astype(int), "score": scores_G})
+    targets_G1, scores_G1 = targets_G[:, None], scores_G[:, None]
+    summary = {
+        "score": config.slide_score,
+        "num_slides": len(groups_G),
+        "classes": dict(
+            zip(target.answer_names, np.bincount(targets_G.astype(int), minlength=2).tolist(), strict=True)
+        ),
+        "metrics": score_all(targets_G1, scores_G1, is_multiclass=False),
+        "interval_95": bootstrap_intervals(targets_G1, scores_G1, groups_G, is_multiclass=False),
+    }
+    return summary, frame
+
+
+def judge_test(answers: Answers) -> Summary:
+    """Counts, metrics and intervals of a test set by the whole ensemble, none of whose networks saw it."""
+    labelled, everything = answers.labelled, np.arange(len(answers.labelled.table))
+    judged = judge_rows(answers)
+    return {
+        **labelled.counts(everything),
+        "metrics": metrics_of(answers.probs_SK, labelled, everything, answers.is_positive_SQ),
+        "interval_95": intervals_of(judged),
+    }

@@ -1,0 +1,230 @@
+"""Results: what a job leaves in output/data, the quick and certain first: out-of-fold and test predictions, metrics."""
+
+# K outputs · S samples · V views
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.explanation.choice import save_explanation
+from lesion.algorithms.classify.metric_lines import METRIC_LINES
+from lesion.algorithms.classify.prediction.answer import combine
+from lesion.algorithms.classify.prediction.predictor import Ensemble, Prepared
+from lesion.algorithms.classify.report.reporter import Reporter
+from lesion.algorithms.classify.results.decide import Decisions
+from lesion.algorithms.classify.results.evaluation import Answers, evaluate, intervals_of, subgroup_columns
+from lesion.algorithms.classify.results.summary import Summary, judge_slides, judge_test
+from lesion.algorithms.classify.results.tables import fold_of_rows, out_of_fold_rows, write_submission
+from lesion.algorithms.classify.save import save_graph, save_later, with_disagreement
+from lesion.algorithms.classify.save_safeguards import save_safeguards
+from lesion.algorithms.classify.task import Task
+from lesion.algorithms.classify.training.fold import FoldResult, curves_of
+from lesion.algorithms.classify.training.setup import Setup
+from lesion.check.run import Checked
+from lesion.data.labels.encode import Labelled
+from lesion.data.metadata import Row
+from lesion.data.table import Readable, Source
+from lesion.data.write_csv import write_csv
+from lesion.engine.training_log import TrainingLog
+from lesion.errors import LesionError
+from lesion.files import make_folder, write_atomic
+from lesion.inference.batches import compute_in_batches
+from lesion.logs import timed_step
+
+log = logging.getLogger(__name__)
+
+METRICS = "metrics.json"
+
+
+def write_results(
+    setup: Setup,
+    checked: Checked[Task],
+    results: Sequence[FoldResult],
+    predictor: Ensemble,
+    *,
+    decisions: Decisions,
+    summary: Summary,
+    training_log: TrainingLog,
+    started: float,
+) -> None:
+    """Writes the results: tables, metrics and report, the metric lines for a tuner, and last what the artifact is whole
+    without: which map explains it, and the graph.
+
+    `summary` is what the artifact was saved with; what takes longer is added to it here. `started` is when the job
+    began, by `time.monotonic`.
+
+    The order is from certain to risky: the out-of-fold rows and metrics are written before the test set is
+    predicted. Raises PlatformError where the disk refuses.
+    """
+    job, config, labelled = setup.run.job, setup.config, checked.task.labelled
+    folder = job.output_dir
+    make_folder(folder)
+    write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
+    write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results, decisions))
+    with timed_step(log, "evaluate"):
+        evaluation = evaluate_held_out(checked, results, decisions, config)
+    add_to_summary(summary, evaluation, checked, decisions, config, folder=folder)
+    write_summary(folder, summary)
+    overall, judged_SK = summary["overall"], decisions.judged_SK
+    valid_S = ~np.isnan(judged_SK[:, 0])
+    curves = curves_of(labelled.target, labelled.targets_SK[valid_S], judged_SK[valid_S])
+    training_log.out_of_fold(overall["metrics"], curves)
+    log_doubts(summary, checked)
+
+    # The calibration of all networks together, the warnings of unusual pictures, and the report.
+    calibration = decisions.calibration
+    if calibration is not None:
+        comparing = setup.run.step("comparing the networks", remedy="lower batch_size_predict")
+        with comparing, timed_step(log, "compare_networks"):
+            calibration = with_disagreement(calibration, predictor, setup, results)
+        log.info("calibration=%s disagreement=%.3f", calibration.calibrator.method, calibration.pooling.disagreement)
+        overall["calibration"]["disagreement_of_networks"] = calibration.pooling.disagreement
+        write_summary(folder, summary)
+    sets = evaluation["uncertainty"].get("sets")
+    predictor = save_later(job.model_dir, predictor, summary, calibration=calibration, prediction_sets=sets)
+    with timed_step(log, "safeguards"):
+        predictor = save_safeguards(setup, predictor, results, labelled.table.group_or_row_S, checked.measures)
+    with timed_step(log, "report"):
+        reporter = Reporter(
+            setup, checked, results, decisions=decisions, evaluation=evaluation, summary=summary, started=started
+        )
+        reporter.write(predictor)
+    if checked.test is not None:
+        probs_SK, summary["test"] = predict_test(setup, predictor, checked.test, checked.task)
+        write_summary(folder, summary)
+        reporter.add_test(checked.test, probs_SK)
+    if config.explain:
+        with setup.run.step("choosing a map that explains predictions", remedy="set explain=false"):
+            job_s = time.monotonic() - started
+            predictor = save_explanation(job.model_dir, predictor, setup, results, job_s=job_s, stop=job.stop)
+        with timed_step(log, "maps"):
+            reporter.add_maps(predictor)
+    if config.explain or checked.test is not None:
+        reporter.write(predictor)
+    if config.export_graph:
+        with setup.run.step("exporting the graph", remedy="set export_graph=false"):
+            save_graph(job.model_dir, predictor, setup, results, stop=job.stop, num_cores=job.num_cores)
+
+
+def evaluate_held_out(
+    checked: Checked[Task], results: Sequence[FoldResult], decisions: Decisions, config: ClassifyConfig
+) -> dict[str, Any]:
+    """What is said of the held-out rows, by fold and by subgroup too."""
+    labelled = checked.task.labelled
+    parts = {"fold": fold_of_rows(results, len(labelled.table))} if len(results) > 1 else {}
+    columns = subgroup_columns(labelled, checked.measures)
+    answers = Answers(
+        labelled, decisions.judged_SK, decisions.is_positive_SQ, config.deployment_prevalence, decisions.raw_SK
+    )
+    return evaluate(answers, parts=parts, subgroups=columns)
+
+
+def add_to_summary(
+    summary: Summary,
+    evaluation: Mapping[str, Any],
+    checked: Checked[Task],
+    decisions: Decisions,
+    config: ClassifyConfig,
+    *,
+    folder: Path,
+) -> None:
+    """Adds intervals, shortcuts and the scores of slides, which slides.csv holds too."""
+    summary["overall"]["interval_95"] = intervals_of(evaluation["judged"])
+    summary["shortcuts"] = {"roc_auc": checked.shortcuts}
+    if config.slide_score != "none":
+        summary["slides"], slides = judge_slides(checked.task.labelled, decisions.judged_SK, config)
+        write_csv(folder / "slides.csv", slides)
+        values = " ".join(f"{name}={value:.4f}" for name, value in summary["slides"]["metrics"].items())
+        log.info("slides=%d score=%s %s", len(slides), config.slide_score, values)
+
+
+def log_doubts(summary: Summary, checked: Checked[Task]) -> None:
+    """What must be known before the metrics are believed."""
+    if (shared := summary.get("groups_on_both_sides", {})).get("groups"):
+        log.warning(
+            "%d groups with %d rows were in training and in validation of a fold: the metrics look better than on new "
+            "patients",
+            shared["groups"],
+            shared["rows"],
+        )
+    if "all" in checked.shortcuts and "roc_auc" in summary["mean_of_folds"]:
+        log.info(
+            "shortcuts: size, border and mean colour alone reach a ROC AUC of %.4f, the network %.4f",
+            checked.shortcuts["all"],
+            summary["mean_of_folds"]["roc_auc"],
+        )
+
+
+def predict_test(
+    setup: Setup, predictor: Ensemble, test: Source, task: Task
+) -> tuple[NDArray[np.float32], Summary | None]:
+    """Writes submission.csv; the probabilities [S, K] of the whole ensemble, and its metrics where the test set has
+    labels."""
+    config, folder, table, target = setup.config, setup.run.job.output_dir, test.table(), task.labelled.target
+    with setup.run.step("predicting the test set", remedy="lower batch_size_predict or image_size"):
+        probs_SK = predict_source(
+            predictor, test, table.metadata_rows(), num_workers=setup.run.num_workers, on_error=fail
+        )
+    write_submission(folder / "submission.csv", table, probs_SK, target, task.labelled.table.target_names)
+    if table.targets is None:
+        return probs_SK, None
+    labelled = Labelled(table, target, task.labels.encode(table))
+    thresholds_Q, calibration = predictor.model.target.thresholds, predictor.calibration
+    is_positive_SQ = target.judged_columns(probs_SK) >= np.array(thresholds_Q) if thresholds_Q else None
+    at_rows_SK = probs_SK if calibration is None else calibration.for_rows(probs_SK)
+    judged = judge_test(Answers(labelled, at_rows_SK, is_positive_SQ, config.deployment_prevalence))
+    if config.slide_score != "none" and table.group_S is not None:
+        judged["slides"], slides = judge_slides(labelled, probs_SK, config)
+        write_csv(folder / "slides_test.csv", slides)
+    for name, value in judged["metrics"].items():
+        log.info(METRIC_LINES[f"test:{name}"].line(value))
+    return probs_SK, judged
+
+
+def predict_source(
+    predictor: Ensemble,
+    source: Readable,
+    rows: Sequence[Row],
+    *,
+    num_workers: int,
+    on_error: Callable[[int, LesionError], None],
+) -> NDArray[np.float32]:
+    """Probabilities [S, K] of a source's pictures with their rows of metadata, read by threads.
+
+    A picture or row that cannot be used, or whose output is not finite, is reported to `on_error` with its place, and
+    its probabilities are NaN.
+    """
+
+    def prepare(index: int) -> Prepared:
+        return predictor.prepare(source.read(index), rows[index])
+
+    probs_SK = np.full((len(rows), predictor.target.num_outputs), np.nan, dtype=np.float32)
+    outputs = compute_in_batches(
+        predictor.executors, prepare, len(rows), max_batch=predictor.max_batch, num_workers=num_workers
+    )
+    for index, output in outputs:
+        if isinstance(output, LesionError):
+            on_error(index, output)
+        else:
+            probs_SK[index] = combine(predictor.target, output.logits_FVK, predictor.calibration)
+    return probs_SK
+
+
+def fail(index: int, error: LesionError) -> None:  # noqa: ARG001
+    """The error for a test picture that was readable before training and is not now."""
+    raise error
+
+
+def write_summary(folder: Path, summary: Summary) -> None:
+    """metrics.json."""
+    write_atomic(folder / METRICS, (json.dumps(summary, indent=2) + "\n").encode())

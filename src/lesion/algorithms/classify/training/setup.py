@@ -1,0 +1,290 @@
+"""Setup: what every fold starts from, the same for each, and the training of one fold before its first step."""
+
+# D features of a picture · K outputs · M metadata features · S samples · V views
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.utils import ModelEmaV3
+from torch import Tensor
+
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.training.loop import Mixing, StepSettings, features
+from lesion.data.cache import Pictures
+from lesion.data.folds import Folds
+from lesion.data.loader import Dataset, load_batches, ordered_batches
+from lesion.data.metadata import ColumnType, MetadataEncoder, Row
+from lesion.data.remark import Remark
+from lesion.data.table import Source
+from lesion.data.transforms import Preprocess
+from lesion.engine.device import autocast, keep_slow_convolutions_in_fp32, largest_batch
+from lesion.engine.distributed import DataParallelGroup
+from lesion.engine.optim import Schedule, create_optimizer
+from lesion.engine.run import Run
+from lesion.engine.training import EarlyStopping, Training
+from lesion.errors import UserError, collecting, raise_all
+from lesion.evaluation.metrics import METRICS
+from lesion.models.backbone import create_backbone, num_features, pretrained_config, refuse_untrainable
+from lesion.models.fusion import FusionNet, create_network
+from lesion.models.probe import LinearHead, fit_head
+from lesion.models.weight_files import find_weights
+from lesion.models.weights import load_backbone_weights, pretrained_weights, unwrapped
+from lesion.targets import Target, Weights
+
+log = logging.getLogger(__name__)
+
+CPU_BATCH = 64  # a CPU computes no faster with more, and its memory is no limit
+PACKAGES = (
+    *("lesion", "torch", "timm", "numpy", "scipy", "scikit-learn"),
+    *("albumentations", "opencv-python-headless", "pillow"),
+)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all folds start from."""
+
+    run: Run
+    config: ClassifyConfig
+    source: Source
+    pictures: Pictures  # the same rows, as squares
+    targets_SK: NDArray[np.float32]
+    metadata_rows: Sequence[Row]
+    metadata_kinds: Mapping[str, ColumnType]
+    preprocess: Preprocess
+    target: Target
+    weights: Mapping[str, Tensor] | None  # pretrained ones of the backbone
+    data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)  # those that train each fold together
+
+    @property
+    def prediction_settings(self) -> dict[str, Any]:
+        """The settings that change predictions and no weights, in JSON's types."""
+        of_weights = self.config.that_affect("weights")
+        return {name: value for name, value in self.config.that_affect("predictions").items() if name not in of_weights}
+
+
+def preprocess_for(config: ClassifyConfig) -> Preprocess:
+    """Image size and fit by the user's choice; mean and deviation too, or else what timm states for the weights."""
+    stated = pretrained_config(config.model)
+    mean = config.image_mean or stated.get("mean") or (0.5, 0.5, 0.5)
+    std = config.image_std or stated.get("std") or (0.5, 0.5, 0.5)
+    return Preprocess(config.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), config.fit)
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """The pretrained weights of the backbone, None for random initialisation; and what was decided about them."""
+
+    tensors: Mapping[str, Tensor] | None
+    remarks: tuple[Remark, ...] = ()
+
+
+def pretrained_backbone(config: ClassifyConfig, channel: Path | None) -> StartingWeights:
+    """The pretrained weights, checked to fit the network and the image size."""
+    problems: list[UserError] = []
+    path = None
+    with collecting(problems):
+        backbone = create_backbone(config.model, config.model_args)
+        num_features(backbone, config.image_size, name=config.model, model_args=config.model_args)
+        if config.model_args:  # those of timm's own networks let them be trained
+            copied = create_backbone(config.model, config.model_args)
+            refuse_untrainable(copied, config.image_size, name=config.model, model_args=config.model_args)
+    with collecting(problems):
+        path = find_weights(config.pretrained, channel)
+    raise_all(problems)
+    state = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
+    if state is None:
+        return StartingWeights(None)
+    where = "timm's hub" if path is None else str(path)
+    state, said = unwrapped(backbone.state_dict(), state, where=where)
+    load_backbone_weights(backbone, config.model, state, where=where)
+    if path is None:
+        return StartingWeights(state)
+    what = f"the pretrained weights of {config.model} are {path.name}" + (f": {said}" if said else "")
+    return StartingWeights(state, (Remark("pretrained_weights", what, where=where),))
+
+
+def check_backbone(config: ClassifyConfig, channel: Path | None) -> Sequence[Remark]:
+    """What is said of the weights. Raises UserError where training could not start from this network and these weights,
+    as far as that can be known without a download."""
+    if config.pretrained is True and channel is None:
+        config = config.model_copy(update={"pretrained": False})
+    return pretrained_backbone(config, channel).remarks
+
+
+def settings_and_versions(config: ClassifyConfig, run: Run) -> dict[str, Any]:
+    """The part of the fingerprint that is known before the data is read."""
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {**config.that_affect("weights"), **versions, "precision": run.precision}
+
+
+def fingerprint(setup: Setup, valid_FS: Folds) -> dict[str, Any]:
+    """Everything that influences the weights. A checkpoint resumes only under an equal one."""
+    table, weights = setup.source.table(), setup.weights
+    rows = hashlib.sha256(table.fingerprint().encode() + valid_FS.tobytes()).hexdigest()
+    start = hashlib.sha256()
+    for name, tensor in sorted((weights or {}).items()):
+        start.update(name.encode() + tensor.numpy().tobytes())
+    return {**settings_and_versions(setup.config, setup.run), "data": rows, "weights": start.hexdigest()}
+
+
+def with_batch_size(config: ClassifyConfig, target: Target, run: Run) -> ClassifyConfig:
+    """The same settings with `batch_size_train=auto` decided: on a GPU by trying steps of the network.
+
+    All processes of the job take the smallest that one of them found.
+    """
+    if config.batch_size_train != "auto":
+        return config
+    size = CPU_BATCH
+    if run.device.type == "cuda":
+        preprocess = preprocess_for(config)
+        network = create_network(
+            config.model,
+            config.model_args,
+            preprocess,
+            num_metadata=0,
+            num_outputs=target.num_outputs,
+            seed=config.seed,
+        ).to(run.device)
+        optimizer = create_optimizer(
+            config.optimizer, network, [], learning_rate=0.0, weight_decay=0.0, rest_factor=1.0, layer_decay=1.0
+        )
+        side_px = preprocess.image_size
+
+        def try_step(num_pictures: int) -> None:
+            images_NCHW = torch.zeros(num_pictures, 3, side_px, side_px, dtype=torch.uint8, device=run.device)
+            with autocast(run.precision, run.device):
+                logits_NK = network(images_NCHW, torch.zeros(num_pictures, 0, device=run.device))
+            optimizer.zero_grad(set_to_none=True)
+            logits_NK.float().sum().backward()
+            optimizer.step()
+
+        # The network and its optimiser are thrown away: only their memory counts, so zeros and rate 0 will do.
+        size = run.processes.minimum(largest_batch(try_step))
+    log.info("batch_size_train=%d", size)
+    return config.model_copy(update={"batch_size_train": size})
+
+
+def backbone_features(setup: Setup) -> NDArray[np.float32] | None:
+    """Frozen backbone features of every picture [V, S, D], for the linear probes of all folds; each process computes a
+    part of them. None unless head_init=probe.
+
+    Where nothing is trained after it, these are the features of the served network: its views, in fp32.
+    """
+    config = setup.config
+    if config.head_init != "probe":
+        return None
+    is_all, everyone = config.epochs == 0, setup.run.processes.as_group()
+    rows_S = everyone.slice(np.arange(len(setup.targets_SK)))
+    nothing_SM = np.zeros((len(setup.targets_SK), 0), dtype=np.float32)
+    dataset = Dataset(setup.pictures, nothing_SM, setup.targets_SK, nothing_SM[0])
+    batches, started = ordered_batches(rows_S, config.batch_size_predict), time.monotonic()
+    features_VSD = features(
+        fresh_network(setup, num_metadata=0),
+        load_batches(dataset, batches, num_workers=setup.run.num_workers),
+        setup.run.device,
+        num_views=config.tta if is_all else 1,
+        precision="fp32" if is_all else setup.run.precision,
+    )
+    num_views, num_rows, width = features_VSD.shape
+    log.info("features=%d views=%d rows=%d seconds=%.1f", width, num_views, num_rows, time.monotonic() - started)
+    features_VSD = everyone.gather(rows_S, features_VSD)[1]
+    return np.asarray(features_VSD.numpy())
+
+
+def start_training(setup: Setup, encoder: MetadataEncoder, head: LinearHead | None) -> Training:
+    """A fold's training before its first step: initial network, optimiser, schedule, EMA, early stopping."""
+    config = setup.config
+    network = fresh_network(setup, num_metadata=encoder.num_features)
+    keep_slow_convolutions_in_fp32(network, setup.run.precision, setup.run.device)
+    if head is not None:
+        network.init_head(head)
+    better = METRICS[config.metric].better
+    optimizer = create_optimizer(
+        config.optimizer,
+        network.backbone,
+        [parameter for name, parameter in network.named_parameters() if not name.startswith("backbone.")],
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        rest_factor=config.head_lr_factor,
+        layer_decay=config.layer_decay,
+    )
+    schedule = Schedule(
+        optimizer,
+        kind=config.schedule,
+        num_epochs=config.epochs,
+        warmup_epochs=config.warmup_epochs,
+        better=better,
+        factor=config.lr_factor,
+        patience=config.lr_patience,
+    )
+    # Warm-up: else the random head would stay in the average for some 1 / (1 − decay) steps.
+    ema = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
+    return Training(network, optimizer, schedule, EarlyStopping(better, config.patience), ema)
+
+
+def step_settings(setup: Setup, weights_K: Weights, *, epoch: int) -> StepSettings:
+    """The settings of an epoch's optimiser steps."""
+    config = setup.config
+    return StepSettings(
+        loss=partial(setup.target.loss, weights_K=weights_K, smoothing=config.label_smoothing),
+        device=setup.run.device,
+        precision=setup.run.precision,
+        num_micro_batches=config.gradient_accumulation,
+        clip_norm=config.clip_norm,
+        mixing=Mixing(config.mixup, config.cutmix),
+        set_trainable=partial(
+            FusionNet.set_trainable, backbone=epoch >= config.freeze_epochs, statistics=config.batch_norm == "train"
+        ),
+        data_parallel=setup.data_parallel,
+    )
+
+
+def fresh_network(setup: Setup, *, num_metadata: int) -> FusionNet:
+    """The initial network, the same for every fold: weights from the seed, the backbone's from the pretrained ones."""
+    network = create_network(
+        setup.config.model,
+        setup.config.model_args,
+        setup.preprocess,
+        num_metadata=num_metadata,
+        num_outputs=setup.target.num_outputs,
+        seed=setup.config.seed,
+    )
+    if setup.weights is not None:
+        load_backbone_weights(network.backbone, setup.config.model, setup.weights, where="pretrained weights")
+    return network.to(setup.run.device)
+
+
+def probe_head(
+    features_VSD: NDArray[np.float32], rows_S: NDArray[np.intp], setup: Setup, weights_K: Weights
+) -> LinearHead:
+    """The linear probe that a fold's head starts from, fitted on its training rows."""
+    return fit_head(features_VSD[:, rows_S], setup.targets_SK[rows_S], kind=setup.target.kind, weights_K=weights_K)
+
+
+def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np.float32]) -> Weights:
+    """The class weights [K] in the loss, from a fold's training rows."""
+    if config.class_weight == "balanced":
+        return target.balanced(targets_SK)
+    if target.kind == "multiclass" and config.class_weight != "none":
+        raise UserError(
+            f"class_weight={config.class_weight} is the weight of a positive class, but this target has "
+            f"{target.num_outputs} classes",
+            where="hyperparameter class_weight",
+            do="Set class_weight to none or balanced.",
+            kind="hyperparameters",
+        )
+    weight = 1.0 if config.class_weight == "none" else float(config.class_weight)
+    return np.full(target.num_outputs, weight, dtype=np.float32)
