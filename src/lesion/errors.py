@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+EXIT_BUG = 1  # exit code of an error that is neither the user's nor the machine's: ours
 MOST_CHARACTERS = 1000  # of several errors together: SageMaker shows 1,024, and a host's name may come before
 MOST_OF_PLACE = 100  # of each of them: a path, and perhaps the first of the columns that are there
 
@@ -18,7 +19,7 @@ class LesionError(Exception):
     `kind` is the stable, machine-readable name that HTTP answers and exit codes are chosen by.
     """
 
-    exit_code = 1
+    exit_code = EXIT_BUG
 
     def __init__(self, what: str, *, where: object = None, do: str, kind: str = "bad_input") -> None:
         super().__init__(what, where, do)

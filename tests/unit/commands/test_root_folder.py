@@ -1,10 +1,10 @@
-"""Arguments: a folder that is given where --root is meant is answered by what to type."""
+"""Root folder: a folder that is given where --root is meant is answered by what to type."""
 
 from __future__ import annotations
 
 import pytest
 
-from lesion.arguments import parse
+from lesion.commands.parser import parse
 
 
 @pytest.fixture

@@ -1,0 +1,30 @@
+"""Compare: two jobs' out-of-fold predictions of the same images."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from lesion import console
+
+SUMMARY = "Compare two jobs' out-of-fold predictions of the same images."
+EXAMPLE = "lesion compare job_a job_b --margin 0.02 --output comparison.json"
+
+
+def add(parser: ArgumentParser) -> None:
+    parser.add_argument("run_a", type=Path, help="a job's folder, the folder of its results, or its oof.csv")
+    parser.add_argument("run_b", type=Path, help="the other; differences are this one minus the first")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.02,
+        help="how much lower a ROC AUC still counts as not inferior (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, help="a JSON file to write, with every image that changed sides")
+
+
+def run(args: Namespace) -> int:
+    from lesion.compare import compare_runs
+
+    console.say(compare_runs(args.run_a, args.run_b, margin=args.margin, output=args.output))
+    return 0

@@ -1,0 +1,61 @@
+"""Evaluate: a model on another labelled set."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from lesion import console
+from lesion.commands.options import (
+    add_answer,
+    add_device,
+    add_input_format,
+    add_progress,
+    add_settings,
+    device,
+    show_progress,
+)
+from lesion.environment import usable_cores
+
+SUMMARY = "Evaluate a model on a labelled set of its own: predictions, metrics, and a report beside that of training."
+EXAMPLE = "lesion evaluate other_hospital --model model --output build/evaluation --set target_column=diagnosis"
+
+
+def add(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "input", type=Path, help="a table with images, class folders or another set with labels, as training takes it"
+    )
+    parser.add_argument(
+        "--model", type=Path, required=True, help="the folder of the artifact, a model.tar.gz, or a folder with one"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the folder to write to")
+    add_input_format(parser)
+    add_settings(
+        parser,
+        "a training hyperparameter of the table: target_column, group_column, image_column, class_name_column, "
+        "label_separator, on_uncertain or report_names; may be repeated (default: as in training)",
+    )
+    add_progress(parser)
+    add_device(parser)
+    add_answer(parser)
+
+
+def run(args: Namespace) -> int:
+    from lesion.algorithms.written_by import algorithm_of_artifact
+    from lesion.packed_model import unpacked
+
+    with unpacked(args.model) as model_dir:
+        text = algorithm_of_artifact(model_dir).evaluate(
+            model_dir,
+            args.input,
+            output=args.output,
+            source=args.source,
+            settings=dict(args.set),
+            device=device(args),
+            num_cores=usable_cores(),
+            precision=args.precision or "auto",
+            operating_point=args.operating_point,
+            show_progress=show_progress(args),
+        )
+    console.say(f"{text}\nreport: {args.output / 'report.html'}")
+    return 0

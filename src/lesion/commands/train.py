@@ -1,0 +1,66 @@
+"""Train: the parent of a job. Starts the training processes, and writes the failure file if they could not.
+
+What they run is train_process.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import suppress
+from pathlib import Path
+
+from lesion import console, launch, sagemaker
+from lesion.commands import train_process
+from lesion.commands.options import add_progress, show_progress
+from lesion.commands.root_folder import add_root
+from lesion.errors import PlatformError
+from lesion.files import only_one, temporary_folder
+from lesion.job import STEP_FILE
+
+SUMMARY = "Train on the channels and write the model."
+EXAMPLE = "lesion train --root local_test/test_dir"
+
+
+def add(parser: ArgumentParser) -> None:
+    add_root(parser)
+    add_progress(parser, "no progress bar, as in the container")
+
+
+def run(args: Namespace) -> int:
+    """Raises UserError if another command trains below the same root: its files, that of a failure too, stay as they
+    are.
+    """
+    with only_one(args.root):
+        return _train_alone(args.root, progress=show_progress(args))
+
+
+def _train_alone(root: Path, *, progress: bool) -> int:
+    sagemaker.clear_failure(root)
+    asked = sagemaker.processes_setting(root)
+    processes = max(launch.num_gpus(), 1) if asked is None else asked
+    command = [sys.executable, "-m", "lesion.cli", train_process.NAME, "--root", str(root)]
+    with temporary_folder() as shared:
+        places = [["--process", str(number), "--processes", str(processes)] for number in range(processes)]
+        commands = [[*command, "--shared", str(shared), *place] for place in places]
+        commands[0] += ["--progress"] * progress
+        # Children end without Python's tidying up: what they leave in temporary folders goes with ours.
+        environment = {**sagemaker.training_environment(root, processes=processes), "TMPDIR": str(shared)}
+        ending = launch.run_children(commands, environment)
+        told = [path.read_text() for path in shared.glob(train_process.PEER_LOST)]
+        step, _, remedy = _step(shared / f"{STEP_FILE}_{ending.process}")
+    status = PlatformError.exit_code if ending.status == launch.PEER_LOST else ending.status
+    if status and not ending.was_stopped and not sagemaker.has_failure(root):
+        ended = f"a training process ended with exit code {status}; the log says why"
+        death = ending.describe_death(remedy or train_process.less_memory(root), step=step)
+        reason = next(iter([*filter(None, [death]), *told, ended]))
+        console.complain(reason)
+        sagemaker.write_failure(root, reason)
+    return status if status >= 0 else 128 - status
+
+
+def _step(path: Path) -> tuple[str, str, str]:
+    """What a training process was doing when it ended, and what to set where that needs too much memory."""
+    with suppress(OSError):
+        return path.read_text().partition("\n")
+    return "", "", ""
