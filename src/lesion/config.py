@@ -95,7 +95,10 @@ class Hyperparameters(BaseModel):
         Mapping[str, str]
     ] = {}  # a name that is accepted too → the field; of several the smallest counts
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    # defer_build: the validator of a class is built when a configuration is parsed. Groups never need one.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
 
     @classmethod
     def parse(cls, raw: Mapping[str, object]) -> Self:

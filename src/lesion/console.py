@@ -16,8 +16,6 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
-from tqdm import tqdm
-
 from lesion.errors import PlatformError, UserError
 from lesion.files import refused
 from lesion.logs import leave_to_first
@@ -125,6 +123,11 @@ class _LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
     refusal: PlatformError | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        if "tqdm" not in sys.modules:  # then there is no bar to break, and importing it takes 40 ms
+            super().emit(record)
+            return
+        from tqdm import tqdm
+
         with tqdm.external_write_mode(file=self.stream, nolock=True):
             super().emit(record)
 

@@ -17,6 +17,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.labels.encode import read_labels
 from lesion.data.prediction_set import open_prediction_set
 from lesion.data.sources.formats import FORMATS, open_source, recognised
+from lesion.data.sources.layouts import LAYOUTS
 from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
@@ -55,7 +56,7 @@ def read_only(written) -> Iterator[dict[str, tuple[int, int]]]:
 
 
 def test_every_format_has_a_writer_and_a_name_in_the_hyperparameter():
-    assert list(WRITERS) == list(FORMATS)
+    assert list(WRITERS) == list(FORMATS) == list(LAYOUTS)
     assert get_args(ClassifyConfig.model_fields["source"].annotation) == ("auto", *FORMATS)
 
 

@@ -23,10 +23,11 @@ def add(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from lesion.algorithms.registry import find_algorithm
-    from lesion.config import describe
 
     algorithm = find_algorithm(args.algorithm, where="--algorithm")
     if args.what == "hyperparameters":
+        from lesion.config import describe
+
         console.say(describe(algorithm.config))
     elif args.what == "recipes":
         console.say(algorithm.describe("recipes"))

@@ -22,12 +22,13 @@ from lesion.data.sources.folders.set_names import Split
 from lesion.data.sources.formats import FORMATS, find_format, recognised
 from lesion.data.sources.isic_hdf5 import ARRAYS, IsicHdf5
 from lesion.data.sources.json_lines import is_json_lines_table, read_header
+from lesion.data.sources.layouts import LAYOUTS
 from lesion.data.sources.location import SplitLocation, walk_images
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
 from lesion.data.sources.once import once
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
-from lesion.data.sources.tables.column_names import plain
+from lesion.data.sources.tables.plain_name import plain
 from lesion.data.sources.tables.table_files import is_unknown, table_files
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
@@ -109,9 +110,7 @@ def _open_folder(folder: Path, columns: Columns, source: str) -> Source:
         raise UserError(
             "no images in this folder, and no set in another format",
             where=folder,
-            do="Give a table, a folder of images, or one of: "
-            + "; ".join(kind.layout for kind in FORMATS.values())
-            + ".",
+            do="Give a table, a folder of images, or one of: " + "; ".join(LAYOUTS.values()) + ".",
         )
     return ClassFolder(ClassPictures(folder, tuple(paths)), columns)
 

@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.evaluation.metric_names import BETTER
+
 Array = NDArray[np.floating]
 
 
@@ -103,12 +105,12 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "roc_auc": Metric(mean_over_outputs(roc_auc), "higher", needs_both=True),
-    "average_precision": Metric(mean_over_outputs(average_precision), "higher", needs_both=True),
-    "log_loss": Metric(log_loss, "lower", needs_both=False),
-    "brier": Metric(brier, "lower", needs_both=False),
-    "accuracy": Metric(accuracy, "higher", needs_both=False),
-    "balanced_accuracy": Metric(balanced_accuracy, "higher", needs_both=False),
+    "roc_auc": Metric(mean_over_outputs(roc_auc), BETTER["roc_auc"], needs_both=True),
+    "average_precision": Metric(mean_over_outputs(average_precision), BETTER["average_precision"], needs_both=True),
+    "log_loss": Metric(log_loss, BETTER["log_loss"], needs_both=False),
+    "brier": Metric(brier, BETTER["brier"], needs_both=False),
+    "accuracy": Metric(accuracy, BETTER["accuracy"], needs_both=False),
+    "balanced_accuracy": Metric(balanced_accuracy, BETTER["balanced_accuracy"], needs_both=False),
 }
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesion.data.sources.tables.column_names import plain
 from lesion.data.sources.tables.csv_table import read_csv, remarks_of
+from lesion.data.sources.tables.plain_name import plain
 from lesion.errors import UserError
 from lesion.prepare.slides import SlideFile, pick_slide
 from lesion.words import listed

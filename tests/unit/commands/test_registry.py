@@ -12,7 +12,8 @@ import pytest
 from lesion.commands.parser import parse
 from lesion.commands.registry import COMMANDS
 
-LARGE = {"torch", "torchvision", "timm", "pandas", "numpy", "scipy", "sklearn", "cv2", "PIL", "flask", "openvino"}
+# What takes 40 ms and more to import, and is needed for work on data or networks only.
+LARGE = {"pydantic", "tqdm", "numpy", "scipy", "pandas", "sklearn", "PIL", "cv2", "torch", "timm", "flask", "openvino"}
 
 
 def opened_by(*arguments: str) -> set[str]:
@@ -49,5 +50,11 @@ def test_the_list_of_commands_has_all_but_the_one_that_people_do_not_type(capsys
     assert listed == list(dict.fromkeys(name.split()[0] for name in COMMANDS))
 
 
-def test_help_opens_without_any_large_library():
-    assert not opened_by("check", "--help") & {*LARGE, "pydantic"}
+@pytest.mark.parametrize("what", ["hyperparameters", "recipes", "sources", "metrics"])
+def test_describe_opens_no_large_library(what):
+    needed = {"pydantic"} if what == "hyperparameters" else set()
+    assert opened_by("describe", what) & LARGE == needed
+
+
+def test_help_opens_no_large_library():
+    assert not opened_by("check", "--help") & LARGE

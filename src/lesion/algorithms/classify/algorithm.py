@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from lesion.algorithms.base import Device, PrecisionChoice
 from lesion.algorithms.classify import recipes
-from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 
 if TYPE_CHECKING:
+    from lesion.algorithms.classify.config import ClassifyConfig
     from lesion.algorithms.classify.explanation.explainer import ClassifierExplainer
     from lesion.algorithms.classify.prediction.predictor import Ensemble
     from lesion.check.report import Report
@@ -23,9 +23,14 @@ class Classify:
     """Image classification with cross-validation: binary, multiclass or multilabel."""
 
     name = "classify"
-    config = ClassifyConfig
     metric_lines = METRIC_LINES
     out_of_memory = "lower batch_size_train or image_size, or choose a larger instance"
+
+    @property
+    def config(self) -> type[ClassifyConfig]:
+        from lesion.algorithms.classify.config import ClassifyConfig  # here: pydantic takes longer than the recipes
+
+        return ClassifyConfig
 
     def check(
         self,

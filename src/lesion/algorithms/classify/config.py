@@ -16,8 +16,7 @@ from lesion.algorithms.classify.prediction.normalisation import refuse_impossibl
 from lesion.algorithms.classify.recipes import FORMER, RECIPES, with_recipe
 from lesion.config import Affects, Hyperparameters, tunable
 from lesion.errors import UserError
-from lesion.evaluation.metrics import METRICS
-from lesion.evaluation.operating_points import parse_spec
+from lesion.evaluation.metric_names import BETTER
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Fit, Flips
 from lesion.model_args import refuse_factory_args
 from lesion.settings import MAX_FOLDS, SPLITS, InputSettings, JobSettings, MachineSettings
@@ -57,7 +56,7 @@ class FoldSettings(Hyperparameters):
         doc="Repeated cross-validation: number of times it is done, each time with different folds. The predictions "
         "of a row are averaged; training takes that many times as long.",
     )
-    metric: Literal[tuple(METRICS)] = tunable(  # type: ignore[valid-type]
+    metric: Literal[tuple(BETTER)] = tunable(  # type: ignore[valid-type]
         "roc_auc",
         doc="Validation metric: selects the best epoch, and decides on early stopping and the plateau schedule.",
     )
@@ -120,6 +119,8 @@ class FoldSettings(Hyperparameters):
     @field_validator("operating_point")
     @classmethod
     def _spec(cls, value: str) -> str:
+        from lesion.evaluation.operating_points import parse_spec  # here: it needs NumPy, and the default is not parsed
+
         try:
             return str(parse_spec(value))
         except UserError as error:

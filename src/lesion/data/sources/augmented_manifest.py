@@ -36,7 +36,6 @@ class AugmentedManifest:
     """Lines whose `source-ref` is found among the channel's pictures: by its path below what all have in common."""
 
     name = "augmented_manifest"
-    layout = "train.manifest with source-ref and a label in each line, beside the images"
 
     def __init__(self, manifest_path: Path, folder: Path, columns: Columns) -> None:
         """Lines that could not be labelled are left out where a label is wanted, and a remark counts them.

@@ -49,7 +49,6 @@ class ClassFolder:
     """Pictures in one folder per class; a test set may be without class folders. A sample's name is its path."""
 
     name = "class_folder"
-    layout = "one folder per class, in the channel or in its train/, validation/ and test/"
 
     def __init__(self, pictures: ClassPictures, columns: Columns) -> None:
         """Raises UserError where groups are wanted: folders know none, unless the pictures are DICOM."""

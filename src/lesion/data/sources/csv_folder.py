@@ -36,7 +36,6 @@ class CsvFolder:
     """The rows of one CSV, each with a picture found by name below the CSV's folder, its ending left out or given."""
 
     name = "csv_folder"
-    layout = "train.csv (validation.csv, test.csv), or one other table (metadata.jsonl), beside images or their folder"
 
     def __init__(
         self,

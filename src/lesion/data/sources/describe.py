@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lesion.data.sources.formats import FORMATS
+from lesion.data.sources.layouts import LAYOUTS
 from lesion.data.sources.tables.known_tables import KNOWN_TABLES, USUAL_NAMES, KnownTable
 
 
 def describe_sources() -> str:
     """The page that `lesion describe sources` prints."""
-    formats = [(f"`{name}`", kind.layout) for name, kind in FORMATS.items()]
+    formats = [(f"`{name}`", layout) for name, layout in LAYOUTS.items()]
     usual = [(f"`{setting}`", _names(names)) for setting, names in USUAL_NAMES.items()]
     return "\n\n".join(
         [

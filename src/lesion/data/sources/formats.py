@@ -12,6 +12,7 @@ from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.folders.other_layouts import other_layouts
 from lesion.data.sources.frames import with_frames
 from lesion.data.sources.isic_hdf5 import IsicHdf5
+from lesion.data.sources.layouts import LAYOUTS
 from lesion.data.sources.location import Format, SplitLocation, hidden_files, walk_files, walk_images
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
@@ -57,7 +58,7 @@ def find_format(location: SplitLocation, *, source: str) -> type[Format]:
             + _unpack(location.folder)
             + ClassFolder.hint(location)
             + "Lay it out as one of: "
-            + "; ".join(f"{name}: {kind.layout}" for name, kind in FORMATS.items())
+            + "; ".join(f"{name}: {layout}" for name, layout in LAYOUTS.items())
             + ".",
         )
     if len(reasons) > 1:

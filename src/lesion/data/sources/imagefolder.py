@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from lesion.data.remark import Remark
-from lesion.data.sources.tables.column_names import IMAGE_COLUMNS, plain
+from lesion.data.sources.tables.column_names import IMAGE_COLUMNS
 from lesion.data.sources.tables.csv_table import with_remarks
 from lesion.data.sources.tables.known_tables import USUAL_NAMES
+from lesion.data.sources.tables.plain_name import plain
 from lesion.data.table import Columns
 from lesion.errors import UserError
 from lesion.words import listed, shortened

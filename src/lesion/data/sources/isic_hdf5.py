@@ -35,7 +35,6 @@ class IsicHdf5:
     """The rows of a table, each with the image of that name in an HDF5 file; without a table the images alone."""
 
     name = "isic_hdf5"
-    layout = "train-image.hdf5 with an encoded image in each dataset, and train-metadata.csv"
 
     def __init__(self, hdf5_path: Path, csv_path: Path | None, columns: Columns) -> None:
         """Reads the table and the names of the images, and none of them.

@@ -67,7 +67,6 @@ class Format(Source, Protocol):
     """A data set format: recognises a data set by its files, and opens it without decoding a picture."""
 
     name: str  # what the hyperparameter `source` calls it
-    layout: str  # what it looks like, in a sentence's part
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:

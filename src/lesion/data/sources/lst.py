@@ -25,7 +25,6 @@ class Lst:
     """Lines of number, label or labels, and path below the channel's folder. A sample's name is its path."""
 
     name = "lst"
-    layout = "train.lst, in the channel or in channel train_lst, beside the images"
 
     def __init__(self, lst_path: Path, folder: Path, columns: Columns) -> None:
         """Raises UserError for an invalid line, by its number."""

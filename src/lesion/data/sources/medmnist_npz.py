@@ -37,7 +37,6 @@ class MedmnistNpz:
     """The images (uint8 [S, H, W] or [S, H, W, 3]) of one set, with its labels: one, or K of 0 and 1, for each."""
 
     name = "medmnist_npz"
-    layout = "*.npz with the arrays train_images and train_labels (val_images, test_images …), as MedMNIST has them"
 
     def __init__(self, path: Path, split: Split, columns: Columns) -> None:
         """Raises UserError for arrays of another kind, or that do not agree."""

@@ -31,7 +31,6 @@ class PcamHdf5:
     """Rows of `x` (uint8 [S, H, W, 3]) with the targets of `y` and the columns of a meta CSV, where they are there."""
 
     name = "pcam_hdf5"
-    layout = "*_x.h5 with *_y.h5 and *_meta.csv"
 
     def __init__(self, x_path: Path, y_path: Path | None, meta_path: Path | None, columns: Columns) -> None:
         """Reads targets and slides, and of the pictures their shape. Raises UserError where the three do not agree."""

@@ -21,11 +21,12 @@ from lesion.data.sources.tables.cells import (
     ways_out,
     with_blank_labels,
 )
-from lesion.data.sources.tables.column_names import IMAGE_COLUMNS, plain
+from lesion.data.sources.tables.column_names import IMAGE_COLUMNS
 from lesion.data.sources.tables.csv_table import check_size, remarks_of
 from lesion.data.sources.tables.decimal_commas import whole_with_points, with_points
 from lesion.data.sources.tables.known_columns import found_columns
 from lesion.data.sources.tables.nearly_known import about_nearly_known
+from lesion.data.sources.tables.plain_name import plain
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError, collecting, raise_all
 from lesion.settings import SPLITS

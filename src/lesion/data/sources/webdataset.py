@@ -79,7 +79,6 @@ class WebDataset:
     """All samples of a set's shards, in the order of shards and members. A sample's name is its key."""
 
     name = "webdataset"
-    layout = "train-*.tar with KEY.jpg and KEY.json or KEY.cls, or with CLASS/KEY.jpg"
 
     def __init__(self, shards: list[Path], columns: Columns) -> None:
         """Reads the shards' tables of contents and small members. Raises UserError for a shard that is cut off."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -12,16 +10,12 @@ import pandas as pd
 from lesion.data.metadata import ALIASES
 from lesion.data.remark import Remark
 from lesion.data.sources.tables.csv_table import with_remarks
+from lesion.data.sources.tables.plain_name import plain
 from lesion.data.table import Columns
 from lesion.errors import UserError, raise_all
 from lesion.words import listed, shortened
 
 IMAGE_COLUMNS = ("image_name", "image_id")
-
-
-def plain(name: object) -> str:
-    """A name as names are compared: without capitals and outer blanks, and with _ for inner blanks and hyphens."""
-    return re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFC", str(name)).strip().casefold())
 
 
 def with_wanted_names(frame: pd.DataFrame, columns: Columns, where: str) -> pd.DataFrame:

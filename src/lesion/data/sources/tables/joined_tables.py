@@ -15,10 +15,10 @@ from lesion.data.decode.image_files import stem
 from lesion.data.remark import Remark
 from lesion.data.sources.json_lines import read_header, read_table
 from lesion.data.sources.location import SplitLocation
-from lesion.data.sources.tables.column_names import plain
 from lesion.data.sources.tables.csv_table import remarks_of, with_remarks
 from lesion.data.sources.tables.header_form import IMAGE_NAME
 from lesion.data.sources.tables.known_tables import KNOWN_TABLES, USUAL_NAMES, find_known
+from lesion.data.sources.tables.plain_name import plain
 from lesion.data.sources.tables.table_files import find_table, table_files, tables_beside
 from lesion.data.table import Columns
 from lesion.errors import UserError

@@ -10,8 +10,8 @@ from typing import Any
 
 from lesion.data.labels.spelling import word_key
 from lesion.data.remark import Remark
-from lesion.data.sources.tables.column_names import plain
 from lesion.data.sources.tables.known_tables import USUAL_NAMES
+from lesion.data.sources.tables.plain_name import plain
 from lesion.data.table import Columns
 from lesion.errors import UserError, raise_all
 from lesion.words import listed, number_of, shortened

@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 
 from lesion.data.remark import Remark
-from lesion.data.sources.tables.column_names import IMAGE_COLUMNS, plain, with_wanted_names
+from lesion.data.sources.tables.column_names import IMAGE_COLUMNS, with_wanted_names
 from lesion.data.sources.tables.csv_table import with_remarks
 from lesion.data.sources.tables.header_form import refuse_header
 from lesion.data.sources.tables.known_tables import KNOWN_TABLES, PATIENTS, UNKNOWN, find_known
+from lesion.data.sources.tables.plain_name import plain
 from lesion.data.table import Columns
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from lesion.data.sources.tables.column_names import plain
 from lesion.data.sources.tables.known_tables import KNOWN_TABLES, KnownTable
+from lesion.data.sources.tables.plain_name import plain
 from lesion.words import listed, nearest
 
 FEWEST = 3  # columns that table and data set must share

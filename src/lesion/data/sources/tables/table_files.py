@@ -8,8 +8,9 @@ from pathlib import Path
 from lesion.data.sources.folders.set_names import set_in, set_of
 from lesion.data.sources.json_lines import is_json_lines_table, read_header
 from lesion.data.sources.location import SplitLocation, walk_files
-from lesion.data.sources.tables.column_names import IMAGE_COLUMNS, plain
+from lesion.data.sources.tables.column_names import IMAGE_COLUMNS
 from lesion.data.sources.tables.known_tables import UNKNOWN, find_known
+from lesion.data.sources.tables.plain_name import plain
 from lesion.errors import UserError
 from lesion.words import listed
 
