@@ -15,7 +15,6 @@ from functools import partial
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
 from lesion.data.decode.images import Pixels
 from lesion.explain.explained_class import ExplainedClass
@@ -126,6 +125,8 @@ def rank_correlation(first_hw: NDArray[np.float32], second_hw: NDArray[np.float3
     )
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
+    from scipy.stats import spearmanr  # type: ignore[import-untyped]  # here: a job needs it after training, if at all
+
     return float(np.clip(spearmanr(first, second).statistic, -1, 1))
 
 
