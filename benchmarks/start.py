@@ -43,11 +43,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", type=Path, required=True, help="the src folder of another commit")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--open", nargs="+", choices=OPENED, default=list(OPENED), help="what to open (default: all)")
     args = parser.parse_args()
     trees = {"before": args.before.resolve(), "after": PROJECT / "src"}
     load_before, result = os.getloadavg()[0], {}
-    for name, arguments in OPENED.items():
-        runs = {side: partial(opened, tree, arguments) for side, tree in trees.items()}
+    for name in args.open:
+        runs = {side: partial(opened, tree, OPENED[name]) for side, tree in trees.items()}
         interleaved(1, runs)  # writes bytecode
         rounds = interleaved(args.rounds, runs)
         ratios = [
