@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -203,6 +204,31 @@ def test_a_change_of_metadata_is_the_difference_of_two_predictions(trained_root)
     ages = Trained(trained_root).payload["folds"][0]["metadata"]
     [mean] = [column["mean"] for column in ages if column["name"] == "age_approx"]
     assert changes["if_usual_age_approx"] == pytest.approx(log_odds({**METADATA, "age_approx": mean}) - whole, abs=1e-4)
+
+
+def test_log_odds_and_changes_are_those_of_the_calibrated_probability_beside_them(trained_root, tmp_path):
+    """Platt halves the log-odds and adds one; at 5 % instead of a half, ln 19 is taken off. Changes are halved."""
+    calibration = {
+        "calibrator": {"is_multiclass": False, "maps": [{"method": "platt", "slope": 0.5, "offset": 1.0}]},
+        "pooling": {"is_multiclass": False, "centres": [0.0]},
+        "trained_prevalence": [0.5],
+        "deployment_prevalence": [0.05],
+    }
+    picture_HWC = images.read(trained_root / "input/data/training/train_jpg/IMG_003_0.jpg")
+    told = []
+    for number, known in enumerate((None, calibration)):
+        model_dir = shutil.copytree(trained_root / "model", tmp_path / str(number))
+        manifest = json.loads((model_dir / "manifest.json").read_text())
+        manifest["payload"]["calibration"] = known
+        (model_dir / "manifest.json").write_text(json.dumps(manifest))
+        explainer = load_explainer(model_dir, device="cpu", num_cores=2, fold=0, class_name=None, method="cam")
+        told.append(explainer.explain(picture_HWC, METADATA))
+        assert told[-1].log_odds == pytest.approx(logit(told[-1].answer.columns["probability"]), abs=1e-4)
+    plain, calibrated = told
+    assert calibrated.log_odds == pytest.approx(0.5 * plain.log_odds + 1 - np.log(19), abs=1e-3)
+    assert max(map(abs, plain.metadata_changes.values())) > 1e-3
+    for name, change in plain.metadata_changes.items():
+        assert calibrated.metadata_changes[name] == pytest.approx(0.5 * change, abs=1e-3)
 
 
 def test_a_model_without_metadata_has_no_changes(tmp_path):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from lesion.words import shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+CLIP = 1e-7  # probabilities are kept so far from 0 and 1, float32's own reach
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class ExplainedClass:
             others = torch.cat([logits[..., : self.index], logits[..., self.index + 1 :]], dim=-1)
             odds = odds - others.logsumexp(dim=-1)
         return self.sign * odds
+
+    def log_odds_of_answer(self, probs_K: NDArray[np.floating]) -> float:
+        """The log-odds of the class where the answer's probabilities are [K]: calibrated, which logits are not."""
+        prob = float(np.clip(probs_K[self.index], CLIP, 1 - CLIP))
+        return self.sign * math.log(prob / (1 - prob))
 
     def probability(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """The probability of the class, [...], for logits [..., K]."""

@@ -1,4 +1,7 @@
-"""Attribution: by how much the log-odds of a class would change if one cell of the metadata were another."""
+"""Attribution: by how much the log-odds of a class would change if one cell of the metadata were another.
+
+Log-odds are those of the probability that is answered: calibrated, at the deployment's prevalence.
+"""
 
 # F folds · K outputs · M metadata features
 
@@ -10,7 +13,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.algorithms.base import Output
 from lesion.algorithms.classify.manifest import FoldRecord
+from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.prediction.predictor import Ensemble, Prepared, known_words
 from lesion.data.metadata import ColumnEncoder
 from lesion.explain.explained_class import ExplainedClass
@@ -36,8 +41,13 @@ class MetadataAttribution:
             f"{what}_{name}" for name in ensemble.metadata_columns for what in ("if_missing", "if_usual")
         )
 
-    def __call__(self, picture: Prepared, explained: ExplainedClass) -> tuple[float, Mapping[str, float]]:
-        """The log-odds of the picture as it is, mean over the folds, and each change by its name. Without views."""
+    def log_odds(self, output: Output, explained: ExplainedClass) -> float:
+        """The log-odds of the class, as the answer to this output has its probability."""
+        ensemble = self._ensemble
+        return explained.log_odds_of_answer(combine(ensemble.target, output.logits_FVK, ensemble.calibration))
+
+    def __call__(self, picture: Prepared, explained: ExplainedClass) -> Mapping[str, float]:
+        """Each change by its name, without further views of the picture."""
         picture = replace(picture, num_views=1, wanted_map=None)
         changed: list[tuple[str, Prepared]] = []
         for place, name in enumerate(self._ensemble.metadata_columns):
@@ -48,11 +58,11 @@ class MetadataAttribution:
         outputs = [
             output for start in range(0, len(pictures), size) for output in executor(pictures[start : start + size])
         ]
-        whole, *others = (float(explained.log_odds(output.logits_FVK).mean()) for output in outputs)
+        whole, *others = (self.log_odds(output, explained) for output in outputs)
         changes: dict[str, list[float]] = {name: [] for name in self.names}
         for (name, _), value in zip(changed, others, strict=True):
             changes[name].append(value - whole)
-        return whole, {name: float(np.mean(values)) if values else 0.0 for name, values in changes.items()}
+        return {name: float(np.mean(values)) if values else 0.0 for name, values in changes.items()}
 
     def _usual(self, place: int, name: str) -> Iterator[Cell]:
         encoder = self._folds[0].metadata[place]

@@ -34,7 +34,8 @@ class ClassifierExplainer:
         [output] = self.predictor.executors[0]([picture])
         assert output.map is not None and picture.wanted_map is not None
         explained = picture.wanted_map.explained_for(output.logits_FVK)
-        log_odds, changes = self._attribution(picture, explained)
+        changes = self._attribution(picture, explained)
+        log_odds = self._attribution.log_odds(output, explained)
         return Explanation(self.predictor.answer(output, self._options), output.map, log_odds, changes)
 
 
