@@ -2,7 +2,7 @@
 
 Topics are short names in our own words, not the guidelines' text, which has its own licence: read it there. An item is
 (number, topic, keys): lower-case keys are answered from the facts (`guidelines.ANSWERS`), those with a ? only by the
-user (`guidelines.QUESTIONS`). Items on the manuscript alone (title, abstract) ask for the manuscript.
+user (`questions.QUESTIONS`). Items on the manuscript alone (title, abstract) ask for the manuscript.
 """
 
 from __future__ import annotations

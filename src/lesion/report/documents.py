@@ -9,7 +9,7 @@ import json
 
 from lesion.report.facts import JSON, Facts
 from lesion.report.guidelines import guidelines
-from lesion.report.model_card import model_card, sagemaker_card
+from lesion.report.model_card import model_card, sagemaker_text
 from lesion.report.page import render
 
 PAGE, CARD, SAGEMAKER_CARD = "report.html", "model_card.md", "sagemaker_model_card.json"
@@ -24,5 +24,5 @@ def documents(facts: Facts) -> dict[str, str]:
     return {
         **texts,
         CARD: model_card(facts),
-        SAGEMAKER_CARD: json.dumps(sagemaker_card(facts), indent=1) + "\n",
+        SAGEMAKER_CARD: sagemaker_text(facts),
     }

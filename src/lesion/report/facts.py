@@ -10,9 +10,10 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from lesion.errors import UserError
+from lesion.report.questions import unknown_keys
 from lesion.report.sections import (
     Cases,
     ClassMetrics,
@@ -48,7 +49,8 @@ NOT_MEASURED = Missing(why="This job did not measure it.")
 class Facts(Section):
     """The report of one job or one evaluation, for the page, the dossier and the cards.
 
-    `statements` are the user's own answers to what no program can know, by the keys of `guidelines.QUESTIONS`.
+    `statements` are the user's own answers to what no program can know, by the keys of `questions.QUESTIONS`; another
+    key is refused.
     """
 
     format: int = FORMAT
@@ -85,6 +87,13 @@ class Facts(Section):
     reproduction: Reproduction | Missing = NOT_MEASURED
     statements: dict[str, str] = Field(default_factory=dict)
 
+    @field_validator("statements")
+    @classmethod
+    def _are_questions(cls, statements: dict[str, str]) -> dict[str, str]:
+        if (why := unknown_keys(statements)) is not None:
+            raise ValueError(why)
+        return statements
+
     @classmethod
     def from_json(cls, text: str | bytes, *, where: object = JSON) -> Self:
         """The facts of a report.json. Raises UserError for what is none, or is of a later version."""
@@ -101,7 +110,10 @@ class Facts(Section):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise UserError(f"{place}: {first['msg']}", where=where, do=do, kind="bad_report") from error
+            if place == "statements":
+                do = "Use the keys that docs/report.md lists, each with a text."
+            message = first["msg"].removeprefix("Value error, ")
+            raise UserError(f"{place}: {message}", where=where, do=do, kind="bad_report") from error
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -20,7 +20,7 @@ from lesion.words import listed, one_line, shortened
 
 SHORT, TEXT, LONG = 1024, 2048, 2096  # characters of SageMaker's fields
 MAX_METRICS, MAX_SETTINGS, MAX_MATRIX = 50, 100, 20
-MAX_CONTENT = 100_000  # characters of the whole
+MAX_CONTENT = 100_000  # characters of the whole, as it is written
 NO_LICENSE = "other"  # the hub's word for what it does not know: the user's own
 
 
@@ -119,8 +119,48 @@ def _made(facts: Facts) -> str:
     return _bullets([*lines, *(f"{name}: {json.dumps(value)}" for name, value in known.items())])
 
 
+def sagemaker_text(facts: Facts) -> str:
+    """sagemaker_model_card.json: the `Content` of SageMaker's CreateModelCard, at most 100,000 characters.
+
+    What is too long is cut where it costs least: all texts to shorter and shorter ones, each with an ellipsis; then
+    settings and metrics from the end, of all lists alike. It stays JSON of the schema.
+    """
+    content = sagemaker_card(facts)
+    for most in (LONG, SHORT, SHORT // 2, SHORT // 4, SHORT // 8, 63):
+        text = _written(_cut_texts(content, most))
+        if len(text) <= MAX_CONTENT:
+            return text
+    content, longest = _cut_texts(content, 63), MAX_SETTINGS
+    while len(text := _written(content)) > MAX_CONTENT and longest > 1:
+        longest //= 2
+        content = _cut_lists(content, longest)
+    return text
+
+
+def _written(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _cut_texts(value: Any, most: int) -> Any:
+    """The same with every text of at most `most` characters."""
+    if isinstance(value, dict):
+        return {name: _cut_texts(one, most) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_cut_texts(one, most) for one in value]
+    return shortened(value, most) if isinstance(value, str) else value
+
+
+def _cut_lists(value: Any, most: int) -> Any:
+    """The same with at most `most` entries of every list of records; a matrix of counts is whole or not there."""
+    if isinstance(value, dict):
+        return {name: _cut_lists(one, most) for name, one in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [_cut_lists(one, most) for one in value[:most] if len(one.get("x_axis_name", ())) <= most]
+    return value
+
+
 def sagemaker_card(facts: Facts) -> dict[str, Any]:
-    """The `Content` of SageMaker's CreateModelCard, as JSON of its schema: at most 100,000 characters as text."""
+    """The content as JSON of SageMaker's schema, each field within its own length."""
     statements = facts.statements
     points = answers(facts)
     content: dict[str, Any] = {

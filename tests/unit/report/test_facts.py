@@ -34,6 +34,11 @@ def test_a_report_that_is_read_is_the_one_that_was_written(name):
         (lambda known: known["judging"].pop("unit"), "judging.unit: Field required"),
         (lambda known: known["operating_points"][0].update(threshold=1.5), "threshold"),
         (lambda known: known["metrics"][0]["number"].update(value=math.nan), "metrics.0.number.value"),
+        (
+            lambda known: known["statements"].update(intended_usage="x"),
+            "no question has the key 'intended_usage' (did you",
+        ),
+        (lambda known: known["statements"].update(intended_usage="x"), "the keys are intended_use, context, users,"),
     ],
 )
 def test_a_file_that_is_no_report_is_refused_with_the_place(tmp_path, change, said):

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 from huggingface_hub import ModelCard
 
-from lesion.report.model_card import model_card, sagemaker_card
+from lesion.report.model_card import model_card, sagemaker_card, sagemaker_text
+from lesion.report.sections import JudgedSet
 from report_facts import FACTS, binary, thousand
 
 # The schema of a Model Card's content (docs.aws.amazon.com/sagemaker/latest/dg, "Model card JSON schema"). Lengths as
@@ -108,6 +109,36 @@ def test_long_words_are_cut_to_what_sagemaker_takes():
     jsonschema.validate(card, SCHEMA)
     with pytest.raises(jsonschema.ValidationError):  # the schema does refuse
         jsonschema.validate({**card, "intended_uses": {"intended_uses": long}}, SCHEMA)
+
+
+@pytest.mark.parametrize("letter", ["w", "\u826f"])  # one that JSON writes as it is, one as six characters
+@pytest.mark.parametrize("num_sets", [0, 1, 40])
+def test_however_much_there_is_to_say_the_card_is_short_enough_and_whole(letter, num_sets):
+    facts, long = binary(), letter * 5_000
+    setting = facts.settings[0]
+    settings = tuple(setting.model_copy(update={"name": f"{k}{long}", "value": long}) for k in range(200))
+    metrics = tuple(facts.metrics[0].model_copy(update={"name": f"{k}{long}"}) for k in range(80))
+    one = JudgedSet(name="Test set", judged=long, num_rows=9, metrics=metrics)
+    changed = {"title": long, "settings": settings, "metrics": metrics, "sets": (one,) * num_sets}
+    statements = {"intended_use": long, "context": long, "ethics": long}
+    text = sagemaker_text(facts.model_copy(update={**changed, "statements": statements}))
+    assert 20_000 < len(text) <= 100_000
+    jsonschema.validate(json.loads(text), SCHEMA)
+
+
+def test_a_card_at_the_limit_is_not_cut():
+    """Texts are cut only where the whole is too long: a card of nearly the limit holds what a smaller one does."""
+    facts = binary()
+    metrics = tuple(facts.metrics[0].model_copy(update={"key": f"k{k}"}) for k in range(50))
+    one = JudgedSet(name="Test set", judged="Judged.", num_rows=9, metrics=metrics)
+    longest = facts
+    for num in range(1, 40):
+        more = facts.model_copy(update={"sets": (one,) * num})
+        if len(json.dumps(sagemaker_card(more), indent=1)) + 1 > 100_000:
+            assert len(sagemaker_text(more)) <= 100_000
+            break
+        longest = more
+    assert len(longest.sets) >= 1 and json.loads(sagemaker_text(longest)) == sagemaker_card(longest)
 
 
 @pytest.mark.parametrize("name", FACTS)
