@@ -23,7 +23,7 @@ from ham10000 import where_and_when
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from lesion.evaluation.calibrator_choice import choose_calibrator, nested_probs
+from lesion.evaluation.calibrator_choice import choose_calibrator, nested_calibrators
 from lesion.evaluation.calibrators import Calibrator
 from lesion.evaluation.links import log_odds
 from lesion.evaluation.metrics import log_loss, roc_auc
@@ -74,7 +74,11 @@ def real_job(path: Path) -> dict[str, object]:
     prob_S = sigmoid(arrays["oof_logits_SVK"][..., 0]).mean(axis=1)
     target_S = arrays["oof_target_S"].astype(float)
     choice = choose_calibrator(target_S[:, None], prob_S[:, None], arrays["oof_group_S"], is_multiclass=False)
-    nested = nested_probs(target_S[:, None], prob_S[:, None], arrays["oof_group_S"], is_multiclass=False)
+    nested = prob_S.copy()
+    for is_held, calibrator in nested_calibrators(
+        target_S[:, None], prob_S[:, None], arrays["oof_group_S"], is_multiclass=False
+    ):
+        nested[is_held] = calibrator.apply(prob_S[is_held, None])[:, 0]
     test_SF = sigmoid(arrays["test_logits_SFVK"][..., 0].astype(float)).mean(axis=2)
     return {
         "rows": len(target_S),
@@ -83,7 +87,7 @@ def real_job(path: Path) -> dict[str, object]:
         "method": choice.calibrator.method,
         "log_losses": choice.log_losses[0],
         "out of fold, uncalibrated": figures(target_S, prob_S),
-        "out of fold, nested": figures(target_S, nested[:, 0]),
+        "out of fold, nested": figures(target_S, nested),
         **judged(choice.calibrator, arrays["test_target_S"].astype(float), test_SF),
     }
 

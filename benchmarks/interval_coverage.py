@@ -21,7 +21,8 @@ from scipy.special import expit
 from scipy.stats import rankdata
 
 from lesion.evaluation.counting import Labels
-from lesion.evaluation.intervals import Estimate, auc_interval, draws_interval
+from lesion.evaluation.delong import areas
+from lesion.evaluation.intervals import Estimate, area_estimate, draws_interval
 from lesion.evaluation.ranking import rank
 from lesion.evaluation.resampling import all_once, draws, number_groups
 
@@ -110,8 +111,13 @@ def intervals(
         bounds = (-1.0, 1.0) if name == "mcc" else (0.0, 1.0)
         now = draws_interval(value, drawn_B, bearing[name], bounds=bounds)
         low, high = np.percentile(drawn_B[np.isfinite(drawn_B)], [2.5, 97.5])
-        found[name] = ((low, high), auc_interval(target_S, score_S, group_S) if name == "roc_auc" else now)
+        found[name] = ((low, high), _area(target_S, score_S, group_S) if name == "roc_auc" else now)
     return found
+
+
+def _area(target_S: np.ndarray, score_S: np.ndarray, group_S: np.ndarray) -> Estimate:
+    found = areas(target_S, score_S[:, None], group_S)
+    return area_estimate(float(found.value_M[0]), found.without_GM[:, 0], float(found.freedom_M[0]))
 
 
 if __name__ == "__main__":

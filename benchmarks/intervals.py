@@ -30,9 +30,7 @@ def main() -> None:
         "benchmark": "intervals",
         **where_and_when(),
         "two_classes": {"rows": 30_000, "draws": 2_000, **measured(lambda: judge(binary))},
-        "two_classes_with_folds_and_patients": measured(
-            lambda: judge(binary, parts={"fold": np.arange(30_000) % 5}, pooled_by="mean")
-        ),
+        "two_classes_with_folds_and_patients": measured(lambda: judge(binary, parts={"fold": np.arange(30_000) % 5})),
         "thousand_classes": {"rows": 20_000, **measured(lambda: judge(many))},
         "before": {
             "two_classes_2000_draws_cpu_s": before(binary, 2_000, 50),

@@ -56,9 +56,11 @@ def main() -> None:
     overall = json.loads((results / "metrics.json").read_text())["overall"]
     interval = overall["interval_95"].get("roc_auc")  # none of very few images
     told = "" if interval is None else f" (95 % {interval[0]:.3f} to {interval[1]:.3f})"
+    area = overall["metrics"].get("roc_auc")
+    area = overall["notes"]["roc_auc"] if area is None else f"ROC AUC {area:.3f}"
     print(
         f"\nimage        {picture}\nprediction   {answer}\n"
-        f"out of fold  ROC AUC {overall['metrics']['roc_auc']:.3f}{told}, "
+        f"out of fold  {area}{told}, "
         f"{overall['num_rows']} images of {overall['num_groups']} patients\n"
         f"artifact     {args.root / 'model'}\nresults      {results} (open report.html)"
     )

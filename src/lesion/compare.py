@@ -33,6 +33,7 @@ class Run:
 
     path: Path
     name_S: NDArray[np.str_]
+    unit: str  # what its groups are called
     rows: Rows
     threshold: str  # how its labels were made, in words
 
@@ -54,6 +55,7 @@ def compare_runs(run_a: Path, run_b: Path, *, margin: float, output: Path | None
     numbers = found["changed"].pop("rows")
     found["changed"]["images"] = [_changed_image(a, b, row) for row in numbers]
     found = {"a": str(a.path), "b": str(b.path), "labels": {"a": a.threshold, "b": b.threshold}, **found}
+    found["unit"] = a.unit if a.unit == b.unit else "group"
     if output is not None:
         write_atomic(output, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
     return "\n".join(_lines(found))
@@ -99,11 +101,11 @@ def read_run(path: Path) -> Run:
     label_SQ, threshold = _labels(prob_SQ, table, is_multiclass=is_multiclass)
     positive = [JUDGED + ("positive" if is_binary else f"positive_{name}") for name in names]
     if set(positive) <= set(frame):
-        label_SQ, threshold = _numbers(frame, positive, table)[start_S] == 1, "as other patients chose"
+        label_SQ, threshold = _numbers(frame, positive, table)[start_S] == 1, "as other groups chose"
     group_S = frame["group"].to_numpy(dtype=str)[start_S]
     score_SQ = None if score_NQ is None else score_NQ[start_S]
     rows = Rows(target_NQ[start_S], prob_SQ, group_S, names, is_multiclass, label_SQ, score_SQ=score_SQ)
-    return Run(table, name_S, rows, threshold)
+    return Run(table, name_S, str(_summary(table).get("unit") or "group"), rows, threshold)
 
 
 def refuse_unlike(a: Run, b: Run) -> None:
@@ -208,8 +210,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines = [
         f"A: {found['a']} (threshold {found['labels']['a']})",
         f"B: {found['b']} (threshold {found['labels']['b']})",
-        f"{found['rows']} images of {found['groups']} patients (slides, groups). Differences are B minus A, with 95 % "
-        "intervals by patient.",
+        f"{found['rows']} images of {number_of(found['groups'], found['unit'])}. Differences are B minus A, with 95 % "
+        f"intervals by {found['unit']}.",
         "",
     ]
     for name, measure in found["measures"].items():
@@ -221,6 +223,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
             if "why" in test
             else f"DeLong's test of the areas: p = {test['p']:.3g} (standard error {test['error']:.4f})"
         )
+    lines += [f"{shortened(name, 40)}: {why}" for name, why in found["unranked"].items()]
     lines.append(_verdict(found["non_inferiority"], found["margin"]))
     changed = found["changed"]
     lines.append(f"{number_of(len(changed['images']), 'image')} changed sides:")

@@ -30,9 +30,14 @@ def listed(words: Sequence[str], *, most: int = 5, separator: str = ", ") -> str
     return separator.join(words[:most]) + more
 
 
+def plural_of(word: str) -> str:
+    """ "rows", "studies"."""
+    return f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
+
+
 def number_of(count: int, word: str) -> str:
     """ "1 row", "2 rows"."""
-    return f"{count} {word}{'s' * (count != 1)}"
+    return f"{count} {word if count == 1 else plural_of(word)}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

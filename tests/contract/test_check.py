@@ -302,12 +302,12 @@ def test_what_is_wrong_with_the_targets_does_not_hide_what_is_wrong_with_the_pic
 
 
 def test_training_leaves_the_check_beside_its_results_and_compares_itself_with_shortcuts(tmp_path, caplog):
-    root = small_job(tmp_path, frame=small_frame(12))
+    root = small_job(tmp_path, frame=small_frame(20))  # ten positives and negatives in each fold
     with caplog.at_level(logging.INFO, "lesion"):
         run(root)
     output = root / "output" / "data"
     known = json.loads((output / "check.json").read_text())
-    assert [fold["rows"] for fold in known["folds"]] == [12, 12] and (output / "check.html").exists()
+    assert [fold["rows"] for fold in known["folds"]] == [20, 20] and (output / "check.html").exists()
     alone = json.loads((output / "metrics.json").read_text())["shortcuts"]["roc_auc"]
     assert set(alone) == {"size", "border", "mean colour", "all"} and alone == known["shortcuts"]
     [line] = [line for line in caplog.messages if line.startswith("shortcuts:")]

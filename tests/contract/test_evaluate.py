@@ -161,6 +161,17 @@ def test_at_another_prevalence_probabilities_are_judged_as_served_and_sets_are_m
     assert agrees.mean() > 0.95
     assert sets_by_hand(at_rows, job) != sets_by_hand(prob, job)
     assert prob.mean() < 0.25 < at_rows.mean()  # so the two differ
+    of_training = Facts.read(root / "output/data/report.json")
+    [point] = of_training.chosen
+    assert point.prevalence == 0.1 and "10.0% are malignant, as the endpoint answers" in of_training.judging.how
+    shown = [*of_training.mistakes.cases, *of_training.uncertain.cases]
+    for case in shown:  # the page says what the endpoint would, and it agrees with the threshold beside it
+        judged = job.oof["judged_probability"].iloc[case.line - 2]
+        odds = judged / (1 - judged) * (0.1 / 0.9)
+        assert case.prob == pytest.approx(odds / (1 + odds), abs=1e-5)
+    assert len(shown) > 3 and of_training.curves.decision[0].y != of_training.curves.decision[1].y
+    if not isinstance(of_training.curves.calibration, Missing):
+        assert of_training.curves.calibration[0].note == "at the prevalence of these rows"
 
 
 def sets_by_hand(prob: np.ndarray, job: Trained) -> list[str]:
@@ -256,6 +267,21 @@ def test_what_few_rows_do_not_define_has_its_reason(model, tmp_path, kind):
         assert facts.judging.warnings
 
 
+def test_rows_that_on_uncertain_leaves_out_are_named_in_the_flow(model, other, tmp_path):
+    frame = pd.read_csv(other / "train.csv").drop(columns="benign_malignant").astype({"target": str})
+    frame.loc[[2, 5, 9], "target"] = "uncertain"
+    frame.to_csv(other / "train.csv", index=False)
+    evaluate(other, model, tmp_path / "out", on_uncertain="drop")
+    _, _, facts = read(tmp_path / "out")
+    assert [(step.change, step.left) for step in facts.data.flow] == [(32, 32), (-3, 29), (29, 29)]
+    assert "on_uncertain=drop" in facts.data.flow[1].what
+    job = run(
+        small_job(tmp_path / "job", frame=frame.assign(image_name=frame["image_name"].str[2:]), on_uncertain="drop")
+    )
+    steps = Facts.read(job.root / "output/data/report.json").data.flow
+    assert steps[0].left == 32 and (steps[1].change, steps[1].what) == (-3, facts.data.flow[1].what)
+
+
 def test_a_picture_that_cannot_be_read_costs_itself_only(model, other, tmp_path):
     (other / "train_jpg/N_IMG_003_1.jpg").write_bytes(b"half a pic")
     with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as tar:  # as SageMaker stores it
@@ -295,12 +321,18 @@ def test_a_multiclass_and_a_multilabel_model(tmp_path):
             classes = metrics["question"]["classes"]
             probs = rows[[f"probability_{one}" for one in classes]].to_numpy()
             assert rows["target"].tolist() == kinds.tolist()
-            expected = np.mean([roc_auc_score(kinds == one, probs[:, k]) for k, one in enumerate(classes)])
+            expected = -np.log(probs[np.arange(len(kinds)), [classes.index(kind) for kind in kinds]]).mean()
+            assert metrics["overall"]["metrics"]["log_loss"] == pytest.approx(expected, rel=1e-5)
+            assert "roc_auc" not in metrics["overall"]["metrics"]  # eight of each class
             assert isinstance(facts.operating_points, Missing) and rows["prediction_set"].ne("").all()
         else:
-            expected = np.mean([roc_auc_score(table[one], rows[f"probability_{one}"]) for one in ("red", "big")])
+            expected = roc_auc_score(table["red"], rows["probability_red"])  # of twelve; eight are big
             assert len(facts.chosen) == 2
-        assert metrics["overall"]["metrics"]["roc_auc"] == pytest.approx(expected, abs=1e-6)
+            assert metrics["overall"]["metrics"]["roc_auc"] == pytest.approx(expected, abs=1e-6)
+            assert metrics["overall"]["notes"]["roc_auc"].startswith("mean over 1 of 2 outputs")
+            assert not isinstance(facts.headline, Missing)
+            assert facts.headline.metric.number.value == pytest.approx(expected, abs=1e-6)  # one rule for both
+            assert [curve.name for curve in facts.curves.roc] == ["red"]
 
 
 def test_a_report_is_rebuilt_from_its_facts_alone(model, other, tmp_path):

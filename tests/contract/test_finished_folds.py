@@ -44,7 +44,7 @@ def test_results_lie_there_when_the_test_set_cannot_be_predicted(tmp_path, caplo
     trained, output = Trained(root), root / "output" / "data"
     assert len(trained.digests) == 2 and len(trained.oof) == 12
     metrics = json.loads((output / "metrics.json").read_text())
-    assert 0 <= metrics["overall"]["metrics"]["roc_auc"] <= 1 and "test" not in metrics
+    assert 0 <= metrics["overall"]["metrics"]["brier"] <= 1 and "test" not in metrics
     assert (output / "report.html").exists() and not (output / "submission.csv").exists()
     assert trained.manifest["metrics"]["overall"]["interval_95"] == metrics["overall"]["interval_95"]
 

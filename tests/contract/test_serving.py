@@ -307,7 +307,7 @@ def test_the_model_describes_itself(server):
     assert told["question"]["classes"] == ["benign", "malignant"] and told["question"]["thresholds"].keys() == {
         "malignant"
     }
-    assert 0 <= told["metrics"]["overall"]["metrics"]["roc_auc"] <= 1
+    assert 0 <= told["metrics"]["overall"]["metrics"]["brier"] <= 1
     assert told["serving"]["backend"] == "openvino cpu fp32"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from jobs import small_frame, small_job
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import brier_score_loss
 
 from factories import run_job, sample_frame, write_channel
 from lesion.errors import UserError
@@ -48,11 +48,13 @@ def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, ho
     found = json.loads((output / "metrics.json").read_text())
     assert found["slides"]["num_slides"] == 8 and found["slides"]["score"] == how
     assert found["slides"]["classes"] == {"0": 4, "1": 4}
-    assert found["slides"]["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(slides["target"], slides["score"]))
+    expected = brier_score_loss(slides["target"], slides["score"])
+    assert found["slides"]["metrics"]["brier"] == pytest.approx(expected)
+    assert found["slides"]["notes"]["roc_auc"].startswith("too few positives (4) and too few negatives (4): no AUC")
     [line] = [record.getMessage() for record in caplog.records if record.getMessage().startswith("slides=")]
     assert line.startswith(f"slides=8 score={how} ") and all("=" in part for part in line.split())
-    assert f" roc_auc={found['slides']['metrics']['roc_auc']:.4f}" in line
-    low, high = found["slides"]["interval_95"]["roc_auc"]
+    assert f" brier={found['slides']['metrics']['brier']:.4f}" in line
+    low, high = found["slides"]["interval_95"]["brier"]
     assert 0 <= low <= high <= 1
     assert found["test"]["slides"]["num_slides"] == 5 == len(pd.read_csv(output / "slides_test.csv"))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from jobs import Trained, run, small_frame, small_job
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import brier_score_loss
 
 from factories import write_channel
 from lesion.algorithms.classify.prediction.load import load_predictor
@@ -83,8 +83,9 @@ def test_repeated_folds_hold_each_row_out_each_time_and_average_its_answers(many
     means = many.oof.groupby("image_name")[[f"judged_raw_probability_{kind}" for kind in KINDS]].mean()
     truth = pd.read_csv(many.channel / "train.csv").set_index("image_name").loc[means.index, "kind"]
     overall = json.loads((results(many) / "metrics.json").read_text())["overall"]
-    expected = roc_auc_score(truth, means.to_numpy(), multi_class="ovr", labels=KINDS)
-    assert overall["metrics"]["roc_auc"] == pytest.approx(expected, abs=1e-6)
+    expected = -np.log([row[f"judged_raw_probability_{truth[name]}"] for name, row in means.iterrows()]).mean()
+    assert overall["uncalibrated"]["metrics"]["log_loss"] == pytest.approx(expected, abs=1e-6)
+    assert "roc_auc" not in overall["metrics"] and overall["notes"]["roc_auc"].startswith("no output has 10 positives")
     right = np.array(KINDS)[means.to_numpy().argmax(axis=1)] == truth
     assert overall["metrics"]["accuracy"] == pytest.approx(right.mean())
     assert overall["classes"] == dict.fromkeys(KINDS, 6) and overall["thresholds"] == []
@@ -113,7 +114,8 @@ def test_several_labels_are_asked_each_for_itself(signs):
     truth = signs.oof[[f"target_sign_{bit}" for bit in range(3)]].to_numpy()
     assert (truth == frame_of()[[f"sign_{bit}" for bit in range(3)]].to_numpy()).all()
     overall = signs.manifest["metrics"]["overall"]
-    assert overall["metrics"]["roc_auc"] == pytest.approx(roc_auc_score(truth, probs, average="macro"), abs=1e-6)
+    expected = ((truth - probs) ** 2).mean()
+    assert overall["uncalibrated"]["metrics"]["brier"] == pytest.approx(expected, abs=1e-6)
     assert len(overall["thresholds"]) == 3
     (said,) = answer(signs, picture(signs).read_bytes(), "image/jpeg")["predictions"]
     reached = zip(said["probabilities"].items(), overall["thresholds"], strict=True)
@@ -125,8 +127,8 @@ def test_a_positive_class_of_many_is_judged_and_answered_against_the_rest(one_of
     assert oof["target"].tolist() == (frame_of()["kind"] == "melanoma").astype(int).tolist()
     np.testing.assert_allclose(oof["probability"], oof["probability_melanoma"], atol=1e-9)
     overall = one_of_many.manifest["metrics"]["overall"]
-    expected = roc_auc_score(oof["target"], oof["judged_raw_probability"])
-    assert overall["metrics"]["roc_auc"] == pytest.approx(expected, abs=1e-6)
+    expected = brier_score_loss(oof["target"], oof["judged_probability"])
+    assert overall["metrics"]["brier"] == pytest.approx(expected, abs=1e-6)
     body = json.dumps({"image": base64.b64encode(picture(one_of_many).read_bytes()).decode()}).encode()
     bare = answer(one_of_many, body, "application/json")
     (said,) = answer(one_of_many, picture(one_of_many).read_bytes(), "image/jpeg")["predictions"]
@@ -168,7 +170,7 @@ def test_leaving_a_centre_out_with_one_class_wants_a_metric_that_bears_it(tmp_pa
     trained = run(small_job(tmp_path / "likely", metric="log_loss", **changes))
     assert trained.oof.groupby("fold")["group"].unique().tolist() == [["C0"], ["C1"], ["C2"]]
     assert "roc_auc" not in trained.payload["folds"][0]["metrics"]
-    assert "roc_auc" in trained.manifest["metrics"]["overall"]["metrics"]
+    assert "balanced_accuracy" in trained.manifest["metrics"]["overall"]["metrics"]
 
 
 def test_a_number_as_class_weight_is_refused_where_there_are_several_classes(tmp_path):

@@ -84,13 +84,14 @@ def test_out_of_fold_rows_are_the_csvs_rows_in_their_order_each_patient_in_one_f
 
 
 def test_the_results_agree_with_one_another(finished):
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import brier_score_loss
 
     trained = finished[0]
     overall = json.loads((trained.root / "output/data/metrics.json").read_text())["overall"]
-    for column, metrics in (("judged_raw_probability", overall), ("probability", overall["of_best_epochs"])):
-        expected = roc_auc_score(trained.oof["target"], trained.oof[column])
-        assert metrics["metrics"]["roc_auc"] == pytest.approx(expected)
+    for column, metrics in (("judged_probability", overall), ("judged_raw_probability", overall["uncalibrated"])):
+        expected = brier_score_loss(trained.oof["target"], trained.oof[column])
+        assert metrics["metrics"]["brier"] == pytest.approx(expected)
+        assert "roc_auc" not in metrics["metrics"] and metrics["notes"]["roc_auc"].startswith("too few positives (6)")
     assert (
         overall["num_rows"] == 12 and overall["num_groups"] == 6 and overall["classes"] == {"benign": 6, "malignant": 6}
     )
@@ -98,7 +99,8 @@ def test_the_results_agree_with_one_another(finished):
     submission = pd.read_csv(trained.root / "output/data/submission.csv")
     assert submission["image_name"].tolist() == pd.read_csv(trained.channel / "test.csv")["image_name"].tolist()
     assert list(submission.columns) == ["image_name", "target"] and submission["target"].between(0, 1).all()
-    assert f"{expected:.3f}" in (trained.root / "output/data/report.html").read_text()
+    page = (trained.root / "output/data/report.html").read_text()
+    assert f"{expected:.3f}" in page and "too few positives (6)" in page
 
 
 def test_the_resolved_config_stands_on_one_line_and_in_the_manifest(finished):
@@ -120,10 +122,15 @@ def test_every_published_regex_finds_plain_numbers_and_the_jobs_own_only_once(fi
         assert len(values) == expected, definition["Name"]
 
 
-def test_the_metric_line_is_the_number_in_the_results(finished):
+def test_the_metric_line_is_the_number_in_the_results_or_of_the_rows_where_they_are_too_few_for_a_result(finished):
+    from sklearn.metrics import roc_auc_score
+
     trained, ended, _, _ = finished
-    [value] = re.findall(r"\bmetric validation:roc_auc=(-?[0-9.]+)", ended.stdout)
-    assert float(value) == pytest.approx(trained.manifest["metrics"]["overall"]["metrics"]["roc_auc"], abs=1e-6)
+    [loss] = re.findall(r"\bmetric validation:log_loss=(-?[0-9.]+)", ended.stdout)
+    assert float(loss) == pytest.approx(trained.manifest["metrics"]["overall"]["metrics"]["log_loss"], abs=1e-6)
+    [area] = re.findall(r"\bmetric validation:roc_auc=(-?[0-9.]+)", ended.stdout)  # a tuner needs a number
+    expected = roc_auc_score(trained.oof["target"], trained.oof["judged_raw_probability"])
+    assert float(area) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_log_has_no_colours_no_progress_bar_and_no_warnings(finished):

@@ -70,6 +70,7 @@ class SampleTable:
     unclear_targets: frozenset[str] = frozenset()
     num_aside: int = 0  # rows of a lenient table that were left aside for an empty cell
     is_placed_S: NDArray[np.bool_] | None = None  # False where a cell of group or fold is empty; None: they are whole
+    num_uncertain: int = 0  # rows that on_uncertain=drop left out
     others: pd.DataFrame | None = None  # the columns that are not used, as text
     strays: tuple[str, ...] = ()  # pictures that lie there and that no row names
     remarks: tuple[Remark, ...] = ()  # what was decided when the set was opened
@@ -192,6 +193,7 @@ class Concat:
                     for table in self._tables
                 ]
             ),
+            num_uncertain=sum(table.num_uncertain for table in self._tables),
             has_class_folders=all(table.has_class_folders for table in self._tables),
             image_column=self._tables[0].image_column,
             columns=self._tables[0].columns,

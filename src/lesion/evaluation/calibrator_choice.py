@@ -78,25 +78,6 @@ def nested_calibrators(
     return found
 
 
-def nested_probs(
-    targets_SK: Array,
-    probs_SK: Array,
-    group_S: NDArray[Any],
-    *,
-    is_multiclass: bool,
-    method: Method | Literal["auto"] = "auto",
-) -> NDArray[np.float64]:
-    """Calibrated out-of-fold probabilities [S, K] that may be judged: a fifth of the patients' by a calibrator that was
-    chosen and fitted on the others. NaN where the input is.
-    """
-    calibrated_SK = np.array(probs_SK, dtype=np.float64)
-    for is_held, calibrator in nested_calibrators(
-        targets_SK, probs_SK, group_S, is_multiclass=is_multiclass, method=method
-    ):
-        calibrated_SK[is_held] = calibrator.apply(np.asarray(probs_SK[is_held]))
-    return calibrated_SK
-
-
 def _choose(
     targets_SK: Array, probs_SK: Array, part_S: NDArray[np.intp], is_multiclass: bool, method: Method | Literal["auto"]
 ) -> CalibratorChoice:

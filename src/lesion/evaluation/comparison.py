@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.evaluation.delong import areas, jackknife_covariance
-from lesion.evaluation.estimates import MIN_ROWS, affordable_draws
+from lesion.evaluation.enough import why_unranked_rows
+from lesion.evaluation.estimates import affordable_draws
 from lesion.evaluation.intervals import Estimate, Measurable, draws_interval, mean_measures, t_interval
 from lesion.evaluation.judgement import Rows, measurables_of
 from lesion.evaluation.measures import MEASURES
@@ -44,7 +45,7 @@ def delong_test(
     contrast = np.array([-1.0, 1.0])
     variance = float(contrast @ found.covariance_MM @ contrast)
     if not math.isfinite(variance):
-        return "one patient has all rows of a class: no test"
+        return "one group has all rows of a class: no test"
     difference, freedom = float(contrast @ found.value_M), float(found.freedom_M.min())
     if variance < 1e-18:
         return "both rank the rows alike: nothing to test" if abs(difference) < 1e-12 else "no variance: no test"
@@ -59,16 +60,22 @@ def compare(a: Rows, b: Rows, *, margin: float, num_draws: int = 2000, seed: int
 
     `measures`: of A, of B, and their difference with its 95 % interval from the same draws of patients (of the area: by
     leaving patients out). `delong`: the test, for one output. `non_inferiority`: whether the lower end of the
-    difference of areas is above −margin (Piaggio et al. 2012; one-sided 2.5 %). `changed`: which rows' labels differ,
-    and how many of them are right in A or in B. Rows, targets and groups of A and B are the same, without NaN.
+    difference of areas is above −margin (Piaggio et al. 2012; one-sided 2.5 %). `unranked`: the outputs that no rank is
+    told of, and why. `changed`: which rows' labels differ, and how many of them are right in A or in B. Rows, targets
+    and groups of A and B are the same, without NaN.
     """
     assert a.target_SQ.shape == b.target_SQ.shape and 0 <= margin < 1
     found: Json = {"rows": len(a.target_SQ), "groups": len(np.unique(a.group_S)), "margin": margin}
     found["measures"] = _differences(a, b, num_draws=num_draws, seed=seed)
-    too_few = {"difference": {"value": None, "why": "fewer than 10 positives or negatives"}}
-    area = found["measures"].get("roc_auc", too_few)
-    found["delong"] = _delong(a, b) if len(a.name_Q) == 1 and area["difference"]["value"] is not None else None
-    found["non_inferiority"] = _non_inferiority(area["difference"], margin)
+    found["unranked"] = {
+        name: why
+        for name, target_S in zip(a.name_Q, a.target_SQ.T, strict=True)
+        if (why := why_unranked_rows(target_S)) is not None
+    }
+    area = found["measures"].get("roc_auc")
+    found["delong"] = _delong(a, b) if len(a.name_Q) == 1 and area is not None else None
+    why = next(iter(found["unranked"].values()), "there are no rows")
+    found["non_inferiority"] = _non_inferiority({"why": why} if area is None else area["difference"], margin)
     found["changed"] = _changed(a, b)
     return found
 
@@ -94,7 +101,7 @@ def _differences(a: Rows, b: Rows, *, num_draws: int, seed: int) -> Json:
             drawn_B = np.concatenate([block_b[name] - block_a[name] for block_a, block_b in blocks])
             difference = draws_interval(value_b - value_a, drawn_B, num_groups, bounds=ANY)
         else:
-            difference = Estimate(value_b - value_a, why="one patient alone gives no interval")
+            difference = Estimate(value_b - value_a, why="one group alone gives no interval")
         better = MEASURES[name].better
         found[name] = {"a": value_a, "b": value_b, "difference": difference.as_json(), "better": better}
     return found
@@ -109,14 +116,14 @@ def _area_difference(a: Rows, b: Rows, difference: float) -> Estimate:
     """Of the mean area over outputs that have one, by leaving out a group at a time."""
     without_G, freedoms = [], []
     for target_S, prob_a_S, prob_b_S in zip(a.target_SQ.T, a.ranked_SQ.T, b.ranked_SQ.T, strict=True):
-        if min((target_S == 1).sum(), (target_S == 0).sum()) < MIN_ROWS:
+        if why_unranked_rows(target_S) is not None:
             continue
         found = areas(target_S, np.stack([prob_a_S, prob_b_S], axis=1), a.group_S)
         without_G.append(found.without_GM[:, 1] - found.without_GM[:, 0])
         freedoms.append(float(found.freedom_M.min()))
     mean_G = np.mean(without_G, axis=0)
     if len(mean_G) < 2 or not np.isfinite(mean_G).all():
-        return Estimate(difference, why="one patient has all rows of a class: no interval")
+        return Estimate(difference, why="one group has all rows of a class: no interval")
     error = math.sqrt(jackknife_covariance(mean_G[:, None])[0, 0])
     return t_interval(difference, error, len(mean_G), freedom=float(np.mean(freedoms)), bounds=ANY)
 

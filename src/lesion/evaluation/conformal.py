@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.evaluation.metrics import Array
-from lesion.evaluation.parts import parts_of
 
 Score = Literal["lac", "aps"]
 ALL = 2.0  # a quantile above every score: too few patients, so every class is in the set
@@ -100,18 +99,17 @@ def fit_sets(
 def nested_sets(
     class_S: NDArray[np.integer],
     probs_SC: Array,
-    fold_S: NDArray[np.integer],
+    part_S: NDArray[np.integer],
     group_S: NDArray[Any],
     *,
     coverage: float = 0.9,
     score: Score = "lac",
     by_class: bool = False,
 ) -> NDArray[np.bool_]:
-    """Sets [S, C] of out-of-fold rows that may be judged: each fold's by the quantiles of the other folds' patients.
+    """Sets [S, C] of out-of-fold rows that may be judged: each part's by the quantiles of the other parts' patients.
 
-    With one fold (a validation set) parts are dealt by group. A single patient is judged by nobody: all classes.
+    Parts share no group (`parts.parts_by_group`). A single part is judged by nobody: all classes.
     """
-    part_S = parts_of(fold_S, group_S)
     is_in_SC = np.ones(probs_SC.shape, dtype=bool)
     for part in np.unique(part_S):
         others_S = part_S != part
@@ -150,19 +148,6 @@ def verify_sets(
     }
 
 
-def expected_spread(num_patients: int, coverage: float) -> tuple[float, float] | None:
-    """Between which shares the true coverage lies in 95 % of all draws of so many patients: a beta distribution's
-    quantiles (Vovk 2012; Angelopoulos & Bates 2021, section 3.2). None where too few patients leave nothing out.
-    """
-    from scipy.stats import beta  # type: ignore[import-untyped]
-
-    rank = _rank(num_patients, coverage)
-    if rank > num_patients:
-        return None
-    low, high = beta.ppf([0.025, 0.975], rank, num_patients + 1 - rank)
-    return float(low), float(high)
-
-
 def _rank(num_patients: int, coverage: float) -> int:
     return math.ceil((num_patients + 1) * coverage - 1e-9)  # (9 + 1) · 0.9 is 9.000000000000002 for some shares
 
@@ -182,16 +167,16 @@ def _largest(score_S: NDArray[np.float64], group_S: NDArray[Any]) -> NDArray[np.
 
 
 def _coverage(covered_S: NDArray[np.bool_], group_S: NDArray[Any]) -> dict[str, Any]:
-    from scipy.stats import beta
+    from scipy.stats import beta  # type: ignore[import-untyped]
 
     is_covered_G = 1 - _largest((~covered_S).astype(np.float64), group_S)
     num_patients, num_covered = len(is_covered_G), int(is_covered_G.sum())
     if num_patients == 0:
-        return {"value": None, "why": "there are no patients", "patients": 0}
+        return {"value": None, "why": "there are no groups", "groups": 0}
     missed = num_patients - num_covered
     return {
         "value": num_covered / num_patients,
         "low": float(beta.ppf(0.025, num_covered, missed + 1)) if num_covered else 0.0,
         "high": float(beta.ppf(0.975, num_covered + 1, missed)) if missed else 1.0,
-        "patients": num_patients,
+        "groups": num_patients,
     }

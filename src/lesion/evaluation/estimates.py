@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from lesion.evaluation.counting import Labels, RowMeans
 from lesion.evaluation.delong import areas
+from lesion.evaluation.enough import said_of_mean, why_unranked_rows
 from lesion.evaluation.intervals import Estimate, Measurable, area_estimate, draws_interval
 from lesion.evaluation.measures import MEASURES, RANKED
 from lesion.evaluation.ranking import rank
 from lesion.evaluation.recalibration import CLIP
 from lesion.evaluation.resampling import all_once, draws
 
-MIN_ROWS = 10  # of positives, and of negatives, from which on an order of rows says something
 CHUNK = 5_000_000  # entries of sorted outputs in memory at once: 80 MB
 FEWEST_DRAWS = 200
 MOST_SUMS = 1_500_000_000  # rows × outputs × draws: some 20 s
@@ -31,7 +31,7 @@ Draws = NDArray[np.float64]
 class Output:
     """A yes-or-no question: targets 0 or 1 [N], probabilities [N], groups as numbers [N], labels as served [N].
 
-    `score_N` is what rows are ranked by; the probabilities unless given.
+    `score_N` is what rows are ranked by, `served_N` what one acts on; both the probabilities unless given.
     """
 
     name: str
@@ -41,6 +41,12 @@ class Output:
     is_yes_N: NDArray[np.bool_] | None
     prevalence: float | None = None
     score_N: NDArray[np.float64] | None = None
+    served_N: NDArray[np.float64] | None = None
+
+    @property
+    def acted_on_N(self) -> NDArray[np.float64]:
+        """The probabilities that a decision is made by."""
+        return self.prob_N if self.served_N is None else self.served_N
 
     @property
     def ranked_N(self) -> NDArray[np.float64]:
@@ -54,13 +60,7 @@ class Output:
     @property
     def why_unranked(self) -> str | None:
         """In words, why its rows have no area; None if they have one."""
-        for name, count in (
-            ("positives", self.num_positives),
-            ("negatives", len(self.target_N) - self.num_positives),
-        ):
-            if count < MIN_ROWS:
-                return f"{count or 'no'} {name}: fewer than {MIN_ROWS}"
-        return None
+        return why_unranked_rows(self.target_N)
 
     def measurables(self, num_groups: int) -> list[Measurable]:
         """What measures it, whatever the weights of its groups."""
@@ -153,9 +153,23 @@ def estimate_outputs(
     for why, estimates in zip(unranked, found, strict=True):
         estimates.update({name: Estimate(None, why=why) for name in RANKED} if why else {})
     if outputs and all(unranked):
-        why = unranked[0] if len(outputs) == 1 else f"no output has {MIN_ROWS} positives and {MIN_ROWS} negatives"
-        together |= {name: Estimate(None, why=why) for name in RANKED}
+        together |= {name: Estimate(None, why=said_of_mean(unranked)) for name in RANKED}
     return found, together
+
+
+def estimate_labels(
+    answers: Sequence[Labels], num_groups: int, *, num_draws: int, seed: int = 0
+) -> list[dict[str, Estimate]]:
+    """The estimates of labels alone, of several answers to the same rows: as `estimate_outputs` has them, from the same
+    draws, in one pass over these.
+    """
+    each = [_Gathered() for _ in answers]
+    for gathered, labels in zip(each, answers, strict=True):
+        gathered.keep_values([labels], num_groups)
+    for weights_GB in draws(num_groups, num_draws if num_groups > 1 else 0, seed=seed):
+        for gathered, labels in zip(each, answers, strict=True):
+            gathered.keep_block([labels], weights_GB)
+    return [gathered.estimates({}) for gathered in each]
 
 
 @dataclass

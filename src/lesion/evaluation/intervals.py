@@ -5,7 +5,7 @@ that has no ends, so that no interval leaves a measure's range. It says how othe
 training run.
 """
 
-# S samples · Q outputs that are judged · G groups · B draws
+# G groups · B draws
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.evaluation.counting import ClassLabels, Labels
-from lesion.evaluation.delong import areas, jackknife_covariance
-from lesion.evaluation.metrics import Array, has_both_classes
-from lesion.evaluation.resampling import Weights, all_once, draws, number_groups
+from lesion.evaluation.delong import jackknife_covariance
+from lesion.evaluation.resampling import Weights
 
-WITH_INTERVAL = ("roc_auc", "accuracy", "balanced_accuracy")  # those that a report is read for
 FEW_GROUPS = 20  # below it an interval is rough: it depends on who those few are
 LEVEL = 0.95
 
@@ -71,10 +68,10 @@ def t_interval(
     from scipy.stats import t as student  # type: ignore[import-untyped]
 
     if num_groups < 2 or not math.isfinite(error):
-        return Estimate(value, why="one patient alone gives no interval")
+        return Estimate(value, why="one group alone gives no interval")
     low, high = bounds
     freedom = num_groups - 1 if freedom is None else freedom
-    caution = f"only {num_groups} patients: a rough interval" if num_groups < FEW_GROUPS else None
+    caution = f"only {num_groups} groups: a rough interval" if num_groups < FEW_GROUPS else None
     reach = float(student.ppf((1 + LEVEL) / 2, max(freedom, 1))) * error
     if math.isfinite(low) and math.isfinite(high):
         share = (value - low) / (high - low)
@@ -101,61 +98,18 @@ def draws_interval(
     """
     found_B = value_B[np.isfinite(value_B)]
     if num_groups >= 2 and len(found_B) <= len(value_B) / 2:
-        return Estimate(value, why="most draws of the patients lack a class: no interval")
+        return Estimate(value, why="most draws of the groups lack a class: no interval")
     error = float(found_B.std(ddof=1)) * math.sqrt(num_groups / (num_groups - 1)) if num_groups >= 2 else math.nan
     return t_interval(value, error, num_groups, bounds=bounds)
-
-
-def auc_interval(target_S: NDArray[Any], score_S: NDArray[Any], group_S: NDArray[Any]) -> Estimate:
-    """ROC AUC with its 95 % interval, by leaving out a patient at a time. None unless both classes are there."""
-    is_yes_S = np.asarray(target_S) == 1
-    if is_yes_S.all() or not is_yes_S.any():
-        return Estimate(None, why=f"no {'negative' if is_yes_S.any() else 'positive'} rows")
-    found = areas(target_S, np.asarray(score_S)[:, None], group_S)
-    return area_estimate(float(found.value_M[0]), found.without_GM[:, 0], float(found.freedom_M[0]))
 
 
 def area_estimate(value: float, without_G: NDArray[np.float64], freedom: float) -> Estimate:
     """An area, or a mean of several, with the interval of what it is without each group [G]."""
     num_groups = len(without_G)
     if num_groups >= 2 and not np.isfinite(without_G).all():
-        return Estimate(value, why="one patient has all rows of a class: no interval")
+        return Estimate(value, why="one group has all rows of a class: no interval")
     error = math.sqrt(jackknife_covariance(without_G[:, None])[0, 0]) if num_groups >= 2 else math.nan
     return t_interval(value, error, num_groups, freedom=freedom)
-
-
-def bootstrap_intervals(
-    target_SQ: Array,
-    prob_SQ: Array,
-    group_S: NDArray[Any],
-    *,
-    is_multiclass: bool,
-    num_draws: int = 1000,
-    seed: int = 0,
-) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals of WITH_INTERVAL by groups; what has none is left out.
-
-    Labels are at ½, as in `metrics.accuracy`; `judgement.judge` has labels as served, and more.
-    """
-    code_S, num_groups = number_groups(group_S)
-    found: dict[str, Estimate] = {}
-    if has_both_classes(target_SQ):
-        each = [areas(target_SQ[:, q], prob_SQ[:, q : q + 1], code_S) for q in range(target_SQ.shape[1])]
-        without_G = np.mean([area.without_GM[:, 0] for area in each], axis=0)
-        value, freedom = (float(np.mean(v)) for v in zip(*((a.value_M[0], a.freedom_M[0]) for a in each), strict=True))
-        found["roc_auc"] = area_estimate(value, without_G, freedom)
-    labels: list[Measurable] = (
-        [ClassLabels.of(target_SQ.argmax(axis=1), prob_SQ.argmax(axis=1), target_SQ.shape[1], code_S, num_groups)]
-        if is_multiclass
-        else [Labels.of(target_SQ[:, q], prob_SQ[:, q] >= 0.5, code_S, num_groups) for q in range(target_SQ.shape[1])]
-    )
-    blocks = [mean_measures(labels, weights_GB) for weights_GB in draws(num_groups, num_draws, seed=seed)]
-    points = mean_measures(labels, all_once(num_groups))
-    for name in ("accuracy", "balanced_accuracy"):
-        value_B = np.concatenate([block[name] for block in blocks])
-        bearing = labels[0].num_groups[name] if len(labels) == 1 else num_groups
-        found[name] = draws_interval(float(points[name][0]), value_B, bearing)
-    return {name: (e.low, e.high) for name, e in found.items() if e.low is not None and e.high is not None}
 
 
 def mean_measures(outputs: Sequence[Measurable], weights_GB: Weights) -> dict[str, NDArray[np.float64]]:

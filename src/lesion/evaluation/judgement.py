@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from lesion.evaluation.calibration_curve import Curve, calibration_curve, expected_calibration_error
 from lesion.evaluation.counting import ClassLabels, RowMeans
 from lesion.evaluation.decision_curve import decision_curve
-from lesion.evaluation.estimates import MIN_ROWS, Output, affordable_draws, estimate_outputs
+from lesion.evaluation.enough import said_of_mean
+from lesion.evaluation.estimates import Output, affordable_draws, estimate_outputs
 from lesion.evaluation.groups import How, slide_scores
 from lesion.evaluation.intervals import FEW_GROUPS, Estimate, Measurable
-from lesion.evaluation.measures import TOP
+from lesion.evaluation.measures import RANKED, TOP
 from lesion.evaluation.recalibration import (
     CLIP,
     calibration_intercept,
@@ -44,7 +45,9 @@ class Rows:
     `label_SQ`: what was answered, True or False, each by the threshold it was served with; None for several classes is
     the most probable one, and else leaves out what labels are needed for. `prevalence_Q`: of the patients that are to
     come, for PPV, NPV and the decision curve. `score_SQ`: what rows are ranked by, unless by the probabilities:
-    parts of the rows that were calibrated apart lie on scales that are not quite the same.
+    parts of the rows that were calibrated apart lie on scales that are not quite the same. `served_SQ`: the
+    probabilities as they are served, at `prevalence_Q`, from which on one acts in a decision curve; `prob_SQ` unless
+    given, which is calibrated for these rows.
     """
 
     target_SQ: NDArray[Any]
@@ -55,6 +58,7 @@ class Rows:
     label_SQ: NDArray[np.bool_] | None = None
     prevalence_Q: Sequence[float] | None = None
     score_SQ: NDArray[Any] | None = None
+    served_SQ: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         shape = self.target_SQ.shape
@@ -71,14 +75,14 @@ class Rows:
         labels = None if self.label_SQ is None else self.label_SQ[is_in_S]
         kept = (self.target_SQ[is_in_S], self.prob_SQ[is_in_S], self.group_S[is_in_S])
         scores = None if self.score_SQ is None else self.score_SQ[is_in_S]
-        return Rows(*kept, self.name_Q, self.is_multiclass, labels, self.prevalence_Q, scores)
+        served = None if self.served_SQ is None else self.served_SQ[is_in_S]
+        return Rows(*kept, self.name_Q, self.is_multiclass, labels, self.prevalence_Q, scores, served)
 
 
 def judge(
     rows: Rows,
     *,
     parts: Mapping[str, NDArray[Any]] | None = None,
-    pooled_by: How | None = None,
     num_draws: int = 2000,
     seed: int = 0,
 ) -> Json:
@@ -86,9 +90,9 @@ def judge(
 
     `counts`; `overall` (of several outputs the mean over them, and for several classes accuracy, MCC and the like of
     the class that was named); `outputs` (each by itself); `parts` (for each column given, such as fold or origin, its
-    values' counts and overall measures, and `mean`, the plain mean over them); `groups` (one score a patient or slide,
-    pooled as `pooled_by` says); `draws` and `cautions`, in words. A measure is `Estimate.as_json`: what is undefined
-    has the value None and a `why`. Rows with a probability that is NaN (never held out) are left out.
+    values' counts and overall measures, and `mean`, the plain mean over them); `draws` and `cautions`, in words. A
+    measure is `Estimate.as_json`: what is undefined has the value None and a `why`. Rows with a probability that is NaN
+    (never held out) are left out.
     """
     is_judged_S = ~np.isnan(rows.prob_SQ).any(axis=1) & _has_target(rows)
     parts = {column: np.asarray(value_S)[is_judged_S] for column, value_S in (parts or {}).items()}
@@ -106,8 +110,6 @@ def judge(
     found["parts"] = {}
     for column, value_S in parts.items():
         found["parts"][column] = _parts(rows, value_S, num_draws=few_draws, seed=seed)
-    if pooled_by is not None:
-        found["groups"] = judge_groups(rows, pooled_by, num_draws=few_draws, seed=seed)
     return found
 
 
@@ -140,12 +142,8 @@ def _measures(rows: Rows, *, num_draws: int, seed: int) -> Json:
     each, together = estimate_outputs(
         outputs, whole, num_groups, num_draws=num_draws if num_groups > 1 else 0, seed=seed, highest=highest
     )
-    unranked = [output.name for output in outputs if output.why_unranked is not None]
-    if 0 < len(unranked) < len(outputs):
-        told = f"mean over {len(outputs) - len(unranked)} of {len(outputs)} outputs: the others have fewer than "
-        for name in ("roc_auc", "average_precision", "partial_auc", "partial_auc_scaled"):
-            old = together[name]
-            together[name] = Estimate(old.value, old.low, old.high, f"{told}{MIN_ROWS} positives or negatives")
+    if told := said_of_mean([output.why_unranked for output in outputs]):
+        together |= {name: replace(together[name], why=told) for name in RANKED}
     return {
         "counts": {"rows": len(code_S), "groups": num_groups},
         "overall": _json(together),
@@ -197,6 +195,7 @@ def _outputs(rows: Rows) -> tuple[list[Output], NDArray[np.intp], int]:
                 None if label_SQ is None else label_SQ[is_known_S, q],
                 None if rows.prevalence_Q is None else rows.prevalence_Q[q],
                 None if rows.score_SQ is None else rows.score_SQ[is_known_S, q].astype(np.float64),
+                None if rows.served_SQ is None else rows.served_SQ[is_known_S, q].astype(np.float64),
             )
         )
     return found, code_S, num_groups
@@ -222,7 +221,9 @@ def _curves(output: Output, *, seed: int) -> Json:
     """Calibration and decision curve of one output; where there are none, why."""
     columns = (output.target_N, output.prob_N, output.code_N)
     curve = calibration_curve(*columns)
-    decision = decision_curve(*columns, prevalence=output.prevalence, seed=seed)
+    decision = decision_curve(
+        output.target_N, output.acted_on_N, output.code_N, prevalence=output.prevalence, seed=seed
+    )
     return {
         "calibration": {
             "intercept": calibration_intercept(*columns).as_json(),
@@ -266,11 +267,11 @@ def _cautions(rows: Rows) -> list[str]:
     num_groups, num_rows = len(np.unique(rows.group_S)), len(rows.target_SQ)
     said = []
     if num_groups < FEW_GROUPS:
-        said.append(f"{num_groups} patients or slides: intervals depend on who they are")
+        said.append(f"{num_groups} groups: intervals depend on who they are")
     if num_rows > 2 * num_groups:
         said.append(
-            f"{num_rows} rows of {num_groups} patients or slides: the noise line of the calibration error takes rows "
-            "as independent, so it is too low if rows of a patient are alike"
+            f"{num_rows} rows of {num_groups} groups: the noise line of the calibration error takes rows "
+            "as independent, so it is too low if rows of a group are alike"
         )
     if len(rows.name_Q) > MANY_OUTPUTS:
         said.append(f"{len(rows.name_Q)} outputs: no calibration or decision curves, and parts without intervals")

@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST = 10  # positives, negatives, events: with fewer, counts are said and nothing is estimated
-
 
 @dataclass(frozen=True)
 class Share:
@@ -46,7 +44,7 @@ def share(is_hit_S: NDArray[np.bool_], group_S: NDArray[Any], *, level: float = 
     groups, code_S = np.unique(group_S, return_inverse=True)
     value, num_groups = hits / rows, len(groups)
     if num_groups < 2:
-        return Share(hits, rows, num_groups, value, why="one patient: no interval")
+        return Share(hits, rows, num_groups, value, why="one group: no interval")
     effective = float(num_groups)
     if 0 < hits < rows:
         variance = variance_of((is_hit_S - value) / rows, code_S)

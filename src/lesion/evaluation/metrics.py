@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.evaluation.enough import said_of_mean, why_unranked_rows
 from lesion.evaluation.metric_names import BETTER
 
 Array = NDArray[np.floating]
@@ -115,13 +116,30 @@ METRICS: dict[str, Metric] = {
 
 
 def score_all(target_SQ: Array, prob_SQ: Array, *, is_multiclass: bool) -> dict[str, float]:
-    """Every metric that these rows define: where an output has one class only, those that rank are left out."""
+    """Every metric that these rows define: where an output has one class only, those that rank are left out.
+
+    For training: epochs, early stopping and a tuner choose by it, and of few rows a rough number chooses better than
+    none. What is told of a result is `ranked_scores`, which needs more rows.
+    """
     has_both = has_both_classes(target_SQ)
     return {
         name: score.function(target_SQ, prob_SQ, is_multiclass)
         for name, score in METRICS.items()
         if has_both or not score.needs_both
     }
+
+
+def ranked_scores(target_SQ: Array, score_SQ: Array) -> tuple[dict[str, float], str | None]:
+    """The metrics that rank rows, as they are told of a result: the mean over the outputs that have 10 positives and 10
+    negatives. And in words which outputs are left out, or why there are none.
+    """
+    why_Q = [why_unranked_rows(target_S) for target_S in target_SQ.T]
+    is_ranked_Q = np.array([why is None for why in why_Q])
+    if not is_ranked_Q.any():
+        return {}, said_of_mean(why_Q)
+    columns = (target_SQ[:, is_ranked_Q], score_SQ[:, is_ranked_Q])
+    found = {name: score.function(*columns, False) for name, score in METRICS.items() if score.needs_both}
+    return found, said_of_mean(why_Q)
 
 
 def has_both_classes(target_SQ: Array) -> bool:

@@ -1,107 +1,100 @@
-"""Point summary: what answers of yes and no are worth, with intervals by patient and in words for 1,000 patients."""
+"""Point summary: what answers of yes and no are worth, with intervals by group and in words for 1,000 images.
 
-# S samples
+The intervals are those of `judgement.judge`: the same draws of groups, so that one answer has one interval everywhere.
+"""
+
+# S samples · Q outputs that are judged · N rows whose target is known · P answers to the same rows
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.evaluation.linearised import Share, share, variance_of
+from lesion.evaluation.counting import Labels
+from lesion.evaluation.estimates import affordable_draws, estimate_labels
+from lesion.evaluation.intervals import Estimate
 from lesion.evaluation.metrics import Array
+from lesion.evaluation.resampling import number_groups
 
-INTERVALS = "95 %, Wilson's at the effective number of rows, by patient; predictive values by the delta method"
+INTERVALS = "95 %, by group: Student's t on draws of groups"
+ONE_GROUP = "one group: no interval"
+NO_ROWS = {
+    "sensitivity": "there are no positive rows",
+    "specificity": "there are no negative rows",
+    "ppv": "no row is answered yes, or the rows are of one class",
+    "npv": "no row is answered no, or the rows are of one class",
+}
 Summary = dict[str, Any]
 
 
-def summarise_point(
-    target_S: Array, is_yes_S: NDArray[np.bool_], group_S: NDArray[Any], *, prevalence: float | None = None
-) -> Summary:
-    """Sensitivity, specificity and predictive values of answers [S] against targets [S], 0 or 1, with 95 % intervals by
-    patient, and what they mean for 1,000 patients of whom a share `prevalence` is positive (default: the rows').
+def summarise_points(
+    targets_SQ: Array,
+    answers_PSQ: Sequence[NDArray[np.bool_]],
+    group_S: NDArray[Any],
+    *,
+    prevalence: float | None = None,
+    num_draws: int = 2000,
+) -> list[list[Summary]]:
+    """For each answer and output the sensitivity, specificity and predictive values of labels [S, Q] against targets
+    [S, Q], 0 or 1, with 95 % intervals by group, and what they mean for 1,000 images of which a share `prevalence` is
+    positive (default: the rows' own).
 
     A value that the rows do not define is None, with the reason. Rows whose target is NaN are left out.
     """
-    is_known_S = ~np.isnan(target_S)
-    is_positive_S, is_yes_S, group_S = target_S[is_known_S] == 1, is_yes_S[is_known_S], group_S[is_known_S]
-    sensitivity = share(is_yes_S[is_positive_S], group_S[is_positive_S])
-    specificity = share(~is_yes_S[~is_positive_S], group_S[~is_positive_S])
-    if prevalence is None and len(is_yes_S):
-        prevalence = float(is_positive_S.mean())
+    code_S, num_groups = number_groups(group_S)
+    num_draws = affordable_draws(len(targets_SQ), targets_SQ.shape[1], num_draws)
+    labels, known = [], []
+    for is_yes_SQ in answers_PSQ:
+        for target_S, is_yes_S in zip(targets_SQ.T, is_yes_SQ.T, strict=True):
+            is_known_S = ~np.isnan(target_S)
+            columns = (target_S[is_known_S], is_yes_S[is_known_S], code_S[is_known_S])
+            labels.append(Labels.of(*columns, num_groups, prevalence))
+            known.append(columns)
+    estimates = estimate_labels(labels, num_groups, num_draws=num_draws)
+    told = [_summary(*columns, found, prevalence) for columns, found in zip(known, estimates, strict=True)]
+    num_outputs = targets_SQ.shape[1]
+    return [told[start : start + num_outputs] for start in range(0, len(told), num_outputs)]
+
+
+def _summary(
+    target_N: Array,
+    is_yes_N: NDArray[np.bool_],
+    code_N: NDArray[np.intp],
+    found: dict[str, Estimate],
+    prevalence: float | None,
+) -> Summary:
+    is_positive_N = target_N == 1
+    at = "" if prevalence is None else "_at_prevalence"
+    if prevalence is None and len(target_N):
+        prevalence = float(is_positive_N.mean())
+    measures = {name: found[name + (at if name in ("ppv", "npv") else "")] for name in NO_ROWS}
     return {
-        "true_positives": sensitivity.hits,
-        "false_negatives": sensitivity.rows - sensitivity.hits,
-        "true_negatives": specificity.hits,
-        "false_positives": specificity.rows - specificity.hits,
-        "patients": len(np.unique(group_S)),
-        "sensitivity": _told(sensitivity, "positive"),
-        "specificity": _told(specificity, "negative"),
+        "true_positives": int((is_positive_N & is_yes_N).sum()),
+        "false_negatives": int((is_positive_N & ~is_yes_N).sum()),
+        "true_negatives": int((~is_positive_N & ~is_yes_N).sum()),
+        "false_positives": int((~is_positive_N & is_yes_N).sum()),
+        "groups": len(np.unique(code_N)),
         "prevalence": prevalence,
-        "ppv": _predictive(is_positive_S, is_yes_S, group_S, prevalence),
-        "npv": _predictive(~is_positive_S, ~is_yes_S, group_S, None if prevalence is None else 1 - prevalence),
-        **_per_1000(sensitivity, specificity, prevalence),
+        **{name: _told(name, estimate) for name, estimate in measures.items()},
+        **_per_1000(measures["sensitivity"], measures["specificity"], prevalence),
         "intervals": INTERVALS,
     }
 
 
-def _told(one: Share, kind: str) -> Summary:
+def _told(name: str, one: Estimate) -> Summary:
     if one.value is None:
-        return {"value": None, "why": f"there are no {kind} rows"}
-    interval = {"why": one.why} if one.low is None else {"low": one.low, "high": one.high}
-    return {"value": one.value, **interval, "rows": one.rows, "patients": one.groups}
+        return {"value": None, "why": NO_ROWS[name]}
+    return one.as_json() if one.low is not None else {"value": one.value, "why": one.why or ONE_GROUP}
 
 
-def _predictive(
-    is_positive_S: NDArray[np.bool_], is_yes_S: NDArray[np.bool_], group_S: NDArray[Any], prevalence: float | None
-) -> Summary:
-    """The share of the yeses that are right where a share `prevalence` is positive, by Bayes' rule. The interval is on
-    the log-odds, which are logit(prevalence) + log sensitivity − log(1 − specificity) (Mercaldo et al. 2007, section
-    2.2), with the variance by patient. Where a rate is 0 or 1 it is that of both rates' own limits, which is wider.
-    """
-    from scipy.stats import t as student  # type: ignore[import-untyped]
-
-    num_positives, num_negatives = int(is_positive_S.sum()), int((~is_positive_S).sum())
-    if not (num_positives and num_negatives) or prevalence is None or not 0 < prevalence < 1:
-        return {"value": None, "why": "the rows, or the prevalence, are of one class"}
-    hit_rate, alarm_rate = float(is_yes_S[is_positive_S].mean()), float(is_yes_S[~is_positive_S].mean())
-    if hit_rate + alarm_rate == 0:
-        return {"value": None, "why": "no row has this answer"}
-    value = _bayes(hit_rate, alarm_rate, prevalence)
-    groups, code_S = np.unique(group_S, return_inverse=True)
-    if len(groups) < 2:
-        return {"value": value, "why": "one patient: no interval"}
-    if 0 < hit_rate < 1 and 0 < alarm_rate < 1:
-        influence_S = np.where(
-            is_positive_S,
-            (is_yes_S - hit_rate) / (hit_rate * num_positives),
-            -(is_yes_S - alarm_rate) / (alarm_rate * num_negatives),
-        )
-        half = student.ppf(0.975, len(groups) - 1) * math.sqrt(variance_of(influence_S, code_S))
-        middle = math.log(value / (1 - value))
-        return {"value": value, "low": 1 / (1 + math.exp(half - middle)), "high": 1 / (1 + math.exp(-half - middle))}
-    hits = share(is_yes_S[is_positive_S], group_S[is_positive_S])
-    alarms = share(is_yes_S[~is_positive_S], group_S[~is_positive_S])
-    if hits.low is None or hits.high is None or alarms.low is None or alarms.high is None:
-        return {"value": value, "why": "the rows of one class are of one patient: no interval"}
-    return {
-        "value": value,
-        "low": _bayes(hits.low, alarms.high, prevalence),
-        "high": _bayes(hits.high, alarms.low, prevalence),
-    }
-
-
-def _bayes(hit_rate: float, alarm_rate: float, prevalence: float) -> float:
-    return prevalence * hit_rate / (prevalence * hit_rate + (1 - prevalence) * alarm_rate)
-
-
-def _per_1000(sensitivity: Share, specificity: Share, prevalence: float | None) -> Summary:
+def _per_1000(sensitivity: Estimate, specificity: Estimate, prevalence: float | None) -> Summary:
     if sensitivity.value is None or specificity.value is None or prevalence is None:
         return {
             "per_1000": None,
-            "sentence": "Rows of both classes are needed to say what this means for 1,000 patients.",
+            "sentence": "Rows of both classes are needed to say what this means for 1,000 images.",
         }
     positives = 1000 * prevalence
     per_1000 = {
@@ -112,16 +105,15 @@ def _per_1000(sensitivity: Share, specificity: Share, prevalence: float | None) 
         "cleared": _scaled(specificity, 1000 - positives),
     }
     sentence = (
-        f"Of 1,000 patients, {_number(positives)} of them positive, {_words(per_1000['found'])} are found and "
+        f"Of 1,000 images, {_number(positives)} of them positive, {_words(per_1000['found'])} are found and "
         f"{_words(per_1000['missed'])} missed; {_words(per_1000['false_alarms'])} others get a false alarm."
     )
     return {"per_1000": per_1000, "sentence": sentence}
 
 
-def _scaled(one: Share, of: float, *, of_rest: bool = False) -> dict[str, float]:
-    ends = {"value": one.value, "low": one.low, "high": one.high}
-    if of_rest:
-        ends |= {"low": one.high, "high": one.low}
+def _scaled(one: Estimate, of: float, *, of_rest: bool = False) -> dict[str, float]:
+    low, high = (one.high, one.low) if of_rest else (one.low, one.high)
+    ends = {"value": one.value, "low": low, "high": high}
     return {name: of * (1 - end if of_rest else end) for name, end in ends.items() if end is not None}
 
 

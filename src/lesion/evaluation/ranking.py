@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.evaluation.measures import MIN_SENSITIVITY, RANKED, RATES
-from lesion.evaluation.resampling import Weights, all_once, number_groups, sums_by_group
+from lesion.evaluation.resampling import Weights, sums_by_group
 
 Draws = NDArray[np.float64]  # [B]; NaN in draws that lack positives or negatives
 
@@ -57,13 +57,6 @@ def rank(target_S: NDArray[Any], prob_S: NDArray[Any], code_S: NDArray[np.intp],
         sums_by_group(np.searchsorted(places_T, down_S[is_yes_S]), code_S[is_yes_S], len(places_T), num_groups),
         sums_by_group(2 * above_N + is_tied_N, code_S[~is_yes_S], 2 * len(places_T) + 1, num_groups),
     )
-
-
-def rank_measures(target_S: NDArray[Any], prob_S: NDArray[Any]) -> dict[str, float]:
-    """Every measure of `measures.RANKED` of these rows; NaN where positives or negatives are absent."""
-    code_S, num_groups = number_groups(np.zeros(len(target_S)))
-    found = rank(target_S, prob_S, code_S, num_groups).measure(all_once(num_groups))
-    return {name: float(value_B[0]) for name, value_B in found.items()}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from lesion.evaluation.linearised import share
 from lesion.evaluation.metrics import Array
-from lesion.evaluation.point_summary import summarise_point
 
 MOST_POINTS = 200
 
@@ -75,26 +74,6 @@ def refer(
         "answered": _error_rate(is_wrong_S[is_kept_S], group_S[is_kept_S]),
         "referred": _error_rate(is_wrong_S[~is_kept_S], group_S[~is_kept_S]),
     }
-
-
-def point_after_referral(
-    target_S: Array,
-    prob_S: Array,
-    threshold_S: Array | float,
-    group_S: NDArray[Any],
-    *,
-    share_referred: float,
-    prevalence: float | None = None,
-) -> dict[str, Any]:
-    """What `refer` says of a yes-or-no answer, and as `point` what `summarise_point` says of the answered rows."""
-    certainty_S = certainty_of_point(prob_S, threshold_S)
-    is_yes_S = np.asarray(prob_S >= threshold_S)
-    referral = refer(is_yes_S != (target_S == 1), certainty_S, group_S, share_referred=share_referred)
-    if "why" in referral:
-        return referral
-    is_kept_S = certainty_S > (-np.inf if referral["certainty"] is None else referral["certainty"])
-    kept = summarise_point(target_S[is_kept_S], is_yes_S[is_kept_S], group_S[is_kept_S], prevalence=prevalence)
-    return {**referral, "point": kept}
 
 
 def _error_rate(is_wrong_S: NDArray[np.bool_], group_S: NDArray[Any]) -> dict[str, Any]:

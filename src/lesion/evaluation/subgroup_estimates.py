@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.evaluation.linearised import FEWEST, auc_influence, share, variance_of
+from lesion.evaluation.enough import MIN_ROWS, why_unranked
+from lesion.evaluation.linearised import auc_influence, share, variance_of
 from lesion.evaluation.metrics import Array
 
 ALPHA = 0.05
@@ -37,27 +38,29 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Rows:
-    """Targets, probabilities, answers and patients of some rows [S]."""
+    """Targets, probabilities, answers, patients of some rows [S], and the scores that they are ranked by."""
 
     is_positive_S: NDArray[np.bool_]
     prob_S: Array
     is_yes_S: NDArray[np.bool_]
     group_S: NDArray[Any]
+    score_S: Array
 
     def where(self, is_in_S: NDArray[np.bool_]) -> Rows:
         """Those of these rows that are in."""
-        return Rows(self.is_positive_S[is_in_S], self.prob_S[is_in_S], self.is_yes_S[is_in_S], self.group_S[is_in_S])
+        kept = (self.is_positive_S[is_in_S], self.prob_S[is_in_S], self.is_yes_S[is_in_S], self.group_S[is_in_S])
+        return Rows(*kept, self.score_S[is_in_S])
 
     def kinds(self) -> dict[str, NDArray[np.bool_]]:
         """Which rows [S] are positive, and which negative."""
         return {"positives": self.is_positive_S, "negatives": ~self.is_positive_S}
 
     def counts(self) -> dict[str, int]:
-        """How many rows, patients, positives and negatives there are."""
+        """How many rows, groups, positives and negatives there are."""
         positives = int(self.is_positive_S.sum())
         return {
             "rows": len(self.prob_S),
-            "patients": len(np.unique(self.group_S)),
+            "groups": len(np.unique(self.group_S)),
             "positives": positives,
             "negatives": len(self.prob_S) - positives,
         }
@@ -73,8 +76,8 @@ def estimates(rows: Rows) -> tuple[dict[str, Estimate], dict[str, str]]:
         found["sensitivity"] = _share(rows.is_yes_S[rows.is_positive_S], rows.group_S[rows.is_positive_S])
     if "negatives" not in few:
         found["specificity"] = _share(~rows.is_yes_S[~rows.is_positive_S], rows.group_S[~rows.is_positive_S])
-    both = " and ".join(few.values())
-    reasons = {"auc": both, "observed_expected": both}
+    counts, both = rows.counts(), " and ".join(few.values())
+    reasons = {"auc": why_unranked(counts["positives"], counts["negatives"]) or both, "observed_expected": both}
     reasons |= {"sensitivity": few.get("positives", ""), "specificity": few.get("negatives", "")}
     return found, reasons
 
@@ -87,9 +90,9 @@ def quantile(freedom: float, alpha: float = ALPHA) -> float:
 
 
 def _too_few(is_S: NDArray[np.bool_], group_S: NDArray[Any], kind: str) -> str | None:
-    if is_S.sum() < FEWEST:
-        return f"fewer than {FEWEST} {kind}"
-    return None if len(np.unique(group_S[is_S])) > 1 else f"all {kind} are of one patient"
+    if (count := int(is_S.sum())) < MIN_ROWS:
+        return f"too few {kind} ({count})"
+    return None if len(np.unique(group_S[is_S])) > 1 else f"all {kind} are of one group"
 
 
 def _auc(rows: Rows) -> Estimate:
@@ -100,7 +103,7 @@ def _auc(rows: Rows) -> Estimate:
     with the whole, only 1 to 3 % of the gaps that are none have a p below 0.05.
     """
     target_S = rows.is_positive_S.astype(np.float64)
-    auc, influence_S = auc_influence(target_S, rows.prob_S)
+    auc, influence_S = auc_influence(target_S, rows.score_S)
     _, code_S = np.unique(rows.group_S, return_inverse=True)
     num_positives, num_negatives = int(target_S.sum()), int((1 - target_S).sum())
     fewer = min(num_positives, num_negatives)

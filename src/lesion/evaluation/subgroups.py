@@ -46,11 +46,14 @@ def judge_subgroups(
     prob_S: Array,
     is_yes_S: NDArray[np.bool_],
     group_S: NDArray[Any],
+    *,
+    score_S: Array | None = None,
 ) -> dict[str, Any]:
     """AUC, sensitivity, specificity and observed : expected in each level of each column, with 95 % intervals by
     patient, and the gaps to all other rows.
 
-    Targets [S] are 0 or 1, probabilities [S] in [0, 1], `is_yes_S` the answers as served. A measure needs 10 positives
+    Targets [S] are 0 or 1, probabilities [S] in [0, 1], `is_yes_S` the answers as served; rows are ranked by `score_S`,
+    unless by the probabilities. A measure needs 10 positives
     and 10 negatives, of two patients at least; a smaller subgroup gets its counts and the reason. `is_flagged` is true
     where Holm's (1979) corrected p over all gaps of all columns is below 0.05; a gap's interval is at the level that
     Holm's procedure gives it, so it leaves out 0 exactly where the gap is flagged. Both gaps of a column with two
@@ -59,7 +62,8 @@ def judge_subgroups(
     """
     is_known_S = ~(np.isnan(target_S) | np.isnan(prob_S))
     _, code_S = np.unique(group_S[is_known_S], return_inverse=True)  # numbers are compared faster than words
-    rows = Rows(target_S[is_known_S] == 1, prob_S[is_known_S], is_yes_S[is_known_S], code_S)
+    score_S = prob_S if score_S is None else score_S
+    rows = Rows(target_S[is_known_S] == 1, prob_S[is_known_S], is_yes_S[is_known_S], code_S, score_S[is_known_S])
     columns: dict[str, list[dict[str, Any]]] = {}
     gaps: list[Gap] = []
     for column, level_S in levels_S.items():

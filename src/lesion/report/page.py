@@ -26,8 +26,8 @@ from lesion.report.words import (
     cell,
     doubts,
     interval_of,
-    percent,
     plural,
+    prevalences,
     shown,
     value_of,
     whom,
@@ -101,7 +101,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "class_chart": class_chart(facts),
         "charts": charts,
         "curves_missing": curves_missing,
-        "prevalences": listed(sorted({percent(point.prevalence) for point in points}), most=3),
+        "prevalences": prevalences(points),
         "point_notes": list(dict.fromkeys(point.how for point in points if point.how))[:3],
         "slider": _slider(facts),
         "confusion_chart": confusion_chart(facts),
@@ -109,6 +109,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "subgroup_metrics": _subgroup_metrics(facts),
         "selective_chart": selective_chart(facts),
         "fold_metrics": _fold_metrics(facts),
+        "fold_notes": _fold_notes(facts),
         "dossier": guidelines(facts),
         "gaps": gaps(facts),
     }
@@ -191,4 +192,11 @@ def _subgroup_metrics(facts: Facts) -> list[str]:
 def _fold_metrics(facts: Facts) -> list[str]:
     if isinstance(facts.folds, Missing):
         return []
-    return list(dict.fromkeys(name for fold in facts.folds for name in fold.metrics))
+    return list(dict.fromkeys(name for fold in facts.folds for name in (*fold.notes, *fold.metrics)))
+
+
+def _fold_notes(facts: Facts) -> list[str]:
+    """Why a fold lacks a metric, or of which outputs it is the mean."""
+    folds = () if isinstance(facts.folds, Missing) else facts.folds
+    said = {fold.fold: list(dict.fromkeys(fold.notes.values())) for fold in folds if fold.notes}
+    return [f"Fold {number}: {'; '.join(notes)}." for number, notes in said.items()]

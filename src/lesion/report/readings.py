@@ -1,8 +1,8 @@
 """Readings: what evaluation says of rows, as plain dicts of JSON, to the sections of a report.
 
-Knows the dicts' forms (`judgement.judge`, `subgroups.judge_subgroups`, `point_summary.summarise_point`,
-`conformal.verify_sets`, `selective.risk_coverage`, the artifact's record of explanations) and computes nothing. A value
-of them is {"value", "low", "high"}, or {"value": None, "why"}.
+Knows the dicts' forms (`judgement.judge`, `subgroups.judge_subgroups`, `point_summary.summarise_points`,
+`conformal.verify_sets`, `selective.risk_coverage` and `refer`, the artifact's record of explanations) and computes
+nothing. A value of them is {"value", "low", "high"}, or {"value": None, "why"}.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lesion.evaluation.enough import MIN_ROWS
 from lesion.report.sections import (
     ClassMetrics,
     Confusion,
     Curve,
     Group,
-    JudgedSet,
     Metric,
     Missing,
     Number,
@@ -25,7 +25,7 @@ from lesion.report.sections import (
     Subgroups,
     Uncertainty,
 )
-from lesion.report.words import METRIC_NAMES
+from lesion.report.words import METRIC_NAMES, sentence, shown
 
 Json = Mapping[str, Any]
 FIRST = ("roc_auc", "average_precision", "partial_auc", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
@@ -48,10 +48,18 @@ def metrics_from(measures: Json, flattered: Json | None = None) -> tuple[Metric,
             name=METRIC_NAMES.get(key, key.replace("_", " ").capitalize()),
             number=number_of(measures[key]),
             flattered=number_of(flattered[key]) if flattered is not None and key in flattered else None,
-            note=measures[key].get("why", "") if measures[key].get("value") is not None else "",
+            note=_note(key, measures),
         )
         for key in order
     )
+
+
+def _note(key: str, measures: Json) -> str:
+    """What is to be said of a measure that has a value: its caution, or at which prevalence it holds."""
+    if measures[key].get("value") is None:
+        return ""
+    at_rows = f"{key}_at_prevalence" in measures
+    return measures[key].get("why") or ("at the prevalence of these rows" if at_rows else "")
 
 
 def calibration_from(output: Json) -> tuple[Metric, ...]:
@@ -86,31 +94,18 @@ def classes_from(judged: Json) -> tuple[ClassMetrics, ...]:
     )
 
 
-def set_from(name: str, how: str, judged: Json) -> JudgedSet:
-    """Another set of rows that was judged: a test set, slides, an origin, a fold."""
-    positives = {output: found["positives"] for output, found in judged.get("outputs", {}).items()}
-    return JudgedSet(
-        name=name,
-        judged=how,
-        num_rows=judged["counts"]["rows"],
-        num_groups=judged["counts"].get("groups"),
-        classes=positives or judged["counts"].get("positives", {}),
-        metrics=metrics_from(_first(judged["overall"])),
-    )
-
-
-def calibration_curves(judged: Json, *, most: int = 7) -> tuple[Curve, ...] | Missing:
-    """The smooth calibration curves of the outputs that have one, with their bands."""
+def calibration_curves(judged: Json, *, most: int = 7, note: str = "") -> tuple[Curve, ...] | Missing:
+    """The smooth calibration curves of the outputs that have one, with their bands, and what is to be said of each."""
     found, why = [], "No output has a calibration curve."
     for name, output in judged["outputs"].items():
         curve = output.get("calibration", {}).get("curve", {})
         if "probability" in curve:
             x, y = (tuple(curve[key]) for key in ("probability", "observed"))
             low, high = _band(curve)
-            found.append(Curve(name=name, x=x, y=y, low=low, high=high))
+            found.append(Curve(name=name, x=x, y=y, low=low, high=high, note=note))
         else:
             why = curve.get("why", why)
-    return tuple(found[:most]) or Missing(why=_sentence(why))
+    return tuple(found[:most]) or Missing(why=sentence(why))
 
 
 def decision_curves(judged: Json) -> tuple[Curve, ...] | Missing:
@@ -125,13 +120,13 @@ def decision_curves(judged: Json) -> tuple[Curve, ...] | Missing:
             act_on_all = Curve(name="act on all", x=x, y=tuple(curve["all"]))
             return (model, act_on_all, Curve(name="act on none", x=x, y=(0.0,) * len(x)))
         why = curve.get("why", why)
-    return Missing(why=_sentence(why))
+    return Missing(why=sentence(why))
 
 
 def point_from(
     summary: Json, *, name: str, output: str, threshold: float, is_chosen: bool, how: str
 ) -> OperatingPoint | Missing:
-    """An operating point as `summarise_point` judged it."""
+    """An operating point as `summarise_points` judged it."""
     if summary["prevalence"] is None:
         return Missing(why="There are no rows to judge a threshold on.")
     per = summary.get("per_1000")
@@ -159,17 +154,25 @@ def point_from(
     )
 
 
-def subgroups_from(judged: Json, *, how: str = "") -> Subgroups | Missing:
-    """The levels of each column as `judge_subgroups` judged them; flagged where one of its gaps is."""
+def subgroups_from(judged: Json, *, unit: str, at_rows: str = "") -> Subgroups | Missing:
+    """The levels of each column as `judge_subgroups` judged them; flagged where one of its gaps is. `at_rows`: at which
+    prevalence the probabilities are, where that is another than the endpoint's."""
     rows = [_subgroup(column, level) for column, levels in judged["columns"].items() for level in levels]
     if not rows:
         return Missing(why="The table has no column by which to make subgroups.")
-    told = how or (
-        f"Each subgroup beside all others, with 95 % intervals by patient. A gap is flagged where its p, corrected by "
-        f"{judged['correction']} for {judged['num_tests']} tests, is below {judged['alpha']:g}. Groups with fewer than "
-        "10 positives or negatives have counts only."
+    how = (
+        f"Each subgroup beside all others, with 95 % intervals by {unit}. A gap is flagged where its p, corrected by "
+        f"{judged['correction']} for {judged['num_tests']} tests, is below {judged['alpha']:g}. Subgroups with fewer "
+        f"than {MIN_ROWS} positives or negatives have counts only."
     )
-    return Subgroups(rows=tuple(rows), how=told)
+    if at_rows:
+        how += f" Observed : expected is {at_rows}."
+    if (certain := judged.get("share_of_certain_tones")) is not None:
+        how += (
+            " A skin tone is measured in a photograph: its band is certain (two standard errors are within it) "
+            f"in {certain:.0%} of the images that show skin."
+        )
+    return Subgroups(rows=tuple(rows), how=how)
 
 
 def _subgroup(column: str, level: Json) -> Subgroup:
@@ -183,7 +186,7 @@ def _subgroup(column: str, level: Json) -> Subgroup:
         column=column,
         value=str(level["level"]),
         num_rows=level["rows"],
-        num_groups=level.get("patients"),
+        num_groups=level.get("groups"),
         num_positives=level["positives"],
         metrics=tuple(
             Metric(key=key, name=METRIC_NAMES[key], number=number_of(level[key]))
@@ -195,12 +198,13 @@ def _subgroup(column: str, level: Json) -> Subgroup:
     )
 
 
-def uncertainty_from(verified: Json, risk: Json, *, unit: str, how: str) -> Uncertainty:
-    """Prediction sets as `verify_sets` verified them, and the curve of `risk_coverage`."""
+def uncertainty_from(found: Json, *, unit: str, how: str) -> Uncertainty:
+    """Prediction sets as `verify_sets` verified them, the curve of `risk_coverage`, and what `refer` says."""
+    verified, risk = found["verified"], found["risk"]
     sizes = [] if verified["mean_size"] is None else [f"{verified['mean_size']:.2f} classes in a set on average"]
     if verified["share_of_one_class"] is not None:
         sizes.append(f"{verified['share_of_one_class']:.0%} of sets hold one class")
-    selective: Curve | Missing = Missing(why=_sentence(risk.get("why") or "There is no curve."))
+    selective: Curve | Missing = Missing(why=sentence(risk.get("why") or "There is no curve."))
     if "coverage" in risk:
         selective = Curve(name="", x=tuple(risk["coverage"]), y=tuple(risk["risk"]), at=_or_none(risk.get("certainty")))
     return Uncertainty(
@@ -209,6 +213,7 @@ def uncertainty_from(verified: Json, risk: Json, *, unit: str, how: str) -> Unce
         unit=unit,
         selective=selective,
         selective_metric="share of wrong answers",
+        referral=_referral(found["referral"]),
         how=f"{how} {', '.join(sizes)}.".strip() if sizes else how,
     )
 
@@ -234,7 +239,24 @@ def explanation_from(record: Json) -> Group:
         for key, name, value, note in rows
     )
     how = f"{record['method']}{where}, chosen by deletion and insertion on {record['num_pictures']} validation images."
-    return Group(metrics=metrics, how=f"{how} A map shows what moved the answer, not what is ill.")
+    is_better = record["insertion"] - record["deletion"] > chance["insertion"] - chance["deletion"]
+    return Group(
+        metrics=metrics,
+        how=f"{how} A map shows what moved the answer, not what is ill.",
+        warning="" if is_better else f"on {record['num_pictures']} images no map was better than a random one",
+    )
+
+
+def _referral(found: Json) -> str:
+    """In a sentence what the answers are worth if the least certain images go to a person; "" where it is not known."""
+    answered, referred = found.get("answered", {}), found.get("referred", {})
+    if answered.get("value") is None or referred.get("value") is None:
+        return ""
+    wrong, of_referred = (shown(number_of(one), percent=True) for one in (answered, referred))
+    return (
+        f"If the least certain {found['share_referred']:.0%} of the images are referred to a person, {wrong} of the "
+        f"other answers are wrong; of those that are referred {of_referred} would be."
+    )
 
 
 def _first(measures: Json) -> Json:
@@ -250,7 +272,3 @@ def _band(curve: Json) -> tuple[tuple[float, ...] | None, tuple[float, ...] | No
 
 def _or_none(values: Sequence[float] | None) -> tuple[float, ...] | None:
     return None if values is None else tuple(values)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lesion.words import plural_of
+
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -78,6 +80,11 @@ class Judging(Section):
     interval: str  # the method of the intervals
     warnings: tuple[str, ...] = ()
 
+    @property
+    def units(self) -> str:
+        """Several of the unit: "patients", "studies"."""
+        return plural_of(self.unit)
+
 
 class Question(Section):
     kind: Literal["binary", "multiclass", "multilabel"]
@@ -141,6 +148,7 @@ class Fold(Section):
     classes: dict[str, Count]
     best_epoch: int
     metrics: dict[str, float]
+    notes: dict[str, str] = {}  # of a metric: why there is none, or of which outputs it is the mean
 
 
 class Curve(Section):
@@ -298,7 +306,7 @@ class Subgroup(Section):
     num_positives: Count
     metrics: tuple[Metric, ...]
     is_flagged: bool = False  # the corrected interval of the gap leaves out zero
-    note: str = ""  # "fewer than 10 positives: counts only"
+    note: str = ""  # which gaps are flagged
 
 
 class Subgroups(Section):
@@ -315,6 +323,7 @@ class Uncertainty(Section):
     set_sizes: dict[str, Count] = {}  # how many rows have a set of so many classes
     selective: Curve | Missing  # share answered → metric of the answered
     selective_metric: str = ""
+    referral: str = ""  # what the answers are worth without the least certain images
     how: str = ""
 
 
@@ -324,6 +333,7 @@ class Group(Section):
     metrics: tuple[Metric, ...]
     how: str
     cases: tuple[Case, ...] = ()
+    warning: str = ""  # what a reader must know before relying on it
 
 
 class Gain(Section):

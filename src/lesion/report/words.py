@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from markupsafe import Markup
 
 from lesion.report.facts import Facts
 from lesion.report.sections import LeakCheck, Missing, Number, OperatingPoint, SetCounts, Shortcuts
-from lesion.words import listed, number_of, shortened
+from lesion.words import listed, number_of, plural_of, shortened
 
 MAX_WORD = 40  # characters of a class or a value
 NEAR = 0.03  # of ROC AUC, between shortcuts and network: then the network may be nothing else
 TRAINED_ON = "trains on them"  # of a leak that on_leak=warn leaves as it is
 EVALUATED = "evaluated"  # the set of an external evaluation, in the data card
+SAME_SHARE = 1e-6  # float32's own
 FEW_CLASSES = 10  # whose shares are told
+MAX_PREVALENCES = 8  # of several labels
 FEW_POSITIVES, FEW_GROUPS = 50, 20  # below these an interval is wide, and said to be
 METRIC_NAMES = {
     "roc_auc": "ROC AUC",
@@ -42,7 +45,12 @@ METRIC_NAMES = {
 
 def plural(count: int, word: str) -> str:
     """ "1 patient", "1,204 patients"."""
-    return f"{count:,} {word}{'s' * (count != 1)}"
+    return f"{count:,} {word if count == 1 else plural_of(word)}"
+
+
+def sentence(text: str) -> str:
+    """The text as a sentence: with a capital at its start and a full stop at its end."""
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
 
 
 def percent(value: float) -> str:
@@ -118,11 +126,15 @@ def _of_threshold(point: OperatingPoint) -> list[str]:
 
 
 def per_thousand(point: OperatingPoint) -> str:
-    """What the threshold means for 1,000 like those that were judged."""
-    counts = point.per_1000
+    """What the threshold means for 1,000 like those that were judged, or of the place where the model is used."""
+    counts, judged = point.per_1000, point.confusion
     assert counts is not None
+    where = "like these"
+    if judged is not None:
+        share = (judged.tp + judged.fn) / max(judged.tp + judged.fp + judged.fn + judged.tn, 1)
+        where = "like these" if abs(share - point.prevalence) < SAME_SHARE else "where the model is used"
     return (
-        f"Of 1,000 like these, {counts.positives} are {shortened(point.output, MAX_WORD)}: it finds {counts.found}, "
+        f"Of 1,000 {where}, {counts.positives} are {shortened(point.output, MAX_WORD)}: it finds {counts.found}, "
         f"misses {counts.missed}, and raises {plural(counts.false_alarms, 'false alarm')}."
     )
 
@@ -136,7 +148,7 @@ def whom(facts: Facts) -> list[str]:
     training = _judged_set(facts)
     if training is not None and training.classes and training.num_rows == judging.num_rows:
         classes = sorted(training.classes.items(), key=lambda item: -item[1])
-        total = sum(training.classes.values())
+        total = training.num_rows  # an image may have several labels, or none
         each = [f"{shortened(name, 24)} {count:,}" for name, count in classes]
         if len(classes) <= FEW_CLASSES:
             each = [f"{text} ({count / max(total, 1):.0%})" for text, (_, count) in zip(each, classes, strict=True)]
@@ -165,6 +177,9 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
     if training is not None and training.classes and (least := min(training.classes.values())) < FEW_POSITIVES:
         rare = min(training.classes, key=lambda name: training.classes[name])
         found.append(("warning", f"only {number_of(least, 'image')} of {shortened(rare, 24)}."))
+    found += [("warning", said) for said in one_answer(facts)]
+    if not isinstance(facts.explanation, Missing) and facts.explanation.warning:
+        found.append(("warning", f"do not read the maps: {facts.explanation.warning}."))
     if not isinstance(facts.subgroups, Missing) and (
         flagged := [row for row in facts.subgroups.rows if row.is_flagged]
     ):
@@ -175,6 +190,30 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
     if isinstance(leaks, LeakCheck) and facts.judging.unit != "image" and all(level != "error" for level, _ in found):
         found.append(("note", f"no {facts.judging.unit} is on both sides of a fold."))
     return found
+
+
+def one_answer(facts: Facts) -> list[str]:
+    """Where a model answers the same of every image, whatever it shows: what it answers. Of each label by itself."""
+    same = []
+    for point in facts.chosen:
+        counts, name = point.confusion, shortened(point.output, 24)
+        if counts is not None and counts.tp + counts.fp == 0:
+            same.append(f"not {name}")
+        elif counts is not None and counts.tn + counts.fn == 0:
+            same.append(name)
+    if not facts.chosen and not isinstance(facts.confusion, Missing) and facts.confusion.counts:
+        answered = [sum(row[k] for row in facts.confusion.counts) for k in range(len(facts.confusion.classes))]
+        given = [name for name, count in zip(facts.confusion.classes, answered, strict=True) if count]
+        same = [shortened(given[0], 24)] if len(given) == 1 else []
+    return [f"it answers {listed(same, most=3)} for every image."] if same else []
+
+
+def prevalences(points: Sequence[OperatingPoint]) -> str:
+    """At which prevalence PPV, NPV and the counts of 1,000 are told: one, or each output's in their order."""
+    of_output = {point.output: percent(point.prevalence) for point in points}
+    if len(set(of_output.values())) == 1:
+        return next(iter(of_output.values()))
+    return listed([f"{share} {shortened(name, MAX_WORD)}" for name, share in of_output.items()], most=MAX_PREVALENCES)
 
 
 def _judged_set(facts: Facts) -> SetCounts | None:

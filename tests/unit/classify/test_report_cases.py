@@ -19,7 +19,7 @@ def read(row: int) -> Pixels:
 
 def maker(target: Target, groups: str) -> CaseMaker:
     num = len(groups)
-    return CaseMaker(read, target, np.arange(num) + 2, None, np.array(list(groups)))
+    return CaseMaker(read, target, np.arange(num) + 2, None, np.array(list(groups)), "lesion")
 
 
 def judged(targets_SQ: object, probs_SQ: object, thresholds_Q: tuple[float, ...] = ()) -> Judged:
@@ -39,6 +39,7 @@ def test_missed_and_false_alarms_take_turns_and_a_patient_has_one():
     probs = [[0.4], [0.1], [0.2], [0.9], [0.6], [0.3]]
     found = mistakes(maker(target, "abbcde"), judged(truth, probs, (0.5,)))
     assert lines(found) == [(3, "missed"), (5, "false alarm"), (2, "missed"), (6, "false alarm")]
+    assert found.how.endswith("5 in all. At most one of a lesion is shown.")
     assert found.num == 5  # row 2 too, of the patient of row 1
     worst, alarm = found.cases[:2]
     assert (worst.truth, worst.answer, worst.prob_of) == ("malignant", "benign", "malignant")

@@ -17,7 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from lesion.errors import UserError
-from lesion.evaluation.calibrator_choice import choose_calibrator, nested_probs
+from lesion.evaluation.calibrator_choice import choose_calibrator, nested_calibrators
 from lesion.evaluation.calibrator_fits import fit
 from lesion.evaluation.calibrators import (
     METHODS,
@@ -193,15 +193,23 @@ def test_equal_losses_take_the_simpler():
     assert choice.calibrator.method == "none"
 
 
-def test_nested_probs_use_no_patient_that_they_judge():
+def nested_probs(targets, probs, group_S, **options):
+    """A fifth of the patients' probabilities by the calibrator of the others."""
+    calibrated = np.array(probs, dtype=float)
+    for is_held, calibrator in nested_calibrators(targets, probs, group_S, is_multiclass=False, **options):
+        calibrated[is_held] = calibrator.apply(np.asarray(probs[is_held]))
+    return calibrated
+
+
+def test_nested_calibrators_use_no_patient_that_they_judge():
     """Whatever the targets of a part's patients are, their calibrated probabilities are the same."""
     targets, probs = binary(600)
     group_S = np.arange(600) // 3
     part_S = parts_by_group(group_S, 5)
     assert all(len(np.unique(part_S[group_S == group])) == 1 for group in range(200))
-    before = nested_probs(targets, probs, group_S, is_multiclass=False)
+    before = nested_probs(targets, probs, group_S)
     other = np.where((part_S == 1)[:, None], 1 - targets, targets)
-    after = nested_probs(other, probs, group_S, is_multiclass=False)
+    after = nested_probs(other, probs, group_S)
     assert np.array_equal(before[part_S == 1], after[part_S == 1])
     assert not np.allclose(before[part_S == 0], after[part_S == 0])
     assert np.abs(before - sigmoid(0.4 * log_odds(probs) - 2)).mean() < 0.05
@@ -240,7 +248,7 @@ def test_hopeless_rows_give_a_finite_calibrator(name, method):
     choice = choose_calibrator(target_S, prob_S, group_S, is_multiclass=False, method=method)
     probs = choice.calibrator.apply(np.array([[0.0], [1e-9], [0.5], [1.0]]))
     assert np.isfinite(probs).all() and (np.diff(probs[:, 0]) > 0).all()
-    nested = nested_probs(target_S, prob_S, group_S, is_multiclass=False, method=method)
+    nested = nested_probs(target_S, prob_S, group_S, method=method)
     assert np.array_equal(np.isnan(nested), np.isnan(prob_S))
     targets_S2, probs_S2 = np.hstack([1 - target_S, target_S]), np.hstack([1 - prob_S, prob_S])
     choice = choose_calibrator(targets_S2, probs_S2, group_S, is_multiclass=True, method=method)

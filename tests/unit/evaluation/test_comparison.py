@@ -96,9 +96,10 @@ def test_too_few_rows_or_patients_are_said_in_words():
     a, b = two_models(20, rows_a_patient=20)
     found = compare(a, b, margin=0.02)
     assert found["non_inferiority"]["is_met"] is None and found["non_inferiority"]["why"]
-    assert found["measures"]["brier"]["difference"]["why"] == "one patient alone gives no interval"
+    assert found["measures"]["brier"]["difference"]["why"] == "one group alone gives no interval"
     few = compare(*two_models(12), margin=0.02, num_draws=200)
-    assert "roc_auc" not in few["measures"] and "fewer than 10" in few["non_inferiority"]["why"]
+    assert "roc_auc" not in few["measures"] and few["non_inferiority"]["why"] == few["unranked"]["melanoma"]
+    assert few["unranked"]["melanoma"].startswith("too few positives (")
     json.dumps([found, few], allow_nan=False)
 
 

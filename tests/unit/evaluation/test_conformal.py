@@ -11,13 +11,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from lesion.evaluation.conformal import (
     ALL,
     PredictionSets,
-    expected_spread,
     fit_sets,
     nested_sets,
     scores_of,
     two_classes,
     verify_sets,
 )
+from lesion.evaluation.parts import parts_by_group
 
 
 def drawn(num_rows=400, num_classes=4, seed=0):
@@ -136,22 +136,14 @@ def test_verification_by_hand():
     assert missed["coverage"]["value"] == 0 and not missed["is_held"] and missed["by_class"][1]["why"]
 
 
-def test_the_spread_of_the_coverage_is_that_of_the_draws():
-    """99 patients at 0.9: the 90th smallest of 99 uniform scores is Beta(90, 10)."""
-    rng = np.random.default_rng(0)
-    ranks = np.sort(rng.random((20_000, 99)), axis=1)[:, 89]
-    assert expected_spread(99, 0.9) == pytest.approx(np.quantile(ranks, [0.025, 0.975]), abs=0.003)
-    assert expected_spread(8, 0.9) is None
-
-
-def test_a_fold_does_not_judge_itself():
+def test_a_part_does_not_judge_itself():
     class_S, probs_S2, group_S = patients(200, 3)
-    fold_S = group_S % 4
-    before = nested_sets(class_S, probs_S2, fold_S, group_S)
-    after = nested_sets(np.where(fold_S == 2, 1 - class_S, class_S), probs_S2, fold_S, group_S)
-    assert np.array_equal(before[fold_S == 2], after[fold_S == 2]) and not np.array_equal(before, after)
-    one_fold = nested_sets(class_S, probs_S2, np.zeros_like(fold_S), group_S)
-    assert verify_sets(class_S, one_fold, group_S, coverage=0.9)["is_held"]
+    part_S = group_S % 4
+    before = nested_sets(class_S, probs_S2, part_S, group_S)
+    after = nested_sets(np.where(part_S == 2, 1 - class_S, class_S), probs_S2, part_S, group_S)
+    assert np.array_equal(before[part_S == 2], after[part_S == 2]) and not np.array_equal(before, after)
+    of_groups = nested_sets(class_S, probs_S2, parts_by_group(group_S), group_S)
+    assert verify_sets(class_S, of_groups, group_S, coverage=0.9)["is_held"]
 
 
 def test_too_few_patients_leave_no_class_out():

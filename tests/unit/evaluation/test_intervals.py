@@ -11,15 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesion.evaluation.counting import RowMeans
-from lesion.evaluation.intervals import auc_interval, bootstrap_intervals, draws_interval, t_interval
+from lesion.evaluation.delong import areas
+from lesion.evaluation.intervals import Estimate, area_estimate, draws_interval, t_interval
+from lesion.evaluation.judgement import Rows, judge
 from lesion.evaluation.metrics import roc_auc
 from lesion.evaluation.resampling import draws
 
 
+def auc_interval(target_S, prob_S, group_S) -> Estimate:
+    found = areas(target_S, prob_S[:, None], group_S)
+    return area_estimate(float(found.value_M[0]), found.without_GM[:, 0], float(found.freedom_M[0]))
+
+
+def judged(target_S, prob_S, group_S):
+    """Every measure with its interval, of labels at a half."""
+    columns = (target_S[:, None], prob_S[:, None], group_S, ["yes"], False, prob_S[:, None] >= 0.5)
+    return judge(Rows(*columns), num_draws=1000)["overall"]
+
+
 def roc_auc_interval(target_S, prob_S, group_S):
-    return bootstrap_intervals(target_S[:, None], prob_S[:, None], group_S, is_multiclass=False, num_draws=300)[
-        "roc_auc"
-    ]
+    found = judged(target_S, prob_S, group_S)["roc_auc"]
+    return found["low"], found["high"]
 
 
 def test_the_interval_holds_the_point():
@@ -32,8 +44,8 @@ def test_the_interval_holds_the_point():
 
 def test_the_interval_has_the_width_of_the_binomial():
     """The mean of n outcomes has the standard error √(p (1 − p) ∕ n); 95 % lie within ± 1.96 of it."""
-    targets_SQ, probs_SQ = np.zeros((100, 1)), np.repeat([0.0, 1.0], [70, 30])[:, None]
-    low, high = bootstrap_intervals(targets_SQ, probs_SQ, np.arange(100).astype(str), is_multiclass=False)["accuracy"]
+    found = judged(np.zeros(100), np.repeat([0.0, 1.0], [70, 30]), np.arange(100).astype(str))["accuracy"]
+    low, high = found["low"], found["high"]
     assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.3 * 0.7 / 100), rel=0.15)
 
 
@@ -55,16 +67,19 @@ def test_copies_of_a_patient_add_no_certainty():
 
 def test_an_interval_that_no_draw_defines_is_left_out_and_three_right_answers_prove_little():
     """Three of three: Clopper and Pearson's lower end is 0.025 to the power 1/3."""
-    of_one = bootstrap_intervals(np.zeros((3, 1)), np.zeros((3, 1)), np.array(["a", "b", "c"]), is_multiclass=False)
+    of_one = judged(np.zeros(3), np.zeros(3), np.array(["a", "b", "c"]))
     exact = scipy.stats.binomtest(3, 3).proportion_ci(0.95, method="exact")
-    assert "roc_auc" not in of_one and of_one["accuracy"] == pytest.approx((exact.low, exact.high))
+    found = of_one["accuracy"]
+    assert of_one["roc_auc"]["value"] is None and (found["low"], found["high"]) == pytest.approx(
+        (exact.low, exact.high)
+    )
 
 
 def test_an_interval_by_hand():
     """0.8 ± t(4 degrees) · 0.05 on the logit's scale, whose slope at 0.8 is 1 ∕ 0.16."""
     found, reach = t_interval(0.8, 0.05, 5), 2.776445 * 0.05 / 0.16
     ends = [1 / (1 + math.exp(-(math.log(4) + side * reach))) for side in (-1, 1)]
-    assert [found.low, found.high] == pytest.approx(ends, rel=1e-6) and "only 5 patients" in found.why
+    assert [found.low, found.high] == pytest.approx(ends, rel=1e-6) and "only 5 groups" in found.why
 
 
 def test_the_interval_of_a_mean_of_patients_is_students():
@@ -85,10 +100,9 @@ def test_no_interval_leaves_the_range_of_its_measure(value, error, num_groups):
 
 def test_one_patient_or_a_class_of_one_patient_gives_a_number_without_interval():
     alone = auc_interval(np.array([0, 1, 1, 0]), np.array([0.1, 0.2, 0.05, 0.4]), np.zeros(4))
-    assert alone.value == 0.25 and alone.low is None and "one patient" in alone.why
+    assert alone.value == 0.25 and alone.low is None and "one group" in alone.why
     shared = auc_interval(np.array([0, 1, 1, 0]), np.array([0.1, 0.2, 0.05, 0.4]), np.array([0, 1, 1, 2]))
     assert shared.value == 0.25 and shared.low is None and "all rows of a class" in shared.why
-    assert auc_interval(np.ones(3), np.ones(3), np.arange(3)).as_json() == {"value": None, "why": "no negative rows"}
 
 
 def test_few_patients_get_intervals_that_hold_the_truth():

@@ -55,8 +55,8 @@ def test_a_yes_or_no_answer_is_told_with_every_measure_inside_its_interval():
     for name, measure in overall.items():
         assert MEASURES[name].low <= measure["low"] < measure["value"] < measure["high"] <= MEASURES[name].high, name
     assert found["counts"] == {"rows": 400, "groups": 100} and found["cautions"] == [
-        "400 rows of 100 patients or slides: the noise line of the calibration error takes rows as independent, so it "
-        "is too low if rows of a patient are alike"
+        "400 rows of 100 groups: the noise line of the calibration error takes rows as independent, so it "
+        "is too low if rows of a group are alike"
     ]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
@@ -109,7 +109,7 @@ def test_a_part_with_fewer_than_ten_positives_has_counts_and_no_area():
         "positives": {"melanoma": 9},
     }
     for name in RANKED:
-        assert rare["overall"][name] == {"value": None, "why": "9 positives: fewer than 10"}
+        assert rare["overall"][name] == {"value": None, "why": "too few positives (9): no AUC with fewer than 10"}
     assert rare["overall"]["brier"]["value"] is not None
 
 
@@ -177,7 +177,8 @@ HOSTILE = {
 @pytest.mark.filterwarnings("error")
 def test_whatever_the_rows_there_are_words_or_numbers_and_never_a_traceback(name):
     rows = HOSTILE[name]
-    found = judge(rows, parts={"fold": np.arange(len(rows.group_S)) % 2}, pooled_by="mean", num_draws=200)
+    found = judge(rows, parts={"fold": np.arange(len(rows.group_S)) % 2}, num_draws=200)
+    found["groups"] = judge_groups(rows, "mean", num_draws=200)
     json.dumps(found, allow_nan=False)
     for measure in every_measure(found):
         assert measure["value"] is not None or measure.get("why") or "parts" in measure

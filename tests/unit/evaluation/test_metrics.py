@@ -17,6 +17,7 @@ from lesion.evaluation.metrics import (
     balanced_accuracy,
     brier,
     log_loss,
+    ranked_scores,
     roc_auc,
     score_all,
 )
@@ -146,3 +147,22 @@ def test_rows_of_one_class_leave_out_what_needs_both():
     of_one = score_all(np.zeros((3, 1)), np.array([[0.1], [0.2], [0.3]]), is_multiclass=False)
     assert set(METRICS) - set(of_one) == {"roc_auc", "average_precision"}
     assert set(score_all(TARGETS[:, None], PROBS[:, None], is_multiclass=False)) == set(METRICS)
+
+
+def test_what_ranks_rows_is_told_from_ten_positives_and_ten_negatives_on():
+    rng = np.random.default_rng(0)
+    target_S3 = np.stack([np.arange(40) < count for count in (9, 10, 31)], axis=1).astype(float)
+    score_S3 = rng.random((40, 3))
+    found, why = ranked_scores(target_S3, score_S3)
+    assert found == {
+        "roc_auc": pytest.approx(roc_auc(target_S3[:, 1], score_S3[:, 1])),
+        "average_precision": pytest.approx(average_precision(target_S3[:, 1], score_S3[:, 1])),
+    }
+    assert why == "mean over 1 of 3 outputs: the others have fewer than 10 of a class"
+    assert ranked_scores(target_S3[:, [0]], score_S3[:, [0]]) == (
+        {},
+        "too few positives (9): no AUC with fewer than 10",
+    )
+    assert ranked_scores(target_S3[:, [0, 2]], score_S3[:, [0, 2]])[1].startswith("no output has 10 positives and 10")
+    assert ranked_scores(target_S3[:, [1]], score_S3[:, [1]])[1] is None
+    assert "roc_auc" in score_all(target_S3[:, [0]], score_S3[:, [0]], is_multiclass=False)  # training still chooses

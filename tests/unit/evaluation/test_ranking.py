@@ -9,14 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesion.evaluation.measures import RANKED
-from lesion.evaluation.ranking import rank, rank_measures
-from lesion.evaluation.resampling import draws, number_groups
+from lesion.evaluation.ranking import rank
+from lesion.evaluation.resampling import all_once, draws, number_groups
 
 ROWS = st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=2, max_size=60)
 
 
 def arrays(rows):
     return np.array([row[0] for row in rows], float), np.array([row[1] / 9 for row in rows])
+
+
+def rank_measures(target_S, prob_S):
+    """Every measure of the rows as they are."""
+    found = rank(target_S, prob_S, np.zeros(len(target_S), dtype=int), 1).measure(all_once(1))
+    return {name: float(value_B[0]) for name, value_B in found.items()}
 
 
 def isic_2024(target_S, prob_S, min_tpr=0.8):

@@ -69,7 +69,7 @@ def test_what_cannot_be_judged_is_said_in_words():
         assert judge(np.zeros(4), prob_S, groups).why == "no positive rows"
         assert judge(np.zeros(0), np.zeros(0), np.zeros(0)).why == "no rows"
     alone = calibration_intercept(np.array([0, 1, 0, 1]), prob_S, np.zeros(4))
-    assert alone.value is not None and alone.low is None and "one patient" in alone.why
+    assert alone.value is not None and alone.low is None and "one group" in alone.why
 
 
 def test_probabilities_of_0_and_1_are_survived():

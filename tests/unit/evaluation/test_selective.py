@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.evaluation.selective import certainty_of_point, point_after_referral, refer, risk_coverage
+from lesion.evaluation.selective import certainty_of_point, refer, risk_coverage
 
 
 def test_the_curve_by_hand():
@@ -53,20 +53,16 @@ def test_referral_by_hand():
     assert all_equal["share_referred"] == 1 and all_equal["answered"]["value"] is None
 
 
-def test_referral_raises_sensitivity_and_specificity():
+def test_the_answers_are_better_without_the_least_certain():
     rng = np.random.default_rng(0)
     score_S = rng.normal(-1, 2, 3000)
-    target_S, prob_S = (rng.random(3000) < 1 / (1 + np.exp(-score_S))).astype(float), 1 / (1 + np.exp(-score_S))
-    point = [
-        point_after_referral(target_S, prob_S, 0.3, np.arange(3000), share_referred=share)["point"]
-        for share in (0.0, 0.5)
-    ]
-    for name in ("sensitivity", "specificity"):
-        assert point[1][name]["value"] > point[0][name]["high"]
+    target_S, prob_S = rng.random(3000) < 1 / (1 + np.exp(-score_S)), 1 / (1 + np.exp(-score_S))
+    is_wrong_S = (prob_S >= 0.5) != target_S
+    told = refer(is_wrong_S, certainty_of_point(prob_S, 0.5), np.arange(3000), share_referred=0.1)
+    assert told["answered"]["high"] < is_wrong_S.mean() < told["referred"]["low"]
 
 
 def test_no_rows_have_a_reason():
     assert risk_coverage(np.zeros(0, bool), np.zeros(0))["why"]
     assert refer(np.zeros(0, bool), np.zeros(0), np.zeros(0), share_referred=0.1)["why"]
-    assert point_after_referral(np.zeros(0), np.zeros(0), 0.5, np.zeros(0), share_referred=0.1)["why"]
     assert risk_coverage(np.zeros(3, bool), np.ones(3))["aurc"] == 0

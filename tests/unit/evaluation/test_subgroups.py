@@ -123,12 +123,12 @@ def test_a_small_subgroup_has_counts_and_a_reason():
     level_S[positives[20:25]] = "alone"
     told = {one["level"]: one for one in judged(target_S, prob_S, {"level": level_S})["columns"]["level"]}
     assert told["small"]["positives"] == 9 and told["small"]["negatives"] == 50
-    assert told["small"]["auc"] == {"value": None, "why": "fewer than 10 positives"}
+    assert told["small"]["auc"] == {"value": None, "why": "too few positives (9): no AUC with fewer than 10"}
     assert told["small"]["specificity"]["value"] is not None and set(told["small"]["gaps"]) == {"specificity"}
-    assert told["alone"]["auc"]["why"] == "fewer than 10 positives and fewer than 10 negatives"
+    assert told["alone"]["auc"]["why"].startswith("too few positives (5) and too few negatives (0): no AUC")
     assert told["alone"]["gaps"] == {}
     one_patient = judged(target_S, prob_S, {"level": level_S}, group_S=np.zeros(2000, int))["columns"]["level"][0]
-    assert "of one patient" in one_patient["auc"]["why"] and one_patient["patients"] == 1
+    assert "of one group" in one_patient["auc"]["why"] and one_patient["groups"] == 1
 
 
 @pytest.mark.parametrize("prob", ["perfect", "zeros", "ones", "same"])

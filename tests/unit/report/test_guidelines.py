@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from lesion.report.checklists import CHECKLISTS
-from lesion.report.guidelines import ANSWERS, QUESTIONS, gaps, guidelines
+from lesion.report.guidelines import ANSWERS, gaps, guidelines
+from lesion.report.questions import QUESTIONS
 from report_facts import FACTS, binary, reasons
 
 
@@ -47,6 +51,12 @@ def test_what_the_user_says_fills_the_gaps_and_is_quoted():
     assert items["17"] == {"number": "17", "topic": "ethical approval and consent", "status": "answered",
                            "answer": "said of ethics", "gap": ""}  # fmt: skip
     assert {item["number"]: item for item in guidelines(binary())["tripod_ai"]["items"]}["17"]["status"] == "gap"
+
+
+def test_docs_report_lists_every_key_with_its_question():
+    page = (Path(__file__).parents[3] / "docs/report.md").read_text()
+    rows = re.findall(r"^\| `([a-z_]+)` \| (.*) \|$", page.split("## Statements")[1], flags=re.MULTILINE)
+    assert dict(rows) == QUESTIONS
 
 
 def test_a_number_that_is_not_there_answers_nothing():

@@ -9,10 +9,19 @@ from html.parser import HTMLParser
 
 import pytest
 
+from lesion.report.facts import Facts
 from lesion.report.page import render
-from lesion.report.sections import CheckFinding, Missing, Number, SetCounts
-from lesion.report.words import doubts, shown
-from report_facts import FACTS, binary, thousand
+from lesion.report.sections import (
+    CheckFinding,
+    Confusion,
+    ConfusionMatrix,
+    Missing,
+    Number,
+    Question,
+    SetCounts,
+)
+from lesion.report.words import doubts, per_thousand, shown, whom
+from report_facts import FACTS, WHY, binary, thousand
 
 VOID = {"meta", "link", "img", "br", "input", "line", "path", "polyline", "polygon", "circle", "rect"}
 HOSTILE = (
@@ -142,6 +151,58 @@ def test_a_thousand_classes_are_a_table_that_can_be_searched_and_not_a_thousand_
 )
 def test_a_number_in_words(number, expected):
     assert shown(number) == expected
+
+
+def labels(counts: dict[str, int], num_rows: int) -> Facts:
+    """Several labels, of which an image may have any, with as many images."""
+    facts = binary()
+    points = tuple(
+        facts.chosen[0].model_copy(update={"output": name, "prevalence": count / num_rows})
+        for name, count in counts.items()
+    )
+    return facts.model_copy(
+        update={
+            "question": Question(kind="multilabel", classes=tuple(counts), positive_class=None),
+            "judging": facts.judging.model_copy(update={"num_rows": num_rows}),
+            "data": facts.data.model_copy(
+                update={"sets": (SetCounts(name="training", num_rows=num_rows, num_groups=9, classes=counts),)}
+            ),
+            "operating_points": points,
+        }
+    )
+
+
+def test_a_labels_share_is_of_the_images_and_prevalences_stand_in_the_order_of_the_labels():
+    """Of labels the counts add up to anything; sorted as text, 12 % would stand before 5 %."""
+    facts = labels({"nodule": 50, "effusion": 900, "mass": 120}, 1000)
+    assert whom(facts)[1] == "effusion 900 (90%), mass 120 (12%), nodule 50 (5%)."
+    assert "told at a prevalence of 5.0 % nodule, 90.0 % effusion, 12.0 % mass." in render(facts)
+    assert "told at a prevalence of 15.0 %." in render(binary())
+
+
+def test_a_thousand_are_like_these_or_those_of_the_place_where_the_model_is_used():
+    counts = Confusion(tp=30, fp=40, fn=10, tn=320)  # 40 of 400
+    point = binary().chosen[0].model_copy(update={"confusion": counts, "prevalence": 0.1})
+    assert per_thousand(point).startswith("Of 1,000 like these, ")
+    assert per_thousand(point.model_copy(update={"prevalence": 0.02})).startswith("Of 1,000 where the model is used, ")
+
+
+def test_a_model_that_answers_one_class_only_is_warned_of():
+    facts = binary()
+    point = facts.chosen[0].model_copy(update={"confusion": Confusion(tp=0, fp=0, fn=20, tn=380)})
+    never = facts.model_copy(update={"operating_points": (point,)})
+    assert ("warning", f"it answers not {point.output} for every image.") in doubts(never)
+    always = point.model_copy(update={"confusion": Confusion(tp=20, fp=380, fn=0, tn=0)})
+    assert ("warning", f"it answers {point.output} for every image.") in doubts(
+        facts.model_copy(update={"operating_points": (always,)})
+    )
+    several = FACTS["multiclass"]()
+    counts = tuple((0, 7, *(0,) * (len(several.question.classes) - 2)) for _ in several.question.classes)
+    same = several.model_copy(
+        update={"confusion": ConfusionMatrix(classes=several.question.classes, counts=counts), "operating_points": WHY}
+    )
+    assert ("warning", f"it answers {several.question.classes[1]} for every image.") in doubts(same)
+    assert not [text for _, text in doubts(facts) if "for every image" in text]
 
 
 def test_doubts_name_what_must_be_known_first():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lesion.evaluation.judgement import Rows, judge
+from lesion.report.model_card import model_card
 from lesion.report.page import render
 from lesion.report.readings import (
     calibration_curves,
@@ -16,11 +17,11 @@ from lesion.report.readings import (
     metrics_from,
     number_of,
     point_from,
-    set_from,
     subgroups_from,
     uncertainty_from,
 )
 from lesion.report.sections import Missing, Number, OperatingPoint, Subgroups
+from lesion.report.words import doubts
 from report_facts import binary
 
 KNOWN = {"value": 0.91, "low": 0.86, "high": 0.94}
@@ -75,6 +76,8 @@ def test_measures_stand_in_the_readers_order_beside_the_flattered_ones():
     found = metrics_from(JUDGED["overall"], {"roc_auc": {"value": 0.95}})
     assert [metric.key for metric in found] == ["roc_auc", "sensitivity", "mcc"]
     assert found[0].flattered == Number(value=0.95) and found[1].number.why == "fewer than 10 positives"
+    at = metrics_from({"ppv": KNOWN, "ppv_at_prevalence": KNOWN, "npv": UNKNOWN, "npv_at_prevalence": UNKNOWN})
+    assert [metric.note for metric in at] == ["at the prevalence of these rows", "", "", ""]
     noted = metrics_from({"roc_auc": {**KNOWN, "why": "mean over 3 of 5 outputs"}})
     assert noted[0].note == "mean over 3 of 5 outputs"
 
@@ -110,7 +113,7 @@ def test_subgroups_are_flagged_where_a_gap_is():
     level = {
         "level": "dark",
         "rows": 31,
-        "patients": 9,
+        "groups": 9,
         "positives": 12,
         "negatives": 19,
         "auc": KNOWN,
@@ -122,22 +125,35 @@ def test_subgroups_are_flagged_where_a_gap_is():
     ratio = {"value": 1.5, "is_ratio": True, "is_flagged": False}
     levels = [{**level, "gaps": {"auc": gap, "observed_expected": ratio}}, {**level, "level": "light", "gaps": {}}]
     judged = {"columns": {"skin tone": levels}, "num_tests": 4, "alpha": 0.05, "correction": "Holm"}
-    found = subgroups_from(judged)
+    found = subgroups_from(judged, unit="lesion")
     assert isinstance(found, Subgroups) and [row.is_flagged for row in found.rows] == [True, False]
     assert found.rows[0].note == "ROC AUC -0.081 beside all others" and "Holm for 4 tests" in found.how
-    assert isinstance(subgroups_from({**judged, "columns": {}}), Missing)
+    assert "by lesion" in found.how and "certain" not in found.how
+    toned = subgroups_from({**judged, "share_of_certain_tones": 0.41}, unit="image", at_rows="at 2 %")
+    assert "certain" in toned.how and "41%" in toned.how and "Observed : expected is at 2 %." in toned.how
+    assert isinstance(subgroups_from({**judged, "columns": {}}, unit="lesion"), Missing)
 
 
 def test_prediction_sets_say_what_was_asked_and_found():
     verified = {"stated": 0.9, "coverage": KNOWN, "mean_size": 1.52, "share_of_one_class": 0.48}
     risk = {"aurc": 0.03, "coverage": [0.5, 1.0], "risk": [0.02, 0.1], "certainty": [0.4, 0.0]}
-    found = uncertainty_from(verified, risk, unit="patient", how="Least ambiguous sets.")
+    referral = {
+        "share_referred": 0.1,
+        "answered": {"value": 0.04, "low": 0.02, "high": 0.07},
+        "referred": {"value": 0.31, "low": 0.2, "high": 0.45},
+    }
+    found = uncertainty_from(
+        {"verified": verified, "risk": risk, "referral": referral}, unit="patient", how="Least ambiguous sets."
+    )
+    assert (
+        "least certain 10% of the images are referred to a person, 4.0 % (2.0 to 7.0 %) of the other" in found.referral
+    )
     assert found.target_coverage == 0.9 and found.selective.y == (0.02, 0.1)
     assert found.how == "Least ambiguous sets. 1.52 classes in a set on average, 48% of sets hold one class."
     nothing = {"stated": 0.9, "coverage": UNKNOWN, "mean_size": None, "share_of_one_class": None}
-    assert uncertainty_from(nothing, {"aurc": None, "why": "there are no rows"}, unit="patient", how="").selective == (
-        Missing(why="There are no rows.")
-    )
+    no_rows = {"why": "there are no rows"}
+    empty = uncertainty_from({"verified": nothing, "risk": no_rows, "referral": no_rows}, unit="patient", how="")
+    assert empty.selective == Missing(why="There are no rows.") and empty.referral == ""
 
 
 def test_maps_are_told_beside_a_random_one():
@@ -157,6 +173,22 @@ def test_maps_are_told_beside_a_random_one():
     assert explanation_from(record).how.startswith("gradcam on stage 3, chosen by deletion and insertion on 8 ")
 
 
+def test_maps_that_are_no_better_than_random_ones_are_warned_of_on_page_and_card():
+    record = {
+        "method": "cam",
+        "insertion": 0.5,
+        "deletion": 0.5,
+        "num_pictures": 12,
+        "chance": {"insertion": 0.52, "deletion": 0.48},
+    }
+    facts = binary().model_copy(update={"explanation": explanation_from(record)})
+    said = "on 12 images no map was better than a random one"
+    assert ("warning", f"do not read the maps: {said}.") in doubts(facts)
+    assert said in render(facts) and said in model_card(facts)
+    better = explanation_from({**record, "insertion": 0.6})
+    assert better.warning == "" and said not in render(binary().model_copy(update={"explanation": better}))
+
+
 def test_the_page_of_real_judgements_is_whole():
     """Once evaluation/judgement.py and its neighbours are here, with what they really say."""
     judgement = pytest.importorskip("lesion.evaluation.judgement")
@@ -172,8 +204,9 @@ def test_the_page_of_real_judgements_is_whole():
         update={
             "metrics": metrics_from(judged["overall"]) + calibration_from(judged["outputs"]["melanoma"]),
             "classes": classes_from(judged),
-            "sets": (set_from("Fold 0", "By fold:", judged["parts"]["fold"]["values"]["0"]),),
-            "subgroups": subgroups_from(subgroups.judge_subgroups(levels, target_S, prob_S, says_S, group_S)),
+            "subgroups": subgroups_from(
+                subgroups.judge_subgroups(levels, target_S, prob_S, says_S, group_S), unit="patient"
+            ),
         }
     )
     assert f"{judged['overall']['roc_auc']['value']:.3f}" in render(facts)

@@ -68,7 +68,8 @@ def settled(source: Source, columns: Columns) -> Source:
     )
     index_S = np.flatnonzero(~is_left_out_S)
     kept = table.rows(index_S)
-    return Rows(source, index_S, table=replace(kept, remarks=(*kept.remarks, remark)))
+    num_left_out = int(is_left_out_S.sum())
+    return Rows(source, index_S, table=replace(kept, num_uncertain=num_left_out, remarks=(*kept.remarks, remark)))
 
 
 def refuse_uncertain(

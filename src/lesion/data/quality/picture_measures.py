@@ -56,6 +56,17 @@ class PictureMeasures:
         read_SM = self.values_SM[~np.isnan(self["blur"])]
         return {name: read_SM[:, number] for number, name in enumerate(MEASURES)}
 
+    @property
+    def share_of_certain_tones(self) -> float | None:
+        """The share of pictures whose skin tone is in one band with two standard errors to both sides; None if none
+        shows skin."""
+        tones = [
+            SkinTone(*pair)
+            for pair in zip(self["skin_tone_deg"].tolist(), self["skin_tone_error_deg"].tolist(), strict=True)
+            if pair[0] == pair[0]
+        ]
+        return sum(tone.is_certain for tone in tones) / len(tones) if tones else None
+
     def groups(self) -> dict[str, list[str]]:
         """Columns for the evaluation by subgroup: the band of the skin tone, and yes or no for what else is shown.
 

@@ -62,6 +62,7 @@ def as_text(comparison: Comparison, target: Target) -> str:
 
 def _number(summary: Mapping[str, Any], key: str, why: str) -> Number:
     value, ends = summary.get("metrics", {}).get(key), summary.get("interval_95", {}).get(key)
+    why = summary.get("notes", {}).get(key, why)
     return Number.of(value, None if ends is None else (float(ends[0]), float(ends[1])), why=why)
 
 

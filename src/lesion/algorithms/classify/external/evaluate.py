@@ -115,7 +115,7 @@ def evaluate_set(
     evaluation = evaluate(answers, subgroups=subgroup_columns(labelled), kept_sets=kept)
     here = {
         **labelled.counts(answers.known_S),
-        "metrics": metrics_of(probs_SK, labelled, answers.known_S, answers.is_positive_SQ),
+        **metrics_of(probs_SK, labelled, answers.known_S, answers.is_positive_SQ),
         "interval_95": intervals_of(evaluation["judged"]),
         "operating_point": predictor.points.default.spec,
         "thresholds": list(predictor.points.default.thresholds_Q),
@@ -234,7 +234,7 @@ def answers_of(labelled: Labelled, probs_SK: NDArray[np.float32], predictor: Ens
     known."""
     thresholds_Q = predictor.points.default.thresholds_Q
     is_positive_SQ = positives(probs_SK, predictor.target, thresholds_Q)
-    return Answers(labelled, probs_SK, is_positive_SQ, prevalence_of(predictor))
+    return Answers(labelled, probs_SK, is_positive_SQ, probs_SK, thresholds_Q, prevalence_of(predictor))
 
 
 def positives(probs_SK: NDArray[np.float32], target: Target, thresholds_Q: Sequence[float]) -> NDArray[np.bool_] | None:
@@ -271,6 +271,7 @@ def summary_of(found: External, here: dict[str, Any], num_failed: int) -> dict[s
     return {
         "question": found.predictor.target.as_json(),
         "model": found.predictor.manifest.version,
+        "unit": found.answers.unit,
         "overall": here,
         "unanswered": num_failed,
         "beside_training": found.comparison.model_dump(mode="json"),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,8 @@ import pandas as pd
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.report.cases import CaseMaker, Judged, label_errors, mistakes, uncertain
 from lesion.algorithms.classify.report.curves import curves_of_rows
-from lesion.algorithms.classify.report.facts import confusion, group_word, num_units
+from lesion.algorithms.classify.report.data import UNCERTAIN
+from lesion.algorithms.classify.report.facts import confusion, num_units
 from lesion.algorithms.classify.results.decide import USUAL_POINTS
 from lesion.algorithms.classify.results.evaluation import Answers, points_of
 from lesion.artifact import package_versions
@@ -50,7 +52,8 @@ from lesion.report.sections import (
     SetCounts,
     Setting,
 )
-from lesion.report.words import EVALUATED
+from lesion.report.words import EVALUATED, plural, sentence
+from lesion.words import plural_of
 
 NO_NAMES = (
     "The artifact holds no names of patients or images, so a patient or a copy of an image that was in training cannot "
@@ -58,7 +61,7 @@ NO_NAMES = (
 )
 OF_TRAINING = "This is told in the training report."
 HOW_POINT = "The threshold is the model's, chosen on its training rows; every image here is judged at it."
-HOW_SETS = "The model's conformal sets, fitted on its training patients and verified on these."
+HOW_SETS = "The model's conformal sets, fitted in training and verified on these {units}."
 FEW_ROWS = 100  # from which on a prevalence that differs is said
 OTHER_SHARE = 2.0  # times as frequent as in training, or as rare
 
@@ -83,7 +86,7 @@ def facts_of_set(found: External) -> Facts:
     answers, predictor = found.answers, found.predictor
     labelled, target, judged_S = answers.labelled, answers.target, answers.known_S
     judged_of, verified = found.evaluation["judged"], found.evaluation["uncertainty"]
-    unit = "image" if labelled.table.has_own_group_S.all() else group_word(labelled)
+    unit = answers.unit
     targets_SQ, probs_SQ = answers.columns(labelled.targets_SK), answers.columns(answers.probs_SK)
     thresholds_Q, labels_SQ = predictor.points.default.thresholds_Q, answers.is_positive_SQ
     judged = Judged(judged_S, targets_SQ, probs_SQ, thresholds_Q, None if labels_SQ is None else labels_SQ[judged_S])
@@ -93,6 +96,7 @@ def facts_of_set(found: External) -> Facts:
         lines_S=np.arange(len(labelled.table)) + 2,
         name_S=labelled.table.name_S if found.names_are_shown else None,
         group_S=labelled.table.group_or_row_S,
+        unit=unit,
         file="predictions.csv",
     )
     outputs = list(judged_of["outputs"].values())
@@ -125,10 +129,10 @@ def facts_of_set(found: External) -> Facts:
         label_next=Missing(why="All images here have a label."),
         subgroups=Missing(why=found.evaluation["subgroups"]["why"])
         if "why" in found.evaluation["subgroups"]
-        else subgroups_from(found.evaluation["subgroups"]),
+        else subgroups_from(found.evaluation["subgroups"], unit=unit),
         uncertainty=Missing(why=verified["why"])
         if "why" in verified
-        else uncertainty_from(verified["verified"], verified["risk"], unit=unit, how=HOW_SETS),
+        else uncertainty_from(verified, unit=unit, how=HOW_SETS.format(units=plural_of(unit))),
         familiarity=_familiarity(found),
         quality=_quality(found),
         explanation=Missing(why="`lesion explain` draws the maps of a set."),
@@ -153,18 +157,20 @@ def _headline(found: External, unit: str) -> Headline | Missing:
     first = next((metric for metric in metrics if metric.key == "roc_auc"), None)
     if first is None or first.number.value is None:
         why = "not defined" if first is None else first.number.why
-        return Missing(why=f"No ROC AUC: {why}.")
+        return Missing(why=sentence(why))
     labelled, judged_S = found.answers.labelled, found.answers.known_S
-    of = "" if unit == "image" else f" of {num_units(labelled, judged_S):,} {unit}s"
+    of = "" if unit == "image" else f" of {plural(num_units(labelled, judged_S), unit)}"
     return Headline(metric=first, judged_on=f"{len(judged_S):,} images{of} of another set than that of training.")
 
 
 def _data(found: External) -> DataCard:
     labelled, judged_S = found.answers.labelled, found.answers.known_S
-    opened, judged = len(labelled.table), len(judged_S)
-    flow = [FlowStep(what="labelled rows of the table or folders", change=opened, left=opened)]
-    if judged < opened:
-        flow.append(FlowStep(what="not answered: predictions.csv says why", change=judged - opened, left=judged))
+    kept, judged, uncertain = len(labelled.table), len(judged_S), labelled.table.num_uncertain
+    flow = [FlowStep(what="rows of the table or folders", change=kept + uncertain, left=kept + uncertain)]
+    if uncertain:
+        flow.append(FlowStep(what=UNCERTAIN, change=-uncertain, left=kept))
+    if judged < kept:
+        flow.append(FlowStep(what="not answered: predictions.csv says why", change=judged - kept, left=judged))
     flow.append(FlowStep(what="answered, and judged here", change=judged, left=judged))
     counts = SetCounts(name=EVALUATED, **labelled.counts(judged_S))
     return DataCard(sets=(counts,), flow=tuple(flow), fingerprint=labelled.table.fingerprint())
@@ -209,14 +215,14 @@ def _points(found: External) -> tuple[OperatingPoint, ...] | Missing:
     if default.spec is None:
         return Missing(why="The most probable class is answered: there is no threshold.")
     specs = [default.spec, *(USUAL_POINTS if answers.target.has_binary_answer else ())]
-    made: list[OperatingPoint | Missing] = []
+    known_points = {}
     for spec in dict.fromkeys(specs):
-        try:
-            point = default if spec == default.spec else points.of(spec)
-        except UserError:
-            continue  # an older artifact has no ROC curve to find it on
-        is_positive_SQ = answers.target.judged_columns(answers.probs_SK) >= np.array(point.thresholds_Q)
-        summaries = points_of(answers, is_positive_SQ)
+        with suppress(UserError):  # an older artifact has no ROC curve to find it on
+            known_points[spec] = default if spec == default.spec else points.of(spec)
+    probs_SQ = answers.target.judged_columns(answers.probs_SK)
+    judged = points_of(answers, [probs_SQ >= np.array(point.thresholds_Q) for point in known_points.values()])
+    made: list[OperatingPoint | Missing] = []
+    for (spec, point), summaries in zip(known_points.items(), judged, strict=True):
         for name, threshold, summary in zip(answers.names_Q, point.thresholds_Q, summaries, strict=True):
             at, is_chosen = float(np.clip(threshold, 0, 1)), spec == default.spec
             made.append(point_from(summary, name=spec, output=name, threshold=at, is_chosen=is_chosen, how=HOW_POINT))

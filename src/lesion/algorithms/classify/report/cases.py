@@ -1,4 +1,4 @@
-"""Report cases: the images of a report: worst mistakes, the most uncertain, likely label errors. A patient has one."""
+"""Report cases: the images of a report: worst mistakes, the most uncertain, likely label errors. A group has one."""
 
 # K outputs · Q outputs that are judged: one for yes or no, one a class otherwise · S samples
 
@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.algorithms.classify.results.unit import IMAGE
 from lesion.data.decode.images import Pixels
 from lesion.data.thumbnail import thumbnail
 from lesion.errors import LesionError
@@ -27,7 +28,8 @@ Kind = Literal["missed", "false alarm", "wrong class", "uncertain", "label", "la
 @dataclass(frozen=True)
 class Judged:
     """The held-out rows: where each stands in the table, what is true, what was predicted, the thresholds [Q] from
-    which on an output is answered (none of a multiclass answer), and which outputs were answered."""
+    which on an output is answered (none of a multiclass answer), and which outputs were answered. Probabilities are as
+    they are served, so that page, threshold and endpoint say the same of an image."""
 
     index_S: NDArray[np.intp]
     targets_SQ: Array
@@ -58,6 +60,7 @@ class CaseMaker:
     lines_S: NDArray[np.intp]
     name_S: NDArray[np.str_] | None
     group_S: NDArray[np.str_]
+    unit: str  # what a group is called
     file: str = "oof.csv"  # whose lines they are
 
     @property
@@ -95,12 +98,12 @@ def mistakes(make: CaseMaker, judged: Judged) -> Cases | Missing:
         wrong = np.flatnonzero(truth_S != answer_S)
         rows = _of_each_group(wrong[np.argsort(own_S[wrong], kind="stable")].tolist(), make, judged)
         how = "Answered wrong, those first whose true class had the least probability."
-        return _cases([_one_of_several(make, judged, row, "wrong class") for row in rows], len(wrong), how)
+        return _cases([_one_of_several(make, judged, row, "wrong class") for row in rows], len(wrong), how, make.unit)
     is_wrong_SQ = judged.is_yes_SQ != judged.says_SQ
     missed = _worst(make, judged, judged.is_yes_SQ & is_wrong_SQ, "missed")
     alarms = _worst(make, judged, ~judged.is_yes_SQ & is_wrong_SQ, "false alarm")
     how = "Answered wrong, those first that lie farthest from the threshold."
-    return _cases(_by_turns(missed, alarms), int(is_wrong_SQ.sum()), how)
+    return _cases(_by_turns(missed, alarms), int(is_wrong_SQ.sum()), how, make.unit)
 
 
 def uncertain(make: CaseMaker, judged: Judged) -> Cases | Missing:
@@ -110,12 +113,12 @@ def uncertain(make: CaseMaker, judged: Judged) -> Cases | Missing:
         nearest = np.argsort(top_S2[:, 1] - top_S2[:, 0], kind="stable").tolist()
         rows = _of_each_group(nearest, make, judged, NUM_CASES // 2)
         how = "The two most probable classes are nearly as probable."
-        return _cases([_one_of_several(make, judged, row, "uncertain") for row in rows], None, how)
+        return _cases([_one_of_several(make, judged, row, "uncertain") for row in rows], None, how, make.unit)
     q_S = judged.distance_SQ.argmin(axis=1)
     nearest = np.argsort(judged.distance_SQ.min(axis=1), kind="stable").tolist()
     rows = _of_each_group(nearest, make, judged, NUM_CASES // 2)
     cases = [_yes_or_no(make, judged, (row, int(q_S[row])), "uncertain", says=None) for row in rows]
-    return _cases(cases, None, "Nearest to the threshold.")
+    return _cases(cases, None, "Nearest to the threshold.", make.unit)
 
 
 def label_next(make: CaseMaker, probs_SQ: Array, thresholds_Q: tuple[float, ...]) -> Cases | Missing:
@@ -195,11 +198,12 @@ def _of_each_group(rows: Iterable[int], make: CaseMaker, judged: Judged, most: i
     return kept
 
 
-def _cases(cases: Sequence[Case], num: int | None, how: str) -> Cases | Missing:
+def _cases(cases: Sequence[Case], num: int | None, how: str, unit: str) -> Cases | Missing:
     if not cases:
         return Missing(why="There are none." if num == 0 else "There is nothing to show.")
     of = "" if num is None else f" {num:,} in all."
-    return Cases(cases=tuple(cases), how=f"{how}{of} At most one of a patient or group is shown.", num=num)
+    one = "" if unit == IMAGE else f" At most one of a {unit} is shown."
+    return Cases(cases=tuple(cases), how=f"{how}{of}{one}", num=num)
 
 
 def _by_turns(first: Sequence[Case], second: Sequence[Case]) -> list[Case]:

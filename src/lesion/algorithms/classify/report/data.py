@@ -19,6 +19,7 @@ from lesion.data.labels.encode import Labelled
 from lesion.data.table import Rows
 from lesion.report.sections import CheckFinding, Crosstab, DataCard, FlowStep, LeakCheck, Missing, SetCounts
 
+UNCERTAIN = "left out for an uncertain label or none (on_uncertain=drop)"
 LEAKS = re.compile("^(copies_(across|in)_|group_|groups_(across|alike)|contradicting_copies|no_groups|large_group)")
 # Findings whose words hold no name of a row, group or file; of the others only what stands before the first colon.
 NAMELESS = {
@@ -47,7 +48,10 @@ def data_card(found: Mapping[str, Any], training: Rows, labelled: Labelled, judg
     if "test" in found.get("sets", {}):
         sets.append(SetCounts(name="test", **found["sets"]["test"]))
     opened, kept, judged = training.num_opened, len(labelled.table), len(judged_S)
-    flow = [FlowStep(what="rows of the table or folders", change=opened, left=opened)]
+    uncertain = labelled.table.num_uncertain
+    flow = [FlowStep(what="rows of the table or folders", change=opened + uncertain, left=opened + uncertain)]
+    if uncertain:
+        flow.append(FlowStep(what=UNCERTAIN, change=-uncertain, left=opened))
     if opened > kept:
         out = "left out: images that cannot be read, leaks, or empty cells (see Leaks)"
         flow.append(FlowStep(what=out, change=kept - opened, left=kept))

@@ -22,8 +22,9 @@ from lesion.algorithms.classify.report.cases import CaseMaker, Judged, label_err
 from lesion.algorithms.classify.report.curves import curves_of_rows, operating_points
 from lesion.algorithms.classify.report.data import check_found, data_card, leak_check
 from lesion.algorithms.classify.results.decide import Decisions
-from lesion.algorithms.classify.results.evaluation import Answers
+from lesion.algorithms.classify.results.evaluation import held_out_answers
 from lesion.algorithms.classify.results.summary import Summary
+from lesion.algorithms.classify.results.unit import in_words
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.artifact import package_versions
 from lesion.data.labels.encode import Labelled
@@ -56,12 +57,15 @@ from lesion.report.sections import (
     Setting,
     Shortcuts,
 )
-from lesion.report.words import METRIC_NAMES
+from lesion.report.words import METRIC_NAMES, plural, sentence
 from lesion.targets import Target
+from lesion.words import plural_of
 
+NO_CLASS = "not defined: a class has no rows here"
+AT_ROWS = "at the prevalence of these rows"
 MAX_CONFUSED = 20  # classes of a matrix of counts; of more, the most frequent pairs
 NUM_PAIRS = 30
-HOW_SETS = "Conformal sets of classes, verified on patients that did not make them."
+HOW_SETS = "Conformal sets of classes, verified on {units} that did not make them."
 HOW_GATE = "bounds are what nearly all of them keep; what all have is no warning"
 FEW_IMAGES = Missing(why="Fewer than 100 training images, or too few groups in a fold: nothing says what is usual.")
 NO_MAP = Missing(why="No map was chosen: explain=false, or none could be made.")
@@ -86,11 +90,11 @@ def facts_of_job(
     config, target, probs_SK = setup.config, labelled.target, decisions.judged_SK
     judged_S = np.flatnonzero(~np.isnan(probs_SK[:, 0]))
     targets_SQ = target.judged_columns(labelled.targets_SK[judged_S])
-    probs_SQ = target.judged_columns(probs_SK[judged_S])
     names = target.answer_names[1:] if target.has_binary_answer else target.class_names
     thresholds = tuple(summary["overall"]["thresholds"])
     found = check_found(setup.run.job.output_dir)
-    unit = "image" if labelled.table.has_own_group_S.all() else group_word(labelled)
+    answers = held_out_answers(labelled, decisions, config)
+    unit, served_SQ = answers.unit, target.judged_columns(decisions.served_SK[judged_S])
     num_folds = len(summary["folds"])
     make = CaseMaker(
         read=training.read,
@@ -98,22 +102,15 @@ def facts_of_job(
         lines_S=lines_S,
         name_S=labelled.table.name_S if config.report_names else None,
         group_S=labelled.table.group_or_row_S,
+        unit=answers.unit,
     )
     labels = decisions.is_positive_SQ
-    judged = Judged(judged_S, targets_SQ, probs_SQ, thresholds, None if labels is None else labels[judged_S])
-    found_of, curves = (
-        evaluation["judged"],
-        curves_of_rows(
-            names,
-            targets_SQ,
-            probs_SQ,
-            history,
-            config.metric,
-            ranked_SQ=target.judged_columns(decisions.raw_SK[judged_S]),
-        ),
-    )
-    verified = evaluation["uncertainty"]
-    answers = Answers(labelled, probs_SK, labels, config.deployment_prevalence, decisions.raw_SK)
+    judged = Judged(judged_S, targets_SQ, served_SQ, thresholds, None if labels is None else labels[judged_S])
+    ranked_SQ = target.judged_columns(decisions.raw_SK[judged_S])
+    few = [fold["fold"] for fold in summary["folds"] if config.metric not in fold["metrics"]]
+    curves = curves_of_rows(names, targets_SQ, served_SQ, history, config.metric, ranked_SQ=ranked_SQ, few_folds=few)
+    found_of, verified = evaluation["judged"], evaluation["uncertainty"]
+    at_rows = "" if config.deployment_prevalence is None else AT_ROWS
     return Facts(
         title=title_of(target),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -121,7 +118,8 @@ def facts_of_job(
         question=Question(**target.as_json()),
         headline=headline(found_of, summary, unit, len(judged_S), num_units(labelled, judged_S)),
         judging=Judging(
-            how=how_judged(num_folds, unit, decisions.judged.why_not),
+            how=how_judged(num_folds, unit, decisions.judged.why_not)
+            + ("" if config.deployment_prevalence is None else at_prevalence(names[0], config.deployment_prevalence)),
             unit=unit,
             num_rows=len(judged_S),
             num_units=num_units(labelled, judged_S),
@@ -137,7 +135,7 @@ def facts_of_job(
         else Missing(why="A validation set was given: one network, no cross-validation."),
         sets=slides_of(summary),
         curves=curves.model_copy(
-            update={"calibration": calibration_curves(found_of), "decision": decision_curves(found_of)}
+            update={"calibration": calibration_curves(found_of, note=at_rows), "decision": decision_curves(found_of)}
         ),
         operating_points=operating_points(names, decisions, evaluation["points"], answers)
         if thresholds
@@ -155,10 +153,10 @@ def facts_of_job(
         explanation=NO_MAP,
         subgroups=Missing(why=evaluation["subgroups"]["why"])
         if "why" in evaluation["subgroups"]
-        else subgroups_from(evaluation["subgroups"]),
+        else subgroups_from(evaluation["subgroups"], unit=unit, at_rows=at_rows),
         uncertainty=Missing(why=verified["why"])
         if "why" in verified
-        else uncertainty_from(verified["verified"], verified["risk"], unit=unit, how=HOW_SETS),
+        else uncertainty_from(verified, unit=unit, how=HOW_SETS.format(units=plural_of(unit))),
         familiarity=FEW_IMAGES,
         quality=FEW_IMAGES,
         gains=gains_of(summary),
@@ -177,6 +175,7 @@ def with_test(facts: Facts, setup: Setup, test: Rows, probs_SK: NDArray[np.float
         lines_S=np.arange(len(table)) + 2,
         name_S=table.name_S if facts.names_are_shown else None,
         group_S=table.group_or_row_S,
+        unit=facts.judging.unit,
         file="submission.csv",
     )
     thresholds_Q = tuple(point.threshold for point in facts.chosen)
@@ -190,14 +189,6 @@ def title_of(target: Target) -> str:
     return f"{len(target.class_names):,} classes: training report"
 
 
-def group_word(labelled: Labelled) -> str:
-    """What a group is called: by its column's name, where that says it."""
-    columns = labelled.table.columns
-    column = "" if columns is None or columns.group is None else columns.group.lower()
-    known = (word for word in ("patient", "lesion", "slide", "case", "eye", "study") if word in column)
-    return next(known, "group")
-
-
 def num_units(labelled: Labelled, rows_S: NDArray[np.intp]) -> int:
     return len(np.unique(labelled.table.group_or_row_S[rows_S]))
 
@@ -205,8 +196,8 @@ def num_units(labelled: Labelled, rows_S: NDArray[np.intp]) -> int:
 def headline(judged: Mapping[str, Any], summary: Summary, unit: str, num_rows: int, units: int) -> Headline | Missing:
     first = next(metric for metric in measures_of(judged, summary) if metric.key == "roc_auc")
     if first.number.value is None:
-        return Missing(why=f"No ROC AUC: {first.number.why}.")
-    of = f"{num_rows:,} held-out images" + ("" if unit == "image" else f" of {units:,} {unit}s")
+        return Missing(why=sentence(first.number.why))
+    of = f"{num_rows:,} held-out images" + ("" if unit == "image" else f" of {plural(units, unit)}")
     seen = "of which" if unit == "image" else "of whose images"
     return Headline(
         metric=first,
@@ -215,35 +206,43 @@ def headline(judged: Mapping[str, Any], summary: Summary, unit: str, num_rows: i
     )
 
 
+def at_prevalence(name: str, prevalence: float) -> str:
+    """At which prevalence each number of the page holds, where the deployment's is another than the rows'."""
+    return (
+        f" deployment_prevalence={prevalence:g}: probabilities of images, thresholds and what they mean, and "
+        f"the decision curve are those of a place where {prevalence:.1%} are {name}, as the endpoint answers. "
+        "Calibration, Brier score and log loss are judged at the rows' own prevalence, where outcomes can be counted."
+    )
+
+
 def how_judged(num_folds: int, unit: str, why_not: str | None) -> str:
-    side = f"no {unit}" if unit != "image" else "no image"
+    side, units = f"no {unit}", plural_of(unit)
     rows = (
         f"{num_folds}-fold cross-validation: each image is predicted by the network of the fold that held it out"
         if num_folds > 1
         else "One network, which predicts the validation set"
     )
     epoch = (
-        f"Its epoch is, for each fifth of the held-out {unit}s, the one that the others chose (or, where these are too "
+        f"Its epoch is, for each fifth of the held-out {units}, the one that the others chose (or, where these are too "
         "few, the other folds)."
         if why_not is None
-        else f"Its epoch was chosen on the same rows, so the numbers are too high: {why_not}."
+        else f"Its epoch was chosen on the same rows, so the numbers are too high: {in_words(why_not, unit)}."
     )
     return (
         f"{rows}; {side} is in training and in validation of one network, unless the leaks below say so. {epoch} "
-        f"Calibration and threshold are, for each fifth of the {unit}s, those that the others taught."
+        f"Calibration and threshold are, for each fifth of the {units}, those that the others taught."
     )
 
 
 def metrics_of(judged: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """metrics.json's metrics of one set of rows, with intervals where it has them, and those of the best epochs."""
-    values, intervals = judged["metrics"], judged.get("interval_95", {})
-    flattered = judged.get("of_best_epochs", {}).get("metrics", {})
+    """metrics.json's metrics of one set of rows, with intervals and notes where it has them."""
+    values, intervals, notes = judged["metrics"], judged.get("interval_95", {}), judged.get("notes", {})
     return tuple(
         Metric(
             key=key,
             name=METRIC_NAMES[key],
-            number=number(values.get(key), intervals.get(key)),
-            flattered=number(flattered[key]) if key in flattered else None,
+            number=number(values.get(key), intervals.get(key), why=notes.get(key, NO_CLASS)),
+            note=notes.get(key, "") if key in values else "",
         )
         for key in METRICS
     )
@@ -260,7 +259,7 @@ def measures_of(judged: Mapping[str, Any], summary: Summary) -> tuple[Metric, ..
 
 
 def fold_of(fold: Mapping[str, Any]) -> Fold:
-    return Fold(**{"num_groups": None, **{key: value for key, value in fold.items() if key != "of_best_epoch"}})
+    return Fold(**{"num_groups": None, **{key: value for key, value in fold.items() if key in Fold.model_fields}})
 
 
 def gains_of(summary: Summary) -> tuple[Gain, ...] | Missing:
@@ -268,6 +267,10 @@ def gains_of(summary: Summary) -> tuple[Gain, ...] | Missing:
     overall = summary["overall"]
     if "calibration" not in overall:
         return Missing(why="calibration=none: the networks' probabilities are averaged as they are.")
+    if overall["calibration"]["method"] == "none":
+        return Missing(
+            why="None was better than no calibration on held-out rows: probabilities are served as they are."
+        )
     found = []
     for key in ("log_loss", "brier"):
         before, after = overall["uncalibrated"]["metrics"].get(key), overall["metrics"].get(key)
@@ -280,9 +283,9 @@ def gains_of(summary: Summary) -> tuple[Gain, ...] | Missing:
     return tuple(found)
 
 
-def number(value: float | None, interval: Sequence[float] | None = None) -> Number:
+def number(value: float | None, interval: Sequence[float] | None = None, *, why: str = NO_CLASS) -> Number:
     ends = None if interval is None else (float(interval[0]), float(interval[1]))
-    return Number.of(value, ends, why="not defined: a class has no rows here")
+    return Number.of(value, ends, why=why)
 
 
 def judged_set(name: str, judged: str, summary: Mapping[str, Any]) -> JudgedSet:
@@ -329,6 +332,9 @@ def confusion(target: Target, judged: Judged) -> ConfusionMatrix | Missing:
 def shortcut_baseline(shortcuts: Mapping[str, float], summary: Summary) -> Shortcuts | Missing:
     if not shortcuts:
         return Missing(why="Shortcuts could not be judged: a fold lacks a class.")
+    if "roc_auc" not in summary["mean_of_folds"]:
+        few = next((fold["notes"]["roc_auc"] for fold in summary["folds"] if "roc_auc" in fold.get("notes", {})), "")
+        return Missing(why=f"Shortcuts are judged by the mean AUC over folds, and a fold has none: {few or NO_CLASS}.")
     return Shortcuts(
         by={name: number(value) for name, value in shortcuts.items()},
         network=number(summary["mean_of_folds"].get("roc_auc")),

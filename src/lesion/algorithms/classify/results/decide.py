@@ -79,7 +79,8 @@ class Decisions:
 
     `kept_SK` are the kept networks' probabilities of the rows that they held out, calibrated as they are served, and
     `kept_raw_SK` without calibration. `judged_SK` are those that metrics are made of, calibrated by what the other
-    patients taught, at the prevalence of the rows; `raw_SK` the same without calibration. `points` has the
+    patients taught, at the prevalence of the rows; `served_SK` the same at the deployment's, as a server says them and
+    thresholds cut them; `raw_SK` without calibration. `points` has the
     chosen operating point and, of a binary answer, some others; none for several classes, the most probable of which
     is the answer.
     """
@@ -91,6 +92,7 @@ class Decisions:
     kept_SK: NDArray[np.float32]
     kept_raw_SK: NDArray[np.float32]
     judged_SK: NDArray[np.float32]
+    served_SK: NDArray[np.float32]
     raw_SK: NDArray[np.float32]
     points: Mapping[str, JudgedPoint]
     told: dict[str, Any]  # for metrics.json
@@ -126,6 +128,7 @@ def decide(results: Sequence[FoldResult], labelled: Labelled, config: ClassifyCo
         kept_SK=kept_SK,
         kept_raw_SK=of_rows(kept.probs_NK, kept),
         judged_SK=of_rows(judged_NK, honest),
+        served_SK=of_rows(judged_NK if calibration is None else calibration.for_deployment(judged_NK), honest),
         raw_SK=of_rows(honest.probs_NK, honest),
         points=points,
         told=told,

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.results.decide import Decisions
+from lesion.algorithms.classify.results.unit import in_units, unit_of
 from lesion.data.labels.encode import Labelled
 from lesion.data.quality.picture_measures import PictureMeasures
 from lesion.evaluation.bands import banded
@@ -23,8 +26,8 @@ from lesion.evaluation.conformal import PredictionSets, fit_sets, nested_sets, t
 from lesion.evaluation.judgement import Rows, judge
 from lesion.evaluation.metrics import METRICS
 from lesion.evaluation.parts import parts_by_group
-from lesion.evaluation.point_summary import summarise_point
-from lesion.evaluation.selective import risk_coverage
+from lesion.evaluation.point_summary import summarise_points
+from lesion.evaluation.selective import certainty_of_point, refer, risk_coverage
 from lesion.evaluation.subgroups import judge_subgroups
 from lesion.targets import Target
 
@@ -32,6 +35,7 @@ IS_ORIGIN = re.compile(
     "sex|gender|(^|_)age|site|anatom|origin|source|hospital|cent(er|re)|scanner|camera|device|dataset|skin|race|ethnic"
 )
 COVERAGE = 0.9  # that prediction sets promise
+REFERRED = 0.1  # of the images, the least certain ones: what the answers to the others are then worth
 MANY_CLASSES = 50  # of which no prediction sets are made
 Json = dict[str, Any]
 
@@ -40,17 +44,26 @@ Json = dict[str, Any]
 class Answers:
     """Labelled rows with what was answered: probabilities [S, K], calibrated, at the prevalence of the rows, and which
     labels [S, Q] were given; None for several classes, the most probable of which is the answer. NaN: not answered.
+
+    `served_SK` are the probabilities as a server says them, at the deployment's prevalence: what thresholds_Q cut.
     """
 
     labelled: Labelled
     probs_SK: NDArray[np.float32]
     is_positive_SQ: NDArray[np.bool_] | None
+    served_SK: NDArray[np.float32]
+    thresholds_Q: Sequence[float]
     prevalence: float | None = None  # of the positive class at the deployment
     ranked_SK: NDArray[np.float32] | None = None  # by which rows are ranked, unless by the probabilities
 
     @property
     def target(self) -> Target:
         return self.labelled.target
+
+    @property
+    def unit(self) -> str:
+        """What the groups are called."""
+        return unit_of(self.labelled)
 
     @property
     def known_S(self) -> NDArray[np.intp]:
@@ -80,6 +93,19 @@ class KeptSets:
     probs_SK: NDArray[np.float32]
 
 
+def held_out_answers(labelled: Labelled, decisions: Decisions, config: ClassifyConfig) -> Answers:
+    """The held-out rows as they are judged."""
+    return Answers(
+        labelled,
+        decisions.judged_SK,
+        decisions.is_positive_SQ,
+        decisions.served_SK,
+        decisions.thresholds_Q,
+        config.deployment_prevalence,
+        decisions.raw_SK,
+    )
+
+
 def evaluate(
     answers: Answers,
     *,
@@ -88,18 +114,19 @@ def evaluate(
     kept_sets: KeptSets | None = None,
 ) -> Json:
     """`judged`: what `judgement.judge` says, by `parts` too. `points`: for each judged output that has a threshold what
-    `summarise_point` says. `subgroups`: what `judge_subgroups` says, by the columns given, for a binary answer.
-    `uncertainty`: prediction sets and the risk–coverage curve. What cannot be is {"why": …}.
+    `summarise_points` says. `subgroups`: what `judge_subgroups` says, by the columns given, for a binary answer.
+    `uncertainty`: prediction sets, the risk–coverage curve and what referral gives. What cannot be is {"why": …}.
 
     Prediction sets are fitted on these rows, and verified on others of them; with `kept_sets` the model's are verified.
     """
     rows, known_S = rows_of(answers), answers.known_S
-    return {
+    found = {
         "judged": judge_rows(answers, parts=parts),
-        "points": [] if answers.is_positive_SQ is None else points_of(answers, answers.is_positive_SQ),
+        "points": [] if answers.is_positive_SQ is None else points_of(answers, [answers.is_positive_SQ])[0],
         "subgroups": _subgroups(rows, subgroups, known_S) if answers.target.has_binary_answer else _no_subgroups(),
         "uncertainty": _uncertainty(rows, answers, kept_sets),
     }
+    return in_units(found, answers.unit)
 
 
 def rows_of(answers: Answers) -> Rows:
@@ -114,6 +141,7 @@ def rows_of(answers: Answers) -> Rows:
         None if labels is None else labels[answers.known_S],
         None if answers.prevalence is None else [answers.prevalence],
         None if answers.ranked_SK is None else answers.columns(answers.ranked_SK).astype(np.float64),
+        answers.columns(answers.served_SK).astype(np.float64),
     )
 
 
@@ -131,13 +159,11 @@ def intervals_of(judged: Json) -> dict[str, tuple[float, float]]:
     return {name: (value["low"], value["high"]) for name, value in found.items() if "low" in value and "high" in value}
 
 
-def points_of(answers: Answers, is_positive_SQ: NDArray[np.bool_]) -> list[Json]:
-    """What `summarise_point` says of labels [S, Q], for each judged output."""
-    targets_SQ, labels_SQ = answers.columns(answers.labelled.targets_SK), is_positive_SQ[answers.known_S]
-    return [
-        summarise_point(targets_SQ[:, q], labels_SQ[:, q], answers.group_S, prevalence=answers.prevalence)
-        for q in range(labels_SQ.shape[1])
-    ]
+def points_of(answers: Answers, labels: Sequence[NDArray[np.bool_]]) -> list[list[Json]]:
+    """What `summarise_points` says of several labels [S, Q], for each and each judged output."""
+    targets_SQ = answers.columns(answers.labelled.targets_SK).astype(np.float64)
+    of_known = [labels_SQ[answers.known_S] for labels_SQ in labels]
+    return summarise_points(targets_SQ, of_known, answers.group_S, prevalence=answers.prevalence)
 
 
 def subgroup_columns(labelled: Labelled, measures: PictureMeasures | None = None) -> dict[str, list[Any]]:
@@ -169,7 +195,8 @@ def _subgroups(rows: Rows, columns: Mapping[str, Sequence[Any]], known_S: NDArra
     if not levels:
         return {"why": "No column divides the rows: name metadata columns, or leave them in the table."}
     assert rows.label_SQ is not None  # a binary answer has a label
-    return judge_subgroups(levels, rows.target_SQ[:, 0], rows.prob_SQ[:, 0], rows.label_SQ[:, 0], rows.group_S)
+    columns_S = (rows.target_SQ[:, 0], rows.prob_SQ[:, 0], rows.label_SQ[:, 0], rows.group_S)
+    return judge_subgroups(levels, *columns_S, score_S=rows.ranked_SQ[:, 0])
 
 
 def sets_of_rows(probs_SK: NDArray[np.float32], target: Target, sets: PredictionSets) -> NDArray[np.bool_]:
@@ -189,12 +216,15 @@ def _uncertainty(rows: Rows, answers: Answers, kept: KeptSets | None) -> Json:
         return {"why": "The model's artifact holds no prediction sets."}
     if target.has_binary_answer:
         class_S, probs_SC = rows.target_SQ[:, 0].astype(np.intp), two_classes(rows.prob_SQ[:, 0])
-        assert rows.label_SQ is not None
+        assert rows.label_SQ is not None and rows.served_SQ is not None
         is_wrong_S = rows.label_SQ[:, 0] != (class_S == 1)
+        certainty_S = certainty_of_point(rows.served_SQ[:, 0], answers.thresholds_Q[0])
     else:
         class_S, probs_SC = rows.target_SQ.argmax(axis=1), rows.prob_SQ
         is_wrong_S = probs_SC.argmax(axis=1) != class_S
-    risk = risk_coverage(is_wrong_S, probs_SC.max(axis=1))
+        certainty_S = probs_SC.max(axis=1)
+    risk = risk_coverage(is_wrong_S, certainty_S)
+    referral = refer(is_wrong_S, certainty_S, rows.group_S, share_referred=REFERRED)
     if kept is not None and kept.sets is not None:
         sets, sets_SC = kept.sets, sets_of_rows(kept.probs_SK[answers.known_S], target, kept.sets)
     else:
@@ -204,4 +234,4 @@ def _uncertainty(rows: Rows, answers: Answers, kept: KeptSets | None) -> Json:
         sets_SC = nested_sets(class_S, probs_SC, part_S, rows.group_S, coverage=COVERAGE, by_class=True)
     is_by_class = len(sets.quantiles) > 1
     verified = verify_sets(class_S, sets_SC, rows.group_S, coverage=sets.coverage, by_class=is_by_class)
-    return {"sets": sets, "verified": verified, "risk": risk}
+    return {"sets": sets, "verified": verified, "risk": risk, "referral": referral}

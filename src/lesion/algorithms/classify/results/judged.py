@@ -25,7 +25,7 @@ from lesion.evaluation.parts import parts_by_group
 
 MANY_CLASSES = 50  # of which a metric takes too long for each epoch and part
 NOT_KEPT = "the logits of each epoch are too many to be kept, so the metrics are those of the epochs that they chose"
-ONE_GROUP = "the held-out patients are too few to choose the epoch for each other"
+ONE_GROUP = "the held-out groups are too few to choose the epoch for each other"
 
 
 @dataclass(frozen=True)

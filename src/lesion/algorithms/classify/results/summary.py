@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.results.decide import Decisions
 from lesion.algorithms.classify.results.evaluation import Answers, intervals_of, judge_rows
+from lesion.algorithms.classify.results.unit import in_words, unit_of
 from lesion.algorithms.classify.training.fold import FoldResult, judge
 from lesion.data.folds import groups_on_both_sides
 from lesion.data.labels.encode import Labelled
 from lesion.evaluation.groups import slide_scores
-from lesion.evaluation.intervals import bootstrap_intervals
-from lesion.evaluation.metrics import METRICS, has_both_classes, score_all
+from lesion.evaluation.judgement import Rows, judge_groups
+from lesion.evaluation.metrics import METRICS, has_both_classes, ranked_scores
+from lesion.targets import Target
 
 Summary = dict[str, Any]
 
@@ -30,17 +33,18 @@ def summarise(results: Sequence[FoldResult], decisions: Decisions, labelled: Lab
     `metrics` are those of the judged predictions, calibrated; those of the kept networks, which the same rows chose,
     stand beside them. Without intervals, which may take minutes: a job that is stopped has no time for them.
     """
-    target, why_not = labelled.target, decisions.judged.why_not
+    target, why_not, unit = labelled.target, decisions.judged.why_not, unit_of(labelled)
     valid_S = ~np.isnan(decisions.judged_SK[:, 0])
     folds = [_fold_summary(kept, decisions, labelled) for kept in results]
     return {
         "question": target.as_json(),
+        "unit": unit,  # what its groups are called
         "overall": {
             **labelled.counts(valid_S),
-            "metrics": metrics_of(decisions.judged_SK, labelled, valid_S, decisions.is_positive_SQ, decisions.raw_SK),
-            **({"epoch_not_chosen_by_others": why_not} if why_not else {}),
-            "of_best_epochs": {"metrics": metrics_of(decisions.kept_raw_SK, labelled, valid_S, None)},
-            "uncalibrated": {"metrics": metrics_of(decisions.raw_SK, labelled, valid_S, None)},
+            **metrics_of(decisions.judged_SK, labelled, valid_S, decisions.is_positive_SQ, decisions.raw_SK),
+            **({"epoch_not_chosen_by_others": in_words(why_not, unit)} if why_not else {}),
+            "of_best_epochs": metrics_of(decisions.kept_raw_SK, labelled, valid_S, None),
+            "uncalibrated": metrics_of(decisions.raw_SK, labelled, valid_S, None),
             **decisions.told,
             **({} if decisions.operating is None else {"operating_point": decisions.operating.spec}),
             "thresholds": list(decisions.thresholds_Q),
@@ -57,12 +61,13 @@ def summarise(results: Sequence[FoldResult], decisions: Decisions, labelled: Lab
 
 def _fold_summary(kept: FoldResult, decisions: Decisions, labelled: Labelled) -> Summary:
     """A fold's counts, its metrics as they are judged, and those of its best epoch, which the same rows chose."""
+    own_SK = combine(labelled.target, kept.logits_SVK[:, None])
     return {
         "fold": kept.fold,
         **labelled.counts(kept.index_S),
-        "metrics": metrics_of(decisions.judged_SK, labelled, kept.index_S, decisions.is_positive_SQ, decisions.raw_SK),
+        **metrics_of(decisions.judged_SK, labelled, kept.index_S, decisions.is_positive_SQ, decisions.raw_SK),
         "best_epoch": kept.best_epoch,
-        "of_best_epoch": {"metrics": kept.metrics},
+        "of_best_epoch": told(kept.metrics, labelled.target, labelled.targets_SK[kept.index_S], own_SK),
     }
 
 
@@ -72,25 +77,45 @@ def metrics_of(
     rows: NDArray[np.bool_] | NDArray[np.intp],
     is_positive_SQ: NDArray[np.bool_] | None,
     ranked_SK: NDArray[np.float32] | None = None,
-) -> dict[str, float]:
-    """The metrics of some rows; accuracy and balanced accuracy by the labels that are given, or else at 0.5; those that
-    rank rows by `ranked_SK`, unless by the probabilities.
+) -> Summary:
+    """`metrics` of some rows; accuracy and balanced accuracy by the labels that are given, or else at 0.5; those that
+    rank rows by `ranked_SK`, unless by the probabilities. `notes`, if there are any: why a metric is not told, or of
+    which outputs it is the mean (evaluation/enough.py).
 
     Judged rows are ranked before calibration: each fifth of the patients has a calibrator of its own, and where these
     differ, rows of a fifth with few positives would be ranked above others. A server has one calibrator.
     """
-    target = labelled.target
-    metrics = judge(target, labelled.targets_SK[rows], probs_SK[rows])
-    if ranked_SK is not None:
-        ranked = judge(target, labelled.targets_SK[rows], ranked_SK[rows])
-        metrics |= {name: ranked[name] for name in metrics if METRICS[name].needs_both}
+    target, targets_SK = labelled.target, labelled.targets_SK[rows]
+    metrics = judge(target, targets_SK, probs_SK[rows])
     if is_positive_SQ is not None:
-        targets_SQ, labels_SQ = target.judged_columns(labelled.targets_SK[rows]), is_positive_SQ[rows].astype(float)
+        labels_SQ = is_positive_SQ[rows].astype(float)
         for name in ("accuracy", "balanced_accuracy"):
-            metrics[name] = METRICS[name].function(targets_SQ, labels_SQ, False)
-    if not has_both_classes(target.judged_columns(labelled.targets_SK[rows])):
+            metrics[name] = METRICS[name].function(target.judged_columns(targets_SK), labels_SQ, False)
+    if not has_both_classes(target.judged_columns(targets_SK)):
         metrics.pop("balanced_accuracy", None)  # of one class alone it would be a recall
-    return metrics
+    return told(metrics, target, targets_SK, (probs_SK if ranked_SK is None else ranked_SK)[rows])
+
+
+def told(
+    metrics: Mapping[str, float], target: Target, targets_SK: NDArray[np.float32], ranked_SK: NDArray[np.float32]
+) -> Summary:
+    """`metrics` with those that rank rows only where the rows are enough for it, and `notes` where they are not."""
+    ranked, why = ranked_scores(target.judged_columns(targets_SK), target.judged_columns(ranked_SK))
+    known = {name: ranked.get(name) if metric.needs_both else metrics.get(name) for name, metric in METRICS.items()}
+    notes = {name: why for name, metric in METRICS.items() if metric.needs_both and why is not None}
+    return {
+        "metrics": {name: value for name, value in known.items() if value is not None},
+        **({"notes": notes} if notes else {}),
+    }
+
+
+def numbers_for_the_log(
+    summary: Mapping[str, Any], labelled: Labelled, probs_SK: NDArray[np.float32]
+) -> dict[str, float]:
+    """The metrics of a summary as the log's metric lines say them: a number also where the rows are too few for a
+    result, since a tuner that finds no number fails its trial."""
+    valid_S = ~np.isnan(probs_SK[:, 0])
+    return {**judge(labelled.target, labelled.targets_SK[valid_S], probs_SK[valid_S]), **summary["metrics"]}
 
 
 def shared_groups(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
@@ -121,15 +146,19 @@ def judge_slides(
     _, targets_G = slide_scores(is_yes_S, group_S, "max")
     counts = np.unique(group_S, return_counts=True)[1]
     frame = pd.DataFrame({"slide": groups_G, "tiles": counts, "target": targets_G.astype(int), "score": scores_G})
-    targets_G1, scores_G1 = targets_G[:, None], scores_G[:, None]
+    rows = Rows(is_yes_S[:, None], prob_S[:, None], group_S, target.answer_names[1:], False)
+    how, top_k = config.slide_pooling
+    judged = judge_groups(rows, how, top_k=top_k)
+    known = {name: judged["overall"].get(name, {}) for name in METRICS}
     summary = {
         "score": config.slide_score,
         "num_slides": len(groups_G),
         "classes": dict(
             zip(target.answer_names, np.bincount(targets_G.astype(int), minlength=2).tolist(), strict=True)
         ),
-        "metrics": score_all(targets_G1, scores_G1, is_multiclass=False),
-        "interval_95": bootstrap_intervals(targets_G1, scores_G1, groups_G, is_multiclass=False),
+        "metrics": {name: one["value"] for name, one in known.items() if one.get("value") is not None},
+        "interval_95": intervals_of(judged),
+        "notes": {name: one["why"] for name, one in known.items() if one.get("why")},
     }
     return summary, frame
 
@@ -140,6 +169,6 @@ def judge_test(answers: Answers) -> Summary:
     judged = judge_rows(answers)
     return {
         **labelled.counts(everything),
-        "metrics": metrics_of(answers.probs_SK, labelled, everything, answers.is_positive_SQ),
+        **metrics_of(answers.probs_SK, labelled, everything, answers.is_positive_SQ),
         "interval_95": intervals_of(judged),
     }

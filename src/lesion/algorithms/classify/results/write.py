@@ -22,8 +22,14 @@ from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.prediction.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.report.reporter import Reporter
 from lesion.algorithms.classify.results.decide import Decisions
-from lesion.algorithms.classify.results.evaluation import Answers, evaluate, intervals_of, subgroup_columns
-from lesion.algorithms.classify.results.summary import Summary, judge_slides, judge_test
+from lesion.algorithms.classify.results.evaluation import (
+    Answers,
+    evaluate,
+    held_out_answers,
+    intervals_of,
+    subgroup_columns,
+)
+from lesion.algorithms.classify.results.summary import Summary, judge_slides, judge_test, numbers_for_the_log
 from lesion.algorithms.classify.results.tables import fold_of_rows, out_of_fold_rows, write_submission
 from lesion.algorithms.classify.save import save_graph, save_later, with_disagreement
 from lesion.algorithms.classify.save_safeguards import save_safeguards
@@ -40,6 +46,7 @@ from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
 from lesion.inference.batches import compute_in_batches
 from lesion.logs import timed_step
+from lesion.words import plural_of
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +85,7 @@ def write_results(
     overall, judged_SK = summary["overall"], decisions.judged_SK
     valid_S = ~np.isnan(judged_SK[:, 0])
     curves = curves_of(labelled.target, labelled.targets_SK[valid_S], judged_SK[valid_S])
-    training_log.out_of_fold(overall["metrics"], curves)
+    training_log.out_of_fold(numbers_for_the_log(overall, labelled, decisions.raw_SK), curves)
     log_doubts(summary, checked)
 
     # The calibration of all networks together, the warnings of unusual pictures, and the report.
@@ -123,10 +130,10 @@ def evaluate_held_out(
     labelled = checked.task.labelled
     parts = {"fold": fold_of_rows(results, len(labelled.table))} if len(results) > 1 else {}
     columns = subgroup_columns(labelled, checked.measures)
-    answers = Answers(
-        labelled, decisions.judged_SK, decisions.is_positive_SQ, config.deployment_prevalence, decisions.raw_SK
-    )
-    return evaluate(answers, parts=parts, subgroups=columns)
+    found = evaluate(held_out_answers(labelled, decisions, config), parts=parts, subgroups=columns)
+    if checked.measures is not None and "columns" in found["subgroups"]:
+        found["subgroups"]["share_of_certain_tones"] = checked.measures.share_of_certain_tones
+    return found
 
 
 def add_to_summary(
@@ -152,10 +159,11 @@ def log_doubts(summary: Summary, checked: Checked[Task]) -> None:
     """What must be known before the metrics are believed."""
     if (shared := summary.get("groups_on_both_sides", {})).get("groups"):
         log.warning(
-            "%d groups with %d rows were in training and in validation of a fold: the metrics look better than on new "
-            "patients",
+            "%d %s with %d rows were in training and in validation of a fold: the metrics look better than on new %s",
             shared["groups"],
+            summary["unit"] if shared["groups"] == 1 else plural_of(summary["unit"]),
             shared["rows"],
+            plural_of(summary["unit"]),
         )
     if "all" in checked.shortcuts and "roc_auc" in summary["mean_of_folds"]:
         log.info(
@@ -182,11 +190,12 @@ def predict_test(
     thresholds_Q, calibration = predictor.model.target.thresholds, predictor.calibration
     is_positive_SQ = target.judged_columns(probs_SK) >= np.array(thresholds_Q) if thresholds_Q else None
     at_rows_SK = probs_SK if calibration is None else calibration.for_rows(probs_SK)
-    judged = judge_test(Answers(labelled, at_rows_SK, is_positive_SQ, config.deployment_prevalence))
+    prevalence = config.deployment_prevalence
+    judged = judge_test(Answers(labelled, at_rows_SK, is_positive_SQ, probs_SK, thresholds_Q, prevalence))
     if config.slide_score != "none" and table.group_S is not None:
         judged["slides"], slides = judge_slides(labelled, probs_SK, config)
         write_csv(folder / "slides_test.csv", slides)
-    for name, value in judged["metrics"].items():
+    for name, value in numbers_for_the_log(judged, labelled, at_rows_SK).items():
         log.info(METRIC_LINES[f"test:{name}"].line(value))
     return probs_SK, judged
 
