@@ -180,6 +180,15 @@ def test_a_labels_share_is_of_the_images_and_prevalences_stand_in_the_order_of_t
     assert "told at a prevalence of 15.0 %." in render(binary())
 
 
+def test_the_first_screen_says_what_a_mean_is_over():
+    assert "Mean over the classes, each against the rest." in render(FACTS["multiclass"]())
+    facts = FACTS["multiclass"]()
+    metric = facts.headline.metric.model_copy(update={"note": "mean over 4 of 5 outputs: the others have fewer"})
+    some = facts.model_copy(update={"headline": facts.headline.model_copy(update={"metric": metric})})
+    assert '<p class="small">Mean over 4 of 5 outputs: the others have fewer.</p>' in render(some)
+    assert "Mean over" not in render(binary())
+
+
 def test_a_thousand_are_like_these_or_those_of_the_place_where_the_model_is_used():
     counts = Confusion(tp=30, fp=40, fn=10, tn=320)  # 40 of 400
     point = binary().chosen[0].model_copy(update={"confusion": counts, "prevalence": 0.1})
