@@ -302,7 +302,8 @@ def test_what_is_wrong_with_the_targets_does_not_hide_what_is_wrong_with_the_pic
 
 
 def test_training_leaves_the_check_beside_its_results_and_compares_itself_with_shortcuts(tmp_path, caplog):
-    root = small_job(tmp_path, frame=small_frame(20))  # ten positives and negatives in each fold
+    frame = small_frame(20)  # ten positives and ten negatives in each fold
+    root = small_job(tmp_path, frame=frame, metadata_columns="[]")
     with caplog.at_level(logging.INFO, "lesion"):
         run(root)
     output = root / "output" / "data"
