@@ -51,6 +51,7 @@ def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, ho
     expected = brier_score_loss(slides["target"], slides["score"])
     assert found["slides"]["metrics"]["brier"] == pytest.approx(expected)
     assert found["slides"]["notes"]["roc_auc"].startswith("too few positives (4) and too few negatives (4): no AUC")
+    assert found["slides"]["notes"]["accuracy"] == "nothing chose a threshold for slides"
     [line] = [record.getMessage() for record in caplog.records if record.getMessage().startswith("slides=")]
     assert line.startswith(f"slides=8 score={how} ") and all("=" in part for part in line.split())
     assert f" brier={found['slides']['metrics']['brier']:.4f}" in line

@@ -267,7 +267,7 @@ def _cautions(rows: Rows) -> list[str]:
     num_groups, num_rows = len(np.unique(rows.group_S)), len(rows.target_SQ)
     said = []
     if num_groups < FEW_GROUPS:
-        said.append(f"{num_groups} groups: intervals depend on who they are")
+        said.append(f"{num_groups} groups: intervals depend on which these are")
     if num_rows > 2 * num_groups:
         said.append(
             f"{num_rows} rows of {num_groups} groups: the noise line of the calibration error takes rows "

@@ -30,6 +30,7 @@ def labelled(column: str | None) -> Labelled:
         ("patient_id", "patient", "patients"),
         ("Lesion ID", "lesion", "lesions"),
         ("slide", "slide", "slides"),
+        ("wsi", "slide", "slides"),
         ("study_no", "study", "studies"),
         ("biopsy_no", "biopsy", "biopsies"),
         ("id", "group", "groups"),
@@ -42,12 +43,12 @@ def test_a_group_is_called_as_its_column_says(column, unit, units):
 
 def test_evaluations_words_are_put_in_the_unit_and_a_users_words_are_not():
     found = {
-        "judged": {"cautions": ["7 groups: intervals depend on who they are"], "counts": {"groups": 7}},
+        "judged": {"cautions": ["7 groups: intervals depend on which these are"], "counts": {"groups": 7}},
         "points": [{"sensitivity": {"value": 0.5, "why": "one group: no interval"}}],
         "columns": {"why": [{"level": "group A", "auc": {"value": None, "why": "all positives are of one group"}}]},
     }
     told = in_units(found, "slide")
-    assert told["judged"] == {"cautions": ["7 slides: intervals depend on who they are"], "counts": {"groups": 7}}
+    assert told["judged"] == {"cautions": ["7 slides: intervals depend on which these are"], "counts": {"groups": 7}}
     assert told["points"][0]["sensitivity"]["why"] == "one slide: no interval"
     assert told["columns"]["why"] == [
         {"level": "group A", "auc": {"value": None, "why": "all positives are of one slide"}}

@@ -15,7 +15,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.results.decide import Decisions
 from lesion.algorithms.classify.results.evaluation import Answers, intervals_of, judge_rows
-from lesion.algorithms.classify.results.unit import in_words, unit_of
+from lesion.algorithms.classify.results.unit import in_units, in_words, unit_of
 from lesion.algorithms.classify.training.fold import FoldResult, judge
 from lesion.data.folds import groups_on_both_sides
 from lesion.data.labels.encode import Labelled
@@ -25,6 +25,8 @@ from lesion.evaluation.metrics import METRICS, has_both_classes, ranked_scores
 from lesion.targets import Target
 
 Summary = dict[str, Any]
+SLIDE = "slide"
+NO_THRESHOLD = "nothing chose a threshold for slides"
 
 
 def summarise(results: Sequence[FoldResult], decisions: Decisions, labelled: Labelled) -> Summary:
@@ -148,7 +150,7 @@ def judge_slides(
     frame = pd.DataFrame({"slide": groups_G, "tiles": counts, "target": targets_G.astype(int), "score": scores_G})
     rows = Rows(is_yes_S[:, None], prob_S[:, None], group_S, target.answer_names[1:], False)
     how, top_k = config.slide_pooling
-    judged = judge_groups(rows, how, top_k=top_k)
+    judged = in_units(judge_groups(rows, how, top_k=top_k), SLIDE)
     known = {name: judged["overall"].get(name, {}) for name in METRICS}
     summary = {
         "score": config.slide_score,
@@ -158,7 +160,7 @@ def judge_slides(
         ),
         "metrics": {name: one["value"] for name, one in known.items() if one.get("value") is not None},
         "interval_95": intervals_of(judged),
-        "notes": {name: one["why"] for name, one in known.items() if one.get("why")},
+        "notes": {name: one.get("why", NO_THRESHOLD) for name, one in known.items() if "why" in one or not one},
     }
     return summary, frame
 

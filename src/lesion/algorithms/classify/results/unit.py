@@ -13,6 +13,7 @@ from lesion.words import plural_of, shortened
 
 IMAGE, GROUP = "image", "group"
 KNOWN = ("patient", "lesion", "slide", "subject", "person", "case", "eye", "study", "specimen", "animal")
+ALSO = {"wsi": "slide"}  # how some public tables write it
 IS_NUMBER = re.compile("[ _.-]*(id|ids|no|nr|num|number|key|code|name)$", re.IGNORECASE)
 MAX_LETTERS = 24
 WORDED = ("why", "sentence", "intervals", "cautions", "note")  # keys of evaluation's dicts that hold its own words
@@ -27,9 +28,9 @@ def unit_of(labelled: Labelled) -> str:
         return IMAGE
     columns = labelled.table.columns
     column = "" if columns is None or columns.group is None else columns.group
-    known = next((word for word in KNOWN if word in column.lower()), None)
+    known = next((word for word in (*KNOWN, *ALSO) if word in column.lower()), None)
     if known is not None:
-        return known
+        return ALSO.get(known, known)
     own = IS_NUMBER.sub("", column).replace("_", " ").strip()
     return shortened(own, MAX_LETTERS) if re.search("[A-Za-z]{3}", own) else GROUP
 
