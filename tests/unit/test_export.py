@@ -62,7 +62,8 @@ def test_a_graph_answers_as_the_networks_do(name):
     }
     xml, weights = export.to_openvino(networks, {0: 5, 4: 0}, 64)
     model = openvino_cpu.core().read_model(xml, weights)
-    [executor] = openvino_cpu.compile_graph(model, [0, 4], precision="fp32", num_cores=1, in_background=False)
+    settings = {"num_views": 1, "precision": "fp32", "num_cores": 1, "in_background": False}
+    [executor] = openvino_cpu.compile_graph(model, [0, 4], **settings)
     features_FM = [np.linspace(-1, 1, 5, dtype=np.float32), np.zeros(0, np.float32)]
     batch = [Prepared(picture, features_FM, num_views) for num_views, picture in enumerate(pictures(4, 64), start=1)]
     expected = TorchExecutor(list(networks.values()), torch.device("cpu"))(batch)
@@ -115,9 +116,29 @@ def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores
     predictor = Ensemble(manifest, model, model.folds, executors, max_batch=1, backend="")
     together = predictor.predict(pictures(9), [{}] * 9)
     alone = np.concatenate([predictor.predict([picture], [{}]) for picture in pictures(9)])
-    expected = by_graph(model_dir, precision=precision).predict(pictures(9), [{}] * 9)
-    np.testing.assert_allclose(together, expected, atol=1e-6)
-    np.testing.assert_allclose(alone, expected, atol=1e-6)
+    expected = by_graph(model_dir, precision=precision, num_cores=1).predict(pictures(9), [{}] * 9)
+    np.testing.assert_array_equal(together, expected)
+    np.testing.assert_array_equal(alone, expected)
+
+
+@pytest.mark.parametrize("num_cores", [1, 2, 8])
+def test_a_lone_network_gives_the_same_bits_to_the_first_picture_and_to_those_that_have_all_cores(
+    trained_root, num_cores
+):
+    model_dir, manifest = trained_root / "model", load_manifest(trained_root / "model")
+    settings = {"precision": "fp32", "num_cores": num_cores, "in_background": False}
+    model = replace_views(read(model_dir, manifest), 1)
+    executor = openvino_cpu.load_graph(model_dir, manifest, model, [0], **settings)[0]
+    features_FM = [np.linspace(-1, 1, model.folds[0].num_metadata, dtype=np.float32)]
+    picture = Prepared(pictures(1, model.preprocessing.image_size)[0], features_FM, 1)
+    first, *rest = (executor([picture])[0] for _ in range(9))  # after a few alone, all cores compute together
+    for output in rest:
+        np.testing.assert_array_equal(output.logits_FVK, first.logits_FVK)
+        np.testing.assert_array_equal(output.features_FVD, first.features_FVD)
+
+
+def replace_views(model, num_views: int):
+    return model.model_copy(update={"num_views": num_views})
 
 
 LET_GO = """

@@ -52,8 +52,9 @@ class Batcher(Generic[Output]):
     """One thread an executor. Each takes what has come, up to `max_batch`, as soon as its executor is free.
 
     It waits for more only while pictures are known to be on their way (`arriving`), and at most `max_wait_s`: an idle
-    batcher never waits. A picture that could not be computed within `limit_s` is refused at once, and one that nobody
-    waits for any more is not computed.
+    batcher never waits. Where batches have one picture, and an executor is idle, it is computed in the thread that has
+    prepared it (`compute`). A picture that could not be computed within `limit_s` is refused at once, and one that
+    nobody waits for any more is not computed.
 
     Nothing that a picture, an executor or a client does ends a thread. One that ends all the same calls `on_death`.
     """
@@ -73,12 +74,12 @@ class Batcher(Generic[Output]):
         self._num_arriving = 0
         self._is_stopped = False
         self._seconds_a_picture = 0.0
+        self._executors, self._on_death = executors, on_death
+        self._idle = set(range(len(executors)))
         self._busy_since: list[float | None] = [None] * len(executors)
         self._threads = [
-            threading.Thread(
-                target=self._live, args=(number, executor, on_death), name=f"executor-{number}", daemon=True
-            )
-            for number, executor in enumerate(executors)
+            threading.Thread(target=self._live, args=(number,), name=f"executor-{number}", daemon=True)
+            for number in range(len(executors))
         ]
         for thread in self._threads:
             thread.start()
@@ -93,17 +94,36 @@ class Batcher(Generic[Output]):
         finally:
             with self._changed:
                 self._num_arriving -= 1
-                self._changed.notify_all()
+                self._wake()
 
     def submit(self, picture: Any, *, is_wanted: Callable[[], bool] = lambda: True) -> Future[Computed[Output]]:
         """Joins the queue. Raises PlatformError of kind `busy` if its turn would come too late."""
         job: _Job[Output] = _Job(picture, is_wanted)
         with self._changed:
-            if len(self._queue) * self._seconds_a_picture / len(self._threads) > self._limit_s:
-                raise busy()
-            self._queue.append(job)
-            self._changed.notify_all()
+            self._join(job)
         return job.result
+
+    def compute(self, picture: Any, *, is_wanted: Callable[[], bool] = lambda: True) -> Future[Computed[Output]]:
+        """Computes it in this thread if an executor is idle and takes one at a time; else it joins the queue."""
+        job: _Job[Output] = _Job(picture, is_wanted)
+        with self._changed:
+            if self._max_batch > 1 or self._queue or not self._idle:
+                self._join(job)
+                return job.result
+            number = self._idle.pop()
+        self._serve(number, [job])
+        return job.result
+
+    def _join(self, job: _Job[Output]) -> None:
+        if len(self._queue) * self._seconds_a_picture / len(self._threads) > self._limit_s:
+            raise busy()
+        self._queue.append(job)
+        self._changed.notify_all()
+
+    def _wake(self) -> None:
+        """The threads look again, if there is anything to take. Under the lock."""
+        if self._queue:
+            self._changed.notify_all()
 
     def is_well(self, *, hung_s: float) -> bool:
         """Whether every executor's thread lives, and none has been computing for longer than `hung_s`."""
@@ -121,23 +141,31 @@ class Batcher(Generic[Output]):
         while self._queue:
             _fail(self._queue.popleft(), busy())
 
-    def _live(self, number: int, executor: Executor[Output], on_death: Callable[[], None]) -> None:
+    def _live(self, number: int) -> None:
         """An executor's thread, from its start to its end."""
-        try:
-            while batch := self._take():
-                try:
-                    self._serve(number, executor, batch)
-                except Exception as error:  # any exception: the thread must survive, and every caller get an answer
-                    log.error("executor=%d could not compute a batch", number, exc_info=error)
-                    for job in batch:
-                        _fail(job, error)
-                finally:
-                    self._busy_since[number] = None
-        finally:
-            if not self._is_stopped:
-                on_death()
+        while batch := self._take(number):
+            self._serve(number, batch)
 
-    def _serve(self, number: int, executor: Executor[Output], batch: Sequence[_Job[Output]]) -> None:
+    def _serve(self, number: int, batch: Sequence[_Job[Output]]) -> None:
+        """Answers each of the batch, whatever happens, and leaves the executor idle."""
+        has_survived = False
+        try:
+            self._compute_wanted(number, batch)
+            has_survived = True
+        except Exception as error:  # any exception: the thread must survive, and every caller get an answer
+            log.error("executor=%d could not compute a batch", number, exc_info=error)
+            for job in batch:
+                _fail(job, error)
+            has_survived = True
+        finally:
+            self._busy_since[number] = None
+            with self._changed:
+                self._idle.add(number)
+                self._wake()
+            if not has_survived:
+                self._on_death()
+
+    def _compute_wanted(self, number: int, batch: Sequence[_Job[Output]]) -> None:
         now = time.monotonic()
         due = []
         for job in batch:
@@ -149,19 +177,21 @@ class Batcher(Generic[Output]):
                 due.append(job)
         if due:
             self._busy_since[number] = now
-            self._compute(executor, due)
+            self._compute(self._executors[number], due)
 
-    def _take(self) -> list[_Job[Output]]:
-        """The next batch; empty when the batcher is stopped."""
+    def _take(self, number: int) -> list[_Job[Output]]:
+        """The next batch, once this executor is idle, which is then taken; empty when the batcher is stopped."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._is_stopped)
-            self._changed.wait_for(
-                lambda: len(self._queue) >= self._max_batch or not self._num_arriving or self._is_stopped,
-                timeout=self._max_wait_s,
-            )
-            if self._is_stopped:
-                return []
-            return [self._queue.popleft() for _ in range(min(self._max_batch, len(self._queue)))] or self._take()
+            while not self._is_stopped:
+                self._changed.wait_for(lambda: (self._queue and number in self._idle) or self._is_stopped)
+                self._changed.wait_for(
+                    lambda: len(self._queue) >= self._max_batch or not self._num_arriving or self._is_stopped,
+                    timeout=self._max_wait_s,
+                )
+                if self._queue and number in self._idle and not self._is_stopped:
+                    self._idle.remove(number)
+                    return [self._queue.popleft() for _ in range(min(self._max_batch, len(self._queue)))]
+            return []
 
     def _compute(self, executor: Executor[Output], batch: Sequence[_Job[Output]]) -> None:
         started = time.monotonic()

@@ -10,8 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -130,7 +130,7 @@ class Pipeline(Generic[Output]):
                     picture = prepare(pixels, item.metadata())
                     del pixels
                 decode_s = time.monotonic() - started
-                return decode_s, self._batcher.submit(picture, is_wanted=is_wanted)
+                return decode_s, self._batcher.compute(picture, is_wanted=is_wanted)
 
         def finish() -> Output | LesionError:
             first = under_way.popleft()
@@ -210,7 +210,8 @@ class Pipeline(Generic[Output]):
         with it.
         """
         left_s = max(waiting.since + self._limit_s - time.monotonic(), 0)
-        wait([waiting.decoded], timeout=left_s)
+        with suppress(TimeoutError):
+            waiting.decoded.exception(left_s)
         if waiting.decoded.cancel():
             raise busy()
         return _result(waiting.decoded, timeout_s=self._hung_s)

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from werkzeug.datastructures import MIMEAccept
@@ -33,6 +34,7 @@ class ResponseInfo:
     request_id: str
 
 
+@lru_cache(maxsize=64)  # a server's clients send few
 def choose_accept(accept: str, form: Form) -> str:
     """The media type of the response: the client's preference, else the one that fits its request.
 

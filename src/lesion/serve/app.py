@@ -38,7 +38,9 @@ from lesion.serve.worker import BODY_ERRORS
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 MAX_ID_CHARACTERS = 64  # the platform's own limit: API_runtime_InvokeEndpoint.html, InferenceId
 MAX_TRANSFORM_MIB = 100  # of all payloads that batch transform has under way: API_CreateTransformJob.html
-PIECE_BYTES = 2**16  # of a body, read before the next look at how much is under way
+# Of a body, read before the next look at how much is under way. Of a known length the usual one comes in one piece,
+# which gunicorn receives at once and nobody copies after it.
+CHUNKED_PIECE_BYTES, PIECE_BYTES = 2**16, 2**20
 
 
 def create_app(
@@ -227,14 +229,27 @@ def _answers(
 def _body(reserve_bytes: ReserveBytes) -> bytes:
     """The request's whole body; memory is reserved by `reserve_bytes` as it arrives.
 
-    Raises RequestEntityTooLarge for one that is too long, with or without Content-Length.
+    Raises RequestEntityTooLarge for one that is too long, with or without Content-Length; UserError of kind
+    `bad_request` for one that ends early.
     """
-    body = io.BytesIO()
+    stream, length = request.stream, request.content_length
+    if length is not None:
+        stream = request.environ["wsgi.input"]  # ends with the body; werkzeug's own, which counts, would copy it
+    rest, body = length, io.BytesIO()
     try:
-        while piece := request.stream.read(PIECE_BYTES):
+        while piece := stream.read(CHUNKED_PIECE_BYTES if rest is None else min(rest, PIECE_BYTES)):
             reserve_bytes(len(piece))
+            if len(piece) == length:
+                return piece
             body.write(piece)
+            rest = None if rest is None else rest - len(piece)
     except BODY_ERRORS as error:
-        what = "the body ended early, came too slowly, or does not match its headers"
-        raise UserError(what, do="Send it again.", kind="bad_request") from error
+        raise _unfinished() from error
+    if rest:
+        raise _unfinished()
     return body.getvalue()  # which does not copy
+
+
+def _unfinished() -> UserError:
+    what = "the body ended early, came too slowly, or does not match its headers"
+    return UserError(what, do="Send it again.", kind="bad_request")

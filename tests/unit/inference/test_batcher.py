@@ -107,6 +107,40 @@ def test_executors_compute_side_by_side():
         assert {answer.result(5).output for answer in answers} == {0, 1}
 
 
+def test_a_picture_is_computed_in_the_thread_that_has_prepared_it_while_an_executor_is_idle():
+    threads = []
+
+    def executor(batch: Sequence[int]) -> list[int]:
+        threads.append(threading.current_thread())
+        return list(batch)
+
+    with batcher(executor, max_batch=1) as running:
+        assert running.compute(1).result(0).output == 1
+        assert threads == [threading.current_thread()]
+    with batcher(executor, max_batch=2) as running:  # others may come that make a batch with it
+        assert running.compute(1).result(FOREVER_S).output == 1
+        assert threads[1] != threading.current_thread()
+
+
+def test_a_picture_waits_its_turn_while_no_executor_is_idle():
+    executor = Numbers()
+    with batcher(executor, max_batch=1) as running:
+        first = busy_with(running, executor)
+        second = running.compute(2)
+        assert not second.done()
+        executor.gate.set()
+        assert [first.result(FOREVER_S).output, second.result(FOREVER_S).output] == [255, 2]
+
+
+def test_a_picture_that_cannot_be_computed_at_once_leaves_the_executor_idle():
+    with batcher(Numbers(refuses=2), max_batch=1) as running:
+        with pytest.raises(ZeroDivisionError):
+            running.compute(2).result(0)
+        with pytest.raises(UserError, match="closed the connection"):
+            running.compute(1, is_wanted=lambda: False).result(0)
+        assert running.compute(1).result(0).output == 1 and running.is_well(hung_s=0)
+
+
 def test_a_picture_that_breaks_a_batch_fails_alone():
     executor = Numbers(refuses=2)
     with batcher(executor) as running:

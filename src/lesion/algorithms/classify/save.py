@@ -224,7 +224,12 @@ def _try_graph(
     differences: dict[str, float] = {}
     for precision in precisions:
         executors = compile_graph(
-            core().read_model(graph, weights), numbers, precision=precision, num_cores=num_cores, in_background=False
+            core().read_model(graph, weights),
+            numbers,
+            num_views=model.num_views,
+            precision=precision,
+            num_cores=num_cores,
+            in_background=False,
         )
         found = Ensemble(manifest, model, model.folds, executors, max_batch=1, backend="").compute(pictures, metadata)
         differences[precision] = float(np.abs(_probs_NFK(found, model) - _probs_NFK(expected, model)).max())

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,11 +17,13 @@ from numpy.typing import NDArray
 from lesion.algorithms.base import Output
 from lesion.algorithms.classify.explanation.openvino_map import PlaceGraph, graph_map
 from lesion.algorithms.classify.manifest import ClassifierRecord, GraphRecord
+from lesion.algorithms.classify.prediction.group_graph import GroupGraph, few_passes, fold_groups, same_bits
 from lesion.algorithms.classify.prediction.predictor import Prepared
 from lesion.algorithms.classify.prediction.validate import check_graph, finite
 from lesion.artifact import Manifest, path_of_file
 from lesion.data.transforms import views
 from lesion.engine.openvino import import_openvino
+from lesion.inference.spread import Spread
 from lesion.stored_files import in_words
 
 if TYPE_CHECKING:
@@ -80,95 +80,81 @@ def load_graph(
     with in_words(path):
         graph = core().read_model(path, weights)
         check_graph(graph, model, path)
-        return compile_graph(graph, folds, precision=precision, num_cores=num_cores, in_background=in_background)
+        return compile_graph(
+            graph,
+            folds,
+            num_views=model.num_views,
+            precision=precision,
+            num_cores=num_cores,
+            in_background=in_background,
+        )
 
 
 def compile_graph(
     model: openvino.Model,
     folds: Sequence[int],
     *,
+    num_views: int,
     precision: GraphPrecision,
     num_cores: int,
     in_background: bool,
 ) -> list[GraphExecutor]:
-    """The graph of these folds as executors that share its weights and the cores.
+    """The graph of these folds as an executor for each core, which share weights and cores.
 
     A picture is computed alone, so that its prediction cannot depend on others in a batch; a batch would cost as much
-    time, and more memory (docs/decisions/0017). One executor per core is best under load; for a single picture one core
-    is slow, so the graph is compiled a second time, for all cores together (in fp32): `in_background`, so that
-    a server is ready sooner, or before this returns.
+    time, and more memory (docs/decisions/0017). Each group of folds and view of it is a pass on one core, and idle
+    cores take part (docs/decisions/0055). Where so many views, which are usual, leave cores idle, the graph is compiled
+    a second time, for all cores together: `in_background`, so that a server is ready sooner, or before this returns.
     """
-    whole = model
-    inputs = {"image", *(f"metadata_{fold}" for fold in folds)}
-    parameters = [parameter for parameter in model.get_parameters() if parameter.get_friendly_name() in inputs]
+    results = {result.get_friendly_name(): result for result in model.get_results()}
+    parameters = {parameter.get_friendly_name(): parameter for parameter in model.get_parameters()}
 
-    def part(names: set[str]) -> openvino.Model | None:
-        """The graph of these outputs; what none of them needs falls away."""
-        wanted = [result for result in whole.get_results() if result.get_friendly_name() in names]
-        return import_openvino().Model(wanted, parameters) if wanted else None
-
-    model = part({name for fold in folds for name in (f"fold_{fold}", f"features_{fold}")})
-    of_places = part({f"places_{fold}" for fold in folds})
-
-    def compiled(num_streams: int, model: openvino.Model = model) -> openvino.CompiledModel:
+    def compiled(kinds: Sequence[str], folds: Sequence[int], num_streams: int) -> openvino.CompiledModel:
+        """The graph of outputs of these folds; what none of them needs falls away."""
+        outputs = [f"{kind}_{fold}" for kind in kinds for fold in folds]
+        inputs = ["image", *(f"metadata_{fold}" for fold in folds)]
+        part = import_openvino().Model(
+            [results[name] for name in outputs if name in results],
+            [parameters[name] for name in inputs if name in parameters],
+        )
         settings = {
             "INFERENCE_PRECISION_HINT": HINT[precision],
             "NUM_STREAMS": str(num_streams),
             "INFERENCE_NUM_THREADS": num_cores,
             "ENABLE_CPU_PINNING": False,  # the cores are shared with those that decode, and with other containers
         }
-        return core().compile_model(model, "CPU", settings)
+        return core().compile_model(part, "CPU", settings)
 
-    a_stream_a_core = compiled(num_cores)
-    all_cores: Future[openvino.InferRequest] | None = None
-    # In bf16 another number of cores may round differently, and a prediction would depend on the load.
-    if num_cores > 1 and precision == "fp32":
+    groups = fold_groups(len(folds), num_views, num_cores)
+
+    def of_groups(num_streams: int) -> list[GroupGraph]:
+        wanted = [[folds[f] for f in group] for group in groups]
+        return [GroupGraph(group, compiled(["fold", "features"], group, num_streams)) for group in wanted]
+
+    one_core = of_groups(num_cores)
+    all_cores: Future[list[GroupGraph]] | None = None
+    if few_passes(len(groups) * num_views, num_cores):
         pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
-        all_cores = pool.submit(lambda: compiled(1).create_infer_request())
+        all_cores = pool.submit(lambda: same_bits(one_core, of_groups(1)))
         pool.shutdown(wait=not in_background)
-    in_flight = InFlight()
-    places = None if of_places is None else PlaceGraph(lambda: compiled(1, of_places), folds)
-    return [GraphExecutor(a_stream_a_core, all_cores, in_flight, folds, places) for _ in range(num_cores)]
-
-
-class InFlight:
-    """How many pictures the executors compute at present."""
-
-    def __init__(self) -> None:
-        self._num_computing = 0
-        self._changing = threading.Lock()
-
-    @contextmanager
-    def joined(self) -> Iterator[bool]:
-        """While a picture is computed; whether it was the only one when it began."""
-        with self._changing:
-            self._num_computing += 1
-            is_alone = self._num_computing == 1
-        try:
-            yield is_alone
-        finally:
-            with self._changing:
-                self._num_computing -= 1
+    has_places = f"places_{folds[0]}" in results
+    of_places = PlaceGraph(lambda: compiled(["places"], folds, 1), folds) if has_places else None
+    return [GraphExecutor(groups, one_core, all_cores, Spread(num_cores), of_places)] * num_cores
 
 
 class GraphExecutor:
-    """An executor on one core, or on all while no other one computes. A batch is computed picture by picture."""
+    """Computes pictures one by one, the passes of each (a group of folds over a view) on the cores that are idle."""
 
     def __init__(
         self,
-        compiled: openvino.CompiledModel,
-        all_cores: Future[openvino.InferRequest] | None,
-        in_flight: InFlight,
-        folds: Sequence[int],
-        places: PlaceGraph | None = None,
+        groups: Sequence[range],
+        one_core: Sequence[GroupGraph],
+        all_cores: Future[list[GroupGraph]] | None,
+        spread: Spread,
+        places: PlaceGraph | None,
     ) -> None:
-        self._places = places
-        self._own_core, self._all_cores, self._in_flight = compiled.create_infer_request(), all_cores, in_flight
-        has_metadata = {name for port in compiled.inputs for name in port.names}
-        self._metadata = [(f, f"metadata_{fold}") for f, fold in enumerate(folds) if f"metadata_{fold}" in has_metadata]
-        self._logits = [f"logits_{fold}" for fold in folds]
-        has_features = any("features_" in name for port in compiled.outputs for name in port.names)
-        self._features = [f"features_{fold}" for fold in folds] if has_features else []
+        self._groups, self._one_core, self._all_cores = groups, one_core, all_cores
+        self._spread, self._places = spread, places
 
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
         """The output of each picture. Raises PlatformError for a logit that is NaN or infinite."""
@@ -185,16 +171,27 @@ class GraphExecutor:
         return replace(output, map=graph_map(picture, output.logits_FVK, self._places, logits))
 
     def _compute(self, picture: Prepared) -> Output:
-        metadata = {name: picture.features_FM[f][None] for f, name in self._metadata}
-        logits_VFK, features_VFD = [], []
-        with self._in_flight.joined() as is_alone:
-            request = self._own_core
-            if is_alone and self._all_cores is not None and self._all_cores.done():
-                request = self._all_cores.result()
-            for square_HWC in views(picture.pixels_HWC, picture.num_views):
-                answer = request.infer({"image": square_HWC[None], **metadata}, share_inputs=True)
-                logits_VFK.append(np.concatenate([answer[name] for name in self._logits]))
-                if self._features:
-                    features_VFD.append(np.concatenate([answer[name] for name in self._features]))
-        logits_FVK = finite(np.stack(logits_VFK, axis=1))
-        return Output(logits_FVK, np.stack(features_VFD, axis=1) if features_VFD else None, picture.notes)
+        squares_VHWC = views(picture.pixels_HWC, picture.num_views)
+
+        def passes(graphs: Sequence[GroupGraph]) -> list[Callable[[int], list[NDArray[np.float32]]]]:
+            """Those of a group together, whose weights then are in the cache."""
+            return [
+                partial(graph, square_HWC, [picture.features_FM[f] for f in group])
+                for graph, group in zip(graphs, self._groups, strict=True)
+                for square_HWC in squares_VHWC
+            ]
+
+        apart, computed = passes(self._one_core), None
+        together = self._all_cores.result() if self._all_cores is not None and self._all_cores.done() else []
+        if together and few_passes(len(apart), self._spread.num_cores):
+            computed = self._spread.run_on_all_cores(passes(together))
+        if computed is None:
+            computed = self._spread.run(apart)
+
+        def joined(kind: int) -> NDArray[np.float32]:
+            """[F, V, …] of the passes' logits or features, each [F of the group, …]."""
+            num_views = len(squares_VHWC)
+            of_groups = [computed[start : start + num_views] for start in range(0, len(computed), num_views)]
+            return np.concatenate([np.stack([one[kind] for one in group], axis=1) for group in of_groups])
+
+        return Output(finite(joined(0)), joined(1) if len(computed[0]) > 1 else None, picture.notes)
