@@ -90,6 +90,8 @@ def test_a_poor_picture_is_answered_with_a_warning_or_refused_or_not_looked_at(t
     response = refusing.post("/invocations", data=poor, headers=JPEG)
     assert response.status_code == 400 and response.get_json()["error"] == "low_quality"
     assert "dark" in response.get_json()["message"] and "blurred" in response.get_json()["message"]
+    for accept in ("text/csv", "application/jsonlines"):  # whose answers have no place for warnings
+        assert refusing.post("/invocations", data=poor, headers={**JPEG, "Accept": accept}).status_code == 400
     instances = [{"image": base64.b64encode(picture).decode()} for picture in (usual, poor, usual)]
     predictions = refusing.post("/invocations", json={"instances": instances}).get_json()["predictions"]
     assert [each.get("error", {}).get("kind") for each in predictions] == [None, "low_quality", None]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the command line opens without any of these
 
 Device = Literal["auto", "cpu", "cuda"]
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
+AnswerPart = Literal["fields", "line", "cells", "bare"]  # of an Answer
 
 
 class Algorithm(Protocol):
@@ -163,6 +164,8 @@ class Options:
     )
     map: str | None = None  # a map of what speaks for a class, by its name; "" for the class that is predicted
     map_method: str | None = None  # how the map is made; as training chose unless given
+    # The one part of the Answer that will be read; None may be all. What it has no place for need not be computed.
+    part: AnswerPart | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from lesion.evaluation.recalibration import (
     calibration_slope,
     lacks_outcomes,
     observed_to_expected,
+    slope_of_classes,
 )
 from lesion.evaluation.resampling import number_groups
 
@@ -89,10 +90,10 @@ def judge(
     """Everything of `measures.MEASURES`, calibration and decision curves, as plain dicts, lists, numbers and words.
 
     `counts`; `overall` (of several outputs the mean over them, and for several classes accuracy, MCC and the like of
-    the class that was named); `outputs` (each by itself); `parts` (for each column given, such as fold or origin, its
-    values' counts and overall measures, and `mean`, the plain mean over them); `draws` and `cautions`, in words. A
-    measure is `Estimate.as_json`: what is undefined has the value None and a `why`. Rows with a probability that is NaN
-    (never held out) are left out.
+    the class that was named); `calibration_slope` and `calibration_of_top_class` of several classes; `outputs` (each by
+    itself); `parts` (for each column given, such as fold or origin, its values' counts and overall measures, and
+    `mean`, the plain mean over them); `draws` and `cautions`, in words. A measure is `Estimate.as_json`: what is
+    undefined has the value None and a `why`. Rows with a probability that is NaN (never held out) are left out.
     """
     is_judged_S = ~np.isnan(rows.prob_SQ).any(axis=1) & _has_target(rows)
     parts = {column: np.asarray(value_S)[is_judged_S] for column, value_S in (parts or {}).items()}
@@ -106,6 +107,7 @@ def judge(
         top_S = rows.prob_SQ.max(axis=1)
         is_right_S = rows.target_SQ[np.arange(len(top_S)), rows.prob_SQ.argmax(axis=1)] == 1
         found["calibration_of_top_class"] = _ece(is_right_S, top_S, seed=seed)
+        found["calibration_slope"] = slope_of_classes(rows.target_SQ, rows.prob_SQ, rows.group_S).as_json()
     few_draws = num_draws // 4 if len(rows.name_Q) <= MANY_OUTPUTS else 0
     found["parts"] = {}
     for column, value_S in parts.items():

@@ -3,7 +3,7 @@
 Calibration as clinicians read it (Cox 1958; Van Calster et al. 2019): are they right on average, are they too extreme?
 """
 
-# S samples · D features · G groups
+# S samples · D features · G groups · Q classes
 
 from __future__ import annotations
 
@@ -90,6 +90,38 @@ def calibration_slope(target_S: NDArray[Any], prob_S: NDArray[Any], group_S: NDA
     if np.ptp(logit_S) < 1e-9:
         return Estimate(None, why="all probabilities are the same: no slope")
     return _estimate(fit_logistic(np.stack([np.ones_like(logit_S), logit_S], axis=1), target_S, group_S), 1, group_S)
+
+
+def slope_of_classes(target_SQ: NDArray[Any], prob_SQ: NDArray[Any], group_S: NDArray[Any]) -> Estimate:
+    """The slope β of several classes together, which makes softmax(β · log p) the likeliest: 1 is right, below 1 the
+    probabilities are too extreme, above 1 too timid. 1 ÷ β is the temperature that they lack (Guo et al. 2017).
+
+    `target_SQ` is one-hot. One number of all rows, where the slopes of single classes against the rest are of fewer.
+    Newton's method; without each group as in `fit_logistic`.
+    """
+    if not len(target_SQ):
+        return Estimate(None, why="no rows")
+    score_SQ = np.log(np.clip(np.asarray(prob_SQ, dtype=np.float64), CLIP, 1))
+    true_S = (score_SQ * (np.asarray(target_SQ) == 1)).sum(axis=1)
+    code_S, num_groups = number_groups(group_S)
+    slope = 1.0
+    for _ in range(NUM_STEPS):
+        power_SQ = np.exp(slope * (score_SQ - score_SQ.max(axis=1, keepdims=True)))
+        share_SQ = power_SQ / power_SQ.sum(axis=1, keepdims=True)
+        mean_S = (share_SQ * score_SQ).sum(axis=1)
+        variance_S = (share_SQ * (score_SQ - mean_S[:, None]) ** 2).sum(axis=1)
+        if variance_S.sum() < 1e-9 or slope > TOO_STEEP:
+            return Estimate(None, why="the probabilities separate the classes, or do not differ: no slope")
+        step = float((true_S - mean_S).sum() / variance_S.sum())
+        slope += max(min(step, 1.0), -1.0)
+        if abs(step) < 1e-9:
+            break
+    else:
+        return Estimate(None, why="the probabilities separate the classes: the regression has no finite optimum")
+    score_G, information_G = (np.bincount(code_S, of_S, num_groups) for of_S in (true_S - mean_S, variance_S))
+    left_G = np.maximum(information_G.sum() - information_G, 1e-12)
+    error = math.sqrt(jackknife_covariance((slope - score_G / left_G)[:, None])[0, 0])
+    return t_interval(slope, error, num_groups, bounds=ANY)
 
 
 def observed_to_expected(target_S: NDArray[Any], prob_S: NDArray[Any], group_S: NDArray[Any]) -> Estimate:

@@ -13,7 +13,7 @@ from typing import Any
 
 from werkzeug.datastructures import MIMEAccept
 
-from lesion.algorithms.base import Answer
+from lesion.algorithms.base import Answer, AnswerPart
 from lesion.errors import UserError
 from lesion.serve.records import Form, Invocation
 
@@ -65,6 +65,13 @@ def _wanted(accept: str) -> Iterator[tuple[str, float]]:
         weights = [found[1] for part in parameters if (found := WEIGHT.fullmatch(part))]
         if kind:
             yield ("*/*" if kind == "*" else kind), min(float(weights[0]), 1.0) if weights else 1.0
+
+
+def part_of(media_type: str, form: Form, *, has_details: bool) -> AnswerPart:
+    """Which part of each answer `encode` will write."""
+    if media_type == JSON:
+        return "bare" if form == "payload" and not has_details else "fields"
+    return "line" if media_type == LINES else "cells"
 
 
 def refusal_of_all(errors: Sequence[UserError]) -> UserError:

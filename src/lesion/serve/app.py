@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -22,7 +23,7 @@ from lesion.data.decode.memory import MemoryBudget, ReserveBytes
 from lesion.errors import LesionError, UserError
 from lesion.inference.admission import Admission
 from lesion.inference.pipeline import Pipeline, Times
-from lesion.serve.answers import CSV, ResponseInfo, choose_accept, encode, refusal_of_all
+from lesion.serve.answers import CSV, ResponseInfo, choose_accept, encode, part_of, refusal_of_all
 from lesion.serve.audit import NO_AUDIT, Audit
 from lesion.serve.connection import ClientWatch
 from lesion.serve.errors import add_errors
@@ -104,6 +105,9 @@ def create_app(
             )
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), invocation.form)
+            if not g.trail.is_on:
+                part = part_of(media_type, invocation.form, has_details=options.details)
+                options = replace(options, part=part)
             counts: deque[int] = deque()  # of the frames of each record
             results = pipeline.run(
                 _frames(

@@ -40,17 +40,17 @@ class Trail:
 
     def __init__(self, request_id: str, model: str, *, is_on: bool = True) -> None:
         self._shared = {"request_id": request_id, "model": model}
-        self._is_on = is_on
+        self.is_on = is_on
         self._digests: list[str | None] = []
         self._answers: list[dict[str, Any]] = []
 
     def of_pictures(self, records: Iterable[Record | UserError]) -> Iterable[Record | UserError]:
         """The records as they come, each noted after it was handed on: it is decoded meanwhile."""
-        return self._noting_pictures(records) if self._is_on else records
+        return self._noting_pictures(records) if self.is_on else records
 
     def of_answers(self, answers: Iterable[Answer | UserError]) -> Iterable[Answer | UserError]:
         """The answers as they come. Of a refusal the kind is noted and not its words, which may quote the client's."""
-        return self._noting_answers(answers) if self._is_on else answers
+        return self._noting_answers(answers) if self.is_on else answers
 
     def lines(self) -> Iterator[bytes]:
         """A line for each picture whose answer is known."""

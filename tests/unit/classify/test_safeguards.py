@@ -90,6 +90,22 @@ def test_refused_is_what_hides_something_and_no_ruler_is_a_warning(plain, qualit
     assert "warnings" not in ask(strict, ruled).fields
 
 
+def test_nothing_is_measured_where_the_answer_has_no_place_for_it_and_refusals_stay(plain, quality, familiarity):
+    """A row of CSV, a bare number, a line without details: their bytes are the same, and cost no survey."""
+    guarded = plain.with_safeguards(Safeguards(quality, familiarity, 0.01))
+    image, told = blurred(USUAL), ask(guarded, blurred(USUAL))
+    assert "blurred" in told.fields["warnings"]
+    for part in ("cells", "bare", "line"):
+        options = Options(part=part)
+        assert guarded.prepare(image, {}, options).notes == (Note((), None),)
+        assert getattr(ask(guarded, image, options), part) == getattr(told, part)
+    for options in (Options(part="fields"), Options(part="line", details=True), Options(part="bare", map="")):
+        assert guarded.prepare(image, {}, options).notes[0].warnings == ("blurred",)
+    strict = plain.with_safeguards(Safeguards(quality.model_copy(update={"on_low_quality": "refuse"}), familiarity))
+    with pytest.raises(UserError, match="too low: blurred"):
+        ask(strict, image, Options(part="cells"))
+
+
 def test_a_stranger_is_said_to_be_unfamiliar(plain, familiarity):
     guarded = plain.with_safeguards(Safeguards(None, familiarity, 0.01))
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)

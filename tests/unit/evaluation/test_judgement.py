@@ -83,6 +83,8 @@ def test_several_classes_are_told_each_and_together():
     for name, recall in zip(rows.name_Q, recalls, strict=True):
         assert found["outputs"][name]["measures"]["sensitivity"]["value"] == pytest.approx(recall)
     assert found["calibration_of_top_class"]["noise_line"] > 0
+    slope = found["calibration_slope"]
+    assert slope["low"] < slope["value"] < slope["high"]
 
 
 def test_parts_are_the_rows_by_themselves_and_their_mean():

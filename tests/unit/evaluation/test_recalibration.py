@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from lesion.evaluation.recalibration import (
     calibration_intercept,
@@ -13,6 +13,7 @@ from lesion.evaluation.recalibration import (
     fit_logistic,
     logits_of,
     observed_to_expected,
+    slope_of_classes,
 )
 
 
@@ -76,3 +77,40 @@ def test_probabilities_of_0_and_1_are_survived():
     target_S, prob_S = np.array([0, 1, 0, 1, 1, 0]), np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
     assert np.isfinite(calibration_slope(target_S, prob_S, np.arange(6)).value)
     assert np.isfinite(calibration_intercept(target_S, prob_S, np.arange(6)).value)
+
+
+@pytest.fixture(scope="module")
+def of_three():
+    """One-hot outcomes of 3,000 rows of 300 patients, drawn from probabilities [3000, 3]."""
+    rng = np.random.default_rng(1)
+    prob_SQ = softmax(rng.normal(0, 1.5, (3000, 3)), axis=1)
+    class_S = (rng.random(3000)[:, None] > prob_SQ.cumsum(axis=1)).sum(axis=1)
+    return np.eye(3)[class_S], prob_SQ, rng.integers(0, 300, 3000)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_the_slope_of_classes_is_the_temperature_that_probabilities_lack(of_three, temperature):
+    target_SQ, prob_SQ, group_S = of_three
+    found = slope_of_classes(target_SQ, softmax(np.log(prob_SQ) / temperature, axis=1), group_S)
+    assert found.low < temperature < found.high
+    assert found.value == pytest.approx(temperature, rel=0.1)
+    assert 0.05 < (found.high - found.low) / temperature < 0.25
+
+
+def test_the_slope_of_two_classes_is_a_logistic_regression_without_intercept(rows):
+    target_S, prob_S, group_S = rows
+    of_both = slope_of_classes(
+        np.stack([1 - target_S, target_S], axis=1), np.stack([1 - prob_S, prob_S], axis=1), group_S
+    )
+    clustered = {"cov_type": "cluster", "cov_kwds": {"groups": group_S}}
+    alone = sm.GLM(target_S, logits_of(prob_S), sm.families.Binomial()).fit(**clustered)
+    assert of_both.value == pytest.approx(alone.params[0], rel=1e-5)
+    assert [of_both.low, of_both.high] == pytest.approx(alone.conf_int()[0], abs=0.01)
+
+
+def test_classes_that_are_separated_or_all_alike_have_no_slope():
+    target_SQ, group_S = np.eye(3)[np.arange(30) % 3], np.arange(30)
+    for prob_SQ in (0.1 + 0.7 * target_SQ, np.full((30, 3), 1 / 3)):
+        found = slope_of_classes(target_SQ, prob_SQ, group_S)
+        assert found.value is None and "separate the classes" in found.why
+    assert slope_of_classes(target_SQ[:0], target_SQ[:0], group_S[:0]).why == "no rows"

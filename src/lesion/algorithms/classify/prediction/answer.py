@@ -101,9 +101,17 @@ def answer_of(
     )
 
 
+def has_warnings(options: Options, target: Target) -> bool:
+    """Whether what will be read of the answer has a place for `with_warnings`."""
+    if options.part == "line":
+        return options.details
+    is_number = options.part == "bare" and target.has_binary_answer and options.map is None
+    return options.part != "cells" and not is_number
+
+
 def with_warnings(answer: Answer, options: Options, familiarity: float | None, warnings: Sequence[str]) -> Answer:
     """The answer with what the safeguards found: in its object `familiarity`, and `warnings` where there are any; with
-    details in its line too; in a table a column. A bare number has no place for them."""
+    details in its line too; in a table a column. A bare number and a row of CSV have no place for them."""
     more: dict[str, Any] = {} if familiarity is None else {"familiarity": _nine_digits(round(familiarity, 4))}
     more |= {"warnings": list(warnings)} if warnings else {}
     fields = {**answer.fields, **more}

@@ -22,7 +22,7 @@ from lesion.algorithms.base import Answer, Options, Output
 from lesion.algorithms.classify.describe import describe
 from lesion.algorithms.classify.explanation.maps import WantedMap, wanted_map, with_map
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
-from lesion.algorithms.classify.prediction.answer import answer_of, column_names, combine, with_warnings
+from lesion.algorithms.classify.prediction.answer import answer_of, column_names, combine, has_warnings, with_warnings
 from lesion.algorithms.classify.prediction.safeguards import Note, Safeguards
 from lesion.artifact import Manifest
 from lesion.data.decode.images import Pixels
@@ -103,7 +103,9 @@ class Ensemble:
         self.points.of(options.operating_point)  # refused before it is computed
         features_FM = [encoder.encode([row])[0] for encoder in self._encoders]
         square_HWC = self.model.preprocessing(image)
-        notes = () if self._safeguards is None else (self._safeguards.note(image, square_HWC),)
+        notes: tuple[Note, ...] = ()
+        if self._safeguards is not None:
+            notes = (self._safeguards.note(image, square_HWC, is_told=has_warnings(options, self.target)),)
         wanted = None if options.map is None else wanted_map(self.model, image, options.map, options.map_method)
         return Prepared(square_HWC, features_FM, options.views or self.model.num_views, notes, wanted)
 

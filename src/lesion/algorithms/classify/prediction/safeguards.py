@@ -45,14 +45,16 @@ class Safeguards:
     familiarity: Familiarity | None
     rare: float = 0.0  # below it a picture is called unfamiliar
 
-    def note(self, image: Pixels, square_HWC: Pixels) -> Note:
+    def note(self, image: Pixels, square_HWC: Pixels, *, is_told: bool = True) -> Note:
         """What there is to say of a picture (uint8 RGB, any size) and of the square that the networks see.
+
+        Where the answer has no place for it (`is_told` false), only what may refuse the picture is measured.
 
         Raises UserError of kind `low_quality` where on_low_quality=refuse and the picture is worse than nearly all of
         training.
         """
         warnings: tuple[str, ...] = ()
-        if self.quality is not None:
+        if self.quality is not None and (is_told or self.quality.on_low_quality == "refuse"):
             warnings = warnings_of(image_quality(image), self.quality.bounds)
             if warnings and self.quality.on_low_quality == "refuse":
                 raise UserError(
@@ -60,7 +62,8 @@ class Safeguards:
                     do="Take the image again.",
                     kind="low_quality",
                 )
-        return Note(warnings, None if self.familiarity is None else appearance(square_HWC))
+        has_appearance = is_told and self.familiarity is not None
+        return Note(warnings, appearance(square_HWC) if has_appearance else None)
 
     def judge(self, output: Output, folds: Sequence[int]) -> tuple[float | None, list[str]]:
         """The familiarity of a picture, None where it is not known, and all its warnings, each once."""
