@@ -8,15 +8,15 @@ The level matters most: a wrong one shows background. Every candidate is judged 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lesion.data.decode.images import Pixels
+from lesion.explain.agreement import likeness, mean_correlation
 from lesion.explain.explained_class import ExplainedClass
 from lesion.explain.faithfulness import Faithfulness, ends_of, faithfulness
 from lesion.explain.gradient import CAM, FAMILY, OCCLUSION, Level, cam, gradient_maps, levels, predicted_logits
@@ -30,11 +30,12 @@ CHANCE = "random"
 CHANCE_CELLS = 8
 NUM_FULL = 2  # pictures on which all candidates are judged; then the best go on
 NUM_KEPT = 3  # beside class activation and occlusion, which a graph needs
-COMPARED_SIDE = 14  # maps of different grids are compared on this one
-# What occlusion, 49 predictions, must have of `gain` beyond class activation, one prediction, to be taken instead.
+# By how much occlusion, 49 predictions, must be better than a map that needs one, in `gain` or in agreement.
 WORTH_OCCLUSION = 0.05
 
 Key = tuple[str, str]  # method and level
+FREE: Key = (CAM, "")
+SLOW: Key = (OCCLUSION, "")
 IsOver = Callable[[], bool]
 
 
@@ -59,7 +60,11 @@ class _Judged:
 
 
 def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> ExplanationRecord:
-    """The map with the largest mean gain, and the one for a graph without gradients.
+    """The cheapest map of those with the largest mean gain, and the one for a graph without gradients.
+
+    Class activation, else a map by gradient, else occlusion: a dearer one is taken if it gains more by over one standard
+    error of the difference (Breiman et al. 1984, section 3.4.3). Where the choice needs no gradient, torch and the graph
+    draw the same map; else the graph takes what agrees best with it.
 
     All candidates are judged on the first two pictures, and the best three on all: the others' numbers are of two.
     After `is_over` says that time is up no further candidate is tried; what was measured until then is compared, on the
@@ -80,14 +85,15 @@ def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> Exp
     tried = {key: _mean(key, [found[key].faithfulness for found in judged if key in found]) for key in judged[0]}
     means = {key: mean for key, mean in tried.items() if key in (keys or [])}
     chance = means.pop((CHANCE, ""), None)
-    with_gradient = {key: mean for key, mean in means.items() if key[0] != OCCLUSION} or means
-    if chance is None or not with_gradient:
+    if chance is None or not means:
         raise ValueError("no map could be made of this network")
-    best = max(with_gradient, key=lambda key: with_gradient[key].gain)
-    free, occlusion = means.get((CAM, "")), means.get((OCCLUSION, ""))
-    is_cam = free is not None and (occlusion is None or free.gain >= occlusion.gain - WORTH_OCCLUSION)
-    other: Key = (CAM if is_cam else OCCLUSION, "")
-    pairs = [(found[best].values_hw, found[other].values_hw) for found in judged if other in found]
+    best = _cheapest_of_the_best(means, judged)
+    agreement_of = {
+        key: mean_correlation([(found[best].values_hw, found[key].values_hw) for found in judged])
+        for key in (FREE, SLOW)
+        if key in means
+    }
+    other = _for_graph(best, agreement_of)
     chosen = means[best]
     return ExplanationRecord(
         method=chosen.method,
@@ -95,51 +101,60 @@ def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> Exp
         insertion=chosen.insertion,
         deletion=chosen.deletion,
         chance=chance,
-        without_gradient="cam" if is_cam else "occlusion",
-        agreement=mean_correlation(pairs),
+        without_gradient="cam" if other == FREE else "occlusion",
+        agreement=agreement_of.get(other),
         num_pictures=len(judged),
         candidates=[mean for key, mean in tried.items() if key[0] != CHANCE],
     )
 
 
-def randomised(record: ExplanationRecord, samples: Sequence[Sample], untrained: FusionNet) -> float | None:
-    """The rank correlation of the chosen map with that of a network of random weights, mean over the samples; None
-    where it is not defined. The metadata is left out of `untrained`, whose input must be as wide as the samples'."""
-    pairs = []
+def randomised(
+    record: ExplanationRecord,
+    samples: Sequence[Sample],
+    untrained: Sequence[FusionNet],
+    *,
+    is_over: IsOver = lambda: False,
+) -> tuple[float | None, float | None]:
+    """The `likeness` of the chosen maps to those of networks of random weights, on the same picture and on others; of
+    two pictures if time `is_over`.
+
+    The metadata is left out of `untrained`, whose input must be as wide as the samples'.
+    """
+    make = partial(map_by, method=record.method, level=record.level)
+    maps: list[list[NDArray[np.float32]]] = []  # of each picture by each network
     for sample in samples:
-        make = partial(map_by, method=record.method, level=record.level)
-        own, other = (
-            make(network, sample.square_HWC, sample.metadata_M, sample.explained)
-            for network in (sample.network, untrained)
-        )
-        pairs.append((own, other))
-    return mean_correlation(pairs)
+        if len(maps) >= NUM_FULL and is_over():
+            break
+        given = (sample.square_HWC, sample.metadata_M, sample.explained)
+        maps.append([make(network, *given) for network in (sample.network, *untrained)])
+    own, *others = zip(*maps, strict=True)
+    return likeness(own, others)
 
 
-def rank_correlation(first_hw: NDArray[np.float32], second_hw: NDArray[np.float32]) -> float | None:
-    """Spearman's between two maps of one square, on a grid of 14 × 14; None where one is the same everywhere."""
-    size = (COMPARED_SIDE, COMPARED_SIDE)
-    first, second = (
-        cv2.resize(np.ascontiguousarray(one, np.float32), size, interpolation=cv2.INTER_LINEAR).ravel()
-        for one in (first_hw, second_hw)
-    )
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return None
-    from scipy.stats import spearmanr  # type: ignore[import-untyped]  # here: a job needs it after training, if at all
-
-    return float(np.clip(spearmanr(first, second).statistic, -1, 1))
+def _cheapest_of_the_best(means: Mapping[Key, CandidateRecord], judged: Sequence[dict[Key, _Judged]]) -> Key:
+    """The choice among maps of that mean gain, from the cheapest kind to the dearest."""
+    with_gradient = sorted(means.keys() - {FREE, SLOW}, key=lambda key: -means[key].gain)
+    chosen, *dearer = [key for key in (FREE, *with_gradient[:1], SLOW) if key in means]
+    for key in dearer:
+        more = np.array([found[key].faithfulness.gain - found[chosen].faithfulness.gain for found in judged])
+        error = more.std(ddof=1) / len(more) ** 0.5 if len(more) > 1 else 0.0
+        if more.mean() > max(error, WORTH_OCCLUSION if key == SLOW else 0.0):
+            chosen = key
+    return chosen
 
 
-def mean_correlation(pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> float | None:
-    """The mean rank correlation of pairs of maps, of those for which it is defined."""
-    defined = [value for pair in pairs if (value := rank_correlation(*pair)) is not None]
-    return float(np.mean(defined)) if defined else None
+def _for_graph(best: Key, agreement_of: Mapping[Key, float | None]) -> Key:
+    """What a graph draws: the chosen map itself if it can, else the one that agrees best with it."""
+    if best in agreement_of:
+        return best
+    of_free, of_slow = (value if (value := agreement_of.get(key)) is not None else -1.0 for key in (FREE, SLOW))
+    return FREE if FREE in agreement_of and of_free >= of_slow - WORTH_OCCLUSION else SLOW
 
 
 def _best_of(keys: Sequence[Key], judged: Sequence[dict[Key, _Judged]]) -> list[Key]:
     """The candidates that go on, in their order."""
     gains = {key: _mean(key, [found[key].faithfulness for found in judged]).gain for key in keys}
-    always = {(CHANCE, ""), (CAM, ""), (OCCLUSION, "")}
+    always = {(CHANCE, ""), FREE, SLOW}
     best = sorted((key for key in keys if key not in always), key=lambda key: -gains[key])[:NUM_KEPT]
     return [key for key in keys if key in always or key in best]
 
@@ -153,7 +168,7 @@ def _judge(sample: Sample, number: int, keys: Sequence[Key] | None, is_over: IsO
             break
         is_copy = any(_is_same(values_hw, other.values_hw) for other in found.values())
         if keys is None and (is_copy or np.ptp(values_hw) == 0 or not np.isfinite(values_hw).all()):
-            continue  # the last level of a ResNet has two names; a class token leaves no gradient at the last patches
+            continue  # Grad-CAM at the last level is class activation; a class token leaves no gradient at the last patches
         judged = faithfulness(values_hw, sample.square_HWC, sample.probability, ends=ends)
         found[key] = _Judged(values_hw, judged)
     return found
@@ -161,29 +176,28 @@ def _judge(sample: Sample, number: int, keys: Sequence[Key] | None, is_over: IsO
 
 def _maps(sample: Sample, number: int, keys: Sequence[Key] | None) -> Iterator[tuple[Key, NDArray[np.float32]]]:
     """Each candidate's map, the cheapest and likeliest first; those that the network does not have are left out."""
-    network, given = sample.network, (sample.square_HWC, sample.metadata_M)
+    network, given = sample.network, (sample.network, sample.square_HWC, sample.metadata_M)
     random = np.random.default_rng([number, 0]).random((CHANCE_CELLS, CHANCE_CELLS), dtype=np.float32)
     yield (CHANCE, ""), random
-    every = [level for level in levels(network) if keys is None or any(level.name == key[1] for key in keys)]
-    for place, level in enumerate(every):
-        maps = _or_nothing(level, partial(gradient_maps, network, *given, level, sample.explained))
-        for method in FAMILY:
-            if method in maps and maps[method].size >= 4 and (keys is None or (method, level.name) in keys):
-                yield (method, level.name), maps[method]
-        if place == 0:
-            yield from _without_gradient(sample, keys)
-    if not every:
-        yield from _without_gradient(sample, keys)
-
-
-def _without_gradient(sample: Sample, keys: Sequence[Key] | None) -> Iterator[tuple[Key, NDArray[np.float32]]]:
-    given = (sample.network, sample.square_HWC, sample.metadata_M)
-    if keys is None or (CAM, "") in keys:
+    if keys is None or FREE in keys:
         found = _or_nothing(None, lambda: {CAM: cam(*given, sample.explained)})
         if CAM in found and found[CAM].size >= 4:
-            yield (CAM, ""), found[CAM]
-    if keys is None or (OCCLUSION, "") in keys:
-        yield (OCCLUSION, ""), map_by(*given, sample.explained, method=OCCLUSION)
+            yield FREE, found[CAM]
+    every = [level for level in levels(network) if keys is None or any(level.name == key[1] for key in keys)]
+    for level in every[:1]:
+        yield from _of_level(sample, level, keys)
+    if keys is None or SLOW in keys:
+        yield SLOW, map_by(*given, sample.explained, method=OCCLUSION)
+    for level in every[1:]:
+        yield from _of_level(sample, level, keys)
+
+
+def _of_level(sample: Sample, level: Level, keys: Sequence[Key] | None) -> Iterator[tuple[Key, NDArray[np.float32]]]:
+    given = (sample.network, sample.square_HWC, sample.metadata_M, level, sample.explained)
+    maps = _or_nothing(level, partial(gradient_maps, *given))
+    for method in FAMILY:
+        if method in maps and maps[method].size >= 4 and (keys is None or (method, level.name) in keys):
+            yield (method, level.name), maps[method]
 
 
 def _or_nothing(
@@ -198,10 +212,11 @@ def _or_nothing(
 
 
 def _is_same(first_hw: NDArray[np.float32], second_hw: NDArray[np.float32]) -> bool:
+    """Whether two maps differ by a factor and an offset alone: their places have the same order."""
     if first_hw.shape != second_hw.shape:
         return False
-    size = float(np.abs(second_hw).max())
-    return bool(np.allclose(first_hw, second_hw, rtol=1e-4, atol=1e-5 * size))
+    first, second = ((one - one.mean()) / max(float(one.std()), 1e-30) for one in (first_hw, second_hw))
+    return bool(np.allclose(first, second, atol=1e-3))
 
 
 def _mean(key: Key, results: Sequence[Faithfulness]) -> CandidateRecord:

@@ -1,6 +1,6 @@
 """Explained class: which class a map is of, and the score that the map takes apart: the log-odds of that class."""
 
-# F folds · V views · K outputs · … any dimensions before them
+# K outputs · h, w places of a grid · … any dimensions before them
 
 from __future__ import annotations
 
@@ -40,6 +40,17 @@ class ExplainedClass:
             odds = odds - most - np.log(np.exp(others - most[..., None]).sum(axis=-1))
         return np.asarray(self.sign * odds)
 
+    def slopes(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """∂ log-odds ÷ ∂ logits, [..., K], at logits [..., K]: by how much a change of each logit changes them."""
+        slopes = np.zeros(logits.shape)
+        if self.is_softmax:
+            others = logits.astype(np.float64)
+            others[..., self.index] = -np.inf
+            powers = np.exp(others - others.max(axis=-1, keepdims=True))
+            slopes -= powers / powers.sum(axis=-1, keepdims=True)
+        slopes[..., self.index] = 1.0
+        return self.sign * slopes
+
     def log_odds_of_tensor(self, logits: Tensor) -> Tensor:
         """As `log_odds`, with a gradient."""
         import torch
@@ -58,6 +69,14 @@ class ExplainedClass:
     def probability(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """The probability of the class, [...], for logits [..., K]."""
         return 1 / (1 + np.exp(-np.clip(self.log_odds(logits), -700, 700)))
+
+
+def class_activation(
+    place_logits_Khw: NDArray[np.floating], logits_K: NDArray[np.floating], explained: ExplainedClass
+) -> NDArray[np.float32]:
+    """What each place [h, w] adds to the log-odds of a class, to first order, of the logits of each place and those of
+    the picture (Zhou et al. 2016, eq. 2)."""
+    return np.tensordot(explained.slopes(logits_K), place_logits_Khw, axes=1).astype(np.float32)
 
 
 def class_names(target: Target) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lesion.data.decode.images import Pixels
-from lesion.explain.explained_class import ExplainedClass
+from lesion.explain.explained_class import ExplainedClass, class_activation
 from lesion.models.fusion import FusionNet
 from lesion.models.places import FINAL, as_grid, num_prefix_tokens, with_place_logits
 
@@ -28,7 +28,7 @@ FAMILY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "hires_cam": lambda a, g: (g * a).sum(dim=1),  # Draelos & Carin 2020, eq. 4
     "layer_cam": lambda a, g: (g.relu() * a).sum(dim=1),  # Jiang et al. 2021, eq. 5 and 6
 }
-CAM = "cam"  # the log-odds that the network would give if the whole picture looked as at one place
+CAM = "cam"  # class activation, which needs no gradient
 OCCLUSION = "occlusion"
 INTEGRATED_GRADIENTS = "integrated_gradients"
 NUM_IG_STEPS = 50
@@ -125,10 +125,12 @@ def _leaf_at(network: FusionNet, level: Level) -> Iterator[_Leaf]:
 def cam(
     network: FusionNet, square_HWC: Pixels, metadata_M: NDArray[np.float32], explained: ExplainedClass
 ) -> NDArray[np.float32]:
-    """The log-odds [h, w] of a class if the whole picture looked as at each place, as `with_place_logits` has it."""
+    """What each place [h, w] adds to the log-odds of a class, to first order: its logits as `with_place_logits` has them,
+    times the slope of the log-odds at the picture's logits. For mean pooling and a linear layer this is Grad-CAM at the
+    last level, but for a factor and an offset."""
     with torch.inference_mode():
-        place_logits_NKhw = with_place_logits(network, *_tensors(network, square_HWC, metadata_M))[2]
-    return explained.log_odds(place_logits_NKhw[0].permute(1, 2, 0).float().cpu().numpy()).astype(np.float32)
+        logits_NK, _, place_logits_NKhw = with_place_logits(network, *_tensors(network, square_HWC, metadata_M))
+    return class_activation(place_logits_NKhw[0].float().cpu().numpy(), logits_NK[0].float().cpu().numpy(), explained)
 
 
 def integrated_gradients(

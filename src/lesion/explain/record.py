@@ -31,9 +31,10 @@ class ExplanationRecord(BaseModel):
     """The map that was chosen on held-out pictures, by insertion − deletion.
 
     `method` and `level`: for torch. `without_gradient`: for the CPU graph, and `agreement`, the rank correlation of the
-    two maps, mean over the pictures. `chance`: a map of random numbers on the same pictures. `randomised`: the rank
-    correlation between the chosen map and the one that the same network gives with random weights; near 1 would mean
-    that the map does not show what was learnt (Adebayo et al. 2018).
+    two maps, mean over the pictures. `chance`: a map of random numbers on the same pictures. `randomised`: how alike
+    the chosen maps are to those that the same network gives with random weights, mean |rank correlation|; near 1 would
+    mean that the map does not show what was learnt (Adebayo et al. 2018). `randomised_other`: the same between maps of
+    different pictures, which is as alike as unrelated maps are: `randomised` should not lie far above it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +47,7 @@ class ExplanationRecord(BaseModel):
     without_gradient: Literal["cam", "occlusion"]
     agreement: Correlation | None = None
     randomised: Correlation | None = None
+    randomised_other: Correlation | None = None
     num_pictures: Annotated[int, Field(ge=1)]
     candidates: list[CandidateRecord] = []
 

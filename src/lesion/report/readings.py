@@ -223,6 +223,8 @@ def explanation_from(record: Json) -> Group:
     where = f" on {record['level']}" if record.get("level") else ""
     chance = record["chance"]
     agreement = "with the map that needs no gradient: rank correlation, 1 is the same order"
+    other = record.get("randomised_other")
+    chance_of_random = "near 0 is right" if other is None else f"maps of different images {other:.2f}"
     rows = [
         (
             "insertion",
@@ -232,7 +234,7 @@ def explanation_from(record: Json) -> Group:
         ),
         ("deletion", "Deletion: area under the curve", record["deletion"], f"a random map {chance['deletion']:.3f}"),
         ("agreement", "Agreement", record.get("agreement"), agreement),
-        ("randomised", "Agreement with a network of random weights", record.get("randomised"), "near 0 is right"),
+        ("randomised", "Agreement with a network of random weights", record.get("randomised"), chance_of_random),
     ]
     metrics = tuple(
         Metric(key=key, name=name, number=Number.of(value, why="not measured"), note=note)

@@ -36,10 +36,21 @@ def test_a_tensors_log_odds_are_the_arrays():
             np.testing.assert_allclose(found_N, one.log_odds(logits_NK), rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("target", "name"), [(SEVERAL, "melanoma"), (ONE, "not melanoma"), (BINARY, "benign"), (LABELS, "effusion")]
+)
+def test_slopes_are_the_derivatives_of_the_log_odds(target, name):
+    logits_K = np.random.default_rng(2).normal(0, 3, target.num_outputs)
+    one, step = named_class(target, name), 1e-6
+    changed_KK = logits_K + step * np.eye(len(logits_K))
+    expected_K = (one.log_odds(changed_KK) - one.log_odds(logits_K)) / step
+    np.testing.assert_allclose(one.slopes(logits_K), expected_K, atol=1e-4)
+
+
 def test_a_sure_network_has_finite_log_odds():
     for logits_K in ([1e4, -1e4, 0.0], [-1e4, 1e4, 0.0]):
         one = named_class(SEVERAL, "nevus")
-        assert np.isfinite(one.log_odds(np.array(logits_K)))
+        assert np.isfinite(one.log_odds(np.array(logits_K))) and np.isfinite(one.slopes(np.array(logits_K))).all()
         assert one.probability(np.array(logits_K)) in (0, 1) or 0 < one.probability(np.array(logits_K)) < 1
 
 

@@ -12,7 +12,8 @@ from bright_square import SIDE, draw, trained, untrained
 from torch import nn
 
 from lesion.data.transforms import Preprocess
-from lesion.explain.choose import Sample, choose, mean_correlation, rank_correlation
+from lesion.explain.agreement import likeness, mean_correlation, rank_correlation
+from lesion.explain.choose import Sample, choose, randomised
 from lesion.explain.explained_class import named_class
 from lesion.explain.gradient import (
     FAMILY,
@@ -90,7 +91,7 @@ def test_random_weights_change_the_map(network):
 
 def test_class_activation_is_what_grad_cam_at_the_last_level_becomes():
     """Selvaraju et al. 2017, appendix A: for a mean pooling and a linear layer the two differ by a factor alone (and
-    here the bias); and the mean of the places' logits is the picture's."""
+    here the bias); and the mean over the places is the picture's logit."""
     network = trained("test_resnet", num_steps=STEPS["test_resnet"])
     [sample] = samples(network, 1)
     given = (network, sample.square_HWC, NOTHING_M)
@@ -99,6 +100,22 @@ def test_class_activation_is_what_grad_cam_at_the_last_level_becomes():
     bias = float(network.head.bias.detach())
     np.testing.assert_allclose(free, by_gradient * by_gradient.size + bias, rtol=1e-3, atol=1e-3)
     assert free.mean() == pytest.approx(predicted_logits(network, sample.square_HWC[None], NOTHING_M).item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])  # the latter's last convolution is in its head
+def test_class_activation_of_several_classes_is_grad_cam_too_but_for_an_offset(name):
+    """The log-odds of one class among several bend with the others' logits: their slope at the picture counts."""
+    preprocess = Preprocess(SIDE, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    network = create_network(name, {}, preprocess, num_metadata=0, num_outputs=3, seed=0).eval()
+    with torch.no_grad():
+        network.head.weight *= 100  # far from equal probabilities
+    given = (network, draw(0, is_positive=True)[0], NOTHING_M)
+    for label in ("a", "b", "c"):
+        explained = named_class(Target("multiclass", ("a", "b", "c")), label)
+        by_gradient = gradient_maps(*given, level_named(network, FINAL), explained)["grad_cam"] * 4
+        free = cam(*given, explained)
+        np.testing.assert_allclose(free - free.mean(), by_gradient - by_gradient.mean(), rtol=1e-2, atol=1e-4)
+        assert np.ptp(free) > 0.01
 
 
 def test_integrated_gradients_add_up_to_the_change_of_the_log_odds(network):
@@ -172,11 +189,45 @@ def test_a_wrong_level_is_worse_and_is_not_chosen():
     nn.init.constant_(network.head.weight, 2.0)
     nn.init.constant_(network.head.bias, -6.0)
     record = choose(samples(network))
-    best = {level: max(c.insertion for c in record.candidates if c.level == level) for level in ("early", FINAL)}
-    assert record.level == "early" and best["early"] > best[FINAL] + 0.05
+    assert record.level == "early"
     assert record.without_gradient == "occlusion"  # class activation shows the rolled places too
     wrong = next(candidate for candidate in record.candidates if candidate.method == "cam")
+    assert record.insertion > wrong.insertion + 0.05
     assert wrong.gain < record.chance.gain < record.insertion - record.deletion
+
+
+def test_class_activation_is_taken_unless_another_map_is_surely_better():
+    """Then torch and a graph draw the same map, and Grad-CAM at the last level, which is no other, is not judged again."""
+    record = choose(samples(trained("test_resnet", num_steps=STEPS["test_resnet"]), 6))
+    assert (record.method, record.without_gradient, record.agreement) == ("cam", "cam", pytest.approx(1))
+    assert not [one for one in record.candidates if (one.method, one.level) == ("grad_cam", FINAL)]
+
+
+def test_a_vits_graph_draws_what_agrees_with_the_chosen_map():
+    """Class activation of a ViT, whose class token is pooled, shows nothing; occlusion does."""
+    record = choose(samples(trained("test_vit", num_steps=STEPS["test_vit"])))
+    assert record.method in FAMILY and record.without_gradient == "occlusion" and record.agreement > 0.5
+
+
+def test_random_weights_are_compared_on_the_same_picture_and_on_others():
+    network = trained("test_resnet", num_steps=STEPS["test_resnet"])
+    chosen = samples(network, 4)
+    record = choose(chosen)
+    same, other = randomised(record, chosen, [untrained("test_resnet", seed=seed) for seed in (1, 2)])
+    assert 0 <= same < 0.9 and 0 <= other < 0.9
+    itself, _ = randomised(record, chosen, [network])
+    assert itself == pytest.approx(1)
+
+
+def test_likeness_by_hand():
+    """Of two maps each is itself again, and as alike to the other as their rank correlation says, without its sign."""
+    rising_hw = np.arange(196, dtype=np.float32).reshape(14, 14)
+    turned_hw = np.roll(rising_hw, 7, axis=0)  # halves change places
+    correlation = rank_correlation(rising_hw, turned_hw)
+    assert correlation == pytest.approx(-0.5, abs=0.01)
+    assert likeness([rising_hw, turned_hw], [[rising_hw, turned_hw]]) == (pytest.approx(1), pytest.approx(-correlation))
+    assert likeness([rising_hw], [[-rising_hw]]) == (pytest.approx(1), None)
+    assert likeness([rising_hw], [[np.ones((3, 3), np.float32)]]) == (None, None)
 
 
 def test_a_job_without_time_still_chooses_something():

@@ -165,11 +165,13 @@ def test_maps_are_told_beside_a_random_one():
         "num_pictures": 8,
         "chance": {"insertion": 0.5, "deletion": 0.49},
         "agreement": None,
-        "randomised": 0.04,
+        "randomised": 0.34,
+        "randomised_other": 0.31,
     }
     found = {metric.key: metric for metric in explanation_from(record).metrics}
     assert found["deletion"].number.value == 0.22 and found["deletion"].note == "a random map 0.490"
-    assert found["agreement"].number.why == "not measured" and found["randomised"].number.value == 0.04
+    assert found["agreement"].number.why == "not measured" and found["randomised"].number.value == 0.34
+    assert found["randomised"].note == "maps of different images 0.31"
     assert explanation_from(record).how.startswith("gradcam on stage 3, chosen by deletion and insertion on 8 ")
 
 

@@ -82,9 +82,10 @@ def _direction(
     """The angle of each tick [T] in degrees, 0 to 180, and its deviation along it ÷ across; by second moments."""
     tick_N = np.zeros(len(is_tick_N) + 1, np.intp)  # 0 for the background and other marks
     tick_N[1:][is_tick_N] = np.arange(1, np.count_nonzero(is_tick_N) + 1)
-    tick_P = tick_N[labels_HW.ravel()]
-    place_P = np.flatnonzero(tick_P > 0)
-    tick_P = tick_P[place_P]
+    label_P = labels_HW.ravel()
+    place_P = np.flatnonzero(label_P > 0)  # few: looked up alone
+    tick_P = tick_N[label_P[place_P]]
+    place_P, tick_P = place_P[tick_P > 0], tick_P[tick_P > 0]
     y_P, x_P = np.divmod(place_P.astype(np.float64), labels_HW.shape[1])
     area_T = np.bincount(tick_P)
 

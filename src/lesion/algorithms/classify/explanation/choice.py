@@ -19,7 +19,7 @@ from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.algorithms.classify.training.fold import FoldResult
 from lesion.algorithms.classify.training.setup import Setup, fresh_network
-from lesion.explain.choose import Sample, choose, randomised
+from lesion.explain.choose import IsOver, Sample, choose, randomised
 from lesion.explain.explained_class import usual_class
 from lesion.explain.record import ExplanationRecord
 from lesion.models.fusion import FusionNet
@@ -29,6 +29,7 @@ from lesion.targets import Target
 log = logging.getLogger(__name__)
 
 NUM_PICTURES = 12
+NUM_COMPARED, NUM_RANDOM = 6, 2  # pictures, and networks of random weights, whose maps are compared
 LEAST_S = 25.0  # what may be spent at least
 SHARE_OF_JOB = 0.02  # of the job's time, if that is more
 
@@ -45,8 +46,13 @@ def save_explanation(
     ends = started + max(LEAST_S, SHARE_OF_JOB * job_s)
     try:
         samples = _samples(predictor, setup, results)
-        record = choose(samples, is_over=lambda: time.monotonic() > ends)
-        record = record.model_copy(update={"randomised": _randomised(record, samples[:2], setup)})
+
+        def is_over() -> bool:
+            return time.monotonic() > ends
+
+        record = choose(samples, is_over=is_over)
+        same, other = _randomised(record, samples[:NUM_COMPARED], setup, is_over)
+        record = record.model_copy(update={"randomised": same, "randomised_other": other})
         model = predictor.model.model_copy(update={"explanation": record})
         with stop.held():
             manifest = artifact.add_files(model_dir, predictor.manifest, {}, payload=model.model_dump())
@@ -56,10 +62,11 @@ def save_explanation(
         return predictor
     log.info(
         "explanation: method=%s level=%s insertion=%.3f deletion=%.3f chance=%.3f/%.3f without_gradient=%s "
-        "agreement=%s randomised=%s pictures=%d seconds=%.1f",
+        "agreement=%s randomised=%s/%s pictures=%d seconds=%.1f",
         *(record.method, record.level or "-", record.insertion, record.deletion),
         *(record.chance.insertion, record.chance.deletion, record.without_gradient),
-        *(_shown(record.agreement), _shown(record.randomised), record.num_pictures, time.monotonic() - started),
+        *(_shown(record.agreement), _shown(record.randomised), _shown(record.randomised_other)),
+        *(record.num_pictures, time.monotonic() - started),
     )
     if not record.is_better_than_chance:
         log.warning("explanation: on %d pictures no map was better than random numbers", record.num_pictures)
@@ -98,16 +105,20 @@ def _most_probable_first(target: Target, result: FoldResult) -> NDArray[np.intp]
     return np.lexsort((-judged_SQ.max(axis=1), rank_S))[:NUM_PICTURES]
 
 
-def _randomised(record: ExplanationRecord, samples: Sequence[Sample], setup: Setup) -> float | None:
-    """The correlation with a network of the same shape whose weights are random. The pretrained ones are no use: they
-    know edges and colours, which is what a map that shows nothing learnt would show."""
+def _randomised(
+    record: ExplanationRecord, samples: Sequence[Sample], setup: Setup, is_over: IsOver
+) -> tuple[float | None, float | None]:
+    """As `randomised`, by networks of the same shape whose weights are random. The pretrained ones are no use: they know
+    edges and colours, which is what a map that shows nothing learnt would show."""
     network: FusionNet = samples[0].network
     width = 0 if network.metadata is None else int(network.metadata[0].in_features)
     same = [sample for sample in samples if sample.metadata_M.size == width]
-    config = setup.config.model_copy(update={"seed": (setup.config.seed + 1) % 2**32})
-    bare = replace(setup, config=config, weights=None)
-    untrained = fresh_network(bare, num_metadata=width).eval().requires_grad_(False)
-    return randomised(record, same, untrained)
+    untrained = []
+    for number in range(NUM_RANDOM):
+        config = setup.config.model_copy(update={"seed": (setup.config.seed + 1 + number) % 2**32})
+        bare = replace(setup, config=config, weights=None)
+        untrained.append(fresh_network(bare, num_metadata=width).eval().requires_grad_(False))
+    return randomised(record, same, untrained, is_over=is_over)
 
 
 def _shown(value: float | None) -> str:

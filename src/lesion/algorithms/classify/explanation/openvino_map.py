@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lesion.algorithms.classify.explanation.maps import CAM, OCCLUSION, mean_map
 from lesion.data.transforms import views
 from lesion.errors import UserError
+from lesion.explain.explained_class import class_activation
 from lesion.explain.occlusion import occlusion_map
 from lesion.explain.picture_map import PictureMap
 
@@ -70,7 +71,7 @@ def graph_map(
         ]
 
         def make(fold: int, number: int) -> NDArray[np.float32]:
-            return explained.log_odds(np.moveaxis(of_views[number][fold], 0, -1)).astype(np.float32)
+            return class_activation(of_views[number][fold], logits_FVK[fold, number], explained)
 
         values_hw = mean_map(make, num_folds=len(of_views[0]), num_views=picture.num_views, method=CAM)
         return wanted.made(values_hw, explained, CAM)
