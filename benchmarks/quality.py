@@ -1,6 +1,7 @@
 """Image quality on real pictures: what is found, what a blur or the dark changes, and what it costs a server.
 
-    python benchmarks/quality.py          # needs the artifact that benchmarks/familiarity.py leaves in build/
+    python benchmarks/quality.py                       # needs the artifact that benchmarks/familiarity.py leaves in build/
+    python benchmarks/quality.py --serving MODEL_DIR   # what it costs a server of that artifact alone
 
 Times are CPU time, so other programs on the machine change them little. Needs the real data beside the project
 (shared/data). Prints one JSON line; dated copies lie in benchmarks/results/.
@@ -10,6 +11,7 @@ Times are CPU time, so other programs on the machine change them little. Needs t
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import time
@@ -40,6 +42,17 @@ SPOILT: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--serving", type=Path, metavar="MODEL_DIR", help="the cost to a server of that artifact alone")
+    args = parser.parse_args()
+    if args.serving is not None:
+        print(json.dumps({"benchmark": "quality_serving", **where_and_when(), "serving_cpu_ms": parts(args.serving)}))
+    else:
+        survey_all()
+
+
+def survey_all() -> None:
+    """All sets, and what serving costs."""
     from lesion.data.quality.image_quality import surveyed
     from lesion.data.quality.picture_measures import PictureMeasures
     from lesion.data.quality.quality_bounds import WARNINGS, fit_bounds, share_warned
@@ -103,7 +116,7 @@ def parts(model: Path) -> dict[str, float]:
         yield
         spent[name] = spent.get(name, 0.0) + 1e3 * (time.thread_time() - started) / len(files) / 3
 
-    options = Options()
+    options, untold = Options(), Options(part="cells")  # a row of CSV has no place for warnings
     for _ in range(3):
         for content in files:
             with timed("decode"):
@@ -112,6 +125,8 @@ def parts(model: Path) -> dict[str, float]:
                 prepared = plain.prepare(pixels, {}, options)
             with timed("prepare, with safeguards"):
                 noted = guarded.prepare(pixels, {}, options)
+            with timed("prepare, with safeguards, where the answer has no place for warnings"):
+                guarded.prepare(pixels, {}, untold)
             [output] = plain.executors[0]([prepared])
             [noted_output] = guarded.executors[0]([noted])
             with timed("answer"):

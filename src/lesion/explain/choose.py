@@ -62,9 +62,9 @@ class _Judged:
 def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> ExplanationRecord:
     """The cheapest map of those with the largest mean gain, and the one for a graph without gradients.
 
-    Class activation, else a map by gradient, else occlusion: a dearer one is taken if it gains more by over one standard
-    error of the difference (Breiman et al. 1984, section 3.4.3). Where the choice needs no gradient, torch and the graph
-    draw the same map; else the graph takes what agrees best with it.
+    Class activation, else a map by gradient, else occlusion: a dearer one is taken if it gains more by over one
+    standard error of the difference (Breiman et al. 1984, section 3.4.3). Where the choice needs no gradient, torch and
+    the graph draw the same map; else the graph takes what agrees best with it.
 
     All candidates are judged on the first two pictures, and the best three on all: the others' numbers are of two.
     After `is_over` says that time is up no further candidate is tried; what was measured until then is compared, on the
@@ -168,7 +168,7 @@ def _judge(sample: Sample, number: int, keys: Sequence[Key] | None, is_over: IsO
             break
         is_copy = any(_is_same(values_hw, other.values_hw) for other in found.values())
         if keys is None and (is_copy or np.ptp(values_hw) == 0 or not np.isfinite(values_hw).all()):
-            continue  # Grad-CAM at the last level is class activation; a class token leaves no gradient at the last patches
+            continue  # Grad-CAM at the last level is class activation; a class token gives the last patches no gradient
         judged = faithfulness(values_hw, sample.square_HWC, sample.probability, ends=ends)
         found[key] = _Judged(values_hw, judged)
     return found

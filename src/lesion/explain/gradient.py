@@ -125,9 +125,9 @@ def _leaf_at(network: FusionNet, level: Level) -> Iterator[_Leaf]:
 def cam(
     network: FusionNet, square_HWC: Pixels, metadata_M: NDArray[np.float32], explained: ExplainedClass
 ) -> NDArray[np.float32]:
-    """What each place [h, w] adds to the log-odds of a class, to first order: its logits as `with_place_logits` has them,
-    times the slope of the log-odds at the picture's logits. For mean pooling and a linear layer this is Grad-CAM at the
-    last level, but for a factor and an offset."""
+    """What each place [h, w] adds to the log-odds of a class, to first order: its logits, as `with_place_logits` has
+    them, times the slope of the log-odds at the picture's logits. For mean pooling and a linear layer this is Grad-CAM
+    at the last level, but for a factor and an offset."""
     with torch.inference_mode():
         logits_NK, _, place_logits_NKhw = with_place_logits(network, *_tensors(network, square_HWC, metadata_M))
     return class_activation(place_logits_NKhw[0].float().cpu().numpy(), logits_NK[0].float().cpu().numpy(), explained)

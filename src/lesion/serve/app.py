@@ -105,9 +105,8 @@ def create_app(
             )
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), invocation.form)
-            if not g.trail.is_on:
-                part = part_of(media_type, invocation.form, has_details=options.details)
-                options = replace(options, part=part)
+            part = None if g.trail.is_on else part_of(media_type, invocation.form, has_details=options.details)
+            wanted = replace(options, part=part)
             counts: deque[int] = deque()  # of the frames of each record
             results = pipeline.run(
                 _frames(
@@ -116,7 +115,7 @@ def create_app(
                     counts,
                     most=_most_pictures(options, media_type, limits),
                 ),
-                lambda pixels, row: predictor.prepare(pixels, row, options),
+                lambda pixels, row: predictor.prepare(pixels, row, wanted),
                 times=g.times,
                 is_wanted=is_wanted,
                 held_bytes=lambda: slot.num_bytes,

@@ -197,7 +197,7 @@ def test_a_wrong_level_is_worse_and_is_not_chosen():
 
 
 def test_class_activation_is_taken_unless_another_map_is_surely_better():
-    """Then torch and a graph draw the same map, and Grad-CAM at the last level, which is no other, is not judged again."""
+    """Then torch and a graph draw the same map. Grad-CAM at the last level, which is no other, is not judged again."""
     record = choose(samples(trained("test_resnet", num_steps=STEPS["test_resnet"]), 6))
     assert (record.method, record.without_gradient, record.agreement) == ("cam", "cam", pytest.approx(1))
     assert not [one for one in record.candidates if (one.method, one.level) == ("grad_cam", FINAL)]

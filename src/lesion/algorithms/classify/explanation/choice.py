@@ -108,8 +108,8 @@ def _most_probable_first(target: Target, result: FoldResult) -> NDArray[np.intp]
 def _randomised(
     record: ExplanationRecord, samples: Sequence[Sample], setup: Setup, is_over: IsOver
 ) -> tuple[float | None, float | None]:
-    """As `randomised`, by networks of the same shape whose weights are random. The pretrained ones are no use: they know
-    edges and colours, which is what a map that shows nothing learnt would show."""
+    """As `randomised`, by networks of the same shape whose weights are random. The pretrained ones are no use: they
+    know edges and colours, which is what a map that shows nothing learnt would show."""
     network: FusionNet = samples[0].network
     width = 0 if network.metadata is None else int(network.metadata[0].in_features)
     same = [sample for sample in samples if sample.metadata_M.size == width]
