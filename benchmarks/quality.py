@@ -1,7 +1,7 @@
 """Image quality on real pictures: what is found, what a blur or the dark changes, and what it costs a server.
 
-    python benchmarks/quality.py                       # needs the artifact that benchmarks/familiarity.py leaves in build/
-    python benchmarks/quality.py --serving MODEL_DIR   # what it costs a server of that artifact alone
+    python benchmarks/quality.py                      # needs the artifact that benchmarks/familiarity.py leaves
+    python benchmarks/quality.py --serving MODEL_DIR  # what it costs a server of that artifact alone
 
 Times are CPU time, so other programs on the machine change them little. Needs the real data beside the project
 (shared/data). Prints one JSON line; dated copies lie in benchmarks/results/.

@@ -81,6 +81,18 @@ def calibration_from(output: Json) -> tuple[Metric, ...]:
     return tuple(found)
 
 
+def calibration_of(judged: Json) -> tuple[Metric, ...]:
+    """As `calibration_from`, of the only output; of several classes their common slope, and the ECE of the class that
+    is answered. Labels are each for themselves: none."""
+    outputs = list(judged["outputs"].values())
+    if len(outputs) == 1:
+        return calibration_from(outputs[0])
+    if "calibration_slope" not in judged:
+        return ()
+    found = {"slope": judged["calibration_slope"], "ece": judged["calibration_of_top_class"]}
+    return calibration_from({"calibration": found})
+
+
 def classes_from(judged: Json) -> tuple[ClassMetrics, ...]:
     """Each output of `judge` by itself."""
     return tuple(

@@ -11,6 +11,7 @@ from lesion.report.page import render
 from lesion.report.readings import (
     calibration_curves,
     calibration_from,
+    calibration_of,
     classes_from,
     decision_curves,
     explanation_from,
@@ -89,6 +90,23 @@ def test_calibration_is_told_with_its_noise_line_and_drawn_with_its_band():
     [curve] = calibration_curves(JUDGED)
     assert (curve.x, curve.y, curve.low, curve.high) == ((0.1, 0.5), (0.2, 0.6), (0.1, 0.5), (0.3, 0.7))
     assert [one.name for one in decision_curves(JUDGED)] == ["the model", "act on all", "act on none"]
+
+
+def test_several_classes_have_one_slope_and_the_error_of_the_answered_class_and_labels_have_none():
+    """By evaluation itself, on drawn rows."""
+    rng = np.random.default_rng(0)
+    class_S, score_SQ = rng.integers(0, 3, 300), rng.normal(0, 1, (300, 3))
+    score_SQ[np.arange(300), class_S] += 1.5
+    prob_SQ = np.exp(score_SQ) / np.exp(score_SQ).sum(axis=1, keepdims=True)
+    of_classes, of_labels = (
+        judge(Rows(np.eye(3)[class_S], prob_SQ, np.arange(300), ["a", "b", "c"], is_multiclass), num_draws=20)
+        for is_multiclass in (True, False)
+    )
+    found = {metric.key: metric for metric in calibration_of(of_classes)}
+    assert set(found) == {"calibration_slope", "ece"} and found["calibration_slope"].number.interval is not None
+    assert found["calibration_slope"].number.value == pytest.approx(1.5, abs=0.4)
+    assert calibration_of(of_labels) == ()
+    assert calibration_of(JUDGED) == calibration_from(JUDGED["outputs"]["melanoma"])
 
 
 def test_what_cannot_be_drawn_keeps_its_reason():

@@ -26,7 +26,7 @@ from lesion.errors import UserError
 from lesion.report.facts import Facts
 from lesion.report.readings import (
     calibration_curves,
-    calibration_from,
+    calibration_of,
     classes_from,
     decision_curves,
     metrics_from,
@@ -99,7 +99,6 @@ def facts_of_set(found: External) -> Facts:
         unit=unit,
         file="predictions.csv",
     )
-    outputs = list(judged_of["outputs"].values())
     return Facts(
         title=f"{target.positive_class or f'{len(target.class_names):,} classes'}: external evaluation",
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -117,7 +116,7 @@ def facts_of_set(found: External) -> Facts:
         ),
         data=_data(found),
         leaks=Missing(why=NO_NAMES),
-        metrics=metrics_from(judged_of["overall"]) + (calibration_from(outputs[0]) if len(outputs) == 1 else ()),
+        metrics=metrics_from(judged_of["overall"]) + calibration_of(judged_of),
         classes=() if target.has_binary_answer else classes_from(judged_of),
         comparison=found.comparison,
         curves=_curves(found),

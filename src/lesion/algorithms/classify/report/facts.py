@@ -33,7 +33,7 @@ from lesion.evaluation.metrics import METRICS
 from lesion.report.facts import Facts
 from lesion.report.readings import (
     calibration_curves,
-    calibration_from,
+    calibration_of,
     classes_from,
     decision_curves,
     metrics_from,
@@ -249,13 +249,12 @@ def metrics_of(judged: Mapping[str, Any]) -> tuple[Metric, ...]:
 
 
 def measures_of(judged: Mapping[str, Any], summary: Summary) -> tuple[Metric, ...]:
-    """All measures of the judged rows, calibration too where one output is judged."""
+    """All measures of the judged rows, and their calibration."""
     best = summary["overall"]["of_best_epochs"]["metrics"]
     measures = metrics_from(
         judged["overall"], {key: {"value": best[key]} for key in best if not key.endswith("accuracy")}
     )
-    outputs = list(judged["outputs"].values())
-    return measures + (calibration_from(outputs[0]) if len(outputs) == 1 else ())
+    return measures + calibration_of(judged)
 
 
 def fold_of(fold: Mapping[str, Any]) -> Fold:
