@@ -30,7 +30,7 @@ CHANCE = "random"
 CHANCE_CELLS = 8
 NUM_FULL = 2  # pictures on which all candidates are judged; then the best go on
 NUM_KEPT = 3  # beside class activation and occlusion, which a graph needs
-# By how much occlusion, 49 predictions, must be better than a map that needs one, in `gain` or in agreement.
+# By how much better occlusion, 49 predictions, must agree with a map by gradient than class activation, one prediction.
 WORTH_OCCLUSION = 0.05
 
 Key = tuple[str, str]  # method and level
@@ -62,9 +62,9 @@ class _Judged:
 def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> ExplanationRecord:
     """The cheapest map of those with the largest mean gain, and the one for a graph without gradients.
 
-    Class activation, else a map by gradient, else occlusion: a dearer one is taken if it gains more by over one
-    standard error of the difference (Breiman et al. 1984, section 3.4.3). Where the choice needs no gradient, torch and
-    the graph draw the same map; else the graph takes what agrees best with it.
+    Class activation, unless a map by gradient gains more by over one standard error of the difference (Breiman et al.
+    1984, section 3.4.3); occlusion only where neither is better than random numbers. Where the choice needs no
+    gradient, torch and the graph draw the same map; else the graph takes what agrees best with it.
 
     All candidates are judged on the first two pictures, and the best three on all: the others' numbers are of two.
     After `is_over` says that time is up no further candidate is tried; what was measured until then is compared, on the
@@ -87,7 +87,7 @@ def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> Exp
     chance = means.pop((CHANCE, ""), None)
     if chance is None or not means:
         raise ValueError("no map could be made of this network")
-    best = _cheapest_of_the_best(means, judged)
+    best = _cheapest_of_the_best(means, judged, chance)
     agreement_of = {
         key: mean_correlation([(found[best].values_hw, found[key].values_hw) for found in judged])
         for key in (FREE, SLOW)
@@ -131,14 +131,18 @@ def randomised(
     return likeness(own, others)
 
 
-def _cheapest_of_the_best(means: Mapping[Key, CandidateRecord], judged: Sequence[dict[Key, _Judged]]) -> Key:
+def _cheapest_of_the_best(
+    means: Mapping[Key, CandidateRecord], judged: Sequence[dict[Key, _Judged]], chance: CandidateRecord
+) -> Key:
     """The choice among maps of that mean gain, from the cheapest kind to the dearest."""
     with_gradient = sorted(means.keys() - {FREE, SLOW}, key=lambda key: -means[key].gain)
     chosen, *dearer = [key for key in (FREE, *with_gradient[:1], SLOW) if key in means]
     for key in dearer:
+        if key == SLOW and means[chosen].gain > chance.gain:
+            break
         more = np.array([found[key].faithfulness.gain - found[chosen].faithfulness.gain for found in judged])
         error = more.std(ddof=1) / len(more) ** 0.5 if len(more) > 1 else 0.0
-        if more.mean() > max(error, WORTH_OCCLUSION if key == SLOW else 0.0):
+        if more.mean() > error:
             chosen = key
     return chosen
 
