@@ -19,8 +19,11 @@ from lesion.evaluation.calibrator_fits import fit
 from lesion.evaluation.calibrators import METHODS, Calibrator, Method, OutputMap, no_calibration
 from lesion.evaluation.metrics import Array, log_loss
 from lesion.evaluation.parts import parts_by_group
+from lesion.evaluation.resampling import number_groups
 
-FEWEST_FOR_PLATT = 20  # rows of the rarest class; an offset more than a temperature
+# Patients (slides) with rows of the rarest class: rows of one are alike, and an offset learnt of few is theirs. A
+# temperature helps from two on (decision 54).
+FEWEST_FOR_PLATT = 20
 FEWEST_FOR_ISOTONIC = 100
 MOST_CLASSES = 20  # for vector scaling and isotonic: two numbers a class and more
 NUM_PARTS, NUM_NESTED_PARTS = 10, 5
@@ -52,7 +55,7 @@ def choose_calibrator(
     each by itself. A `method` that is asked for is fitted without comparison; where rows are too few for it, the next
     simpler one.
     """
-    return _choose(targets_SK, probs_SK, parts_by_group(group_S, NUM_PARTS), is_multiclass, method)
+    return _choose(targets_SK, probs_SK, group_S, NUM_PARTS, is_multiclass=is_multiclass, method=method)
 
 
 def nested_calibrators(
@@ -72,22 +75,30 @@ def nested_calibrators(
     found = []
     for part in np.unique(part_S):
         is_held = part_S == part
-        inner_S = parts_by_group(group_S[~is_held], NUM_NESTED_PARTS)
-        choice = _choose(targets_SK[~is_held], probs_SK[~is_held], inner_S, is_multiclass, method)
+        others = (targets_SK[~is_held], probs_SK[~is_held], group_S[~is_held])
+        choice = _choose(*others, NUM_NESTED_PARTS, is_multiclass=is_multiclass, method=method)
         found.append((is_held, choice.calibrator))
     return found
 
 
 def _choose(
-    targets_SK: Array, probs_SK: Array, part_S: NDArray[np.intp], is_multiclass: bool, method: Method | Literal["auto"]
+    targets_SK: Array,
+    probs_SK: Array,
+    group_S: NDArray[Any],
+    num_parts: int,
+    *,
+    is_multiclass: bool,
+    method: Method | Literal["auto"],
 ) -> CalibratorChoice:
+    part_S, code_S = parts_by_group(group_S, num_parts), number_groups(group_S)[0]
     columns = [slice(None)] if is_multiclass else [slice(k, k + 1) for k in range(targets_SK.shape[1])]
     maps: list[OutputMap] = []
     losses, reasons = [], []
     for of_output in columns:
         targets_SQ, probs_SQ = targets_SK[:, of_output], probs_SK[:, of_output]
         is_known_S = ~(np.isnan(targets_SQ).any(axis=1) | np.isnan(probs_SQ).any(axis=1))
-        found = _choose_one(targets_SQ[is_known_S], probs_SQ[is_known_S], part_S[is_known_S], is_multiclass, method)
+        known = (targets_SQ[is_known_S], probs_SQ[is_known_S], code_S[is_known_S], part_S[is_known_S])
+        found = _choose_one(*known, is_multiclass=is_multiclass, method=method)
         maps += found[0]
         losses.append(found[1])
         reasons.append(found[2])
@@ -97,12 +108,14 @@ def _choose(
 def _choose_one(
     targets_SQ: Array,
     probs_SQ: Array,
+    code_S: NDArray[np.intp],
     part_S: NDArray[np.intp],
+    *,
     is_multiclass: bool,
     method: Method | Literal["auto"],
 ) -> tuple[tuple[OutputMap, ...], dict[Method, float], str | None]:
     parts = np.unique(part_S).tolist()
-    possible, why = _possible(targets_SQ, part_S, is_multiclass)
+    possible, why = _possible(targets_SQ, code_S, part_S, is_multiclass)
     if method != "auto":
         simpler = [name for name in METHODS[: METHODS.index(method) + 1] if name in possible]
         maps = fit(targets_SQ, probs_SQ, simpler[-1], is_multiclass=is_multiclass)
@@ -121,18 +134,20 @@ def _choose_one(
     return fit(targets_SQ, probs_SQ, best, is_multiclass=is_multiclass), losses, why
 
 
-def _possible(targets_SQ: Array, part_S: NDArray[np.intp], is_multiclass: bool) -> tuple[list[Method], str | None]:
-    """The methods that the rows outside each part are enough for, and why these are not all."""
+def _possible(
+    targets_SQ: Array, code_S: NDArray[np.intp], part_S: NDArray[np.intp], is_multiclass: bool
+) -> tuple[list[Method], str | None]:
+    """The methods that the patients outside each part are enough for, and why these are not all."""
     parts = np.unique(part_S)
     if len(parts) < 2:
         return ["none"], "there are fewer than two groups, so no rows that could judge a calibrator"
-    fewest = min(_rarest(targets_SQ[part_S != part], is_multiclass) for part in parts)
+    fewest = min(_rarest(targets_SQ[part_S != part], code_S[part_S != part], is_multiclass) for part in parts)
     num_classes = targets_SQ.shape[1] if is_multiclass else 2
     if fewest == 0 and not is_multiclass:
         return ["none"], "outside one of the parts all rows are of one class"
     if num_classes > MOST_CLASSES:
         return ["none", "temperature"], f"more than {MOST_CLASSES} classes: a temperature at most"
-    of_the_rarest = f"{fewest} rows of the rarest class outside one of the parts"
+    of_the_rarest = f"{fewest} groups with the rarest class outside one of the parts"
     if fewest < FEWEST_FOR_PLATT:
         return [
             "none",
@@ -147,6 +162,7 @@ def _possible(targets_SQ: Array, part_S: NDArray[np.intp], is_multiclass: bool) 
     return list(METHODS), None
 
 
-def _rarest(targets_SQ: Array, is_multiclass: bool) -> int:
-    positives_Q = (targets_SQ == 1).sum(axis=0)
-    return int(positives_Q.min() if is_multiclass else min(positives_Q[0], len(targets_SQ) - positives_Q[0]))
+def _rarest(targets_SQ: Array, code_S: NDArray[np.intp], is_multiclass: bool) -> int:
+    """In how many groups the class occurs that occurs in the fewest."""
+    of_classes = targets_SQ.T == 1 if is_multiclass else (targets_SQ[:, 0] == 1, targets_SQ[:, 0] != 1)
+    return min(len(np.unique(code_S[is_class_S])) for is_class_S in of_classes)

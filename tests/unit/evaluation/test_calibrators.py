@@ -268,9 +268,23 @@ def test_few_rows_of_a_class_allow_simple_methods_alone():
     assert 0 < targets.sum() < 40
     few = np.concatenate([np.flatnonzero(targets[:, 0] == 1)[:15], np.flatnonzero(targets[:, 0] == 0)])
     choice = choose_calibrator(targets[few], probs[few], np.arange(len(few)), is_multiclass=False, method="isotonic")
-    assert choice.calibrator.method == "temperature" and "12 rows of the rarest class" in choice.why[0]
+    assert choice.calibrator.method == "temperature" and "12 groups with the rarest class" in choice.why[0]
     one_patient = choose_calibrator(targets, probs, np.zeros(400, int), is_multiclass=False)
     assert one_patient.calibrator.method == "none" and "fewer than two groups" in one_patient.why[0]
+
+
+def test_few_slides_allow_a_temperature_alone_however_many_rows_they_have():
+    """An offset learnt of few slides is theirs: rows of one slide are alike."""
+    targets, probs = binary(2000, slope=2.0, seed=6)
+    for num_slides, methods in (
+        (8, {"none", "temperature"}),
+        (40, {"none", "temperature", "platt"}),
+        (400, set(METHODS)),
+    ):
+        choice = choose_calibrator(targets, probs, np.arange(2000) % num_slides, is_multiclass=False)
+        assert set(choice.log_losses[0]) == methods
+        assert choice.calibrator.method != "none"
+    assert choice.why == (None,)
 
 
 def test_a_thousand_classes_get_a_temperature():
