@@ -22,7 +22,7 @@ from lesion.evaluation.parts import parts_by_group
 from lesion.evaluation.resampling import number_groups
 
 # Patients (slides) with rows of the rarest class: rows of one are alike, and an offset learnt of few is theirs. A
-# temperature helps from two on (decision 54).
+# temperature helps from five on (decision 54).
 FEWEST_FOR_PLATT = 20
 FEWEST_FOR_ISOTONIC = 100
 MOST_CLASSES = 20  # for vector scaling and isotonic: two numbers a class and more
