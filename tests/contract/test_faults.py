@@ -377,6 +377,7 @@ ELSEWHERE = {
     "operating_point": "test_decisions.py::test_a_request_chooses_its_operating_point_and_is_told_which_was_used",
     "deployment_prevalence": "test_decisions.py::test_details_hold_the_classes_that_an_image_may_have",
     "report_names": "test_report.py::test_names_stand_in_the_report_if_they_are_asked_for",
+    "final_model": "test_final_model.py::test_one_network_is_served_and_it_is_said_how_it_was_judged",
     "slide_score": "test_slide_scores.py::test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold",
 }
 

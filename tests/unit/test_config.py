@@ -34,6 +34,7 @@ VALID = {
     "model": words,
     "model_args": st.dictionaries(names, st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1, 1), names)),
     "pretrained": st.one_of(st.booleans(), words.map(lambda word: f"/weights/{word}")),
+    "final_model": st.sampled_from(["ensemble", "refit", "soup"]),
     "calibration": st.sampled_from(["auto", "none", "temperature", "platt", "isotonic"]),
     "operating_point": st.sampled_from(["youden", "sensitivity=0.95", "specificity=0.9", "cost=10", "threshold=0.3"]),
     "deployment_prevalence": st.one_of(st.none(), st.floats(0.001, 0.999)),
@@ -123,6 +124,8 @@ def go_together(values: dict[str, Any]) -> bool:
     if values.get("folds", 6) * values.get("repeats", 1) > 100 or values.get("group_column") in targets:
         return False
     if "tta" in given and given["tta"] > NUM_VIEWS[values.get("flips", "flips_and_rotations")]:
+        return False
+    if values.get("final_model") == "soup" and values.get("repeats", 1) > 1:
         return False
     if values.get("deployment_prevalence") is not None and values.get("calibration") == "none":
         return False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from timm.optim import param_groups_layer_decay
 from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
@@ -70,6 +72,7 @@ class Schedule:
         )  # any improvement counts, as in early stopping
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
+        self._first_peaks = [group["lr"] for group in optimizer.param_groups]
 
     def before_step(self, epochs_done: float) -> None:
         """Sets the rates of the next step. `epochs_done` counts steps as parts of their epoch."""
@@ -96,6 +99,11 @@ class Schedule:
         for group in self._optimizer.param_groups:
             group["peak"] = group["lr"]
 
+    def follow(self, factor: float) -> None:
+        """Sets the peaks to `factor` times the first ones: the plateaus are those of other trainings."""
+        for group, first in zip(self._optimizer.param_groups, self._first_peaks, strict=True):
+            group["peak"] = first * factor
+
     @property
     def learning_rate(self) -> float:
         """The rate at which the backbone's last layer learns now, in an optimiser of `create_optimizer`."""
@@ -106,3 +114,24 @@ class Schedule:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._plateau.load_state_dict(state)  # type: ignore[no-untyped-call]
+
+
+def plateau_factors(
+    values: Sequence[float], *, better: Literal["higher", "lower"], factor: float, patience: int
+) -> list[float]:
+    """By what the plateau schedule had multiplied the rates in each epoch of a training, of its metric after each."""
+    optimizer = Adam([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = Schedule(
+        optimizer,
+        kind="plateau",
+        num_epochs=len(values),
+        warmup_epochs=0.0,
+        better=better,
+        factor=factor,
+        patience=patience,
+    )
+    factors = []
+    for value in values:
+        factors.append(float(optimizer.param_groups[0]["peak"]))
+        schedule.after_epoch(value)
+    return factors

@@ -239,6 +239,8 @@ def _software(facts: Facts) -> Answer:
 
 
 def _ensembling(facts: Facts) -> Answer:
+    if facts.judging.served:
+        return True, f"None: {facts.judging.served}."
     if isinstance(facts.folds, Missing) or len(facts.folds) < 2:
         return True, "One network: no ensemble."
     views = _setting(facts, "tta")

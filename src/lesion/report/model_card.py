@@ -114,6 +114,7 @@ def _table(facts: Facts) -> str:
 def _made(facts: Facts) -> str:
     known = {setting.name: setting.value for setting in facts.settings if not setting.is_default}
     lines = [f"Made {facts.made} by Lesion {facts.versions.get('lesion', '')}".strip()]
+    lines.append(f"Network: {_algorithm(facts)}")
     if isinstance(facts.reproduction, Reproduction):
         lines.append(f"Seed {facts.reproduction.seed}, data {facts.reproduction.data_fingerprint}")
     return _bullets([*lines, *(f"{name}: {json.dumps(value)}" for name, value in known.items())])
@@ -273,7 +274,8 @@ def _algorithm(facts: Facts) -> str:
     known = {setting.name: setting.value for setting in facts.settings}
     folds = 0 if isinstance(facts.folds, Missing) else len(facts.folds)
     network = known.get("model", "a convolutional network or transformer of timm")
-    return listed([f"{network}", f"mean of {folds} networks" if folds > 1 else "one network"])
+    served = facts.judging.served or (f"mean of {folds} networks" if folds > 1 else "one network")
+    return listed([f"{network}", served])
 
 
 def _cut(text: str | None, most: int) -> str | None:

@@ -78,6 +78,7 @@ class Judging(Section):
     num_rows: Count
     num_units: Count
     interval: str  # the method of the intervals
+    served: str = ""  # what is served where that is one network made of the folds: "one network, trained again on …"
     warnings: tuple[str, ...] = ()
 
     @property

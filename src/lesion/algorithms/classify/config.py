@@ -41,7 +41,7 @@ class FoldSettings(Hyperparameters):
         ge=2,
         le=100,
         doc="Cross-validation folds: one network is trained per fold, on the rows of all other folds, and evaluated "
-        "on its own. The artifact holds all of them and averages their predictions.",
+        "on its own. The artifact holds all of them and averages their predictions, unless `final_model` says another.",
     )
     split: str = tunable(
         "group_kfold",
@@ -55,6 +55,14 @@ class FoldSettings(Hyperparameters):
         le=20,
         doc="Repeated cross-validation: number of times it is done, each time with different folds. The predictions "
         "of a row are averaged; training takes that many times as long.",
+    )
+    final_model: Literal["ensemble", "refit", "soup"] = tunable(
+        "ensemble",
+        doc="Final model: what is served. ensemble: the networks of all folds, averaged. refit: one "
+        "network trained again on all rows, for the epochs and at the learning rates that the folds chose; it is "
+        "evaluated by the folds. soup: one network with the mean of the folds' weights (model soup); one fold more "
+        "is made and held back from all to evaluate it. One network costs the server as many times less as there are "
+        "folds.",
     )
     metric: Literal[tuple(BETTER)] = tunable(  # type: ignore[valid-type]
         "roc_auc",
@@ -426,6 +434,8 @@ class ClassifyConfig(
             yield "epochs=0 trains nothing: set head_init=probe for a linear probe, or epochs to 1 or more"
         if self.deployment_prevalence is not None and self.calibration == "none":
             yield "deployment_prevalence shifts calibrated probabilities: leave calibration at auto"
+        if self.final_model == "soup" and self.repeats > 1:
+            yield "final_model=soup holds rows back from all folds, and repeats would hold back others: set repeats=1"
         if self.slide_score != "none" and self.task_type == "multilabel":
             yield f"slide_score={self.slide_score} needs one yes-or-no target, and task_type=multilabel has several"
         if self.tta > (most := NUM_VIEWS[self.flips]):

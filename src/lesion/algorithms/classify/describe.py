@@ -25,12 +25,20 @@ def describe(manifest: Manifest, model: ClassifierRecord, folds: Sequence[FoldRe
         },
         "views": {"default": model.num_views, "most": model.most_views, "flips": model.flips},
         "metrics": manifest.metrics,
-        "folds": [
-            {"fold": record.fold, "best_epoch": record.best_epoch, "metrics": record.metrics} for record in model.folds
-        ],
-        "serving": {"folds": ", ".join(str(record.fold) for record in folds)},
+        "final_model": manifest.metrics.get("final_model", {"kind": model.final_model}),
+        **_networks(model, folds),
         **_safeguards(model),
     }
+
+
+def _networks(model: ClassifierRecord, folds: Sequence[FoldRecord]) -> dict[str, Any]:
+    """The folds of an ensemble, and which are served; or the one network that is served instead of them."""
+    if model.final_model != "ensemble":
+        return {"folds": [], "serving": {"network": model.final_model}}
+    known = [
+        {"fold": record.fold, "best_epoch": record.best_epoch, "metrics": record.metrics} for record in model.folds
+    ]
+    return {"folds": known, "serving": {"folds": ", ".join(str(record.fold) for record in folds)}}
 
 
 def _calibration(model: ClassifierRecord) -> dict[str, Any]:

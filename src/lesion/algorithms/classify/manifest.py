@@ -70,6 +70,7 @@ Text = Annotated[str, Field(max_length=10_000)]
 Share = Annotated[float, Field(ge=0, le=1)]  # NaN is neither
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 LowQualityPolicy = Literal["ignore", "warn", "refuse"]
+FinalModel = Literal["ensemble", "refit", "soup"]
 
 
 class TargetRecord(BaseModel):
@@ -112,7 +113,9 @@ class OperatingRecord(BaseModel):
 
 
 class FoldRecord(BaseModel):
-    """One fold's network: the file of its weights, its metadata encoders, and how it did on the rows it never saw."""
+    """One network, a fold's or the final one: the file of its weights, its metadata encoders, and how it did on rows
+    that it never saw; nothing where it saw all.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -205,7 +208,8 @@ class ClassifierRecord(BaseModel):
         None  # None: an older artifact, or several classes, the most probable of which is the answer
     )
     target_columns: list[str]
-    folds: Annotated[list[FoldRecord], Field(min_length=1)]
+    folds: Annotated[list[FoldRecord], Field(min_length=1)]  # of a refit or a soup the one network
+    final_model: FinalModel = "ensemble"
     graph: GraphRecord | None = None
     quality: QualityRecord | None = None  # None: fewer training pictures than it needs, or an older artifact
     familiarity: FamiliarityRecord | None = None  # likewise
@@ -214,6 +218,8 @@ class ClassifierRecord(BaseModel):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         _each_once([str(record.fold) for record in self.folds])
+        if self.final_model != "ensemble" and len(self.folds) > 1:
+            raise ValueError(f"a {self.final_model} is one network, and folds lists {len(self.folds)}")
         _each_once(self.files)
         if self.num_views > self.most_views:
             raise ValueError(f"num_views is {self.num_views}, and flips={self.flips} allows {self.most_views}")

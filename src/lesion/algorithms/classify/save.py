@@ -34,6 +34,7 @@ from lesion.algorithms.classify.prediction.safeguards import FAMILIARITY
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.algorithms.classify.results.decide import Decisions
 from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.artifact import Manifest
 from lesion.data.table import SampleTable
@@ -50,22 +51,22 @@ log = logging.getLogger(__name__)
 
 GRAPH, GRAPH_WEIGHTS = "graph.xml", "graph.bin"
 OWN_FILE = re.compile(
-    rf"fold_[0-9]+\.safetensors|{re.escape(FAMILIARITY)}|{re.escape(GRAPH)}|{re.escape(GRAPH_WEIGHTS)}"
+    rf"(fold_[0-9]+|refit|soup)\.safetensors|{re.escape(FAMILIARITY)}|{re.escape(GRAPH)}|{re.escape(GRAPH_WEIGHTS)}"
 )
 NUM_COMPARED = 64  # training rows that show how the networks differ
 NUM_CHECKED = 16  # held-out pictures that a graph must answer as torch does
 
 
 def save_artifact(
-    model_dir: Path, setup: Setup, results: Sequence[FoldResult], decisions: Decisions, summary: dict[str, Any]
+    model_dir: Path, setup: Setup, networks: Networks, decisions: Decisions, summary: dict[str, Any]
 ) -> Ensemble:
     """Writes the artifact and returns the predictor that was loaded from it.
 
     If the process is killed, the folder holds a whole artifact or none: the old manifest is removed first, and the new
-    one is written last. Each fold's file is loaded and predicts one of its validation rows. Raises PlatformError if
-    that differs from the trained network's prediction, or if the disk refuses.
+    one is written last. Each network's file is loaded and predicts one of its validation rows, a refit's one of its
+    training rows. Raises PlatformError if that differs from the trained network's prediction, or if the disk refuses.
     """
-    table = setup.source.table()
+    table, results = setup.source.table(), networks.served
     artifact.clear(model_dir, OWN_FILE)
     written = Manifest(
         algorithm=ALGORITHM,
@@ -74,9 +75,9 @@ def save_artifact(
         data_fingerprint=table.fingerprint(),
         config=setup.config.as_json(),
         metrics=summary,
-        payload=record_of(setup, table, results, decisions).model_dump(),
+        payload=record_of(setup, table, networks, decisions).model_dump(),
     )
-    artifact.save(model_dir, written, {file_of(result.fold): result.weights for result in results})
+    artifact.save(model_dir, written, {file_of(result, networks): result.weights for result in results})
     manifest = artifact.load_manifest(model_dir)  # as it was written
     model = read(model_dir, manifest)
     size = setup.config.batch_size_predict  # no pass after training is larger than those before
@@ -91,22 +92,21 @@ def save_artifact(
         before_K = fold_probs(predictor.target, result.logits_SVK[0])
         if not np.allclose(probs_NFK[f][f], before_K, atol=1e-4 if setup.run.device.type == "cpu" else 1e-2):
             raise PlatformError(
-                f"the saved artifact predicts {probs_NFK[f][f]}, but fold {result.fold} predicted {before_K} before "
-                "it was saved",
+                f"the saved artifact predicts {probs_NFK[f][f]}, but {file_of(result, networks)} predicted {before_K} "
+                "before it was saved",
                 where=model_dir,
                 do="Check disk and memory of this machine, and run the job again.",
             )
     return predictor
 
 
-def file_of(fold: int) -> str:
-    """The name of the file that holds a fold's weights."""
-    return f"fold_{fold}.safetensors"
+def file_of(result: FoldResult, networks: Networks) -> str:
+    """The name of the file that holds a network's weights."""
+    name = f"fold_{result.fold}" if networks.kind == "ensemble" else networks.kind
+    return f"{name}.safetensors"
 
 
-def record_of(
-    setup: Setup, table: SampleTable, results: Sequence[FoldResult], decisions: Decisions
-) -> ClassifierRecord:
+def record_of(setup: Setup, table: SampleTable, networks: Networks, decisions: Decisions) -> ClassifierRecord:
     """The payload: everything that prediction needs beside the weights."""
     config = setup.config
     return ClassifierRecord(
@@ -130,13 +130,14 @@ def record_of(
         folds=[
             FoldRecord(
                 fold=result.fold,
-                file=file_of(result.fold),
+                file=file_of(result, networks),
                 metadata=result.encoder.columns,
                 best_epoch=result.best_epoch,
                 metrics=result.metrics,
             )
-            for result in results
+            for result in networks.served
         ],
+        final_model=networks.kind,
     )
 
 

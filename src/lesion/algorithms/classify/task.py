@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.check.run import Questions
@@ -34,12 +35,26 @@ NO_GROUPS = "stratified_kfold"  # the split without groups, unless the user set 
 
 @dataclass(frozen=True)
 class Task:
-    """Target, targets and folds of the training rows, and the type of each metadata column."""
+    """Target, targets and folds of the training rows, and the type of each metadata column.
+
+    With `is_last_held_back` no network is trained for the last fold: its rows are held back from all.
+    """
 
     labels: Labels
     labelled: Labelled
     valid_FS: Folds
     kinds: Mapping[str, ColumnType]  # what each metadata column holds
+    is_last_held_back: bool = False
+
+    @property
+    def trained_FS(self) -> Folds:
+        """The validation masks of the folds for which a network is trained."""
+        return self.valid_FS[:-1] if self.is_last_held_back else self.valid_FS
+
+    @property
+    def held_back_S(self) -> NDArray[np.bool_] | None:
+        """The rows that are held back from all folds, if any are."""
+        return self.valid_FS[-1] if self.is_last_held_back else None
 
 
 def questions(config: ClassifyConfig, *, check_settings: Callable[[], Sequence[Remark]]) -> Questions[Task]:
@@ -117,19 +132,34 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
         if has_folds and not are_folds_unclear(labelled):
             with collecting(problems):
                 valid_FS = choose_folds(labelled, config, labels.typos)
+                refuse_final_model(valid_FS, table, config)
     with collecting(problems):
         kinds = checked_kinds(table, config)
         refuse_cells(table, test_table, kinds, config)
     raise_all(problems)
     if labels is None or labelled is None or valid_FS is None:
         return None
-    return Task(labels, labelled, valid_FS, kinds)
+    return Task(labels, labelled, valid_FS, kinds, is_last_held_back=config.final_model == "soup")
 
 
 def refuse_operating_point(labels: Labels, config: ClassifyConfig) -> None:
     """Raises UserError if one was set for several classes, of which the most probable is the answer."""
     if "operating_point" in config.model_fields_set:
         parse_spec(config.operating_point, is_multiclass=labels.target.has_multiclass_answer, where="operating_point")
+
+
+def refuse_final_model(valid_FS: Folds, table: SampleTable, config: ClassifyConfig) -> None:
+    """Raises UserError for one network of all folds where there are too few folds for that."""
+    needed = {"ensemble": 1, "refit": 2, "soup": 3}[config.final_model]
+    if len(valid_FS) < needed:
+        has_set = table.is_valid_S is not None
+        what = "there is a validation set, and so one network" if has_set else f"there are {len(valid_FS)}"
+        raise UserError(
+            f"final_model={config.final_model} is made of {needed} folds or more, and {what}",
+            where=table.where,
+            do=f"Set final_model=ensemble, or {'leave the validation set out' if has_set else 'give more folds'}.",
+            kind="hyperparameters",
+        )
 
 
 def refuse_prevalence(labels: Labels, config: ClassifyConfig) -> None:
@@ -186,16 +216,18 @@ def refuse_slide_score(table: SampleTable, labels: Labels, config: ClassifyConfi
 def choose_folds(labelled: Labelled, config: ClassifyConfig, typos: Mapping[str, Typo] = MappingProxyType({})) -> Folds:
     """The validation masks of the folds [F, S], by the user's split or fold column.
 
-    A validation channel is the only fold. Without groups, unless the user set a split, folds are stratified by class.
-    `typos` are the classes that are probably another one: a refusal for such a class names it.
+    A validation channel is the only fold. A soup has one fold more, which is held back. Without groups, unless the user
+    set a split, folds are stratified by class. `typos` are the classes that are probably another one: a refusal for
+    such a class names it.
     """
     table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
+    num_folds = config.folds + (config.final_model == "soup")
     columns = [] if table.targets is None else list(map(str, table.targets.columns))
     class_S = target.class_of(targets_SK)
     rows = Divided(
         name_S=table.name_S,
         group_S=table.group_S,
-        class_S=pooled_strata(class_S, config.folds) if target.kind == "multilabel" else class_S,
+        class_S=pooled_strata(class_S, num_folds) if target.kind == "multilabel" else class_S,
         learned=target.classes(targets_SK),
         judged=target.judged_classes(targets_SK) if METRICS[config.metric].needs_both else {},
         where=table.where,
@@ -215,12 +247,12 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig, typos: Mapping[str,
                 do=f"Set repeats=1, or split={split}.",
                 kind="hyperparameters",
             )
-        otherwise = Plan(split, config.folds, config.repeats, config.seed)
+        otherwise = Plan(split, num_folds, config.repeats, config.seed)
         refuse_given_folds(given_FS, rows, otherwise if is_column else None)
         return given_FS
     split = DEFAULT_SPLIT if table.has_sets else config.split
     split = NO_GROUPS if table.group_S is None and "group" in split else split
-    return deal_folds(rows, Plan(split, config.folds, config.repeats, config.seed))
+    return deal_folds(rows, Plan(split, num_folds, config.repeats, config.seed))
 
 
 def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, ColumnType]:

@@ -8,17 +8,24 @@ import time
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
 
 import lesion
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
-from lesion.algorithms.classify.results.decide import decide
-from lesion.algorithms.classify.results.summary import summarise
+from lesion.algorithms.classify.results.decide import Decisions, decide
+from lesion.algorithms.classify.results.summary import Summary, summarise
 from lesion.algorithms.classify.results.write import METRICS, write_results
 from lesion.algorithms.classify.save import save_artifact
 from lesion.algorithms.classify.task import Task, questions
 from lesion.algorithms.classify.training.fold import FoldResult, run_fold
+from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.parallel import cores_of_fold, plan_parallelism
+from lesion.algorithms.classify.training.refit import refit
 from lesion.algorithms.classify.training.setup import (
     Setup,
     backbone_features,
@@ -28,6 +35,7 @@ from lesion.algorithms.classify.training.setup import (
     settings_and_versions,
     with_batch_size,
 )
+from lesion.algorithms.classify.training.soup import soup
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import check_once, forget
 from lesion.engine.checkpoint import Checkpoints, code_digest
@@ -85,7 +93,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
 
     # How: by which processes, in what batches, from which checkpoints.
     config = with_batch_size(config, task.labelled.target, run)
-    data_parallel, folds = plan_parallelism(config, task.valid_FS, run)
+    data_parallel, folds = plan_parallelism(config, task, run)
     setup = Setup(
         run=run,
         config=config,
@@ -98,6 +106,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         target=task.labelled.target,
         weights=weights,
         data_parallel=data_parallel,
+        held_back_S=task.held_back_S,
     )
     checkpoints = run.checkpoints(fingerprint(setup, task.valid_FS), data_parallel)
     training_log = TrainingLog(
@@ -108,7 +117,8 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         machine=Machine(run.device, run.num_workers, job.num_cores),
     )
 
-    # Every fold, then all of them as one artifact; of a job that is stopped, the folds that are finished.
+    # Every fold, then all of them, or one network that follows from them, as one artifact; of a job that is stopped,
+    # the folds that are finished.
     results: list[FoldResult] = []
     predictor = None
     try:
@@ -117,23 +127,23 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         with checkpoints, run.progress(config.epochs * len(task.labelled.table) * len(folds)) as bar:
             for fold, valid_S in folds:
                 if data_parallel.size == 1:
-                    limit_threads(cores_of_fold(fold, len(task.valid_FS), job))
+                    limit_threads(cores_of_fold(fold, len(task.trained_FS), job))
                 with run.step(f"training fold {fold}", remedy=LESS_MEMORY):
                     results.append(
                         run_fold(fold, valid_S, setup, features_VSD, checkpoints, bar=bar, training_log=training_log)
                     )
-        results = gather(results, setup)
+            results = gather(results, setup) or results
+            networks = final_networks(results, setup, features_VSD, checkpoints, bar=bar)
         if run.processes.is_leader:
             with job.stop.held():  # a job that is stopped here ends with a whole artifact
                 with timed_step(log, "decide"):
-                    decisions = decide(results, task.labelled, config)
-                    summary = summarise(results, decisions, task.labelled)
-                predictor = save_artifact(job.model_dir, setup, results, decisions, summary)
+                    decisions, summary = judge(networks, task, config)
+                predictor = save_artifact(job.model_dir, setup, networks, decisions, summary)
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():
             if run.processes.is_leader and predictor is None and (done := finished(results, folds, checkpoints)):
-                decisions = decide(done, task.labelled, config)
-                save_artifact(job.model_dir, setup, done, decisions, summarise(done, decisions, task.labelled))
+                networks = Networks.ensemble(done)
+                save_artifact(job.model_dir, setup, networks, *judge(networks, task, config))
                 log.info("stopped: the artifact holds %d of the folds; the same job resumes from here", len(done))
         raise
 
@@ -142,17 +152,48 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         write_results(
             setup,
             checked,
-            results,
+            networks,
             predictor,
             decisions=decisions,
             summary=summary,
             training_log=training_log,
             started=started,
         )
-        log.info("artifact=%s folds=%d minutes=%.1f", job.model_dir, len(results), (time.monotonic() - started) / 60)
+        told = (job.model_dir, networks.kind, len(results), (time.monotonic() - started) / 60)
+        log.info("artifact=%s final_model=%s folds=%d minutes=%.1f", *told)
     run.processes.finish()
     checkpoints.clear()
     forget(job.checkpoint_dir)
+
+
+def final_networks(
+    results: Sequence[FoldResult],
+    setup: Setup,
+    features_VSD: NDArray[np.float32] | None,
+    checkpoints: Checkpoints,
+    *,
+    bar: tqdm[Any],
+) -> Networks:
+    """What is served, by `final_model`: the folds, or one network. A refit is trained by all processes where they train
+    each fold together, and else by the leader, with all of its host's cores; a soup is made by the leader."""
+    run, kind = setup.run, setup.config.final_model
+    takes_part = run.processes.is_leader or (kind == "refit" and setup.data_parallel.size > 1)
+    if kind == "ensemble" or not takes_part:
+        return Networks.ensemble(results)
+    if setup.data_parallel.size == 1:
+        limit_threads(run.job.num_cores * run.job.processes)
+    if kind == "soup":
+        with run.step("averaging the folds' weights", remedy="lower batch_size_predict"):
+            return Networks.soup(results, soup(results, setup))
+    with run.step("training the refit", remedy=LESS_MEMORY):
+        return Networks.refit(results, refit(results, setup, features_VSD, checkpoints, bar=bar))
+
+
+def judge(networks: Networks, task: Task, config: ClassifyConfig) -> tuple[Decisions, Summary]:
+    """What is learnt from the judged rows, and their metrics."""
+    decisions = decide(networks.judged, task.labelled, config, is_refit=networks.is_refit)
+    summary = summarise(networks.judged, decisions, task.labelled)
+    return decisions, {**summary, "final_model": networks.as_json()}
 
 
 def gather(results: Sequence[FoldResult], setup: Setup) -> list[FoldResult]:
@@ -182,8 +223,10 @@ def log_start(task: Task, run: Run) -> None:
     classes = "|".join(target.class_names)
     log.info("task=%s outputs=%d classes=%s%s", target.kind, target.num_outputs, classes, positive)
     log.info("%s", run.describe())
-    for fold, valid_S in enumerate(task.valid_FS):
+    for fold, valid_S in enumerate(task.trained_FS):
         counts = task.labelled.counts(valid_S)
         groups = f" groups={counts['num_groups']}" if "num_groups" in counts else ""
         classes = " ".join(f"{name}={count}" for name, count in counts["classes"].items())
         log.info("fold=%d rows=%d%s %s", fold, counts["num_rows"], groups, classes)
+    if task.held_back_S is not None:
+        log.info("held_back=%d rows, which evaluate the soup", task.held_back_S.sum())

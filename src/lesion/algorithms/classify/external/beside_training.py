@@ -15,11 +15,11 @@ from lesion.targets import Target
 BY_LABEL = ("accuracy", "balanced_accuracy")  # which depend on the threshold
 UNDEFINED = "not defined: a class has no rows"
 UNKNOWN = "the artifact does not hold it"
+BY_FOLDS = "Each image by the network of the fold that held it out."  # of an artifact that does not say
 HOW = (
-    "Training: each image by the one network that held it out. Here: by all networks together, as served. The "
-    "difference is here minus training, with a 95 % interval from both (Zou & Donner 2008), as of sets that share no "
-    "patient. Whether a patient or a copy of an image was in training cannot be known from the artifact, which has no "
-    "names: if some were, these numbers are too high."
+    "Training: {training} Here: as served. The difference is here minus training, with a 95 % interval from both (Zou "
+    "& Donner 2008), as of sets that share no patient. Whether a patient or a copy of an image was in training cannot "
+    "be known from the artifact, which has no names: if some were, these numbers are too high."
 )
 
 
@@ -42,7 +42,8 @@ def beside_training(here: Mapping[str, Any], trained: Mapping[str, Any], *, unit
                 difference=_difference(number, training),
             )
         )
-    how = HOW if unit_is_known else f"{HOW} No column names the patients here: the interval is by image."
+    how = HOW.format(training=trained.get("final_model", {}).get("judged", BY_FOLDS))
+    how = how if unit_is_known else f"{how} No column names the patients here: the interval is by image."
     return Comparison(metrics=tuple(rows), how=how)
 
 

@@ -106,8 +106,8 @@ def facts_of_set(found: External) -> Facts:
         question=Question(**target.as_json()),
         headline=_headline(found, unit),
         judging=Judging(
-            how="A finished model answered a set of images with labels: all its networks together, calibrated, as it "
-            "is served. Nothing was learnt or chosen on these rows.",
+            how="A finished model answered a set of images with labels, calibrated, as it is served. Nothing was "
+            "learnt or chosen on these rows.",
             unit=unit,
             num_rows=len(judged_S),
             num_units=num_units(labelled, judged_S),

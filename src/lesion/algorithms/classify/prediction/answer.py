@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.base import Answer, Options, Output
+from lesion.algorithms.classify.manifest import FinalModel
 from lesion.algorithms.classify.prediction.point import Point
 from lesion.evaluation.calibration import Calibration
 from lesion.evaluation.conformal import PredictionSets, two_classes
@@ -65,6 +66,7 @@ def answer_of(
     point: Point,
     prediction_sets: PredictionSets | None,
     folds: Sequence[int],
+    final_model: FinalModel = "ensemble",
 ) -> Answer:
     """The prediction of one picture. Binary: "probability" of the positive class and "label". Multiclass:
     "probabilities" by class and "label". Multilabel: "probabilities" and "labels".
@@ -72,7 +74,8 @@ def answer_of(
     A line holds a probability for each class, in class order, as SageMaker's built-in image classification does. A row
     of CSV holds the probability of the positive class, or one per class, then the label or labels. With details the
     object and the line also hold the positive class, the prediction of each of the `folds`, and the spread: largest
-    minus smallest. A table names the positive class in each row.
+    minus smallest; where one network is served instead of the folds, what it is. A table names the positive class in
+    each row.
     """
     probs_FK = fold_probs(target, output.logits_FVK)
     probs_K = pooled(probs_FK, calibration)
@@ -84,7 +87,11 @@ def answer_of(
         fields["probabilities"] = dict(likeliest[: options.top_k])
     fields |= {"labels": labels} if target.kind == "multilabel" else {"label": labels[0]}
     if options.details:
-        fields |= _details(_each_fold(probs_FK, calibration), probs_K, target, folds)
+        fields |= _positive_class(target)
+        if final_model == "ensemble":
+            fields |= _folds(_each_fold(probs_FK, calibration), probs_K, target, folds)
+        else:
+            fields["final_model"] = final_model
         if prediction_sets is not None:
             at_rows_K = _mean(probs_FK) if calibration is None else calibration.of_rows(probs_FK)
             fields["prediction_set"] = _prediction_set(at_rows_K, prediction_sets, target)
@@ -158,7 +165,7 @@ def _positive_class(target: Target) -> dict[str, str]:
     return {} if target.positive_class is None else {"positive_class": target.positive_class}
 
 
-def _details(
+def _folds(
     probs_FK: NDArray[np.float64], probs_K: NDArray[np.float32], target: Target, folds: Sequence[int]
 ) -> dict[str, Any]:
     of_fold = {}
@@ -171,7 +178,7 @@ def _details(
         spread = dict(zip(target.class_names, spread_K, strict=True))
     elif target.has_binary_answer:
         spread = _positive(spread_K, target)
-    return {**_positive_class(target), "folds": of_fold, "spread": spread}
+    return {"folds": of_fold, "spread": spread}
 
 
 def _probabilities(exact_K: Sequence[float], target: Target) -> dict[str, Any]:

@@ -123,6 +123,9 @@ def load_torch(
 
 def chosen_folds(model: ClassifierRecord, fold: int | None, where: Path) -> list[FoldRecord]:
     """The records of all folds, or of one. Raises UserError for a fold that the artifact has not."""
+    if fold is not None and model.final_model != "ensemble":
+        what = f"the artifact holds one network, a {model.final_model}, and none of a fold"
+        raise UserError(what, where=where, do="Leave the fold out.")
     folds = [record for record in model.folds if fold is None or record.fold == fold]
     if not folds:
         known = ", ".join(str(record.fold) for record in model.folds)

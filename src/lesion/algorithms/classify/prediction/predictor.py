@@ -120,6 +120,7 @@ class Ensemble:
             point=point,
             prediction_sets=self.model.prediction_sets,
             folds=self.folds,
+            final_model=self.model.final_model,
         )
         if self._safeguards is not None:
             answer = with_warnings(answer, options, *self._safeguards.judge(output, self.folds))

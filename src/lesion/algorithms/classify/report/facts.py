@@ -68,6 +68,17 @@ NUM_PAIRS = 30
 HOW_SETS = "Conformal sets of classes, verified on {units} that did not make them."
 HOW_GATE = "bounds are what nearly all of them keep; what all have is no warning"
 FEW_IMAGES = Missing(why="Fewer than 100 training images, or too few groups in a fold: nothing says what is usual.")
+NO_FOLDS = {
+    "ensemble": "A validation set was given: one network, no cross-validation.",
+    "soup": "One network, the mean of the folds' weights: no fold has numbers of it.",
+}
+ONE_TESTED = "served network, which never"
+TESTED = {"ensemble": "mean of all networks, none of which", "refit": ONE_TESTED, "soup": ONE_TESTED}
+SERVED_OTHER = {
+    "ensemble": "",
+    "refit": " The served network was trained again on all images, as the folds' networks were on fewer.",
+    "soup": "",
+}
 NO_MAP = Missing(why="No map was chosen: explain=false, or none could be made.")
 
 
@@ -118,12 +129,13 @@ def facts_of_job(
         question=Question(**target.as_json()),
         headline=headline(found_of, summary, unit, len(judged_S), num_units(labelled, judged_S)),
         judging=Judging(
-            how=how_judged(num_folds, unit, decisions.judged.why_not)
+            how=how_judged(summary["final_model"], num_folds, unit, decisions.judged.why_not)
             + ("" if config.deployment_prevalence is None else at_prevalence(names[0], config.deployment_prevalence)),
             unit=unit,
             num_rows=len(judged_S),
             num_units=num_units(labelled, judged_S),
             interval=f"95 % intervals by {unit}; they do not hold how another training run would differ.",
+            served=served(summary["final_model"]),
             warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in found_of["cautions"]),
         ),
         data=data_card(found, training, labelled, judged_S),
@@ -132,7 +144,7 @@ def facts_of_job(
         classes=() if target.has_binary_answer else classes_from(found_of),
         folds=tuple(fold_of(fold) for fold in summary["folds"])
         if num_folds > 1
-        else Missing(why="A validation set was given: one network, no cross-validation."),
+        else Missing(why=NO_FOLDS[summary["final_model"]["kind"]]),
         sets=slides_of(summary),
         curves=curves.model_copy(
             update={"calibration": calibration_curves(found_of, note=at_rows), "decision": decision_curves(found_of)}
@@ -166,7 +178,7 @@ def facts_of_job(
 def with_test(facts: Facts, setup: Setup, test: Rows, probs_SK: NDArray[np.float32], judged: Summary | None) -> Facts:
     """The facts with the metrics of a test set that has labels; of one that has none, which images to label next."""
     if judged is not None:
-        told = "By the mean of all networks, none of which saw it:"
+        told = f"By the {TESTED[setup.config.final_model]} saw it:"
         return facts.model_copy(update={"sets": (*facts.sets, judged_set("Test set", told, judged))})
     target, table = setup.target, test.table()
     make = CaseMaker(
@@ -201,7 +213,7 @@ def headline(judged: Mapping[str, Any], summary: Summary, unit: str, num_rows: i
     seen = "of which" if unit == "image" else "of whose images"
     return Headline(
         metric=first,
-        judged_on=f"{of}, none {seen} the network was trained on.",
+        judged_on=f"{of}, none {seen} the network was trained on.{SERVED_OTHER[summary['final_model']['kind']]}",
         is_flattered="epoch_not_chosen_by_others" in summary["overall"],
     )
 
@@ -215,23 +227,41 @@ def at_prevalence(name: str, prevalence: float) -> str:
     )
 
 
-def how_judged(num_folds: int, unit: str, why_not: str | None) -> str:
-    side, units = f"no {unit}", plural_of(unit)
-    rows = (
-        f"{num_folds}-fold cross-validation: each image is predicted by the network of the fold that held it out"
-        if num_folds > 1
-        else "One network, which predicts the validation set"
-    )
-    epoch = (
-        f"Its epoch is, for each fifth of the held-out {units}, the one that the others chose (or, where these are too "
-        "few, the other folds)."
-        if why_not is None
-        else f"Its epoch was chosen on the same rows, so the numbers are too high: {in_words(why_not, unit)}."
-    )
+def how_judged(final_model: Mapping[str, Any], num_folds: int, unit: str, why_not: str | None) -> str:
+    kind, side, units = final_model["kind"], f"no {unit}", plural_of(unit)
+    if kind == "soup":
+        of = "" if unit == "image" else f" of {units}"
+        rows = f"The served network predicts images{of} that were held back from all folds"
+    elif num_folds > 1:
+        rows = f"{num_folds}-fold cross-validation: each image is predicted by the network of the fold that held it out"
+    else:
+        rows = "One network, which predicts the validation set"
+    if why_not is not None:
+        epoch = f"Its epoch was chosen on the same rows, so the numbers are too high: {in_words(why_not, unit)}."
+    elif kind == "soup":
+        epoch = "Its epochs were chosen on other rows."
+    elif kind == "refit":
+        epoch = (
+            "Its epoch is the one that the other folds chose. The served network was trained again on all rows by the "
+            "same rule: the numbers are the cross-validation estimate of it, mostly a little too low."
+        )
+    else:
+        epoch = (
+            f"Its epoch is, for each fifth of the held-out {units}, the one that the others chose (or, where these are "
+            "too few, the other folds)."
+        )
     return (
         f"{rows}; {side} is in training and in validation of one network, unless the leaks below say so. {epoch} "
         f"Calibration and threshold are, for each fifth of the {units}, those that the others taught."
     )
+
+
+def served(final_model: Mapping[str, Any]) -> str:
+    """What is served, in words, where it is one network that was made of the folds."""
+    return {
+        "refit": f"one network, trained again on all rows for {plural(final_model.get('epochs', 0), 'epoch')}",
+        "soup": "one network, the mean of the folds' weights",
+    }.get(final_model["kind"], "")
 
 
 def metrics_of(judged: Mapping[str, Any]) -> tuple[Metric, ...]:
@@ -353,8 +383,9 @@ def safeguards_of(facts: Facts, model: ClassifierRecord, minutes: float) -> Fact
         how = f"The share of {quality.num_pictures:,} training images that the gate would warn of ({HOW_GATE})."
         updates["quality"] = Group(metrics=metrics, how=how)
     if (familiarity := model.familiarity) is not None:
+        seen = "training" if model.final_model == "refit" else "held-out"  # a refit has seen all
         how = (
-            f"Learnt on {familiarity.num_rows:,} held-out images. An image that is less familiar than "
+            f"Learnt on {familiarity.num_rows:,} {seen} images. An image that is less familiar than "
             f"{1 - familiarity.rare:.0%} of them is called unfamiliar, so about {familiarity.rare:.0%} of images like "
             "these are, by chance."
         )

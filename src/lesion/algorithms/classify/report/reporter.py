@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lesion.algorithms.classify.results.decide import Decisions
 from lesion.algorithms.classify.results.summary import Summary
 from lesion.algorithms.classify.results.tables import lines_of_oof
 from lesion.algorithms.classify.task import Task
-from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.check.run import Checked
 from lesion.data.table import Rows
@@ -45,7 +45,7 @@ class Reporter:
         self,
         setup: Setup,
         checked: Checked[Task],
-        results: Sequence[FoldResult],
+        networks: Networks,
         *,
         decisions: Decisions,
         evaluation: Mapping[str, Any],
@@ -53,7 +53,7 @@ class Reporter:
         started: float,
     ) -> None:
         self._setup, self._checked, self._summary, self._started = setup, checked, summary, started
-        self._lines_S = lines_of_oof(results, len(checked.task.labelled.table))
+        self._lines_S = lines_of_oof(networks.judged, len(checked.task.labelled.table))
         self._facts = try_to_draw(
             "the report",
             lambda: facts_of_job(
@@ -63,7 +63,7 @@ class Reporter:
                 summary=summary,
                 decisions=decisions,
                 evaluation=evaluation,
-                history=[row for result in results for row in result.history],
+                history=[row for fold in networks.folds for row in fold.history],
                 shortcuts=checked.shortcuts,
                 lines_S=self._lines_S,
             ),

@@ -103,9 +103,12 @@ class Decisions:
         return None if self.operating is None else self.points[self.operating.spec].is_positive_SQ
 
 
-def decide(results: Sequence[FoldResult], labelled: Labelled, config: ClassifyConfig) -> Decisions:
-    """Chooses calibration and operating point on the folds' held-out rows."""
-    judged = judge_folds(results, labelled, metric=config.metric)
+def decide(
+    results: Sequence[FoldResult], labelled: Labelled, config: ClassifyConfig, *, is_refit: bool = False
+) -> Decisions:
+    """Chooses calibration and operating point on the folds' held-out rows; `is_refit` if one network is served that was
+    trained again on all rows."""
+    judged = judge_folds(results, labelled, metric=config.metric, is_refit=is_refit)
     kept, honest = Predictions.of(results, labelled), Predictions.of(judged.results, labelled)
     calibration, told = learn_calibration(kept, labelled, config)
     kept_NK = kept.probs_NK if calibration is None else calibration.apply(kept.probs_NK[:, None])

@@ -1,10 +1,11 @@
 """Judged: the held-out logits that the reported metrics are made of, at an epoch that those rows did not choose. Pure.
 
-The network that is kept and served is that of its fold's best epoch. Its metrics on the rows that chose the epoch are
+The network that is kept and served is that of its fold's best epoch; its metrics on the rows that chose the epoch are
 flattered: on labels drawn by lot their ROC AUC is .54 on average. So the held-out patients of a fold are divided into
 five parts, and each part is judged at the epoch that is best on the other four. Where these have no metric, as with one
 slide a fold, the fold is judged at the epoch that the other folds chose. Of every epoch there are the logits of one
-view, the image itself.
+view, the image itself. A refit gets the epochs that the folds chose: for it, each fold is judged at the epoch that the
+other folds chose.
 """
 
 # E epochs · K outputs · Q outputs that are judged · S held-out rows of a fold
@@ -39,13 +40,18 @@ class Judged:
     why_not: str | None = None
 
 
-def judge_folds(results: Sequence[FoldResult], labelled: Labelled, *, metric: str) -> Judged:
-    """The folds at epochs that other rows chose by `metric`, or as they are where there was nothing to choose."""
+def judge_folds(results: Sequence[FoldResult], labelled: Labelled, *, metric: str, is_refit: bool = False) -> Judged:
+    """The folds at epochs that other rows chose by `metric`, or as they are where there was nothing to choose.
+
+    For a refit each fold is judged at the epoch that the other folds chose, which is how a refit gets its own.
+    """
     if all(result.num_epochs <= 1 for result in results):
         return Judged(results)
     if any(result.epoch_logits_ESK is None for result in results):
         return Judged(results, NOT_KEPT)
     judged = []
+    if is_refit:
+        return Judged([at_epoch(result, epoch_of_others(result, results)) for result in results])
     for result in results:
         part_S = parts_by_group(labelled.table.group_or_row_S[result.index_S])
         epoch_S = epochs_of_other_parts(result, part_S, labelled, metric=metric)

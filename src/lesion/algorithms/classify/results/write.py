@@ -35,6 +35,7 @@ from lesion.algorithms.classify.save import save_graph, save_later, with_disagre
 from lesion.algorithms.classify.save_safeguards import save_safeguards
 from lesion.algorithms.classify.task import Task
 from lesion.algorithms.classify.training.fold import FoldResult, curves_of
+from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.check.run import Checked
 from lesion.data.labels.encode import Labelled
@@ -56,7 +57,7 @@ METRICS = "metrics.json"
 def write_results(
     setup: Setup,
     checked: Checked[Task],
-    results: Sequence[FoldResult],
+    networks: Networks,
     predictor: Ensemble,
     *,
     decisions: Decisions,
@@ -74,9 +75,9 @@ def write_results(
     predicted. Raises PlatformError where the disk refuses.
     """
     job, config, labelled = setup.run.job, setup.config, checked.task.labelled
-    folder = job.output_dir
+    folder, results, served = job.output_dir, networks.judged, networks.served
     make_folder(folder)
-    write_csv(folder / "history.csv", pd.DataFrame([row for result in results for row in result.history]))
+    write_csv(folder / "history.csv", pd.DataFrame(networks.history))
     write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results, decisions))
     with timed_step(log, "evaluate"):
         evaluation = evaluate_held_out(checked, results, decisions, config)
@@ -93,17 +94,17 @@ def write_results(
     if calibration is not None:
         comparing = setup.run.step("comparing the networks", remedy="lower batch_size_predict")
         with comparing, timed_step(log, "compare_networks"):
-            calibration = with_disagreement(calibration, predictor, setup, results)
+            calibration = with_disagreement(calibration, predictor, setup, served)
         log.info("calibration=%s disagreement=%.3f", calibration.calibrator.method, calibration.pooling.disagreement)
         overall["calibration"]["disagreement_of_networks"] = calibration.pooling.disagreement
         write_summary(folder, summary)
     sets = evaluation["uncertainty"].get("sets")
     predictor = save_later(job.model_dir, predictor, summary, calibration=calibration, prediction_sets=sets)
     with timed_step(log, "safeguards"):
-        predictor = save_safeguards(setup, predictor, results, labelled.table.group_or_row_S, checked.measures)
+        predictor = save_safeguards(setup, predictor, served, labelled.table.group_or_row_S, checked.measures)
     with timed_step(log, "report"):
         reporter = Reporter(
-            setup, checked, results, decisions=decisions, evaluation=evaluation, summary=summary, started=started
+            setup, checked, networks, decisions=decisions, evaluation=evaluation, summary=summary, started=started
         )
         reporter.write(predictor)
     if checked.test is not None:
@@ -113,14 +114,14 @@ def write_results(
     if config.explain:
         with setup.run.step("choosing a map that explains predictions", remedy="set explain=false"):
             job_s = time.monotonic() - started
-            predictor = save_explanation(job.model_dir, predictor, setup, results, job_s=job_s, stop=job.stop)
+            predictor = save_explanation(job.model_dir, predictor, setup, served, job_s=job_s, stop=job.stop)
         with timed_step(log, "maps"):
             reporter.add_maps(predictor)
     if config.explain or checked.test is not None:
         reporter.write(predictor)
     if config.export_graph:
         with setup.run.step("exporting the graph", remedy="set export_graph=false"):
-            save_graph(job.model_dir, predictor, setup, results, stop=job.stop, num_cores=job.num_cores)
+            save_graph(job.model_dir, predictor, setup, served, stop=job.stop, num_cores=job.num_cores)
 
 
 def evaluate_held_out(

@@ -34,6 +34,7 @@ from lesion.data.loader import Batch, Dataset, load_batches, ordered_batches, tr
 from lesion.data.metadata import ColumnEncoder, MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints, State
 from lesion.engine.device import Precision
+from lesion.engine.throughput import InputWait
 from lesion.engine.training import EpochSums, Training
 from lesion.engine.training_log import Curves, EpochLog, TrainingLog
 from lesion.errors import UserError
@@ -97,24 +98,20 @@ def run_fold(
         training.early_stopping.update(START, start.metrics[config.metric], training.network)
         keep_logits(training, start, setup)
         log.info("fold=%d start=probe %s=%.4f", fold, config.metric, start.metrics[config.metric])
-    if (state := checkpoints.load(unfinished)) and is_of_this_group(state, setup, fold=fold):
+    if (state := checkpoints.load(unfinished)) and is_of_this_group(state, setup, what=f"fold={fold}"):
         training.restore(state)
         log.info("fold=%d resumes in epoch=%d after step=%d", fold, len(training.history), training.sums.num_steps)
         bar.update(len(training.history) * len(rows) + training.sums.num_samples)
 
-    def state_now() -> State:
-        state = training.state()
-        return State(state.tensors, {**state.values, GROUP_SIZE: setup.data_parallel.size})
-
     stopping = training.early_stopping
     with training_log.fold(fold, training.history) as fold_log:
         while len(training.history) < config.epochs and not stopping.should_stop:
-            save = partial(checkpoints.after_step, unfinished, state_now)
+            save = partial(checkpoints.after_step, unfinished, partial(state_of, training, setup))
             # Held: a stop takes effect in `save`, when the state is on disk, and not in the middle of the bookkeeping.
             with setup.run.job.stop.held():
                 epoch_log = fold_log.epoch(len(training.history))
                 run_epoch(training, rows, setup, epoch_log, save=save, bar=bar)
-                checkpoints.save(unfinished, state_now())
+                checkpoints.save(unfinished, state_of(training, setup))
                 epoch_log.end(training.history[-1], num_pictures=len(rows), is_last=stopping.should_stop)
         # Early stopping: the epochs that will not run leave the progress bar.
         bar.total = (bar.total or 0) - (config.epochs - len(training.history)) * len(rows)
@@ -142,15 +139,21 @@ def run_fold(
     return result
 
 
-def is_of_this_group(state: State, setup: Setup, *, fold: int) -> bool:
-    """Whether an unfinished fold was begun by as many data-parallel processes as train now.
+def state_of(training: Training, setup: Setup) -> State:
+    """The state of an unfinished training, and how many processes train it together."""
+    state = training.state()
+    return State(state.tensors, {**state.values, GROUP_SIZE: setup.data_parallel.size})
 
-    In a group of another size BatchNorm and dropout see other slices: the rest of the fold would not fit its beginning.
+
+def is_of_this_group(state: State, setup: Setup, *, what: str) -> bool:
+    """Whether an unfinished training, `what` for the log, was begun by as many data-parallel processes as train now.
+
+    In a group of another size BatchNorm and dropout see other slices: the rest would not fit its beginning.
     """
     before, now = state.values[GROUP_SIZE], setup.data_parallel.size
     if before != now:
         log.warning(
-            "fold=%d starts again: it was begun by %d data-parallel processes, and now there are %d", fold, before, now
+            "%s starts again: it was begun by %d data-parallel processes, and now there are %d", what, before, now
         )
     return bool(before == now)
 
@@ -176,10 +179,15 @@ def with_these_predictions(
 
 
 def rows_of(fold: int, valid_S: NDArray[np.bool_], setup: Setup) -> FoldRows:
-    """The fold's rows. Encoders and class weights are fitted on the training rows only."""
-    training_S = np.flatnonzero(~valid_S)
-    training_rows = [setup.metadata_rows[row] for row in training_S.tolist()]
-    encoder = MetadataEncoder.fit(training_rows, setup.metadata_kinds, logs=setup.config.log_columns)
+    """The fold's rows. Encoders and class weights are fitted on the training rows only.
+
+    For a soup the encoders are those of all rows that are not held back: networks that are averaged need the same.
+    """
+    is_trained_S = ~valid_S if setup.held_back_S is None else ~valid_S & ~setup.held_back_S
+    training_S = np.flatnonzero(is_trained_S)
+    encoded_S = training_S if setup.held_back_S is None else np.flatnonzero(~setup.held_back_S)
+    encoded_rows = [setup.metadata_rows[row] for row in encoded_S.tolist()]
+    encoder = MetadataEncoder.fit(encoded_rows, setup.metadata_kinds, logs=setup.config.log_columns)
     features_SM, nothing_M = encoder.encode(setup.metadata_rows), encoder.encode([{}])[0]
     dataset = Dataset(setup.pictures, features_SM, setup.targets_SK, nothing_M)
     weights_K = class_weights(setup.config, setup.target, setup.targets_SK[training_S])
@@ -207,29 +215,8 @@ def run_epoch(
 
     config = setup.config
     epoch = len(training.history)
-    key = (config.seed, rows.fold, epoch)
-    order = training_batches(rows.training_S, config.batch_size, key=key)
     num_done = training.sums.num_samples
-    batches = load_batches(
-        rows.dataset,
-        [setup.data_parallel.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
-        Augment(config.image_size, config.flips),
-        num_workers=setup.run.num_workers,
-        key=key,
-        metadata_dropout=config.metadata_dropout,
-    )
-    with torch.random.fork_rng(devices=[setup.run.device] if setup.run.device.type == "cuda" else []):
-        train_loss = train_one_epoch(
-            training,
-            epoch_log.input_wait.over(batches),
-            step_settings(setup, rows.weights_K, epoch=epoch),
-            num_steps=len(order),
-            key=key,
-            after_step=after_step,
-        )
-    training.sums = EpochSums()
-    # BatchNorm's running statistics differ between the processes, and all must evaluate the same network.
-    setup.data_parallel.broadcast_buffers(training.eval_network)
+    train_loss = train_epoch(training, rows, setup, input_wait=epoch_log.input_wait, after_step=after_step)
     # One view: TTA in every epoch would take `tta` times as long, and only the finished network is served with it.
     held_out = evaluate(
         training.eval_network, rows, setup, num_views=1, precision=setup.run.precision, after_batch=count
@@ -241,6 +228,42 @@ def run_epoch(
     row = {"fold": rows.fold, "epoch": epoch, "lr": training.schedule.learning_rate, "train_loss": train_loss}
     training.history.append({**row, **metrics, **epoch_log.speed(len(rows) - num_done)})
     training.schedule.after_epoch(value)
+
+
+def train_epoch(
+    training: Training,
+    rows: FoldRows,
+    setup: Setup,
+    *,
+    input_wait: InputWait,
+    after_step: Callable[[Batch], None],
+) -> float:
+    """Trains the rest of the current epoch on the training rows; the mean training loss."""
+    config = setup.config
+    epoch = len(training.history)
+    key = (config.seed, rows.fold, epoch)
+    order = training_batches(rows.training_S, config.batch_size, key=key)
+    batches = load_batches(
+        rows.dataset,
+        [setup.data_parallel.slice(rows_N) for rows_N in order[training.sums.num_steps :]],
+        Augment(config.image_size, config.flips),
+        num_workers=setup.run.num_workers,
+        key=key,
+        metadata_dropout=config.metadata_dropout,
+    )
+    with torch.random.fork_rng(devices=[setup.run.device] if setup.run.device.type == "cuda" else []):
+        train_loss = train_one_epoch(
+            training,
+            input_wait.over(batches),
+            step_settings(setup, rows.weights_K, epoch=epoch),
+            num_steps=len(order),
+            key=key,
+            after_step=after_step,
+        )
+    training.sums = EpochSums()
+    # BatchNorm's running statistics differ between the processes, and all must evaluate the same network.
+    setup.data_parallel.broadcast_buffers(training.eval_network)
+    return train_loss
 
 
 def keep_logits(training: Training, held_out: HeldOut, setup: Setup) -> None:

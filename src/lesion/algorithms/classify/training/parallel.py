@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.task import Task
 from lesion.data.folds import Folds
 from lesion.engine.distributed import DataParallelGroup, join_data_parallel_group
 from lesion.engine.run import Run
@@ -23,14 +24,15 @@ SMALLEST_SLICE = 2  # pictures: with one BatchNorm has no variance to go by
 
 
 def plan_parallelism(
-    config: ClassifyConfig, valid_FS: Folds, run: Run
+    config: ClassifyConfig, task: Task, run: Run
 ) -> tuple[DataParallelGroup, list[tuple[int, NDArray[np.bool_]]]]:
     """The data-parallel group that this process trains in, and the folds, numbered, that it takes part in.
 
     Fold-parallel, each process trains other folds, alone; data-parallel, all train each fold together. Raises
     UserError where batches are too small to be cut.
     """
-    numbered, processes = list(enumerate(valid_FS)), run.processes
+    valid_FS, processes = task.trained_FS, run.processes
+    numbered = list(enumerate(valid_FS))
     size = len(processes.names)
     if size == 1 or not are_batches_cut(config, valid_FS, size):
         refuse_small_parts(config, valid_FS, 1)

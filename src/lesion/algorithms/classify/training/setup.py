@@ -67,6 +67,7 @@ class Setup:
     target: Target
     weights: Mapping[str, Tensor] | None  # pretrained ones of the backbone
     data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)  # those that train each fold together
+    held_back_S: NDArray[np.bool_] | None = None  # rows that no fold trains on, which evaluate a soup
 
     @property
     def prediction_settings(self) -> dict[str, Any]:

@@ -1,0 +1,208 @@
+"""final_model: one network instead of the folds', from training to answers, and which figure says what it is worth."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from jobs import Trained, draw_weights, run, small_frame, small_job
+from safetensors.torch import load_file
+from sklearn.metrics import log_loss
+
+import processes
+from lesion.algorithms.base import Options
+from lesion.algorithms.classify.prediction.load import load_predictor
+from lesion.data.decode import images
+from lesion.errors import UserError
+
+FRAME = small_frame(12)
+SETTINGS: dict[str, Any] = {"frame": FRAME, "folds": 3, "epochs": 3, "metadata_columns": ["age_approx"]}
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
+    """The job of each final model, trained once; not to be written to."""
+    trained: dict[str, Trained] = {}
+
+    def of(kind: str) -> Trained:
+        if kind not in trained:
+            root = tmp_path_factory.mktemp(kind)
+            settings = {**SETTINGS, "has_test": True, "export_graph": True}
+            trained[kind] = run(small_job(root, final_model=kind, **settings))
+        return trained[kind]
+
+    return of
+
+
+def metrics_of(trained: Trained) -> dict[str, Any]:
+    return dict(json.loads((trained.root / "output/data/metrics.json").read_text()))
+
+
+def report_of(trained: Trained) -> dict[str, Any]:
+    return dict(json.loads((trained.root / "output/data/report.json").read_text()))
+
+
+@pytest.mark.parametrize("kind", ["refit", "soup"])
+def test_one_network_is_served_and_it_is_said_how_it_was_judged(jobs, kind):
+    trained = jobs(kind)
+    assert trained.payload["final_model"] == kind
+    assert [record["file"] for record in trained.payload["folds"]] == [f"{kind}.safetensors"]
+    assert trained.payload["graph"] is not None  # what a CPU serves agrees with torch
+    told, report = metrics_of(trained)["final_model"], report_of(trained)
+    card = (trained.root / "output/data/model_card.md").read_text()
+    assert told["kind"] == kind and told["networks"] == 1
+    word = {"refit": "cross-validation estimate", "soup": "held back from all folds"}[kind]
+    assert word in told["judged"] and word in report["judging"]["how"] and word in card
+    served = {"refit": "one network, trained again on all rows", "soup": "the mean of the folds' weights"}[kind]
+    assert served in report["judging"]["served"] and served in card
+    predictor = load_predictor(trained.root / "model", device="cpu", num_cores=1)
+    described = predictor.describe()
+    assert described["final_model"] == told and described["folds"] == []
+    picture = images.read(next((trained.channel / "train_jpg").iterdir()))
+    [output] = predictor.compute([picture], [{}])
+    fields = predictor.answer(output, Options(details=True)).fields
+    assert fields["final_model"] == kind and "folds" not in fields and "spread" not in fields
+    with pytest.raises(UserError, match=f"one network, a {kind}"):
+        load_predictor(trained.root / "model", device="cpu", num_cores=1, fold=0)
+
+
+def test_a_refit_is_judged_by_folds_at_the_epoch_that_the_others_chose(jobs):
+    """From history.csv and oof.csv: each fold's rows at the median of the best epochs of the other two, of which the
+    earlier counts, are what the metrics are made of. The folds are those of the ensemble, to the last bit."""
+    trained, ensemble = jobs("refit"), jobs("ensemble")
+    folds = trained.learned[trained.learned["fold"] != "refit"]
+    pd.testing.assert_frame_equal(
+        folds.drop(columns="fold"), ensemble.learned.drop(columns="fold"), check_like=True, check_exact=True
+    )
+    best = folds.groupby(folds["fold"].astype(int))["roc_auc"].apply(lambda of: int(np.argmax(of.to_numpy())))
+    oof, metrics = trained.oof, metrics_of(trained)
+    for fold in range(3):
+        epoch = min(best[other] for other in range(3) if other != fold)
+        of_epoch = folds[(folds["fold"].astype(int) == fold) & (folds["epoch"] == epoch)].iloc[0]
+        rows = oof[oof["fold"] == fold]
+        raw_loss = log_loss(rows["target"], rows["judged_raw_probability"])  # scikit-learn's
+        assert raw_loss == pytest.approx(of_epoch["log_loss"], rel=1e-4)
+    assert metrics["final_model"]["epochs"] == sorted(best)[1] + 1
+    assert metrics["overall"]["num_rows"] == len(FRAME)
+
+
+def test_a_refit_trains_on_all_rows_for_the_epochs_and_rates_of_the_folds(tmp_path):
+    """Rates that fall after each epoch without a better one, and a refit that follows the median of them."""
+    settings = {**SETTINGS, "epochs": 6, "lr_patience": 0, "metric": "log_loss", "learning_rate": 0.02}
+    trained = run(small_job(tmp_path, final_model="refit", **settings))
+    folds, refit = (trained.history[trained.history["fold"].eq("refit") == is_refit] for is_refit in (False, True))
+    best = sorted(int(of["log_loss"].to_numpy().argmin()) for _, of in folds.groupby("fold"))
+    assert len(refit) == best[1] + 1
+    for epoch, rate in zip(refit["epoch"], refit["lr"], strict=True):
+        rates = sorted(folds.loc[folds["epoch"] == epoch, "lr"])
+        assert rate == pytest.approx(rates[len(rates) // 2])
+    assert refit["lr"].nunique() > 1  # else it shows nothing
+    ages = pd.to_numeric(FRAME["age_approx"]).dropna()
+    [column] = trained.payload["folds"][0]["metadata"]
+    assert column["mean"] == pytest.approx(ages.mean())  # of all rows, not of two thirds
+
+
+def test_a_soup_is_judged_on_patients_that_no_fold_was_trained_on(jobs, tmp_path):
+    """Those of the last of one fold more."""
+    metrics, oof = metrics_of(jobs("soup")), jobs("soup").oof
+    one_more = run(small_job(tmp_path, **{**SETTINGS, "folds": 4, "epochs": 1})).oof
+    assert set(oof["group"]) == set(one_more.loc[one_more["fold"] == 3, "group"])
+    assert metrics["overall"]["num_rows"] == len(oof) == 6
+    assert jobs("soup").history.groupby("fold").size().tolist() == [3, 3, 3]
+
+
+def test_pixels_that_are_held_back_change_no_weight_of_a_soup(jobs, tmp_path):
+    root = small_job(tmp_path, final_model="soup", **SETTINGS, has_test=True, export_graph=True)
+    rng = np.random.default_rng(0)
+    for name in jobs("soup").oof["image_name"]:
+        noise_HWC = rng.integers(0, 256, (64, 80, 3), dtype=np.uint8)
+        cv2.imwrite(str(root / "input/data/training/train_jpg" / f"{name}.jpg"), noise_HWC)
+    assert run(root).digests == jobs("soup").digests
+
+
+@pytest.mark.parametrize("kind", ["refit", "soup"])
+def test_one_network_of_linear_probes_keeps_the_pretrained_backbone(tmp_path, kind):
+    """BatchNorm's statistics too, which training pictures would change."""
+    start = draw_weights(tmp_path / "start.safetensors")
+    settings = {**SETTINGS, "model": "test_resnet", "pretrained": start, "head_init": "probe", "epochs": 0}
+    trained = run(small_job(tmp_path / "job", final_model=kind, **settings))
+    weights, before = load_file(tmp_path / "job" / "model" / f"{kind}.safetensors"), load_file(Path(start))
+    assert weights["head.weight"].abs().max() > 0
+    for name in ("conv1.0.weight", "bn1.weight", "bn1.running_mean", "bn1.running_var"):
+        assert torch.equal(weights[f"backbone.{name}"], before[name]), name
+    assert metrics_of(trained)["final_model"].get("epochs", 0) == 0
+
+
+class Killed(logging.Handler):
+    """Ends the job at a line of the log."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(logging.INFO)
+        self._text = text
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._text in record.getMessage():
+            raise KeyboardInterrupt
+
+
+def killed_at(text: str, root: Path) -> Trained:
+    handler = Killed(text)
+    logging.getLogger("lesion").addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(root)
+    finally:
+        logging.getLogger("lesion").removeHandler(handler)
+    return Trained(root)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [("refit", "refit epoch=0"), ("refit", "step=decide"), ("soup", "soup of 3")]
+)
+def test_a_job_killed_after_its_folds_ends_in_the_same_network(jobs, tmp_path, caplog, kind, line):
+    """Until then its artifact is the ensemble of the folds, and says so."""
+    caplog.set_level(logging.INFO, "lesion")
+    settings = {**SETTINGS, "has_test": True, "export_graph": True, "checkpoint_interval_s": 0}
+    stopped = killed_at(line, small_job(tmp_path, final_model=kind, **settings))
+    assert stopped.payload["final_model"] == "ensemble" and len(stopped.payload["folds"]) == 3
+    assert stopped.manifest["metrics"]["final_model"]["kind"] == "ensemble"
+    folds = [load_file(tmp_path / "model" / f"fold_{fold}.safetensors") for fold in range(3)]
+    assert run(tmp_path).digests == jobs(kind).digests
+    if kind == "soup":
+        weights = load_file(tmp_path / "model" / "soup.safetensors")
+        for name in ("backbone.conv1.0.weight", "head.weight", "head.bias"):
+            torch.testing.assert_close(weights[name], torch.stack([fold[name] for fold in folds]).mean(dim=0))
+        mean = torch.stack([fold["backbone.bn1.running_var"] for fold in folds]).mean(dim=0)
+        assert not torch.allclose(weights["backbone.bn1.running_var"], mean, rtol=1e-6)  # computed anew
+
+
+@pytest.mark.parametrize("parallel", ["folds", "data"])
+def test_a_refit_of_two_processes_is_that_of_one(tmp_path, parallel):
+    """By the leader where each process trains folds of its own, and by both where they train each fold together."""
+    settings = {"model": "test_convnext", "metadata_columns": [], "frame": small_frame(10), "metric": "log_loss"}
+    settings |= {"final_model": "refit", "epochs": 2, "batch_size_train": 5}
+    alone = run(small_job(tmp_path / "alone", **settings))
+    root = small_job(tmp_path / "both", **settings, processes=2, parallel=parallel)
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    assert processes.train(root, cores=cores).wait(processes.LIMIT_S) == 0, (root / "log").read_text()
+    one, other = (load_file(job / "model" / "refit.safetensors") for job in (alone.root, root))
+    torch.testing.assert_close(other, one, rtol=0, atol=5e-5)  # as test_processes.py allows
+    assert (root / "log").read_text().count("refit epoch=1") == 1
+
+
+@pytest.mark.parametrize("kind", ["refit", "soup"])
+def test_one_network_needs_folds(tmp_path, kind):
+    """A set for validation is judged by one network, and is not to be trained on."""
+    sets = ["validation" if patient < "P004" else "train" for patient in FRAME["patient_id"]]
+    root = small_job(tmp_path, frame=FRAME.assign(other_fold=sets), final_model=kind, split="other_fold")
+    with pytest.raises(UserError, match=f"final_model={kind}.*there is a validation set"):
+        run(root)
