@@ -45,12 +45,12 @@ class ImageStats:
         return self.deviation < BLANK
 
 
-def image_stats(image_HWC: Pixels) -> ImageStats:
-    """The statistics of one picture (uint8 RGB)."""
+def image_stats(image_HWC: Pixels, size_px: tuple[int, int] | None = None) -> ImageStats:
+    """The statistics of one picture (uint8 RGB), which was `size_px` (height, width) large before it was decoded."""
     cells_HWC = cv2.resize(image_HWC, (CELLS, CELLS), interpolation=cv2.INTER_AREA).astype(np.float64)
     is_border_HW = np.ones((CELLS, CELLS), dtype=bool)
     is_border_HW[1:-1, 1:-1] = False
-    height_px, width_px = image_HWC.shape[:2]
+    height_px, width_px = image_HWC.shape[:2] if size_px is None else size_px
     print_ = fingerprint(image_HWC)
     return ImageStats(
         width_px,
@@ -80,11 +80,11 @@ def survey(
         if keep is not None:
             keep(index, image_HWC)
         return replace(
-            image_stats(image_HWC),
+            image_stats(image_HWC, noted.size_px),
             has_more_frames=noted.has_more,
             is_dim=noted.is_dim,
             has_more_channels=noted.has_more_channels,
-            measures=surveyed(image_HWC),
+            measures=surveyed(image_HWC, noted.size_px),
         )
 
     stats_S = []
