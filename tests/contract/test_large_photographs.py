@@ -24,7 +24,7 @@ ROW = 0
 
 @pytest.fixture(scope="module", params=["auto", "off"])
 def trained(request, tmp_path_factory) -> Trained:
-    """Of photographs of 597×485 pixels with detail in each, where twice the larger square is 74."""
+    """Of photographs of 597×485 pixels with detail in each, where three times the larger square is 111."""
     root = small_job(
         tmp_path_factory.mktemp("large"),
         tta=1,
@@ -71,8 +71,8 @@ def by_library(trained: Trained, *, decode_px: int | None) -> float:
 
 
 def test_training_predicting_and_serving_see_the_same_reduced_picture(trained, tmp_path):
-    assert trained.payload["preprocessing"]["decode_px"] == 74
-    expected = by_library(trained, decode_px=74)
+    assert trained.payload["preprocessing"]["decode_px"] == 111
+    expected = by_library(trained, decode_px=111)
     assert abs(expected - by_library(trained, decode_px=None)) > 5e-5  # else the test could not tell
     assert trained.oof["probability"][ROW] == pytest.approx(expected, abs=5e-6)
     assert answers(trained, tmp_path) == pytest.approx([expected, expected], abs=5e-6)

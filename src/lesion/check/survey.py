@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lesion.check.duplicates import Fingerprint, fingerprint
+from lesion.check.fingerprints import AnyFingerprint, FingerprintFile, fingerprint
 from lesion.data.decode.frames import noting
 from lesion.data.decode.images import Pixels
 from lesion.data.quality.image_quality import Surveyed, surveyed
@@ -34,7 +34,7 @@ class ImageStats:
     mean_C: tuple[float, float, float]  # colours in 0 to 255
     border_C: tuple[float, float, float]
     deviation: float  # of its brightness, in grey levels
-    print_: Fingerprint
+    print_: AnyFingerprint
     has_more_frames: bool = False  # the file holds others than the one that is read
     is_dim: bool = False  # 16 bits a sample, of which the upper ones are not used
     has_more_channels: bool = False  # beside the colours that are read
@@ -71,6 +71,8 @@ def survey(
     decoded only once.
     """
 
+    prints = FingerprintFile()
+
     def measure(index: int) -> ImageStats | UserError:
         try:
             with noting() as noted:
@@ -79,8 +81,10 @@ def survey(
             return error
         if keep is not None:
             keep(index, image_HWC)
+        stats = image_stats(image_HWC, noted.size_px)
         return replace(
-            image_stats(image_HWC, noted.size_px),
+            stats,
+            print_=prints.keep(index, stats.print_),
             has_more_frames=noted.has_more,
             is_dim=noted.is_dim,
             has_more_channels=noted.has_more_channels,

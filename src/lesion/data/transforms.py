@@ -47,9 +47,9 @@ def training_px(image_size: int) -> int:
 
 
 def decode_px(image_size: int) -> int:
-    """How many pixels of a JPEG's shorter side are decoded at least: twice the larger square's, so that what makes the
-    square is still a mean of several pixels (measured: docs/decisions/0056). For any `fit`."""
-    return 2 * training_px(image_size)
+    """How many pixels of a JPEG's shorter side are decoded at least: three times the larger square's, so that what
+    makes the square is still a mean of several pixels (measured: docs/decisions/0056). For any `fit`."""
+    return 3 * training_px(image_size)
 
 
 def fitted(image_HWC: Pixels, side_px: int, fit: Fit) -> Pixels:

@@ -106,11 +106,11 @@ def test_the_limit_of_pixels_is_that_of_the_whole_picture():
         images.decode(jpeg(smooth(160, 160)), decode_px=20, max_pixels=10_000)
 
 
-def test_the_rule_leaves_twice_the_larger_square():
-    assert training_px(224) == 256 and decode_px(224) == 512
-    content = jpeg(smooth(1024, 1536))
+def test_the_rule_leaves_three_times_the_larger_square():
+    assert training_px(224) == 256 and decode_px(224) == 768
+    content = jpeg(smooth(1536, 2304))
     prepare = Preprocess(224, (0.5,) * 3, (0.5,) * 3, decode_px=decode_px(224))
     reduced_HWC = images.decode(content, decode_px=prepare.decode_px)
-    assert reduced_HWC.shape == (512, 768, 3)
+    assert reduced_HWC.shape == (768, 1152, 3)
     for square in (prepare, prepare.for_training):
         assert np.abs(square(reduced_HWC).astype(int) - square(images.decode(content))).mean() < 1

@@ -54,6 +54,7 @@ def questions(config: ClassifyConfig, *, check_settings: Callable[[], Sequence[R
         source=config.source,
         on_bad_image=config.on_bad_image,
         on_leak=config.on_leak,
+        find_copies=config.find_copies,
         keeps_groups=config.keeps_groups,
         image_size=config.image_size,
         fit=config.fit,
