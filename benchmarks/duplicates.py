@@ -23,7 +23,8 @@ import numpy as np
 from ham10000 import SHARED, where_and_when
 from PIL import Image
 
-from lesion.check.duplicates import Fingerprint, find_duplicates, fingerprint
+from lesion.check.duplicates import find_duplicates
+from lesion.check.fingerprints import Fingerprint, fingerprint
 from lesion.data.decode import images
 
 SETS = {

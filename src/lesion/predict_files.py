@@ -78,7 +78,7 @@ def predict_files(
 def open_set(path: Path, predictor: Predictor, *, source: str, image_column: str | None) -> Source:
     """The set at `path` with the metadata that the predictor takes; logs which of it the set lacks."""
     wanted = tuple(predictor.metadata_columns)
-    columns = Columns(image=image_column or predictor.image_column, metadata=wanted)
+    columns = Columns(image=image_column or predictor.image_column, metadata=wanted, decode_px=predictor.decode_px)
     opened = open_prediction_set(path, columns, source=source)
     if image_column is not None and (taken := opened.table().image_column).casefold() != image_column.casefold():
         do = f"Name one that is there, or leave --image-column out to take '{taken}'."

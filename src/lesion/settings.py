@@ -85,6 +85,12 @@ class DataSettings(Hyperparameters):
         "and lists them; drop leaves training rows out; merge_groups only merges groups; warn trains on them, and the "
         "metrics then look better than they are.",
     )
+    find_copies: bool = tunable(
+        True,
+        doc="Search for copies: all images are compared before training, and those that are equal, resized, "
+        "re-compressed, turned or cropped are treated as on_leak says. false leaves it out; copies across folds then "
+        "go unseen, so set it only for a very large set without copies.",
+    )
 
 
 class LabelSettings(Hyperparameters):

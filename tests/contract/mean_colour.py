@@ -99,7 +99,7 @@ class MeanColour:
 
 class Predictor:
     backend, max_batch, num_cells, column_names, image_column = "numpy", 4, 2, ["probability", "label"], "image_name"
-    metadata_columns, metadata_words, dicom_frames = (), {}, "first"
+    metadata_columns, metadata_words, dicom_frames, decode_px = (), {}, "first", None
 
     def __init__(self, manifest: Manifest, weights: Any) -> None:
         self.manifest, self.executors = manifest, [self.compute]

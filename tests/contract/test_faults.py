@@ -370,6 +370,7 @@ ELSEWHERE = {
     "on_bad_image": "test_train_contract.py::test_an_unreadable_picture_can_be_left_out",
     "on_missing_group": "test_groups.py::test_rows_without_a_group_are_their_own_or_left_out_or_refused",
     "on_leak": "test_leaks.py::test_merged_groups_lie_in_one_fold",
+    "find_copies": "test_leaks.py::test_copies_are_not_looked_for_where_that_is_set",
     "checkpoint_interval_s": "test_resume.py::test_the_interval_says_how_often_a_state_is_kept_within_an_epoch",
     "on_foreign_checkpoint": "test_resume.py::test_states_of_another_job_are_set_aside_where_that_is_asked_for",
     "on_low_quality": "test_safeguards.py::test_a_poor_picture_is_answered_with_a_warning_or_refused_or_not_looked_at",

@@ -25,6 +25,14 @@ def test_copies_in_different_groups_are_refused_and_named(data):
     assert "on_leak=drop to leave 2 training rows out, merge_groups" in finding.do
 
 
+def test_copies_are_not_looked_for_where_that_is_set(data):
+    data.copy("IMG_001_0", to="IMG_006_0")
+    report = data.check(on_leak="error", find_copies=False)
+    assert one(report, "copies_not_searched").level == "note"
+    assert not any(finding.name.startswith("copies_across") for finding in report.findings)
+    assert "copies_not_searched" not in {finding.name for finding in data.check(on_leak="drop").findings}
+
+
 def test_copies_with_different_targets_are_named(data):
     data.copy("IMG_001_0", to="IMG_004_1")
     finding = one(data.check(on_leak="drop"), "contradicting_copies")

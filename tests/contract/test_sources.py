@@ -13,7 +13,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
+import sources
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.data.decode.images import encode
 from lesion.data.labels.encode import read_labels
 from lesion.data.prediction_set import open_prediction_set
 from lesion.data.sources.formats import FORMATS, open_source, recognised
@@ -94,6 +96,23 @@ def test_pictures_are_the_same_for_many_threads(written):
     with ThreadPoolExecutor(8) as pool:
         pictures = list(pool.map(source.read, rows))
     assert all((picture == pictures[row]).all() for row, picture in zip(rows, pictures, strict=True))
+
+
+EIGHTFOLD = np.ones((8, 8, 1), np.uint8)
+OF_PIXELS = {"pcam_hdf5", "medmnist_npz"}  # which hold no files
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_large_jpeg_is_decoded_smaller_in_every_format_that_holds_files(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sources, "png_of", lambda name: encode(sources.pixels_of(name).repeat(8, 0).repeat(8, 1), "JPEG")
+    )
+    written = WRITERS[name](tmp_path / "channel")
+    sides = {None: 24, 96: 24} if name in OF_PIXELS else {None: 192, 96: 96, 97: 192}
+    for decode_px, side in sides.items():
+        wanted = replace(WANTED, decode_px=decode_px)
+        for source in (opened(written, wanted), open_prediction_set(written.folder, wanted.optional())):
+            assert source.read(3).shape == (side, side, 3)
 
 
 def test_a_source_survives_a_fork(written):

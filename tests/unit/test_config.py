@@ -98,6 +98,7 @@ VALID = {
     "explain": st.booleans(),
     "dicom_frames": st.sampled_from(["first", "middle", "all"]),
     "on_bad_image": st.sampled_from(["error", "drop"]),
+    "find_copies": st.booleans(),
     "on_leak": st.sampled_from(["error", "drop", "warn", "merge_groups"]),
     "slide_score": st.sampled_from(["none", "max", "mean", "top_k", "top_k:1", "top_k:25", "noisy_or"]),
     "on_low_quality": st.sampled_from(["ignore", "warn", "refuse"]),

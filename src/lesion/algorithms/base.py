@@ -260,6 +260,11 @@ class Predictor(Protocol):
         """Which frames of a DICOM file it answers for: of all, the mean over them."""
         ...
 
+    @property
+    def decode_px(self) -> int | None:
+        """How many pixels of a JPEG's shorter side it needs, so that a large one is decoded smaller; None: all."""
+        ...
+
     def prepare(self, image: Pixels, row: Row, options: Options = ...) -> Any:
         """A picture (uint8 RGB, any size) and its metadata by column name, as an executor takes it.
 

@@ -10,12 +10,11 @@ picture at a time would take 168 calls a picture, and call all dermoscopy alike.
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Literal
 
 import cv2
@@ -23,14 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from lesion.data.decode.images import Pixels
+from lesion.check.copy_hits import Hits, Way
+from lesion.check.fingerprints import SIDE_PX, AnyFingerprint
 
-SIDE_PX = 64  # of a thumbnail: the detail that the confirming comparison sees
 NUM_WAVES = 8  # the hash holds frequencies of up to 7 half waves across the picture
 # The cosine of two hashes from which on two pictures are compared: unrelated ones reach 0.86 about once in 10⁴ pairs,
 # 0.72 in 300, which a small set, by which the whitening is less sure, affords for the sake of the last copies.
 MIN_LIKENESS, MIN_LIKENESS_OF_FEW, FEW = 0.86, 0.72, 1000
-NUM_TRIED = 3  # of the ways in which two pictures look alike, the likeliest
 MIN_MATCH = 0.6  # of their texture, moved by whole pixels: copies have 0.67 and more, nine in ten others less
 REACH_PX = 4  # how far it is moved
 MIN_SIMILARITY = 0.72  # correlation of the aligned pictures, and of their texture, from which on they are copies
@@ -47,6 +45,9 @@ PRIOR = 200  # how many pictures' worth of say a usual picture has in what is co
 # nearest cells only: a copy is so near that it is in one of them.
 CELL_SIZE, NUM_CELLS = 500, 8
 BLOCK = 512  # rows of hashes: a block of likenesses stays in the cache while it is looked through
+ROWS = 1024  # of a set at once, wherever what is made of them is larger than a hash
+NUM_SORTED = 64  # hashes a cell by which the cells are found; all of them would take the square of their number
+NUM_ALIGNED = 10_000  # pairs at once
 Field = NDArray[np.float32]
 Window = tuple[float, float, float, float]  # top, left, height, width of what a crop leaves, as shares
 
@@ -62,14 +63,6 @@ WINDOWS: list[Window] = [
 
 
 @dataclass(frozen=True)
-class Fingerprint:
-    """What is kept of a picture to compare it, 4 KB: the pixels' digest, and the picture squeezed to a grey square."""
-
-    digest: bytes
-    thumbnail_TT: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
 class Pair:
     """Two pictures by their places in the list. The similarity is 1 for equal pixels, else the correlation."""
 
@@ -79,30 +72,12 @@ class Pair:
     similarity: float
 
 
-def fingerprint(image_HWC: Pixels) -> Fingerprint:
-    """The fingerprint of a picture's pixels."""
-    digest = hashlib.blake2b(repr(image_HWC.shape).encode() + image_HWC.tobytes(), digest_size=16).digest()
-    # Squeezed before it is grey: the large picture is walked through once. Area, so that fine detail does not alias.
-    small = cv2.resize(image_HWC, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    return Fingerprint(digest, np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Picture b looks, by its hash, like that window of picture a, turned so."""
-
-    a: int
-    b: int
-    window: Window
-    orientation: int
-    likeness: float
-
-
-def find_duplicates(fingerprints: Sequence[Fingerprint], *, num_workers: int = 1) -> list[Pair]:
+def find_duplicates(fingerprints: Sequence[AnyFingerprint], *, num_workers: int = 1) -> list[Pair]:
     """The pairs of copies, sorted, first < second.
 
     Pictures with equal pixels are each paired with the first of them, which represents them in the search for near
-    copies. Below 4,500 pictures each is compared with each; from there on with the likeliest of them.
+    copies. Below 4,500 pictures each is compared with each; from there on with the likeliest of them. Memory beside the
+    fingerprints: about a kilobyte a picture.
     """
     first_of: dict[bytes, int] = {}
     pairs = []
@@ -110,47 +85,45 @@ def find_duplicates(fingerprints: Sequence[Fingerprint], *, num_workers: int = 1
         first = first_of.setdefault(print_.digest, index)
         if first != index:
             pairs.append(Pair(first, index, "exact", 1.0))
-    kept = np.array([index for index in sorted(first_of.values()) if _has_detail(fingerprints[index])], dtype=np.intp)
-    thumbnails_NTT = np.array([fingerprints[index].thumbnail_TT for index in kept.tolist()], dtype=np.float32)
+    kept = [index for index in sorted(first_of.values()) if _has_detail(fingerprints[index])]
+    prints_N = [fingerprints[index] for index in kept]
     if len(kept) > 1:
         # Threads each with their own product, and not one product by all of them: the search for what is alike in it
         # takes as long.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(num_workers, 1)) as pool:
-            found = _candidates(thumbnails_NTT, pool)
-            similarities = pool.map(lambda pair: _similarity(thumbnails_NTT, found[pair]), found)
-            pairs += [
-                Pair(int(kept[a]), int(kept[b]), "near", round(similarity, 4))
-                for (a, b), similarity in zip(found, similarities, strict=True)
-                if similarity >= MIN_SIMILARITY
-            ]
+            candidates = _hits(prints_N, pool).pairs()
+            while some := list(islice(candidates, NUM_ALIGNED)):
+                similarities = pool.map(partial(_similarity, prints_N), some)
+                for (way, *_), similarity in zip(some, similarities, strict=True):
+                    if similarity >= MIN_SIMILARITY:
+                        first, second = sorted((kept[way.a], kept[way.b]))
+                        pairs.append(Pair(first, second, "near", round(similarity, 4)))
     return sorted(pairs, key=lambda pair: (pair.first, pair.second))
 
 
-def _has_detail(print_: Fingerprint) -> bool:
+def _has_detail(print_: AnyFingerprint) -> bool:
     """Whether a picture has enough structure to be told from others."""
     thumbnail_TT = print_.thumbnail_TT.astype(np.float32)
     return bool((np.abs(thumbnail_TT - cv2.GaussianBlur(thumbnail_TT, (0, 0), 1.0)) > 0.7).mean() >= MIN_DETAIL)
 
 
-def _candidates(thumbnails_NTT: Field, pool: Executor) -> dict[tuple[int, int], list[Candidate]]:
-    """For each pair, a < b, that looks alike in any window and orientation the likeliest ways, the first first."""
-    whitening_DD = _whitening(_waves(thumbnails_NTT, WINDOWS[0]))
-    min_likeness = MIN_LIKENESS if len(thumbnails_NTT) > FEW else MIN_LIKENESS_OF_FEW
-    whole_ND = next(_hashes(thumbnails_NTT, WINDOWS[0], whitening_DD))
-    cells = _cells(whole_ND)
-    found: dict[tuple[int, int], list[Candidate]] = defaultdict(list)
-    for window in WINDOWS:
-        for orientation, part_ND in enumerate(_hashes(thumbnails_NTT, window, whitening_DD)):
-            search = partial(_alike, part_ND, whole_ND, min_likeness)
-            for hits in pool.map(search, cells.rows_near(part_ND), cells.members):
-                for a, b, likeness in hits:
-                    # A whole picture is like another as the other is like it: once is enough.
-                    if a < b or (a > b and window != WINDOWS[0]):
-                        ways = found[min(a, b), max(a, b)]
-                        ways.append(Candidate(a, b, window, orientation, likeness))
-                        ways.sort(key=lambda way: -way.likeness)
-                        del ways[NUM_TRIED:]
-    return found
+def _hits(prints_N: Sequence[AnyFingerprint], pool: Executor) -> Hits:
+    """The pairs that look alike in any window and orientation, and in which."""
+    waves_NDD = _waves(prints_N, WINDOWS[0])
+    whitening_DD = _whitening(waves_NDD)
+    min_likeness = MIN_LIKENESS if len(prints_N) > FEW else MIN_LIKENESS_OF_FEW
+    whole_ND = next(_hashes(waves_NDD, whitening_DD))
+    cells = _cells(whole_ND, pool)
+    hits = Hits(len(prints_N))
+    for number, window in enumerate(WINDOWS):
+        if number:
+            waves_NDD = _waves(prints_N, window)
+        for orientation, part_ND in enumerate(_hashes(waves_NDD, whitening_DD)):
+            search = partial(_alike, part_ND, whole_ND, min_likeness, is_whole=number == 0)
+            found = [*pool.map(search, cells.rows_near(part_ND, pool), cells.members)]
+            a_H, b_H, likeness_H = (np.concatenate(each) for each in zip(*found, strict=True))
+            hits.add(a_H, b_H, likeness_H, way=8 * number + orientation)
+    return hits
 
 
 @dataclass(frozen=True)
@@ -160,18 +133,21 @@ class Cells:
     centres_CD: Field
     members: Sequence[NDArray[np.intp]]  # of each cell: the rows that are in it
 
-    def rows_near(self, part_ND: Field) -> list[NDArray[np.intp]]:
+    def rows_near(self, part_ND: Field, pool: Executor) -> list[NDArray[np.intp]]:
         """For each cell the rows of `part_ND` that may be like a member: it is one of the NUM_CELLS nearest to them."""
         num_cells = len(self.members)
         if num_cells <= NUM_CELLS:
             return [np.arange(len(part_ND))] * num_cells
-        nearest_NC = np.argpartition(-(part_ND @ self.centres_CD.T), NUM_CELLS, axis=1)[:, :NUM_CELLS]
-        row_M, cell_M = np.repeat(np.arange(len(part_ND)), NUM_CELLS), nearest_NC.reshape(-1)
-        order_M = np.argsort(cell_M, kind="stable")
-        return np.split(row_M[order_M], np.cumsum(np.bincount(cell_M, minlength=num_cells))[:-1])
+
+        def nearest(block_RD: Field) -> NDArray[np.uint16]:
+            likeness_RC = block_RD @ self.centres_CD.T
+            return np.argpartition(likeness_RC, -NUM_CELLS, axis=1)[:, -NUM_CELLS:].astype(np.uint16)
+
+        nearest_NC = np.concatenate([*pool.map(nearest, _blocks(part_ND))])
+        return [places // NUM_CELLS for places in _places(nearest_NC.reshape(-1), num_cells)]
 
 
-def _cells(whole_ND: Field) -> Cells:
+def _cells(whole_ND: Field, pool: Executor) -> Cells:
     num_cells = max(1, len(whole_ND) // CELL_SIZE)
     if (
         num_cells <= NUM_CELLS
@@ -179,33 +155,64 @@ def _cells(whole_ND: Field) -> Cells:
         return Cells(whole_ND[:0], np.array_split(np.arange(len(whole_ND)), num_cells))
     from scipy.cluster.vq import kmeans2  # type: ignore[import-untyped]
 
-    centres_CD, cell_N = kmeans2(whole_ND, num_cells, iter=10, minit="points", rng=0)
-    return Cells(centres_CD, [np.flatnonzero(cell_N == cell) for cell in range(num_cells)])
+    some = np.random.default_rng(0).permutation(len(whole_ND))[: NUM_SORTED * num_cells]
+    centres_CD, _ = kmeans2(whole_ND[np.sort(some)], num_cells, iter=10, minit="points", rng=0)
+    half_C = (centres_CD**2).sum(axis=1) / 2
+
+    def nearest(block_RD: Field) -> NDArray[np.uint16]:
+        return np.asarray((block_RD @ centres_CD.T - half_C).argmax(axis=1), dtype=np.uint16)
+
+    return Cells(centres_CD, _places(np.concatenate([*pool.map(nearest, _blocks(whole_ND))]), num_cells))
+
+
+def _blocks(whole_ND: Field) -> list[Field]:
+    return [whole_ND[start : start + ROWS] for start in range(0, len(whole_ND), ROWS)]
+
+
+def _places(number_N: NDArray[np.uint16], num: int) -> list[NDArray[np.intp]]:
+    """Where each of the numbers 0 to `num` − 1 stands, in order."""
+    order_N = np.argsort(number_N, kind="stable")  # of 16 bits: by their digits, in a time that follows their number
+    return np.split(order_N, np.cumsum(np.bincount(number_N, minlength=num))[:-1])
 
 
 def _alike(
-    part_ND: Field, whole_ND: Field, min_likeness: float, rows: NDArray[np.intp], members: NDArray[np.intp]
-) -> list[tuple[int, int, float]]:
-    """Which of these rows of `part_ND` are like which of these `members` of `whole_ND`, and how much."""
-    hits = []
+    part_ND: Field,
+    whole_ND: Field,
+    min_likeness: float,
+    rows: NDArray[np.intp],
+    members: NDArray[np.intp],
+    *,
+    is_whole: bool,
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Field]:
+    """Which of these rows of `part_ND` are like which of these `members` of `whole_ND`, and how much.
+
+    A whole picture is like another as the other is like it: once is enough.
+    """
+    a_parts, b_parts, likeness_parts = [rows[:0]], [rows[:0]], [whole_ND[:0, 0]]
     whole_MD = whole_ND[members]
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         likeness = part_ND[block] @ whole_MD.T
         if likeness.size and likeness.max() >= min_likeness:
-            for a, b in zip(*np.nonzero(likeness >= min_likeness), strict=True):
-                hits.append((int(block[a]), int(members[b]), float(likeness[a, b])))
-    return hits
+            a, b = np.nonzero(likeness >= min_likeness)
+            is_new = block[a] < members[b] if is_whole else block[a] != members[b]
+            a, b = a[is_new], b[is_new]
+            a_parts.append(block[a])
+            b_parts.append(members[b])
+            likeness_parts.append(likeness[a, b])
+    return np.concatenate(a_parts), np.concatenate(b_parts), np.concatenate(likeness_parts)
 
 
-def _hashes(thumbnails_NTT: Field, window: Window, whitening_DD: Field) -> Iterator[Field]:
-    """The hashes [N, D], vectors of length 1, of a window of each thumbnail in each of the 8 orientations."""
-    waves_NDD = _waves(thumbnails_NTT, window)
+def _hashes(waves_NDD: Field, whitening_DD: Field) -> Iterator[Field]:
+    """The hashes [N, D], vectors of length 1, of what these frequencies are of, in each of the 8 orientations."""
     mean_DD = _common(waves_NDD)
     for orientation in range(8):
-        vectors_ND = _flat(_oriented(waves_NDD, orientation) - mean_DD) @ whitening_DD
-        length_N1 = np.linalg.norm(vectors_ND, axis=1, keepdims=True) + 1e-9
-        yield np.asarray(vectors_ND / length_N1, dtype=np.float32)
+        vectors_ND = np.empty((len(waves_NDD), NUM_WAVES**2 - 1), np.float32)
+        for start in range(0, len(waves_NDD), ROWS):
+            some = slice(start, start + ROWS)
+            vectors_RD = _flat(_oriented(waves_NDD[some], orientation) - mean_DD) @ whitening_DD
+            vectors_ND[some] = vectors_RD / (np.linalg.norm(vectors_RD, axis=1, keepdims=True) + 1e-9)
+        yield vectors_ND
 
 
 def _common(waves_NDD: Field) -> Field:
@@ -220,12 +227,16 @@ def _whitening(waves_NDD: Field) -> Field:
     Orientations stay what they are under it, since their mean spread is the same for each. A small set is helped by a
     usual picture, whose frequencies fall with the square of their wave number.
     """
-    centred_ND = _flat(np.concatenate([_oriented(waves_NDD, n) for n in range(8)]) - _common(waves_NDD))
-    num = len(waves_NDD)
+    mean_DD, num = _common(waves_NDD), len(waves_NDD)
+    spread_DD, square = np.zeros((NUM_WAVES**2 - 1,) * 2, np.float32), 0.0
+    for orientation in range(8):
+        for start in range(0, num, ROWS):
+            centred_RD = _flat(_oriented(waves_NDD[start : start + ROWS], orientation) - mean_DD)
+            spread_DD += centred_RD.T @ centred_RD / 8
+            square += float((centred_RD**2).sum())
     waves = np.arange(NUM_WAVES)
     usual_D = (1.0 / (waves[:, None] ** 2 + waves**2 + 1e-9) ** 1.5).reshape(-1)[1:]
-    usual_D *= max(float((centred_ND**2).sum(axis=1).mean()), 1.0) / usual_D.sum()
-    spread_DD = centred_ND.T @ centred_ND / 8
+    usual_D *= max(square / (8 * num), 1.0) / usual_D.sum()
     spread_DD = (spread_DD + PRIOR * np.diag(usual_D)) / (num + PRIOR)
     scale_D = 1 / np.sqrt(np.diag(spread_DD))
     values_D, vectors_DD = np.linalg.eigh(spread_DD * scale_D * scale_D[:, None])
@@ -233,11 +244,16 @@ def _whitening(waves_NDD: Field) -> Field:
     return np.asarray(scale_D[:, None] * (vectors_DD / np.sqrt(values_D + 0.1)) @ vectors_DD.T, dtype=np.float32)
 
 
-def _waves(thumbnails_NTT: Field, window: Window) -> Field:
+def _waves(prints_N: Sequence[AnyFingerprint], window: Window) -> Field:
     """The lowest frequencies [N, D, D] of a window of each thumbnail, by the cosine transform (DCT-II)."""
     top, left, height, width = window
     rows, columns = _cosines(top, height), _cosines(left, width)
-    return np.asarray(np.einsum("dt,ntu,eu->nde", rows, thumbnails_NTT, columns, optimize=True), dtype=np.float32)
+    waves_NDD = np.empty((len(prints_N), NUM_WAVES, NUM_WAVES), np.float32)
+    for start in range(0, len(prints_N), ROWS):
+        some = slice(start, start + ROWS)
+        thumbnails_RTT = np.array([print_.thumbnail_TT for print_ in prints_N[some]], dtype=np.float32)
+        waves_NDD[some] = rows @ thumbnails_RTT @ columns.T
+    return waves_NDD
 
 
 def _cosines(start: float, length: float) -> Field:
@@ -272,7 +288,7 @@ def _texture(thumbnail_TT: Field) -> Field:
     return np.asarray(fine_TT / (strength_TT + 1.2), dtype=np.float32)
 
 
-def _similarity(thumbnails_NTT: Field, ways: Sequence[Candidate]) -> float:
+def _similarity(prints_N: Sequence[AnyFingerprint], ways: Sequence[Way]) -> float:
     """The correlation, −1 to 1, of two pictures that are aligned in the best of these ways; 0 if none fits.
 
     The lesser of two: of the pictures, which textures that look alike do not reach, and of their texture, which
@@ -280,10 +296,11 @@ def _similarity(thumbnails_NTT: Field, ways: Sequence[Candidate]) -> float:
     """
     best = 0.0
     for way in ways:
-        a_TT, warp = _placed(thumbnails_NTT[way.a], way.window, way.orientation)
-        match, warp = _moved(a_TT, thumbnails_NTT[way.b], warp)
+        a_TT, b_TT = (prints_N[index].thumbnail_TT.astype(np.float32) for index in (way.a, way.b))
+        a_TT, warp = _placed(a_TT, WINDOWS[way.window], way.orientation)
+        match, warp = _moved(a_TT, b_TT, warp)
         if match >= MIN_MATCH:
-            best = max(best, _aligned(a_TT, thumbnails_NTT[way.b], warp))
+            best = max(best, _aligned(a_TT, b_TT, warp))
         if best >= MIN_SIMILARITY:
             break
     return best

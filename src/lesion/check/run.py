@@ -75,6 +75,7 @@ class Questions(Generic[T]):
     source: str  # the format's name, or "auto"
     on_bad_image: Literal["error", "drop"]
     on_leak: Policy
+    find_copies: bool
     keeps_groups: bool  # the split promises that no group lies on both sides of a fold
     image_size: int
     fit: Fit
@@ -179,7 +180,10 @@ def examine(
 
     if rules is not None:
         placed_S = keep_S if table.is_placed_S is None else keep_S & table.is_placed_S
-        pairs = _copies(stats, placed_S, num_workers=num_workers)
+        pairs = _copies(stats, placed_S, num_workers=num_workers) if questions.find_copies else []
+        if not questions.find_copies:
+            what = "find_copies=false: copies of an image in several folds or sets are not looked for"
+            findings.append(Finding("note", "copies_not_searched", what, where=table.where))
         copies = copy_leaks(table, test_table, pairs, rules, concerned_S=leaked_S)
         findings += copies.findings
         keep_S &= copies.keep_S

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lesion.check.duplicates import Fingerprint, fingerprint
+from lesion.check.fingerprints import AnyFingerprint, FingerprintFile, fingerprint
 from lesion.data.decode.frames import noting
 from lesion.data.decode.images import Pixels
 from lesion.data.quality.image_quality import Surveyed, surveyed
@@ -34,7 +34,7 @@ class ImageStats:
     mean_C: tuple[float, float, float]  # colours in 0 to 255
     border_C: tuple[float, float, float]
     deviation: float  # of its brightness, in grey levels
-    print_: Fingerprint
+    print_: AnyFingerprint
     has_more_frames: bool = False  # the file holds others than the one that is read
     is_dim: bool = False  # 16 bits a sample, of which the upper ones are not used
     has_more_channels: bool = False  # beside the colours that are read
@@ -45,12 +45,12 @@ class ImageStats:
         return self.deviation < BLANK
 
 
-def image_stats(image_HWC: Pixels) -> ImageStats:
-    """The statistics of one picture (uint8 RGB)."""
+def image_stats(image_HWC: Pixels, size_px: tuple[int, int] | None = None) -> ImageStats:
+    """The statistics of one picture (uint8 RGB), which was `size_px` (height, width) large before it was decoded."""
     cells_HWC = cv2.resize(image_HWC, (CELLS, CELLS), interpolation=cv2.INTER_AREA).astype(np.float64)
     is_border_HW = np.ones((CELLS, CELLS), dtype=bool)
     is_border_HW[1:-1, 1:-1] = False
-    height_px, width_px = image_HWC.shape[:2]
+    height_px, width_px = image_HWC.shape[:2] if size_px is None else size_px
     print_ = fingerprint(image_HWC)
     return ImageStats(
         width_px,
@@ -71,6 +71,8 @@ def survey(
     decoded only once.
     """
 
+    prints = FingerprintFile()
+
     def measure(index: int) -> ImageStats | UserError:
         try:
             with noting() as noted:
@@ -79,12 +81,14 @@ def survey(
             return error
         if keep is not None:
             keep(index, image_HWC)
+        stats = image_stats(image_HWC, noted.size_px)
         return replace(
-            image_stats(image_HWC),
+            stats,
+            print_=prints.keep(index, stats.print_),
             has_more_frames=noted.has_more,
             is_dim=noted.is_dim,
             has_more_channels=noted.has_more_channels,
-            measures=surveyed(image_HWC),
+            measures=surveyed(image_HWC, noted.size_px),
         )
 
     stats_S = []

@@ -22,12 +22,14 @@ class Preprocess:
     """The one deterministic preprocessing of validation, test and serving: to a square of `image_size`, as `fit` says.
 
     `mean` and `std` (per RGB channel, of values in 0 to 1) are what the network divides out itself, on its device.
+    `decode_px` is what the decoder is told to keep of a large JPEG; None, as in older artifacts: all of it.
     """
 
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fit: Fit = "crop"
+    decode_px: int | None = None
 
     def __call__(self, image_HWC: Pixels) -> Pixels:
         """uint8 RGB [H, W, 3] to uint8 RGB [image_size, image_size, 3]."""
@@ -42,6 +44,12 @@ class Preprocess:
 def training_px(image_size: int) -> int:
     """Side of the square that training crops from: an eighth is left for the crop to wander in."""
     return round(image_size * 8 / 7)
+
+
+def decode_px(image_size: int) -> int:
+    """How many pixels of a JPEG's shorter side are decoded at least: three times the larger square's, so that what
+    makes the square is still a mean of several pixels (measured: docs/decisions/0056). For any `fit`."""
+    return 3 * training_px(image_size)
 
 
 def fitted(image_HWC: Pixels, side_px: int, fit: Fit) -> Pixels:

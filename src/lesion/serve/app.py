@@ -191,7 +191,9 @@ def _frames(
     num_frames = 0
     for record in records:
         try:
-            found = [record] if isinstance(record, UserError) else record.frames(predictor.dicom_frames)
+            found: list[Record | UserError] = [record]
+            if isinstance(record, Record):
+                found = [*record.frames(predictor.dicom_frames, decode_px=predictor.decode_px)]
         except UserError as error:
             found = [copy.copy(error)]
         num_frames += len(found)

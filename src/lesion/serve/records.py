@@ -89,12 +89,18 @@ class Record:
     unused: list[str] = field(default_factory=list, compare=False)
     fields: Fields = field(default=Fields(()), compare=False)
     frame: Frame = "first"  # of a DICOM file
+    decode_px: int | None = None  # of a JPEG's shorter side, as `images.decode` takes it
 
     def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes = lambda _: None) -> Pixels:
         """uint8 RGB [H, W, 3]. Raises UserError of kind `unreadable_image`, and what `reserve_bytes` raises."""
         if isinstance(self.picture, bytes):
             return images.decode(
-                self.picture, name=self.name, frame=self.frame, max_pixels=max_pixels, reserve_bytes=reserve_bytes
+                self.picture,
+                name=self.name,
+                frame=self.frame,
+                decode_px=self.decode_px,
+                max_pixels=max_pixels,
+                reserve_bytes=reserve_bytes,
             )
         if self.picture.shape[0] * self.picture.shape[1] > max_pixels:
             what = f"an array of {self.picture.shape[0]}×{self.picture.shape[1]} has more than {max_pixels:,} pixels"
@@ -103,15 +109,18 @@ class Record:
             reserve_bytes(3 * self.picture.nbytes)
         return np.repeat(self.picture, 3, axis=2) if self.picture.shape[2] == 1 else self.picture
 
-    def frames(self, choice: FrameChoice) -> list[Record]:
-        """The record once for each frame that `choice` names. Raises UserError of kind `unreadable_image`."""
+    def frames(self, choice: FrameChoice, *, decode_px: int | None = None) -> list[Record]:
+        """The record once for each frame that `choice` names, to be decoded with `decode_px`.
+
+        Raises UserError of kind `unreadable_image`.
+        """
         if not isinstance(self.picture, bytes):
             return [self]
         frames = images.frames_of(self.picture, choice, name=self.name)
         if len(frames) > MAX_FRAMES:
             what = f"a DICOM file of {len(frames):,} frames, where up to {MAX_FRAMES:,} are answered"
             raise UserError(what, where=self.name, do="Send fewer.", kind="unreadable_image")
-        return [replace(self, frame=frame) for frame in frames]
+        return [replace(self, frame=frame, decode_px=decode_px) for frame in frames]
 
     def metadata(self) -> Row:
         """Metadata from the picture's own header, overridden by what was sent. Raises as `images.header` does."""

@@ -12,7 +12,8 @@ from numpy.random import default_rng
 from PIL import Image
 
 from lesion.check import duplicates
-from lesion.check.duplicates import Fingerprint, find_duplicates, fingerprint
+from lesion.check.duplicates import find_duplicates
+from lesion.check.fingerprints import Fingerprint, fingerprint
 from lesion.data.decode.images import Pixels
 from lesion.data.sample_data import draw_picture
 

@@ -52,6 +52,8 @@ def _sound(encoder: ColumnEncoder) -> ColumnEncoder:
 def _possible(preprocess: Preprocess) -> Preprocess:
     if not 1 <= preprocess.image_size <= MAX_IMAGE_SIZE:
         raise ValueError(f"image_size is {preprocess.image_size}, and a side is 1 to {MAX_IMAGE_SIZE} pixels")
+    if preprocess.decode_px is not None and preprocess.decode_px < preprocess.image_size:
+        raise ValueError(f"decode_px is {preprocess.decode_px}, less than image_size, {preprocess.image_size}")
     for name, refuse in (("mean", refuse_impossible_mean), ("std", refuse_impossible_std)):
         try:
             refuse(getattr(preprocess, name))

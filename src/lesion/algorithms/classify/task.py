@@ -23,6 +23,7 @@ from lesion.data.labels.typos import Typo
 from lesion.data.metadata import ColumnType, MetadataEncoder, column_kinds
 from lesion.data.remark import Remark
 from lesion.data.table import Columns, SampleTable
+from lesion.data.transforms import decode_px
 from lesion.errors import UserError, collecting, raise_all
 from lesion.evaluation.metrics import METRICS
 from lesion.evaluation.operating_points import parse_spec
@@ -68,6 +69,7 @@ def questions(config: ClassifyConfig, *, check_settings: Callable[[], Sequence[R
         source=config.source,
         on_bad_image=config.on_bad_image,
         on_leak=config.on_leak,
+        find_copies=config.find_copies,
         keeps_groups=config.keeps_groups,
         image_size=config.image_size,
         fit=config.fit,
@@ -90,6 +92,7 @@ def wanted_columns(config: ClassifyConfig) -> Columns:
         are_targets_needed=True,
         is_group_needed="group_column" in named or is_split_by_groups,
         fold=None if config.split in SPLITS else config.split,
+        decode_px=decode_px(config.image_size),
     )
 
 

@@ -1,5 +1,5 @@
 """Frames: whether a file holds more pictures than its first, which is the one that is read; which of its levels it
-uses, and whether it has channels that are not seen.
+uses, whether it has channels that are not seen, and how large it is where it is decoded smaller.
 
 Only the check asks, and the decoder answers, since it has the file's bytes: inside of `noting`, `note` keeps what it
 is told of a file.
@@ -31,6 +31,7 @@ class Noted:
     has_more: bool = False
     is_dim: bool = False  # 16 bits a sample, of which only the lower ones are used
     has_more_channels: bool = False  # beside its colours and alpha
+    size_px: tuple[int, int] | None = None  # height and width of the whole picture; None where nothing says it
 
 
 _noted: ContextVar[Noted | None] = ContextVar("noted", default=None)
@@ -71,6 +72,13 @@ def note_channels() -> None:
     noted = _noted.get()
     if noted is not None:
         noted.has_more_channels = True
+
+
+def note_size(width: int, height: int, *, is_turned: bool) -> None:
+    """Notes the size of the whole picture, which may be decoded to fewer pixels; turned upright as it will be."""
+    noted = _noted.get()
+    if noted is not None:
+        noted.size_px = (width, height) if is_turned else (height, width)
 
 
 def has_more(content: bytes) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from lesion.data.decode import dicom, formats, frames, jpeg_2000, tiff
@@ -64,6 +65,7 @@ def decode(
     *,
     name: object = "picture",
     frame: Frame = "first",
+    decode_px: int | None = None,
     max_pixels: int | None = None,
     reserve_bytes: ReserveBytes = lambda _: None,
 ) -> Pixels:
@@ -72,6 +74,8 @@ def decode(
 
     16 bits keep their upper byte, transparency is laid on black, colours are brought to sRGB by the profile that comes
     with them (docs/decisions/0010). DICOM is shown as `dicom.pixels` says. `name` is what an error calls it.
+    With `decode_px` a JPEG file is decoded at ½, ¼ or ⅛ of its size, the smallest at which its shorter side keeps so
+    many pixels (docs/decisions/0056); anything else, and a JPEG inside of another format, comes whole.
     `reserve_bytes` is called once, before decoding, with the most memory that decoding takes, pixels included; its
     exceptions pass through.
     Raises UserError (kind `unreadable_image`) for anything truncated, foreign, or larger than `max_pixels`, which is
@@ -88,6 +92,9 @@ def decode(
         file = PiecewiseFile(content, max_reads=MAX_HEADER_READS, max_bytes=4 * len(content) + 2**20)
         with Image.open(file, formats=FORMATS) as image:
             _check_size(image.width, image.height, max_pixels=max_pixels, name=name)
+            whole_px = (image.width, image.height)
+            if decode_px is not None and isinstance(image, JpegImageFile):
+                image.draft(None, (decode_px, decode_px))  # of its inverse transform: the coefficients are read anyway
             is_deep = jpeg_2000.is_other_depth(content)
             # Pillow's decoder has given its own memory back when the other one decodes.
             extra_bytes = max(extra_bytes, jpeg_2000.copies_bytes(content, num_pixels=image.width * image.height))
@@ -97,6 +104,7 @@ def decode(
                 tiff.mend_palette(image)
             image.load()
             frames.note(content)
+            frames.note_size(*whole_px, is_turned=UPRIGHT.get(image.getexif().get(ORIENTATION, 1)) in TURNING)
             if image.mode.startswith("I;16") and frames.is_asked():
                 frames.note_levels(int(np.asarray(image).max()), bits=16)
             if is_deep:
@@ -126,7 +134,9 @@ def decode(
         raise _unreadable(name, f"more than {max_pixels:,} pixels") from error
 
 
-def decode_when_it_fits(content: bytes, *, name: object = "picture", frame: Frame = "first") -> Pixels:
+def decode_when_it_fits(
+    content: bytes, *, name: object = "picture", frame: Frame = "first", decode_px: int | None = None
+) -> Pixels:
     """As `decode`, once the process's memory has room for it: other threads decode too, or hold what they decoded.
 
     Raises UserError of kind `too_large` for a picture that has no room even alone.
@@ -143,7 +153,7 @@ def decode_when_it_fits(content: bytes, *, name: object = "picture", frame: Fram
         num_taken = num_bytes
 
     try:
-        pixels_HWC = decode(content, name=name, frame=frame, reserve_bytes=reserve_bytes)
+        pixels_HWC = decode(content, name=name, frame=frame, decode_px=decode_px, reserve_bytes=reserve_bytes)
     except BaseException:
         budget.give_back(num_taken)
         raise
@@ -152,10 +162,10 @@ def decode_when_it_fits(content: bytes, *, name: object = "picture", frame: Fram
     return pixels_HWC
 
 
-def read(path: Path, *, frame: Frame = "first") -> Pixels:
+def read(path: Path, *, frame: Frame = "first", decode_px: int | None = None) -> Pixels:
     """The picture in a file, as `decode_when_it_fits` gives it. Raises UserError that names the path."""
     content = file_content(path, max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image")
-    return decode_when_it_fits(content, name=path, frame=frame)
+    return decode_when_it_fits(content, name=path, frame=frame, decode_px=decode_px)
 
 
 def frames_of(content: bytes, choice: FrameChoice, *, name: object = "picture") -> list[Frame]:

@@ -9,7 +9,7 @@ with the training pictures (data/quality/quality_bounds.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Self
 
@@ -68,10 +68,15 @@ def image_quality(image_HWC: Pixels) -> ImageQuality:
     return _quality(_Copies.of(image_HWC))
 
 
-def surveyed(image_HWC: Pixels) -> Surveyed:
-    """The measures of one training picture (uint8 RGB [H, W, 3], any size); its quality is that of `image_quality`."""
+def surveyed(image_HWC: Pixels, size_px: tuple[int, int] | None = None) -> Surveyed:
+    """The measures of one training picture (uint8 RGB [H, W, 3], any size); its quality is that of `image_quality`.
+
+    `size_px` is the height and width of a picture that was decoded smaller: only the size is measured of the whole one.
+    """
     copies = _Copies.of(image_HWC)
     quality = _quality(copies)
+    if size_px is not None:
+        quality = replace(quality, short_side_px=min(size_px))
     lines_HW = thin_dark_lines(copies.grey_HW, width_px=TICK_LINE_PX, depth=TICK_DEPTH)
     if quality.dark_corners:
         lines_HW[cv2.resize(copies.rim_HW, lines_HW.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0] = 0

@@ -71,7 +71,7 @@ class AugmentedManifest:
             targets = tuple(name for name in labels.columns if name != CLASS_NAME)
             columns = replace(columns, targets=targets, class_name=CLASS_NAME)
         table = table_of(frame, columns, str(manifest_path))
-        self._pictures = NamedPictures(folder, table.name_S)
+        self._pictures = NamedPictures(folder, table.name_S, decode_px=columns.decode_px)
         self._pictures.check()
         failed = _remarks(failures, len(names), manifest_path)
         assert table.others is not None

@@ -67,7 +67,7 @@ class ClassFolder:
             refuse_groups(columns, "class folders", root)
         table = table_of(frame, columns, str(root))
         self._table = replace(table, has_class_folders=True, remarks=(*table.remarks, *remarks))
-        self._paths = paths
+        self._paths, self._decode_px = paths, columns.decode_px
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
@@ -137,7 +137,7 @@ class ClassFolder:
         path = self._paths[index]
         if path in self._unreadable:
             raise self._unreadable[path]
-        return images.read(path)
+        return images.read(path, decode_px=self._decode_px)
 
     def files(self) -> list[Path]:
         return self._paths

@@ -65,7 +65,8 @@ class CsvFolder:
             frame = with_names(frame, columns, str(csv_path))
         problems: list[UserError] = []
         with collecting(problems):
-            self._pictures = find_pictures(csv_path, names_of(frame, columns, str(csv_path)), root or csv_path.parent)
+            name_S = names_of(frame, columns, str(csv_path))
+            self._pictures = find_pictures(csv_path, name_S, root or csv_path.parent, decode_px=columns.decode_px)
             self._pictures.check()
             frame = with_headers(frame, self._pictures.paths, columns, self._unreadable)
         with collecting(problems):
@@ -117,18 +118,20 @@ def picture_folder(csv_path: Path) -> Path:
     return csv_path.parent
 
 
-def find_pictures(csv_path: Path, name_S: NDArray[np.str_], root: Path) -> NamedPictures:
+def find_pictures(
+    csv_path: Path, name_S: NDArray[np.str_], root: Path, *, decode_px: int | None = None
+) -> NamedPictures:
     """The pictures of a CSV's rows: below its own folder of pictures, or if some are missing there and more are found
     elsewhere, beside the CSV or below `root`, without the folders of other sets' tables.
     """
     own, beside = picture_folder(csv_path), csv_path.parent
-    pictures = NamedPictures(own, name_S, origin=beside)
+    pictures = NamedPictures(own, name_S, origin=beside, decode_px=decode_px)
     without = {picture_folder(path) for path in _other_tables(csv_path)} - {beside}
     without |= other_set_folders(csv_path, root)
     for folder in (beside, root):
         if pictures.is_whole or folder == pictures.folder:
             continue
-        wider = NamedPictures(folder, name_S, origin=beside, without=without)
+        wider = NamedPictures(folder, name_S, origin=beside, without=without, decode_px=decode_px)
         if len(wider.found) > len(pictures.found):
             pictures = wider
     return pictures

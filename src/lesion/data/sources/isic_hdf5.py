@@ -41,7 +41,7 @@ class IsicHdf5:
 
         Raises UserError for a file that holds something else, and for what the table lacks.
         """
-        self._path, self._csv_path = hdf5_path, csv_path
+        self._path, self._csv_path, self._decode_px = hdf5_path, csv_path, columns.decode_px
         self._lock = threading.Lock()
         self._open: dict[int, Any] = {}  # the file, by process: HDF5's handles do not survive a fork
         names = names_in(self._file(), hdf5_path)
@@ -118,7 +118,8 @@ class IsicHdf5:
                 "image not found", where=where, do="Add its dataset, or remove the row.", kind="unreadable_image"
             )
         dataset = Dataset(self._path, name, file=self._file(), kind="unreadable_image")
-        return images.decode_when_it_fits(dataset.content(max_bytes=MAX_PICTURE_BYTES), name=where)
+        content = dataset.content(max_bytes=MAX_PICTURE_BYTES)
+        return images.decode_when_it_fits(content, name=where, decode_px=self._decode_px)
 
     def _file(self) -> Any:
         """The file of this process. h5py lets one thread at a time into the library."""

@@ -35,7 +35,7 @@ class Lst:
         frame = pd.DataFrame(labels, columns=list(names), dtype="string")
         frame[columns.image or "image_name"] = [row[-1] for row in rows]
         table = table_of(frame, replace(columns, targets=tuple(names)), str(lst_path))
-        self._pictures = NamedPictures(folder, table.name_S)
+        self._pictures = NamedPictures(folder, table.name_S, decode_px=columns.decode_px)
         self._pictures.check()
         self._table = replace(table, remarks=(*table.remarks, *self._pictures.remarks))
         self._path = lst_path

@@ -27,10 +27,16 @@ class NamedPictures:
     """
 
     def __init__(
-        self, folder: Path, name_S: NDArray[np.str_], *, origin: Path | None = None, without: Collection[Path] = ()
+        self,
+        folder: Path,
+        name_S: NDArray[np.str_],
+        *,
+        origin: Path | None = None,
+        without: Collection[Path] = (),
+        decode_px: int | None = None,
     ) -> None:
         """Names are paths below `folder`, or seen from `origin`; files in the folders `without` are not looked at."""
-        self.folder = folder
+        self.folder, self._decode_px = folder, decode_px
         self.files = walk_images(folder)
         if without:
             self.files = [path for path in self.files if not set(without) & set(path.parents)]
@@ -102,7 +108,7 @@ class NamedPictures:
                 do=self._remedy,
                 kind="unreadable_image",
             )
-        return images.read(path)
+        return images.read(path, decode_px=self._decode_px)
 
     @cached_property
     def _remedy(self) -> str:

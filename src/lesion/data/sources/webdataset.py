@@ -102,7 +102,7 @@ class WebDataset:
             remarks.append(Remark("shard_in_name", what + rows[0][image_column], where=where))
         table = table_of(frame_of(rows, shards[0]), columns, where)
         self._table = replace(table, remarks=(*table.remarks, *remarks))
-        self._samples, self._shards = samples, shards
+        self._samples, self._shards, self._decode_px = samples, shards, columns.decode_px
 
     @classmethod
     def recognise(cls, location: SplitLocation) -> str | None:
@@ -134,7 +134,8 @@ class WebDataset:
                 kind="unreadable_image",
             )
         content = sample.picture.content(max_bytes=MAX_PICTURE_BYTES, kind="unreadable_image")
-        return images.decode_when_it_fits(content, name=f"{sample.key} in {sample.shard}")
+        where = f"{sample.key} in {sample.shard}"
+        return images.decode_when_it_fits(content, name=where, decode_px=self._decode_px)
 
 
 @dataclass(frozen=True)

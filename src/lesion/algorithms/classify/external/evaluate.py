@@ -170,6 +170,7 @@ def open_labelled(path: Path, predictor: Ensemble, config: ClassifyConfig, named
         is_group_needed="group_column" in named,
         unset=frozenset(COLUMN_SETTINGS - named - {"metadata_columns"}),
         frames=predictor.dicom_frames,
+        decode_px=predictor.decode_px,
     )
     opened = open_prediction_set(path, columns, source=source)
     if "image_column" in named and (taken := opened.table().image_column).casefold() != image_column.casefold():

@@ -65,6 +65,7 @@ class Ensemble:
         self.num_cells = 2 if self.target.has_binary_answer else self.target.num_outputs + 1
         self.column_names = column_names(self.target)
         self.image_column, self.dicom_frames = model.image_column, model.dicom_frames
+        self.decode_px = model.preprocessing.decode_px
         self.metadata_columns = tuple(model.metadata_columns)
         self.metadata_words = known_words(folds)
         self._records = folds

@@ -28,7 +28,7 @@ from lesion.data.loader import Dataset, load_batches, ordered_batches
 from lesion.data.metadata import ColumnType, MetadataEncoder, Row
 from lesion.data.remark import Remark
 from lesion.data.table import Source
-from lesion.data.transforms import Preprocess
+from lesion.data.transforms import Preprocess, decode_px
 from lesion.engine.device import autocast, keep_slow_convolutions_in_fp32, largest_batch
 from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.optim import Schedule, create_optimizer
@@ -81,7 +81,13 @@ def preprocess_for(config: ClassifyConfig) -> Preprocess:
     stated = pretrained_config(config.model)
     mean = config.image_mean or stated.get("mean") or (0.5, 0.5, 0.5)
     std = config.image_std or stated.get("std") or (0.5, 0.5, 0.5)
-    return Preprocess(config.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), config.fit)
+    return Preprocess(
+        config.image_size,
+        (mean[0], mean[1], mean[2]),
+        (std[0], std[1], std[2]),
+        config.fit,
+        decode_px(config.image_size),
+    )
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,8 @@ def check_backbone(config: ClassifyConfig, channel: Path | None) -> Sequence[Rem
 def settings_and_versions(config: ClassifyConfig, run: Run) -> dict[str, Any]:
     """The part of the fingerprint that is known before the data is read."""
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {**config.that_affect("weights"), **versions, "precision": run.precision}
+    decoded = {"decode_px": decode_px(config.image_size)}  # a rule of this version, which changes what is learnt from
+    return {**config.that_affect("weights"), **versions, **decoded, "precision": run.precision}
 
 
 def fingerprint(setup: Setup, valid_FS: Folds) -> dict[str, Any]:
