@@ -39,9 +39,8 @@ from lesion.serve.worker import BODY_ERRORS
 INFERENCE_ID = "X-Amzn-SageMaker-Inference-Id"
 MAX_ID_CHARACTERS = 64  # the platform's own limit: API_runtime_InvokeEndpoint.html, InferenceId
 MAX_TRANSFORM_MIB = 100  # of all payloads that batch transform has under way: API_CreateTransformJob.html
-# Of a body, read before the next look at how much is under way. Of a known length the usual one comes in one piece,
-# which gunicorn receives at once and nobody copies after it.
-CHUNKED_PIECE_BYTES, PIECE_BYTES = 2**16, 2**20
+PIECE_BYTES = 2**16  # of a body, read before the next look at how much is under way
+WHOLE_BYTES = 2**18  # a body up to this length, if it is known, is read in one piece, which nobody copies
 
 
 def create_app(
@@ -240,12 +239,13 @@ def _body(reserve_bytes: ReserveBytes) -> bytes:
     stream, length = request.stream, request.content_length
     if length is not None:
         stream = request.environ["wsgi.input"]  # ends with the body; werkzeug's own, which counts, would copy it
+    most = length if length is not None and length <= WHOLE_BYTES else PIECE_BYTES
     rest, body = length, io.BytesIO()
     try:
-        while piece := stream.read(CHUNKED_PIECE_BYTES if rest is None else min(rest, PIECE_BYTES)):
+        while piece := stream.read(most if rest is None else min(rest, most)):
             reserve_bytes(len(piece))
             if len(piece) == length:
-                return piece
+                return bytes(piece)  # itself: bytes of bytes are no copy
             body.write(piece)
             rest = None if rest is None else rest - len(piece)
     except BODY_ERRORS as error:
