@@ -20,12 +20,13 @@ import numpy as np
 import torch
 
 from lesion.algorithms.classify.explanation.maps import WantedMap
-from lesion.algorithms.classify.prediction.openvino_cpu import compile_graph, core
+from lesion.algorithms.classify.prediction.openvino_cpu import compile_graph
 from lesion.algorithms.classify.prediction.predictor import Prepared
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.data.transforms import Preprocess
 from lesion.explain.explained_class import named_class
 from lesion.export import to_openvino
+from lesion.inference.openvino_graph import core
 from lesion.models.fusion import create_network
 from lesion.targets import Target
 

@@ -31,8 +31,6 @@ class LesionParts:
         from lesion.algorithms.classify.training.setup import (
             Setup,
             class_weights,
-            preprocess_for,
-            pretrained_backbone,
             start_training,
             step_settings,
         )
@@ -42,6 +40,7 @@ class LesionParts:
         from lesion.data.metadata import MetadataEncoder
         from lesion.engine.distributed import JobProcesses
         from lesion.engine.run import create_run
+        from lesion.models.starting_weights import preprocess_for, pretrained_backbone
 
         job = sagemaker.read_job(root)
         self.config = config = ClassifyConfig.parse(job.hyperparameters)

@@ -69,33 +69,48 @@ def to_openvino(
             output.set_friendly_name(f"places_{fold}")
             output.input_value(0).get_tensor().set_names({f"places_{fold}"})
         results += [logits, features, *places]
-    with temporary_folder() as folder:
-        path = folder / "graph.xml"
-        openvino.save_model(openvino.Model(results, parameters, "lesion"), path, compress_to_fp16=False)
-        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+    return graph_bytes(openvino.Model(results, parameters, "lesion"))
 
 
 def _convert(square: Square, num_metadata: int, image_size: int) -> tuple[Any, ...]:
     """One network's graph by its ends: parameters of pictures and metadata, if it takes any; then its outputs."""
+    example = (torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8), torch.zeros(1, num_metadata))
+    model = traced_graph(square, example)
+    pictures, *rest = model.get_parameters()
+    return pictures, rest[0] if num_metadata else None, *model.get_results()
+
+
+def traced_graph(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """A module as a graph of OpenVINO, float32: what it does to the `example`, whose types and shapes its inputs have.
+
+    The module must be on the CPU. Raises the tracer's and the converter's exceptions.
+    """
     openvino = import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    example = (torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8), torch.zeros(1, num_metadata))
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's warnings are for the network's author
-        traced = torch.jit.trace(square.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
         traced = torch.jit.freeze(traced)
     frontend = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(traced)  # kept until its graph is converted
     model = frontend.convert(frontend.load(decoder))
-    shapes = ((openvino.Type.u8, [1, image_size, image_size, 3]), (openvino.Type.f32, [1, num_metadata]))
-    pictures, *rest = model.get_parameters()
-    for parameter, (kind, shape) in zip((pictures, *rest), shapes, strict=False):
-        parameter.set_element_type(kind)
-        parameter.set_partial_shape(openvino.PartialShape(shape))
+    kinds = {torch.uint8: openvino.Type.u8, torch.float32: openvino.Type.f32}
+    for parameter, tensor in zip(model.get_parameters(), example, strict=False):  # without those that are not used
+        parameter.set_element_type(kinds[tensor.dtype])
+        parameter.set_partial_shape(openvino.PartialShape(list(tensor.shape)))
     model.validate_nodes_and_infer_types()
-    return pictures, rest[0] if num_metadata else None, *model.get_results()
+    return model
+
+
+def graph_bytes(model: Any) -> tuple[bytes, bytes]:
+    """A graph of OpenVINO as its XML and its weights, float32."""
+    openvino = import_openvino()
+    with temporary_folder() as folder:
+        path = folder / "graph.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
 class Probabilities(nn.Module):

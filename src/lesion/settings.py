@@ -6,14 +6,21 @@ An algorithm's configuration inherits from them, beside groups of its own. Loads
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lesion.config import Hyperparameters, tunable
+from lesion.geometry import Fit
+from lesion.model_args import refuse_factory_args
+from lesion.normalisation import refuse_impossible_mean, refuse_impossible_std
 
 SPLITS = ("group_kfold", "stratified_group_kfold", "kfold", "stratified_kfold", "leave_one_group_out")
 MAX_FOLDS = 100  # each is a network to train, store and predict with
+
+# What people write for true and false; a file of such a name is not meant.
+SWITCHES = dict.fromkeys(("yes", "y", "on", "1", "true", "t", "imagenet", "default"), "true")
+SWITCHES |= dict.fromkeys(("no", "n", "off", "0", "false", "f", "none", "null", "random", "scratch", ""), "false")
 
 
 class DataSettings(Hyperparameters):
@@ -154,6 +161,76 @@ class InputSettings(DataSettings, LabelSettings):
             yield f"log_columns={missing[0]} is not in metadata_columns: add it there, or take it out of log_columns"
         if targets := [name for name in self.target_column if name in self.metadata_columns]:
             yield f"metadata_columns={targets[0]} is the target itself: take it out"
+
+
+class BackboneSettings(Hyperparameters):
+    """The backbone, what it sees, and its pretrained weights. An algorithm's group inherits from it and adds a
+    heading."""
+
+    model: str = tunable(
+        "efficientnet_b2", doc="Backbone: any timm model name. Larger ones need more memory, time and data."
+    )
+    model_args: dict[str, Any] = tunable(
+        {}, doc='Backbone arguments: a JSON object for timm.create_model, such as {"pad_type": "same"}.'
+    )
+    pretrained: bool | str = tunable(
+        True,
+        doc="Pretrained weights (transfer learning). true: those in the `pretrained` channel, or else timm's from its "
+        "hub. A path: that safetensors file. false: random initialisation.",
+    )
+    image_size: int = tunable(
+        260,
+        ge=32,
+        le=2048,
+        doc="Input resolution: side in pixels of the square image that the network sees. Larger shows finer detail; "
+        "memory and time grow with its square.",
+    )
+    fit: Fit = tunable(
+        "crop",
+        doc="Aspect ratio: how an oblong image becomes the square that the network sees. crop: the middle square, and "
+        "the ends are cut off. pad: the whole image, with black bars (letterbox). stretch: the whole image, squeezed "
+        "to a square. The check says how much crop cuts off: take pad if the ends count, stretch if all images have "
+        "one shape.",
+    )
+    image_mean: tuple[float, ...] | None = tunable(
+        None,
+        doc="Normalisation: mean per RGB channel, 0 to 1, which is subtracted. none takes what timm states for the "
+        "model.",
+    )
+    image_std: tuple[float, ...] | None = tunable(
+        None,
+        doc="Normalisation: standard deviation per RGB channel, above 0 and to 1, by which is divided. none takes what "
+        "timm states for the model.",
+    )
+
+    @field_validator("model_args")
+    @classmethod
+    def _arguments(cls, value: dict[str, Any]) -> dict[str, Any]:
+        refuse_factory_args(value)
+        return value
+
+    @field_validator("pretrained")
+    @classmethod
+    def _switch(cls, value: bool | str) -> bool | str:
+        if isinstance(value, str) and (meant := SWITCHES.get(value.strip().lower())) is not None:
+            both = ["true for pretrained weights", "false for random initialisation"]
+            first, second = both if meant == "true" else both[::-1]
+            raise ValueError(f"no file is called so: write {first}, or {second}")
+        return value
+
+    @field_validator("image_mean")
+    @classmethod
+    def _mean(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None:
+            refuse_impossible_mean(value)
+        return value
+
+    @field_validator("image_std")
+    @classmethod
+    def _std(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None:
+            refuse_impossible_std(value)
+        return value
 
 
 class MachineSettings(Hyperparameters):

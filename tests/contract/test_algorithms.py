@@ -31,10 +31,19 @@ PRELOAD = "mean_colour"  # the module that adds the toy to the registry
 # What makes of each algorithm a job of two steps, and one of so many that a kill meets it in between.
 TWO_STEPS: dict[str, dict[str, object]] = {
     "classify": {**TINY, **SMALL, "epochs": 2, "export_graph": True},
+    "anomaly": {
+        **{"model": "test_resnet", "pretrained": False, "image_size": 32, "strides": "4,8"},
+        **{"memory_patches": 8, "batch_size_predict": 4, "num_workers": 0},
+    },
     "mean_colour": {"steps": 2, "num_workers": 0},
 }
-MANY_STEPS = {"classify": {"epochs": 40, "patience": 40}, "mean_colour": {"steps": 400}}
-COMPUTES = {"classify": "openvino cpu fp32", "mean_colour": "numpy"}
+MANY_STEPS: dict[str, dict[str, object]] = {
+    "classify": {"epochs": 40, "patience": 40},
+    "anomaly": {"memory_patches": 150, "batch_size_predict": 1},
+    "mean_colour": {"steps": 400},
+}
+COMPUTES = {"classify": "openvino cpu fp32", "anomaly": "openvino cpu fp32", "mean_colour": "numpy"}
+ANSWERS = {"anomaly": ("anomaly_score", "is_anomalous")}  # of the others "probability" and "label"
 
 
 @pytest.fixture(params=TWO_STEPS)
@@ -139,15 +148,16 @@ def test_the_library_the_command_line_and_http_answer_alike(name, trained, tmp_p
     assert lesion(tmp_path, "predict", folder, *options, "--no-progress").wait(60) == 0
     frame = pd.read_csv(table)
     assert frame[predictor.image_column].tolist() == [path.name for path in paths]
+    score, label = ANSWERS.get(name, ("probability", "label"))
     for number, answer in enumerate(answers):
-        assert frame.loc[number, "label"] == answer.columns["label"]
-        assert frame.loc[number, "probability"] == pytest.approx(answer.columns["probability"], abs=1e-6)
+        assert frame.loc[number, label] == answer.columns[label]
+        assert frame.loc[number, score] == pytest.approx(answer.columns[score], abs=1e-6)
 
     server = serve(trained, tmp_path / "log")
     try:
         asked = server.ask(paths[0].read_bytes()).json()["predictions"][0]
-        assert asked["label"] == answers[0].fields["label"]
-        assert asked["probability"] == pytest.approx(answers[0].fields["probability"], abs=1e-6)
+        assert asked[label] == answers[0].fields[label]
+        assert asked[score] == pytest.approx(answers[0].fields[score], abs=1e-6)
         line = server.ask(paths[1].read_bytes(), Accept="application/jsonlines").json()
         np.testing.assert_allclose(line["prediction"], answers[1].line["prediction"], atol=1e-6)
         told = json.loads(server.get("/model"))

@@ -36,8 +36,6 @@ from lesion.algorithms.classify.training.fold import FoldRows, rows_of
 from lesion.algorithms.classify.training.loop import Mixing, StepSettings
 from lesion.algorithms.classify.training.setup import (
     Setup,
-    preprocess_for,
-    pretrained_backbone,
     start_training,
     step_settings,
 )
@@ -53,6 +51,7 @@ from lesion.engine.run import create_run
 from lesion.engine.training import Training
 from lesion.evaluation.metrics import METRICS, log_loss
 from lesion.models.fusion import FusionNet
+from lesion.models.starting_weights import preprocess_for, pretrained_backbone
 from lesion.predict_files import predict_files
 from lesion.sagemaker import read_job
 from processes import states

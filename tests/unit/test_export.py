@@ -25,6 +25,7 @@ from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.artifact import load_manifest
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
+from lesion.inference.openvino_graph import core, cpu_has_bf16
 from lesion.models.fusion import create_network
 from lesion.stop import Stop
 from lesion.targets import Target
@@ -61,7 +62,7 @@ def test_a_graph_answers_as_the_networks_do(name):
         4: create_network(name, model_args, PREPROCESS, **{**options, "num_metadata": 0}).eval(),  # knows no metadata
     }
     xml, weights = export.to_openvino(networks, {0: 5, 4: 0}, 64)
-    model = openvino_cpu.core().read_model(xml, weights)
+    model = core().read_model(xml, weights)
     settings = {"num_views": 1, "precision": "fp32", "num_cores": 1, "in_background": False}
     [executor] = openvino_cpu.compile_graph(model, [0, 4], **settings)
     features_FM = [np.linspace(-1, 1, 5, dtype=np.float32), np.zeros(0, np.float32)]
@@ -91,11 +92,11 @@ def test_the_manifest_says_how_far_the_graph_lay_from_torch_and_how_many_feature
     assert record is not None and record.num_features == output.features_FVD.shape[-1]
     assert record is not None and record.num_checked == 16
     assert 0 < record.differences["fp32"] < 1e-5
-    assert ("bf16" in record.differences) == openvino_cpu.cpu_has_bf16()
+    assert ("bf16" in record.differences) == cpu_has_bf16()
 
 
 def test_the_graph_in_bf16_is_within_its_tolerance(trained_root):
-    if not openvino_cpu.cpu_has_bf16():
+    if not cpu_has_bf16():
         pytest.skip("this CPU does not compute in bf16")
     model_dir = trained_root / "model"
     answers, expected = (by_graph(model_dir, precision=name).predict(pictures(), ROWS) for name in ("bf16", "fp32"))
@@ -105,7 +106,7 @@ def test_the_graph_in_bf16_is_within_its_tolerance(trained_root):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("num_cores", [1, 2, 9])
 def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores(trained_root, num_cores, precision):
-    if precision == "bf16" and not openvino_cpu.cpu_has_bf16():
+    if precision == "bf16" and not cpu_has_bf16():
         pytest.skip("this CPU does not compute in bf16")
     model_dir, manifest = trained_root / "model", load_manifest(trained_root / "model")
     model = read(model_dir, manifest)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from lesion.algorithms.base import Algorithm
 
 # `module:name` of each, imported when it is used. The first is the default.
-ALGORITHMS: dict[str, str] = {"classify": "lesion.algorithms.classify.algorithm:CLASSIFY"}
+ALGORITHMS: dict[str, str] = {
+    "classify": "lesion.algorithms.classify.algorithm:CLASSIFY",
+    "anomaly": "lesion.algorithms.anomaly.algorithm:ANOMALY",
+}
 DEFAULT = next(iter(ALGORITHMS))
 
 

@@ -36,7 +36,7 @@ from lesion.check.vocabulary import word_findings
 from lesion.data.channels import Opened, open_channels
 from lesion.data.decode.images import Pixels
 from lesion.data.folds import Folds, given_folds
-from lesion.data.labels.encode import Labelled, Labels
+from lesion.data.labels.encode import Labelled
 from lesion.data.metadata import ColumnType
 from lesion.data.quality.picture_measures import PictureMeasures
 from lesion.data.remark import Remark
@@ -47,6 +47,23 @@ from lesion.geometry import Fit, Flips
 log = logging.getLogger(__name__)
 Keep = Callable[[int, Pixels], None]
 Mask = NDArray[np.bool_]
+
+
+class Labels(Protocol):
+    """What the cells of target columns mean to the algorithm."""
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What was decided of the training table."""
+        ...
+
+    def remarks_of(self, table: SampleTable) -> tuple[Remark, ...]:
+        """What the cells of another table are taken for."""
+        ...
+
+    def encode(self, table: SampleTable) -> NDArray[np.float32]:
+        """The targets [S, K] of a table. Raises UserError for a cell that says none of the classes."""
+        ...
 
 
 class Task(Protocol):

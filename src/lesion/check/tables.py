@@ -58,8 +58,9 @@ def rows_aside(table: SampleTable, *, part: Part) -> list[Finding]:
 
 def _columns(table: SampleTable, columns: Columns, part: Part) -> Iterator[Finding]:
     columns = table.columns or columns  # as they were found
-    if table.others is not None and len(table.others.columns):
-        names = ", ".join(map(str, table.others.columns))
+    unused = [] if table.others is None else [str(name) for name in table.others.columns if name != columns.mask]
+    if unused:
+        names = ", ".join(unused)
         yield Finding("note", "unused_columns", f"unused columns of the {part} set: {names}", where=table.where)
     present = {*table.metadata.columns, *(() if table.others is None else table.others.columns)}
     absent = [name for name in columns.usual_metadata if columns.metadata is None and name not in present]

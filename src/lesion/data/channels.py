@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -145,6 +145,7 @@ class _Sets:
         """The sets without the rows that `on_uncertain` leaves out, their images without a row being those that no set
         uses; adds what nothing of a channel reads."""
         used = {path for source in self.opened.values() for path in source.files()}
+        used |= {path for split in self.opened for path in self._masks(split)}
         masks: set[Path] = set()
         folders = dict.fromkeys(path for name, path in self.folders.items() if name != "pretrained")
         strays = {Path(stray) for source in self.opened.values() for stray in source.table().strays} - used
@@ -162,6 +163,13 @@ class _Sets:
             with collecting(self.problems):
                 finished[split] = settled(rows, self.columns[split])
         return finished
+
+    def _masks(self, split: Split) -> Iterator[Path]:
+        """The files that a set's column of masks names."""
+        column, others = self.columns[split].mask, self.opened[split].table().others
+        if column is not None and others is not None and column in others.columns:
+            folder = self.folders.get(split, self.folders["training"])
+            yield from (folder / str(cell).strip() for cell in others[column].dropna())
 
     def _is_inside(self, location: SplitLocation) -> bool:
         with collecting(self.problems):

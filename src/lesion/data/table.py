@@ -43,6 +43,7 @@ class Columns:
     on_uncertain: Literal["error", "drop", "positive", "negative"] = "error"  # labels (data/labels/uncertain)
     frames: FrameChoice = "first"  # which frames of DICOM files are its pictures
     decode_px: int | None = None  # of a JPEG's shorter side, which the decoder may reduce to so many; None: all
+    mask: str | None = None  # the column of masks' paths, which whoever trains reads from `others`
     # A table that was refused is opened once more for what can be known of it: what it lacks is left out.
     is_lenient: bool = False
     # A set to predict: what the table lacks is missing, and a header that cannot be read costs its own row.

@@ -18,9 +18,9 @@ from lesion.errors import UserError
 from lesion.evaluation.metrics import Array
 from lesion.words import nearest, shortened
 
-Kind = Literal["youden", "sensitivity", "specificity", "cost", "threshold"]
-KINDS: tuple[Kind, ...] = ("youden", "sensitivity", "specificity", "cost", "threshold")
-WAYS = "youden, sensitivity=0.95, specificity=0.9, cost=10 or threshold=0.3"
+Kind = Literal["youden", "sensitivity", "specificity", "cost", "f_beta", "threshold"]
+KINDS: tuple[Kind, ...] = ("youden", "sensitivity", "specificity", "cost", "f_beta", "threshold")
+WAYS = "youden, sensitivity=0.95, specificity=0.9, cost=10, f_beta=0.5 or threshold=0.3"
 MOST_POINTS = 500
 NO_CURVE = 0.5  # the threshold where no rows of both classes could choose one
 
@@ -28,7 +28,7 @@ NO_CURVE = 0.5  # the threshold where no rows of both classes could choose one
 @dataclass(frozen=True)
 class Spec:
     """What is asked of an operating point. `value` is the least sensitivity or specificity, the cost of a missed
-    positive in false alarms, or the threshold; None for youden.
+    positive in false alarms, β, or the threshold; None for youden.
     """
 
     kind: Kind
@@ -150,8 +150,9 @@ def resolve(curve: RocCurve | None, spec: Spec, *, prevalence: float | None = No
     """The operating point of a curve that a spec asks for.
 
     youden: the largest sensitivity + specificity − 1 (Youden 1950). sensitivity: the highest threshold that reaches it.
-    specificity: the lowest. cost: the least cost · missed positives + false alarms, at `prevalence` (default: the
-    rows'). threshold: itself. Of equal points the highest threshold. Without a curve 0.5, or the threshold asked for.
+    specificity: the lowest. cost: the least cost · missed positives + false alarms, and f_beta: the largest F_β (van
+    Rijsbergen 1979; β < 1 weighs precision more), both at `prevalence` (default: the rows'). threshold: itself. Of
+    equal points the highest threshold. Without a curve 0.5, or the threshold asked for.
     """
     if spec.kind == "threshold":
         assert spec.value is not None
@@ -173,7 +174,10 @@ def resolve(curve: RocCurve | None, spec: Spec, *, prevalence: float | None = No
             why = f"no threshold reaches a specificity of {spec.value:g}: this is the highest that there is"
     else:
         share = curve.prevalence if prevalence is None else prevalence
-        index = int(np.argmin(_number(spec) * share * (1 - true_P) + (1 - share) * false_P))
+        if spec.kind == "f_beta":
+            index = _largest_f_beta(share * true_P, (1 - share) * false_P, share, _number(spec))
+        else:
+            index = int(np.argmin(_number(spec) * share * (1 - true_P) + (1 - share) * false_P))
     if true_P[index] == 0:
         why = "only if nobody is positive" + (
             f" is the specificity {spec.value:g}" if spec.kind == "specificity" else ""
@@ -187,9 +191,10 @@ def _value(kind: Kind, text: str, where: object) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    is_fine = 0 < value < math.inf if kind == "cost" else 0 <= value <= 1 if kind == "threshold" else 0 < value <= 1
+    is_any = kind in ("cost", "f_beta")
+    is_fine = 0 < value < math.inf if is_any else 0 <= value <= 1 if kind == "threshold" else 0 < value <= 1
     if not is_fine:
-        needed = {"cost": "a number above 0", "threshold": "a probability from 0 to 1"}
+        needed = dict.fromkeys(("cost", "f_beta"), "a number above 0") | {"threshold": "a probability from 0 to 1"}
         raise UserError(
             f"{kind} needs {needed.get(kind, 'a share above 0, at most 1')}, not '{shortened(text, 40)}'",
             where=where,
@@ -206,6 +211,12 @@ def _number(spec: Spec) -> float:
 def _youden(true_P: NDArray[np.float64], false_P: NDArray[np.float64]) -> int:
     """Nobody is never the answer: a threshold that says nothing but no is none."""
     return int(np.argmax(np.where(true_P > 0, true_P - false_P, -2)))
+
+
+def _largest_f_beta(true_P: NDArray[np.float64], false_P: NDArray[np.float64], share: float, beta: float) -> int:
+    """Of shares of all rows: found positives, false alarms [P], and the positives. Nobody has an F of 0."""
+    weight = beta**2
+    return int(np.argmax((1 + weight) * true_P / (true_P + false_P + weight * share)))
 
 
 def _kept(true_P: NDArray[np.float64], false_P: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -26,7 +26,8 @@ OPACITY = 0.6  # of the hottest place of an overlay
 class PictureMap:
     """A map of the square that the networks saw, and how that square was made of a picture of `height` × `width`.
 
-    `values_hw` are finite float32 in the method's own unit; higher speaks more for the class.
+    `values_hw` are finite float32 in the method's own unit; higher speaks more for the class. `ends` are the values of
+    no and of most heat, for a unit that means the same in each picture; None: each picture has its own.
     """
 
     values_hw: NDArray[np.float32]
@@ -35,6 +36,7 @@ class PictureMap:
     height: int
     width: int
     fit: Fit
+    ends: tuple[float, float] | None = None
 
     def in_picture(self, longest_px: int = LONGEST_PX) -> NDArray[np.float32]:
         """The values [H, W] in the picture's shape, its longer side `longest_px` or the picture's own if that is less.
@@ -57,10 +59,15 @@ class PictureMap:
 
     def heat(self, longest_px: int = LONGEST_PX) -> NDArray[np.float32]:
         """What is shown, [H, W] in 0 to 1: 0 where the picture speaks no more for the class than at its median place
-        or was not seen, 1 where it speaks most. A map that is the same everywhere is 0 everywhere.
+        or was not seen, 1 where it speaks most. A map that is the same everywhere is 0 everywhere. With `ends` these
+        are 0 and 1, whatever the picture.
         """
         values_HW = self.in_picture(longest_px)
-        return heat_of(values_HW)
+        if self.ends is None:
+            return heat_of(values_HW)
+        low, high = self.ends
+        heat_HW = np.nan_to_num(np.clip((values_HW - low) / max(high - low, 1e-6), 0, 1), nan=0.0)
+        return np.asarray(heat_HW, dtype=np.float32)
 
     def png(self) -> bytes:
         """The heat as a grey PNG of 8 bits."""

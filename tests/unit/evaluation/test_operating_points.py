@@ -53,6 +53,7 @@ def drawn(num_rows=3000, seed=0):
         ("sensitivity=0.95", Spec("sensitivity", 0.95)),
         ("SPECIFICITY = .9", Spec("specificity", 0.9)),
         ("cost=10", Spec("cost", 10.0)),
+        ("f_beta=0.5", Spec("f_beta", 0.5)),
         ("threshold=0", Spec("threshold", 0.0)),
         ("threshold=1e-3", Spec("threshold", 0.001)),
     ],
@@ -75,6 +76,7 @@ def test_a_spec_is_read(text, spec):
         ("specificity=1.01", "at most 1"),
         ("cost=0", "a number above 0"),
         ("cost=inf", "a number above 0"),
+        ("f_beta=0", "f_beta needs a number above 0"),
         ("cost=1=2", "a number above 0"),
         ("threshold=-0.1", "a probability from 0 to 1"),
         ("threshold=nan", "a probability from 0 to 1"),
@@ -225,3 +227,14 @@ def test_a_record_that_is_no_curve_is_refused(wrong):
     assert Payload.model_validate({"curve": right}).curve is not None
     with pytest.raises(ValidationError):
         Payload.model_validate({"curve": {**right, **wrong}})
+
+
+@pytest.mark.parametrize("beta", [0.05, 0.5, 1.0, 2.0])
+def test_f_beta_is_the_largest_that_scikit_learn_finds_at_any_threshold(beta):
+    from sklearn.metrics import fbeta_score
+
+    target_S, prob_S = drawn(400, seed=4)
+    curve = roc_curve(target_S, prob_S)
+    found = resolve(curve, Spec("f_beta", beta)).threshold
+    best = max(fbeta_score(target_S, prob_S >= threshold, beta=beta) for threshold in prob_S)
+    assert fbeta_score(target_S, prob_S >= found, beta=beta) == pytest.approx(best)

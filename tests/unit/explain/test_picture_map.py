@@ -83,3 +83,13 @@ def test_maps_of_flips_and_turns_are_turned_back_before_their_mean():
     of_views = [view(map_hw, number) for number in range(8)]
     assert not np.allclose(np.mean(of_views, axis=0), map_hw, atol=0.1)
     np.testing.assert_allclose(mean_of_views(of_views), map_hw, rtol=1e-6)
+
+
+def test_with_ends_heat_means_the_same_in_each_picture():
+    """A picture that nowhere reaches the lower end stays as it was; without ends its warmest place would glow."""
+    values_hw = np.array([[0.1, 0.2], [0.4, 0.9]], np.float32)
+    told = {"class_name": "", "method": "", "height": 2, "width": 2, "fit": "stretch"}
+    assert PictureMap(values_hw, **told, ends=(0.4, 0.8)).heat().tolist() == [[0, 0], [0, 1]]
+    grey_HWC = np.full((2, 2, 3), 90, np.uint8)
+    assert (PictureMap(0.4 * values_hw, **told, ends=(0.4, 0.8)).over(grey_HWC) == grey_HWC).all()
+    assert (PictureMap(0.4 * values_hw, **told).over(grey_HWC) != grey_HWC).any()

@@ -42,8 +42,8 @@ class Classify:
         show_progress: bool,
     ) -> Report:
         from lesion.algorithms.classify.task import questions
-        from lesion.algorithms.classify.training.setup import check_backbone
         from lesion.check.run import check_channels
+        from lesion.models.starting_weights import check_backbone
 
         asked = questions(config, check_settings=partial(check_backbone, config, channels.get("pretrained")))
         return check_channels(asked, channels, output=output, num_workers=num_workers, show_progress=show_progress)

@@ -12,21 +12,15 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
-from lesion.algorithms.classify.prediction.normalisation import refuse_impossible_mean, refuse_impossible_std
 from lesion.algorithms.classify.recipes import FORMER, RECIPES, with_recipe
 from lesion.config import Affects, Hyperparameters, tunable
 from lesion.errors import UserError
 from lesion.evaluation.metric_names import BETTER
-from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Fit, Flips
-from lesion.model_args import refuse_factory_args
-from lesion.settings import MAX_FOLDS, SPLITS, InputSettings, JobSettings, MachineSettings
+from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Flips
+from lesion.settings import MAX_FOLDS, SPLITS, BackboneSettings, InputSettings, JobSettings, MachineSettings
 
 Positive = Annotated[float, Field(gt=0)]
 Pooling = Literal["max", "mean", "top_k", "noisy_or"]
-
-# What people write for true and false; a file of such a name is not meant.
-SWITCHES = dict.fromkeys(("yes", "y", "on", "1", "true", "t", "imagenet", "default"), "true")
-SWITCHES |= dict.fromkeys(("no", "n", "off", "0", "false", "f", "none", "null", "random", "scratch", ""), "false")
 
 TOP_K = 10  # tiles, where slide_score=top_k gives no number
 
@@ -156,46 +150,11 @@ class FoldSettings(Hyperparameters):
             )
 
 
-class NetworkSettings(Hyperparameters):
+class NetworkSettings(BackboneSettings):
     """The network, what it sees, and the weights that it starts from."""
 
     heading: ClassVar = "Network"
 
-    model: str = tunable(
-        "efficientnet_b2", doc="Backbone: any timm model name. Larger ones need more memory, time and data."
-    )
-    model_args: dict[str, Any] = tunable(
-        {}, doc='Backbone arguments: a JSON object for timm.create_model, such as {"pad_type": "same"}.'
-    )
-    pretrained: bool | str = tunable(
-        True,
-        doc="Pretrained weights (transfer learning). true: those in the `pretrained` channel, or else timm's from its "
-        "hub. A path: that safetensors file. false: random initialisation.",
-    )
-    image_size: int = tunable(
-        260,
-        ge=32,
-        le=2048,
-        doc="Input resolution: side in pixels of the square image that the network sees. Larger shows finer detail; "
-        "memory and time grow with its square.",
-    )
-    fit: Fit = tunable(
-        "crop",
-        doc="Aspect ratio: how an oblong image becomes the square that the network sees. crop: the middle square, and "
-        "the ends are cut off. pad: the whole image, with black bars (letterbox). stretch: the whole image, squeezed "
-        "to a square. The check says how much crop cuts off: take pad if the ends count, stretch if all images have "
-        "one shape.",
-    )
-    image_mean: tuple[float, ...] | None = tunable(
-        None,
-        doc="Normalisation: mean per RGB channel, 0 to 1, which is subtracted. none takes what timm states for the "
-        "model.",
-    )
-    image_std: tuple[float, ...] | None = tunable(
-        None,
-        doc="Normalisation: standard deviation per RGB channel, above 0 and to 1, by which is divided. none takes what "
-        "timm states for the model.",
-    )
     head_init: Literal["random", "probe"] = tunable(
         "random",
         doc="Initialisation of the last layer (head). random; or probe: a linear probe, which is a logistic "
@@ -213,35 +172,6 @@ class NetworkSettings(Hyperparameters):
         doc="BatchNorm statistics of the backbone in training. train: those of each batch. frozen: those of the "
         "pretrained weights; better for small batches and for a few hundred steps.",
     )
-
-    @field_validator("model_args")
-    @classmethod
-    def _arguments(cls, value: dict[str, Any]) -> dict[str, Any]:
-        refuse_factory_args(value)
-        return value
-
-    @field_validator("pretrained")
-    @classmethod
-    def _switch(cls, value: bool | str) -> bool | str:
-        if isinstance(value, str) and (meant := SWITCHES.get(value.strip().lower())) is not None:
-            both = ["true for pretrained weights", "false for random initialisation"]
-            first, second = both if meant == "true" else both[::-1]
-            raise ValueError(f"no file is called so: write {first}, or {second}")
-        return value
-
-    @field_validator("image_mean")
-    @classmethod
-    def _mean(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if value is not None:
-            refuse_impossible_mean(value)
-        return value
-
-    @field_validator("image_std")
-    @classmethod
-    def _std(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if value is not None:
-            refuse_impossible_std(value)
-        return value
 
     def contradictions(self) -> Iterator[str]:
         """What needs pretrained weights, without them."""

@@ -6,30 +6,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from lesion.algorithms.classify.prediction.normalisation import refuse_impossible_mean, refuse_impossible_std
 from lesion.algorithms.classify.prediction.point import Points
-from lesion.artifact import MANIFEST, Manifest, read_payload
+from lesion.algorithms.stored_record import (
+    MAX_IMAGE_SIZE,
+    Finite,
+    Record,
+    Share,
+    StoredArgs,
+    StoredPreprocess,
+    Text,
+    read_record,
+)
+from lesion.artifact import Manifest
 from lesion.data.decode.images import FrameChoice
 from lesion.data.metadata import ColumnEncoder
 from lesion.data.quality.image_quality import MEASURES
-from lesion.data.transforms import Preprocess
 from lesion.data.vocabulary import normal_form
 from lesion.evaluation.calibration import Calibration
 from lesion.evaluation.conformal import PredictionSets
 from lesion.evaluation.operating_points import RocCurve
 from lesion.explain.record import ExplanationRecord
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Flips
-from lesion.model_args import refuse_factory_args
-from lesion.stored_files import FileName, unusable
+from lesion.stored_files import FileName
 from lesion.targets import Target, TaskType
 
 ALGORITHM = "classify"
-MAX_IMAGE_SIZE = 2048  # pixels, as of the hyperparameter
 
 
 def _each_once(names: Sequence[str]) -> Sequence[str]:
@@ -49,28 +55,7 @@ def _sound(encoder: ColumnEncoder) -> ColumnEncoder:
     return encoder
 
 
-def _possible(preprocess: Preprocess) -> Preprocess:
-    if not 1 <= preprocess.image_size <= MAX_IMAGE_SIZE:
-        raise ValueError(f"image_size is {preprocess.image_size}, and a side is 1 to {MAX_IMAGE_SIZE} pixels")
-    if preprocess.decode_px is not None and preprocess.decode_px < preprocess.image_size:
-        raise ValueError(f"decode_px is {preprocess.decode_px}, less than image_size, {preprocess.image_size}")
-    for name, refuse in (("mean", refuse_impossible_mean), ("std", refuse_impossible_std)):
-        try:
-            refuse(getattr(preprocess, name))
-        except ValueError as error:
-            raise ValueError(f"{name}, {error}") from error
-    return preprocess
-
-
-def _makeable(model_args: dict[str, Any]) -> dict[str, Any]:
-    refuse_factory_args(model_args)
-    return model_args
-
-
 Names = AfterValidator(_each_once)
-Text = Annotated[str, Field(max_length=10_000)]
-Share = Annotated[float, Field(ge=0, le=1)]  # NaN is neither
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 LowQualityPolicy = Literal["ignore", "warn", "refuse"]
 FinalModel = Literal["ensemble", "refit", "soup"]
 
@@ -187,7 +172,7 @@ class FamiliarityRecord(BaseModel):
     rare: Share
 
 
-class ClassifierRecord(BaseModel):
+class ClassifierRecord(Record):
     """All that prediction needs beside the weights: network, preprocessing, metadata encoders, target.
 
     Its bounds let through all that training can write, and nothing that prediction cannot use.
@@ -196,9 +181,9 @@ class ClassifierRecord(BaseModel):
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     model: Text  # timm's name of the network
-    model_args: Annotated[dict[str, Any], AfterValidator(_makeable)]
+    model_args: StoredArgs
     target: TargetRecord
-    preprocessing: Annotated[Preprocess, AfterValidator(_possible)]
+    preprocessing: StoredPreprocess
     num_views: Annotated[int, Field(ge=1, le=MAX_VIEWS)]
     flips: Flips = "flips_and_rotations"  # those that it was trained with; older artifacts were with all
     metadata_columns: Annotated[list[str], Names]
@@ -286,11 +271,4 @@ def read(model_dir: Path, manifest: Manifest) -> ClassifierRecord:
     """The classifier's payload of a manifest. Raises UserError where it is another algorithm's, a field is wrong, or it
     names a file that the manifest does not list.
     """
-    path = model_dir / MANIFEST
-    if manifest.algorithm != ALGORITHM:
-        raise unusable(f"manifest.json: algorithm: '{manifest.algorithm}', but '{ALGORITHM}' is needed", path)
-    record = read_payload(model_dir, manifest, ClassifierRecord)
-    for name in record.files:
-        if name not in manifest.files:
-            raise unusable(f"manifest.json: files does not list '{name}', which its payload names", path)
-    return record
+    return read_record(model_dir, manifest, ALGORITHM, ClassifierRecord)

@@ -22,13 +22,7 @@ from lesion.algorithms.base import Output
 from lesion.algorithms.classify.manifest import ALGORITHM, ClassifierRecord, FoldRecord, GraphRecord, TargetRecord, read
 from lesion.algorithms.classify.prediction.answer import fold_probs
 from lesion.algorithms.classify.prediction.load import load_torch
-from lesion.algorithms.classify.prediction.openvino_cpu import (
-    TOLERANCE,
-    GraphPrecision,
-    compile_graph,
-    core,
-    cpu_has_bf16,
-)
+from lesion.algorithms.classify.prediction.openvino_cpu import TOLERANCE, compile_graph
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.prediction.safeguards import FAMILIARITY
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
@@ -43,6 +37,7 @@ from lesion.evaluation.calibration import Calibration
 from lesion.evaluation.conformal import PredictionSets
 from lesion.evaluation.pooling import disagreement
 from lesion.export import to_openvino
+from lesion.inference.openvino_graph import GraphPrecision, core, cpu_has_bf16
 from lesion.models.fusion import FusionNet
 from lesion.models.places import place_side, with_place_logits
 from lesion.stop import Stop

@@ -30,8 +30,6 @@ from lesion.algorithms.classify.training.setup import (
     Setup,
     backbone_features,
     fingerprint,
-    preprocess_for,
-    pretrained_backbone,
     settings_and_versions,
     with_batch_size,
 )
@@ -44,6 +42,7 @@ from lesion.engine.run import Run, open_run
 from lesion.engine.training_log import Machine, TrainingLog
 from lesion.job import Job
 from lesion.logs import timed_step
+from lesion.models.starting_weights import preprocess_for, pretrained_backbone
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ import pandas as pd
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.report.cases import CaseMaker, Judged, label_errors, mistakes, uncertain
 from lesion.algorithms.classify.report.curves import curves_of_rows
-from lesion.algorithms.classify.report.data import UNCERTAIN
 from lesion.algorithms.classify.report.facts import confusion, num_units
 from lesion.algorithms.classify.results.decide import USUAL_POINTS
 from lesion.algorithms.classify.results.evaluation import Answers, points_of
 from lesion.artifact import package_versions
 from lesion.data.table import Source
 from lesion.errors import UserError
+from lesion.report.data import UNCERTAIN
 from lesion.report.facts import Facts
 from lesion.report.readings import (
     calibration_curves,

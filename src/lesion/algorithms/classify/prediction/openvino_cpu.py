@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,38 +19,27 @@ from lesion.algorithms.classify.explanation.openvino_map import PlaceGraph, grap
 from lesion.algorithms.classify.manifest import ClassifierRecord, GraphRecord
 from lesion.algorithms.classify.prediction.group_graph import GroupGraph, few_passes, fold_groups, same_bits
 from lesion.algorithms.classify.prediction.predictor import Prepared
-from lesion.algorithms.classify.prediction.validate import check_graph, finite
+from lesion.algorithms.classify.prediction.validate import check_graph
+from lesion.algorithms.finite import finite
 from lesion.artifact import Manifest, path_of_file
 from lesion.data.transforms import views
 from lesion.engine.openvino import import_openvino
+from lesion.inference.openvino_graph import (
+    MAX_GRAPH_BYTES,
+    GraphPrecision,
+    compile_for_cpu,
+    core,
+    cpu_has_bf16,
+)
 from lesion.inference.spread import Spread
 from lesion.stored_files import in_words
 
 if TYPE_CHECKING:
     import openvino
 
-GraphPrecision = Literal["fp32", "bf16"]
-
 # How far a probability may lie from torch's in fp32. Further off, that precision is not used, and without fp32 the
 # graph is not kept. What bf16 moves is its rounding, to three digits, of every layer.
 TOLERANCE: dict[GraphPrecision, float] = {"fp32": 1e-4, "bf16": 0.03}
-MAX_GRAPH_BYTES = 2**29  # far beyond what is written: a line for each step of the computation
-HINT: dict[GraphPrecision, str] = {"fp32": "f32", "bf16": "bf16"}
-
-
-@cache
-def core() -> openvino.Core:
-    """OpenVINO's core, one per process, never unloaded.
-
-    Its CPU plugin gives the thread that loads it a stack for signals. Were it unloaded by another thread, that stack
-    would be gone and in use: the next signal, as SIGTERM, would crash the process.
-    """
-    return import_openvino().Core()
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 numbers itself."""
-    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def graph_precision(wanted: Literal["auto", "fp32", "bf16"], graph: GraphRecord) -> GraphPrecision:
@@ -117,13 +106,7 @@ def compile_graph(
             [results[name] for name in outputs if name in results],
             [parameters[name] for name in inputs if name in parameters],
         )
-        settings = {
-            "INFERENCE_PRECISION_HINT": HINT[precision],
-            "NUM_STREAMS": str(num_streams),
-            "INFERENCE_NUM_THREADS": num_cores,
-            "ENABLE_CPU_PINNING": False,  # the cores are shared with those that decode, and with other containers
-        }
-        return core().compile_model(part, "CPU", settings)
+        return compile_for_cpu(part, precision=precision, num_streams=num_streams, num_cores=num_cores)
 
     groups = fold_groups(len(folds), num_views, num_cores)
 

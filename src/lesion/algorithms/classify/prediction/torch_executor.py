@@ -17,14 +17,15 @@ from lesion.algorithms.base import Output
 from lesion.algorithms.classify.explanation.maps import mean_map
 from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord
 from lesion.algorithms.classify.prediction.predictor import Prepared
-from lesion.algorithms.classify.prediction.validate import check_weights, finite
+from lesion.algorithms.classify.prediction.validate import check_weights
+from lesion.algorithms.finite import finite
+from lesion.algorithms.stored_network import load_stored, making_stored
 from lesion.artifact import Manifest
 from lesion.data.transforms import views
-from lesion.errors import UserError
 from lesion.explain.methods import map_by
 from lesion.explain.picture_map import PictureMap
 from lesion.models.fusion import FusionNet, create_network
-from lesion.stored_files import in_words, last_line, unusable
+from lesion.stored_files import in_words
 
 
 def load_networks(
@@ -38,21 +39,7 @@ def load_networks(
     for record in folds:
         path = model_dir / record.file
         network = _network(manifest, model, record.num_metadata, model_dir)
-        tensors = artifact.read_tensors(model_dir, manifest, record.file)
-        own = network.state_dict()
-        for name, tensor in tensors.items():
-            if name in own and tensor.dtype != own[name].dtype:
-                raise unusable(f"the weights' {name} is {tensor.dtype}, but {own[name].dtype} is needed", path)
-            if not tensor.isfinite().all():
-                raise unusable(f"the weights hold NaN or infinity in {name[:80]}", path)
-        try:
-            network.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise unusable(
-                f"the weights do not fit '{model.model}' of this timm: {last_line(error)}",
-                path,
-                f"Use timm {str(manifest.packages.get('timm'))[:40]}.",
-            ) from error
+        load_stored(network, artifact.read_tensors(model_dir, manifest, record.file), manifest, model.model, path)
         with in_words(model_dir):
             networks.append(network.eval().requires_grad_(False).to(device))  # maps need gradients of pictures alone
     return networks
@@ -60,21 +47,15 @@ def load_networks(
 
 def _network(manifest: Manifest, model: ClassifierRecord, num_metadata: int, model_dir: Path) -> FusionNet:
     """The manifest's network, untrained. What training would call wrong settings is here a wrong artifact."""
-    try:
-        with in_words(model_dir):
-            return create_network(
-                model.model,
-                model.model_args,
-                model.preprocessing,
-                num_metadata=num_metadata,
-                num_outputs=model.question.num_outputs,
-                seed=0,
-            )
-    except UserError as error:
-        if error.kind == "artifact":
-            raise
-        do = f"Use timm {str(manifest.packages.get('timm'))[:40]}, or train again."
-        raise unusable(f"the manifest's network cannot be made: {error.what}", model_dir, do) from error
+    with making_stored(manifest, model_dir):
+        return create_network(
+            model.model,
+            model.model_args,
+            model.preprocessing,
+            num_metadata=num_metadata,
+            num_outputs=model.question.num_outputs,
+            seed=0,
+        )
 
 
 class TorchExecutor:

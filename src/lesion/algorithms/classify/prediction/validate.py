@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lesion.algorithms.base import Options
 from lesion.algorithms.classify.manifest import ClassifierRecord
 from lesion.artifact import Manifest, read_headers
 from lesion.errors import PlatformError
+from lesion.inference.openvino_graph import check_ports
 from lesion.stored_files import TensorHeader, in_words, unusable
 
 if TYPE_CHECKING:
@@ -59,36 +59,20 @@ def _expect(headers: dict[str, TensorHeader], name: str, shape: tuple[int | None
 
 def check_graph(graph: openvino.Model, model: ClassifierRecord, where: Path) -> None:
     """Raises UserError if a graph's inputs and outputs do not match the manifest, or a weight is NaN."""
-    import openvino
-
     assert model.graph is not None
     side, num_outputs = model.preprocessing.image_size, model.question.num_outputs
-    wanted = {"image": ("u8", [1, side, side, 3])}
+    wanted: dict[str, tuple[str, list[int]]] = {"image": ("u8", [1, side, side, 3])}
     wanted |= {f"metadata_{f.fold}": ("f32", [1, f.num_metadata]) for f in model.folds if f.num_metadata}
     wanted |= {f"logits_{f.fold}": ("f32", [1, num_outputs]) for f in model.folds}
     if model.graph.num_features is not None:  # older graphs give none
         wanted |= {f"features_{f.fold}": ("f32", [1, model.graph.num_features]) for f in model.folds}
     if (places := model.graph.place_side) is not None:
         wanted |= {f"places_{f.fold}": ("f32", [1, num_outputs, places, places]) for f in model.folds}
-    ports = [*graph.inputs, *graph.outputs]
-    for name, (kind, shape) in wanted.items():
-        port = next((port for port in ports if name in port.names), None)
-        if port is None:
-            raise unusable(f"the graph has no {name}, which the manifest lists", where)
-        found = (port.element_type.to_string(), port.partial_shape.to_string())
-        if found != (kind, openvino.PartialShape(shape).to_string()):
-            raise unusable(f"the graph's {name} is {found[0]} {found[1]}, but {kind} {shape} is needed", where)
-    if len(ports) != len(wanted):
-        raise unusable(f"the graph has {len(ports)} inputs and outputs, but the manifest lists {len(wanted)}", where)
+    check_ports(graph, wanted, where)
     named = {parameter.get_friendly_name() for parameter in graph.get_parameters()}
     named |= {result.get_friendly_name() for result in graph.get_results()}
     if named != {name.replace("logits_", "fold_") for name in wanted}:
         raise unusable("an input or output of the graph has several names", where)
-    for operation in graph.get_ops():
-        # A lone NaN may be swallowed: OpenVINO's ReLU makes 0 of it. Infinity is what masks are made of.
-        is_weight = operation.get_type_name() == "Constant" and operation.get_element_type().is_real()
-        if is_weight and np.isnan(np.min(operation.data, initial=0)):
-            raise unusable(f"the graph's weights hold NaN, in {operation.get_friendly_name()[:80]}", where)
 
 
 def check_answers(ensemble: Ensemble, where: Path) -> None:
@@ -108,18 +92,3 @@ def check_answers(ensemble: Ensemble, where: Path) -> None:
                 raise unusable(f"it cannot predict a test image: {error.what}", where) from error
         if (found := output.logits_FVK.shape) != shape:
             raise unusable(f"the logits of a test image have shape {found}, but {shape} is needed", where)
-
-
-def finite(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits of any shape as they are: finite. Raises PlatformError for NaN and infinity.
-
-    A sigmoid would make a sure yes of infinity, and every comparison makes a no of NaN.
-    """
-    if not np.isfinite(logits).all():
-        raise PlatformError(
-            "the network's output holds NaN or infinity",
-            do="Try again; if it happens again, the artifact or this machine's memory is damaged: use another copy or "
-            "machine.",
-            kind="no_number",
-        )
-    return logits

@@ -8,7 +8,6 @@ with `facts.model_copy(update={...})`: `report/sections.py` holds their forms.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.manifest import ClassifierRecord
 from lesion.algorithms.classify.report.cases import CaseMaker, Judged, label_errors, label_next, mistakes, uncertain
 from lesion.algorithms.classify.report.curves import curves_of_rows, operating_points
-from lesion.algorithms.classify.report.data import check_found, data_card, leak_check
 from lesion.algorithms.classify.results.decide import Decisions
 from lesion.algorithms.classify.results.evaluation import held_out_answers
 from lesion.algorithms.classify.results.summary import Summary
@@ -30,6 +27,7 @@ from lesion.artifact import package_versions
 from lesion.data.labels.encode import Labelled
 from lesion.data.table import Rows
 from lesion.evaluation.metrics import METRICS
+from lesion.report.data import check_found, data_card, leak_check
 from lesion.report.facts import Facts
 from lesion.report.readings import (
     calibration_curves,
@@ -40,6 +38,7 @@ from lesion.report.readings import (
     subgroups_from,
     uncertainty_from,
 )
+from lesion.report.reproduction import reproduction, settings_of
 from lesion.report.sections import (
     ConfusionMatrix,
     Cost,
@@ -53,8 +52,6 @@ from lesion.report.sections import (
     Missing,
     Number,
     Question,
-    Reproduction,
-    Setting,
     Shortcuts,
 )
 from lesion.report.words import METRIC_NAMES, plural, sentence
@@ -161,7 +158,7 @@ def facts_of_job(
         cost=cost(setup, history),
         settings=settings_of(config),
         versions=package_versions(),
-        reproduction=reproduction(config, labelled),
+        reproduction=reproduction(config, labelled.table, config.seed),
         explanation=NO_MAP,
         subgroups=Missing(why=evaluation["subgroups"]["why"])
         if "why" in evaluation["subgroups"]
@@ -404,27 +401,4 @@ def cost(setup: Setup, history: Sequence[Mapping[str, Any]]) -> Cost:
         device=f"{where}, {run.precision}",
         images_per_s=float(np.median(speeds)) if speeds else None,
         note=f"{len(history)} epochs of all networks together.",
-    )
-
-
-def settings_of(config: ClassifyConfig) -> tuple[Setting, ...]:
-    fields = type(config).model_fields
-    return tuple(
-        Setting(name=name, value=value, is_default=value == _as_json(fields[name].default))
-        for name, value in config.as_json().items()
-    )
-
-
-def _as_json(value: object) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def reproduction(config: ClassifyConfig, labelled: Labelled) -> Reproduction:
-    changed = {setting.name: setting.value for setting in settings_of(config) if not setting.is_default}
-    settings = json.dumps(changed, ensure_ascii=False)
-    return Reproduction(
-        commands=(f"# input/config/hyperparameters.json: {settings}", "lesion train --root my_job"),
-        seed=config.seed,
-        data_fingerprint=labelled.table.fingerprint(),
-        note="The same data, settings and versions on the same kind of machine give the same weights.",
     )

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,6 @@ from lesion.data.cache import Pictures
 from lesion.data.folds import Folds
 from lesion.data.loader import Dataset, load_batches, ordered_batches
 from lesion.data.metadata import ColumnType, MetadataEncoder, Row
-from lesion.data.remark import Remark
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess, decode_px
 from lesion.engine.device import autocast, keep_slow_convolutions_in_fp32, largest_batch
@@ -34,13 +32,12 @@ from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.optim import Schedule, create_optimizer
 from lesion.engine.run import Run
 from lesion.engine.training import EarlyStopping, Training
-from lesion.errors import UserError, collecting, raise_all
+from lesion.errors import UserError
 from lesion.evaluation.metrics import METRICS
-from lesion.models.backbone import create_backbone, num_features, pretrained_config, refuse_untrainable
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
-from lesion.models.weight_files import find_weights
-from lesion.models.weights import load_backbone_weights, pretrained_weights, unwrapped
+from lesion.models.starting_weights import preprocess_for, weights_digest
+from lesion.models.weights import load_backbone_weights
 from lesion.targets import Target, Weights
 
 log = logging.getLogger(__name__)
@@ -76,61 +73,6 @@ class Setup:
         return {name: value for name, value in self.config.that_affect("predictions").items() if name not in of_weights}
 
 
-def preprocess_for(config: ClassifyConfig) -> Preprocess:
-    """Image size and fit by the user's choice; mean and deviation too, or else what timm states for the weights."""
-    stated = pretrained_config(config.model)
-    mean = config.image_mean or stated.get("mean") or (0.5, 0.5, 0.5)
-    std = config.image_std or stated.get("std") or (0.5, 0.5, 0.5)
-    return Preprocess(
-        config.image_size,
-        (mean[0], mean[1], mean[2]),
-        (std[0], std[1], std[2]),
-        config.fit,
-        decode_px(config.image_size),
-    )
-
-
-@dataclass(frozen=True)
-class StartingWeights:
-    """The pretrained weights of the backbone, None for random initialisation; and what was decided about them."""
-
-    tensors: Mapping[str, Tensor] | None
-    remarks: tuple[Remark, ...] = ()
-
-
-def pretrained_backbone(config: ClassifyConfig, channel: Path | None) -> StartingWeights:
-    """The pretrained weights, checked to fit the network and the image size."""
-    problems: list[UserError] = []
-    path = None
-    with collecting(problems):
-        backbone = create_backbone(config.model, config.model_args)
-        num_features(backbone, config.image_size, name=config.model, model_args=config.model_args)
-        if config.model_args:  # those of timm's own networks let them be trained
-            copied = create_backbone(config.model, config.model_args)
-            refuse_untrainable(copied, config.image_size, name=config.model, model_args=config.model_args)
-    with collecting(problems):
-        path = find_weights(config.pretrained, channel)
-    raise_all(problems)
-    state = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
-    if state is None:
-        return StartingWeights(None)
-    where = "timm's hub" if path is None else str(path)
-    state, said = unwrapped(backbone.state_dict(), state, where=where)
-    load_backbone_weights(backbone, config.model, state, where=where)
-    if path is None:
-        return StartingWeights(state)
-    what = f"the pretrained weights of {config.model} are {path.name}" + (f": {said}" if said else "")
-    return StartingWeights(state, (Remark("pretrained_weights", what, where=where),))
-
-
-def check_backbone(config: ClassifyConfig, channel: Path | None) -> Sequence[Remark]:
-    """What is said of the weights. Raises UserError where training could not start from this network and these weights,
-    as far as that can be known without a download."""
-    if config.pretrained is True and channel is None:
-        config = config.model_copy(update={"pretrained": False})
-    return pretrained_backbone(config, channel).remarks
-
-
 def settings_and_versions(config: ClassifyConfig, run: Run) -> dict[str, Any]:
     """The part of the fingerprint that is known before the data is read."""
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
@@ -142,10 +84,8 @@ def fingerprint(setup: Setup, valid_FS: Folds) -> dict[str, Any]:
     """Everything that influences the weights. A checkpoint resumes only under an equal one."""
     table, weights = setup.source.table(), setup.weights
     rows = hashlib.sha256(table.fingerprint().encode() + valid_FS.tobytes()).hexdigest()
-    start = hashlib.sha256()
-    for name, tensor in sorted((weights or {}).items()):
-        start.update(name.encode() + tensor.numpy().tobytes())
-    return {**settings_and_versions(setup.config, setup.run), "data": rows, "weights": start.hexdigest()}
+    settings = settings_and_versions(setup.config, setup.run)
+    return {**settings, "data": rows, "weights": weights_digest(weights)}
 
 
 def with_batch_size(config: ClassifyConfig, target: Target, run: Run) -> ClassifyConfig:

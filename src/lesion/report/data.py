@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.algorithms.classify.results.summary import Summary
 from lesion.check.report import JSON as CHECK_JSON
 from lesion.data.labels.encode import Labelled
 from lesion.data.table import Rows
@@ -63,7 +62,7 @@ def data_card(found: Mapping[str, Any], training: Rows, labelled: Labelled, judg
     return DataCard(sets=tuple(sets), flow=tuple(flow), crosstabs=tables, fingerprint=labelled.table.fingerprint())
 
 
-def leak_check(found: Mapping[str, Any], summary: Summary) -> LeakCheck | Missing:
+def leak_check(found: Mapping[str, Any], summary: Mapping[str, Any]) -> LeakCheck | Missing:
     if "findings" not in found:
         return Missing(why="The check's result (check.json) is not beside this report.")
     findings = [_finding(finding) for finding in found["findings"]]

@@ -1,0 +1,119 @@
+"""Judge: how good the scores of rows are that the memory never saw: images, pixels, and false alarms by group."""
+
+# S rows · h, w places of a map · Q pixels a side of the judged square
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.algorithms.anomaly.decide import HeldOut
+from lesion.algorithms.anomaly.masks import JUDGED_PX
+from lesion.algorithms.anomaly.predictor import ANOMALOUS
+from lesion.algorithms.anomaly.threshold import score_of
+from lesion.evaluation.delong import areas
+from lesion.evaluation.intervals import Estimate, area_estimate
+from lesion.evaluation.judgement import Rows, judge
+from lesion.evaluation.operating_points import Spec, resolve, roc_curve
+from lesion.evaluation.point_summary import summarise_points
+
+OF_PROBABILITIES = {"brier", "log_loss", "observed_expected"}
+BETA = 0.05  # of F_β of pixels: a pixel that is wrongly flagged weighs most
+Json = dict[str, Any]
+
+
+def judge_images(rows: HeldOut, score_S: NDArray[np.float64], label_S: NDArray[np.bool_]) -> Json:
+    """All that is said of the images, by `evaluation.judgement.judge`, without what only a probability has."""
+    judged = judge(
+        Rows(
+            target_SQ=rows.is_anomalous_S.astype(np.float64)[:, None],
+            prob_SQ=score_S[:, None],
+            group_S=rows.group_S,
+            name_Q=(ANOMALOUS,),
+            is_multiclass=False,
+            label_SQ=label_S[:, None],
+        )
+    )
+    return {
+        "overall": {name: known for name, known in judged["overall"].items() if name not in OF_PROBABILITIES},
+        "cautions": judged["cautions"],
+    }
+
+
+def false_positive_rate(rows: HeldOut, label_S: NDArray[np.bool_]) -> Json:
+    """The share of normal images that are called anomalous, with its 95 % interval by group: 1 − the specificity of
+    `point_summary.summarise_points`."""
+    truth_S = rows.is_anomalous_S.astype(np.float64)
+    known = summarise_points(truth_S[:, None], [label_S[:, None]], rows.group_S)[0][0]["specificity"]
+    low, high = known.get("low"), known.get("high")
+    ends = {} if low is None or high is None else {"low": 1 - high, "high": 1 - low}
+    why = {"why": known["why"]} if known.get("why") else {}
+    return {"value": None if known["value"] is None else 1 - known["value"], **ends, **why}
+
+
+def judge_pixels(
+    rows: HeldOut,
+    masks: Mapping[int, NDArray[np.bool_]],
+    scale: float,
+    threshold: float,
+    *,
+    best_threshold: float | None = None,
+) -> Json:
+    """ROC AUC of the pixels with its interval by group; and what the threshold flags of them: precision, recall and
+    F_β; and F_β at the threshold that is best for it, `best_threshold` if other rows chose it, else these pixels' own.
+
+    Of normal rows, whose pixels are all normal, and of anomalous rows with a mask; the map is brought to JUDGED_PX a
+    side. None of it without masks.
+    """
+    is_known_S = ~rows.is_anomalous_S | np.isin(rows.index_S, list(masks))
+    is_masked_S = is_known_S & rows.is_anomalous_S
+    if not is_masked_S.any():
+        return {"why": "no anomalous row that was held out has a mask"}
+    nothing_QQ = np.zeros((JUDGED_PX, JUDGED_PX), dtype=bool)
+    truth = np.stack(
+        [masks[row] if is_masked else nothing_QQ for row, is_masked in _pairs(rows.index_S, is_masked_S, is_known_S)]
+    ).ravel()
+    score = np.stack([_upscaled(score_of(one, scale)) for one in rows.distance_Shw[is_known_S]]).ravel()
+    group_S = np.repeat(rows.group_S[is_known_S], JUDGED_PX**2)
+    precision, recall, f_beta = flagged(truth, score >= threshold)
+    best = best_threshold
+    if best is None:
+        best = resolve(roc_curve(truth.astype(np.float64), score), Spec("f_beta", BETA)).threshold
+    return {
+        "num_masked": int(is_masked_S.sum()),
+        "pixel_roc_auc": area_under_roc(truth, score, group_S).as_json(),
+        "pixel_precision": {"value": precision},
+        "pixel_recall": {"value": recall},
+        f"pixel_f_{BETA}": {"value": f_beta},
+        "best_threshold": best,
+        f"pixel_f_{BETA}_best": {"value": flagged(truth, score >= best)[2]},
+    }
+
+
+def area_under_roc(truth_S: NDArray[np.bool_], score_S: NDArray[np.floating], group_S: NDArray[Any]) -> Estimate:
+    """ROC AUC with its 95 % interval, by leaving out a group at a time. Both classes must be there."""
+    found = areas(truth_S.astype(np.float64), np.asarray(score_S, np.float64)[:, None], group_S)
+    return area_estimate(float(found.value_M[0]), found.without_GM[:, 0], float(found.freedom_M[0]))
+
+
+def flagged(truth: NDArray[np.bool_], is_flagged: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Precision, recall and F_β of what is flagged; 0 where nothing is."""
+    found, weight = int((is_flagged & truth).sum()), BETA**2
+    precision, recall = found / max(int(is_flagged.sum()), 1), found / max(int(truth.sum()), 1)
+    return precision, recall, (1 + weight) * precision * recall / max(weight * precision + recall, 1e-12)
+
+
+def _pairs(
+    index_S: NDArray[np.intp], is_masked_S: NDArray[np.bool_], is_known_S: NDArray[np.bool_]
+) -> list[tuple[int, bool]]:
+    return list(zip(index_S[is_known_S].tolist(), is_masked_S[is_known_S].tolist(), strict=True))
+
+
+def _upscaled(score_hw: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The map in the judged square, linearly between the centres of places."""
+    size = (JUDGED_PX, JUDGED_PX)
+    return np.asarray(cv2.resize(score_hw.astype(np.float32), size, interpolation=cv2.INTER_LINEAR))

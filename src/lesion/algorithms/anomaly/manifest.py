@@ -1,0 +1,100 @@
+"""Manifest: the payload of anomaly detection in an artifact: its scorer, what a score of 0.5 is, and the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lesion.algorithms.anomaly.threshold import NormalCurve, Threshold, Thresholds
+from lesion.algorithms.stored_record import Record, StoredArgs, StoredPreprocess, Text, read_record
+from lesion.artifact import Manifest
+from lesion.data.decode.images import FrameChoice
+from lesion.evaluation.operating_points import RocCurve
+from lesion.stored_files import FileName
+
+ALGORITHM = "anomaly"
+Side = Annotated[int, Field(ge=1, le=2048)]
+
+
+class MemoryRecord(BaseModel):
+    """The memory scorer: its backbone, the levels that are read, and the shapes of its memory and its maps."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    kind: Literal["memory"]
+    file: FileName  # backbone, statistics and memory
+    model: Text  # timm's name of the backbone
+    model_args: StoredArgs
+    strides: Annotated[tuple[Side, ...], Field(min_length=1)]
+    num_patches: Annotated[int, Field(ge=1, le=2**20)]
+    num_features: Annotated[int, Field(ge=1, le=2**20)]
+
+
+class OperatingRecord(BaseModel):
+    """The threshold of a score, by what it was chosen, and the curves on which another one can be.
+
+    `roc` is None where no held-out row was anomalous. `false_positive_rate` is that of new normal images, judged on
+    groups that did not choose the threshold: value, low and high as far as known, and why where it is not.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: Annotated[str, Field(max_length=100)]
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    normal: NormalCurve
+    roc: RocCurve | None
+    false_positive_rate: dict[str, Any]
+
+
+class GraphRecord(BaseModel):
+    """The scorer as a graph of OpenVINO, and the largest difference of its scores from torch's over `num_checked`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: FileName
+    weights_file: FileName
+    num_checked: int
+    difference: float
+
+
+class AnomalyRecord(Record):
+    """All that prediction needs beside the weights."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scorer: MemoryRecord
+    preprocessing: StoredPreprocess
+    map_height: Side
+    map_width: Side
+    area: Annotated[float, Field(ge=0, lt=1)]  # the share of places whose distance is the image's
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # the distance of score 0.5
+    operating: OperatingRecord
+    image_column: str
+    dicom_frames: FrameChoice = "first"
+    num_normal: Annotated[int, Field(ge=1)]  # images that it learned from
+    graph: GraphRecord | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if len(set(self.files)) < len(self.files):
+            raise ValueError("it names a file twice")
+        return self
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The files that it names."""
+        return [self.scorer.file, *([] if self.graph is None else [self.graph.file, self.graph.weights_file])]
+
+    def thresholds(self) -> Thresholds:
+        """The thresholds that an answer may have."""
+        operating = self.operating
+        return Thresholds(Threshold(operating.spec, operating.threshold), operating.normal, operating.roc)
+
+
+def read(model_dir: Path, manifest: Manifest) -> AnomalyRecord:
+    """The payload of a manifest. Raises UserError where it is another algorithm's, a field is wrong, or it names a file
+    that the manifest does not list."""
+    return read_record(model_dir, manifest, ALGORITHM, AnomalyRecord)

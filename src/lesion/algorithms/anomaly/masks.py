@@ -1,0 +1,82 @@
+"""Masks: which pixels of an image are anomalous, from the files that a column names, in the square that is scored."""
+
+# S rows · H, W pixels · Q pixels a side of the judged square
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from lesion.algorithms.anomaly.config import AnomalyConfig
+from lesion.data.table import SampleTable, Source
+from lesion.data.transforms import Preprocess, fitted
+from lesion.errors import UserError, collecting, raise_all
+from lesion.words import listed, number_of
+
+DECODED_AT = (1, 2, 4, 8)  # parts of a JPEG's sides, rounded up
+JUDGED_PX = 64  # a side of the square in which pixels are judged: finer than any map
+
+
+def mask_paths(table: SampleTable, config: AnomalyConfig, folder: Path) -> dict[int, Path]:
+    """The mask's path of each row that has one, by its number. Raises UserError where the column that the user named is
+    missing, and for files that are not there."""
+    others = table.others
+    if others is None or config.mask_column not in others.columns:
+        if "mask_column" not in config.model_fields_set:
+            return {}
+        what = f"column '{config.mask_column}' not found, which mask_column names"
+        raise UserError(what, where=table.where, do="Correct mask_column, or leave it out.")
+    cells = others[config.mask_column].fillna("").astype(str).str.strip().tolist()
+    paths = {row: folder / cell for row, cell in enumerate(cells) if cell}
+    if absent := [str(path) for path in paths.values() if not path.is_file()]:
+        raise UserError(
+            f"{number_of(len(absent), 'mask')} of {len(paths)} not found: {listed(absent)}",
+            where=table.where,
+            do=f"Correct column '{config.mask_column}': paths below {folder}.",
+        )
+    return paths
+
+
+def read_masks(
+    paths: Mapping[int, Path], rows: Iterable[int], source: Source, preprocess: Preprocess
+) -> dict[int, NDArray[np.bool_]]:
+    """Which pixels of the judged square [Q, Q] are anomalous, of those of the rows that have a mask.
+
+    Raises one UserError for all masks that cannot be read or do not have the size of their image.
+    """
+    found, problems = {}, list[UserError]()
+    for row in rows:
+        if row in paths:
+            with collecting(problems):
+                found[row] = _judged_square(_read(paths[row]), source.read(row).shape[:2], preprocess, paths[row])
+    raise_all(problems)
+    return found
+
+
+def _judged_square(
+    mask_HW: NDArray[np.bool_], size: tuple[int, ...], preprocess: Preprocess, path: Path
+) -> NDArray[np.bool_]:
+    """The mask as the image is fitted into its square. A large JPEG was decoded at a half, a quarter or an eighth."""
+    if not any(tuple(-(-side // part) for side in mask_HW.shape) == tuple(size) for part in DECODED_AT):
+        (height, width), (own_height, own_width) = size, mask_HW.shape
+        raise UserError(
+            f"the mask has {own_width} × {own_height} pixels, and its image {width} × {height}",
+            where=path,
+            do="Give a mask of the image's size.",
+        )
+    grey_HWC = np.repeat(np.where(mask_HW, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+    return np.asarray(fitted(grey_HWC, JUDGED_PX, preprocess.fit)[..., 0] >= 128)
+
+
+def _read(path: Path) -> NDArray[np.bool_]:
+    """Where a mask is above 0 [H, W], as its numbers are stored: 1 of a palette and 255 of grey both count."""
+    try:
+        with Image.open(path) as image:
+            values = np.asarray(image)
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError("the mask cannot be read as a picture", where=path, do="Replace it by a PNG.") from error
+    return np.asarray(values.max(axis=2) > 0 if values.ndim == 3 else values > 0)

@@ -1,0 +1,130 @@
+"""Threshold: from which score on an answer is anomalous: the artifact's, the deployment's or a request's.
+
+Resolved on stored curves, so it can be changed without training again. Needs NumPy alone.
+"""
+
+# S samples · P points of a curve
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.errors import UserError
+from lesion.evaluation.operating_points import MOST_POINTS, RocCurve, Spec, parse_spec, resolve
+
+USUAL = 0.95  # the specificity at whose threshold a score is 0.5
+SMALLEST_DISTANCE = 1e-6
+MOST_KEPT = 256  # thresholds of requests: each client asks for the same few
+KEPT_RATES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false-positive rates whose thresholds are kept exactly
+
+
+@dataclass(frozen=True)
+class NormalCurve:
+    """How often held-out normal images reach a threshold. Thresholds [P] fall, false-positive rates [P] rise, both in
+    [0, 1]; an image is anomalous where its score is at or above a threshold. Raises ValueError for other numbers."""
+
+    thresholds: tuple[float, ...]
+    false_positive_rates: tuple[float, ...]
+    num_rows: int
+
+    def __post_init__(self) -> None:
+        columns = (self.thresholds, self.false_positive_rates)
+        if len(columns[0]) != len(columns[1]) or not 1 <= len(columns[0]) <= MOST_POINTS or self.num_rows < 1:
+            raise ValueError(f"a curve of normal images has {[len(column) for column in columns]} numbers")
+        if not all(0 <= value <= 1 for column in columns for value in column):
+            raise ValueError("a curve of normal images has a number outside 0 to 1")
+        if (np.diff(columns[0]) >= 0).any() or (np.diff(columns[1]) <= 0).any():
+            raise ValueError("a curve's thresholds do not fall, or its rates do not rise")
+
+    @classmethod
+    def of(cls, score_S: NDArray[np.float64]) -> NormalCurve:
+        """The curve of the scores [S] of held-out normal images; of many its points lie denser at the rare end."""
+        falling_S, num = -np.sort(-score_S), len(score_S)
+        even = np.round(np.geomspace(1, num, MOST_POINTS - len(KEPT_RATES)))
+        ranks = np.unique(np.concatenate([even, [max(int(rate * num + 1e-9), 1) for rate in KEPT_RATES]])).astype(int)
+        threshold_P = np.unique(falling_S[ranks - 1])[::-1]
+        rate_P = [float((score_S >= threshold).mean()) for threshold in threshold_P]
+        return cls(tuple(threshold_P.tolist()), tuple(rate_P), num)
+
+    def threshold_of(self, specificity: float) -> float:
+        """The lowest threshold with at least this specificity; above all normal images where none has it."""
+        fitting = np.flatnonzero(1 - np.array(self.false_positive_rates) >= specificity - 1e-12)
+        return self.thresholds[fitting[-1]] if len(fitting) else float(np.nextafter(self.thresholds[0], 2.0))
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What was asked for, and the score from which on an answer is anomalous."""
+
+    spec: str
+    score: float
+
+
+def score_of(distance: NDArray[np.floating], scale: float) -> NDArray[np.float64]:
+    """Scores in 0 to 1 of distances of any shape: d ∕ (d + scale), so 0.5 at the scale. The order stays."""
+    distance = distance.astype(np.float64)
+    return np.asarray(distance / (distance + scale))
+
+
+def scale_of(distance_S: NDArray[np.floating]) -> float:
+    """The distance that 5 % of these held-out normal images reach: that of score 0.5."""
+    falling_S = -np.sort(-distance_S.astype(np.float64))
+    num_above = int((1 - USUAL) * len(falling_S) + 1e-9)
+    distance = falling_S[num_above - 1] if num_above else falling_S[0] * (1 + 1e-6)
+    return max(float(distance), SMALLEST_DISTANCE)
+
+
+def image_distance(distance_P: NDArray[np.floating], area: float) -> NDArray[np.floating]:
+    """The distance [...] that the share `area` of an image's places [..., P] reaches, at least one place."""
+    rank = max(int(np.ceil(area * distance_P.shape[-1])), 1)
+    return np.partition(distance_P, -rank, axis=-1)[..., -rank]
+
+
+def resolved(spec: Spec, normal: NormalCurve, roc: RocCurve | None, *, where: object = None) -> Threshold:
+    """The threshold of a spec. Raises UserError where it needs anomalous rows and there were none."""
+    if spec.kind == "threshold":
+        assert spec.value is not None
+        return Threshold(str(spec), spec.value)
+    if spec.kind == "specificity":
+        assert spec.value is not None
+        return Threshold(str(spec), normal.threshold_of(spec.value))
+    if roc is None:
+        raise UserError(
+            f"the operating point {spec} needs anomalous images among the held-out ones, and there were none",
+            where=where,
+            do="Say specificity=0.95 or threshold=0.6, or train with anomalous rows.",
+            kind="custom_attributes",
+        )
+    return Threshold(str(spec), resolve(roc, spec).threshold)
+
+
+class Thresholds:
+    """The thresholds of an artifact, whose own is `default` until a deployment chooses another."""
+
+    def __init__(self, default: Threshold, normal: NormalCurve, roc: RocCurve | None) -> None:
+        self.default, self._normal, self._roc = default, normal, roc
+        self._kept = {default.spec: default}
+
+    def of(self, text: str | None, *, where: object = None) -> Threshold:
+        """The threshold that a text such as `specificity=0.99` asks for; without one the default.
+
+        Raises UserError of kind `custom_attributes` for one that cannot be.
+        """
+        if text is None:
+            return self.default
+        if (known := self._kept.get(text)) is not None:
+            return known
+        try:
+            found = resolved(parse_spec(text, where=where), self._normal, self._roc, where=where)
+        except UserError as error:
+            raise UserError(error.what, where=error.where, do=error.do, kind="custom_attributes") from error
+        if len(self._kept) < MOST_KEPT:
+            self._kept[text] = found
+        return found
+
+    def set_default(self, text: str | None, *, where: object) -> None:
+        """Takes the deployment's operating point, where it has one. Raises UserError as `of` does."""
+        self.default = self.of(text, where=where)

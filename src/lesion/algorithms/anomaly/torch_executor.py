@@ -1,0 +1,49 @@
+"""Torch executor: the scorer of an artifact as torch computes it, on a GPU or a CPU."""
+
+# N batch · H, W pixels · P places
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lesion import artifact
+from lesion.algorithms.anomaly.manifest import AnomalyRecord
+from lesion.algorithms.anomaly.memory import MemoryScorer
+from lesion.algorithms.anomaly.patch_features import create_patch_features
+from lesion.algorithms.anomaly.predictor import Prepared, output_of
+from lesion.algorithms.base import Output
+from lesion.algorithms.finite import finite
+from lesion.algorithms.stored_network import load_stored, making_stored
+from lesion.artifact import Manifest
+from lesion.stored_files import in_words
+
+
+def load_scorer(model_dir: Path, manifest: Manifest, model: AnomalyRecord, device: torch.device) -> MemoryScorer:
+    """The scorer in eval mode on its device. Raises UserError for a file that is not the artifact's or does not fit."""
+    record = model.scorer
+    with making_stored(manifest, model_dir):
+        features = create_patch_features(record.model, record.model_args, model.preprocessing, record.strides, seed=0)
+    width = record.num_features
+    scorer = MemoryScorer(features, torch.zeros(width), torch.zeros(width), torch.zeros(record.num_patches, width))
+    tensors = artifact.read_tensors(model_dir, manifest, record.file)
+    load_stored(scorer, tensors, manifest, record.model, model_dir / record.file)
+    with in_words(model_dir):
+        return scorer.eval().requires_grad_(False).to(device)
+
+
+class TorchExecutor:
+    """The scorer on one device."""
+
+    def __init__(self, scorer: MemoryScorer, device: torch.device) -> None:
+        self.scorer, self._device = scorer, device
+
+    @torch.inference_mode()
+    def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
+        """The output of each picture. Raises PlatformError for a distance that is NaN or infinite."""
+        images_NHWC = torch.from_numpy(np.stack([picture.square_HWC for picture in batch])).to(self._device)
+        distance_NP = finite(self.scorer(images_NHWC).flatten(1).float().cpu().numpy())
+        return [output_of(distance_P, picture) for distance_P, picture in zip(distance_NP, batch, strict=True)]

@@ -1,0 +1,173 @@
+"""Train: from a job to an artifact and its results. The file to read first: the steps of training, in their order."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import time
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lesion
+from lesion.algorithms.anomaly.config import AnomalyConfig
+from lesion.algorithms.anomaly.decide import HeldOut, decide
+from lesion.algorithms.anomaly.judge import false_positive_rate, judge_images, judge_pixels
+from lesion.algorithms.anomaly.learn import held_out_maps, learn_memory
+from lesion.algorithms.anomaly.masks import mask_paths, read_masks
+from lesion.algorithms.anomaly.memory import refuse_large_memory
+from lesion.algorithms.anomaly.patch_features import PatchFeatures, create_patch_features, grid_of
+from lesion.algorithms.anomaly.results import METRICS, Results, write_results
+from lesion.algorithms.anomaly.save import save_artifact
+from lesion.algorithms.anomaly.task import AnomalyTask, questions
+from lesion.artifact import MANIFEST
+from lesion.check.outcome import check_once, forget
+from lesion.data.remark import Remark
+from lesion.engine.checkpoint import code_digest
+from lesion.engine.distributed import DataParallelGroup
+from lesion.engine.run import Run, open_run
+from lesion.job import Job
+from lesion.models.starting_weights import StartingWeights, preprocess_for, pretrained_backbone, weights_digest
+from lesion.models.weights import load_backbone_weights
+
+log = logging.getLogger(__name__)
+
+LESS_MEMORY = "lower batch_size_predict, image_size or memory_patches"
+PACKAGES = ("lesion", "torch", "timm", "numpy", "opencv-python-headless", "pillow")
+
+
+def train(job: Job, config: AnomalyConfig) -> None:
+    """Learns what normal images look like, and leaves the artifact in `job.model_dir` and the results in
+    `job.output_dir`.
+
+    Several processes share the images; the first writes. A killed job resumes from `job.checkpoint_dir`. Raises
+    UserError for what the user can correct, and before the first image for all that can be known by then.
+    """
+    writes = [job.model_dir / MANIFEST, job.output_dir / METRICS]
+    with open_run(job, config, preprocess_for(config), writes=writes) as run:
+        learn_normal(run, config)
+
+
+def learn_normal(run: Run, config: AnomalyConfig) -> None:
+    """The steps of training, in their order."""
+    log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
+    job, started = run.job, time.monotonic()
+    known = {**settings_and_versions(config), "code": code_digest(Path(lesion.__file__).parent)}
+    run.refuse_foreign_checkpoints(known)
+
+    # What is learned from: starting weights that fit, and data that was checked.
+    starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
+    with run.step("checking the data", remedy="choose an instance with more memory"):
+        checked, pictures = check_once(
+            questions(
+                config, job.channels["training"], check_settings=lambda: check_scorer(config, starting_weights())
+            ),
+            job.channels,
+            run.cache,
+            process=job.process,
+            processes=job.processes,
+            shared_dir=job.shared_dir,
+            output=job.output_dir if run.processes.is_leader else None,
+            kept_in=job.checkpoint_dir,
+            fingerprint=known,
+            num_workers=run.num_workers,
+            show_progress=job.show_progress,
+        )
+    task, source, preprocess = checked.task, checked.training, preprocess_for(config)
+    table = source.table()
+    paths = mask_paths(table, config, job.channels["training"])
+    held_out = np.flatnonzero(task.valid_FS[0])
+    masks = read_masks(paths, held_out[task.is_anomalous_S[held_out]].tolist(), source, preprocess)
+    log_start(task, run)
+
+    # Normal images become the memory; the held-out ones get their distances from it.
+    weights = starting_weights().tensors
+    features = scorer_features(config, starting_weights()).to(run.device)
+    checkpoints = run.checkpoints(
+        {**known, "data": table.fingerprint(), "held_out_rows": held_out.tolist(), "weights": weights_digest(weights)},
+        DataParallelGroup(),
+    )
+    how: dict[str, Any] = {"batch_size": config.batch_size_predict, "run": run, "checkpoints": checkpoints}
+    with checkpoints:
+        with run.step("training the memory", remedy=LESS_MEMORY):
+            learned = np.flatnonzero(task.learned_S)
+            num_patches, seed = config.memory_patches, config.seed
+            scorer = learn_memory(features, pictures, learned, num_patches=num_patches, seed=seed, **how)
+        with run.step("predicting held-out images", remedy=LESS_MEMORY):
+            maps_Shw = held_out_maps(scorer, pictures, held_out, **how)
+
+    # The threshold, judged on groups that did not choose it; then the artifact, and what people read of it.
+    if run.processes.is_leader:
+        rows = HeldOut(held_out, task.is_anomalous_S[held_out], table.group_or_row_S[held_out], maps_Shw)
+        decision = decide(rows, operating_point=config.operating_point, area=config.anomalous_area, seed=config.seed)
+        judged = judge_images(rows, decision.score_S, decision.label_S)
+        results = Results(
+            rows=rows,
+            decision=decision,
+            judged=judged,
+            false_positives=false_positive_rate(rows, decision.label_S),
+            pixels=judge_pixels(rows, masks, decision.scale, decision.threshold.score),
+            num_learned=len(learned),
+        )
+        with job.stop.held():  # a job that is stopped here ends with a whole artifact
+            predictor = save_artifact(
+                job.model_dir,
+                scorer,
+                source,
+                rows,
+                decision,
+                config=config,
+                preprocess=preprocess,
+                num_normal=len(learned),
+                false_positive_rate=results.false_positives,
+                metrics=results.summary(),
+                device=run.device,
+            )
+        write_results(run, config, checked, results, predictor, masks=masks, started=started)
+        log.info("artifact=%s minutes=%.1f", job.model_dir, (time.monotonic() - started) / 60)
+    run.processes.finish()
+    checkpoints.clear()
+    forget(job.checkpoint_dir)
+
+
+def settings_and_versions(config: AnomalyConfig) -> dict[str, Any]:
+    """What influences memory and maps, and is known before the data is read."""
+    return {**config.that_affect("weights"), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def check_scorer(config: AnomalyConfig, starting: StartingWeights) -> Sequence[Remark]:
+    """What is said of the weights and of the memory's size. Raises UserError for a network without the levels that are
+    asked for, and for a memory that is too large."""
+    features = scorer_features(config, starting)
+    height, width, num_features = grid_of(features, config.image_size)
+    refuse_large_memory(config.memory_patches, num_features)
+    mib = 4 * config.memory_patches * num_features / 2**20
+    what = f"the memory holds {config.memory_patches} patches of {num_features} features at most: {mib:.1f} MiB"
+    what += f", twice that in the artifact with the CPU graph; a map has {width} × {height} places"
+    return (*starting.remarks, Remark("memory_size", what))
+
+
+def scorer_features(config: AnomalyConfig, starting: StartingWeights) -> PatchFeatures:
+    """The frozen backbone, with the starting weights; without them as its seed makes it."""
+    features = create_patch_features(
+        config.model, config.model_args, preprocess_for(config), config.strides, seed=config.seed
+    )
+    if starting.tensors is not None:
+        load_backbone_weights(features.backbone, config.model, starting.tensors, where="pretrained weights")
+    return features
+
+
+def log_start(task: AnomalyTask, run: Run) -> None:
+    """What was chosen: device and workers, and how many normal and anomalous rows each side holds."""
+    log.info("%s", run.describe())
+    for name, is_in_S in (("learned", task.learned_S), ("held_out", task.valid_FS[0])):
+        counts = task.labelled.counts(is_in_S)
+        groups = f" groups={counts['num_groups']}" if "num_groups" in counts else ""
+        classes = " ".join(f"{label}={count}" for label, count in counts["classes"].items())
+        log.info("%s: rows=%d%s %s", name, counts["num_rows"], groups, classes)
+    if not task.is_anomalous_S[task.valid_FS[0]].any():
+        log.info("no anomalous row is held out: the threshold follows from normal rows alone (unsupervised)")

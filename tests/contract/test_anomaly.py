@@ -1,0 +1,375 @@
+"""Anomaly detection from a job to its answers: what is found, what is said of it, what is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from factories import write_hyperparameters
+from lesion.algorithms.anomaly.algorithm import ANOMALY
+from lesion.algorithms.anomaly.config import AnomalyConfig, NormalSettings, ScorerSettings
+from lesion.algorithms.anomaly.load import load_predictor
+from lesion.algorithms.anomaly.predictor import AnomalyPredictor
+from lesion.algorithms.base import Options
+from lesion.artifact import load_manifest
+from lesion.config import table
+from lesion.data.decode import images
+from lesion.errors import UserError
+from lesion.explain_files import explain_files
+from lesion.predict_files import predict_files
+from lesion.sagemaker import read_job
+
+SETTINGS: dict[str, object] = {
+    "algorithm": "anomaly",
+    **{"model": "test_resnet", "pretrained": False, "image_size": 48, "strides": "4,8"},
+    **{"memory_patches": 300, "held_out": 0.5, "num_workers": 0},
+}
+SPOT = (slice(20, 36), slice(12, 28))  # where the anomaly is
+
+
+def draw_tile(path: Path, *, is_anomalous: bool, seed: int) -> None:
+    """Stripes on a cloudy ground, so that no tile looks like a copy; an anomaly is a square of coloured dots."""
+    rng = np.random.default_rng(seed)
+    clouds_HW = cv2.resize(rng.normal(0, 30, (5, 5)), (48, 48), interpolation=cv2.INTER_CUBIC)
+    x_HW = np.indices((48, 48))[1] + rng.integers(0, 8)
+    grey_HW = 140 + clouds_HW + 20 * np.sin(x_HW * 0.8) + rng.normal(0, 6, (48, 48))
+    tile_HWC = np.repeat(grey_HW[..., None], 3, axis=2)
+    if is_anomalous:
+        tile_HWC[SPOT] = np.where(rng.random((16, 16, 1)) < 0.5, [20, 20, 160], [240, 200, 20])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.clip(tile_HWC, 0, 255).astype(np.uint8))
+
+
+def write_set(folder: Path, split: str, num_slides: int, *, has_anomalies: bool, seed: int) -> pd.DataFrame:
+    """Slides of four tiles each, of which the last is anomalous in every second slide; with masks."""
+    mask_HW = np.zeros((48, 48), np.uint8)
+    mask_HW[SPOT] = 255
+    rows = []
+    for tile in range(4 * num_slides):
+        is_anomalous = has_anomalies and tile % 8 == 7
+        name = f"{split}_{tile:03d}.png"
+        draw_tile(folder / f"{split}_jpg" / name, is_anomalous=is_anomalous, seed=seed + tile)
+        mask = f"{split}_masks/{name}" if is_anomalous else ""
+        if is_anomalous:
+            (folder / f"{split}_masks").mkdir(exist_ok=True)
+            cv2.imwrite(str(folder / mask), mask_HW)
+        row = {"image_name": name, "patient_id": f"{split}{tile // 4}", "target": int(is_anomalous), "mask": mask}
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    frame.to_csv(folder / f"{split}.csv", index=False)
+    return frame
+
+
+def run(root: Path, **changes: object) -> dict[str, Any]:
+    """Trains the job in this process; its metrics."""
+    write_hyperparameters(root, {**SETTINGS, **changes})
+    job = read_job(root)
+    ANOMALY.train(job, AnomalyConfig.parse(job.hyperparameters))
+    return dict(json.loads((root / "output" / "data" / "metrics.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished job with anomalies, masks and a test set."""
+    root = tmp_path_factory.mktemp("anomaly")
+    channel = root / "input" / "data" / "training"
+    write_set(channel, "train", 12, has_anomalies=True, seed=0)
+    write_set(channel, "test", 8, has_anomalies=True, seed=1000)
+    run(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def metrics(root: Path) -> dict[str, Any]:
+    return dict(json.loads((root / "output" / "data" / "metrics.json").read_text()))
+
+
+@pytest.fixture
+def predictor(root: Path) -> AnomalyPredictor:
+    return load_predictor(root / "model", device="cpu", num_cores=1)
+
+
+def tile(root: Path, number: int) -> np.ndarray:
+    return images.read(root / "input" / "data" / "training" / "test_jpg" / f"test_{number:03d}.png")
+
+
+def answered(predictor: AnomalyPredictor, image: np.ndarray, **options: Any) -> dict[str, Any]:
+    asked = Options(**options)
+    [output] = predictor.executors[0]([predictor.prepare(image, {}, asked)])
+    return predictor.answer(output, asked).fields
+
+
+def test_planted_anomalies_are_found_in_images_and_pixels(metrics):
+    assert metrics["pixels"]["pixel_roc_auc"]["value"] > 0.95
+    assert metrics["test"]["pixels"]["pixel_roc_auc"]["value"] > 0.95
+    assert metrics["test"]["overall"]["sensitivity"]["value"] == 1.0
+    stated = metrics["false_positive_rate"]
+    assert metrics["test"]["false_positive_rate"]["value"] <= stated["high"] < 0.6
+
+
+def test_what_is_written_names_each_held_out_row_once(root):
+    frame = pd.read_csv(root / "output" / "data" / "oof.csv")
+    assert frame["group"].nunique() == 7 and len(frame) == 28
+    assert set(frame.columns) >= {"image_name", "target", "anomaly_score", "anomalous_fraction", "is_anomalous"}
+    tested = pd.read_csv(root / "output" / "data" / "submission.csv")
+    assert len(tested) == 32 and tested.loc[tested["target"] == 1, "is_anomalous"].all()
+
+
+def test_an_answer_says_score_fraction_and_whether_it_is_anomalous(root, predictor):
+    normal, anomalous = answered(predictor, tile(root, 0)), answered(predictor, tile(root, 7))
+    assert normal["anomaly_score"] < anomalous["anomaly_score"] <= 1
+    assert anomalous["is_anomalous"] is True and normal["is_anomalous"] is False
+    assert 0.04 < anomalous["anomalous_fraction"] < 0.6  # the square is 0.11 of the tile, and its rim is not normal
+    assert set(normal) == {"anomaly_score", "anomalous_fraction", "is_anomalous"}
+
+
+def test_a_map_is_hottest_where_the_anomaly_is(root, predictor):
+    content = base64.b64decode(answered(predictor, tile(root, 7), map="")["map"])
+    map_HW = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert map_HW.shape == (48, 48)
+    y, x = np.unravel_index(int(map_HW.argmax()), map_HW.shape)
+    assert 16 <= y < 40 and 8 <= x < 32
+    assert map_HW[24:32, 16:24].min() > 128 > map_HW[:8].max()  # 255 times the score: the threshold is 128
+
+
+def test_the_map_of_a_normal_image_is_below_the_threshold_nearly_everywhere(root, predictor):
+    """A map's grey means the same in each image: it is not stretched from a normal image's least to its largest."""
+    normal = answered(predictor, tile(root, 0), map="")
+    map_HW = cv2.imdecode(np.frombuffer(base64.b64decode(normal["map"]), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert 60 < np.median(map_HW) < 128 and (map_HW > 128).mean() < 0.05
+    [output] = predictor.compute([tile(root, 0)])
+    overlay = predictor.map_of(output).over(tile(root, 0))
+    assert (overlay == tile(root, 0)).all(axis=2).mean() > 0.9
+
+
+def test_the_operating_point_is_the_deployments_or_the_requests(root, predictor):
+    image = tile(root, 7)
+    told = answered(predictor, image, operating_point="threshold=0.999")
+    assert told["is_anomalous"] is False and told["operating_point"] == {"asked": "threshold=0.999", "threshold": 0.999}
+    deployed = load_predictor(root / "model", device="cpu", num_cores=1, operating_point="threshold=0.999")
+    assert answered(deployed, image)["is_anomalous"] is False
+    assert answered(deployed, image, operating_point="specificity=0.9")["is_anomalous"] is True
+    assert deployed.describe()["question"]["operating_point"]["asked"] == "threshold=0.999"
+    assert "false_positive_rate" not in deployed.describe()["question"]  # it is that of another threshold
+    with pytest.raises(UserError, match="deployment's operating point"):
+        load_predictor(root / "model", device="cpu", num_cores=1, operating_point="sensitivity=2")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"views": 4}, "looks at each image once"),
+        ({"map": "melanoma"}, "no map 'melanoma'"),
+        ({"map": "", "map_method": "cam"}, "no map 'cam'"),
+        ({"operating_point": "sharp"}, "no operating point"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(root, predictor, options, message):
+    with pytest.raises(UserError, match=message) as refused:
+        predictor.prepare(tile(root, 0), {}, Options(**options))
+    assert refused.value.kind == "custom_attributes"
+
+
+def test_the_graph_answers_as_torch_does(root, predictor):
+    import torch
+
+    from lesion.algorithms.anomaly.load import load_torch
+
+    by_torch = load_torch(root / "model", predictor.manifest, predictor.model, [torch.device("cpu")])
+    assert predictor.backend == "openvino cpu fp32" and by_torch.backend == "torch cpu fp32"
+    for number in (0, 7):
+        first, second = (answered(one, tile(root, number))["anomaly_score"] for one in (predictor, by_torch))
+        assert first == pytest.approx(second, abs=1e-4)
+    record = predictor.model.graph
+    assert record is not None and record.num_checked == 16 and record.difference < 1e-3
+
+
+def test_without_the_graph_torch_answers(root, tmp_path):
+    model = tmp_path / "model"
+    copy_artifact(root, model)
+    manifest = json.loads((model / "manifest.json").read_text())
+    manifest["payload"]["graph"] = None
+    (model / "manifest.json").write_text(json.dumps(manifest))
+    assert load_predictor(model, device="cpu", num_cores=1).backend == "torch cpu fp32"
+
+
+def copy_artifact(root: Path, model: Path) -> None:
+    model.mkdir()
+    for path in (root / "model").iterdir():
+        (model / path.name).write_bytes(path.read_bytes())
+
+
+def payload_with(**changes: Any):
+    def change(model: Path) -> None:
+        manifest = json.loads((model / "manifest.json").read_text())
+        manifest["payload"].update(changes)
+        (model / "manifest.json").write_text(json.dumps(manifest))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: (model / "scorer.safetensors").write_bytes(b"cut"), "scorer.safetensors"),
+        (lambda model: (model / "graph.bin").unlink(), "graph.bin"),
+        (payload_with(map_height=5), "the graph's distances is f32"),
+        (payload_with(scale=0.0), "scale"),
+        (payload_with(area=1.0), "area"),
+        (payload_with(scorer=None), "payload.scorer"),
+    ],
+)
+def test_a_wrong_artifact_is_refused(root, tmp_path, change, message):
+    model = tmp_path / "model"
+    copy_artifact(root, model)
+    change(model)
+    with pytest.raises(UserError, match=message) as refused:
+        load_predictor(model, device="cpu", num_cores=1)
+    assert refused.value.kind == "artifact"
+
+
+def test_a_fold_bf16_onnx_and_evaluate_are_refused_in_words(root, tmp_path):
+    with pytest.raises(UserError, match="no fold 3"):
+        load_predictor(root / "model", device="cpu", num_cores=1, fold=3)
+    with pytest.raises(UserError, match="distances need fp32"):
+        load_predictor(root / "model", device="cpu", num_cores=1, precision="bf16")
+    with pytest.raises(UserError, match="no ONNX model"):
+        ANOMALY.export_onnx(root / "model", tmp_path / "m.onnx", fold=None)
+    with pytest.raises(UserError, match="test channel"):
+        ANOMALY.evaluate(root / "model", tmp_path)
+
+
+def test_a_folder_is_predicted_and_explained(root, tmp_path):
+    folder = root / "input" / "data" / "training" / "test_jpg"
+    how: dict[str, Any] = {"model_dir": root / "model", "device": "cpu", "num_cores": 1, "show_progress": False}
+    assert predict_files(folder, output=tmp_path / "out.csv", fold=None, precision="auto", **how) == 0
+    frame = pd.read_csv(tmp_path / "out.csv")
+    assert frame["is_anomalous"].sum() >= 4 and frame["error"].isna().all()
+    assert explain_files(folder, output=tmp_path / "maps", fold=None, **how) == 0
+    told = pd.read_csv(tmp_path / "maps" / "explanations.csv")
+    assert len(told) == 32 and (tmp_path / "maps" / told.loc[7, "overlay"]).is_file()
+    overlay, plain = images.read(tmp_path / "maps" / told.loc[7, "overlay"]), tile(root, 7)
+    assert (overlay[:8] == plain[:8]).all()  # below the threshold a picture is as it was
+    assert (overlay[SPOT] != plain[SPOT]).any()
+
+
+def test_the_report_shows_rate_curve_and_worst_misses(root):
+    facts = json.loads((root / "output" / "data" / "report.json").read_text())
+    assert facts["metrics"][0]["key"] == "false_positive_rate" and facts["metrics"][0]["number"]["interval"]
+    assert {"pixel_roc_auc", "pixel_f_0.05"} <= {metric["key"] for metric in facts["metrics"]}
+    [point] = facts["operating_points"]
+    assert point["name"] == "specificity=0.95" and point["is_chosen"]
+    assert facts["curves"]["roc"][0]["at"]
+    assert facts["sets"][0]["name"] == "Test set"
+    page = (root / "output" / "data" / "report.html").read_text()
+    assert "False-positive rate" in page and "Pixel ROC AUC" in page
+
+
+def test_normal_tiles_alone_are_enough(tmp_path):
+    """Without a target column, as most teams have it: the threshold follows from held-out normal slides."""
+    channel = tmp_path / "input" / "data" / "training"
+    frame = write_set(channel, "train", 6, has_anomalies=False, seed=0)
+    frame[["image_name", "patient_id"]].to_csv(channel / "train.csv", index=False)
+    found = run(tmp_path, export_graph=False)
+    assert found["overall"]["roc_auc"]["value"] is None and found["pixels"]["why"]
+    assert found["false_positive_rate"]["value"] is not None
+    predictor = load_predictor(tmp_path / "model", device="cpu", num_cores=1)
+    draw_tile(tmp_path / "new.png", is_anomalous=True, seed=99)
+    assert answered(predictor, images.read(tmp_path / "new.png"))["is_anomalous"] is True
+    facts = json.loads((tmp_path / "output" / "data" / "report.json").read_text())
+    assert "No anomalous image was held out" in facts["judging"]["how"]
+    with pytest.raises(UserError, match="needs anomalous images"):
+        run(tmp_path, operating_point="youden")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"memory_patches": 100_000, "strides": "2,4,8"}, "would take .* MiB, and 25 are allowed"),
+        ({"strides": "5"}, "no level of stride 5"),
+        ({"model": "no_such_net"}, "no network is called"),
+        ({"target_column": "no_such_column"}, "no_such_column"),
+        ({"mask_column": "outline"}, "column 'outline' not found"),
+        ({"precision": "bf16"}, "precision"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_an_image_is_read(root, tmp_path, changes, message):
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "data").symlink_to(root / "input" / "data")
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, **changes)
+    assert not (tmp_path / "model" / "manifest.json").exists()
+
+
+def test_the_check_says_what_training_would_refuse(root, tmp_path):
+    config = AnomalyConfig.parse({**SETTINGS, "strides": "5", "mask_column": "outline"})
+    channels = {"training": root / "input" / "data" / "training"}
+    report = ANOMALY.check(config, channels, output=tmp_path, num_workers=0, show_progress=False)
+    text = report.as_text()
+    assert "no level of stride 5" in text and "column 'outline' not found" in text
+
+
+def test_a_mask_of_another_size_is_refused_before_anything_is_learned(root, tmp_path):
+    channel = tmp_path / "input" / "data" / "training"
+    write_set(channel, "train", 6, has_anomalies=True, seed=0)
+    for path in (channel / "train_masks").iterdir():
+        cv2.imwrite(str(path), np.zeros((40, 48), np.uint8))
+    with pytest.raises(UserError, match="the mask has 48 × 40 pixels, and its image 48 × 48"):
+        run(tmp_path)
+
+
+def test_a_slide_in_training_and_validation_is_repaired_and_said(tmp_path):
+    channel = tmp_path / "input" / "data" / "training"
+    frame = write_set(channel, "train", 8, has_anomalies=True, seed=0)
+    frame["set"] = np.where(np.arange(32) < 18, "train", "validation")  # slide 4 is in both
+    frame.to_csv(channel / "train.csv", index=False)
+    with pytest.raises(UserError, match="train4"):
+        run(tmp_path, split="set", on_leak="error")
+    found = run(tmp_path, split="set", on_leak="drop", export_graph=False)
+    learned = load_manifest(tmp_path / "model").payload["num_normal"]
+    assert learned == 14 and found["num_groups"] == 4  # four slides, without the two tiles that leak
+
+
+def test_a_stopped_job_goes_on_where_it_was(root, tmp_path):
+    """Stopped after its third step; the finished artifact is the whole job's, bit by bit."""
+    from lesion.stop import Stop
+
+    class EndsAtThird(Stop):
+        num = 0
+
+        @property
+        def is_requested(self) -> bool:
+            self.num += 1
+            if self.num == 3:
+                raise KeyboardInterrupt
+            return False
+
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "data").symlink_to(root / "input" / "data")
+    write_hyperparameters(tmp_path, {**SETTINGS, "checkpoint_interval_s": 0, "batch_size_predict": 8})
+    job = read_job(tmp_path)
+    config = AnomalyConfig.parse(job.hyperparameters)
+    with pytest.raises(KeyboardInterrupt):
+        ANOMALY.train(replace(job, stop=EndsAtThird()), config)
+    assert list((tmp_path / "checkpoints").glob("patches*.safetensors"))
+    ANOMALY.train(job, config)
+    again = tmp_path / "again"
+    (again / "input").mkdir(parents=True)
+    (again / "input" / "data").symlink_to(root / "input" / "data")
+    run(again, checkpoint_interval_s=0, batch_size_predict=8)
+    digests = [load_manifest(one / "model").files["scorer.safetensors"].sha256 for one in (tmp_path, again)]
+    assert digests[0] == digests[1]
+
+
+def test_the_page_lists_this_algorithms_own_hyperparameters():
+    names = [name for group in (NormalSettings, ScorerSettings) for name in group.model_fields]
+    page = (Path(__file__).parents[2] / "docs" / "anomaly.md").read_text(encoding="utf-8")
+    assert table(AnomalyConfig, names) in page

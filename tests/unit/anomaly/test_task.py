@@ -1,0 +1,156 @@
+"""Task: which rows are normal, and which groups are held out; what cannot be learned from is said in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lesion.algorithms.anomaly.config import AnomalyConfig
+from lesion.algorithms.anomaly.masks import JUDGED_PX, mask_paths, read_masks
+from lesion.algorithms.anomaly.task import define_task
+from lesion.data.table import SampleTable
+from lesion.data.transforms import Preprocess
+from lesion.errors import UserError
+
+NOWHERE = Path("nowhere")
+
+
+def table_of(words: list[str] | None, *, groups: list[str] | None = None, **more: object) -> SampleTable:
+    num = len(words or groups or [])
+    return SampleTable(
+        np.array([f"image_{row}" for row in range(num)]),
+        pd.DataFrame(index=range(num)),
+        targets=None if words is None else pd.DataFrame({"target": words}),
+        group_S=None if groups is None else np.array(groups),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def task_of(table: SampleTable, **settings: object):
+    return define_task(table, AnomalyConfig.parse(settings), NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "anomalous"),
+    [
+        (["0", "1"] * 4, {}, [1, 3, 5, 7]),
+        (["malignant", "benign"] * 4, {}, [0, 2, 4, 6]),
+        (["rose", "tulip"] * 4, {"normal_class": "rose"}, [1, 3, 5, 7]),
+        (["rose", "tulip"] * 4, {"positive_class": "rose"}, [0, 2, 4, 6]),
+        (["rose", "tulip", "daisy", "rose"] * 2, {"normal_class": "rose"}, [1, 2, 5, 6]),
+        (["normal"] * 8, {}, []),
+        (["0"] * 8, {}, []),
+        (["tulip"] * 8, {"normal_class": "tulip"}, []),
+    ],
+)
+def test_the_normal_class_is_known_or_named(words, settings, anomalous):
+    task = task_of(table_of(words), **settings)
+    assert np.flatnonzero(task.is_anomalous_S).tolist() == anomalous
+
+
+def test_without_a_target_column_all_rows_are_normal_and_it_is_said():
+    task = task_of(table_of(None, groups=list("aabbccdd")))
+    assert not task.is_anomalous_S.any()
+    assert "all rows are taken as normal" in task.labels.remarks[0].what
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "message"),
+    [
+        (["1"] * 4, {}, "holds one value only, 1: no row is normal"),
+        (["rose"] * 4, {}, "normal_class=rose if they are"),
+        (["rose", "tulip", "daisy", "rose"] * 2, {}, "which is normal is unclear.*Set normal_class"),
+        (["rose", "tulip"] * 4, {"normal_class": "dasy"}, "normal_class=dasy is not one of the classes"),
+        (["0", "0", "1"], {}, "the normal rows are of 2 rows, and 3 are needed"),
+    ],
+)
+def test_labels_that_name_no_normal_rows_are_refused(words, settings, message):
+    with pytest.raises(UserError, match=message):
+        task_of(table_of(words), **settings)
+
+
+def test_a_single_slide_is_refused():
+    with pytest.raises(UserError, match=r"of 1 group, and 3 are needed: one to learn from, and two held out"):
+        task_of(table_of(["0"] * 6, groups=["slide"] * 6))
+
+
+def test_whole_groups_are_held_out_and_those_without_normal_rows_always():
+    groups = [f"G{row // 4}" for row in range(40)] + ["T"] * 4
+    words = (["0", "0", "0", "1"] * 10) + ["1"] * 4
+    task = task_of(table_of(words, groups=groups))
+    held_S = task.valid_FS[0]
+    sides = {group: set(held_S[np.array(groups) == group].tolist()) for group in set(groups)}
+    assert all(len(side) == 1 for side in sides.values()) and sides["T"] == {True}
+    assert sum(side == {True} for side in sides.values()) == 4  # three of ten, and T
+    assert task.learned_S.sum() == 21 and not (task.learned_S & task.is_anomalous_S).any()
+
+
+def test_the_rows_order_changes_no_group_of_the_held_out():
+    groups = np.array([f"G{row // 2}" for row in range(20)])
+    order = np.random.default_rng(0).permutation(20)
+    first, second = (task_of(table_of(["0"] * 20, groups=g.tolist())).valid_FS[0] for g in (groups, groups[order]))
+    assert set(groups[first]) == set(groups[order][second])
+
+
+def test_a_validation_set_is_what_is_held_out():
+    held_S = np.array([False, False, True, True])
+    assert (task_of(table_of(["0", "1", "0", "1"], is_valid_S=held_S)).valid_FS[0] == held_S).all()
+    with pytest.raises(UserError, match="the training set has no normal row, and its normal tissue is learned from"):
+        task_of(table_of(["1", "1", "0", "1"], is_valid_S=held_S))
+    with pytest.raises(UserError, match="has 2 folds, and anomaly detection holds rows out once"):
+        task_of(table_of(["0", "1", "0", "1"], fold_S=np.array(["0", "1", "0", "1"])), split="fold")
+
+
+def test_settings_that_mean_nothing_here_are_refused():
+    with pytest.raises(UserError, match=r"metadata_columns is not used by algorithm=anomaly \(only the image"):
+        AnomalyConfig.parse({"metadata_columns": "sex"})
+    with pytest.raises(UserError, match="f_beta needs a number above 0"):
+        AnomalyConfig.parse({"operating_point": "f_beta=0"})
+
+
+class Pictures:
+    """Pictures of one size."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._shape = (height, width, 3)
+
+    def read(self, index: int) -> np.ndarray:
+        return np.zeros(self._shape, np.uint8)
+
+
+def test_a_mask_is_read_as_its_image_is_fitted(tmp_path):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[:, :30] = 1  # stored as 1, as tools do that number classes
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    table = table_of(["1", "0"], others=pd.DataFrame({"mask": ["a.png", None]}))
+    paths = mask_paths(table, AnomalyConfig.parse({}), tmp_path)
+    assert list(paths) == [0]
+    found = read_masks(paths, [0, 1], Pictures(40, 60), Preprocess(32, (0.5,) * 3, (0.5,) * 3))  # type: ignore[arg-type]
+    assert found[0].shape == (JUDGED_PX, JUDGED_PX)
+    assert found[0][:, : JUDGED_PX // 2].all() and not found[0][:, JUDGED_PX // 2 + 1 :].any()
+
+
+def test_a_mask_of_a_jpeg_that_was_decoded_at_a_half_is_of_its_size(tmp_path):
+    Image.fromarray(np.ones((81, 120), np.uint8)).save(tmp_path / "a.png")
+    found = read_masks({0: tmp_path / "a.png"}, [0], Pictures(41, 60), Preprocess(32, (0.5,) * 3, (0.5,) * 3))  # type: ignore[arg-type]
+    assert found[0].all()
+
+
+def test_masks_that_are_missing_broken_or_of_another_size_are_named(tmp_path):
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    others = pd.DataFrame({"mask": ["a.png", "b.png", ""]})
+    paths = mask_paths(table_of(["1"] * 3, others=others), AnomalyConfig.parse({}), tmp_path)
+    with pytest.raises(UserError, match="2 things are wrong") as refused:
+        read_masks(paths, [0, 1], Pictures(60, 40), Preprocess(32, (0.5,) * 3, (0.5,) * 3))  # type: ignore[arg-type]
+    assert "the mask has 60 × 40 pixels, and its image 40 × 60" in str(refused.value)
+    assert "cannot be read as a picture" in str(refused.value)
+    missing = table_of(["1", "0"], others=pd.DataFrame({"mask": ["none.png", ""]}))
+    with pytest.raises(UserError, match=r"1 mask of 1 not found: .*none\.png"):
+        mask_paths(missing, AnomalyConfig.parse({}), tmp_path)
+    with pytest.raises(UserError, match="column 'outline' not found, which mask_column names"):
+        mask_paths(missing, AnomalyConfig.parse({"mask_column": "outline"}), tmp_path)

@@ -1,0 +1,113 @@
+"""Threshold: scores, curves of normal images, and the points that are resolved on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lesion.algorithms.anomaly.decide import HeldOut, decide
+from lesion.algorithms.anomaly.judge import false_positive_rate
+from lesion.algorithms.anomaly.threshold import (
+    NormalCurve,
+    Threshold,
+    Thresholds,
+    image_distance,
+    scale_of,
+    score_of,
+)
+from lesion.errors import UserError
+from lesion.evaluation.operating_points import roc_curve
+
+HUNDRED = np.arange(1, 101) / 101
+
+
+def held_out(distance_S: np.ndarray, is_anomalous_S: np.ndarray, group_S: list[str]) -> HeldOut:
+    maps_Shw = np.asarray(distance_S, np.float32)[:, None, None]
+    return HeldOut(np.arange(len(maps_Shw)), np.asarray(is_anomalous_S, bool), np.array(group_S), maps_Shw)
+
+
+def test_a_score_is_a_half_at_the_distance_that_five_of_a_hundred_normal_images_reach():
+    distance_S = np.arange(1.0, 101.0)
+    scale = scale_of(distance_S)
+    assert scale == 96.0  # 96 to 100 are five
+    assert score_of(np.array([0.0, 96.0, 1e9]), scale).tolist() == [0.0, 0.5, pytest.approx(1.0)]
+
+
+def test_few_normal_images_are_all_below_a_half():
+    assert (score_of(np.array([3.0, 1.0, 2.0]), scale_of(np.array([3.0, 1.0, 2.0]))) < 0.5).all()
+
+
+@pytest.mark.parametrize(("area", "wanted"), [(0.0, 9.0), (0.1, 9.0), (0.11, 8.0), (0.3, 7.0), (0.99, 0.0)])
+def test_an_images_distance_is_that_which_a_share_of_its_places_reaches(area, wanted):
+    assert image_distance(np.arange(10.0)[None], area).tolist() == [wanted]
+
+
+@pytest.mark.parametrize(("specificity", "num_alarms"), [(0.95, 5), (0.9, 10), (0.99, 1), (0.999, 0), (1.0, 0)])
+def test_a_specificity_lets_so_many_normal_images_be_false_alarms(specificity, num_alarms):
+    threshold = NormalCurve.of(HUNDRED).threshold_of(specificity)
+    assert (threshold <= HUNDRED).sum() == num_alarms
+
+
+def test_a_curve_of_many_images_is_short_and_keeps_the_usual_rates_exactly():
+    score_S = np.random.default_rng(0).random(20_000)
+    curve = NormalCurve.of(score_S)
+    assert len(curve.thresholds) <= 500
+    for rate in (0.001, 0.01, 0.05):
+        assert (score_S >= curve.threshold_of(1 - rate)).mean() == pytest.approx(rate, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [((0.5, 0.6), (0.1, 0.2), 9), ((0.6, 0.5), (0.2, 0.1), 9), ((0.6,), (1.2,), 9), ((), (), 9), ((0.6,), (0.1,), 0)],
+)
+def test_numbers_that_are_no_curve_are_refused(wrong):
+    with pytest.raises(ValueError, match="curve"):
+        NormalCurve(*wrong)
+
+
+def test_points_that_need_anomalous_images_are_refused_without_them():
+    thresholds = Thresholds(Threshold("specificity=0.95", 0.5), NormalCurve.of(HUNDRED), None)
+    assert thresholds.of("specificity=0.9").score < thresholds.of("specificity=0.99").score
+    assert thresholds.of("threshold=0.7").score == 0.7
+    for text in ("youden", "sensitivity=0.9", "f_beta=0.05", "cost=3"):
+        with pytest.raises(UserError, match="needs anomalous images") as refused:
+            thresholds.of(text)
+        assert refused.value.kind == "custom_attributes"
+    with pytest.raises(UserError, match="no operating point"):
+        thresholds.of("specifity=0.9")
+
+
+def test_with_anomalous_images_each_point_is_found_on_the_roc_curve():
+    score_S, target_S = np.array([0.1, 0.2, 0.3, 0.8, 0.9]), np.array([0, 0, 1, 0, 1])
+    thresholds = Thresholds(
+        Threshold("youden", 0.3), NormalCurve.of(score_S[target_S == 0]), roc_curve(target_S, score_S)
+    )
+    assert thresholds.of("sensitivity=1").score == 0.3
+    assert thresholds.of("f_beta=0.05").score == 0.9  # the only one without a false alarm
+
+
+def test_each_row_is_judged_by_the_threshold_of_other_groups():
+    """One group's normal images are all higher: by the others' threshold all of them are alarms."""
+    distance_S = np.concatenate([np.linspace(1, 2, 20), np.linspace(1, 2, 20), np.linspace(5, 6, 20)])
+    rows = held_out(distance_S, np.zeros(60), ["a"] * 20 + ["b"] * 20 + ["c"] * 20)
+    decision = decide(rows, operating_point="specificity=0.95", area=0.0, seed=0)
+    assert (decision.score_S >= decision.threshold.score).sum() == 3
+    assert decision.label_S[40:].all() and not decision.label_S[:40].any()
+    assert decision.roc is None
+
+
+def test_the_stated_interval_holds_the_rate_of_new_groups():
+    """Groups differ, as slides do. Of 30 jobs of 16 groups the interval misses the true rate in at most 5."""
+    misses = 0
+    for job in range(30):
+        rng = np.random.default_rng(job)
+        group_S = np.repeat(np.arange(16), 12)
+        rows = held_out(
+            np.exp(rng.normal(0, 0.3, 16)[group_S] + rng.normal(0, 0.3, 192)), np.zeros(192), list(map(str, group_S))
+        )
+        decision = decide(rows, operating_point="specificity=0.95", area=0.0, seed=0)
+        new = np.exp(rng.normal(0, 0.3 * 2**0.5, 20_000))
+        true_rate = (score_of(new, decision.scale) >= decision.threshold.score).mean()
+        stated = false_positive_rate(rows, decision.label_S)
+        misses += not stated["low"] <= true_rate <= stated["high"]
+    assert misses <= 5
