@@ -54,8 +54,8 @@ class Hits:
         self._parts = [hits_H]
         is_new_H = np.ones(len(hits_H), dtype=bool)
         is_new_H[1:] = (hits_H["low"][1:] != hits_H["low"][:-1]) | (hits_H["high"][1:] != hits_H["high"][:-1])
-        starts = np.flatnonzero(is_new_H)
-        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(hits_H)], strict=True):
+        starts = np.flatnonzero(is_new_H).tolist()
+        for start, end in zip(starts, [*starts, len(hits_H)][1:], strict=True):  # of no hits there are none
             yield [_way(*hit) for hit in hits_H[start:end].tolist()]
 
     def _thinned(self) -> NDArray[np.void]:

@@ -50,3 +50,7 @@ def test_thinning_out_now_and_then_changes_no_pair_and_not_its_likeliest_way(mos
     for a_H, b_H, likeness_H, way in passes:
         some.add(a_H, b_H, likeness_H, way=way)
     assert [ways[0] for ways in some.pairs()] == whole and len(whole) > 500
+
+
+def test_pictures_without_any_likeness_have_no_pairs():
+    assert list(Hits(3).pairs()) == []
