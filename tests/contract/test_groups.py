@@ -177,7 +177,7 @@ def test_the_results_count_patients_on_both_sides(tmp_path, caplog):
     expected = {"groups": int(shared.sum()), "rows": 2 * int(shared.sum())}
     metrics = json.loads((trained.root / "output/data/metrics.json").read_text())
     assert metrics["groups_on_both_sides"] == trained.manifest["metrics"]["groups_on_both_sides"] == expected
-    assert expected["groups"] and any(f"{expected['groups']} groups with" in message for message in caplog.messages)
+    assert expected["groups"] and any(f"{expected['groups']} patients with" in message for message in caplog.messages)
 
 
 def test_a_validation_channel_is_judged_whatever_split_says(data):
