@@ -1,4 +1,4 @@
-"""Linearised estimates: how sure a share, a ratio or an AUC is when rows of a patient are alike.
+"""Linearised estimates: how sure a share or a ratio is when rows of a patient are alike.
 
 Each estimate is written as a sum over patients (its influence values), whose spread gives the standard error: the
 "ultimate cluster" estimate of survey statistics. Deterministic, and needs no resampling.
@@ -63,22 +63,3 @@ def variance_of(influence_S: NDArray[np.floating], code_S: NDArray[np.integer]) 
     sum_G = np.bincount(code_S, weights=influence_S)
     sum_G = sum_G[np.bincount(code_S) > 0]
     return float(len(sum_G) / (len(sum_G) - 1) * np.sum(sum_G**2)) if len(sum_G) > 1 else math.inf
-
-
-def auc_influence(target_S: NDArray[np.floating], prob_S: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]]:
-    """The ROC AUC and each row's influence on it [S]: its placement among the other class, less the AUC, over the
-    number of rows of its own class. Summed by patient it gives the variance of Obuchowski (1997), and with a patient a
-    row nearly that of DeLong et al. (1988). Both classes must be there.
-    """
-    from scipy.stats import rankdata
-
-    is_positive_S = target_S == 1
-    num_positives, num_negatives = int(is_positive_S.sum()), int((~is_positive_S).sum())
-    rank_S = rankdata(prob_S)
-    placement_S = np.empty(len(prob_S))
-    # A row's rank among all, less that among its own class, counts the other class's rows below it, ties half.
-    placement_S[is_positive_S] = (rank_S[is_positive_S] - rankdata(prob_S[is_positive_S])) / num_negatives
-    below_S = (rank_S[~is_positive_S] - rankdata(prob_S[~is_positive_S])) / num_positives
-    placement_S[~is_positive_S] = 1 - below_S
-    auc = float(placement_S[is_positive_S].mean())
-    return auc, (placement_S - auc) / np.where(is_positive_S, num_positives, num_negatives)

@@ -10,7 +10,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from lesion.evaluation.judgement import Rows, judge
-from lesion.evaluation.linearised import auc_influence, share, variance_of
+from lesion.evaluation.linearised import share
 from lesion.evaluation.point_summary import summarise_points
 
 
@@ -117,30 +117,6 @@ def test_one_patient_has_no_interval():
     told = summarise_point(target_S, is_yes_S, np.zeros_like(group_S))
     assert told["sensitivity"]["value"] == 0.5 and "one group" in told["sensitivity"]["why"]
     assert "low" not in told["ppv"]
-
-
-def test_the_auc_and_its_variance_by_hand():
-    """Positives 3, 1; negatives 2, 0, 0: placements 1, 2 ∕ 3 and 1 ∕ 2, 1, 1; the AUC is 5 ∕ 6."""
-    auc, influence_S = auc_influence(np.array([1.0, 1, 0, 0, 0]), np.array([0.3, 0.1, 0.2, 0.0, 0.0]))
-    assert auc == pytest.approx(5 / 6)
-    by_hand = [(1 - 5 / 6) / 2, (2 / 3 - 5 / 6) / 2, (1 / 2 - 5 / 6) / 3, (1 - 5 / 6) / 3, (1 - 5 / 6) / 3]
-    assert influence_S == pytest.approx(by_hand)
-
-
-def test_the_variance_of_the_auc_is_delongs():
-    """DeLong et al. (1988): var(V₁₀) ∕ m + var(V₀₁) ∕ n, with their sample variances."""
-    rng = np.random.default_rng(0)
-    target_S = (rng.random(400) < 0.4).astype(float)
-    prob_S = np.round(rng.normal(target_S, 1), 1)
-    auc, influence_S = auc_influence(target_S, prob_S)
-    positives, negatives = prob_S[target_S == 1], prob_S[target_S == 0]
-    wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
-    delong = wins.mean(1).var(ddof=1) / len(positives) + wins.mean(0).var(ddof=1) / len(negatives)
-    assert auc == pytest.approx(wins.mean())
-    assert variance_of(influence_S, np.arange(400)) == pytest.approx(delong, rel=0.01)
-    copies = np.arange(400).repeat(3)
-    _, of_copies_S = auc_influence(target_S[copies], prob_S[copies])
-    assert variance_of(of_copies_S, copies) == pytest.approx(variance_of(influence_S, np.arange(400)))
 
 
 def test_predictive_values_know_that_a_patients_rows_are_alike():

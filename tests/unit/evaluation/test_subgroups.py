@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm, t
 from statsmodels.stats.multitest import multipletests
 
 from lesion.evaluation.bands import banded
+from lesion.evaluation.judgement import Rows, judge
 from lesion.evaluation.metrics import roc_auc
 from lesion.evaluation.subgroups import holm, judge_subgroups
 
@@ -51,6 +53,56 @@ def test_estimates_are_those_of_the_rows():
     gap = of_b["gaps"]["auc"]
     assert gap["value"] == pytest.approx(of_b["auc"]["value"] - of_a["auc"]["value"])
     assert of_a["gaps"]["auc"]["value"] == -gap["value"] and of_a["gaps"]["auc"]["p"] == gap["p"]
+
+
+def normal_rows(rng, auc, num_positives, num_negatives, rows_of_patient=1):
+    """Targets, scores and patients, each with one class; scores of a patient are alike, and `auc` is the area in the
+    limit of many rows."""
+    target_S = np.repeat([1.0, 0.0], [num_positives, num_negatives])
+    patient_S = np.r_[np.arange(num_positives), num_positives + np.arange(num_negatives)] // rows_of_patient
+    patient_S += (1000 * (1 - target_S)).astype(int)
+    noise_S = rng.normal(size=len(target_S))
+    if rows_of_patient > 1:
+        noise_S = (noise_S + rng.normal(size=2000)[patient_S]) / math.sqrt(2)
+    return target_S, norm.cdf(noise_S + target_S * math.sqrt(2) * norm.ppf(auc)), patient_S
+
+
+def area_of(target_S, prob_S, group_S):
+    columns = {"sex": np.full(len(target_S), "female")}
+    return judged(target_S, prob_S, columns, group_S)["columns"]["sex"][0]["auc"]
+
+
+@pytest.mark.parametrize("auc", [0.8, 0.99])
+@pytest.mark.parametrize(("num_positives", "num_negatives", "rows_of_patient"), [(12, 24, 1), (35, 67, 1), (30, 72, 3)])
+def test_the_interval_of_an_area_holds_the_truth_at_both_ends(auc, num_positives, num_negatives, rows_of_patient):
+    rng = np.random.default_rng(5)
+    found = [area_of(*normal_rows(rng, auc, num_positives, num_negatives, rows_of_patient)) for _ in range(250)]
+    is_above, is_below = ([one["high"] < auc for one in found], [one["low"] > auc for one in found])
+    assert np.mean(is_above) < 0.06 and np.mean(is_below) < 0.07
+    assert 1 - np.mean(is_above) - np.mean(is_below) > 0.91
+    assert all(one["value"] < one["high"] or one["value"] > 1 - 1e-12 for one in found)
+
+
+def test_the_interval_of_an_area_is_delongs_on_the_logit():
+    """Where each row is a patient: DeLong et al. 1988, eq. 5, from all pairs."""
+    target_S, prob_S, patient_S = normal_rows(np.random.default_rng(11), 0.97, 35, 67)
+    found = area_of(target_S, prob_S, patient_S)
+    pairs_MN = (prob_S[target_S == 1][:, None] > prob_S[target_S == 0]).astype(float)
+    auc = pairs_MN.mean()
+    variance = pairs_MN.mean(axis=1).var(ddof=1) / 35 + pairs_MN.mean(axis=0).var(ddof=1) / 67
+    reach = t.ppf(0.975, 50) * math.sqrt(variance) / (auc * (1 - auc))
+    ends = [1 / (1 + math.exp(-(math.log(auc / (1 - auc)) + side * reach))) for side in (-1, 1)]
+    assert 0.95 < auc < 0.995 and found["value"] == pytest.approx(auc)
+    assert [found["low"], found["high"]] == pytest.approx(ends, abs=0.003)
+
+
+def test_a_subgroup_of_all_rows_has_the_interval_of_all_rows():
+    target_S, prob_S, patient_S = normal_rows(np.random.default_rng(2), 0.95, 30, 72, 3)
+    whole = judge(Rows(target_S[:, None], prob_S[:, None], patient_S.astype(str), ["yes"], False), num_draws=0)
+    found, of_all = area_of(target_S, prob_S, patient_S), whole["overall"]["roc_auc"]
+    assert [found[key] for key in ("value", "low", "high")] == pytest.approx(
+        [of_all[k] for k in ("value", "low", "high")]
+    )
 
 
 def test_observed_to_expected_has_the_interval_of_its_logarithm():
