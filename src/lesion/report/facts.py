@@ -102,7 +102,15 @@ class Facts(Section):
             content: Any = json.loads(text)
         except ValueError as error:
             raise UserError("not JSON", where=where, do=do, kind="bad_report") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else None
+        if type(found) is int and found > FORMAT:
+            raise UserError(
+                f"a report of format {found}, which a later version of Lesion wrote; this one reads format {FORMAT}",
+                where=where,
+                do="Install the version that wrote it, or a later one.",
+                kind="bad_report",
+            )
+        if found != FORMAT or type(found) is not int:
             raise UserError(f"not a report of format {FORMAT}", where=where, do=do, kind="bad_report")
         content.pop("guidelines", None)  # the dossier: it follows from the rest
         try:

@@ -29,7 +29,10 @@ def test_a_report_that_is_read_is_the_one_that_was_written(name):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda known: known.update(format=99), "not a report of format 1"),
+        (lambda known: known.update(format=99), "a report of format 99, which a later version of Lesion wrote"),
+        (lambda known: known.update(format=0), "not a report of format 1"),
+        (lambda known: known.update(format="2"), "not a report of format 1"),
+        (lambda known: known.pop("format"), "not a report of format 1"),
         (lambda known: known.update(colour="red"), "colour: Extra inputs"),
         (lambda known: known["judging"].pop("unit"), "judging.unit: Field required"),
         (lambda known: known["operating_points"][0].update(threshold=1.5), "threshold"),
