@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,8 @@ class Run:
 def compare_runs(run_a: Path, run_b: Path, *, margin: float, output: Path | None = None) -> str:
     """What is said about B beside A, in words; and all of it to `output` as JSON.
 
-    Raises UserError where a file is no out-of-fold table, or the two hold other images, targets or classes.
+    Raises UserError where a file is no out-of-fold table, or the two hold other images, targets or classes, or groups
+    that cross.
     """
     from lesion.evaluation.comparison import compare
 
@@ -51,18 +52,21 @@ def compare_runs(run_a: Path, run_b: Path, *, margin: float, output: Path | None
         )
     a, b = read_run(run_a), read_run(run_b)
     refuse_unlike(a, b)
+    a, b, grouping = grouped_alike(a, b)
     found = compare(a.rows, b.rows, margin=margin)
     numbers = found["changed"].pop("rows")
     found["changed"]["images"] = [_changed_image(a, b, row) for row in numbers]
     found = {"a": str(a.path), "b": str(b.path), "labels": {"a": a.threshold, "b": b.threshold}, **found}
-    found["unit"] = a.unit if a.unit == b.unit else "group"
+    found |= {"unit": a.unit if a.unit == b.unit else "group", "grouping": grouping}
     if output is not None:
         write_atomic(output, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
     return "\n".join(_lines(found))
 
 
 def read_run(path: Path) -> Run:
-    """The predictions of a job's folder, of its output's, or of an oof.csv. A row an image: the mean over repeats."""
+    """The predictions of a job's folder, of its output's, or of an oof.csv. A row an image: the mean over folds that
+    repeat it.
+    """
     from lesion.data.sources.tables.csv_table import read_csv
     from lesion.evaluation.judgement import Rows
 
@@ -89,11 +93,12 @@ def read_run(path: Path) -> Run:
     judged = [JUDGED + name for name in columns]  # of the epochs that others chose; earlier versions had none
     prob_NQ = _numbers(frame, judged if set(judged) <= set(frame) else columns, table)
     index_N = np.repeat(np.arange(len(name_S)), np.diff(start_S, append=len(frame)))
-    if not np.array_equal(target_NQ, target_NQ[start_S][index_N]):
-        unlike = frame[image_column].to_numpy(dtype=str)[(target_NQ != target_NQ[start_S][index_N]).any(axis=1)]
-        raise UserError(
-            f"an image has several targets: {listed(list(unlike))}", where=table, do="Give a job's oof.csv."
-        )
+    group_N = frame["group"].to_numpy(dtype=str)
+    for what, value_NX in (("targets", target_NQ), ("groups", group_N[:, None])):
+        if (is_unlike_N := (value_NX != value_NX[start_S][index_N]).any(axis=1)).any():
+            unlike = listed(name_S[np.unique(index_N[is_unlike_N])].tolist())
+            raise UserError(f"an image has several {what}: {unlike}", where=table, do="Give a job's oof.csv.")
+    _refuse_copied_rows(frame, image_column, table)
     raw = [f"{JUDGED}raw_{name}" for name in columns]  # before calibration: what rows are ranked by
     score_NQ = _numbers(frame, raw, table) if set(raw) <= set(frame) else None
     times_S = np.bincount(index_N)
@@ -102,9 +107,8 @@ def read_run(path: Path) -> Run:
     positive = [JUDGED + ("positive" if is_binary else f"positive_{name}") for name in names]
     if set(positive) <= set(frame):
         label_SQ, threshold = _numbers(frame, positive, table)[start_S] == 1, "as other groups chose"
-    group_S = frame["group"].to_numpy(dtype=str)[start_S]
     score_SQ = None if score_NQ is None else score_NQ[start_S]
-    rows = Rows(target_NQ[start_S], prob_SQ, group_S, names, is_multiclass, label_SQ, score_SQ=score_SQ)
+    rows = Rows(target_NQ[start_S], prob_SQ, group_N[start_S], names, is_multiclass, label_SQ, score_SQ=score_SQ)
     return Run(table, name_S, str(_summary(table).get("unit") or "group"), rows, threshold)
 
 
@@ -135,6 +139,53 @@ def refuse_unlike(a: Run, b: Run) -> None:
             f"{number_of(int(unlike_S.sum()), 'image')} with different targets: {listed(list(a.name_S[unlike_S]))}",
             where=places,
             do="Compare runs of the same table.",
+        )
+
+
+def grouped_alike(a: Run, b: Run) -> tuple[Run, Run, str]:
+    """Both runs by the coarser of their groups, and in words what was chosen: nothing where they are the same.
+
+    Raises UserError where neither run's groups each lie within one of the other's.
+    """
+    from lesion.evaluation.comparison import crossing_groups, lie_within
+
+    does_a, does_b = (
+        lie_within(*pair) for pair in ((a.rows.group_S, b.rows.group_S), (b.rows.group_S, a.rows.group_S))
+    )
+    if does_a and does_b:
+        return a, b, ""
+    if not does_a and not does_b:
+        of_a, of_b = (
+            f"{side}'s {shortened(group, 40)} has images of {listed([shortened(name, 40) for name in others], most=3)}"
+            for side, (group, others) in (
+                ("A", crossing_groups(a.rows.group_S, b.rows.group_S)),
+                ("B", crossing_groups(b.rows.group_S, a.rows.group_S)),
+            )
+        )
+        raise UserError(
+            f"the groups of A ({a.unit}) and of B ({b.unit}) cross, so no interval is by either: {of_a}; {of_b}",
+            where=f"column group of {a.path} and of {b.path}",
+            do="Train both with the same group_column, or write the same groups into column group of both files.",
+        )
+    coarse, fine, side, other = (b, a, "B", "A") if does_a else (a, b, "A", "B")
+    said = (
+        f"The runs have different groups. Intervals are by those of {side} ({coarse.unit}): each of {other} lies "
+        f"within one. {other}'s folds may have had one of {side}'s groups on both sides, which flatters {other}."
+    )
+    fine = replace(fine, unit=coarse.unit, rows=replace(fine.rows, group_S=coarse.rows.group_S))
+    return (fine, coarse, said) if does_a else (coarse, fine, said)
+
+
+def _refuse_copied_rows(frame: pd.DataFrame, image_column: str, table: Path) -> None:
+    """Raises UserError for an image in two rows, but for those of different folds: these are repeats."""
+    key = [image_column, *(["fold"] if "fold" in frame else [])]
+    copied = frame[image_column][frame.duplicated(key)].astype(str).unique().tolist()
+    if copied:
+        where_twice = "in more than one row of a fold" if "fold" in frame else "in more than one row"
+        raise UserError(
+            f"{number_of(len(copied), 'image')} {where_twice}: {listed(copied)}",
+            where=table,
+            do="Keep one row of each. Only repeated folds write an image several times, each with its own fold.",
         )
 
 
@@ -212,6 +263,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"B: {found['b']} (threshold {found['labels']['b']})",
         f"{found['rows']} images of {number_of(found['groups'], found['unit'])}. Differences are B minus A, with 95 % "
         f"intervals by {found['unit']}.",
+        *filter(None, [found["grouping"]]),
         "",
     ]
     for name, measure in found["measures"].items():

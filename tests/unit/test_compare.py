@@ -34,11 +34,11 @@ def jobs(tmp_path):
     return tmp_path / "a", tmp_path / "b"
 
 
-def write(job, frame, threshold=0.5):
+def write(job, frame, threshold=0.5, unit="patient"):
     folder = job / "output" / "data"
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_csv(folder / "oof.csv", index=False)
-    summary = {"question": {"positive_class": "melanoma"}, "overall": {"thresholds": [threshold]}}
+    summary = {"question": {"positive_class": "melanoma"}, "unit": unit, "overall": {"thresholds": [threshold]}}
     (folder / "metrics.json").write_text(json.dumps(summary))
 
 
@@ -75,7 +75,12 @@ def test_a_file_a_folder_of_results_and_a_job_are_the_same(jobs):
 def test_repeats_of_an_image_are_averaged(jobs):
     a, b = jobs
     frame = read(a)
-    twice = pd.concat([frame.assign(probability=frame["probability"] * share) for share in (0.9, 1.1)])
+    twice = pd.concat(
+        [
+            frame.assign(probability=frame["probability"] * share, fold=frame["fold"] + 3 * repeat)
+            for repeat, share in enumerate((0.9, 1.1))
+        ]
+    )
     write(a, twice.assign(probability=twice["probability"].clip(0, 1)))
     before = compare_runs(b, b, margin=0.02)
     assert "0 images changed sides" in before and "nothing to test" in before
@@ -85,6 +90,28 @@ def test_repeats_of_an_image_are_averaged(jobs):
     of_repeats = compare_runs(a, b, margin=0.02)
     write(a, mean)
     assert compare_runs(a, b, margin=0.02) == of_repeats
+
+
+@pytest.mark.parametrize("fine", ["a", "b"])
+def test_the_coarser_groups_are_used_and_said(jobs, tmp_path, fine):
+    """One job by patient, the other by image: as if both were by patient."""
+    output = tmp_path / "comparison.json"
+    compare_runs(*jobs, margin=0.02, output=output)
+    by_patient = json.loads(output.read_text())
+    job, other = (jobs[0], "B") if fine == "a" else (jobs[1], "A")
+    write(job, read(job).assign(group=read(job)["image_name"]), 0.5 if fine == "a" else 0.6, unit="image")
+    text = compare_runs(*jobs, margin=0.02, output=output)
+    found = json.loads(output.read_text())
+    assert by_patient["grouping"] == "" and found["grouping"] in text
+    assert f"Intervals are by those of {other} (patient): each of {fine.upper()} lies within one" in found["grouping"]
+    assert f"which flatters {fine.upper()}" in found["grouping"] and "120 images of 40 patients" in text
+    assert {**found, "grouping": ""} == by_patient
+
+
+def test_the_same_groups_by_other_names_are_the_same(jobs):
+    before = compare_runs(*jobs, margin=0.02)
+    write(jobs[1], read(jobs[1]).assign(group="x" + read(jobs[1])["group"]), threshold=0.6)
+    assert compare_runs(*jobs, margin=0.02) == before
 
 
 @pytest.mark.parametrize(
@@ -98,13 +125,26 @@ def test_repeats_of_an_image_are_averaged(jobs):
         (lambda frame: frame.drop(columns="probability"), "it needs an image column, group, target and probability"),
         (lambda frame: frame.rename(columns={"probability": "probability_x"}), "targets without a probability: 0, 1"),
         (lambda frame: pd.concat([frame, frame.assign(target=0)]), "an image has several targets"),
+        (lambda frame: pd.concat([frame, frame.assign(group="x", fold=9)]), "an image has several groups: IMG_000"),
+        (
+            lambda frame: pd.concat([frame, frame[:2], frame[1:2].assign(probability=0.1)]),
+            "2 images in more than one row of a fold: IMG_000, IMG_001",
+        ),
+        (
+            lambda frame: pd.concat([frame, frame[:1]]).drop(columns="fold"),
+            r"1 image in more than one row: IMG_000 \(.*b/output/data/oof.csv\)",
+        ),
+        (
+            lambda frame: frame.assign(group=[f"Q{(row + 1) // 3}" for row in range(120)]),
+            r"groups of A \(patient\) and of B \(visit\) cross.*: A's P0 has images of Q0, Q1; B's Q1 has images",
+        ),
     ],
 )
 def test_what_is_no_comparison_is_refused_in_words(jobs, change, message):
     a, b = jobs
     frame = read(a).sort_values("image_name")
     write(a, frame)
-    write(b, change(frame))
+    write(b, change(frame), unit="visit")
     with pytest.raises(UserError, match=message):
         compare_runs(a, b, margin=0.02)
 

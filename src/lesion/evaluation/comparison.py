@@ -55,6 +55,21 @@ def delong_test(
     return DeLong(difference, error, freedom, float(2 * student.sf(abs(difference) / error, freedom)))
 
 
+def lie_within(fine_S: NDArray[Any], coarse_S: NDArray[Any]) -> bool:
+    """Whether all rows of each group of `fine_S` [S] are of one group of `coarse_S` [S]."""
+    pairs = set(zip(fine_S.tolist(), coarse_S.tolist(), strict=True))
+    return len(pairs) == len(np.unique(fine_S))
+
+
+def crossing_groups(group_S: NDArray[Any], other_S: NDArray[Any]) -> tuple[Any, list[Any]]:
+    """The first group of `group_S` [S] whose rows are of several of `other_S` [S], and these; one there must be."""
+    for group in np.unique(group_S):
+        others = np.unique(other_S[group_S == group])
+        if len(others) > 1:
+            return group, others.tolist()
+    raise ValueError("each group lies within one of the others")
+
+
 def compare(a: Rows, b: Rows, *, margin: float, num_draws: int = 2000, seed: int = 0) -> Json:
     """Two answers to the same rows, as a JSON-able dict.
 
