@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from lesion.compare import compare_runs, read_run
+from lesion.compare import compare_runs
+from lesion.compared_runs import read_run
 
 
 def test_a_job_is_no_worse_than_itself(trained_root, tmp_path):
