@@ -253,11 +253,10 @@ def explanation_from(record: Json) -> Group:
         for key, name, value, note in rows
     )
     how = f"{record['method']}{where}, chosen by deletion and insertion on {record['num_pictures']} validation images."
-    is_better = record["insertion"] - record["deletion"] > chance["insertion"] - chance["deletion"]
     return Group(
         metrics=metrics,
         how=f"{how} A map shows what moved the answer, not what is ill.",
-        warning="" if is_better else f"on {record['num_pictures']} images no map was better than a random one",
+        warning=record["warning"],
     )
 
 
