@@ -124,6 +124,10 @@ def test_the_ensembles_gain_is_its_metric_beside_the_mean_of_its_networks(model,
     assert found.before.value == pytest.approx(np.mean(single), abs=1e-4)
     assert found.after.value == pytest.approx(metrics["overall"]["metrics"]["log_loss"])
     assert len(metrics["gains"]) == len(facts.gains)
+    trained = Facts.read(model.root / "output/data/report.json").gains
+    assert not isinstance(trained, Missing)
+    [reason] = [one.after.why for one in trained if one.what == "ensemble of 2 networks"]
+    assert "lesion evaluate" in reason
 
 
 def test_it_stands_beside_the_training_report(model, other, tmp_path):
