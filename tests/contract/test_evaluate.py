@@ -109,6 +109,27 @@ def test_the_numbers_are_those_of_scikit_learn_on_the_answers_that_are_served(mo
     assert "ROC AUC" in found and (tmp_path / "out/report.html").read_text().startswith("<!doctype html>")
 
 
+def test_the_ensembles_gain_is_its_metric_beside_the_mean_of_its_networks(model, other, tmp_path):
+    evaluate(other, model, tmp_path / "out")
+    rows, metrics, facts = read(tmp_path / "out")
+    single = []
+    for fold in range(len(model.payload["folds"])):
+        predict_files(
+            other, model_dir=model.root / "model", output=tmp_path / "one.csv", device="cpu", fold=fold,
+            precision="fp32", num_cores=2, show_progress=False,
+        )  # fmt: skip
+        single.append(log_loss(rows["target"], pd.read_csv(tmp_path / "one.csv")["probability"].astype(float)))
+    assert not isinstance(facts.gains, Missing)
+    [found] = [one for one in facts.gains if one.what.startswith("ensemble of 2") and one.metric == "Log loss"]
+    assert found.before.value == pytest.approx(np.mean(single), abs=1e-4)
+    assert found.after.value == pytest.approx(metrics["overall"]["metrics"]["log_loss"])
+    assert len(metrics["gains"]) == len(facts.gains)
+    trained = Facts.read(model.root / "output/data/report.json").gains
+    assert not isinstance(trained, Missing)
+    [reason] = [one.after.why for one in trained if one.what == "ensemble of 2 networks"]
+    assert "lesion evaluate" in reason
+
+
 def test_it_stands_beside_the_training_report(model, other, tmp_path):
     found = evaluate(other, model, tmp_path / "out")
     _, metrics, facts = read(tmp_path / "out")

@@ -281,7 +281,7 @@ def test_a_picture_that_cannot_be_read_has_its_error_and_the_others_are_explaine
     ("option", "value", "expected"),
     [
         ("--method", "gradcam", "Did you mean grad_cam"),
-        ("--class", "nevus", "benign, malignant"),
+        ("--class", "nevus", "benign, malignant; or leave --class out"),
         ("--fold", "9", "fold 9"),
     ],
 )

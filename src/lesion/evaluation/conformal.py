@@ -1,5 +1,6 @@
-"""Conformal sets: the classes that an image may have, so that a stated share of patients is covered with all its rows.
+"""Conformal sets: the classes that an image may have, so that a stated share of patients is covered with all rows.
 
+By class, as classify serves them, the share is of the patients who have rows of that class, and of all these rows.
 Fitted on out-of-fold rows. `PredictionSets.apply` needs NumPy alone, since a server calls it.
 """
 
@@ -137,12 +138,20 @@ def verify_sets(
     per_class = [_coverage(covered_S[class_S == c], group_S[class_S == c]) for c in range(is_in_SC.shape[1])]
     all_patients = _coverage(covered_S, group_S)
     stated = [one for one in (per_class if by_class else [all_patients]) if one["value"] is not None]
-    size_S = is_in_SC.sum(axis=1)
     return {
         "stated": coverage,
+        "is_by_class": by_class,
         "coverage": all_patients,
         "is_held": bool(stated) and all(one["high"] >= coverage for one in stated),
         "by_class": per_class,
+        **sizes_of(is_in_SC),
+    }
+
+
+def sizes_of(is_in_SC: NDArray[np.bool_]) -> dict[str, float | None]:
+    """How large sets [S, C] are: `mean_size` in classes, and `share_of_one_class`; None without rows."""
+    size_S = is_in_SC.sum(axis=1)
+    return {
         "mean_size": float(size_S.mean()) if len(size_S) else None,
         "share_of_one_class": float(np.mean(size_S == 1)) if len(size_S) else None,
     }

@@ -103,6 +103,7 @@ def choose(samples: Sequence[Sample], *, is_over: IsOver = lambda: False) -> Exp
         chance=chance,
         without_gradient="cam" if other == FREE else "occlusion",
         agreement=agreement_of.get(other),
+        gain_error=_standard_error(_more(judged, best, (CHANCE, ""))),
         num_pictures=len(judged),
         candidates=[mean for key, mean in tried.items() if key[0] != CHANCE],
     )
@@ -140,11 +141,20 @@ def _cheapest_of_the_best(
     for key in dearer:
         if key == SLOW and means[chosen].gain > chance.gain:
             break
-        more = np.array([found[key].faithfulness.gain - found[chosen].faithfulness.gain for found in judged])
-        error = more.std(ddof=1) / len(more) ** 0.5 if len(more) > 1 else 0.0
-        if more.mean() > error:
+        more = _more(judged, key, chosen)
+        if more.mean() > (_standard_error(more) or 0.0):
             chosen = key
     return chosen
+
+
+def _more(judged: Sequence[dict[Key, _Judged]], key: Key, other: Key) -> NDArray[np.float64]:
+    """By how much one map gains more than another on each picture."""
+    return np.array([found[key].faithfulness.gain - found[other].faithfulness.gain for found in judged])
+
+
+def _standard_error(values: NDArray[np.float64]) -> float | None:
+    """Of the mean of some values; None of a single one."""
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
 
 
 def _for_graph(best: Key, agreement_of: Mapping[Key, float | None]) -> Key:

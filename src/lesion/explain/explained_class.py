@@ -85,15 +85,16 @@ def class_names(target: Target) -> list[str]:
     return [*names, target.answer_names[0]] if target.one_of_many is not None else names
 
 
-def named_class(target: Target, name: str) -> ExplainedClass:
-    """The class of that name, compared without case. Raises UserError of kind `custom_attributes` for another word."""
+def named_class(target: Target, name: str, *, or_else: str = "map=true") -> ExplainedClass:
+    """The class of that name, compared without case. Raises UserError of kind `custom_attributes` for another word;
+    `or_else` is what whoever named it can say for the usual class."""
     known = class_names(target)
     found = [one for one in known if one == name] or [one for one in known if one.casefold() == name.casefold()]
     if len(found) != 1:
         shown = ", ".join(shortened(one, 80) for one in known[:20]) + (", …" if len(known) > 20 else "")
         raise UserError(
             f"no class to explain is called '{shortened(name, 80)}'",
-            do=f"Name one of {shown}; or map=true for the one that is predicted.",
+            do=f"Name one of {shown}; or {or_else}, for the positive or most probable one.",
             kind="custom_attributes",
         )
     softmax = target.kind == "multiclass"

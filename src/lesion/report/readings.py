@@ -26,9 +26,11 @@ from lesion.report.sections import (
     Uncertainty,
 )
 from lesion.report.words import METRIC_NAMES, sentence, shown
+from lesion.words import plural_of
 
 Json = Mapping[str, Any]
 FIRST = ("roc_auc", "average_precision", "partial_auc", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
+MAX_COVERED = 10  # classes whose coverage is told
 OF_SUBGROUPS = ("auc", "sensitivity", "specificity", "observed_expected")
 
 
@@ -212,21 +214,42 @@ def _subgroup(column: str, level: Json) -> Subgroup:
 
 def uncertainty_from(found: Json, *, unit: str, how: str) -> Uncertainty:
     """Prediction sets as `verify_sets` verified them, the curve of `risk_coverage`, and what `refer` says."""
-    verified, risk = found["verified"], found["risk"]
-    sizes = [] if verified["mean_size"] is None else [f"{verified['mean_size']:.2f} classes in a set on average"]
-    if verified["share_of_one_class"] is not None:
-        sizes.append(f"{verified['share_of_one_class']:.0%} of sets hold one class")
+    verified, risk, served = found["verified"], found["risk"], found.get("served")
+    said, sizes = [how] if how else [], _sizes(verified)
+    if sizes:
+        said.append(f"{sizes}. The most probable class is always in, so that more than asked may be covered.")
+    if served is not None and sizes and _sizes(served) != sizes:
+        units = plural_of(unit)
+        said.append(f"The served sets are made by all {units}, those told here by fewer; served: {_sizes(served)}.")
+    by_class = {}
+    if verified.get("is_by_class"):
+        pairs = zip(found["classes"], verified["by_class"], strict=True)
+        known = [(name, number_of(one)) for name, one in pairs if one["value"] is not None]
+        # Of many classes the least covered.
+        by_class = dict(
+            sorted(known, key=lambda pair: pair[1].value or 0.0)[:MAX_COVERED] if len(known) > MAX_COVERED else known
+        )
     selective: Curve | Missing = Missing(why=sentence(risk.get("why") or "There is no curve."))
     if "coverage" in risk:
         selective = Curve(name="", x=tuple(risk["coverage"]), y=tuple(risk["risk"]), at=_or_none(risk.get("certainty")))
     return Uncertainty(
         target_coverage=verified["stated"],
         coverage=number_of(verified["coverage"]),
+        by_class=by_class,
         unit=unit,
         selective=selective,
         selective_metric="share of wrong answers",
         referral=_referral(found["referral"]),
-        how=f"{how} {', '.join(sizes)}.".strip() if sizes else how,
+        how=" ".join(said),
+    )
+
+
+def _sizes(sets: Json) -> str:
+    """How large sets are, in words; "" without rows."""
+    if sets["mean_size"] is None:
+        return ""
+    return (
+        f"{sets['mean_size']:.2f} classes in a set on average, {sets['share_of_one_class']:.0%} of sets hold one class"
     )
 
 
@@ -253,11 +276,10 @@ def explanation_from(record: Json) -> Group:
         for key, name, value, note in rows
     )
     how = f"{record['method']}{where}, chosen by deletion and insertion on {record['num_pictures']} validation images."
-    is_better = record["insertion"] - record["deletion"] > chance["insertion"] - chance["deletion"]
     return Group(
         metrics=metrics,
         how=f"{how} A map shows what moved the answer, not what is ill.",
-        warning="" if is_better else f"on {record['num_pictures']} images no map was better than a random one",
+        warning=record["warning"],
     )
 
 

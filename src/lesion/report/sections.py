@@ -319,7 +319,8 @@ class Uncertainty(Section):
     """Conformal prediction sets, and what leaving the doubtful ones to a person would give."""
 
     target_coverage: Share
-    coverage: Number
+    coverage: Number  # of all units, with all their rows
+    by_class: dict[str, Number] = {}  # of the units with rows of a class, with these rows; where this is what is asked
     unit: str
     set_sizes: dict[str, Count] = {}  # how many rows have a set of so many classes
     selective: Curve | Missing  # share answered → metric of the answered

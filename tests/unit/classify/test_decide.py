@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.prediction.answer import combine
+from lesion.algorithms.classify.report.gains import gains_of
 from lesion.algorithms.classify.results.decide import by_row, decide
 from lesion.algorithms.classify.results.summary import summarise
 from lesion.algorithms.classify.training.fold import FoldResult
@@ -157,3 +159,33 @@ def test_labels_by_lot_rank_no_worse_than_by_chance():
         decisions = decide(results, rows, ClassifyConfig(calibration="platt"))
         aucs.append(summarise(results, decisions, rows)["overall"]["metrics"]["roc_auc"])
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.04)  # a standard error of about .013; .4 by calibrated ones
+
+
+def test_views_that_help_are_told_beside_one_view_and_the_ensemble_has_its_reason():
+    """Each view is off by a noise of its own, which the mean of eight takes out."""
+    results, rows = job(factor=1.0, offset=0.0)
+    rng = np.random.default_rng(1)
+    noisy = [
+        replace(one, logits_SVK=(one.logits_SVK + rng.normal(0, 2, (len(one.index_S), 8, 1))).astype(np.float32))
+        for one in results
+    ]
+    summary = {**summarise(noisy, decide(noisy, rows, ClassifyConfig()), rows), "final_model": {"kind": "ensemble"}}
+    found = {(gain.what, gain.metric): gain for gain in gains_of(summary, num_views=8)}
+    views = found["test-time augmentation (8 views)", "ROC AUC"]
+    first_S = np.concatenate([one.logits_SVK[:, 0, 0] for one in noisy])
+    target_S = rows.targets_SK[np.concatenate([one.index_S for one in noisy]), 0]
+    assert views.before.value == pytest.approx(roc_auc_score(target_S, first_S))
+    assert (
+        views.difference.value == pytest.approx(views.after.value - views.before.value)
+        and views.difference.value > 0.02
+    )
+    assert found["test-time augmentation (8 views)", "Log loss"].difference.value < 0
+    ensemble = found["ensemble of 4 networks", "ROC AUC"]
+    assert ensemble.after.value is None and "lesion evaluate" in ensemble.after.why
+
+    one_view = gains_of(
+        {**summarise(results, decide(results, rows, ClassifyConfig()), rows), "final_model": {"kind": "soup"}},
+        num_views=1,
+    )
+    why = {gain.what: gain.after.why for gain in one_view if gain.after.value is None}
+    assert "tta=1" in why["test-time augmentation"] and "one network" in why["ensemble"]

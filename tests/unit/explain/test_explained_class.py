@@ -74,3 +74,7 @@ def test_a_name_is_found_without_its_case_and_an_unknown_one_is_refused_in_words
     with pytest.raises(UserError, match=r"no class to explain is called 'melanom'.*benign, malignant") as refused:
         named_class(BINARY, "melanom")
     assert refused.value.kind == "custom_attributes"
+    assert "map=true" in refused.value.do
+    with pytest.raises(UserError) as refused:
+        named_class(BINARY, "melanom", or_else="leave --class out")
+    assert "leave --class out" in refused.value.do and "map=" not in refused.value.do

@@ -153,7 +153,9 @@ def test_subgroups_are_flagged_where_a_gap_is():
 
 
 def test_prediction_sets_say_what_was_asked_and_found():
-    verified = {"stated": 0.9, "coverage": KNOWN, "mean_size": 1.52, "share_of_one_class": 0.48}
+    verified = {"stated": 0.9, "coverage": KNOWN, "mean_size": 1.95, "share_of_one_class": 0.05}
+    verified |= {"is_by_class": True, "by_class": [KNOWN, {"value": 0.8, "low": 0.6, "high": 0.9}]}
+    served = {"mean_size": 1.74, "share_of_one_class": 0.26}
     risk = {"aurc": 0.03, "coverage": [0.5, 1.0], "risk": [0.02, 0.1], "certainty": [0.4, 0.0]}
     referral = {
         "share_referred": 0.1,
@@ -161,13 +163,19 @@ def test_prediction_sets_say_what_was_asked_and_found():
         "referred": {"value": 0.31, "low": 0.2, "high": 0.45},
     }
     found = uncertainty_from(
-        {"verified": verified, "risk": risk, "referral": referral}, unit="patient", how="Least ambiguous sets."
+        {"classes": ["no", "yes"], "served": served, "verified": verified, "risk": risk, "referral": referral},
+        unit="patient",
+        how="Least ambiguous sets.",
     )
     assert (
         "least certain 10% of the images are referred to a person, 4.0 % (2.0 to 7.0 %) of the other" in found.referral
     )
     assert found.target_coverage == 0.9 and found.selective.y == (0.02, 0.1)
-    assert found.how == "Least ambiguous sets. 1.52 classes in a set on average, 48% of sets hold one class."
+    assert "sets. 1.95 classes in a set on average, 5% of sets hold one class." in found.how
+    assert "made by all patients, those told here by fewer; served: 1.74 classes" in found.how and "26%" in found.how
+    page = render(binary().model_copy(update={"uncertainty": found}))
+    assert "Asked, of each class: 90 % of the patients with images of it have it in the sets of all these" in page
+    assert "no 91.0 % (86.0 to 94.0 %); yes 80.0 % (60.0 to 90.0 %); all patients, with all their images" in page
     nothing = {"stated": 0.9, "coverage": UNKNOWN, "mean_size": None, "share_of_one_class": None}
     no_rows = {"why": "there are no rows"}
     empty = uncertainty_from({"verified": nothing, "risk": no_rows, "referral": no_rows}, unit="patient", how="")
@@ -185,6 +193,7 @@ def test_maps_are_told_beside_a_random_one():
         "agreement": None,
         "randomised": 0.34,
         "randomised_other": 0.31,
+        "warning": "",
     }
     found = {metric.key: metric for metric in explanation_from(record).metrics}
     assert found["deletion"].number.value == 0.22 and found["deletion"].note == "a random map 0.490"
@@ -200,12 +209,13 @@ def test_maps_that_are_no_better_than_random_ones_are_warned_of_on_page_and_card
         "deletion": 0.5,
         "num_pictures": 12,
         "chance": {"insertion": 0.52, "deletion": 0.48},
+        "warning": "on 12 images no map was clearly better than a random one",
     }
     facts = binary().model_copy(update={"explanation": explanation_from(record)})
-    said = "on 12 images no map was better than a random one"
+    said = record["warning"]
     assert ("warning", f"do not read the maps: {said}.") in doubts(facts)
     assert said in render(facts) and said in model_card(facts)
-    better = explanation_from({**record, "insertion": 0.6})
+    better = explanation_from({**record, "warning": ""})
     assert better.warning == "" and said not in render(binary().model_copy(update={"explanation": better}))
 
 

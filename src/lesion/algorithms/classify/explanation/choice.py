@@ -68,8 +68,8 @@ def save_explanation(
         *(_shown(record.agreement), _shown(record.randomised), _shown(record.randomised_other)),
         *(record.num_pictures, time.monotonic() - started),
     )
-    if not record.is_better_than_chance:
-        log.warning("explanation: on %d pictures no map was better than random numbers", record.num_pictures)
+    if record.warning:
+        log.warning("explanation: do not read the maps: %s", record.warning)
     return predictor.with_record(manifest, model)
 
 

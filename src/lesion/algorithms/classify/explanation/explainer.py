@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from pathlib import Path
 
 from lesion import artifact
@@ -16,6 +17,8 @@ from lesion.data.metadata import Row
 from lesion.errors import UserError
 from lesion.explain.explained_class import named_class
 from lesion.words import nearest
+
+log = logging.getLogger(__name__)
 
 METHODS = ("grad_cam", "hires_cam", "layer_cam", "cam", "occlusion", "integrated_gradients")  # as explain/methods has
 WITHOUT_TORCH = ("cam", "occlusion")
@@ -51,7 +54,7 @@ def load_explainer(
     manifest = artifact.load_manifest(model_dir)
     model = read(model_dir, manifest)
     if class_name is not None:
-        named_class(model.question, class_name)
+        named_class(model.question, class_name, or_else="leave --class out")
     folds = chosen_folds(model, fold, model_dir)
     if importlib.util.find_spec("torch") is None:
         if method is not None and method not in WITHOUT_TORCH:
@@ -65,5 +68,7 @@ def load_explainer(
         if picked.type == "cpu":
             limit_threads(num_cores)
         ensemble = load_torch(model_dir, manifest, model, folds, [picked])
+    if model.explanation is not None and model.explanation.is_of(method) and model.explanation.warning:
+        log.warning("do not read the maps: %s", model.explanation.warning)
     options = Options(map=class_name or "", map_method=method)
     return ClassifierExplainer(ensemble, MetadataAttribution(ensemble, folds), options)

@@ -20,6 +20,7 @@ from lesion.algorithms.classify.prediction.answer import combine
 from lesion.data.decode.images import Pixels
 from lesion.explain.explained_class import ExplainedClass, named_class, usual_class
 from lesion.explain.picture_map import PictureMap, mean_of_views
+from lesion.explain.record import ExplanationRecord
 from lesion.geometry import Fit
 from lesion.targets import Target
 
@@ -85,12 +86,15 @@ def mean_map(
     return np.asarray(np.mean(of_folds, axis=0), dtype=np.float32)
 
 
-def with_map(answer: Answer, picture_map: PictureMap) -> Answer:
-    """The answer with its map in the objects of JSON and JSON Lines: a PNG in base64, its class and its method."""
+def with_map(answer: Answer, picture_map: PictureMap, chosen: ExplanationRecord | None) -> Answer:
+    """The answer with its map in the objects of JSON and JSON Lines: a PNG in base64, its class and its method; and a
+    warning where training found that such maps are not to be read."""
     drawn = {
         "map": base64.b64encode(picture_map.png()).decode("ascii"),
         "map_class": picture_map.class_name,
         "map_method": picture_map.method,
     }
+    if chosen is not None and chosen.is_of(picture_map.method) and chosen.warning:
+        drawn["map_warning"] = f"do not read the maps: {chosen.warning}"
     fields = {**answer.fields, **drawn}
     return replace(answer, fields=fields, line={**answer.line, **drawn}, bare=fields)

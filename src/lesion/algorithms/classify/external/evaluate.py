@@ -26,6 +26,7 @@ from lesion.algorithms.cases import outputs_of_cases
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.external.beside_training import as_text, beside_training
 from lesion.algorithms.classify.external.facts import External, facts_of_set
+from lesion.algorithms.classify.external.parts import PartAnswers
 from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.report.reporter import write_report
@@ -50,6 +51,7 @@ from lesion.data.table import Rows, Source
 from lesion.data.write_csv import write_csv
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable, make_folder, write_atomic
+from lesion.report.sections import Missing
 from lesion.targets import Target
 
 log = logging.getLogger(__name__)
@@ -101,7 +103,8 @@ def evaluate_set(
     pictures = open_labelled(path, predictor, config, set(settings), source=source)
     labelled, target = pictures.labelled, predictor.target
     log.info("evaluating rows=%d classes=%s", len(labelled.table), json.dumps(target.counts(labelled.targets_SK)))
-    probs_SK, frame = answer_rows(pictures, predictor, num_cores=num_cores, show_progress=show_progress)
+    parts = PartAnswers.of(predictor, len(labelled.table))
+    probs_SK, frame = answer_rows(pictures, predictor, parts, num_cores=num_cores, show_progress=show_progress)
     answers = answers_of(labelled, probs_SK, predictor)
     failed = frame.loc[frame["error"] != "", "error"].tolist()
     write_csv(output / PREDICTIONS, with_sets(frame, probs_SK, predictor))
@@ -128,6 +131,7 @@ def evaluate_set(
         evaluation=evaluation,
         comparison=comparison,
         frame=frame,
+        gains=parts.gains(answers),
         settings=settings,
         names_are_shown=config.report_names,
         minutes=(time.monotonic() - started) / 60,
@@ -201,9 +205,10 @@ def open_labelled(path: Path, predictor: Ensemble, config: ClassifyConfig, named
 
 
 def answer_rows(
-    pictures: Pictures, predictor: Ensemble, *, num_cores: int, show_progress: bool
+    pictures: Pictures, predictor: Ensemble, parts: PartAnswers, *, num_cores: int, show_progress: bool
 ) -> tuple[NDArray[np.float32], pd.DataFrame]:
-    """The probabilities [S, K] as they are served, NaN where there is no answer; and the rows of predictions.csv."""
+    """The probabilities [S, K] as they are served, NaN where there is no answer; and the rows of predictions.csv. What
+    parts of the ensemble answer is added to `parts`."""
     labelled, target = pictures.labelled, predictor.target
     table = labelled.table
     probs_SK = np.full((len(table), target.num_outputs), np.nan, dtype=np.float32)
@@ -216,6 +221,7 @@ def answer_rows(
                 answers.append({**nothing, "error": str(found)})
             else:
                 probs_SK[row] = combine(target, found.logits_FVK, predictor.calibration)
+                parts.add(row, found.logits_FVK)
                 answer = predictor.answer(found, Options())
                 familiarity = answer.fields.get("familiarity", "")
                 answers.append({**nothing, **answer.columns, "familiarity": familiarity, "error": ""})
@@ -275,6 +281,9 @@ def summary_of(found: External, here: dict[str, Any], num_failed: int) -> dict[s
         "unit": found.answers.unit,
         "overall": here,
         "unanswered": num_failed,
+        "gains": found.gains.model_dump()
+        if isinstance(found.gains, Missing)
+        else [one.model_dump() for one in found.gains],
         "beside_training": found.comparison.model_dump(mode="json"),
         "judged": found.evaluation["judged"],
         "points": found.evaluation["points"],

@@ -40,6 +40,7 @@ from lesion.report.sections import (
     Curves,
     DataCard,
     FlowStep,
+    Gain,
     Group,
     Headline,
     Judging,
@@ -76,6 +77,7 @@ class External:
     evaluation: Mapping[str, Any]
     comparison: Comparison
     frame: pd.DataFrame
+    gains: tuple[Gain, ...] | Missing
     settings: Mapping[str, str]
     names_are_shown: bool
     minutes: float
@@ -136,7 +138,7 @@ def facts_of_set(found: External) -> Facts:
         quality=_quality(found),
         explanation=Missing(why="`lesion explain` draws the maps of a set."),
         folds=Missing(why=OF_TRAINING),
-        gains=Missing(why=OF_TRAINING),
+        gains=found.gains,
         shortcuts=Missing(why=OF_TRAINING),
         cost=Cost(minutes=round(found.minutes, 2), device=predictor.backend, note="To answer and judge the set."),
         settings=_settings(found),

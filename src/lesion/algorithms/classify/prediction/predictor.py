@@ -125,7 +125,7 @@ class Ensemble:
         )
         if self._safeguards is not None:
             answer = with_warnings(answer, options, *self._safeguards.judge(output, self.folds))
-        return answer if output.map is None else with_map(answer, output.map)
+        return answer if output.map is None else with_map(answer, output.map, self.model.explanation)
 
     def describe(self) -> dict[str, Any]:
         """Question, thresholds, inputs, views, metrics and folds, in JSON's own types."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lesion.algorithms.classify.manifest import ClassifierRecord
 from lesion.algorithms.classify.report.cases import CaseMaker, Judged, label_errors, label_next, mistakes, uncertain
 from lesion.algorithms.classify.report.curves import curves_of_rows, operating_points
+from lesion.algorithms.classify.report.gains import gains_of
 from lesion.algorithms.classify.results.decide import Decisions
 from lesion.algorithms.classify.results.evaluation import held_out_answers
 from lesion.algorithms.classify.results.summary import Summary
@@ -43,7 +44,6 @@ from lesion.report.sections import (
     ConfusionMatrix,
     Cost,
     Fold,
-    Gain,
     Group,
     Headline,
     JudgedSet,
@@ -168,7 +168,7 @@ def facts_of_job(
         else uncertainty_from(verified, unit=unit, how=HOW_SETS.format(units=plural_of(unit))),
         familiarity=FEW_IMAGES,
         quality=FEW_IMAGES,
-        gains=gains_of(summary),
+        gains=gains_of(summary, num_views=config.tta),
     )
 
 
@@ -286,27 +286,6 @@ def measures_of(judged: Mapping[str, Any], summary: Summary) -> tuple[Metric, ..
 
 def fold_of(fold: Mapping[str, Any]) -> Fold:
     return Fold(**{"num_groups": None, **{key: value for key, value in fold.items() if key in Fold.model_fields}})
-
-
-def gains_of(summary: Summary) -> tuple[Gain, ...] | Missing:
-    """What calibration changed, on rows that did not teach it."""
-    overall = summary["overall"]
-    if "calibration" not in overall:
-        return Missing(why="calibration=none: the networks' probabilities are averaged as they are.")
-    if overall["calibration"]["method"] == "none":
-        return Missing(
-            why="None was better than no calibration on held-out rows: probabilities are served as they are."
-        )
-    found = []
-    for key in ("log_loss", "brier"):
-        before, after = overall["uncalibrated"]["metrics"].get(key), overall["metrics"].get(key)
-        if before is not None and after is not None:
-            what = f"calibration ({overall['calibration']['method']})"
-            numbers = (number(before), number(after), number(after - before))
-            found.append(
-                Gain(what=what, metric=METRIC_NAMES[key], before=numbers[0], after=numbers[1], difference=numbers[2])
-            )
-    return tuple(found)
 
 
 def number(value: float | None, interval: Sequence[float] | None = None, *, why: str = NO_CLASS) -> Number:

@@ -22,7 +22,7 @@ from lesion.algorithms.classify.results.unit import in_units, unit_of
 from lesion.data.labels.encode import Labelled
 from lesion.data.quality.picture_measures import PictureMeasures
 from lesion.evaluation.bands import banded
-from lesion.evaluation.conformal import PredictionSets, fit_sets, nested_sets, two_classes, verify_sets
+from lesion.evaluation.conformal import PredictionSets, fit_sets, nested_sets, sizes_of, two_classes, verify_sets
 from lesion.evaluation.judgement import Rows, judge
 from lesion.evaluation.metrics import METRICS
 from lesion.evaluation.parts import parts_by_group
@@ -223,6 +223,8 @@ def _uncertainty(rows: Rows, answers: Answers, kept: KeptSets | None) -> Json:
         class_S, probs_SC = rows.target_SQ.argmax(axis=1), rows.prob_SQ
         is_wrong_S = probs_SC.argmax(axis=1) != class_S
         certainty_S = probs_SC.max(axis=1)
+    names = target.answer_names if target.has_binary_answer else target.class_names
+    found: Json = {"classes": list(names)}
     risk = risk_coverage(is_wrong_S, certainty_S)
     referral = refer(is_wrong_S, certainty_S, rows.group_S, share_referred=REFERRED)
     if kept is not None and kept.sets is not None:
@@ -232,6 +234,8 @@ def _uncertainty(rows: Rows, answers: Answers, kept: KeptSets | None) -> Json:
         sets = fit_sets(class_S, probs_SC, rows.group_S, coverage=COVERAGE, by_class=True)
         part_S = parts_by_group(rows.group_S)
         sets_SC = nested_sets(class_S, probs_SC, part_S, rows.group_S, coverage=COVERAGE, by_class=True)
+        # More patients make the served quantiles than any part's: where a class has few, those let it into every set.
+        found["served"] = sizes_of(sets.apply(probs_SC))
     is_by_class = len(sets.quantiles) > 1
     verified = verify_sets(class_S, sets_SC, rows.group_S, coverage=sets.coverage, by_class=is_by_class)
-    return {"sets": sets, "verified": verified, "risk": risk, "referral": referral}
+    return {**found, "sets": sets, "verified": verified, "risk": risk, "referral": referral}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.prediction.answer import combine
-from lesion.algorithms.classify.results.decide import Decisions
+from lesion.algorithms.classify.results.decide import Decisions, Predictions, by_row
 from lesion.algorithms.classify.results.evaluation import Answers, intervals_of, judge_rows
 from lesion.algorithms.classify.results.unit import in_units, in_words, unit_of
 from lesion.algorithms.classify.training.fold import FoldResult, judge
@@ -46,6 +47,7 @@ def summarise(results: Sequence[FoldResult], decisions: Decisions, labelled: Lab
             **metrics_of(decisions.judged_SK, labelled, valid_S, decisions.is_positive_SQ, decisions.raw_SK),
             **({"epoch_not_chosen_by_others": in_words(why_not, unit)} if why_not else {}),
             "of_best_epochs": metrics_of(decisions.kept_raw_SK, labelled, valid_S, None),
+            **_of_one_view(results, decisions, labelled),
             "uncalibrated": metrics_of(decisions.raw_SK, labelled, valid_S, None),
             **decisions.told,
             **({} if decisions.operating is None else {"operating_point": decisions.operating.spec}),
@@ -59,6 +61,16 @@ def summarise(results: Sequence[FoldResult], decisions: Decisions, labelled: Lab
         },
         **shared_groups(results, labelled),
     }
+
+
+def _of_one_view(results: Sequence[FoldResult], decisions: Decisions, labelled: Labelled) -> Summary:
+    """`of_one_view`: as `of_best_epochs`, which are of the mean over the views, but by each image as it is; nothing
+    where one view is all there is. Other epochs, which the judged rows may be of, were never seen in several views."""
+    if all(result.logits_SVK.shape[1] == 1 for result in results):
+        return {}
+    first = Predictions.of([replace(result, logits_SVK=result.logits_SVK[:, :1]) for result in results], labelled)
+    first_SK = by_row(first.probs_NK, first.index_N, len(labelled.table))
+    return {"of_one_view": metrics_of(first_SK, labelled, ~np.isnan(decisions.judged_SK[:, 0]), None)}
 
 
 def _fold_summary(kept: FoldResult, decisions: Decisions, labelled: Labelled) -> Summary:

@@ -1,0 +1,25 @@
+"""Evaluation: the prediction sets that are told are those that other patients made; how large the served ones are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lesion.algorithms.classify.results.evaluation import Answers, evaluate
+from lesion.data.labels.encode import Labelled
+from lesion.data.table import SampleTable
+from lesion.targets import Target
+
+
+def test_the_served_sets_are_told_where_a_part_has_too_few_patients_of_a_class():
+    """Of ten positive patients eight make each part's sets: too few to leave the class out of any. All ten can."""
+    names = np.array([f"{row}.png" for row in range(110)])
+    targets_S1 = (np.arange(110) < 10).astype(np.float32)[:, None]
+    probs_S1 = np.where(targets_S1 == 1, 0.9, np.linspace(0.01, 0.6, 110)[:, None]).astype(np.float32)
+    table = SampleTable(name_S=names, metadata=pd.DataFrame(index=range(110)), group_S=names)
+    labelled = Labelled(table, Target("binary", ("no", "yes")), targets_S1)
+    found = evaluate(Answers(labelled, probs_S1, probs_S1 >= 0.5, probs_S1, (0.5,)), subgroups={})["uncertainty"]
+    verified = found["verified"]
+    assert found["classes"] == ["no", "yes"] and verified["is_by_class"]
+    assert verified["by_class"][1]["value"] == 1 and verified["mean_size"] > 1.7
+    assert found["served"]["mean_size"] < 1.2 and found["served"]["share_of_one_class"] > 0.8
