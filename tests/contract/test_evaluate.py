@@ -160,7 +160,7 @@ def test_prediction_sets_are_the_models_and_verified_on_these_patients(model, ot
     assert facts.uncertainty.target_coverage == model.payload["prediction_sets"]["coverage"]
 
 
-def test_at_another_prevalence_probabilities_are_judged_as_served_and_sets_are_made_as_they_were_fitted(
+def test_at_another_prevalence_probabilities_are_judged_as_in_training_and_sets_are_made_as_they_were_fitted(
     other, tmp_path
 ):
     root = small_job(
@@ -174,10 +174,20 @@ def test_at_another_prevalence_probabilities_are_judged_as_served_and_sets_are_m
     rows, metrics, facts = read(tmp_path / "out")
     prob = rows["probability"].to_numpy(dtype=np.float64)
     y = rows["target"].to_numpy()
-    assert metrics["overall"]["metrics"]["brier"] == pytest.approx(brier_score_loss(y, prob), abs=1e-6)
     assert facts.chosen[0].prevalence == 0.1
     odds = prob / (1 - prob) * (0.5 / 0.5) / (0.1 / 0.9)  # Bayes: back to the half of training's rows
     at_rows = odds / (1 + odds)
+    assert facts.comparison is not None and "at the prevalence of the training rows" in facts.comparison.how
+    here = {one.key: one.here.value for one in facts.comparison.metrics}
+    assert here["brier"] == pytest.approx(brier_score_loss(y, at_rows), abs=1e-5)
+    assert here["log_loss"] == pytest.approx(log_loss(y, at_rows), abs=1e-4)
+    assert metrics["overall"]["metrics"]["brier"] == here["brier"]
+    notes = {metric.key: metric.note for metric in facts.metrics}
+    for key in ("log_loss", "brier", "calibration_intercept", "ece"):
+        assert "at the prevalence of the training rows" in notes[key]
+    assert "as the endpoint answers" in facts.judging.how
+    for case in facts.uncertain.cases:  # an image has the probability that is served
+        assert case.prob == pytest.approx(prob[case.line - 2], abs=1e-6)
     agrees = np.array(rows["prediction_set"]) == np.array(sets_by_hand(at_rows, job))
     assert agrees.mean() > 0.95
     assert sets_by_hand(at_rows, job) != sets_by_hand(prob, job)

@@ -21,10 +21,17 @@ HOW = (
     "& Donner 2008), as of sets that share no patient. Whether a patient or a copy of an image was in training cannot "
     "be known from the artifact, which has no names: if some were, these numbers are too high."
 )
+AT_ROWS = (
+    " Log loss and Brier score are both at the prevalence of the training rows: here the probabilities before their "
+    "shift to deployment_prevalence={prevalence:g}. Accuracy and balanced accuracy are of the answers as served."
+)
 
 
-def beside_training(here: Mapping[str, Any], trained: Mapping[str, Any], *, unit_is_known: bool) -> Comparison:
-    """`here` and `trained` are the `overall` of metrics.json and the whole of it, as the artifact holds them."""
+def beside_training(
+    here: Mapping[str, Any], trained: Mapping[str, Any], *, unit_is_known: bool, prevalence: float | None = None
+) -> Comparison:
+    """`here` and `trained` are the `overall` of metrics.json and the whole of it, as the artifact holds them. Where
+    the deployment's `prevalence` is known, both hold probabilities at that of the training rows."""
     before: Mapping[str, Any] = trained.get("overall") or {}
     is_other_point = here["operating_point"] != before.get("operating_point", here["operating_point"])
     rows = []
@@ -43,6 +50,7 @@ def beside_training(here: Mapping[str, Any], trained: Mapping[str, Any], *, unit
             )
         )
     how = HOW.format(training=trained.get("final_model", {}).get("judged", BY_FOLDS))
+    how = how if prevalence is None else how + AT_ROWS.format(prevalence=prevalence)
     how = how if unit_is_known else f"{how} No column names the patients here: the interval is by image."
     return Comparison(metrics=tuple(rows), how=how)
 

@@ -114,16 +114,21 @@ def evaluate_set(
             where=path,
             do=f"{output / PREDICTIONS} has the reason of each.",
         )
-    kept = KeptSets(predictor.model.prediction_sets, at_rows(probs_SK, predictor))
+    kept = KeptSets(predictor.model.prediction_sets, answers.probs_SK)
     evaluation = evaluate(answers, subgroups=subgroup_columns(labelled), kept_sets=kept)
     here = {
         **labelled.counts(answers.known_S),
-        **metrics_of(probs_SK, labelled, answers.known_S, answers.is_positive_SQ),
+        **metrics_of(answers.probs_SK, labelled, answers.known_S, answers.is_positive_SQ),
         "interval_95": intervals_of(evaluation["judged"]),
         "operating_point": predictor.points.default.spec,
         "thresholds": list(predictor.points.default.thresholds_Q),
     }
-    comparison = beside_training(here, predictor.manifest.metrics, unit_is_known=labelled.table.group_S is not None)
+    comparison = beside_training(
+        here,
+        predictor.manifest.metrics,
+        unit_is_known=labelled.table.group_S is not None,
+        prevalence=answers.prevalence,
+    )
     found = External(
         predictor=predictor,
         source=pictures.source,
@@ -237,11 +242,13 @@ def answer_rows(
 
 
 def answers_of(labelled: Labelled, probs_SK: NDArray[np.float32], predictor: Ensemble) -> Answers:
-    """The answers as served: labels by the operating point's thresholds, at the deployment's prevalence if one is
-    known."""
+    """The answers: labels as served, by the operating point's thresholds at the deployment's prevalence if one is
+    known; probabilities at that of the training rows, at which training judged its own."""
     thresholds_Q = predictor.points.default.thresholds_Q
     is_positive_SQ = positives(probs_SK, predictor.target, thresholds_Q)
-    return Answers(labelled, probs_SK, is_positive_SQ, probs_SK, thresholds_Q, prevalence_of(predictor))
+    return Answers(
+        labelled, at_rows(probs_SK, predictor), is_positive_SQ, probs_SK, thresholds_Q, prevalence_of(predictor)
+    )
 
 
 def positives(probs_SK: NDArray[np.float32], target: Target, thresholds_Q: Sequence[float]) -> NDArray[np.bool_] | None:

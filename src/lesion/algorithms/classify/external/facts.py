@@ -63,6 +63,8 @@ NO_NAMES = (
 OF_TRAINING = "This is told in the training report."
 HOW_POINT = "The threshold is the model's, chosen on its training rows; every image here is judged at it."
 HOW_SETS = "The model's conformal sets, fitted in training and verified on these {units}."
+AT_TRAINING = "at the prevalence of the training rows"
+BY_PROBABILITY = ("log_loss", "brier", "ece")  # and those of calibration_…
 FEW_ROWS = 100  # from which on a prevalence that differs is said
 OTHER_SHARE = 2.0  # times as frequent as in training, or as rare
 
@@ -89,9 +91,10 @@ def facts_of_set(found: External) -> Facts:
     labelled, target, judged_S = answers.labelled, answers.target, answers.known_S
     judged_of, verified = found.evaluation["judged"], found.evaluation["uncertainty"]
     unit = answers.unit
-    targets_SQ, probs_SQ = answers.columns(labelled.targets_SK), answers.columns(answers.probs_SK)
+    targets_SQ, served_SQ = answers.columns(labelled.targets_SK), answers.columns(answers.served_SK)
     thresholds_Q, labels_SQ = predictor.points.default.thresholds_Q, answers.is_positive_SQ
-    judged = Judged(judged_S, targets_SQ, probs_SQ, thresholds_Q, None if labels_SQ is None else labels_SQ[judged_S])
+    judged = Judged(judged_S, targets_SQ, served_SQ, thresholds_Q, None if labels_SQ is None else labels_SQ[judged_S])
+    at = "" if answers.prevalence is None else AT_TRAINING
     make = CaseMaker(
         read=found.source.read,
         target=target,
@@ -109,7 +112,7 @@ def facts_of_set(found: External) -> Facts:
         headline=_headline(found, unit),
         judging=Judging(
             how="A finished model answered a set of images with labels, calibrated, as it is served. Nothing was "
-            "learnt or chosen on these rows.",
+            "learnt or chosen on these rows." + ("" if answers.prevalence is None else _at_prevalence(answers)),
             unit=unit,
             num_rows=len(judged_S),
             num_units=num_units(labelled, judged_S),
@@ -118,7 +121,7 @@ def facts_of_set(found: External) -> Facts:
         ),
         data=_data(found),
         leaks=Missing(why=NO_NAMES),
-        metrics=metrics_from(judged_of["overall"]) + calibration_of(judged_of),
+        metrics=_metrics(judged_of, at),
         classes=() if target.has_binary_answer else classes_from(judged_of),
         comparison=found.comparison,
         curves=_curves(found),
@@ -130,7 +133,7 @@ def facts_of_set(found: External) -> Facts:
         label_next=Missing(why="All images here have a label."),
         subgroups=Missing(why=found.evaluation["subgroups"]["why"])
         if "why" in found.evaluation["subgroups"]
-        else subgroups_from(found.evaluation["subgroups"], unit=unit),
+        else subgroups_from(found.evaluation["subgroups"], unit=unit, at_rows=at),
         uncertainty=Missing(why=verified["why"])
         if "why" in verified
         else uncertainty_from(verified, unit=unit, how=HOW_SETS.format(units=plural_of(unit))),
@@ -150,6 +153,25 @@ def facts_of_set(found: External) -> Facts:
             artifact=predictor.manifest.version,
             note="The seed is that of the intervals.",
         ),
+    )
+
+
+def _at_prevalence(answers: Answers) -> str:
+    """At which prevalence each number of the page holds, where the deployment's is another than the training rows'."""
+    return (
+        f" deployment_prevalence={answers.prevalence:g}: probabilities of images, thresholds and what they mean, and "
+        f"the decision curve are those of a place where {answers.prevalence:.1%} are {answers.names_Q[0]}, as the "
+        f"endpoint answers. Calibration, Brier score and log loss are judged {AT_TRAINING}, as in training."
+    )
+
+
+def _metrics(judged: Mapping[str, Any], at: str) -> tuple[Metric, ...]:
+    """All measures of the set; those of the probabilities themselves with the prevalence `at` which they hold."""
+    return tuple(
+        metric.model_copy(update={"note": "; ".join(part for part in (metric.note, at) if part)})
+        if at and (metric.key in BY_PROBABILITY or metric.key.startswith("calibration_"))
+        else metric
+        for metric in metrics_from(judged["overall"]) + calibration_of(judged)
     )
 
 
@@ -198,11 +220,11 @@ def _cautions(found: External) -> list[str]:
 
 def _curves(found: External) -> Curves:
     answers, judged = found.answers, found.evaluation["judged"]
-    targets_SQ, probs_SQ = answers.columns(answers.labelled.targets_SK), answers.columns(answers.probs_SK)
-    curves = curves_of_rows(answers.names_Q, targets_SQ, probs_SQ, [], "")
+    targets_SQ, served_SQ = answers.columns(answers.labelled.targets_SK), answers.columns(answers.served_SK)
+    curves = curves_of_rows(answers.names_Q, targets_SQ, served_SQ, [], "")
     return curves.model_copy(
         update={
-            "calibration": calibration_curves(judged),
+            "calibration": calibration_curves(judged, note="" if answers.prevalence is None else AT_TRAINING),
             "decision": decision_curves(judged),
             "learning": Missing(why=OF_TRAINING),
         }
@@ -220,8 +242,8 @@ def _points(found: External) -> tuple[OperatingPoint, ...] | Missing:
     for spec in dict.fromkeys(specs):
         with suppress(UserError):  # an older artifact has no ROC curve to find it on
             known_points[spec] = default if spec == default.spec else points.of(spec)
-    probs_SQ = answers.target.judged_columns(answers.probs_SK)
-    judged = points_of(answers, [probs_SQ >= np.array(point.thresholds_Q) for point in known_points.values()])
+    served_SQ = answers.target.judged_columns(answers.served_SK)
+    judged = points_of(answers, [served_SQ >= np.array(point.thresholds_Q) for point in known_points.values()])
     made: list[OperatingPoint | Missing] = []
     for (spec, point), summaries in zip(known_points.items(), judged, strict=True):
         for name, threshold, summary in zip(answers.names_Q, point.thresholds_Q, summaries, strict=True):
