@@ -120,7 +120,15 @@ def test_names_stand_in_the_report_if_they_are_asked_for(tmp_path):
     facts = facts_of(job)
     case = (facts.mistakes if isinstance(facts.mistakes, Cases) else facts.uncertain).cases[0]
     assert facts.names_are_shown and case.name == job.oof["image_name"].iloc[case.line - 2]
-    assert case.name in (job.root / "output/data/report.html").read_text()
+    page = (job.root / "output/data/report.html").read_text()
+    assert case.name in page
+    shown = [*getattr(facts.mistakes, "cases", ()), *getattr(facts.uncertain, "cases", ())]
+    for case in shown:  # each agrees with the threshold beside it, which other patients chose
+        assert (case.prob >= case.threshold) == (case.answer == "malignant")
+    [point] = facts.chosen
+    low, high = point.judged_at
+    assert shown and all(low <= case.threshold <= high for case in shown)
+    assert point.judged in page.split("On whom?")[0] and "<th>measured at</th>" in page
 
 
 def test_images_without_a_label_are_ranked_by_what_their_label_would_teach(tmp_path):

@@ -223,6 +223,8 @@ class OperatingPoint(Section):
     threshold: Share
     is_chosen: bool = False  # the one that is served
     how: str = ""  # on which rows it was chosen
+    judged_at: tuple[Share, Share] | None = None  # lowest and highest threshold that rows were judged at, if others
+    judged: str = ""  # in a sentence: with which thresholds and calibrations the shares below were measured
     sensitivity: Number
     specificity: Number
     ppv: Number
@@ -251,6 +253,7 @@ class Case(Section):
     answer: str
     prob_of: str  # the class that `prob` is of
     prob: Share
+    threshold: Share | None = None  # that `prob` was compared with, where it is this image's own
     picture: str | None = None
     map: str | None = None
     note: str = ""

@@ -120,6 +120,8 @@ def _of_threshold(point: OperatingPoint) -> list[str]:
     lines = [f"“{shortened(point.output, MAX_WORD)}” from a probability of {point.threshold:.3f} on ({point.name})."]
     lines.append(f"Sensitivity {shown(point.sensitivity, percent=True)}.")
     lines.append(f"Specificity {shown(point.specificity, percent=True)}.")
+    if point.judged:
+        lines.append(point.judged)
     if point.per_1000 is not None:
         lines.append(per_thousand(point))
     return lines

@@ -103,6 +103,15 @@ def test_the_operating_point_reaches_its_rate_on_rows_that_did_not_choose_it(poi
     assert (served_S == is_positive_S).mean() > 0.95
 
 
+def test_a_row_is_positive_from_the_threshold_on_that_is_told_of_it():
+    folds, rows = job()
+    decisions = decide(folds, rows, ClassifyConfig.parse({"operating_point": "youden"}))
+    for point in decisions.points.values():
+        assert np.array_equal(decisions.served_SK >= point.judged_at_SQ, point.is_positive_SQ)
+    at_S1 = decisions.points["youden"].judged_at_SQ
+    assert 1 < len(np.unique(at_S1)) <= 5  # each fifth of the patients has its own
+
+
 def test_a_deployment_with_fewer_positives_lowers_probabilities_and_moves_no_label():
     results, rows = job()
     here, there = (decide(results, rows, ClassifyConfig(deployment_prevalence=share)) for share in (None, 0.02))

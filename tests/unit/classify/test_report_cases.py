@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lesion.algorithms.classify.report.cases import CaseMaker, Judged, mistakes, uncertain
@@ -62,6 +64,19 @@ def test_a_label_is_called_by_its_name_and_its_own_threshold():
     [first, second] = mistakes(maker(target, "ab"), rows).cases
     assert (first.truth, first.answer, first.prob_of) == ("hair", "not hair", "hair")
     assert (second.truth, second.answer, second.prob_of) == ("ink", "not ink", "ink")
+
+
+def test_an_image_stands_beside_the_threshold_that_other_patients_chose_for_it():
+    target = Target("binary", ("benign", "malignant"))
+    rows = judged([[1], [1], [0]], [[0.34], [0.2], [0.3]], (0.16,))  # 0.34 is missed at 0.41, and 0.16 is served
+    at_S1 = np.array([[0.41], [0.15], [0.41]], np.float32)
+    rows = replace(rows, judged_at_SQ=at_S1, label_SQ=rows.probs_SQ >= at_S1)
+    found = mistakes(maker(target, "abc"), rows)
+    [case] = found.cases
+    assert (case.line, case.kind, round(case.prob, 2), round(case.threshold, 2)) == (2, "missed", 0.34, 0.41)
+    assert "by what other lesions taught, not those served" in found.how
+    nearest = uncertain(maker(target, "abc"), rows).cases
+    assert [case.line for case in nearest] == [3, 2, 4]  # .05, .07 and .11 from their own
 
 
 def test_without_mistakes_there_are_none():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lesion.algorithms.classify.report.curves import CHOSE, curves_of_rows
+from lesion.algorithms.classify.report.curves import CHOSE, curves_of_rows, said_of_others
 from lesion.algorithms.classify.report.facts import gains_of
 from lesion.report.sections import Missing
 
@@ -49,3 +49,14 @@ def test_a_calibration_that_was_not_wanted_or_not_better_has_gained_nothing():
     assert isinstance(none, Missing) and none.why.startswith("None was better than no calibration")
     [gain] = gains_of({"overall": {**overall, "calibration": {"method": "platt"}}})
     assert gain.difference.value == pytest.approx(-0.1) and gain.what == "calibration (platt)"
+
+
+def test_sensitivity_says_at_which_thresholds_of_others_it_was_measured():
+    said = said_of_others(0.161, (0.12, 0.41), "patient", is_calibrated=True)
+    assert said == (
+        "Measured with thresholds and calibrations chosen on other patients (0.120 to 0.410); the served threshold is "
+        "0.161."
+    )
+    fixed = said_of_others(0.3, (0.3, 0.3), "patient", is_calibrated=True)
+    assert fixed.startswith("Measured with calibrations that other patients taught: the served one may")
+    assert said_of_others(0.3, (0.3, 0.3), "patient", is_calibrated=False) == ""

@@ -18,6 +18,7 @@ from lesion.errors import LesionError
 from lesion.report.label_errors import likely_label_errors
 from lesion.report.sections import Case, Cases, Missing
 from lesion.targets import Target
+from lesion.words import plural_of
 
 NUM_CASES = 12  # of each list
 THUMBNAIL_PX = 152
@@ -28,14 +29,15 @@ Kind = Literal["missed", "false alarm", "wrong class", "uncertain", "label", "la
 @dataclass(frozen=True)
 class Judged:
     """The held-out rows: where each stands in the table, what is true, what was predicted, the thresholds [Q] from
-    which on an output is answered (none of a multiclass answer), and which outputs were answered. Probabilities are as
-    they are served, so that page, threshold and endpoint say the same of an image."""
+    which on an output is answered (none of a multiclass answer), which outputs were answered, and from which threshold
+    on each was, where other patients chose it. Probabilities are as they are served, at the deployment's prevalence."""
 
     index_S: NDArray[np.intp]
     targets_SQ: Array
     probs_SQ: Array
     thresholds_Q: tuple[float, ...]
     label_SQ: NDArray[np.bool_] | None = None  # by the thresholds that other patients chose
+    judged_at_SQ: Array | None = None  # these; the served ones, of all patients, where there are none
 
     @property
     def is_yes_SQ(self) -> NDArray[np.bool_]:
@@ -47,8 +49,9 @@ class Judged:
 
     @property
     def distance_SQ(self) -> NDArray[np.floating]:
-        """How far each probability lies from its threshold."""
-        return np.asarray(np.abs(self.probs_SQ - np.array(self.thresholds_Q)))
+        """How far each probability lies from the threshold that it was compared with."""
+        at = np.array(self.thresholds_Q) if self.judged_at_SQ is None else self.judged_at_SQ
+        return np.asarray(np.abs(self.probs_SQ - np.clip(at, 0, 1)))
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,18 @@ class CaseMaker:
         """The class that each judged output is the probability of."""
         return self.target.answer_names[1:] if self.target.has_binary_answer else self.target.class_names
 
-    def case(self, row: int, kind: Kind, told: tuple[str | None, str], *, prob_of: str, prob: float) -> Case:
-        """`told` is what is true, None where nobody knows, and what was answered."""
+    def case(
+        self,
+        row: int,
+        kind: Kind,
+        told: tuple[str | None, str],
+        *,
+        prob_of: str,
+        prob: float,
+        threshold: float | None = None,
+    ) -> Case:
+        """`told` is what is true, None where nobody knows, and what was answered; `threshold` what the probability was
+        compared with, where that is the image's own."""
         truth, answer = told
         return Case(
             kind=kind,
@@ -80,6 +93,7 @@ class CaseMaker:
             answer=answer,
             prob_of=prob_of,
             prob=float(np.clip(prob, 0, 1)),
+            threshold=None if threshold is None else float(np.clip(threshold, 0, 1)),
             picture=self._picture(row),
         )
 
@@ -102,7 +116,7 @@ def mistakes(make: CaseMaker, judged: Judged) -> Cases | Missing:
     is_wrong_SQ = judged.is_yes_SQ != judged.says_SQ
     missed = _worst(make, judged, judged.is_yes_SQ & is_wrong_SQ, "missed")
     alarms = _worst(make, judged, ~judged.is_yes_SQ & is_wrong_SQ, "false alarm")
-    how = "Answered wrong, those first that lie farthest from the threshold."
+    how = f"Answered wrong, those first that lie farthest from their threshold.{_by_others(make, judged)}"
     return _cases(_by_turns(missed, alarms), int(is_wrong_SQ.sum()), how, make.unit)
 
 
@@ -118,7 +132,7 @@ def uncertain(make: CaseMaker, judged: Judged) -> Cases | Missing:
     nearest = np.argsort(judged.distance_SQ.min(axis=1), kind="stable").tolist()
     rows = _of_each_group(nearest, make, judged, NUM_CASES // 2)
     cases = [_yes_or_no(make, judged, (row, int(q_S[row])), "uncertain", says=None) for row in rows]
-    return _cases(cases, None, "Nearest to the threshold.", make.unit)
+    return _cases(cases, None, f"Nearest to their threshold.{_by_others(make, judged)}", make.unit)
 
 
 def label_next(make: CaseMaker, probs_SQ: Array, thresholds_Q: tuple[float, ...]) -> Cases | Missing:
@@ -181,7 +195,16 @@ def _yes_or_no(make: CaseMaker, judged: Judged, place: tuple[int, int], kind: Ki
     no = make.target.answer_names[0] if make.target.has_binary_answer else f"not {name}"
     answer = judged.says_SQ[row, q] if says is None else says
     told = (name if judged.is_yes_SQ[row, q] else no, name if answer else no)
-    return make.case(int(judged.index_S[row]), kind, told, prob_of=name, prob=float(judged.probs_SQ[row, q]))
+    at = None if judged.judged_at_SQ is None or says is not None else float(judged.judged_at_SQ[row, q])
+    prob = float(judged.probs_SQ[row, q])
+    return make.case(int(judged.index_S[row]), kind, told, prob_of=name, prob=prob, threshold=at)
+
+
+def _by_others(make: CaseMaker, judged: Judged) -> str:
+    """Why an image has a threshold of its own, and a probability that the endpoint does not say."""
+    if judged.judged_at_SQ is None:
+        return ""
+    return f" Probability and threshold of each are by what other {plural_of(make.unit)} taught, not those served."
 
 
 def _of_each_group(rows: Iterable[int], make: CaseMaker, judged: Judged, most: int = NUM_CASES) -> list[int]:

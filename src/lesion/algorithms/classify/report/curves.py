@@ -21,8 +21,9 @@ from lesion.report.words import METRIC_NAMES
 from lesion.words import plural_of
 
 HOW_POINTS = (
-    "Each image is judged at the threshold that other {units} chose; the one told is that of all, which is served. So "
-    "a higher threshold may show a higher sensitivity, where few images decide it."
+    "Each image is judged with the calibration and at the threshold that other {units} chose (“measured at”); “from” "
+    "is that of all, which is served. So points with the same served threshold may differ, and a higher threshold may "
+    "show a higher sensitivity, where few images decide it."
 )
 CHOSE = "chose its epoch; too few rows for a result"  # a fold's curve of a metric that is not told of it
 MAX_POINTS = 200  # of a curve in report.json
@@ -114,11 +115,30 @@ def operating_points(
     found: list[OperatingPoint | Missing] = []
     for spec, point in decisions.points.items():
         is_chosen = spec == decisions.operating.spec
-        for name, threshold, summary in zip(names, point.thresholds_Q, summaries_of[spec], strict=True):
+        of_others_SQ = np.clip(point.judged_at_SQ[answers.known_S], 0, 1)
+        for q, (name, threshold, summary) in enumerate(zip(names, point.thresholds_Q, summaries_of[spec], strict=True)):
             at = float(np.clip(threshold, 0, 1))
-            found.append(point_from(summary, name=spec, output=name, threshold=at, is_chosen=is_chosen, how=how))
+            judged_at = (float(of_others_SQ[:, q].min()), float(of_others_SQ[:, q].max()))
+            made = point_from(summary, name=spec, output=name, threshold=at, is_chosen=is_chosen, how=how)
+            if isinstance(made, OperatingPoint):
+                said = said_of_others(at, judged_at, answers.unit, is_calibrated=decisions.calibration is not None)
+                made = made.model_copy(update={"judged_at": judged_at, "judged": said})
+            found.append(made)
     known = tuple(point for point in found if isinstance(point, OperatingPoint))
     return known or next(point for point in found if isinstance(point, Missing))
+
+
+def said_of_others(threshold: float, judged_at: tuple[float, float], unit: str, *, is_calibrated: bool) -> str:
+    """Why sensitivity and specificity are not quite those of the served threshold on these rows; "" where they are.
+    `judged_at` is the lowest and the highest threshold at which a row was judged."""
+    low, high = (f"{end:.3f}" for end in judged_at)
+    others = f"other {plural_of(unit)}"
+    if low == high == f"{threshold:.3f}":
+        otherwise = "the served one may answer some of these images otherwise"
+        return f"Measured with calibrations that {others} taught: {otherwise}." if is_calibrated else ""
+    what = "thresholds and calibrations" if is_calibrated else "thresholds"
+    between = low if low == high else f"{low} to {high}"
+    return f"Measured with {what} chosen on {others} ({between}); the served threshold is {threshold:.3f}."
 
 
 def _plain(values_N: NDArray[np.floating], kept: Sequence[int]) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ with `facts.model_copy(update={...})`: `report/sections.py` holds their forms.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -112,8 +113,10 @@ def facts_of_job(
         group_S=labelled.table.group_or_row_S,
         unit=answers.unit,
     )
-    labels = decisions.is_positive_SQ
-    judged = Judged(judged_S, targets_SQ, served_SQ, thresholds, None if labels is None else labels[judged_S])
+    judged = Judged(judged_S, targets_SQ, served_SQ, thresholds)
+    if decisions.operating is not None:
+        point = decisions.points[decisions.operating.spec]
+        judged = replace(judged, label_SQ=point.is_positive_SQ[judged_S], judged_at_SQ=point.judged_at_SQ[judged_S])
     ranked_SQ = target.judged_columns(decisions.raw_SK[judged_S])
     few = [fold["fold"] for fold in summary["folds"] if config.metric not in fold["metrics"]]
     curves = curves_of_rows(names, targets_SQ, served_SQ, history, config.metric, ranked_SQ=ranked_SQ, few_folds=few)

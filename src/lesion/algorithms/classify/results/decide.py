@@ -67,10 +67,11 @@ def by_row(values_NK: NDArray[np.floating], index_N: NDArray[np.intp], num_rows:
 @dataclass(frozen=True)
 class JudgedPoint:
     """An operating point: the thresholds [Q] that a server has, and which rows [S, Q] are positive at those that other
-    patients chose."""
+    patients chose, which are `judged_at_SQ` (NaN for rows that no fold held out)."""
 
     thresholds_Q: tuple[float, ...]
     is_positive_SQ: NDArray[np.bool_]
+    judged_at_SQ: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def decide(
     kept, honest = Predictions.of(results, labelled), Predictions.of(judged.results, labelled)
     calibration, told = learn_calibration(kept, labelled, config)
     kept_NK = kept.probs_NK if calibration is None else calibration.apply(kept.probs_NK[:, None])
-    judged_NK, positive_of = judge_decisions(honest, calibration, labelled, config)
+    judged_NK, positive_of, threshold_of = judge_decisions(honest, calibration, labelled, config)
 
     def of_rows(values_NK: NDArray[np.floating], predictions: Predictions) -> NDArray[np.float32]:
         return by_row(values_NK, predictions.index_N, len(labelled.table))
@@ -122,7 +123,8 @@ def decide(
     points = {}
     for spec, positive_NQ in positive_of.items():
         thresholds = tuple(point.threshold for _, point in points_on(labelled, kept_SK, spec, config))
-        points[spec] = JudgedPoint(thresholds, of_rows(positive_NQ, honest) >= 0.5)
+        judged_at_SQ = of_rows(threshold_of[spec], honest)
+        points[spec] = JudgedPoint(thresholds, of_rows(positive_NQ, honest) >= 0.5, judged_at_SQ)
     return Decisions(
         judged=judged,
         calibration=calibration,
@@ -165,10 +167,10 @@ def learn_calibration(
 
 def judge_decisions(
     honest: Predictions, calibration: Calibration | None, labelled: Labelled, config: ClassifyConfig
-) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
     """The calibrated probabilities [N, K] of each fifth of the patients by a calibrator of all others, and which of
-    them are positive [N, Q], 0 or 1, at the thresholds that these choose with it for each operating point: as if the
-    fifth had never been there.
+    them are positive [N, Q], 0 or 1, at the thresholds [N, Q] that these choose with it for each operating point: as if
+    the fifth had never been there.
     """
     target, targets_NK = labelled.target, labelled.targets_SK[honest.index_N]
     parts = nested_calibrators(
@@ -181,6 +183,7 @@ def judge_decisions(
     targets_NQ = target.judged_columns(targets_NK)
     judged_NK = np.empty_like(honest.probs_NK)
     positive_of = {spec: np.zeros(targets_NQ.shape) for spec in specs_of(target, config)}
+    threshold_of = {spec: np.zeros(targets_NQ.shape) for spec in positive_of}
     for is_held_N, calibrator in parts:
         probs_NK = calibrator.apply(honest.probs_NK)
         judged_NK[is_held_N] = probs_NK[is_held_N]
@@ -188,8 +191,9 @@ def judge_decisions(
         answers_NQ = target.judged_columns(answers_NK)
         for spec, positive_NQ in positive_of.items():
             chosen = chosen_points(targets_NQ[~is_held_N], answers_NQ[~is_held_N], spec, target, config)
-            positive_NQ[is_held_N] = answers_NQ[is_held_N] >= [point.threshold for _, point in chosen]
-    return judged_NK, positive_of
+            threshold_of[spec][is_held_N] = [point.threshold for _, point in chosen]
+            positive_NQ[is_held_N] = answers_NQ[is_held_N] >= threshold_of[spec][is_held_N]
+    return judged_NK, positive_of, threshold_of
 
 
 def specs_of(target: Target, config: ClassifyConfig) -> list[str]:
