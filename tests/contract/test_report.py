@@ -154,6 +154,7 @@ def test_a_validation_set_makes_a_report_without_folds(tmp_path):
     facts = facts_of(run(root))
     assert isinstance(facts.folds, Missing) and facts.judging.how.startswith("One network")
     assert facts.judging.num_rows == 6 and facts.data.flow[-1].left == 6
+    assert sum(facts.judging.classes.values()) == 6  # of the validation set, not of all
 
 
 def test_a_report_that_cannot_be_made_costs_nothing_else(tmp_path, monkeypatch, caplog):

@@ -31,6 +31,22 @@ from lesion.words import plural_of
 Json = Mapping[str, Any]
 FIRST = ("roc_auc", "average_precision", "partial_auc", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
 MAX_COVERED = 10  # classes whose coverage is told
+OF_CALIBRATION: tuple[tuple[str, str, str, tuple[float, str, str] | None], ...] = (
+    # key, name, note; the best value, and what probabilities are where the value is below or above it
+    (
+        "intercept",
+        "Calibration intercept",
+        "0 is best: above it, probabilities are too low",
+        (0, "too high", "too low"),
+    ),
+    (
+        "slope",
+        "Calibration slope",
+        "1 is best: below it, probabilities are too extreme",
+        (1, "too extreme", "too cautious"),
+    ),
+    ("observed_to_expected", "Observed : expected", "1 is best", None),
+)
 OF_SUBGROUPS = ("auc", "sensitivity", "specificity", "observed_expected")
 
 
@@ -67,20 +83,31 @@ def _note(key: str, measures: Json) -> str:
 def calibration_from(output: Json) -> tuple[Metric, ...]:
     """Intercept, slope, observed : expected, and ECE beside its noise line, of one output of `judge`."""
     known = output.get("calibration", {})
-    found = [
-        Metric(key=f"calibration_{key}", name=name, number=number_of(known[key]), note=note)
-        for key, name, note in (
-            ("intercept", "Calibration intercept", "0 is best: above it, probabilities are too low"),
-            ("slope", "Calibration slope", "1 is best: below it, probabilities are too extreme"),
-            ("observed_to_expected", "Observed : expected", "1 is best"),
-        )
-        if key in known
-    ]
+    found = []
+    for key, name, note, said in OF_CALIBRATION:
+        if key in known:
+            number = number_of(known[key])
+            doubt = _off(number, key, *said) if said else ""
+            found.append(Metric(key=f"calibration_{key}", name=name, number=number, note=note, doubt=doubt))
     if (ece := known.get("ece")) is not None:
         noise = ece.get("noise_line")
         note = "" if noise is None else f"noise line {noise:.3f}: a perfect model of this size shows less in 95 %"
-        found.append(Metric(key="ece", name="ECE", number=number_of(ece), note=note))
+        number, doubt = number_of(ece), ""
+        if noise is not None and number.value is not None and number.value > noise:
+            doubt = (
+                f"probabilities are {number.value:.3f} from the observed shares on average (ECE), more than the "
+                f"{noise:.3f} that chance makes of a perfect model"
+            )
+        found.append(Metric(key="ece", name="ECE", number=number, note=note, doubt=doubt))
     return tuple(found)
+
+
+def _off(number: Number, key: str, best: float, below: str, above: str) -> str:
+    """What is wrong with probabilities whose intercept or slope has an interval that leaves out the best value."""
+    if number.interval is None or number.interval[0] <= best <= number.interval[1]:
+        return ""
+    low, high = number.interval
+    return f"probabilities are {above if low > best else below}: {key} {number.value:.1f} ({low:.1f} to {high:.1f})"
 
 
 def calibration_of(judged: Json) -> tuple[Metric, ...]:

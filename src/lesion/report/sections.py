@@ -60,6 +60,7 @@ class Metric(Section):
     number: Number
     flattered: Number | None = None
     note: str = ""
+    doubt: str = ""  # why the model should not be trusted, by this metric; "" where it says nothing against it
 
 
 class Headline(Section):
@@ -68,6 +69,7 @@ class Headline(Section):
     metric: Metric
     judged_on: str  # "held-out images of 83 patients, none of whom the network had seen"
     is_flattered: bool = False  # true: the epoch was chosen on the rows that judge it
+    beside_folds: str = ""  # why it is another than the mean over the folds, where it is
 
 
 class Judging(Section):
@@ -77,6 +79,7 @@ class Judging(Section):
     unit: str  # what is resampled and kept on one side: "patient", "slide", "image"
     num_rows: Count
     num_units: Count
+    classes: dict[str, Count] = {}  # of the judged images
     interval: str  # the method of the intervals
     served: str = ""  # what is served where that is one network made of the folds: "one network, trained again on …"
     warnings: tuple[str, ...] = ()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from markupsafe import Markup
 
 from lesion.report.facts import Facts
-from lesion.report.sections import LeakCheck, Missing, Number, OperatingPoint, SetCounts, Shortcuts
+from lesion.report.sections import LeakCheck, Missing, Number, OperatingPoint, Shortcuts
 from lesion.words import listed, number_of, plural_of, shortened
 
 MAX_WORD = 40  # characters of a class or a value
@@ -147,10 +147,9 @@ def whom(facts: Facts) -> list[str]:
     lines = [f"{plural(judging.num_rows, 'image')} of {plural(judging.num_units, judging.unit)}."]
     if judging.unit == "image":
         lines = [f"{plural(judging.num_rows, 'image')}; nothing says which are of one patient."]
-    training = _judged_set(facts)
-    if training is not None and training.classes and training.num_rows == judging.num_rows:
-        classes = sorted(training.classes.items(), key=lambda item: -item[1])
-        total = training.num_rows  # an image may have several labels, or none
+    if counts := _judged_classes(facts):
+        classes = sorted(counts.items(), key=lambda item: -item[1])
+        total = judging.num_rows  # an image may have several labels, or none
         each = [f"{shortened(name, 24)} {count:,}" for name, count in classes]
         if len(classes) <= FEW_CLASSES:
             each = [f"{text} ({count / max(total, 1):.0%})" for text, (_, count) in zip(each, classes, strict=True)]
@@ -175,11 +174,13 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
     elif facts.judging.num_units < FEW_GROUPS:
         units = plural(facts.judging.num_units, facts.judging.unit)
         found.append(("warning", f"{units} are few: the intervals are wide, and may be too narrow still."))
-    training = _judged_set(facts)
-    if training is not None and training.classes and (least := min(training.classes.values())) < FEW_POSITIVES:
-        rare = min(training.classes, key=lambda name: training.classes[name])
+    classes = _judged_classes(facts)
+    if classes and (least := min(classes.values())) < FEW_POSITIVES:
+        rare = min(classes, key=lambda name: classes[name])
         found.append(("warning", f"only {number_of(least, 'image')} of {shortened(rare, 24)}."))
     found += [("warning", said) for said in one_answer(facts)]
+    if uncalibrated := [metric.doubt for metric in facts.metrics if metric.doubt]:
+        found.append(("warning", f"{'; '.join(uncalibrated)}."))
     if not isinstance(facts.explanation, Missing) and facts.explanation.warning:
         found.append(("warning", f"do not read the maps: {facts.explanation.warning}."))
     if not isinstance(facts.subgroups, Missing) and (
@@ -188,7 +189,8 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
         names = listed([f"{row.column} {shortened(row.value, 20)}" for row in flagged], most=3)
         found.append(("warning", f"it differs in subgroups: {names}."))
     if not isinstance(facts.shortcuts, Missing) and (reached := _shortcut(facts.shortcuts)):
-        found.append(("warning", reached))
+        means = "" if isinstance(facts.folds, Missing) else " Both are means over the folds."
+        found.append(("warning", f"{reached}{means}"))
     if isinstance(leaks, LeakCheck) and facts.judging.unit != "image" and all(level != "error" for level, _ in found):
         found.append(("note", f"no {facts.judging.unit} is on both sides of a fold."))
     return found
@@ -218,9 +220,11 @@ def prevalences(points: Sequence[OperatingPoint]) -> str:
     return listed([f"{share} {shortened(name, MAX_WORD)}" for name, share in of_output.items()], most=MAX_PREVALENCES)
 
 
-def _judged_set(facts: Facts) -> SetCounts | None:
-    """The counts of the set that was judged: the training set, or the one of an external evaluation."""
-    return next((one for one in facts.data.sets if one.name in ("training", EVALUATED)), None)
+def _judged_classes(facts: Facts) -> Mapping[str, int]:
+    """How many of each class were judged; of an older report.json those of its set, where all of it was judged."""
+    judging, sets = facts.judging, facts.data.sets
+    whole = (one for one in sets if one.name in ("training", EVALUATED) and one.num_rows == judging.num_rows)
+    return judging.classes or next((one.classes for one in whole), {})
 
 
 def _shortcut(shortcuts: Shortcuts) -> str:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from lesion.algorithms.classify.manifest import QualityRecord
 from lesion.algorithms.classify.report.curves import CHOSE, curves_of_rows, said_of_others
-from lesion.algorithms.classify.report.facts import gains_of
+from lesion.algorithms.classify.report.facts import beside_folds, gains_of, unknown_familiarity, warned_of
 from lesion.report.sections import Missing
 
 HISTORY = [{"fold": fold, "epoch": epoch, "roc_auc": 0.6 + 0.1 * epoch} for fold in (0, 1) for epoch in (0, 1)]
@@ -60,3 +61,19 @@ def test_sensitivity_says_at_which_thresholds_of_others_it_was_measured():
     fixed = said_of_others(0.3, (0.3, 0.3), "patient", is_calibrated=True)
     assert fixed.startswith("Measured with calibrations that other patients taught: the served one may")
     assert said_of_others(0.3, (0.3, 0.3), "patient", is_calibrated=False) == ""
+
+
+def test_an_auc_that_is_far_from_the_mean_over_the_folds_says_why():
+    assert beside_folds(0.634, 0.813).endswith("ranked across networks whose scales differ, which costs 0.179.")
+    assert beside_folds(0.95, 0.98) == beside_folds(0.95, None) == ""
+
+
+def test_a_familiarity_score_that_too_few_held_out_images_leave_out_counts_these():
+    why = unknown_familiarity(78, 26, "patient").why
+    assert "needs 100 held-out images" in why and why.endswith("Held out were 78 images of 26 patients.")
+
+
+def test_images_of_a_validation_set_are_not_called_training_images():
+    quality = QualityRecord(on_low_quality="warn", num_pictures=250, bounds={}, share_warned={"any": 0.01})
+    assert warned_of(quality, are_apart=True).how.startswith("The share of 250 images of training and validation ")
+    assert warned_of(quality, are_apart=False).how.startswith("The share of 250 training images ")

@@ -232,3 +232,16 @@ def test_doubts_name_what_must_be_known_first():
     shortcut = binary().shortcuts.model_copy(update={"by": {"all": Number(value=0.91)}})
     told = [text for _, text in doubts(binary().model_copy(update={"shortcuts": shortcut}))]
     assert any("alone reaches 0.910, the network 0.913" in text for text in told)
+
+
+def test_where_only_some_images_are_judged_their_classes_are_told_and_warned_of():
+    judging = binary().judging.model_copy(update={"num_rows": 78, "classes": {"benign": 59, "melanoma": 19}})
+    facts = binary().model_copy(update={"judging": judging})  # of 3,584 in training
+    assert whom(facts)[1] == "benign 59 (76%), melanoma 19 (24%)."
+    assert ("warning", "only 19 images of melanoma.") in doubts(facts)
+
+
+def test_a_mean_over_folds_that_is_far_from_the_headline_is_explained_beside_it():
+    headline = binary().headline.model_copy(update={"beside_folds": "The mean over the folds is 0.980."})
+    page = render(binary().model_copy(update={"headline": headline}))
+    assert "The mean over the folds is 0.980." in page.split("What does it answer?")[0]

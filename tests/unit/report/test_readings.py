@@ -251,3 +251,21 @@ def test_curves_of_a_single_patient_have_no_band():
     assert not isinstance(decision, Missing) and decision[0].low is None and len(decision[0].y) > 10
     for curve in () if isinstance(found := calibration_curves(judged), Missing) else found:
         assert curve.low is None
+
+
+@pytest.mark.parametrize(
+    ("calibration", "said"),
+    [
+        ({"slope": {"value": 3.92, "low": 1.61, "high": 6.24}}, "too cautious: slope 3.9 (1.6 to 6.2)"),
+        ({"slope": {"value": 0.5, "low": 0.3, "high": 0.7}}, "too extreme: slope 0.5 (0.3 to 0.7)"),
+        ({"intercept": {"value": -0.9, "low": -1.4, "high": -0.4}}, "too high: intercept -0.9 (-1.4 to -0.4)"),
+        ({"intercept": {"value": 0.9, "low": 0.4, "high": 1.4}}, "too low: intercept 0.9 (0.4 to 1.4)"),
+        ({"ece": {"value": 0.09, "noise_line": 0.04}}, "0.090 from the observed shares on average (ECE), more than"),
+        ({"slope": {"value": 1.5, "low": 0.7, "high": 2.3}, "ece": {"value": 0.02, "noise_line": 0.04}}, ""),
+        ({"slope": {"value": None, "why": "one class only"}, "ece": {"value": None, "why": "none"}}, ""),
+    ],
+)
+def test_a_calibration_that_chance_does_not_explain_is_a_doubt_on_the_first_screen(calibration, said):
+    facts = binary().model_copy(update={"metrics": calibration_from({"calibration": calibration})})
+    doubted = [text for level, text in doubts(facts) if level == "warning" and text.startswith("probabilities are")]
+    assert (said in doubted[0]) if said else doubted == []

@@ -116,6 +116,7 @@ def facts_of_set(found: External) -> Facts:
             unit=unit,
             num_rows=len(judged_S),
             num_units=num_units(labelled, judged_S),
+            classes=labelled.counts(judged_S)["classes"],
             interval=f"95 % intervals by {unit}.",
             warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in [*judged_of["cautions"], *_cautions(found)]),
         ),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.algorithms.classify.manifest import ClassifierRecord
+from lesion.algorithms.classify.manifest import ClassifierRecord, QualityRecord
 from lesion.algorithms.classify.report.cases import CaseMaker, Judged, label_errors, label_next, mistakes, uncertain
 from lesion.algorithms.classify.report.curves import curves_of_rows, operating_points
 from lesion.algorithms.classify.report.gains import gains_of
@@ -27,7 +27,9 @@ from lesion.algorithms.classify.results.unit import in_words
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.artifact import package_versions
 from lesion.data.labels.encode import Labelled
+from lesion.data.quality.quality_bounds import MIN_PICTURES
 from lesion.data.table import Rows
+from lesion.evaluation.familiarity import MIN_ROWS, MIN_ROWS_OF_FOLD
 from lesion.evaluation.metrics import METRICS
 from lesion.report.data import check_found, data_card, leak_check
 from lesion.report.facts import Facts
@@ -65,7 +67,7 @@ MAX_CONFUSED = 20  # classes of a matrix of counts; of more, the most frequent p
 NUM_PAIRS = 30
 HOW_SETS = "Conformal sets of classes, verified on {units} that did not make them."
 HOW_GATE = "bounds are what nearly all of them keep; what all have is no warning"
-FEW_IMAGES = Missing(why="Fewer than 100 training images, or too few groups in a fold: nothing says what is usual.")
+FEW_PICTURES = Missing(why=f"No quality gate: it needs {MIN_PICTURES} images that can be read.")
 NO_FOLDS = {
     "ensemble": "A validation set was given: one network, no cross-validation.",
     "soup": "One network, the mean of the folds' weights: no fold has numbers of it.",
@@ -77,6 +79,7 @@ SERVED_OTHER = {
     "refit": " The served network was trained again on all images, as the folds' networks were on fewer.",
     "soup": "",
 }
+FAR_FROM_FOLDS = 0.05  # of ROC AUC
 NO_MAP = Missing(why="No map was chosen: explain=false, or none could be made.")
 
 
@@ -134,6 +137,7 @@ def facts_of_job(
             unit=unit,
             num_rows=len(judged_S),
             num_units=num_units(labelled, judged_S),
+            classes=labelled.counts(judged_S)["classes"],
             interval=f"95 % intervals by {unit}; they do not hold how another training run would differ.",
             served=served(summary["final_model"]),
             warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in found_of["cautions"]),
@@ -169,8 +173,8 @@ def facts_of_job(
         uncertainty=Missing(why=verified["why"])
         if "why" in verified
         else uncertainty_from(verified, unit=unit, how=HOW_SETS.format(units=plural_of(unit))),
-        familiarity=FEW_IMAGES,
-        quality=FEW_IMAGES,
+        familiarity=unknown_familiarity(len(judged_S), num_units(labelled, judged_S), unit),
+        quality=FEW_PICTURES,
         gains=gains_of(summary, num_views=config.tta),
     )
 
@@ -215,6 +219,18 @@ def headline(judged: Mapping[str, Any], summary: Summary, unit: str, num_rows: i
         metric=first,
         judged_on=f"{of}, none {seen} the network was trained on.{SERVED_OTHER[summary['final_model']['kind']]}",
         is_flattered="epoch_not_chosen_by_others" in summary["overall"],
+        beside_folds=beside_folds(first.number.value, summary["mean_of_folds"].get("roc_auc")),
+    )
+
+
+def beside_folds(pooled: float, mean: float | None) -> str:
+    """Why the AUC of all rows together is another than the mean over the folds, which the first screen tells too."""
+    if mean is None or abs(pooled - mean) <= FAR_FROM_FOLDS:
+        return ""
+    costs = f"{'costs' if pooled < mean else 'adds'} {abs(pooled - mean):.3f}"
+    return (
+        f"The mean over the folds is {mean:.3f}. All together, images are ranked across networks whose scales differ, "
+        f"which {costs}."
     )
 
 
@@ -351,16 +367,31 @@ def shortcut_baseline(shortcuts: Mapping[str, float], summary: Summary) -> Short
     )
 
 
+def unknown_familiarity(num_rows: int, num_units: int, unit: str) -> Missing:
+    """Why there is no familiarity score, until there is one."""
+    of = "" if unit == "image" else f" of {plural(num_units, unit)}"
+    needs = f"{MIN_ROWS} held-out images, in folds of at least {MIN_ROWS_OF_FOLD} and of several {plural_of(unit)}"
+    return Missing(why=f"No familiarity score: it needs {needs}. Held out were {plural(num_rows, 'image')}{of}.")
+
+
+def warned_of(quality: QualityRecord, *, are_apart: bool) -> Group:
+    """The share of the images that the quality gate would warn of; `are_apart`: some train, and others validate."""
+    of = "images of training and validation together" if are_apart else "training images"
+    return Group(
+        metrics=tuple(
+            Metric(key=name, name=f"warned: {name.replace('_', ' ')}", number=number(share))
+            for name, share in quality.share_warned.items()
+        ),
+        how=f"The share of {quality.num_pictures:,} {of} that the gate would warn of ({HOW_GATE}).",
+    )
+
+
 def safeguards_of(facts: Facts, model: ClassifierRecord, minutes: float) -> Facts:
     """The facts with what the artifact has against unusual images, and with how long the job has taken."""
     updates: dict[str, Any] = {}
     if (quality := model.quality) is not None:
-        metrics = tuple(
-            Metric(key=name, name=f"warned: {name.replace('_', ' ')}", number=number(share))
-            for name, share in quality.share_warned.items()
-        )
-        how = f"The share of {quality.num_pictures:,} training images that the gate would warn of ({HOW_GATE})."
-        updates["quality"] = Group(metrics=metrics, how=how)
+        are_apart = isinstance(facts.folds, Missing)  # no image is both trained on and held out
+        updates["quality"] = warned_of(quality, are_apart=are_apart)
     if (familiarity := model.familiarity) is not None:
         seen = "training" if model.final_model == "refit" else "held-out"  # a refit has seen all
         how = (
