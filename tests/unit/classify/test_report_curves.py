@@ -8,8 +8,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lesion.algorithms.classify.manifest import QualityRecord
 from lesion.algorithms.classify.report.curves import CHOSE, curves_of_rows, said_of_others
-from lesion.algorithms.classify.report.facts import beside_folds, gains_of, unknown_familiarity, warned_of
-from lesion.report.sections import Missing
+from lesion.algorithms.classify.report.facts import beside_folds, unknown_familiarity, warned_of
+from lesion.algorithms.classify.report.gains import gains_of
+from lesion.report.sections import Gain, Missing
 
 HISTORY = [{"fold": fold, "epoch": epoch, "roc_auc": 0.6 + 0.1 * epoch} for fold in (0, 1) for epoch in (0, 1)]
 
@@ -45,10 +46,14 @@ def test_a_fold_whose_metric_is_no_result_says_so_at_its_learning_curve():
 
 def test_a_calibration_that_was_not_wanted_or_not_better_has_gained_nothing():
     overall = {"metrics": {"log_loss": 0.4}, "uncalibrated": {"metrics": {"log_loss": 0.5}}}
-    assert isinstance(gains_of({"overall": overall}), Missing)
-    none = gains_of({"overall": {**overall, "calibration": {"method": "none"}}})
-    assert isinstance(none, Missing) and none.why.startswith("None was better than no calibration")
-    [gain] = gains_of({"overall": {**overall, "calibration": {"method": "platt"}}})
+
+    def first_gain(**more: object) -> Gain:
+        best = {"of_best_epochs": {"metrics": {}}}
+        return gains_of({"overall": overall | best | more, "final_model": {"kind": "soup"}}, num_views=1)[0]
+
+    assert first_gain().after.why.startswith("calibration=none")
+    assert first_gain(calibration={"method": "none"}).after.why.startswith("none was better than no calibration")
+    gain = first_gain(calibration={"method": "platt"})
     assert gain.difference.value == pytest.approx(-0.1) and gain.what == "calibration (platt)"
 
 

@@ -48,9 +48,12 @@ class PartAnswers:
         if not len(self.probs_FSK):
             return TOO_MANY
         num_views, num_folds = self.predictor.model.num_views, len(self.probs_FSK)
+        parts, calibration = [self.one_view_SK, *self.probs_FSK], self.predictor.calibration
+        if calibration is not None:  # at the prevalence of the training rows, as the answers are judged
+            parts = [calibration.for_rows(probs_SK) for probs_SK in parts]
         whole, one_view, *single = (
             metrics_of(probs_SK, answers.labelled, answers.known_S, None)["metrics"]
-            for probs_SK in (answers.probs_SK, self.one_view_SK, *self.probs_FSK)
+            for probs_SK in (answers.probs_SK, *parts)
         )
         found = gains_between(views_named(num_views), one_view, whole) if num_views > 1 else []
         if num_folds > 1:
