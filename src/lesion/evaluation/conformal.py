@@ -1,6 +1,6 @@
 """Conformal sets: the classes that an image may have, so that a stated share of patients is covered with all rows.
 
-By class, as classify serves them, the share is of the patients who have rows of that class, and of all these rows.
+By class, as they are served, the share is of the patients who have rows of that class, and of all these rows.
 Fitted on out-of-fold rows. `PredictionSets.apply` needs NumPy alone, since a server calls it.
 """
 
