@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from lesion.algorithms.valid_operating_point import valid_operating_point
 from lesion.config import Hyperparameters, tunable
-from lesion.errors import UserError
 from lesion.settings import BackboneSettings, InputSettings, JobSettings, MachineSettings
 
 BY_GROUP = "by_group"  # the split that is not a column
@@ -59,15 +59,7 @@ class NormalSettings(Hyperparameters):
         "such column and you did not set this.",
     )
 
-    @field_validator("operating_point")
-    @classmethod
-    def _spec(cls, value: str) -> str:
-        from lesion.evaluation.operating_points import parse_spec  # here: it needs NumPy, and the default is not parsed
-
-        try:
-            return str(parse_spec(value))
-        except UserError as error:
-            raise ValueError(f"{error.what}. {error.do}") from error
+    _valid_point = field_validator("operating_point")(valid_operating_point)
 
 
 class ScorerSettings(BackboneSettings):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +13,13 @@ from lesion import artifact
 from lesion.algorithms.anomaly.manifest import AnomalyRecord, read
 from lesion.algorithms.anomaly.predictor import AnomalyPredictor
 from lesion.algorithms.base import Device, PrecisionChoice
+from lesion.algorithms.torch_devices import cpu_without_graph, gpus
 from lesion.artifact import Manifest, read_headers
 from lesion.errors import PlatformError, UserError
 from lesion.stored_files import in_words, unusable
 
 if TYPE_CHECKING:  # serving on a CPU starts without torch
     import torch
-
-log = logging.getLogger(__name__)
 
 TORCH_BATCH = 16
 
@@ -56,14 +54,8 @@ def _computing(
     model_dir: Path, manifest: Manifest, model: AnomalyRecord, *, device: Device, num_cores: int
 ) -> AnomalyPredictor:
     """The predictor by what computes here."""
-    if device != "cpu":
-        from lesion.engine.device import pick_device
-
-        if pick_device(device).type == "cuda":
-            import torch
-
-            gpus = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
-            return load_torch(model_dir, manifest, model, gpus)
+    if devices := gpus(device):
+        return load_torch(model_dir, manifest, model, devices)
     if model.graph is not None and importlib.util.find_spec("openvino") is not None:
         from lesion.algorithms.anomaly.openvino_executor import load_graph
 
@@ -72,20 +64,7 @@ def _computing(
         predictor = AnomalyPredictor(manifest, model, executors, max_batch=1, backend="openvino cpu fp32")
         check_answers(predictor, model_dir)
         return predictor
-    if importlib.util.find_spec("torch") is None:
-        raise UserError(
-            "the artifact has no CPU graph, and this container image has no torch",
-            where=model_dir,
-            do="Serve it with the image that trained it.",
-            kind="artifact",
-        )
-    import torch
-
-    from lesion.engine.device import limit_threads
-
-    log.warning("the artifact has no CPU graph: using torch, which is slower")
-    limit_threads(num_cores)
-    return load_torch(model_dir, manifest, model, [torch.device("cpu")])
+    return load_torch(model_dir, manifest, model, cpu_without_graph(model_dir, num_cores=num_cores))
 
 
 def load_torch(

@@ -13,8 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import Field, field_validator, model_validator
 
 from lesion.algorithms.classify.recipes import FORMER, RECIPES, with_recipe
+from lesion.algorithms.valid_operating_point import valid_operating_point
 from lesion.config import Affects, Hyperparameters, tunable
-from lesion.errors import UserError
 from lesion.evaluation.metric_names import BETTER
 from lesion.geometry import MAX_VIEWS, NUM_VIEWS, Flips
 from lesion.settings import MAX_FOLDS, SPLITS, BackboneSettings, InputSettings, JobSettings, MachineSettings
@@ -118,15 +118,7 @@ class FoldSettings(Hyperparameters):
             raise ValueError("needs none, max, mean, noisy_or, top_k, or top_k:K with a K from 1 to 999999, as top_k:3")
         return value
 
-    @field_validator("operating_point")
-    @classmethod
-    def _spec(cls, value: str) -> str:
-        from lesion.evaluation.operating_points import parse_spec  # here: it needs NumPy, and the default is not parsed
-
-        try:
-            return str(parse_spec(value))
-        except UserError as error:
-            raise ValueError(f"{error.what}. {error.do}") from error
+    _valid_point = field_validator("operating_point")(valid_operating_point)
 
     @property
     def keeps_groups(self) -> bool:

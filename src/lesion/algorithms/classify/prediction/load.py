@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +13,12 @@ from lesion.algorithms.classify.manifest import ClassifierRecord, FoldRecord, re
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.prediction.safeguards import load_safeguards
 from lesion.algorithms.classify.prediction.validate import check_answers, check_weights
+from lesion.algorithms.torch_devices import cpu_without_graph, gpus
 from lesion.artifact import Manifest
 from lesion.errors import UserError
 
 if TYPE_CHECKING:  # serving on a CPU starts without torch
     import torch
-
-log = logging.getLogger(__name__)
 
 TORCH_BATCH = 32
 
@@ -60,15 +58,8 @@ def _computing(
     precision: PrecisionChoice,
 ) -> Ensemble:
     """The predictor by what computes here."""
-    if device != "cpu":
-        from lesion.engine.device import pick_device
-
-        picked = pick_device(device)
-        if picked.type == "cuda":
-            import torch
-
-            gpus = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
-            return load_torch(model_dir, manifest, model, folds, gpus)
+    if devices := gpus(device):
+        return load_torch(model_dir, manifest, model, folds, devices)
     if model.graph is not None and importlib.util.find_spec("openvino") is not None:
         from lesion.algorithms.classify.prediction import openvino_cpu
 
@@ -80,20 +71,7 @@ def _computing(
         ensemble = Ensemble(manifest, model, folds, executors, max_batch=1, backend=f"openvino cpu {chosen}")
         check_answers(ensemble, model_dir)
         return ensemble
-    if importlib.util.find_spec("torch") is None:
-        raise UserError(
-            "the artifact has no CPU graph, and this container image has no torch",
-            where=model_dir,
-            do="Serve it with the image that trained it.",
-            kind="artifact",
-        )
-    import torch
-
-    from lesion.engine.device import limit_threads
-
-    log.warning("the artifact has no CPU graph: using torch, which is slower")
-    limit_threads(num_cores)
-    return load_torch(model_dir, manifest, model, folds, [torch.device("cpu")])
+    return load_torch(model_dir, manifest, model, folds, cpu_without_graph(model_dir, num_cores=num_cores))
 
 
 def load_torch(
