@@ -24,6 +24,7 @@ TINY: dict[str, object] = {
     "epochs": 2,
     "batch_size_train": 8,
     "num_workers": 2,
+    "processes": 1,  # a second one takes longer to start than such a job
     "explain": False,  # it takes longer than such a job
 }
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,9 @@ from lesion.files import refused
 INTERRUPTED = 130  # exit code of a child that was asked to stop
 PEER_LOST = 4  # and of one that lost another process, which has the cause
 GRACE_S = 30  # how long the others may take to end after one has failed
+LOOK_EVERY_S = 0.05  # for what the first child says about further ones
+
+Command = Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,17 @@ class Ending:
         )
 
 
-def run_children(commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> Ending:
+def run_children(
+    commands: Sequence[Command],
+    environment: Mapping[str, str],
+    *,
+    later: Callable[[], Sequence[Command] | None] | None = None,
+) -> Ending:
     """Runs all commands to their ends, forwarding SIGTERM and SIGINT. If one fails, the others end after `GRACE_S`.
 
-    The first that failed decides, unless it only reports that another failed. Raises PlatformError if a process cannot
-    be started.
+    `later` is asked while the first ones run, until it gives the commands of further children and no longer None. The
+    first that failed decides, unless it only reports that another failed. Raises PlatformError if a process cannot be
+    started.
     """
     stop_signal: list[int] = []
     children: list[subprocess.Popen[bytes]] = []
@@ -72,18 +81,21 @@ def run_children(commands: Sequence[Sequence[str]], environment: Mapping[str, st
 
     for wish in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wish, hand_on)  # before a child starts: a signal to process 1 without a handler is lost
-    for command in commands:
-        try:
-            children.append(subprocess.Popen(command, env=environment))
-        except OSError as error:
-            for child in children:
-                child.kill()
-            raise refused(error, command[0], "a training process cannot be started") from error
-    for child in children:
-        if stop_signal and child not in told:  # it came while they were started
-            child.send_signal(stop_signal[0])
 
-    order = _wait(children, stop_signal)
+    def start(commands: Sequence[Command]) -> None:
+        for command in commands:
+            try:
+                children.append(subprocess.Popen(command, env=environment))
+            except OSError as error:
+                for child in children:
+                    child.kill()
+                raise refused(error, command[0], "a training process cannot be started") from error
+        for child in children:
+            if stop_signal and child not in told:  # it came while they were started
+                child.send_signal(stop_signal[0])
+
+    start(commands)
+    order = _wait(children, stop_signal, start, later)
     statuses = [child.wait() for child in children]
     failed = [number for number in order if statuses[number] not in {0, PEER_LOST}]
     number = (failed or [number for number in order if statuses[number]] or order)[0]
@@ -106,23 +118,36 @@ def num_gpus() -> int:
         return sum(1 for _ in Path("/proc/driver/nvidia/gpus").glob("*"))
 
 
-def _wait(children: Sequence[subprocess.Popen[bytes]], stop_signal: Sequence[int]) -> list[int]:
-    """Waits for all, and kills those left `GRACE_S` after a failure. Returns those that ended alone, in order."""
+def _wait(
+    children: Sequence[subprocess.Popen[bytes]],
+    stop_signal: Sequence[int],
+    start: Callable[[Sequence[Command]], None],
+    later: Callable[[], Sequence[Command] | None] | None,
+) -> list[int]:
+    """Waits for all, starts those that come `later`, and kills those left `GRACE_S` after a failure. Returns those that
+    ended alone, in order."""
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def announce(number: int) -> None:
         children[number].wait()
         ended.put(number)
 
-    for number in range(len(children)):
-        threading.Thread(target=announce, args=(number,), daemon=True).start()
+    num_watched = 0
     order: list[int] = []
     too_late = float("inf")
     while len(order) < len(children):
-        left_s = too_late - time.monotonic()
+        if later is not None and (commands := later()) is not None:
+            start(commands)
+            later = None
+        for number in range(num_watched, len(children)):
+            threading.Thread(target=announce, args=(number,), daemon=True).start()
+        num_watched = len(children)
+        left_s = min(too_late - time.monotonic(), float("inf") if later is None else LOOK_EVERY_S)
         try:
             order.append(ended.get(timeout=None if left_s == float("inf") else max(left_s, 0)))
         except queue.Empty:
+            if time.monotonic() < too_late:
+                continue
             for child in children:
                 child.kill()
             break

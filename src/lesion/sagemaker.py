@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +72,9 @@ def read_job(
     return job
 
 
-def processes_setting(root: Path) -> int | None:
-    """The hyperparameter `processes`; None stands for one per GPU.
+def processes_setting(root: Path, *, num_gpus: Callable[[], int]) -> int | None:
+    """How many training processes this host starts, by the hyperparameter `processes`: auto is one per GPU. None where
+    the first process finds it out, on a CPU.
 
     Read without the other hyperparameters, which are slow to import. An invalid value counts as 1, and that process
     refuses it.
@@ -82,7 +83,10 @@ def processes_setting(root: Path) -> int | None:
         values = peek_hyperparameters(root)
         device, text = (str(values.get(name, "auto")).strip(' "') for name in ("device", "processes"))
         if text == "auto":
-            return 1 if device == "cpu" else None
+            if device != "cpu" and (number := num_gpus()):
+                return number
+            hosts = _peek_resources(root).get("hosts")
+            return 1 if isinstance(hosts, list) and len(hosts) > 1 else None  # hosts must agree without a word
         return min(max(int(float(text)), 1), MAX_PROCESSES)
     except (ValueError, OverflowError):
         return 1

@@ -269,8 +269,8 @@ class MachineSettings(Hyperparameters):
     processes: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = tunable(
         "auto",
         affects="nothing",
-        doc="Training processes per host, which share its cores. auto is one per GPU, and one on a CPU. One per core "
-        "trains folds 1.1 to 1.3 times as fast on a CPU if the memory is enough for all of them.",
+        doc="Training processes per host, which share its cores. auto is one per GPU; on a CPU one per core, each with "
+        "other folds, as far as the memory is enough (one on each of several hosts).",
     )
     parallel: Literal["auto", "folds", "data"] = tunable(
         "auto",

@@ -78,6 +78,15 @@ def test_a_fold_each_gives_what_one_process_gives_with_as_many_threads(tmp_path)
     assert log.count(" copies=") == log.count(" config ") == log.count("metric validation:roc_auc=") == 1
 
 
+def test_by_default_a_cpu_trains_a_fold_a_core_and_as_two_processes_do_that_were_asked_for(tmp_path):
+    asked = finish(small_job(tmp_path / "asked", processes=2))
+    by_default = finish(small_job(tmp_path / "by_default", processes="auto"))
+    assert by_default.digests == asked.digests and by_default.oof.equals(asked.oof)
+    log = (by_default.root / "log").read_text()
+    assert "processes=2: a fold a core (cores=2, about " in log
+    assert "/0 fold=0 epoch=" in log and "/1 fold=1 epoch=" in log
+
+
 def test_features_to_start_from_are_made_once_and_in_parts(tmp_path):
     weights = draw_weights(tmp_path / "given.safetensors")
     settings = {"frame": small_frame(9), "model": "test_resnet", "pretrained": weights, "metadata_columns": []}

@@ -96,3 +96,14 @@ def test_gpus_are_those_that_the_driver_lists(monkeypatch, tmp_path: Path):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert num_gpus() == 2
+
+
+def test_children_that_the_first_one_asks_for_are_started_and_waited_for(tmp_path):
+    said, ran = tmp_path / "said", tmp_path / "ran"
+
+    def later() -> list[list[str]] | None:
+        return [shell(f"touch {ran}; exit 3")] if said.exists() else None
+
+    first = shell(f"sleep 0.2; touch {said}; while [ ! -e {ran} ]; do sleep 0.05; done")
+    assert run_children([first], os.environ, later=later) == Ending(3, 1, 2)
+    assert run_children([shell("exit 4")], os.environ, later=lambda: None) == Ending(4, 0, 1)  # it never said

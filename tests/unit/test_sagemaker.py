@@ -211,9 +211,9 @@ def test_processes_of_one_host_meet_on_the_loopback_interface(root):
 @pytest.mark.parametrize(
     ("values", "number"),
     [
-        ({}, None),
-        ({"processes": "auto"}, None),
-        ({"processes": '"auto"', "device": "cpu"}, 1),
+        ({}, 2),
+        ({"processes": "auto"}, 2),
+        ({"processes": '"auto"', "device": "cpu"}, None),
         ({"processes": "3"}, 3),
         ({"processes": '"3"'}, 3),
         ({"processes": 3, "device": "cpu"}, 3),
@@ -225,7 +225,13 @@ def test_processes_of_one_host_meet_on_the_loopback_interface(root):
 def test_the_number_of_processes_is_read_as_the_sdks_write_it(root, values, number):
     """What is refused is refused by the one process that is started."""
     configure(root, "hyperparameters", values)
-    assert processes_setting(root) == number
+    assert processes_setting(root, num_gpus=lambda: 2) == number
+
+
+def test_on_a_cpu_the_first_process_finds_out_how_many_there_are_and_several_hosts_have_one_each(root):
+    assert processes_setting(root, num_gpus=lambda: 0) is None
+    configure(root, "resourceconfig", TWO_HOSTS)
+    assert processes_setting(root, num_gpus=lambda: 0) == 1
 
 
 def test_processes_of_a_host_share_its_cores_and_have_a_name_each(root):

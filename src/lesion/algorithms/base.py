@@ -59,6 +59,10 @@ class Algorithm(Protocol):
         """Checks the channels: the report of all that is wrong, also written below `output`."""
         ...
 
+    def processes_on_cpu(self, config: Any, *, num_cores: int, memory_bytes: int) -> int:
+        """How many processes train on a host without a GPU by processes=auto, from 1 to `num_cores`."""
+        ...
+
     def train(self, job: Job, config: Any) -> None:
         """Leaves an artifact in `job.model_dir` and results in `job.output_dir`. Raises UserError for bad input."""
         ...

@@ -37,16 +37,25 @@ def run(args: Namespace) -> int:
 
 def _train_alone(root: Path, *, progress: bool) -> int:
     sagemaker.clear_failure(root)
-    asked = sagemaker.processes_setting(root)
-    processes = max(launch.num_gpus(), 1) if asked is None else asked
-    command = [sys.executable, "-m", "lesion.cli", train_process.NAME, "--root", str(root)]
+    processes = sagemaker.processes_setting(root, num_gpus=launch.num_gpus)
     with temporary_folder() as shared:
-        places = [["--process", str(number), "--processes", str(processes)] for number in range(processes)]
-        commands = [[*command, "--shared", str(shared), *place] for place in places]
-        commands[0] += ["--progress"] * progress
+
+        def command(process: int, processes: int | str) -> list[str]:
+            place = ["--process", str(process), "--processes", str(processes), "--shared", str(shared)]
+            return [sys.executable, "-m", "lesion.cli", train_process.NAME, "--root", str(root), *place]
+
+        def others() -> list[list[str]] | None:
+            """The processes beside the first one, once that has said how many there will be."""
+            with suppress(FileNotFoundError):
+                number = int((shared / train_process.NUM_PROCESSES).read_text())
+                return [command(process, number) for process in range(1, number)]
+            return None
+
+        first = command(0, train_process.AUTO if processes is None else processes) + ["--progress"] * progress
+        more = [] if processes is None else [command(process, processes) for process in range(1, processes)]
         # Children end without Python's tidying up: what they leave in temporary folders goes with ours.
-        environment = {**sagemaker.training_environment(root, processes=processes), "TMPDIR": str(shared)}
-        ending = launch.run_children(commands, environment)
+        environment = {**sagemaker.training_environment(root, processes=processes or 2), "TMPDIR": str(shared)}
+        ending = launch.run_children([first, *more], environment, later=others if processes is None else None)
         told = [path.read_text() for path in shared.glob(train_process.PEER_LOST)]
         step, _, remedy = _step(shared / f"{STEP_FILE}_{ending.process}")
     status = PlatformError.exit_code if ending.status == launch.PEER_LOST else ending.status

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import signal
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from lesion import console, launch, sagemaker
 from lesion.commands.root_folder import add_root
+from lesion.environment import usable_memory_bytes
 from lesion.errors import EXIT_BUG, LesionError, PlatformError, UserError
 from lesion.files import write_atomic
 
 log = logging.getLogger(__name__)
 
 NAME = "train-process"
+AUTO = "auto"  # the first process finds out how many there will be, and leaves the number in a file of the folder
+NUM_PROCESSES = "processes"
 PEER_LOST = "peer_lost"  # the file among a host's processes with the word of one that another was lost
 
 
@@ -22,7 +26,7 @@ def add(parser: ArgumentParser) -> None:
     add_root(parser)
     parser.add_argument("--progress", action="store_true")
     parser.add_argument("--process", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--processes", default="1", help="a number, or auto")
     parser.add_argument("--shared", type=Path, required=True)
 
 
@@ -66,14 +70,18 @@ def _train(args: Namespace) -> None:
     job = sagemaker.read_job(
         args.root,
         show_progress=args.progress,
-        processes=args.processes,
+        processes=1 if args.processes == AUTO else int(args.processes),
         process=args.process,
         shared_dir=args.shared,
     )
     signal.signal(signal.SIGTERM, job.stop)  # before this line ending at once loses nothing
+    algorithm, config = parse_hyperparameters(job.hyperparameters)  # a misspelt name is refused before torch loads
+    if args.processes == AUTO:
+        number = algorithm.processes_on_cpu(config, num_cores=job.num_cores, memory_bytes=usable_memory_bytes())
+        job = replace(job, processes=number, num_cores=max(job.num_cores // number, 1))
+        write_atomic(args.shared / NUM_PROCESSES, str(number).encode())  # the parent starts the others
     if job.processes > 1:
         console.log_as(job.process_names[job.process_index], is_first=job.process == 0)
-    algorithm, config = parse_hyperparameters(job.hyperparameters)  # a misspelt name is refused before torch loads
     algorithm.train(job, config)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import _thread
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import timedelta
@@ -55,6 +55,7 @@ class JobProcesses:
         peers = [LEADER] if rank else range(1, len(names))
         self._from: dict[int, Future[list[bytes]]] = {peer: Future() for peer in peers if len(names) > 1}
         self._lost: list[int] = []
+        self._connected: Future[None] = Future()
         # For calls that all make together: on torch's default group our threads wait all the time.
         self._group: dist.ProcessGroup | None = None
 
@@ -68,10 +69,12 @@ class JobProcesses:
 
     def as_group(self) -> DataParallelGroup:
         """All of them as one data-parallel group, over gloo."""
+        self.wait_for_all()
         return DataParallelGroup(self.rank, len(self.names), self._group)
 
     def gather(self, contents: Sequence[bytes]) -> list[bytes]:
         """The `contents` of all processes, in their order, on the leader, once all have called this; elsewhere []."""
+        self.wait_for_all()
         if self.is_leader:
             return [*contents, *(content for future in self._from.values() for content in future.result())]
         self._send(contents, LEADER)
@@ -79,6 +82,7 @@ class JobProcesses:
 
     def minimum(self, number: int) -> int:
         """The smallest of all processes' numbers. All must call this."""
+        self.wait_for_all()
         numbers = torch.tensor(number)
         if self._group is not None:
             dist.all_reduce(numbers, dist.ReduceOp.MIN, group=self._group)
@@ -86,17 +90,39 @@ class JobProcesses:
 
     def finish(self) -> None:
         """Returns once the leader has called this: nobody ends before the job's results are written."""
+        self.wait_for_all()
         for peer, future in self._from.items():
             if self.is_leader:
                 self._send([], peer)
             else:
                 future.result()
 
-    def start(self) -> None:
-        """Begins to listen to the others, once torch.distributed has connected all."""
-        self._group = dist.new_group(backend="gloo", timeout=LONGEST_JOB)
-        for peer in self._from:
-            threading.Thread(target=self._receive, args=(peer,), daemon=True).start()
+    def connect(self, make_store: Callable[[], Any]) -> None:
+        """Connects all by torch.distributed and begins to listen to them; `wait_for_all` raises what went wrong."""
+        try:
+            dist.init_process_group(
+                "gloo", store=make_store(), rank=self.rank, world_size=len(self.names), timeout=LONGEST_JOB
+            )
+            self._group = dist.new_group(backend="gloo", timeout=LONGEST_JOB)
+            for peer in self._from:
+                threading.Thread(target=self._receive, args=(peer,), daemon=True).start()
+        except BaseException as error:
+            self._connected.set_exception(error)
+        else:
+            self._connected.set_result(None)
+
+    def wait_for_all(self) -> None:
+        """Returns once all processes are connected. Raises PlatformError if they do not find each other."""
+        if len(self.names) == 1:
+            return
+        try:
+            self._connected.result()
+        except RuntimeError as error:
+            raise PlatformError(
+                f"the {len(self.names)} processes of the job did not find each other: {str(error).splitlines()[0]}",
+                where=self.names[LEADER],
+                do="See the other processes' logs; the security group of several hosts must let them reach each other.",
+            ) from error
 
     def lost(self) -> PlatformError | None:
         """The error to raise where another process ended too early; None where none did."""
@@ -132,32 +158,28 @@ class JobProcesses:
 def join_job_processes(
     names: Sequence[str], rank: int, stop: Stop, *, address: str, shared_dir: Path | None = None
 ) -> Iterator[JobProcesses]:
-    """The job's processes, connected. Raises PlatformError if they do not come, or if another one ends too early.
+    """The job's processes. Raises PlatformError if they do not come, or if another one ends too early.
 
     They meet at the first host's `address`, or, where all are on one host, in a file below `shared_dir`: then no port
-    is taken that another job on the machine might want.
+    is taken that another job on the machine might want, and a process works on while the others start.
     """
     processes = JobProcesses(names, rank, stop)
     if len(names) == 1:
         yield processes
         return
-    log.info("name=%s rank=%d processes=%d: waiting for all", names[rank], rank, len(names))
-    try:
-        store = (
-            dist.TCPStore(  # type: ignore[attr-defined]
-                address, PORT, len(names), is_master=processes.is_leader, timeout=JOIN_LIMIT
-            )
-            if shared_dir is None
-            else dist.FileStore(str(shared_dir / "peers"), len(names))  # type: ignore[attr-defined]
+    wait = "" if shared_dir else ": waiting for all"
+    log.info("name=%s rank=%d processes=%d%s", names[rank], rank, len(names), wait)
+
+    def make_store() -> Any:
+        if shared_dir is not None:
+            return dist.FileStore(str(shared_dir / "peers"), len(names))  # type: ignore[attr-defined]
+        return dist.TCPStore(  # type: ignore[attr-defined]
+            address, PORT, len(names), is_master=processes.is_leader, timeout=JOIN_LIMIT
         )
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=len(names), timeout=LONGEST_JOB)
-    except RuntimeError as error:
-        raise PlatformError(
-            f"the {len(names)} processes of the job did not find each other: {str(error).splitlines()[0]}",
-            where=address,
-            do="See the other hosts' logs; their security group must let them reach each other.",
-        ) from error
-    processes.start()
+
+    threading.Thread(target=processes.connect, args=(make_store,), daemon=True).start()
+    if shared_dir is None:  # hosts that do not find each other are told before the data is checked
+        processes.wait_for_all()
     try:
         yield processes
     except (KeyboardInterrupt, RuntimeError, PlatformError) as error:
@@ -166,6 +188,7 @@ def join_job_processes(
             raise
         stop.check_soon()
         raise (processes.lost() or error) from error
+    processes.wait_for_all()  # one without a fold comes here at once
     dist.destroy_process_group()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import tempfile
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def open_files_of(folder: Path) -> int:
     num = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
-            num += os.readlink(descriptor).startswith(str(folder))
+            num += str(descriptor.readlink()).startswith(str(folder))
         except FileNotFoundError:  # the one that lists the folder
             continue
     return num

@@ -49,6 +49,9 @@ class Anomaly:
         )
         return check_channels(asked, channels, output=output, num_workers=num_workers, show_progress=show_progress)
 
+    def processes_on_cpu(self, config: AnomalyConfig, *, num_cores: int, memory_bytes: int) -> int:  # noqa: ARG002
+        return 1  # features of one image after another already take all cores
+
     def train(self, job: Job, config: AnomalyConfig) -> None:
         from lesion.algorithms.anomaly.train import train
 

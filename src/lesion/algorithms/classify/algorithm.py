@@ -48,6 +48,11 @@ class Classify:
         asked = questions(config, check_settings=partial(check_backbone, config, channels.get("pretrained")))
         return check_channels(asked, channels, output=output, num_workers=num_workers, show_progress=show_progress)
 
+    def processes_on_cpu(self, config: ClassifyConfig, *, num_cores: int, memory_bytes: int) -> int:
+        from lesion.algorithms.classify.training.memory import processes_on_cpu
+
+        return processes_on_cpu(config, num_cores=num_cores, memory_bytes=memory_bytes)
+
     def train(self, job: Job, config: ClassifyConfig) -> None:
         from lesion.algorithms.classify.train import train
 

@@ -34,6 +34,10 @@ def plan_parallelism(
     valid_FS, processes = task.trained_FS, run.processes
     numbered = list(enumerate(valid_FS))
     size = len(processes.names)
+    if config.processes == "auto" and config.parallel == "auto" and run.device.type == "cpu":
+        # There are more processes than folds only where the table has fewer than `folds`: the rest wait, since the
+        # cores that they leave train a fold as fast as slices of its batches would.
+        config = config.model_copy(update={"parallel": "folds"})
     if size == 1 or not are_batches_cut(config, valid_FS, size):
         refuse_small_parts(config, valid_FS, 1)
         return DataParallelGroup(), processes.share(numbered)
