@@ -206,3 +206,44 @@ def test_one_network_needs_folds(tmp_path, kind):
     root = small_job(tmp_path, frame=FRAME.assign(other_fold=sets), final_model=kind, split="other_fold")
     with pytest.raises(UserError, match=f"final_model={kind}.*there is a validation set"):
         run(root)
+
+
+@pytest.mark.parametrize("kind", ["refit", "soup"])
+def test_one_network_answers_alike_over_http_in_a_folder_and_as_onnx(jobs, kind, tmp_path):
+    trained = jobs(kind)
+    names = sorted(path.name for path in (trained.channel / "test_jpg").iterdir())[:3]
+    server = processes.Server.start(trained.root, tmp_path / "log").wait_until_ready()
+    try:
+        asked = [server.ask((trained.channel / "test_jpg" / name).read_bytes(), map="true") for name in names]
+    finally:
+        server.stop()
+    served = [answer.json()["predictions"][0]["probability"] for answer in asked]
+    folder = tmp_path / "three"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes((trained.channel / "test_jpg" / name).read_bytes())
+    table = tmp_path / "predicted.csv"
+    told = processes.lesion("predict", folder, "--model", trained.root / "model", "--output", table)
+    assert told.returncode == 0, told.stderr
+    assert pd.read_csv(table)["probability"].tolist() == pytest.approx(served, abs=1e-5)
+    told = processes.lesion("export", "onnx", "--model", trained.root / "model", "--output", tmp_path / "model.onnx")
+    assert told.returncode == 0 and (tmp_path / "model.onnx").is_file(), told.stderr
+    told = processes.lesion("explain", folder, "--model", trained.root / "model", "--output", tmp_path / "maps")
+    assert told.returncode == 0, told.stderr
+    assert len(pd.read_csv(tmp_path / "maps" / "explanations.csv")) == 3
+
+
+@pytest.mark.parametrize("kind", ["refit", "soup"])
+def test_one_network_is_judged_on_another_hospitals_set_by_what_it_answers_there(jobs, kind, tmp_path):
+    """By scikit-learn's log loss; the job's own training set stands for the other hospital's."""
+    trained, other, output = jobs(kind), tmp_path / "other", tmp_path / "evaluation"
+    other.mkdir()
+    (other / "train.csv").write_bytes((trained.channel / "train.csv").read_bytes())
+    (other / "train_jpg").symlink_to(trained.channel / "train_jpg")
+    told = processes.lesion("evaluate", other, "--model", trained.root / "model", "--output", output)
+    assert told.returncode == 0, told.stderr
+    rows = pd.read_csv(output / "predictions.csv")
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert len(rows) == len(FRAME) and metrics["overall"]["num_rows"] == len(FRAME)
+    loss = log_loss(rows["target"], rows["probability"])
+    assert metrics["overall"]["metrics"]["log_loss"] == pytest.approx(loss, rel=1e-4)

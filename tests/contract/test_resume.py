@@ -182,7 +182,7 @@ def test_states_lie_where_the_platform_says(tmp_path):
 
 
 def test_another_setting_is_refused_before_the_data_is_checked(half_done, monkeypatch):
-    monkeypatch.setattr("lesion.algorithms.classify.train.check_once", None)
+    monkeypatch.setattr("lesion.engine.run.check_once", None)
     values = json.loads((half_done / "input/config/hyperparameters.json").read_text())
     write_hyperparameters(half_done, {**values, "weight_decay": 0.1, "batch_size_train": "auto"})
     with pytest.raises(UserError, match=r"another job: weight_decay was 0.0 and is 0.1 \("):

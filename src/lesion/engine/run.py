@@ -12,7 +12,9 @@ from typing import Any, Literal, Protocol
 import torch
 from tqdm import tqdm
 
-from lesion.data.cache import Cache
+from lesion.check.outcome import check_once
+from lesion.check.run import Checked, Questions, T
+from lesion.data.cache import Cache, Pictures
 from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints, refuse_foreign
 from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
@@ -95,6 +97,24 @@ class Run:
             raise PlatformError(f"out of memory while {what}", do=_sentence(remedy), kind="memory") from error
         self._steps.pop()  # what it is a part of goes on
         self._note_step()
+
+    def check(self, questions: Questions[T], *, fingerprint: Mapping[str, Any]) -> tuple[Checked[T], Pictures]:
+        """The data, checked by the first process of each host, and the decoded images; `check_once` says more."""
+        job = self.job
+        with self.step("checking the data", remedy="choose an instance with more memory"):
+            return check_once(
+                questions,
+                job.channels,
+                self.cache,
+                process=job.process,
+                processes=job.processes,
+                shared_dir=job.shared_dir,
+                output=job.output_dir if self.processes.is_leader else None,
+                kept_in=job.checkpoint_dir,
+                fingerprint=fingerprint,
+                num_workers=self.num_workers,
+                show_progress=job.show_progress,
+            )
 
     def progress(self, num_pictures: int) -> tqdm[Any]:
         """A progress bar over `num_pictures`, hidden unless the job shows progress."""

@@ -25,7 +25,7 @@ from lesion.algorithms.anomaly.results import METRICS, Results, write_results
 from lesion.algorithms.anomaly.save import save_artifact
 from lesion.algorithms.anomaly.task import AnomalyTask, questions
 from lesion.artifact import MANIFEST
-from lesion.check.outcome import check_once, forget
+from lesion.check.outcome import forget
 from lesion.data.remark import Remark
 from lesion.engine.checkpoint import code_digest
 from lesion.engine.distributed import DataParallelGroup
@@ -61,22 +61,10 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
 
     # What is learned from: starting weights that fit, and data that was checked.
     starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
-    with run.step("checking the data", remedy="choose an instance with more memory"):
-        checked, pictures = check_once(
-            questions(
-                config, job.channels["training"], check_settings=lambda: check_scorer(config, starting_weights())
-            ),
-            job.channels,
-            run.cache,
-            process=job.process,
-            processes=job.processes,
-            shared_dir=job.shared_dir,
-            output=job.output_dir if run.processes.is_leader else None,
-            kept_in=job.checkpoint_dir,
-            fingerprint=known,
-            num_workers=run.num_workers,
-            show_progress=job.show_progress,
-        )
+    checked, pictures = run.check(
+        questions(config, job.channels["training"], check_settings=lambda: check_scorer(config, starting_weights())),
+        fingerprint=known,
+    )
     task, source, preprocess = checked.task, checked.training, preprocess_for(config)
     table = source.table()
     paths = mask_paths(table, config, job.channels["training"])

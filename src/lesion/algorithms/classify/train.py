@@ -35,7 +35,7 @@ from lesion.algorithms.classify.training.setup import (
 )
 from lesion.algorithms.classify.training.soup import soup
 from lesion.artifact import MANIFEST
-from lesion.check.outcome import check_once, forget
+from lesion.check.outcome import forget
 from lesion.engine.checkpoint import Checkpoints, code_digest
 from lesion.engine.device import limit_threads
 from lesion.engine.run import Run, open_run
@@ -73,20 +73,9 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
 
     # What is trained on: starting weights that fit, and data that was checked.
     starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
-    with run.step("checking the data", remedy="choose an instance with more memory"):
-        checked, pictures = check_once(
-            questions(config, check_settings=lambda: starting_weights().remarks),
-            job.channels,
-            run.cache,
-            process=job.process,
-            processes=job.processes,
-            shared_dir=job.shared_dir,
-            output=job.output_dir if run.processes.is_leader else None,
-            kept_in=job.checkpoint_dir,
-            fingerprint=known,
-            num_workers=run.num_workers,
-            show_progress=job.show_progress,
-        )
+    checked, pictures = run.check(
+        questions(config, check_settings=lambda: starting_weights().remarks), fingerprint=known
+    )
     weights, task = starting_weights().tensors, checked.task
     log_start(task, run)
 

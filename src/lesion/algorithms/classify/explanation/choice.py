@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 
 NUM_PICTURES = 12
 NUM_COMPARED, NUM_RANDOM = 6, 2  # pictures, and networks of random weights, whose maps are compared
-LEAST_S = 25.0  # what may be spent at least
-SHARE_OF_JOB = 0.02  # of the job's time, if that is more
 
 
 def save_explanation(
@@ -43,7 +41,7 @@ def save_explanation(
     occlusion.
     """
     started = time.monotonic()
-    ends = started + max(LEAST_S, SHARE_OF_JOB * job_s)
+    ends = started + seconds_for_maps(job_s)
     try:
         samples = _samples(predictor, setup, results)
 
@@ -71,6 +69,12 @@ def save_explanation(
     if record.warning:
         log.warning("explanation: do not read the maps: %s", record.warning)
     return predictor.with_record(manifest, model)
+
+
+def seconds_for_maps(job_s: float) -> float:
+    """How long the choice of a map may take after a job of so many seconds: a tenth of it, from 4 to 25 seconds, or 2 %
+    where that is more. A job of minutes need not wait as long for its maps as for its folds."""
+    return max(min(max(0.1 * job_s, 4.0), 25.0), 0.02 * job_s)
 
 
 def _samples(predictor: Ensemble, setup: Setup, results: Sequence[FoldResult]) -> list[Sample]:

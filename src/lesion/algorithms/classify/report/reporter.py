@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.base import Options
+from lesion.algorithms.classify.explanation.choice import seconds_for_maps
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.report.cases import THUMBNAIL_PX
 from lesion.algorithms.classify.report.facts import NO_MAP, facts_of_job, safeguards_of, with_test
@@ -35,7 +36,7 @@ from lesion.report.sections import Case, Cases
 
 log = logging.getLogger(__name__)
 
-MAPS_S = 10.0  # that the maps of the worst mistakes may take
+MAPS_S = 10.0  # that the maps of the worst mistakes may take, or half of what the choice of the map may
 
 
 class Reporter:
@@ -94,7 +95,7 @@ class Reporter:
             return facts.model_copy(update={"explanation": NO_MAP})
         updates: dict[str, Any] = {"explanation": explanation_from(record.model_dump())}
         if isinstance(facts.mistakes, Cases):
-            ends = time.monotonic() + MAPS_S
+            ends = time.monotonic() + min(MAPS_S, seconds_for_maps(time.monotonic() - self._started) / 2)
             cases = [
                 self._with_map(case, predictor) if time.monotonic() < ends else case for case in facts.mistakes.cases
             ]
