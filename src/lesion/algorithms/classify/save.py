@@ -48,7 +48,7 @@ GRAPH, GRAPH_WEIGHTS = "graph.xml", "graph.bin"
 OWN_FILE = re.compile(
     rf"(fold_[0-9]+|refit|soup)\.safetensors|{re.escape(FAMILIARITY)}|{re.escape(GRAPH)}|{re.escape(GRAPH_WEIGHTS)}"
 )
-NUM_COMPARED = 64  # training rows that show how the networks differ
+LEAST_COMPARED, MOST_COMPARED = 16, 64  # training rows that show how the networks differ, an eighth of all
 NUM_CHECKED = 16  # held-out pictures that a graph must answer as torch does
 
 
@@ -167,7 +167,8 @@ def with_disagreement(
         return calibration
     is_multiclass = calibration.pooling.is_multiclass
     held = [(f, int(row)) for f, result in enumerate(results) for row in result.index_S]
-    chosen = [held[n] for n in np.linspace(0, len(held) - 1, min(NUM_COMPARED, len(held))).astype(int)]
+    num_rows = min(max(len(held) // 8, LEAST_COMPARED), MOST_COMPARED, len(held))
+    chosen = [held[n] for n in np.linspace(0, len(held) - 1, num_rows).astype(int)]
     rows = [row for _, row in chosen]
     outputs = predictor.compute([setup.source.read(row) for row in rows], [setup.metadata_rows[row] for row in rows])
     probs_SFK = np.stack([fold_probs(predictor.target, output.logits_FVK) for output in outputs])

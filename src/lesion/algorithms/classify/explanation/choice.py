@@ -72,9 +72,9 @@ def save_explanation(
 
 
 def seconds_for_maps(job_s: float) -> float:
-    """How long the choice of a map may take after a job of so many seconds: a tenth of it, from 4 to 25 seconds, or 2 %
-    where that is more. A job of minutes need not wait as long for its maps as for its folds."""
-    return max(min(max(0.1 * job_s, 4.0), 25.0), 0.02 * job_s)
+    """How long the choice of a map may take after a job of so many seconds: 5 % of it, from 3 to 25 seconds, or 2 % where
+    that is more. A job of minutes need not wait as long for its maps as for its folds."""
+    return max(min(max(0.05 * job_s, 3.0), 25.0), 0.02 * job_s)
 
 
 def _samples(predictor: Ensemble, setup: Setup, results: Sequence[FoldResult]) -> list[Sample]:
