@@ -72,7 +72,7 @@ def save_explanation(
 
 
 def seconds_for_maps(job_s: float) -> float:
-    """How long the choice of a map may take after a job of so many seconds: 5 % of it, from 3 to 25 seconds, or 2 % where
+    """How long the choice of a map may take after a job of so many seconds: 5 % of it, but 3 to 25 seconds; 2 % where
     that is more. A job of minutes need not wait as long for its maps as for its folds."""
     return max(min(max(0.05 * job_s, 3.0), 25.0), 0.02 * job_s)
 
