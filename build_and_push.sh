@@ -9,6 +9,7 @@
 #   --region REGION          default: AWS_REGION, AWS_DEFAULT_REGION, or that of your AWS profile
 #   --registry HOST[:PORT]   push there instead of to ECR; needs nothing of AWS
 #   --target STAGE           build this stage of the Dockerfile, such as serve-cpu; the tag ends with its name
+#   --soci                   also push a SOCI index, with which a job starts before the whole image is loaded
 #   --dry-run                check everything, print the commands that would change something, run none of them
 #
 # The image's URI is all that comes on stdout. The list of what the image holds is written to build/sbom-TAG.cdx.json.
@@ -27,6 +28,9 @@ main() {
   uri=$registry/$name:$tag
   if is_pushed; then
     echo "already there, nothing to do: a tag names a commit, and is never pushed twice" >&2
+    if [ "$is_soci" ] && [ "$is_ecr" ]; then
+      log_in
+    fi
   else
     build
     write_sbom
@@ -36,11 +40,12 @@ main() {
     fi
     run docker push "$uri"
   fi
+  [ -z "$is_soci" ] || push_soci_index
   echo "$uri"
 }
 
 read_options() {
-  name=lesion region='' registry='' target='' is_dry='' is_ecr='' build_options=()
+  name=lesion region='' registry='' target='' is_dry='' is_soci='' is_ecr='' build_options=()
   local has_name=''
   while [ $# -gt 0 ]; do
     case $1 in
@@ -49,6 +54,7 @@ read_options() {
         exit 0
         ;;
       --dry-run) is_dry=1 ;;
+      --soci) is_soci=1 ;;
       --region | --registry | --target)
         [ -n "${2-}" ] || fail "$1 wants a value"
         printf -v "${1#--}" %s "$2"
@@ -208,6 +214,16 @@ log_in() {
   show docker login --username AWS --password-stdin "$registry"
   [ -z "$is_dry" ] || return 0
   printf %s "$password" | docker login --username AWS --password-stdin "$registry" >&2
+}
+
+# An image without an index works as well and starts later, so that nothing here fails the push. The tool reads images from
+# containerd, where Docker keeps its own in the namespace moby, and the registry's password from Docker's settings.
+push_soci_index() {
+  if ! command -v soci >/dev/null; then
+    echo "no SOCI index: there is no soci command. The image works without. Install soci-snapshotter, and run this again." >&2
+  elif ! { run soci --namespace moby create "$uri" && run soci --namespace moby push "$uri"; }; then
+    echo "no SOCI index; the line above says why. The image works without." >&2
+  fi
 }
 
 # Shows a command, and runs it unless this is a dry run.

@@ -32,6 +32,10 @@ case "$1 $2" in
   "run "*) echo '{"bomFormat": "CycloneDX"}' ;;
 esac
 """
+SOCI = """#!/bin/sh
+echo "soci $*" >> "$DOCKER_LOG"
+exit "${SOCI_STATUS:-0}"
+"""
 Push = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -60,8 +64,15 @@ def checkout(tmp_path: Path) -> Path:
 def push(checkout: Path, ecr: FakeEcr, tmp_path: Path) -> Push:
     """Runs the script with a fake Docker, no network but the fake ECR, and nothing of this machine's settings."""
 
-    def run(*arguments: str, client: str = "aws", tools: Iterable[str] = TOOLS, docker: bool = True, **variables: str):
-        programs = {**({"docker": DOCKER} if docker else {}), **aws_client(client)}
+    def run(
+        *arguments: str,
+        client: str = "aws",
+        tools: Iterable[str] = TOOLS,
+        docker: bool = True,
+        soci: bool = False,
+        **variables: str,
+    ):
+        programs = {**({"docker": DOCKER} if docker else {}), **({"soci": SOCI} if soci else {}), **aws_client(client)}
         path = only(tmp_path / f"bin{len(list(tmp_path.iterdir()))}", tools=tools, programs=programs)
         environment = {"PATH": path, "HOME": str(tmp_path), "DOCKER_LOG": str(tmp_path / "docker.log")}
         environment |= {"AWS_REGION": "eu-central-1", **ecr.environment(tmp_path), **variables}
@@ -148,6 +159,24 @@ def test_another_registry_needs_no_aws(push: Push, tag: str, asked_docker):
     done = push("--registry", "127.0.0.1:5000", "--target", "serve-cpu", client="none", AWS_REGION="")
     assert done.returncode == 0 and done.stdout == f"127.0.0.1:5000/lesion:{tag}-serve-cpu\n", done.stderr
     assert "--target serve-cpu" in done.stderr and not [line for line in asked_docker() if line.startswith("login")]
+
+
+def test_a_soci_index_is_pushed_after_the_image(push: Push, tag: str, asked_docker):
+    uri = f"127.0.0.1:5000/lesion:{tag}"
+    done = push("--registry", "127.0.0.1:5000", "--soci", soci=True)
+    assert (done.returncode, done.stdout) == (0, f"{uri}\n")
+    assert asked_docker()[-3:] == [
+        f"push {uri}",
+        f"soci --namespace moby create {uri}",
+        f"soci --namespace moby push {uri}",
+    ]
+
+
+def test_without_the_tool_or_where_it_fails_the_image_is_pushed_and_a_sentence_says_so(push: Push, tag: str):
+    for soci, status, said in ((False, "0", "Install soci-snapshotter"), (True, "1", "the line above says why")):
+        done = push("--registry", "127.0.0.1:5000", "--soci", soci=soci, SOCI_STATUS=status)
+        assert done.returncode == 0 and done.stdout.endswith(f"lesion:{tag}\n")
+        assert "no SOCI index" in done.stderr and said in done.stderr
 
 
 def test_buildx_is_told_to_make_no_oci_manifest(push: Push):
