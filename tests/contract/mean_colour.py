@@ -93,6 +93,9 @@ class MeanColour:
     def evaluate(self, *_: Any, **__: Any) -> Any:
         raise UserError("this algorithm judges no labelled sets", do="Predict with `lesion predict`.")
 
+    def load_reference(self, *_: Any, **__: Any) -> Any:
+        raise UserError("this algorithm keeps nothing to compare with", do="Predict with `lesion predict`.")
+
     def load_explainer(self, *_: Any, **__: Any) -> Any:
         raise UserError("this algorithm has no explanations", do="Predict with `lesion predict`.")
 

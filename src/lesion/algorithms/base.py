@@ -113,6 +113,11 @@ class Algorithm(Protocol):
         """
         ...
 
+    def load_reference(self, model_dir: Path, *, operating_point: str | None) -> Reference:
+        """What served answers and images are compared with; shares of answers are those at `operating_point`, the
+        deployment's. Raises UserError where the algorithm keeps nothing to compare with, and for a wrong artifact."""
+        ...
+
     def load_explainer(
         self,
         model_dir: Path,
@@ -211,6 +216,57 @@ class Explainer(Protocol):
 
     def explain(self, image: Pixels, row: Row) -> Explanation:
         """Of one picture (uint8 RGB [H, W, 3], any size) and its metadata. Raises UserError for a wrong value."""
+        ...
+
+
+class Reference(Protocol):
+    """What the held-out rows of training were answered, and what their images are like: what `lesion drift` compares
+    with. Values and shares have the same names here and in what the methods return."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def values(self) -> Mapping[str, NDArray[np.float32]]:
+        """A sample of training, by the name of what was measured: each score, each measure of an image."""
+        ...
+
+    @property
+    def scores(self) -> Sequence[str]:
+        """Which of the values are scores, and not measures of an image."""
+        ...
+
+    @property
+    def shares(self) -> Mapping[str, tuple[int, int]]:
+        """How many rows of training had something, of how many: a positive answer, a warning."""
+        ...
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """What each value and share is, for people."""
+        ...
+
+    @property
+    def gaps(self) -> Sequence[str]:
+        """What the artifact does not hold and cannot be compared, as sentences."""
+        ...
+
+    @property
+    def metadata_columns(self) -> Sequence[str]:
+        """The metadata that a request may have beside an image."""
+        ...
+
+    @property
+    def dicom_frames(self) -> FrameChoice: ...
+    @property
+    def decode_px(self) -> int | None: ...
+    def read_answer(self, told: object) -> tuple[Mapping[str, float], Mapping[str, bool]]:
+        """The values and shares of one answer: an object of JSON, the cells of a CSV row as a list, or a bare number.
+        What this form of answer leaves out is left out. Raises ValueError for an answer of another model."""
+        ...
+
+    def read_image(self, image: Pixels, whole_px: tuple[int, int]) -> tuple[Mapping[str, float], Mapping[str, bool]]:
+        """The values and shares of one image (uint8 RGB [H, W, 3]), which was `whole_px` (height, width) large before
+        it was decoded."""
         ...
 
 

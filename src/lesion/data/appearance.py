@@ -50,4 +50,14 @@ def appearance(square_HWC: Pixels) -> NDArray[np.float32]:
     return described_A
 
 
+COLOURS = ("red_green", "yellow_blue", "fine_grain")
+
+
+def colours(described_A: NDArray[np.float32]) -> tuple[float, ...]:
+    """What a description says of the light and the camera, by COLOURS: the mean a* and b* of CIELAB, and the contrast
+    of the finest details as 10 ln(L*)."""
+    cells_N3 = described_A[: GRID * GRID * 3].reshape(-1, 3)
+    return (*cells_N3[:, 1:].mean(axis=0).tolist(), float(described_A[GRID * GRID * 3 + 3]))
+
+
 _UNIT_C, _ZERO_C = np.array([L_UNIT, 1.0, 1.0], np.float32), np.array([0.0, 128.0, 128.0], np.float32)

@@ -69,7 +69,7 @@ def render(facts: Facts) -> str:
         loader=PackageLoader("lesion.report", "."),
         autoescape=True,
         trim_blocks=True,
-        finalize=_as_read,
+        finalize=as_read,
     )
     environment.globals.update(
         cell=cell,
@@ -121,7 +121,7 @@ def _script(script: str) -> dict[str, Any]:
     return {"script": Markup(script), "script_digest": base64.b64encode(digest).decode()}  # noqa: S704
 
 
-def _as_read(value: object) -> object:
+def as_read(value: object) -> object:
     """A user's words as one line; what the page itself is made of as it is."""
     return one_line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 

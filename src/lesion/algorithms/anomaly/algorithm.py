@@ -93,6 +93,13 @@ class Anomaly:
             do="Give the set as the test channel of the training job, or predict it with `lesion predict`.",
         )
 
+    def load_reference(self, model_dir: Path, *, operating_point: str | None) -> NoReturn:  # noqa: ARG002
+        raise UserError(
+            "anomaly detection keeps nothing that served images could be compared with: it learned from normal ones",
+            where=model_dir,
+            do="Watch the share of anomalous answers in the audit lines instead.",
+        )
+
     def load_explainer(
         self,
         model_dir: Path,

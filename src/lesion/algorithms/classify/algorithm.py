@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lesion.algorithms.classify.config import ClassifyConfig
     from lesion.algorithms.classify.explanation.explainer import ClassifierExplainer
     from lesion.algorithms.classify.prediction.predictor import Ensemble
+    from lesion.algorithms.classify.reference import ClassifierReference
     from lesion.check.report import Report
     from lesion.job import Job
 
@@ -120,6 +121,11 @@ class Classify:
             num_cores=num_cores,
             show_progress=show_progress,
         )
+
+    def load_reference(self, model_dir: Path, *, operating_point: str | None) -> ClassifierReference:
+        from lesion.algorithms.classify.reference import load_reference
+
+        return load_reference(model_dir, operating_point=operating_point)
 
     def load_explainer(
         self,

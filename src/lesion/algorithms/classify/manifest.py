@@ -172,6 +172,18 @@ class FamiliarityRecord(BaseModel):
     rare: Share
 
 
+class ReferenceRecord(BaseModel):
+    """What served answers and images are compared with: the file of the samples (float32), and of how many held-out
+    rows the scores are. `answered` says of several classes how many of these rows each was the most probable of.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file: FileName
+    num_rows: Annotated[int, Field(ge=1)]
+    answered: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+
 class ClassifierRecord(Record):
     """All that prediction needs beside the weights: network, preprocessing, metadata encoders, target.
 
@@ -200,6 +212,7 @@ class ClassifierRecord(Record):
     graph: GraphRecord | None = None
     quality: QualityRecord | None = None  # None: fewer training pictures than it needs, or an older artifact
     familiarity: FamiliarityRecord | None = None  # likewise
+    reference: ReferenceRecord | None = None  # None: an older artifact
     explanation: ExplanationRecord | None = None
 
     @model_validator(mode="after")
@@ -248,7 +261,8 @@ class ClassifierRecord(Record):
         """The files that it names."""
         graph = [] if self.graph is None else [self.graph.file, self.graph.weights_file]
         familiarity = [] if self.familiarity is None else [self.familiarity.file]
-        return [*(record.file for record in self.folds), *graph, *familiarity]
+        reference = [] if self.reference is None else [self.reference.file]
+        return [*(record.file for record in self.folds), *graph, *familiarity, *reference]
 
     @property
     def question(self) -> Target:

@@ -26,6 +26,7 @@ from lesion.algorithms.classify.prediction.openvino_cpu import TOLERANCE, compil
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.prediction.safeguards import FAMILIARITY
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
+from lesion.algorithms.classify.reference import REFERENCE
 from lesion.algorithms.classify.results.decide import Decisions
 from lesion.algorithms.classify.training.fold import FoldResult
 from lesion.algorithms.classify.training.networks import Networks
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 
 GRAPH, GRAPH_WEIGHTS = "graph.xml", "graph.bin"
 OWN_FILE = re.compile(
-    rf"(fold_[0-9]+|refit|soup)\.safetensors|{re.escape(FAMILIARITY)}|{re.escape(GRAPH)}|{re.escape(GRAPH_WEIGHTS)}"
+    r"(fold_[0-9]+|refit|soup)\.safetensors|" + "|".join(map(re.escape, (FAMILIARITY, REFERENCE, GRAPH, GRAPH_WEIGHTS)))
 )
 LEAST_COMPARED, MOST_COMPARED = 16, 64  # training rows that show how the networks differ, an eighth of all
 NUM_CHECKED = 16  # held-out pictures that a graph must answer as torch does

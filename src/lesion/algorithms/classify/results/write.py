@@ -32,6 +32,7 @@ from lesion.algorithms.classify.results.evaluation import (
 from lesion.algorithms.classify.results.summary import Summary, judge_slides, judge_test, numbers_for_the_log
 from lesion.algorithms.classify.results.tables import fold_of_rows, out_of_fold_rows, write_submission
 from lesion.algorithms.classify.save import save_graph, save_later, with_disagreement
+from lesion.algorithms.classify.save_reference import save_reference
 from lesion.algorithms.classify.save_safeguards import save_safeguards
 from lesion.algorithms.classify.task import Task
 from lesion.algorithms.classify.training.fold import FoldResult, curves_of
@@ -102,6 +103,8 @@ def write_results(
     predictor = save_later(job.model_dir, predictor, summary, calibration=calibration, prediction_sets=sets)
     with timed_step(log, "safeguards"):
         predictor = save_safeguards(setup, predictor, served, labelled.table.group_or_row_S, checked.measures)
+    with timed_step(log, "reference"):
+        predictor = save_reference(setup, predictor, decisions.kept_SK, checked.measures)
     with timed_step(log, "report"):
         reporter = Reporter(
             setup, checked, networks, decisions=decisions, evaluation=evaluation, summary=summary, started=started
