@@ -43,6 +43,7 @@ lock: .venv/.dev
 	$(compile) container/serve-cpu.in -c requirements.txt -o container/requirements-serve-cpu.txt
 	$(compile) tests/container/sdk2.in -o tests/container/requirements-sdk2.txt
 	$(compile) tests/container/sdk3.in -o tests/container/requirements-sdk3.txt
+	$(compile) tests/container/mlflow.in -o tests/container/requirements-mlflow.txt
 	$(compile) tests/container/cloudformation.in -o tests/container/requirements-cloudformation.txt
 
 # Known vulnerabilities of what the image installs. SOURCE=osv asks another source. One that knows nothing of an old hole

@@ -62,7 +62,7 @@ def compare_scores(training_R: Array, now_N: Array) -> Difference:
     left its bin: where scores lie in narrow clumps, as those of a good classifier do, it is larger than 2 for an
     ensemble beside its own networks, whose scores differ by hundredths.
     """
-    from scipy.stats import wasserstein_distance
+    from scipy.stats import wasserstein_distance  # type: ignore[import-untyped]
 
     deviation = float(np.std(training_R)) or 1.0
     shift = float(wasserstein_distance(training_R, now_N)) / deviation
@@ -83,7 +83,7 @@ def compare_shares(training: tuple[int, int], now: tuple[int, int]) -> Differenc
 
 
 def _ks_p(training_R: Array, now_N: Array) -> float:
-    from scipy.stats import ks_2samp  # type: ignore[import-untyped]
+    from scipy.stats import ks_2samp
 
     return float(ks_2samp(training_R, now_N, method="asymp").pvalue)
 
