@@ -212,7 +212,7 @@ class ClassifierRecord(Record):
     graph: GraphRecord | None = None
     quality: QualityRecord | None = None  # None: fewer training pictures than it needs, or an older artifact
     familiarity: FamiliarityRecord | None = None  # likewise
-    reference: ReferenceRecord | None = None  # None: an older artifact
+    reference: ReferenceRecord | None = None  # None: fewer held-out rows than it needs, or an older artifact
     explanation: ExplanationRecord | None = None
 
     @model_validator(mode="after")

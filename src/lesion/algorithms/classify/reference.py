@@ -22,6 +22,7 @@ from lesion.data.appearance import COLOURS, appearance, colours
 from lesion.data.decode.images import FrameChoice, Pixels
 from lesion.data.quality.image_quality import MEASURES, image_quality
 from lesion.data.quality.quality_bounds import warnings_of
+from lesion.evaluation.drift import MIN_ROWS
 from lesion.stored_files import unusable
 from lesion.targets import Target
 
@@ -44,7 +45,6 @@ TITLES = {
     LOW_QUALITY: "share of images beyond a bound of the image gate",
     REFUSED: "share of requests for an image that were refused",
 }
-OLD = "train again with this version of Lesion to have it"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,10 @@ def load_reference(model_dir: Path, *, operating_point: str | None) -> Classifie
     shares: dict[str, tuple[int, int]] = {}
     gaps = []
     if model.reference is None:
-        gaps.append(f"The artifact holds no scores and no image statistics of training: {OLD}.")
+        gaps.append(
+            "The artifact holds no scores and no image statistics of training: it was trained with fewer than "
+            f"{MIN_ROWS} held-out rows, or by an earlier version of Lesion."
+        )
     else:
         values = _stored_values(model_dir, manifest, model)
         shares |= _answered(model, point, values)

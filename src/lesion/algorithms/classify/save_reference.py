@@ -21,6 +21,7 @@ from lesion.algorithms.classify.reference import REFERENCE, stored_keys
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.data.appearance import COLOURS, appearance, colours
 from lesion.data.quality.picture_measures import PictureMeasures
+from lesion.evaluation.drift import MIN_ROWS
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +35,15 @@ def save_reference(
     """Adds samples of the training rows to the artifact; returns the predictor with the new manifest.
 
     `kept_SK` are the probabilities of held-out rows as they are served, NaN for the others; `measures` those of the
-    images. Each value is sorted by itself, so that no row can be put together again. Raises PlatformError where the
-    disk refuses.
+    images. Each value is sorted by itself, so that no row can be put together again. With fewer than MIN_ROWS held-out
+    rows nothing would be compared, and nothing is added. Raises PlatformError where the disk refuses.
     """
+    rows_S = np.flatnonzero(~np.isnan(kept_SK[:, 0]))
+    if len(rows_S) < MIN_ROWS:
+        log.info("reference: none, %d held-out rows are fewer than %d", len(rows_S), MIN_ROWS)
+        return predictor
     target = predictor.model.question
     rng = np.random.default_rng([setup.config.seed, len(kept_SK)])
-    rows_S = np.flatnonzero(~np.isnan(kept_SK[:, 0]))
     kept_S = _sample(rows_S, NUM_KEPT, rng)
     scores_SK = target.judged_columns(kept_SK[kept_S])
     found = dict(zip(score_names(target), scores_SK.T, strict=True))
