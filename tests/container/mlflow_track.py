@@ -1,4 +1,4 @@
-"""Runs in the environment `mlflow`: tracks a job twice, and writes what MLflow itself has of it to FOLDER/found.json."""
+"""Runs in the environment `mlflow`: tracks a job twice, and writes what MLflow has of it to FOLDER/found.json."""
 
 from __future__ import annotations
 
