@@ -84,7 +84,7 @@ class MeanColour:
         manifest = load_manifest(model_dir)
         return Predictor(manifest, read_tensors(model_dir, manifest, FILE))
 
-    def processes_on_cpu(self, config: Any, *, num_cores: int, memory_bytes: int) -> int:  # noqa: ARG002
+    def processes_on_cpu(self, config: Any, *, num_cores: int, memory_bytes: int) -> int:
         return 1
 
     def describe(self, what: str) -> str:
