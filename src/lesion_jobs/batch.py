@@ -5,28 +5,28 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lesion_jobs.announce import TRANSFORM, announce
-from lesion_jobs.endpoint import make_model
+from lesion_jobs.announce import announce
 from lesion_jobs.environment import Environment, new_name
+from lesion_jobs.job import Job
+from lesion_jobs.kinds import TRANSFORM
+from lesion_jobs.local.run import run_transform
 from lesion_jobs.prediction import Prediction, decode_answer
-from lesion_jobs.session import local_server, open_session, plain_errors
+from lesion_jobs.preflight import check_account
+from lesion_jobs.requests.model import model_request
+from lesion_jobs.requests.transform import transform_request
+from lesion_jobs.requests.validate import check_requests
+from lesion_jobs.send import send
 from lesion_jobs.storage import download, readable_uri
-from lesion_jobs.training import TrainingRun
-
-# NVIDIA driver 535, on which the image's CUDA 12 runs; the SDK's own Transformer cannot ask for it.
-TRANSFORM_AMI = "al2-ami-sagemaker-batch-gpu-535"
-MAX_PICTURE_MB, MAX_CONCURRENT = 25, 4  # SageMaker's limit is 100 for their product
+from lesion_jobs.training import TrainingRun, model_uri_of
 
 
 @dataclass(frozen=True)
-class TransformRun:
+class TransformRun(Job):
     """A batch transform and the folder that gets NAME.out for each picture NAME."""
 
-    name: str
-    environment: Environment
     output: str
+    kind = TRANSFORM
 
 
 def transform(
@@ -42,44 +42,26 @@ def transform(
 
     Raises UserError with the reason if the job fails. Local mode always waits, and needs port 8080 free.
     """
-    model_uri = readable_uri(model.model if isinstance(model, TrainingRun) else model, environment, what="the model")
+    model_uri = model_uri_of(environment, model)
     pictures_uri = readable_uri(pictures, environment, what="the folder of images")
     name = name or new_name("transform")
     run = TransformRun(name, environment, f"{environment.output_uri}/{name}")
-    session = open_session(environment)
-    announce(TRANSFORM, name, environment, session, num_instances=num_instances)
-    arguments = transform_arguments(run, pictures_uri, num_instances=num_instances)
-    _start(run, session, model_uri, arguments, wait=wait)
+    model_ = model_request(environment, name, model_uri)
+    job = transform_request(environment, name, name, pictures_uri, run.output, num_instances=num_instances)
+    if environment.is_local:
+        announce(TRANSFORM, name, environment)
+        run_transform(environment, model_, job)
+        return run
+    requests = [("CreateModel", model_), ("CreateTransformJob", job)]
+    check_requests(requests)
+    reads = {"the model": model_uri, "the folder of images": pictures_uri}
+    notes = check_account(environment, TRANSFORM, num_instances=num_instances, reads=reads)
+    announce(TRANSFORM, name, environment, num_instances=num_instances, notes=notes)
+    send(environment, requests, what=f"batch transform {name} failed")
+    if wait:
+        run.wait()
+        send(environment, [("DeleteModel", {"ModelName": name})], what=f"model {name} was not deleted")
     return run
-
-
-def transform_arguments(run: TransformRun, pictures_uri: str, *, num_instances: int = 1) -> dict[str, Any]:
-    """The arguments of sagemaker.Session.transform: one picture per request."""
-    environment = run.environment
-    # A prefix without its slash would match its neighbours too: …/new and …/new_rejected.
-    source = {"S3DataType": "S3Prefix", "S3Uri": pictures_uri.rstrip("/") + "/"}
-    arguments: dict[str, Any] = {
-        "job_name": run.name,
-        "model_name": run.name,
-        "strategy": "SingleRecord",
-        "max_concurrent_transforms": MAX_CONCURRENT,
-        "max_payload": MAX_PICTURE_MB,
-        "env": None,
-        "input_config": {"DataSource": {"S3DataSource": source}, "ContentType": "application/x-image"},
-        "output_config": {"S3OutputPath": run.output, "Accept": "application/json"},
-        "resource_config": {"InstanceCount": num_instances, "InstanceType": environment.instance_type},
-        "experiment_config": None,
-        "tags": environment.tag_list,
-        "data_processing": None,
-        "model_client_config": None,
-    }
-    if environment.kms_key:
-        arguments["output_config"]["KmsKeyId"] = environment.kms_key
-    if environment.volume_key:
-        arguments["resource_config"]["VolumeKmsKeyId"] = environment.volume_key
-    if environment.has_gpu and not environment.is_local:
-        arguments["resource_config"]["TransformAmiVersion"] = TRANSFORM_AMI
-    return arguments
 
 
 def fetch_predictions(run: TransformRun) -> dict[str, Prediction]:
@@ -88,23 +70,3 @@ def fetch_predictions(run: TransformRun) -> dict[str, Prediction]:
         folder = download(run.environment, run.output, scratch)
         answers = {str(path.relative_to(folder))[:-4]: path.read_bytes() for path in sorted(folder.rglob("*.out"))}
     return {name: decode_answer(body, where=name) for name, body in answers.items()}
-
-
-def _start(run: TransformRun, session: Any, model_uri: str, arguments: dict[str, Any], *, wait: bool) -> None:
-    environment = run.environment
-    model = make_model(environment, model_uri, run.name, session)
-    if environment.is_local:
-
-        def stop() -> None:
-            session.sagemaker_client._transform_jobs[run.name].container.stop_serving()  # the SDK has no door to it
-
-        with local_server(f"batch transform {run.name}", stop=stop):
-            model.create(instance_type=environment.instance_type)
-            session.transform(**arguments)
-        return
-    with plain_errors(f"batch transform {run.name} failed", do="If it started, its logs, named above, say more."):
-        model.create(instance_type=environment.instance_type, tags=environment.tag_list)
-        session.transform(**arguments)
-        if wait:
-            session.logs_for_transform_job(run.name, wait=True)
-            session.delete_model(run.name)

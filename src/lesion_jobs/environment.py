@@ -20,8 +20,8 @@ LOCAL_ROLE = "arn:aws:iam::000000000000:role/local"  # local mode looks up a rol
 class Environment:
     """An image on a kind of machine, in SageMaker (`ml.…`) or in local mode (`local`, `local_gpu`).
 
-    Local mode needs Docker and docker-compose on this machine, and no account. Raises UserError that lists all that is
-    missing.
+    Local mode needs Docker, docker-compose and the SageMaker SDK on this machine, and no account. Raises UserError that
+    lists all that is missing.
     """
 
     image: str  # its name in the region's ECR, or on this machine for local mode
@@ -34,7 +34,7 @@ class Environment:
     security_group_ids: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     isolated: bool = True  # containers reach no network, S3 is read and written around them
-    session: Any = None  # a sagemaker.Session of your own, as for another profile; none opens one
+    session: Any = None  # a boto3.Session of your own, as for another profile; for local mode a LocalSession
 
     def __post_init__(self) -> None:
         problems = []
@@ -65,7 +65,7 @@ class Environment:
     def volume_key(self) -> str | None:
         """The key for the machines' volumes; none where they have disks of their own, which SageMaker takes no key for.
 
-        Which those are is the SDK's own rule (sagemaker.utils.instance_supports_kms).
+        Which those are is the rule of the SDK 2 (sagemaker.utils.instance_supports_kms).
         """
         family = self.instance_type.removeprefix("ml.").partition(".")[0]
         return None if "d" in family or family.startswith(("g5", "g6", "p5", "trn1")) else self.kms_key
@@ -90,9 +90,9 @@ class Environment:
 
 
 def uri_of(location: str | Path) -> str:
-    """`location` as the SDK wants it: s3:// and file:// as they are, a path as file:// from the root.
+    """`location` as jobs are told it: s3:// and file:// as they are, a path as file:// from the root.
 
-    Not Path.as_uri(): the SDK does not decode %20.
+    Not Path.as_uri(): local mode does not decode %20.
     """
     text = str(location)
     return text if "://" in text else f"file://{Path(text).expanduser().resolve()}"

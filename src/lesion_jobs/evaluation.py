@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.processing import INPUT, OUTPUT, command_arguments, run_processing
+from lesion_jobs.job import Job
+from lesion_jobs.kinds import PROCESSING
+from lesion_jobs.processing import command_arguments, start_processing
+from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
 from lesion_jobs.storage import download, readable_uri
-from lesion_jobs.training import TrainingRun
+from lesion_jobs.training import TrainingRun, model_uri_of
 
 MODEL = "/opt/ml/processing/model"
 EVALUATE = ("evaluate", INPUT, "--model", MODEL, "--output", OUTPUT, "--no-progress")
 
 
 @dataclass(frozen=True)
-class EvaluationRun:
+class EvaluationRun(Job):
     """A job that evaluates a model, and the prefix that gets report.html, metrics.json and predictions.csv."""
 
-    name: str
-    environment: Environment
     output: str
+    kind = PROCESSING
 
 
 def evaluate(
@@ -42,23 +44,22 @@ def evaluate(
     "set": {"target_column": "diagnosis"}}. Images that cannot be read are told and left out. Raises UserError with the
     reason if the job fails.
     """
-    model_uri = readable_uri(model.model if isinstance(model, TrainingRun) else model, environment, what="the model")
+    model_uri = model_uri_of(environment, model)
     data_uri = readable_uri(data, environment, what="the data set")
-    arguments = command_arguments(options or {}, own=("model", "output", "no_progress"))
     name = name or new_name("evaluation")
     run = EvaluationRun(name, environment, f"{environment.output_uri}/{name}")
-    run_processing(
+    request = processing_request(
         environment,
         name,
         EVALUATE,
-        arguments,
+        command_arguments(options or {}, own=("model", "output", "no_progress")),
         inputs={"data": (data_uri, INPUT), "model": (model_uri, MODEL)},
         output=("evaluation", run.output),
         volume_gb=volume_gb,
         max_hours=max_hours,
-        wait=wait,
     )
-    return run
+    start_processing(run, request, reads={"the data set": data_uri, "the model": model_uri}, max_hours=max_hours)
+    return run.wait() if wait and not environment.is_local else run
 
 
 def fetch_evaluation(run: EvaluationRun, folder: str | Path) -> Path:

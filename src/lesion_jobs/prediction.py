@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lesion.errors import UserError
 from lesion_jobs.endpoint import Endpoint
-from lesion_jobs.session import open_session
+from lesion_jobs.send import runtime_of
 
 # The first bytes of a file → its content type; anything else is left to the server, which looks for itself.
 MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png"}
@@ -34,19 +34,13 @@ def predict(
     Raises UserError with the server's words where it refuses the picture.
     """
     from botocore.exceptions import BotoCoreError, ClientError
-    from sagemaker.deserializers import BytesDeserializer
-    from sagemaker.predictor import Predictor
-    from sagemaker.serializers import IdentitySerializer
 
     body, content_type = encode_request(read_picture(picture), metadata)
-    predictor = Predictor(
-        endpoint.name,
-        open_session(endpoint.environment),
-        serializer=IdentitySerializer(content_type=content_type),
-        deserializer=BytesDeserializer(accept="application/json"),
-    )
+    runtime = runtime_of(endpoint.environment)
     try:
-        answer = predictor.predict(body)
+        answer = runtime.invoke_endpoint(
+            EndpointName=endpoint.name, Body=body, ContentType=content_type, Accept="application/json"
+        )["Body"].read()
     except ClientError as error:  # for a refusal of the container's, its own words are in OriginalMessage
         words = error.response.get("OriginalMessage", "")
         if not words:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lesion.errors import UserError
+from lesion_jobs.aws import open_client, plain_errors
 from lesion_jobs.environment import Environment, new_name, uri_of
-from lesion_jobs.session import open_session, plain_errors
 
 
 def upload(environment: Environment, folder: str | Path) -> str:
@@ -18,26 +18,45 @@ def upload(environment: Environment, folder: str | Path) -> str:
         return readable_uri(folder, environment, what="the folder")
     if not Path(folder).is_dir():
         raise UserError("the folder is not there", where=folder, do="Correct the path.", kind="location")
-    session = open_session(environment)
-    from sagemaker.s3 import S3Uploader
-
+    target = f"{environment.output_uri}/{new_name('data')}"
+    bucket, prefix = split_uri(target)
+    key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": environment.kms_key} if environment.kms_key else {}
     with plain_errors(f"{folder} was not uploaded", do="Look at the role's and the bucket's permissions."):
-        target = f"{environment.output_uri}/{new_name('data')}"
-        S3Uploader.upload(str(folder), target, kms_key=environment.kms_key, sagemaker_session=session)
+        s3 = open_client(environment, "s3")
+        for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            s3.upload_file(str(path), bucket, f"{prefix}/{path.relative_to(folder).as_posix()}", ExtraArgs=key)
     return target
 
 
 def download(environment: Environment, uri: str, scratch: str | Path) -> Path:
-    """The local path of the file or folder at `uri`: for S3 a copy in `scratch`, else the original."""
+    """The local path of the file or folder at `uri`: for S3 a copy in `scratch`, else the original.
+
+    Raises UserError where there is nothing.
+    """
     if not uri.startswith("s3://"):
         return Path(uri.removeprefix("file://"))
-    session = open_session(environment)
-    from sagemaker.s3 import S3Downloader
-
+    bucket, prefix = split_uri(uri)
+    folder = Path(scratch)
     with plain_errors(f"{uri} cannot be fetched", do="Wait until the job is done."):
-        S3Downloader.download(uri, str(scratch), sagemaker_session=session)
-    copy = Path(scratch) / uri.rpartition("/")[2]
-    return copy if copy.is_file() else Path(scratch)
+        s3 = open_client(environment, "s3")
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        # A prefix matches its neighbours too: …/run and …/run_2.
+        keys = [key for key in keys if key == prefix or key.startswith(f"{prefix.rstrip('/')}/")]
+        for key in keys:
+            path = folder / (key.removeprefix(prefix).lstrip("/") or Path(key).name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not key.endswith("/"):
+                s3.download_file(bucket, key, str(path))
+    if not keys:
+        raise UserError("there is nothing in S3", where=uri, do="Wait until the job is done.", kind="location")
+    return folder / Path(prefix).name if keys == [prefix] else folder
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of s3://bucket/key."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
 
 
 def readable_uri(location: str | Path, environment: Environment, *, what: str) -> str:

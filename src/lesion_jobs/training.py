@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError
-from lesion_jobs.announce import TRAINING, announce
+from lesion_jobs.announce import announce
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.session import open_session, plain_errors
+from lesion_jobs.job import Job
+from lesion_jobs.kinds import TRAINING
+from lesion_jobs.local.run import run_job
+from lesion_jobs.preflight import check_account
+from lesion_jobs.requests.training import InputMode, training_request
+from lesion_jobs.requests.validate import check_requests
+from lesion_jobs.send import send
 from lesion_jobs.storage import download, readable_uri
 
-TENSORBOARD_DIR = "/opt/ml/output/tensorboard"
 Channels = str | Path | Mapping[str, str | Path]
 
 
 @dataclass(frozen=True)
-class TrainingRun:
+class TrainingRun(Job):
     """A training job and where it leaves what. The files are there once the job is done."""
 
-    name: str
-    environment: Environment
     model: str  # model.tar.gz
     results: str  # output.tar.gz: report.html, metrics.json, oof.csv …
     checkpoints: str | None  # hand it to the next `train` to go on from there; none in local mode
+    kind = TRAINING
 
 
 def train(
@@ -45,7 +48,7 @@ def train(
     use_spot: bool = False,
     max_wait_hours: float | None = None,
     checkpoints: str | None = None,
-    input_mode: Literal["File", "FastFile"] = "File",
+    input_mode: InputMode = "File",
     wait: bool = True,
 ) -> TrainingRun:
     """Train on the channels, one location for `training` or one per channel. Returns where the results will be.
@@ -56,25 +59,43 @@ def train(
     mode always waits.
     """
     hyperparameters = hyperparameters or {}
-    channels = channels if isinstance(channels, Mapping) else {"training": channels}
-    uris = {channel: readable_uri(at, environment, what=f"channel '{channel}'") for channel, at in channels.items()}
+    uris = channel_uris(environment, channels)
     check_hyperparameters(environment, uris, hyperparameters)
-    name = name or new_name("train")
-    run = describe_run(environment, name, checkpoints)
-    arguments = estimator_arguments(
-        run,
+    run = describe_run(environment, name or new_name("train"), checkpoints)
+    request = training_request(
+        environment,
+        run.name,
+        uris,
         hyperparameters,
         num_instances=num_instances,
         volume_gb=volume_gb,
         max_hours=max_hours,
         use_spot=use_spot,
         max_wait_hours=max_wait_hours,
+        checkpoints=run.checkpoints,
         input_mode=input_mode,
     )
-    session = open_session(environment)
-    announce(TRAINING, name, environment, session, num_instances=num_instances, max_hours=max_hours)
-    _fit(run, session, arguments, uris, wait=wait)
-    return run
+    if environment.is_local:
+        announce(TRAINING, run.name, environment)
+        _train_here(run, request)
+        return run
+    check_requests([("CreateTrainingJob", request)])
+    notes = check_account(
+        environment,
+        TRAINING,
+        num_instances=num_instances,
+        use_spot=use_spot,
+        reads={f"channel '{channel}'": uri for channel, uri in uris.items()},
+    )
+    announce(TRAINING, run.name, environment, num_instances=num_instances, max_hours=max_hours, notes=notes)
+    send(environment, [("CreateTrainingJob", request)], what=f"training job {run.name} failed")
+    return run.wait() if wait else run
+
+
+def channel_uris(environment: Environment, channels: Channels) -> dict[str, str]:
+    """The URI of each channel. Raises UserError for a location that jobs cannot read."""
+    given = channels if isinstance(channels, Mapping) else {"training": channels}
+    return {channel: readable_uri(at, environment, what=f"channel '{channel}'") for channel, at in given.items()}
 
 
 def check_hyperparameters(
@@ -104,62 +125,9 @@ def describe_run(environment: Environment, name: str, checkpoints: str | None = 
     return TrainingRun(name, environment, f"{folder}/output/model.tar.gz", f"{folder}/output/output.tar.gz", kept)
 
 
-def estimator_arguments(
-    run: TrainingRun,
-    hyperparameters: Mapping[str, object],
-    *,
-    num_instances: int = 1,
-    volume_gb: int = 30,
-    max_hours: float = 24,
-    use_spot: bool = False,
-    max_wait_hours: float | None = None,
-    input_mode: str = "File",
-) -> dict[str, Any]:
-    """The arguments of sagemaker.estimator.Estimator, without the session."""
-    environment = run.environment
-    algorithm, _ = parse_hyperparameters(hyperparameters)
-    is_folder = environment.output_uri.startswith("file://")  # there the SDK does not add the job's name
-    arguments: dict[str, Any] = {
-        "image_uri": environment.image,
-        "role": environment.arn,
-        "instance_count": num_instances,
-        "instance_type": environment.instance_type,
-        "output_path": run.model.rpartition("/")[0] if is_folder else environment.output_uri,
-        "hyperparameters": {key: as_text(value) for key, value in hyperparameters.items()},
-        "metric_definitions": [{"Name": line.name, "Regex": line.regex} for line in algorithm.metric_lines.values()],
-        # Hooks of SageMaker's own framework images, which only lengthen the request of others.
-        "debugger_hook_config": False,
-        "disable_profiler": True,
-    }
-    if environment.is_local:
-        return arguments
-    max_wait_hours = max_wait_hours or 2 * max_hours
-    if use_spot and max_wait_hours < max_hours:
-        raise UserError(
-            f"max_wait_hours={max_wait_hours:g} is less than max_hours={max_hours:g}",
-            do="Wait longer.",
-            kind="environment",
-        )
-    return arguments | {
-        "tags": environment.tag_list,
-        "subnets": list(environment.subnets) or None,
-        "security_group_ids": list(environment.security_group_ids) or None,
-        "output_kms_key": environment.kms_key,
-        "volume_kms_key": environment.volume_key,
-        "volume_size": volume_gb,
-        "max_run": round(3600 * max_hours),
-        "use_spot_instances": use_spot,
-        "max_wait": round(3600 * max_wait_hours) if use_spot else None,
-        "checkpoint_s3_uri": run.checkpoints,
-        "input_mode": input_mode,
-        "enable_network_isolation": environment.isolated,
-        "encrypt_inter_container_traffic": True,
-    }
-
-
-def as_text(value: object) -> str:
-    """A hyperparameter's value as SageMaker carries it: text as it is, everything else in JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
+def model_uri_of(environment: Environment, model: TrainingRun | str) -> str:
+    """Where the model.tar.gz of a run lies, or that which is named by its location."""
+    return readable_uri(model.model if isinstance(model, TrainingRun) else model, environment, what="the model")
 
 
 def fetch_results(run: TrainingRun, folder: str | Path) -> Path:
@@ -172,22 +140,16 @@ def fetch_results(run: TrainingRun, folder: str | Path) -> Path:
     return folder
 
 
-def _fit(
-    run: TrainingRun, session: Any, arguments: Mapping[str, Any], channels: Mapping[str, str], *, wait: bool
-) -> None:
-    from sagemaker.debugger import TensorBoardOutputConfig
-    from sagemaker.estimator import Estimator
-
-    if run.environment.is_local:
-        try:
-            Estimator(**arguments, sagemaker_session=session).fit(dict(channels), job_name=run.name)
-        except RuntimeError as error:  # the SDK says only that compose ended with 1
-            raise UserError("training failed", where=run.name, do=_failure(run), kind="job_failed") from error
-        return
-    board = TensorBoardOutputConfig(run.environment.output_uri, container_local_output_path=TENSORBOARD_DIR)
-    with plain_errors(f"training job {run.name} failed", do="If it started, its logs, named above, say more."):
-        estimator = Estimator(**arguments, tensorboard_output_config=board, sagemaker_session=session)
-        estimator.fit(dict(channels), job_name=run.name, wait=wait)
+def _train_here(run: TrainingRun, request: Mapping[str, Any]) -> None:
+    """Trains in local mode, which adds a job's name to a prefix of S3, as SageMaker does, and to no folder."""
+    if run.model.startswith("file://"):
+        request = {**request, "OutputDataConfig": {"S3OutputPath": run.model.rpartition("/")[0]}}
+    try:
+        run_job(run.environment, "create_training_job", request, what=f"training job {run.name}")
+    except UserError as error:
+        if error.kind != "job_failed":
+            raise
+        raise UserError("training failed", where=run.name, do=_failure(run), kind="job_failed") from error
 
 
 def _failure(run: TrainingRun) -> str:

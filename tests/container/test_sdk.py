@@ -1,5 +1,5 @@
-"""The SageMaker SDK and the real image, in local mode: version 2 by itself, through lesion_jobs and in the notebook,
-version 3 by its ModelTrainer.
+"""The SageMaker SDK and the real image, in local mode: version 2 by itself and in the notebook, version 3 by its
+ModelTrainer, and both through lesion_jobs.
 """
 
 from __future__ import annotations
@@ -102,8 +102,11 @@ def test_sdk_2_trains_deploys_asks_and_transforms_photographs(local_mode, image,
     assert answers["batch"] == answers["endpoint"]
 
 
-def test_lesion_jobs_takes_a_model_from_pictures_to_predictions_without_an_account(local_mode, image, drawn, output):
-    printed = local_mode("sdk2", "sdk2_jobs.py", image, *drawn, output)
+@pytest.mark.parametrize("sdk", ["sdk2", "sdk3"])
+def test_lesion_jobs_takes_a_model_from_pictures_to_predictions_without_an_account(
+    local_mode, image, drawn, output, sdk
+):
+    printed = local_mode(sdk, "sdk_jobs.py", image, *drawn, output)
     said = json.loads((output / "answers.json").read_text())
     assert {"report.html", "metrics.json", "oof.csv", "history.csv"} <= set(said["results"])
     here = predicted_here(Path(said["model"].removeprefix("file://")), drawn[1])

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from lesion_jobs.announce import ENDPOINT, TRAINING, log_url
+from lesion_jobs.announce import log_url
 from lesion_jobs.cost import Price, cost_line, read_price
+from lesion_jobs.kinds import ENDPOINT, TRAINING
 
 
 def offer(usd: str, unit: str = "Hrs") -> str:

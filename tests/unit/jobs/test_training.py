@@ -1,4 +1,4 @@
-"""Training's arguments and refusals, without the SDK. What goes over the wire: tests/container/test_sdk_requests.py."""
+"""Training: what is refused before anything is sent, and where its files lie. Requests: test_requests.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.errors import UserError
 from lesion.sagemaker import ROOT, read_job
 from lesion_jobs import Environment, train
-from lesion_jobs.training import TENSORBOARD_DIR, as_text, describe_run, estimator_arguments, fetch_results
+from lesion_jobs.requests.training import TENSORBOARD_DIR, as_text
+from lesion_jobs.training import describe_run, fetch_results
 
 SAGEMAKER = Environment("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion/", "arn:aws:iam::123456789012:role/lesion")
 DATA = "s3://bucket/data"
@@ -55,12 +56,6 @@ def test_an_isolated_job_that_would_download_its_starting_weights_is_refused():
         train(SAGEMAKER, DATA)  # pretrained=true is the default
 
 
-def test_a_wait_for_spot_machines_that_is_shorter_than_the_job_is_refused():
-    run = describe_run(SAGEMAKER, "name")
-    with pytest.raises(UserError, match="max_wait_hours=1 is less than max_hours=2"):
-        estimator_arguments(run, {}, max_hours=2, use_spot=True, max_wait_hours=1)
-
-
 def test_local_mode_takes_no_checkpoints(tmp_path: Path):
     with pytest.raises(UserError, match="keeps no checkpoints"):
         train(Environment("i", "local", tmp_path), tmp_path, checkpoints="s3://bucket/old")
@@ -71,15 +66,12 @@ def test_files_lie_in_local_mode_where_sagemaker_would_put_them(tmp_path: Path):
     there = describe_run(SAGEMAKER, "name")
     assert there.model == "s3://bucket/lesion/name/output/model.tar.gz"
     assert here.model.removeprefix(f"file://{tmp_path}") == there.model.removeprefix("s3://bucket/lesion")
-    # The SDK's local mode adds no job's name to a folder, SageMaker adds it to a prefix.
-    assert estimator_arguments(here, {})["output_path"] == f"file://{tmp_path}/name/output"
-    assert estimator_arguments(there, {})["output_path"] == "s3://bucket/lesion"
 
 
 def test_checkpoints_of_an_earlier_run_are_taken_up():
     old = describe_run(SAGEMAKER, "old").checkpoints
     assert old == "s3://bucket/lesion/old/checkpoints"
-    assert estimator_arguments(describe_run(SAGEMAKER, "new", old), {})["checkpoint_s3_uri"] == old
+    assert describe_run(SAGEMAKER, "new", old).checkpoints == old
 
 
 def test_results_of_local_mode_come_without_what_is_for_tensorboard(tmp_path: Path):
@@ -116,7 +108,7 @@ def test_a_value_reaches_the_container_as_what_it_is(name: str, value: object):
     assert parsed == (tuple(value) if isinstance(value, list) else value)
 
 
-def test_without_the_sdk_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "sagemaker", None)  # import then fails, as where it is not installed
-    with pytest.raises(UserError, match=r"SDK is not installed.*lesion\[jobs\]"):
+def test_without_the_sdk_it_is_said_how_to_get_it(tmp_path: Path):
+    """The SDK is not among the packages of development: it has environments of its own, in tests/container."""
+    with pytest.raises(UserError, match=r"SDK, which is not installed.*lesion\[jobs,local\]"):
         train(Environment("i", "local", tmp_path), tmp_path, hyperparameters={"pretrained": False})

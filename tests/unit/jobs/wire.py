@@ -1,0 +1,103 @@
+"""Wire: a boto3 session that reaches no account: each request is kept, and answered from a table or by moto.
+
+boto3, its validators and its parsers are real. moto holds a whole account in memory where it knows a service; what it
+does not know (prices, quotas, an endpoint's answers) the table answers.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.awsrequest import AWSResponse
+from moto import mock_aws
+from requested import ROLE
+from urllib3 import HTTPResponse
+
+from lesion_jobs import Environment
+
+REGION, ACCOUNT = "eu-central-1", "123456789012"
+QUOTAS = ("training job", "spot training job", "processing job", "transform job", "endpoint")
+MANIFEST = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}
+OFFER = {"terms": {"OnDemand": {"T": {"priceDimensions": {"D": {"unit": "Hrs", "pricePerUnit": {"USD": "1.5"}}}}}}}
+
+Answer = tuple[int, Any]  # HTTP status, body
+
+
+@cache
+def one_session() -> boto3.Session:
+    """A session for all tests: each new one reads the descriptions of the services again, for a third of a second."""
+    return boto3.Session("made-up", "made-up", region_name=REGION)
+
+
+class Wire:
+    """Keeps each request as (operation, body), and answers those of the table; the others go on to moto."""
+
+    def __init__(self, machine: str) -> None:
+        quotas = [{"QuotaName": f"{machine} for {name} usage", "Value": 8.0} for name in QUOTAS]
+        self.answers: dict[str, Answer] = {
+            "pricing.GetProducts": (200, {"FormatVersion": "aws_v1", "PriceList": [json.dumps(OFFER)]}),
+            "service-quotas.ListServiceQuotas": (200, {"Quotas": quotas}),
+            "sagemaker-runtime.InvokeEndpoint": (200, {"predictions": [{"probability": 0.25, "label": "benign"}]}),
+        }
+        self.sent: list[tuple[str, Any]] = []
+        self.session = one_session()
+
+    def refuse(self, operation: str, code: str, message: str, *, status: int = 400, **more: Any) -> None:
+        """From now on the operation, such as sagemaker.CreateModel, is refused so."""
+        xml = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+        is_xml = operation.startswith(("sts.", "iam."))
+        self.answers[operation] = (status, xml if is_xml else {"__type": code, "message": message, **more})
+
+    def body(self, operation: str) -> Any:
+        """The body of the one request of this operation that was sent."""
+        (only,) = [body for sent, body in self.sent if sent == operation]
+        return only
+
+    @property
+    def operations(self) -> list[str]:
+        return [operation for operation, _ in self.sent]
+
+    def answer(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
+        operation = event_name.removeprefix("before-send.")
+        content = request.body if isinstance(request.body, bytes) else b""
+        self.sent.append((operation, json.loads(content) if content[:1] == b"{" else len(content)))
+        if operation not in self.answers:
+            return None
+        status, answer = self.answers[operation]
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        raw = HTTPResponse(io.BytesIO(text.encode()), preload_content=False)
+        return AWSResponse(request.url, status, {"content-type": "application/json"}, raw)
+
+
+@contextmanager
+def account(machine: str = "ml.m5.xlarge", **settings: Any) -> Iterator[tuple[Wire, Environment]]:
+    """An account with a bucket that holds a data set and a model, the role, and the image; and how to reach it."""
+    with mock_aws():
+        wire = Wire(machine)
+        wire.session.events.register_first("before-send", wire.answer, unique_id="wire")
+        s3, iam, ecr = (wire.session.client(name) for name in ("s3", "iam", "ecr"))
+        s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
+        for key in ("data/train.csv", "new/a.jpg", "run/output/model.tar.gz"):
+            s3.put_object(Bucket="bucket", Key=key, Body=b"something")
+        trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "sagemaker.amazonaws.com"}}
+        iam.create_role(RoleName="lesion", AssumeRolePolicyDocument=json.dumps({"Statement": trust}))
+        ecr.create_repository(repositoryName="lesion")
+        ecr.put_image(repositoryName="lesion", imageTag="0.1.0", imageManifest=json.dumps(MANIFEST))
+        wire.sent.clear()
+        plain: dict[str, Any] = {
+            "image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/lesion:0.1.0",
+            "instance_type": machine,
+            "output": "s3://bucket/lesion",
+            "role": ROLE,
+            "session": wire.session,
+        }
+        try:
+            yield wire, Environment(**(plain | settings))
+        finally:
+            wire.session.events.unregister("before-send", unique_id="wire")
