@@ -1,8 +1,9 @@
-"""Jobs: Lesion on SageMaker, or in its local mode, from Python: prepare shards, train, deploy, predict,
+"""Jobs: Lesion on SageMaker, or in its local mode, from Python: prepare shards, train, tune, deploy, predict,
 transform, evaluate.
 
-Thin functions over the SageMaker SDK 2 that set what people forget, refuse what would fail before it is paid for, and
-say first what a job costs at most and where its logs are. Imports no torch, and the SDK only when a job starts.
+Thin functions over boto3 that set what people forget, refuse what would fail before it is paid for, and say first what
+a job costs at most and where its logs are. Imports no torch, boto3 only when a job starts, and the SageMaker SDK only
+in local mode.
 
     environment = Environment(image="lesion:0.1.0", instance_type="local", output="build/jobs")
     run = train(environment, "my_data", hyperparameters={"model": "resnet18"})
@@ -21,6 +22,7 @@ from lesion_jobs.prediction import Prediction, predict
 from lesion_jobs.processing import ShardsRun, prepare_shards
 from lesion_jobs.storage import upload
 from lesion_jobs.training import TrainingRun, fetch_results, train
+from lesion_jobs.tuning import TuningRun, best, tune
 
 Place = Environment  # its former name, for scripts that users have
 
@@ -33,6 +35,8 @@ __all__ = [
     "ShardsRun",
     "TrainingRun",
     "TransformRun",
+    "TuningRun",
+    "best",
     "delete_endpoint",
     "deploy",
     "evaluate",
@@ -43,5 +47,6 @@ __all__ = [
     "prepare_shards",
     "train",
     "transform",
+    "tune",
     "upload",
 ]

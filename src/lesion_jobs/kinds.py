@@ -39,3 +39,12 @@ ENDPOINT = JobKind(
     log_prefix="",
     until="delete_endpoint(endpoint)",
 )
+# A tuning job trains: its machines, quota and logs are those of training jobs, whose names begin with its own.
+TUNING = JobKind(
+    "tuning job",
+    "HyperParameterTuningJob",
+    "Training",
+    "training job",
+    "/aws/sagemaker/TrainingJobs",
+    log_prefix="{name}-",
+)

@@ -13,6 +13,7 @@ from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.processing import INPUT, processing_request
 from lesion_jobs.requests.training import training_request
 from lesion_jobs.requests.transform import transform_request
+from lesion_jobs.requests.tuning import Ranges, WarmStart, tuning_request
 
 GOLDEN = Path(__file__).parent / "golden"
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/lesion:0.1.0"
@@ -46,6 +47,25 @@ def training(environment: Environment = WHOLE, **settings: Any) -> dict[str, Any
     return training_request(environment, "everything", channels, hyperparameters, **plain | settings)
 
 
+def tuning(ranges: Ranges | None = None, **settings: Any) -> dict[str, Any]:
+    """A tuning job after an earlier one, unless `settings` say otherwise."""
+    chosen: Ranges = {"learning_rate": None, "model": ["resnet18", "resnet34"], "epochs": (5, 40)}
+    hyperparameters = {"pretrained": False}
+    job = training_request(
+        WHOLE,
+        "tuned",
+        {"training": "s3://bucket/data"},
+        hyperparameters,
+        volume_gb=100,
+        max_hours=2,
+        use_spot=True,
+        max_wait_hours=3,
+        input_mode="FastFile",
+    )
+    given: dict[str, Any] = {"max_jobs": 20, "parallel": 4, "warm_start": WarmStart(("earlier",))}
+    return tuning_request("tuned", job, hyperparameters, chosen if ranges is None else ranges, **given | settings)
+
+
 def made() -> dict[str, dict[str, Any]]:
     """Operation → its request, for the calls whose requests the golden files hold."""
     options = command_arguments({"size": 384, "set": {"group_column": "lesion_id"}}, own=())
@@ -67,6 +87,7 @@ def made() -> dict[str, dict[str, Any]]:
             num_instances=4,
             max_hours=2,
         ),
+        "CreateHyperParameterTuningJob": tuning(),
     }
 
 

@@ -16,6 +16,8 @@ from lesion_jobs.requests.processing import processing_request
 from lesion_jobs.requests.transform import transform_request
 from lesion_jobs.requests.validate import check_requests, find_faults
 
+OBJECTIVE = METRIC_LINES["validation:roc_auc"]
+
 
 def test_every_golden_file_is_of_a_request_that_is_made():
     assert {path.stem for path in GOLDEN.glob("*.json")} == set(made())
@@ -28,6 +30,9 @@ def test_a_request_is_the_golden_one_and_valid(operation: str):
     if operation == "CreateTrainingJob":
         metrics = request["AlgorithmSpecification"].pop("MetricDefinitions")
         assert metrics == [{"Name": metric.name, "Regex": metric.regex} for metric in METRIC_LINES.values()]
+    if operation == "CreateHyperParameterTuningJob":
+        metrics = request["TrainingJobDefinition"]["AlgorithmSpecification"].pop("MetricDefinitions")
+        assert {"Name": OBJECTIVE.name, "Regex": OBJECTIVE.regex} in metrics and len(metrics) <= 20
     assert request == golden(operation)
 
 

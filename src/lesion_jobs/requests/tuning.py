@@ -1,0 +1,167 @@
+"""Tuning request: CreateHyperParameterTuningJob, many training jobs that search for good hyperparameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from lesion.algorithms.registry import parse_hyperparameters
+from lesion.errors import UserError, collecting, raise_all
+from lesion.words import listed, nearest
+from lesion_jobs.requests.training import as_text
+
+Strategy = Literal["Bayesian", "Random"]
+# A range is (lowest, highest) or a list of values; None takes the one that Lesion declares for tuning.
+Ranges = Mapping[str, tuple[float, float] | list[object] | None]
+
+MOST_JOBS = {"Bayesian": 750, "Random": 10_000}  # SageMaker's limits of one tuning job
+MOST_PARALLEL = 100
+MOST_RANGES = 30
+MOST_METRICS = 20
+MOST_PARENTS = 5
+# What a tuning job's training jobs have in common with a training job. Without checkpoints: all of them would share one
+# prefix, and each refuses those of another job. One that loses its spot machine begins again.
+COMMON = (
+    *("RoleArn", "OutputDataConfig", "StoppingCondition", "InputDataConfig", "VpcConfig", "EnableNetworkIsolation"),
+    *("EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"),
+)
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Earlier tuning jobs whose results a new one begins with: their names.
+
+    `is_same_data` says that data and image are the same, so that their training jobs count as its own.
+    """
+
+    parents: tuple[str, ...]
+    is_same_data: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.parents) <= MOST_PARENTS:
+            raise UserError(
+                f"a warm start takes 1 to {MOST_PARENTS} earlier tuning jobs, not {len(self.parents)}",
+                do="Name the best of them.",
+                kind="environment",
+            )
+
+
+def tuning_request(
+    name: str,
+    training: Mapping[str, Any],
+    hyperparameters: Mapping[str, object],
+    ranges: Ranges,
+    *,
+    objective: str = "validation:roc_auc",
+    max_jobs: int = 20,
+    parallel: int = 2,
+    strategy: Strategy = "Bayesian",
+    warm_start: WarmStart | None = None,
+) -> dict[str, Any]:
+    """CreateHyperParameterTuningJob's request. `training` is CreateTrainingJob's for the same settings.
+
+    `hyperparameters` are those that all jobs have, `ranges` those that are searched. Raises UserError with all that is
+    wrong with ranges, objective and numbers of jobs.
+    """
+    algorithm, _ = parse_hyperparameters(hyperparameters)
+    problems = list(_problems_of_numbers(max_jobs, parallel, strategy, len(ranges)))
+    with collecting(problems):
+        better = _direction(algorithm, objective)
+    searched: dict[str, list[dict[str, Any]]] = {}
+    for hyperparameter, wanted in ranges.items():
+        with collecting(problems):
+            kind, one = _range(algorithm, hyperparameters, hyperparameter, wanted)
+            searched.setdefault(f"{kind}ParameterRanges", []).append(one)
+    raise_all(problems)
+    metrics = [
+        m for m in training["AlgorithmSpecification"]["MetricDefinitions"] if m["Name"].startswith("validation:")
+    ]
+    definition: dict[str, Any] = {
+        "StaticHyperParameters": {key: as_text(value) for key, value in hyperparameters.items()},
+        "AlgorithmSpecification": {**training["AlgorithmSpecification"], "MetricDefinitions": metrics[:MOST_METRICS]},
+        "HyperParameterTuningResourceConfig": training["ResourceConfig"],
+        **{key: training[key] for key in COMMON if key in training},
+    }
+    request: dict[str, Any] = {
+        "HyperParameterTuningJobName": name,
+        "HyperParameterTuningJobConfig": {
+            "Strategy": strategy,
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": max_jobs, "MaxParallelTrainingJobs": parallel},
+            # It would compare values that come while a job trains; validation:* comes once, at its end.
+            "TrainingJobEarlyStoppingType": "Off",
+            "HyperParameterTuningJobObjective": {"Type": better, "MetricName": objective},
+            "ParameterRanges": searched,
+        },
+        "TrainingJobDefinition": definition,
+    }
+    if warm_start is not None:
+        request["WarmStartConfig"] = {
+            "WarmStartType": "IdenticalDataAndAlgorithm" if warm_start.is_same_data else "TransferLearning",
+            "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": one} for one in warm_start.parents],
+        }
+    if "Tags" in training:
+        request["Tags"] = training["Tags"]
+    return request
+
+
+def _problems_of_numbers(max_jobs: int, parallel: int, strategy: Strategy, num_ranges: int) -> Sequence[UserError]:
+    most = MOST_JOBS.get(strategy)
+    said = {
+        f"strategy '{strategy}' is not Bayesian or Random": most is None,
+        f"max_jobs={max_jobs} is not from 1 to {most}": most is not None and not 1 <= max_jobs <= most,
+        f"parallel={parallel} is not from 1 to {MOST_PARALLEL}": not 1 <= parallel <= MOST_PARALLEL,
+        f"parallel={parallel} is more than max_jobs={max_jobs}": parallel > max_jobs,
+        f"ranges has {num_ranges} hyperparameters, not 1 to {MOST_RANGES}": not 1 <= num_ranges <= MOST_RANGES,
+    }
+    return [UserError(what, do="Correct it.", kind="environment") for what, is_so in said.items() if is_so]
+
+
+def _direction(algorithm: Any, objective: str) -> str:
+    """Maximize or Minimize. Only validation:* is printed once a job: the tuner takes the last value of a name."""
+    known = {
+        name: line.better
+        for name, line in algorithm.metric_lines.items()
+        if name.startswith("validation:") and line.better is not None
+    }
+    if objective not in known:
+        near = nearest(objective, known)
+        do = f"Did you mean {near}?" if near else f"Take one of {listed(list(known), most=10)}."
+        raise UserError(f"objective '{objective}' is no metric to tune for", do=do, kind="hyperparameters")
+    return "Maximize" if known[objective] == "higher" else "Minimize"
+
+
+def _range(
+    algorithm: Any, hyperparameters: Mapping[str, object], name: str, wanted: tuple[float, float] | list[object] | None
+) -> tuple[str, dict[str, Any]]:
+    """Its kind (Integer, Continuous, Categorical) and one parameter range, whose ends are values that Lesion takes."""
+    if name in hyperparameters:
+        raise UserError(f"{name} is both set and searched", do="Leave it out of one.", kind="hyperparameters")
+    if name == "algorithm":
+        raise UserError("algorithm cannot be searched", do="Tune each by itself.", kind="hyperparameters")
+    field = algorithm.config.model_fields.get(algorithm.config.other_names().get(name, name))
+    extra = (field.json_schema_extra or {}) if field is not None else {}
+    if wanted is None and field is not None:
+        if "tune" not in extra:
+            raise UserError(f"Lesion declares no range for {name}", do=f"Give one: {name}=(lowest, highest).")
+        wanted = tuple(extra["tune"])
+    for value in wanted or [0]:
+        parse_hyperparameters({**hyperparameters, name: value})  # refuses unknown names, and what is out of bounds
+    if isinstance(wanted, list):
+        return "Categorical", {"Name": name, "Values": [as_text(value) for value in wanted]}
+    assert wanted is not None and field is not None  # else the name was refused
+    lowest, highest = wanted
+    if not (math.isfinite(lowest) and lowest < highest):
+        raise UserError(f"{name} from {lowest:g} to {highest:g} is no range", do="Give (lowest, highest).")
+    scale = extra.get("scale", "Auto")
+    if scale == "Logarithmic" and lowest <= 0:
+        scale = "Linear"
+    kind = "Continuous" if float in _types(field.annotation) else "Integer"
+    return kind, {"Name": name, "MinValue": f"{lowest}", "MaxValue": f"{highest}", "ScalingType": scale}
+
+
+def _types(annotation: Any) -> set[Any]:
+    """The plain types in a field's annotation, however deep."""
+    inner = get_args(annotation)
+    return {annotation} if not inner else {one for part in inner for one in _types(part)}
