@@ -18,8 +18,10 @@ from lesion_jobs.batch import TransformRun, fetch_predictions, transform
 from lesion_jobs.endpoint import Endpoint, delete_endpoint, deploy
 from lesion_jobs.environment import Environment
 from lesion_jobs.evaluation import EvaluationRun, evaluate, fetch_evaluation
+from lesion_jobs.models import ModelVersion
 from lesion_jobs.prediction import Prediction, predict
 from lesion_jobs.processing import ShardsRun, prepare_shards
+from lesion_jobs.registry import register
 from lesion_jobs.storage import upload
 from lesion_jobs.training import TrainingRun, fetch_results, train
 from lesion_jobs.tuning import TuningRun, best, tune
@@ -30,6 +32,7 @@ __all__ = [
     "Endpoint",
     "Environment",
     "EvaluationRun",
+    "ModelVersion",
     "Place",
     "Prediction",
     "ShardsRun",
@@ -45,6 +48,7 @@ __all__ = [
     "fetch_results",
     "predict",
     "prepare_shards",
+    "register",
     "train",
     "transform",
     "tune",

@@ -11,6 +11,7 @@ from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.job import Job
 from lesion_jobs.kinds import TRANSFORM
 from lesion_jobs.local.run import run_transform
+from lesion_jobs.models import Model, model_uri_of
 from lesion_jobs.prediction import Prediction, decode_answer
 from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.model import model_request
@@ -18,7 +19,6 @@ from lesion_jobs.requests.transform import transform_request
 from lesion_jobs.requests.validate import check_requests
 from lesion_jobs.send import send
 from lesion_jobs.storage import download, readable_uri
-from lesion_jobs.training import TrainingRun, model_uri_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TransformRun(Job):
 
 def transform(
     environment: Environment,
-    model: TrainingRun | str,
+    model: Model,
     pictures: str | Path,
     *,
     name: str | None = None,

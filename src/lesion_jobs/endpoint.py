@@ -11,12 +11,12 @@ from lesion_jobs.hosting import Capture, How, RealTime, Serverless, check_how
 from lesion_jobs.job import Job
 from lesion_jobs.kinds import ENDPOINT
 from lesion_jobs.local.run import start_endpoint
+from lesion_jobs.models import Model, model_uri_of
 from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.endpoint import endpoint_config_request, endpoint_request
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.validate import check_requests
 from lesion_jobs.send import client_of, send
-from lesion_jobs.training import TrainingRun, model_uri_of
 
 SERVERLESS_COST = "cost: by the second of each request, with {} GB; nothing while nobody asks"
 
@@ -30,7 +30,7 @@ class Endpoint(Job):
 
 def deploy(
     environment: Environment,
-    model: TrainingRun | str,
+    model: Model,
     *,
     name: str | None = None,
     num_instances: int = 1,
@@ -38,7 +38,8 @@ def deploy(
     capture: Capture | None = None,
     wait: bool = True,
 ) -> Endpoint:
-    """Serve `model`, a run or the location of a model.tar.gz, and return once it answers, or at once without `wait`.
+    """Serve `model`, and return once it answers, or at once without `wait`. A model is a run, the location of a
+    model.tar.gz, or an approved version of the registry.
 
     It costs money until `delete_endpoint`. `how` is RealTime(), Serverless(…) or Async(…); `capture` writes requests
     and answers to S3. Local mode serves on port 8080 of this machine, one endpoint at a time. Raises UserError, before

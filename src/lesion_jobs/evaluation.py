@@ -10,10 +10,11 @@ from pathlib import Path
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.job import Job
 from lesion_jobs.kinds import PROCESSING
+from lesion_jobs.models import model_uri_of
 from lesion_jobs.processing import command_arguments, start_processing
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
 from lesion_jobs.storage import download, readable_uri
-from lesion_jobs.training import TrainingRun, model_uri_of
+from lesion_jobs.training import TrainingRun
 
 MODEL = "/opt/ml/processing/model"
 EVALUATE = ("evaluate", INPUT, "--model", MODEL, "--output", OUTPUT, "--no-progress")

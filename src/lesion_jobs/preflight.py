@@ -126,11 +126,8 @@ def _check_image(session: Any, image: str) -> None:
         )
     from botocore.exceptions import ClientError
 
-    wanted = {"imageDigest": found["digest"]} if found["digest"] else {"imageTag": found["tag"] or "latest"}
     try:
-        session.client("ecr").describe_images(
-            registryId=found["account"], repositoryName=found["repository"], imageIds=[wanted]
-        )
+        _describe_image(session, found)
     except ClientError as error:
         if error_code(error) not in {"ImageNotFoundException", "RepositoryNotFoundException"}:
             raise
@@ -141,6 +138,26 @@ def _check_image(session: Any, image: str) -> None:
             do="./build_and_push.sh makes it.",
             kind="image",
         ) from error
+
+
+def image_digest(session: Any, image: str) -> str | None:
+    """The digest that an image's tag stands for now; none where the tag is no image of ECR, or may not be asked for."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    found = ECR_IMAGE.fullmatch(image)
+    try:
+        return None if found is None else str(_describe_image(session, found)["imageDigest"])
+    except (ClientError, BotoCoreError):
+        return None
+
+
+def _describe_image(session: Any, image: re.Match[str]) -> Mapping[str, Any]:
+    wanted = {"imageDigest": image["digest"]} if image["digest"] else {"imageTag": image["tag"] or "latest"}
+    answer = session.client("ecr").describe_images(
+        registryId=image["account"], repositoryName=image["repository"], imageIds=[wanted]
+    )
+    details: Mapping[str, Any] = answer["imageDetails"][0]
+    return details
 
 
 def _check_quota(session: Any, instance_type: str, kind: JobKind, num_instances: int, use_spot: bool) -> None:

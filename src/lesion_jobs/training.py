@@ -125,11 +125,6 @@ def describe_run(environment: Environment, name: str, checkpoints: str | None = 
     return TrainingRun(name, environment, f"{folder}/output/model.tar.gz", f"{folder}/output/output.tar.gz", kept)
 
 
-def model_uri_of(environment: Environment, model: TrainingRun | str) -> str:
-    """Where the model.tar.gz of a run lies, or that which is named by its location."""
-    return readable_uri(model.model if isinstance(model, TrainingRun) else model, environment, what="the model")
-
-
 def fetch_results(run: TrainingRun, folder: str | Path) -> Path:
     """`folder`, with the run's report.html, metrics.json, oof.csv and all else of /opt/ml/output/data in it."""
     folder = Path(folder)

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from requested import GOLDEN, PLAIN, WHOLE, golden, made, training
+from requested import PLAIN, WHOLE, golden, made, training
 
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.errors import UserError, UserErrors
@@ -17,10 +17,6 @@ from lesion_jobs.requests.transform import transform_request
 from lesion_jobs.requests.validate import check_requests, find_faults
 
 OBJECTIVE = METRIC_LINES["validation:roc_auc"]
-
-
-def test_every_golden_file_is_of_a_request_that_is_made():
-    assert {path.stem for path in GOLDEN.glob("*.json")} == set(made())
 
 
 @pytest.mark.parametrize("operation", made())

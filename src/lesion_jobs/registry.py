@@ -1,0 +1,101 @@
+"""Registry: a trained model as a version in SageMaker's model registry, with its metrics, card and image."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lesion.errors import UserError
+from lesion_jobs.aws import error_code, explained, open_client, open_session, plain_errors
+from lesion_jobs.environment import Environment
+from lesion_jobs.evaluation import EvaluationRun, fetch_evaluation
+from lesion_jobs.models import ModelVersion
+from lesion_jobs.preflight import image_digest
+from lesion_jobs.requests.registry import Approval, group_request, package_request
+from lesion_jobs.requests.validate import check_requests
+from lesion_jobs.send import send
+from lesion_jobs.storage import split_uri
+from lesion_jobs.training import TrainingRun, fetch_results
+
+
+def register(
+    run: TrainingRun,
+    group: str,
+    *,
+    evaluation: EvaluationRun | None = None,
+    approval: Approval = "PendingManualApproval",
+    description: str = "",
+) -> ModelVersion:
+    """Put a finished run's model into the registry, as the next version of `group`, which is made if it is not there.
+
+    It gets the metrics with their intervals, searchable as `training:roc_auc` and its like, and those of an
+    `evaluation` on another set beside them; the model card; and the digest of the image, so that a tag that moves
+    changes nothing. Nothing here is billed. Raises UserError if the run has no results yet.
+    """
+    environment = run.environment
+    if environment.is_local:
+        raise UserError("local mode has no registry", do="Take an instance type of SageMaker.", kind="environment")
+    with tempfile.TemporaryDirectory() as scratch:
+        results = fetch_results(run, Path(scratch) / "training")
+        metrics = {"training": _read(results / "metrics.json")}
+        card = _read(results / "sagemaker_model_card.json")
+        statistics = f"{environment.output_uri}/{run.name}/registered/metrics.json"
+        if evaluation is not None:
+            judged = fetch_evaluation(evaluation, Path(scratch) / "evaluation")
+            metrics["evaluation"] = _read(judged / "metrics.json")
+            statistics = f"{evaluation.output}/metrics.json"
+    digest = image_digest(open_session(environment), environment.image)
+    if digest is None:
+        print(f"not pinned: the digest of {environment.image} is not known, so the version follows its tag")  # noqa: T201
+    request = package_request(
+        environment,
+        group,
+        run.model,
+        metrics=metrics,
+        statistics_uri=statistics,
+        card=card,
+        approval=approval,
+        description=description or f"training job {run.name}",
+        image_digest=digest,
+    )
+    check_requests([("CreateModelPackageGroup", group_request(environment, group)), ("CreateModelPackage", request)])
+    if evaluation is None:
+        _put_json(environment, statistics, metrics["training"])
+    _make_group(environment, group)
+    (answer,) = send(environment, [("CreateModelPackage", request)], what=f"{run.name} was not registered")
+    return ModelVersion(answer["ModelPackageArn"], environment)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"the results have no {path.name}", where=path.parent.name, do="Has the job finished?", kind="location"
+        ) from error
+
+
+def _put_json(environment: Environment, uri: str, content: Any) -> None:
+    bucket, key = split_uri(uri)
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": environment.kms_key} if environment.kms_key else {}
+    with plain_errors(f"{uri} was not written", do="Look at the bucket's permissions."):
+        client = open_client(environment, "s3")
+        client.put_object(
+            Bucket=bucket, Key=key, Body=json.dumps(content).encode(), ContentType="application/json", **encryption
+        )
+
+
+def _make_group(environment: Environment, group: str) -> None:
+    """Makes the group, unless it is there."""
+    from botocore.exceptions import ClientError
+
+    client = open_client(environment)
+    try:
+        client.describe_model_package_group(ModelPackageGroupName=group)
+    except ClientError as error:
+        if error_code(error) not in {"ValidationException", "ResourceNotFound"}:  # SageMaker's word for "not there"
+            raise explained(error, f"the group {group} is not known", do="Correct the name.") from error
+        what = f"the group {group} was not made"
+        send(environment, [("CreateModelPackageGroup", group_request(environment, group))], what=what)
