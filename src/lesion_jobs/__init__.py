@@ -15,13 +15,19 @@ in local mode.
 """
 
 from lesion_jobs.batch import TransformRun, fetch_predictions, transform
-from lesion_jobs.endpoint import Endpoint, delete_endpoint, deploy
+from lesion_jobs.deploying import delete_endpoint, deploy
+from lesion_jobs.endpoint import Endpoint
 from lesion_jobs.environment import Environment
+from lesion_jobs.estimate import Cost, estimate
 from lesion_jobs.evaluation import EvaluationRun, evaluate, fetch_evaluation
 from lesion_jobs.models import ModelVersion
+from lesion_jobs.monitoring import Schedule, monitor
 from lesion_jobs.prediction import Prediction, predict
 from lesion_jobs.processing import ShardsRun, prepare_shards
 from lesion_jobs.registry import register
+from lesion_jobs.rollout import Update, roll_back, rollout
+from lesion_jobs.scaling import autoscale
+from lesion_jobs.split import shadow, split
 from lesion_jobs.storage import upload
 from lesion_jobs.training import TrainingRun, fetch_results, train
 from lesion_jobs.tuning import TuningRun, best, tune
@@ -29,26 +35,36 @@ from lesion_jobs.tuning import TuningRun, best, tune
 Place = Environment  # its former name, for scripts that users have
 
 __all__ = [
+    "Cost",
     "Endpoint",
     "Environment",
     "EvaluationRun",
     "ModelVersion",
     "Place",
     "Prediction",
+    "Schedule",
     "ShardsRun",
     "TrainingRun",
     "TransformRun",
     "TuningRun",
+    "Update",
+    "autoscale",
     "best",
     "delete_endpoint",
     "deploy",
+    "estimate",
     "evaluate",
     "fetch_evaluation",
     "fetch_predictions",
     "fetch_results",
+    "monitor",
     "predict",
     "prepare_shards",
     "register",
+    "roll_back",
+    "rollout",
+    "shadow",
+    "split",
     "train",
     "transform",
     "tune",

@@ -79,6 +79,11 @@ class Environment:
         return uri_of(self.output).rstrip("/")
 
     @property
+    def bucket_uri(self) -> str:
+        """s3://BUCKET of the output."""
+        return "/".join(self.output_uri.split("/")[:3])
+
+    @property
     def tag_list(self) -> list[dict[str, str]]:
         return [{"Key": key, "Value": value} for key, value in self.tags.items()]
 

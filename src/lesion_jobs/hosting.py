@@ -75,7 +75,7 @@ class Capture:
     """
 
     percent: int = 100  # of the requests
-    output: str | None = None  # s3://…; none takes `capture` below the environment's output
+    output: str | None = None  # s3://…; none takes `captured/` in the environment's bucket
 
     def __post_init__(self) -> None:
         _within("percent", self.percent, 1, 100)

@@ -30,7 +30,7 @@ def endpoint_config_request(
     if isinstance(how, Async):
         request["AsyncInferenceConfig"] = _async_config(environment, name, how)
     if capture is not None:
-        request["DataCaptureConfig"] = capture_config(environment, name, capture)
+        request["DataCaptureConfig"] = capture_config(environment, capture)
     if environment.volume_key and not isinstance(how, Serverless):
         request["KmsKeyId"] = environment.volume_key
     if environment.tag_list:
@@ -46,12 +46,12 @@ def endpoint_request(environment: Environment, name: str, config_name: str) -> d
     return request
 
 
-def capture_config(environment: Environment, name: str, capture: Capture) -> dict[str, Any]:
+def capture_config(environment: Environment, capture: Capture) -> dict[str, Any]:
     """DataCaptureConfig: both directions, JSON as text and pictures in base64."""
     config: dict[str, Any] = {
         "EnableCapture": True,
         "InitialSamplingPercentage": capture.percent,
-        "DestinationS3Uri": capture_uri(environment, name, capture),
+        "DestinationS3Uri": capture_uri(environment, capture),
         "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
         "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
     }
@@ -60,9 +60,9 @@ def capture_config(environment: Environment, name: str, capture: Capture) -> dic
     return config
 
 
-def capture_uri(environment: Environment, name: str, capture: Capture) -> str:
+def capture_uri(environment: Environment, capture: Capture) -> str:
     """Below which prefix SageMaker writes ENDPOINT/VARIANT/yyyy/mm/dd/hh/*.jsonl."""
-    return capture.output or f"{environment.output_uri}/{name}/capture"
+    return capture.output or f"{environment.bucket_uri}/captured"
 
 
 def _variant(environment: Environment, model_name: str, *, num_instances: int, how: How) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def _variant(environment: Environment, model_name: str, *, num_instances: int, h
 
 
 def _async_config(environment: Environment, name: str, how: Async) -> dict[str, Any]:
-    folder = f"{environment.output_uri}/{name}"
-    output = {"S3OutputPath": f"{folder}/answers", "S3FailurePath": f"{folder}/failures"}
+    folder = f"{environment.bucket_uri}/answers/{name}"  # where the role of the template may write
+    output = {"S3OutputPath": folder, "S3FailurePath": f"{folder}/failures"}
     if environment.kms_key:
         output["KmsKeyId"] = environment.kms_key
     return {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from wire import account
 
+from lesion_jobs import Environment, estimate
 from lesion_jobs.announce import log_url
 from lesion_jobs.cost import Price, cost_line, read_price
 from lesion_jobs.kinds import ENDPOINT, TRAINING
@@ -56,3 +58,16 @@ def test_an_endpoint_has_a_log_group_of_its_own_and_a_job_its_streams_in_a_share
     # The console writes / as $252F: quoted twice, with $ for %.
     assert log_url(ENDPOINT, "name", "r").endswith("log-group/$252Faws$252Fsagemaker$252FEndpoints$252Fname")
     assert log_url(TRAINING, "name", "r").endswith("$252FTrainingJobs$3FlogStreamNameFilter$3Dname")
+
+
+def test_a_cost_is_estimated_without_starting_anything(tmp_path):
+    with account() as (wire, environment):
+        # 1.50 USD an hour in the table in place of the price list × 20 jobs × 2 h × 3 machines
+        assert estimate(environment, "tune", hours=2, num_instances=3, num_jobs=20).usd == 180
+        estimate(environment, "deploy", hours=1)
+        asked = [{f["Field"]: f["Value"] for f in body["Filters"]} for _, body in wire.sent]
+        assert [filters["platoinstancetype"] for filters in asked] == ["Training", "Hosting"]
+        wire.refuse("pricing.GetProducts", "AccessDeniedException", "not authorized to perform: pricing:GetProducts")
+        unknown = estimate(environment, "train", hours=2)
+        assert unknown.usd is None and "pricing:GetProducts" in unknown.sentence
+    assert estimate(Environment("i", "local", tmp_path), "train", hours=2).usd == 0

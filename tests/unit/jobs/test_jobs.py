@@ -206,13 +206,13 @@ def test_a_serverless_endpoint_has_memory_and_no_machines(capsys):
     assert "by the second of each request, with 3 GB" in capsys.readouterr().out
 
 
-def test_an_asynchronous_endpoint_writes_answers_and_failures_below_the_output():
+def test_an_asynchronous_endpoint_writes_answers_and_failures_into_the_bucket():
     with account(kms_key=KEY) as (wire, environment):
         deploy(environment, MODEL, name="later", how=Async(max_concurrent=2), wait=False)
         assert wire.body("sagemaker.CreateEndpointConfig")["AsyncInferenceConfig"] == {
             "OutputConfig": {
-                "S3OutputPath": "s3://bucket/lesion/later/answers",
-                "S3FailurePath": "s3://bucket/lesion/later/failures",
+                "S3OutputPath": "s3://bucket/answers/later",
+                "S3FailurePath": "s3://bucket/answers/later/failures",
                 "KmsKeyId": KEY,
             },
             "ClientConfig": {"MaxConcurrentInvocationsPerInstance": 2},
@@ -223,7 +223,7 @@ def test_requests_and_answers_are_captured_where_it_is_asked_for():
     with account() as (wire, environment):
         deploy(environment, MODEL, name="seen", capture=Capture(percent=20), wait=False)
         config = wire.body("sagemaker.CreateEndpointConfig")["DataCaptureConfig"]
-        assert config["DestinationS3Uri"] == "s3://bucket/lesion/seen/capture"
+        assert config["DestinationS3Uri"] == "s3://bucket/captured"
         assert config["EnableCapture"] and config["InitialSamplingPercentage"] == 20
         assert [option["CaptureMode"] for option in config["CaptureOptions"]] == ["Input", "Output"]
 

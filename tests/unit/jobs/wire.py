@@ -11,11 +11,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 from botocore.awsrequest import AWSResponse
 from moto import mock_aws
+from moto.sagemaker.models import sagemaker_backends
 from requested import ROLE
 from urllib3 import HTTPResponse
 
@@ -25,6 +27,13 @@ REGION, ACCOUNT = "eu-central-1", "123456789012"
 QUOTAS = ("training job", "spot training job", "processing job", "transform job", "endpoint")
 MANIFEST = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}
 OFFER = {"terms": {"OnDemand": {"T": {"priceDimensions": {"D": {"unit": "Hrs", "pricePerUnit": {"USD": "1.5"}}}}}}}
+
+# Operations of SageMaker that moto has not, and what it would answer.
+PLAYED: dict[str, dict[str, str]] = {
+    "UpdateEndpoint": {"EndpointArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/x"},
+    "CreateMonitoringSchedule": {"MonitoringScheduleArn": "arn"},
+    "DeleteMonitoringSchedule": {},
+}
 
 Answer = tuple[int, Any]  # HTTP status, body
 
@@ -46,6 +55,7 @@ class Wire:
             "sagemaker-runtime.InvokeEndpoint": (200, {"predictions": [{"probability": 0.25, "label": "benign"}]}),
         }
         self.sent: list[tuple[str, Any]] = []
+        self.rolls_back = False  # whether endpoints go back to what they served when they are updated
         self.session = one_session()
 
     def refuse(self, operation: str, code: str, message: str, *, status: int = 400, **more: Any) -> None:
@@ -58,6 +68,20 @@ class Wire:
         """The body of the one request of this operation that was sent."""
         (only,) = [body for sent, body in self.sent if sent == operation]
         return only
+
+    def play(self, model: Any, params: Any, **_: Any) -> tuple[Any, Any] | None:
+        """Answers what moto lacks of SageMaker: UpdateEndpoint changes its endpoint, as one that succeeds at once."""
+        if model.name not in PLAYED:
+            return None
+        body = json.loads(params["body"])
+        self.sent.append((f"sagemaker.{model.name}", body))
+        if model.name == "UpdateEndpoint" and not self.rolls_back:
+            backend = sagemaker_backends[ACCOUNT][REGION]
+            endpoint = backend.endpoints[body["EndpointName"]]
+            config = backend.endpoint_configs[body["EndpointConfigName"]]
+            endpoint.endpoint_config_name = body["EndpointConfigName"]
+            endpoint.production_variants = endpoint._process_production_variants(config.production_variants)
+        return SimpleNamespace(status_code=200), PLAYED[model.name]
 
     @property
     def operations(self) -> list[str]:
@@ -81,6 +105,7 @@ def account(machine: str = "ml.m5.xlarge", **settings: Any) -> Iterator[tuple[Wi
     with mock_aws():
         wire = Wire(machine)
         wire.session.events.register_first("before-send", wire.answer, unique_id="wire")
+        wire.session.events.register("before-call.sagemaker", wire.play, unique_id="played")
         s3, iam, ecr = (wire.session.client(name) for name in ("s3", "iam", "ecr"))
         s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
         for key in ("data/train.csv", "new/a.jpg", "run/output/model.tar.gz"):
@@ -101,3 +126,4 @@ def account(machine: str = "ml.m5.xlarge", **settings: Any) -> Iterator[tuple[Wi
             yield wire, Environment(**(plain | settings))
         finally:
             wire.session.events.unregister("before-send", unique_id="wire")
+            wire.session.events.unregister("before-call.sagemaker", unique_id="played")

@@ -1,0 +1,46 @@
+"""Estimate: what a job or an endpoint would cost at most, without starting it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lesion_jobs.aws import open_session
+from lesion_jobs.cost import ask_price, cost_line
+from lesion_jobs.environment import Environment
+from lesion_jobs.kinds import ENDPOINT, PROCESSING, TRAINING, TRANSFORM
+
+Verb = Literal["train", "tune", "transform", "evaluate", "prepare_shards", "deploy"]
+
+KINDS = {
+    "train": TRAINING,
+    "tune": TRAINING,
+    "transform": TRANSFORM,
+    "evaluate": PROCESSING,
+    "prepare_shards": PROCESSING,
+    "deploy": ENDPOINT,
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """US dollars at most, or none where the price is not known; and the sentence that says what they are made of."""
+
+    usd: float | None
+    sentence: str
+
+
+def estimate(environment: Environment, verb: Verb, *, hours: float, num_instances: int = 1, num_jobs: int = 1) -> Cost:
+    """What `hours` on the machines of `environment` cost on demand, by AWS's price list.
+
+    `num_jobs` is for tune: that many jobs of so many hours. Spot machines cost less, storage and traffic are extra. In
+    local mode it is nothing. Needs the permission `pricing:GetProducts`; without it the cost is unknown, with the
+    reason.
+    """
+    if environment.is_local:
+        return Cost(0.0, "cost: nothing, it runs on this machine")
+    session = open_session(environment)
+    price = ask_price(session, environment.instance_type, session.region_name, KINDS[verb].billed_as)
+    total = hours * num_jobs
+    sentence = cost_line(price, environment.instance_type, num_instances=num_instances, max_hours=total)
+    return Cost(None if price.usd_per_hour is None else price.usd_per_hour * num_instances * total, sentence)

@@ -1,0 +1,82 @@
+"""Monitoring: a schedule by which our own image compares what an endpoint captured with what it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lesion.errors import UserError
+from lesion_jobs.aws import open_client, plain_errors
+from lesion_jobs.current import read_current
+from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.environment import Environment, new_name
+from lesion_jobs.kinds import PROCESSING
+from lesion_jobs.preflight import check_account
+from lesion_jobs.requests.monitoring import Every, monitoring_request
+from lesion_jobs.requests.validate import check_requests
+from lesion_jobs.send import send
+from lesion_jobs.training import TrainingRun
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A monitoring schedule, and the prefix that gets drift.html, statistics.json and constraint_violations.json."""
+
+    name: str
+    environment: Environment
+    output: str
+
+    def describe(self) -> Mapping[str, Any]:
+        """SageMaker's own description, with the last execution. Raises UserError for one that is gone."""
+        with plain_errors(f"monitoring schedule {self.name} is not known", do="Is it of this account and region?"):
+            client = open_client(self.environment)
+            answer: Mapping[str, Any] = client.describe_monitoring_schedule(MonitoringScheduleName=self.name)
+        return answer
+
+    def delete(self) -> None:
+        """Stop monitoring, and with it its cost. What it wrote stays."""
+        request = {"MonitoringScheduleName": self.name}
+        send(self.environment, [("DeleteMonitoringSchedule", request)], what=f"{self.name} was not deleted")
+
+
+def monitor(
+    environment: Environment,
+    endpoint: Endpoint,
+    run: TrainingRun,
+    *,
+    every: Every = "day",
+    name: str | None = None,
+    volume_gb: int = 20,
+    max_hours: float = 1,
+) -> Schedule:
+    """Run `lesion drift` on what `endpoint` captured, every hour or day, on a machine of `environment`.
+
+    `run` is the training job of the model that is served: its artifact says what images and answers were like. Each
+    time costs a machine for at most `max_hours`, until `schedule.delete()`. Raises UserError for an endpoint that
+    captures nothing, before anything is paid for.
+    """
+    current = read_current(endpoint)
+    if not current.config.get("DataCaptureConfig", {}).get("EnableCapture"):
+        raise UserError(
+            f"endpoint {endpoint.name} captures nothing to look at",
+            do="Deploy with capture=Capture(); Serverless and Async have none.",
+            kind="environment",
+        )
+    name = name or new_name("monitor")
+    schedule = Schedule(name, environment, f"{environment.output_uri}/{name}")
+    request = monitoring_request(
+        environment,
+        name,
+        endpoint.name,
+        run.model,
+        schedule.output,
+        every=every,
+        volume_gb=volume_gb,
+        max_hours=max_hours,
+    )
+    check_requests([("CreateMonitoringSchedule", request)])
+    for note in check_account(environment, PROCESSING, reads={"the model": run.model}):
+        print(note)  # noqa: T201
+    send(environment, [("CreateMonitoringSchedule", request)], what=f"monitoring schedule {name} was not made")
+    return schedule

@@ -1,0 +1,165 @@
+"""Rollout: another model on a running endpoint, step by step, taken back by itself when an alarm rings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from lesion.errors import UserError
+from lesion_jobs.aws import open_client, plain_errors
+from lesion_jobs.current import PREVIOUS, Current, read_config, read_current
+from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.environment import new_name
+from lesion_jobs.models import Model, model_uri_of
+from lesion_jobs.preflight import check_account
+from lesion_jobs.requests.model import model_request
+from lesion_jobs.requests.scaling import errors_alarm_request
+from lesion_jobs.requests.update import AllAtOnce, Canary, Shift, next_config, present_variant, update_request
+from lesion_jobs.requests.validate import Requests, check_requests
+from lesion_jobs.scaling import Suspension, restore, suspend
+from lesion_jobs.send import send
+
+
+@dataclass(frozen=True)
+class Update(Endpoint):
+    """An endpoint that is being changed to the configuration `config`. `wait` returns when that serves."""
+
+    config: str
+    scaling: Mapping[str, Suspension]  # of variants whose scaling stands still until `wait` returns, as it was
+
+    def wait(self, *, print_logs: bool = False, poll_s: float = 30) -> Self:
+        """Returns once the new configuration serves, and lets scaling go on then.
+
+        Raises UserError if SageMaker took the change back: the endpoint then serves what it served before.
+        """
+        try:
+            super().wait(print_logs=print_logs, poll_s=poll_s)
+        finally:
+            restore(self.environment, self.scaling)
+        now = self.describe()["EndpointConfigName"]
+        if now != self.config:
+            raise UserError(
+                f"endpoint {self.name} was rolled back: it serves {now} again",
+                do=f"An alarm rang, or {self.config} did not start: look at the endpoint's logs and alarms.",
+                kind="job_failed",
+            )
+        return self
+
+
+def rollout(
+    endpoint: Endpoint,
+    model: Model,
+    *,
+    shift: Shift = Canary(),
+    bake_minutes: float = 10,
+    alarms: Sequence[str] | None = None,
+    wait: bool = True,
+) -> Update:
+    """Replace the model that an endpoint serves, without a second in which nobody answers.
+
+    `shift` says how traffic goes over: Canary(percent, wait_minutes), Linear(…) or AllAtOnce(); the old machines stay
+    for `bake_minutes` more. While it lasts, both old and new machines are paid for. If one of the `alarms` (1 to 10
+    names in CloudWatch) rings, SageMaker goes back by itself; without any, one is made that rings at the first error of
+    the server. Numbers of machines, weights, capture, encryption and tags stay, and scaling stands still meanwhile.
+
+    Raises UserError for an endpoint that is being updated or has several variants, and for alarms that are not there or
+    ring already, before anything is changed.
+    """
+    current = read_current(endpoint)
+    variant = _only_variant(endpoint, current)
+    if current.is_serverless and (shift, bake_minutes, alarms) != (AllAtOnce(), 0, []):
+        do = "Give shift=AllAtOnce(), bake_minutes=0, alarms=[]."
+        raise UserError(
+            f"endpoint {endpoint.name} is Serverless, which goes over all at once", do=do, kind="environment"
+        )
+    name = new_name("model")
+    changed = present_variant(current.config["ProductionVariants"][0], variant, ModelName=name)
+    config = next_config(
+        endpoint.environment, name, current.config, [changed], tags=_tags(current, current.config["EndpointConfigName"])
+    )
+    makes = [errors_alarm_request(endpoint.name, variant["VariantName"])] if alarms is None else []
+    names = [alarm["AlarmName"] for alarm in makes] if alarms is None else list(alarms)
+    update = update_request(endpoint.name, name, shift, bake_minutes=bake_minutes, alarms=names)
+    _check_alarms(endpoint, alarms or [])
+    check_requests([("PutMetricAlarm", alarm) for alarm in makes], service="cloudwatch")
+    model_uri = model_uri_of(endpoint.environment, model)
+    requests: Requests = [
+        ("CreateModel", model_request(endpoint.environment, name, model_uri)),
+        ("CreateEndpointConfig", config),
+        ("UpdateEndpoint", update),
+    ]
+    check_requests(requests)
+    for note in check_account(endpoint.environment, None, reads={"the model": model_uri}):
+        print(note)  # noqa: T201
+    for alarm in makes:
+        with plain_errors(f"the alarm {alarm['AlarmName']} was not made", do="Give alarms of your own."):
+            open_client(endpoint.environment, "cloudwatch").put_metric_alarm(**alarm)
+    return start_update(endpoint, requests, wait=wait)
+
+
+def roll_back(endpoint: Endpoint, *, wait: bool = True) -> Update:
+    """Serve again what the endpoint served before its last change, all at once. Raises UserError if there is none."""
+    current = read_current(endpoint)
+    previous = current.tags.get(PREVIOUS)
+    if previous is None:
+        raise UserError(
+            f"endpoint {endpoint.name} was not changed since it was deployed",
+            do="Roll out the model that it is to serve.",
+            kind="environment",
+        )
+    has_same = _names(read_config(endpoint, previous)[0]) == _names(current.config)
+    update = update_request(endpoint.name, previous, AllAtOnce(), has_same_variants=has_same)
+    return start_update(endpoint, [("UpdateEndpoint", update)], wait=wait)
+
+
+def start_update(endpoint: Endpoint, requests: Requests, *, wait: bool) -> Update:
+    """Sends the requests, the last of which is UpdateEndpoint's, while scaling stands still."""
+    scaling = suspend(endpoint)
+    try:
+        send(endpoint.environment, requests, what=f"endpoint {endpoint.name} was not changed")
+    except UserError:
+        restore(endpoint.environment, scaling)
+        raise
+    config = requests[-1][1]["EndpointConfigName"]
+    update = Update(endpoint.name, endpoint.environment, config, scaling)
+    if scaling and not wait:
+        print(f"scaling of {endpoint.name} stands still until .wait() of what is returned")  # noqa: T201
+    return update.wait() if wait else update
+
+
+def _only_variant(endpoint: Endpoint, current: Current) -> Any:
+    if len(current.variants) != 1:
+        names = ", ".join(variant["VariantName"] for variant in current.variants)
+        raise UserError(
+            f"endpoint {endpoint.name} has several variants ({names}), of which a rollout replaces none",
+            do="Give one of them all the traffic first: split(endpoint, {NAME: 1}).",
+            kind="environment",
+        )
+    return current.variants[0]
+
+
+def _tags(current: Current, previous: str) -> dict[str, str]:
+    return {**current.tags, PREVIOUS: previous}
+
+
+def _names(config: Any) -> set[str]:
+    return {variant["VariantName"] for variant in config["ProductionVariants"]}
+
+
+def _check_alarms(endpoint: Endpoint, alarms: Sequence[str]) -> None:
+    """Raises UserError for alarms that are not there, or ring already: SageMaker would go back at once."""
+    if not alarms:
+        return
+    with plain_errors("the alarms are not known", do="Correct their names."):
+        client = open_client(endpoint.environment, "cloudwatch")
+        answer = client.describe_alarms(AlarmNames=list(alarms), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    states = {
+        alarm["AlarmName"]: alarm["StateValue"]
+        for kind in ("MetricAlarms", "CompositeAlarms")
+        for alarm in answer[kind]
+    }
+    problems = [f"there is no alarm '{alarm}'" for alarm in alarms if alarm not in states]
+    problems += [f"the alarm '{alarm}' rings already" for alarm, state in states.items() if state == "ALARM"]
+    if problems:
+        raise UserError("; ".join(problems), where=endpoint.name, do="Nothing was changed.", kind="alarm")

@@ -1,0 +1,140 @@
+"""Split: the traffic of one endpoint shared by several models, or copied to one that nobody hears."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lesion.errors import UserError
+from lesion_jobs.current import PREVIOUS, Current, read_current
+from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.environment import new_name
+from lesion_jobs.models import Model, model_uri_of
+from lesion_jobs.preflight import check_account
+from lesion_jobs.requests.model import model_request
+from lesion_jobs.requests.update import AllAtOnce, next_config, present_variant, update_request
+from lesion_jobs.requests.validate import check_requests
+from lesion_jobs.rollout import Update, start_update
+from lesion_jobs.send import send
+
+SHADOW = "Shadow"
+
+
+def split(
+    endpoint: Endpoint, weights: Mapping[str, float], *, models: Mapping[str, Model] | None = None, wait: bool = True
+) -> Endpoint:
+    """Share the requests by `weights`: {"AllTraffic": 9, "challenger": 1} gives the second a tenth.
+
+    `models` are by name those of new variants, each of which gets as many machines as the first variant has, at the
+    same price. Variants that `weights` does not name are taken away, with their machines. Without new or lost variants
+    only the weights change, in seconds. Raises UserError for weights of what is not there, and for endpoints that have
+    one variant by nature (Serverless, Async).
+    """
+    models = models or {}
+    current = read_current(endpoint)
+    there = {variant["VariantName"]: variant for variant in current.variants}
+    _check(endpoint, current, weights, models, there)
+    if set(weights) == set(there):
+        desired = [{"VariantName": name, "DesiredWeight": float(weight)} for name, weight in weights.items()]
+        request = {"EndpointName": endpoint.name, "DesiredWeightsAndCapacities": desired}
+        what = f"endpoint {endpoint.name} was not changed"
+        send(endpoint.environment, [("UpdateEndpointWeightsAndCapacities", request)], what=what)
+        return endpoint.wait(print_logs=False) if wait else endpoint
+    configured = {variant["VariantName"]: variant for variant in current.config["ProductionVariants"]}
+    first, *_ = configured
+    environment, name = endpoint.environment, new_name("split")
+    uris = {one: model_uri_of(environment, model) for one, model in models.items()}
+    names = {one: new_name("model") for one in models}
+    variants = [
+        present_variant(
+            configured[one if one in there else first],
+            there[one if one in there else first],
+            VariantName=one,
+            InitialVariantWeight=float(weight),
+            **({"ModelName": names[one]} if one in names else {}),
+        )
+        for one, weight in weights.items()
+    ]
+    config = next_config(environment, name, current.config, variants, tags=_tags(current))
+    update = update_request(endpoint.name, name, AllAtOnce(), has_same_variants=False)
+    return _change(endpoint, uris, names, config, update, wait=wait)
+
+
+def shadow(endpoint: Endpoint, model: Model, *, percent: int = 100, wait: bool = True) -> Update:
+    """Send a copy of `percent` of the requests to another model, whose answers nobody gets: for its errors and times.
+
+    It gets as many machines as the endpoint has, at the same price, and its own metrics under the variant `Shadow`. The
+    next `rollout` takes it away. Raises UserError where SageMaker has no shadow: Serverless, Async, several variants.
+    """
+    if not 1 <= percent <= 100:
+        raise UserError(f"percent={percent} is not from 1 to 100", do="Correct it.", kind="environment")
+    current = read_current(endpoint)
+    _check_kind(endpoint, current, "a shadow")
+    if len(current.variants) != 1:
+        raise UserError(
+            f"endpoint {endpoint.name} has several variants, and a shadow stands beside one",
+            do="Give one of them all the traffic first: split(endpoint, {NAME: 1}).",
+            kind="environment",
+        )
+    environment, name = endpoint.environment, new_name("model")
+    (configured,), (now,) = current.config["ProductionVariants"], current.variants
+    first = present_variant(configured, now, InitialVariantWeight=1.0)
+    copy = present_variant(configured, now, VariantName=SHADOW, ModelName=name, InitialVariantWeight=percent / 100)
+    config = next_config(environment, name, current.config, [first], tags=_tags(current), shadows=[copy])
+    update = update_request(endpoint.name, name, AllAtOnce(), has_same_variants=False)
+    return _change(endpoint, {SHADOW: model_uri_of(environment, model)}, {SHADOW: name}, config, update, wait=wait)
+
+
+def _change(
+    endpoint: Endpoint,
+    uris: Mapping[str, str],
+    names: Mapping[str, str],
+    config: Mapping[str, Any],
+    update: Mapping[str, Any],
+    *,
+    wait: bool,
+) -> Update:
+    """Makes the models of new variants, by their location and name, and changes the endpoint."""
+    requests = [("CreateModel", model_request(endpoint.environment, names[one], uri)) for one, uri in uris.items()]
+    changes: list[tuple[str, Mapping[str, Any]]] = [("CreateEndpointConfig", config), ("UpdateEndpoint", update)]
+    check_requests([*requests, *changes])
+    reads = {f"the model of {one}": uri for one, uri in uris.items()}
+    for note in check_account(endpoint.environment, None, reads=reads):
+        print(note)  # noqa: T201
+    return start_update(endpoint, [*requests, *changes], wait=wait)
+
+
+def _check(
+    endpoint: Endpoint,
+    current: Current,
+    weights: Mapping[str, float],
+    models: Mapping[str, Model],
+    there: Mapping[str, Any],
+) -> None:
+    problems = []
+    if models:
+        _check_kind(endpoint, current, "a second variant")
+    if unknown := sorted(set(weights) - set(there) - set(models)):
+        problems.append(f"no variant is called {', '.join(unknown)}: there is {', '.join(there)}")
+    if again := sorted(set(models) & set(there)):
+        problems.append(f"{', '.join(again)} is there already, and `rollout` replaces its model")
+    if lost := sorted(set(models) - set(weights)):
+        problems.append(f"{', '.join(lost)} has a model and no weight")
+    if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        problems.append("weights are numbers from 0 on, not all of them 0")
+    if problems:
+        raise UserError(
+            "split refused: " + "; ".join(problems), where=endpoint.name, do="Correct it.", kind="environment"
+        )
+
+
+def _check_kind(endpoint: Endpoint, current: Current, what: str) -> None:
+    if current.is_serverless or current.is_async:
+        kind = "Serverless" if current.is_serverless else "Async"
+        raise UserError(
+            f"endpoint {endpoint.name} is {kind}, which has no place for {what}", do="Deploy a second endpoint."
+        )
+
+
+def _tags(current: Current) -> dict[str, str]:
+    return {**current.tags, PREVIOUS: current.config["EndpointConfigName"]}
