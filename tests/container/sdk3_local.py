@@ -1,6 +1,9 @@
-"""Runs in the SDK 3's own environment: its ModelTrainer in local container mode. Leaves compressed_artifacts/.
+"""Runs in the SDK 3's own environment: its ModelTrainer in local container mode, without lesion_jobs; then an endpoint
+and a batch transform of that model by lesion_jobs, whose local mode it drives too.
 
-python sdk3_local.py IMAGE TRAINING_FOLDER OUTPUT_FOLDER
+Leaves compressed_artifacts/, and in answers.json the probability of each picture.
+
+    python sdk3_local.py IMAGE TRAINING_FOLDER PICTURES_FOLDER OUTPUT_FOLDER
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ from sagemaker.core.helper.session_helper import Session
 from sagemaker.train.configs import Compute, InputData
 from sagemaker.train.model_trainer import Mode, ModelTrainer
 
+import lesion_jobs
 
-def main(image: str, training: Path, output: Path) -> None:
+
+def main(image: str, training: Path, pictures: Path, output: Path) -> None:
     trainer = ModelTrainer(
         training_image=image,
         training_mode=Mode.LOCAL_CONTAINER,
@@ -26,6 +31,16 @@ def main(image: str, training: Path, output: Path) -> None:
         sagemaker_session=Session(),
     )
     trainer.train()
+    environment = lesion_jobs.Environment(image, "local", output / "jobs")
+    model = str(output / "compressed_artifacts" / "model.tar.gz")
+    endpoint = lesion_jobs.deploy(environment, model)
+    try:
+        asked = {path.name: lesion_jobs.predict(endpoint, path).probability for path in sorted(pictures.iterdir())}
+    finally:
+        lesion_jobs.delete_endpoint(endpoint)
+    batch = lesion_jobs.fetch_predictions(lesion_jobs.transform(environment, model, pictures))
+    answers = {"endpoint": asked, "batch": {name: prediction.probability for name, prediction in batch.items()}}
+    (output / "answers.json").write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":

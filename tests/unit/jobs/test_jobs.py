@@ -83,14 +83,12 @@ def test_a_handle_waits_until_the_job_ends_and_tells_how(kind: str, capsys):
         run = TrainingRun("job", environment, "", "", None)
         answers = iter(states)
 
-        def next_answer(**_: Any) -> None:
+        def next_answer() -> None:
             wire.answers["sagemaker.DescribeTrainingJob"] = (200, next(answers))
 
-        event = "before-call.sagemaker.DescribeTrainingJob"
-        wire.session.events.register(event, next_answer)
+        wire.before["DescribeTrainingJob"] = next_answer
         with nullcontext() if said is None else pytest.raises(UserError, match=said):
             run.wait(poll_s=0)
-        wire.session.events.unregister(event, next_answer)
         assert wire.operations.count("sagemaker.DescribeTrainingJob") == len(states)
     assert ("was stopped: MaxRuntimeExceeded" in capsys.readouterr().out) == (kind == "it reaches its time limit")
 

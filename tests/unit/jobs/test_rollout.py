@@ -107,11 +107,7 @@ def test_scaling_stands_still_during_a_rollout_and_goes_on_after_it_however_it_e
             (target,) = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
             return set(target["SuspendedState"].values())
 
-        def at_update(**_: Any) -> None:
-            states.append(look())
-
-        event = "before-parameter-build.sagemaker.UpdateEndpoint"
-        wire.session.events.register(event, at_update)
+        wire.before["UpdateEndpoint"] = lambda: states.append(look())
         wire.rolls_back = end == "taken back"
         if end == "refused":
             wire.refuse("sagemaker.CreateModel", "ValidationException", "no")
@@ -119,7 +115,6 @@ def test_scaling_stands_still_during_a_rollout_and_goes_on_after_it_however_it_e
             rollout(endpoint, MODEL)
         except UserError:
             assert end != "well"
-        wire.session.events.unregister(event, at_update)
         assert states == ([] if end == "refused" else [{True}]) and look() == {False}
         policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
         assert [policy["PolicyName"] for policy in policies] == ["lesion-target"]

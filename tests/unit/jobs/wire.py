@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import SimpleNamespace
@@ -38,10 +38,33 @@ PLAYED: dict[str, dict[str, str]] = {
 Answer = tuple[int, Any]  # HTTP status, body
 
 
-@cache
-def one_session() -> boto3.Session:
-    """A session for all tests: each new one reads the descriptions of the services again, for a third of a second."""
-    return boto3.Session("made-up", "made-up", region_name=REGION)
+class OneSession(boto3.Session):
+    """The session of all tests, which makes each client once: most of a test's time went into making clients.
+
+    Clients take a session's handlers over when they are made: these ask `wire`, the one of the present test.
+    """
+
+    wire: Wire
+
+    def __init__(self) -> None:
+        super().__init__("made-up", "made-up", region_name=REGION)
+        self.clients: dict[str, Any] = {}
+        self.events.register_first("before-send", self._before_send)
+        self.events.register("before-call", self._before_call)
+
+    def client(self, service: str, *arguments: Any, **settings: Any) -> Any:
+        if service not in self.clients:
+            self.clients[service] = super().client(service, *arguments, **settings)
+        return self.clients[service]
+
+    def _before_send(self, **event: Any) -> AWSResponse | None:
+        return self.wire.answer(**event)
+
+    def _before_call(self, **event: Any) -> tuple[Any, Any] | None:
+        return self.wire.play(**event)
+
+
+one_session = cache(OneSession)
 
 
 class Wire:
@@ -56,7 +79,9 @@ class Wire:
         }
         self.sent: list[tuple[str, Any]] = []
         self.rolls_back = False  # whether endpoints go back to what they served when they are updated
+        self.before: dict[str, Callable[[], object]] = {}  # operation → what happens before it is sent
         self.session = one_session()
+        self.session.wire = self
 
     def refuse(self, operation: str, code: str, message: str, *, status: int = 400, **more: Any) -> None:
         """From now on the operation, such as sagemaker.CreateModel, is refused so."""
@@ -71,6 +96,8 @@ class Wire:
 
     def play(self, model: Any, params: Any, **_: Any) -> tuple[Any, Any] | None:
         """Answers what moto lacks of SageMaker: UpdateEndpoint changes its endpoint, as one that succeeds at once."""
+        if model.name in self.before:
+            self.before[model.name]()
         if model.name not in PLAYED:
             return None
         body = json.loads(params["body"])
@@ -104,8 +131,6 @@ def account(machine: str = "ml.m5.xlarge", **settings: Any) -> Iterator[tuple[Wi
     """An account with a bucket that holds a data set and a model, the role, and the image; and how to reach it."""
     with mock_aws():
         wire = Wire(machine)
-        wire.session.events.register_first("before-send", wire.answer, unique_id="wire")
-        wire.session.events.register("before-call.sagemaker", wire.play, unique_id="played")
         s3, iam, ecr = (wire.session.client(name) for name in ("s3", "iam", "ecr"))
         s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION})
         for key in ("data/train.csv", "new/a.jpg", "run/output/model.tar.gz"):
@@ -122,8 +147,4 @@ def account(machine: str = "ml.m5.xlarge", **settings: Any) -> Iterator[tuple[Wi
             "role": ROLE,
             "session": wire.session,
         }
-        try:
-            yield wire, Environment(**(plain | settings))
-        finally:
-            wire.session.events.unregister("before-send", unique_id="wire")
-            wire.session.events.unregister("before-call.sagemaker", unique_id="played")
+        yield wire, Environment(**(plain | settings))

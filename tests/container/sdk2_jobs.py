@@ -1,8 +1,8 @@
-"""Runs in the environment of either SDK: a job's whole life in local mode through lesion_jobs.
+"""Runs in the SDK 2's own environment: a job's whole life in local mode through lesion_jobs.
 
 Leaves in answers.json what each step returned or refused.
 
-    python sdk_jobs.py IMAGE TRAINING_FOLDER PICTURES_FOLDER OUTPUT_FOLDER
+    python sdk2_jobs.py IMAGE TRAINING_FOLDER PICTURES_FOLDER OUTPUT_FOLDER
 """
 
 from __future__ import annotations
