@@ -20,11 +20,14 @@ from lesion_jobs.endpoint import Endpoint
 from lesion_jobs.environment import Environment
 from lesion_jobs.estimate import Cost, estimate
 from lesion_jobs.evaluation import EvaluationRun, evaluate, fetch_evaluation
+from lesion_jobs.hosting import AllAtOnce, Async, Canary, Capture, Linear, RealTime, Scale, Serverless
+from lesion_jobs.later import Later, predict_later
 from lesion_jobs.models import ModelVersion
 from lesion_jobs.monitoring import Schedule, monitor
 from lesion_jobs.prediction import Prediction, predict
 from lesion_jobs.processing import ShardsRun, prepare_shards
 from lesion_jobs.registry import register
+from lesion_jobs.requests.tuning import WarmStart
 from lesion_jobs.rollout import Update, roll_back, rollout
 from lesion_jobs.scaling import autoscale
 from lesion_jobs.split import shadow, split
@@ -35,19 +38,29 @@ from lesion_jobs.tuning import TuningRun, best, tune
 Place = Environment  # its former name, for scripts that users have
 
 __all__ = [
+    "AllAtOnce",
+    "Async",
+    "Canary",
+    "Capture",
     "Cost",
     "Endpoint",
     "Environment",
     "EvaluationRun",
+    "Later",
+    "Linear",
     "ModelVersion",
     "Place",
     "Prediction",
+    "RealTime",
+    "Scale",
     "Schedule",
+    "Serverless",
     "ShardsRun",
     "TrainingRun",
     "TransformRun",
     "TuningRun",
     "Update",
+    "WarmStart",
     "autoscale",
     "best",
     "delete_endpoint",
@@ -59,6 +72,7 @@ __all__ = [
     "fetch_results",
     "monitor",
     "predict",
+    "predict_later",
     "prepare_shards",
     "register",
     "roll_back",

@@ -1,4 +1,4 @@
-"""Hosting: how an endpoint serves, scales and records, as plain values that cannot hold what SageMaker refuses."""
+"""Hosting: how an endpoint serves, scales, records and changes, as values that cannot hold what SageMaker refuses."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Serverless:
     max_concurrency: int = 5  # requests at the same time; the account's limit is 200 or more
 
     def __post_init__(self) -> None:
-        _within("memory_gb", self.memory_gb, 1, 6)
-        _within("max_concurrency", self.max_concurrency, 1, 200)
+        check_within("memory_gb", self.memory_gb, 1, 6)
+        check_within("max_concurrency", self.max_concurrency, 1, 200)
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,12 @@ class Async:
     max_concurrent: int = 4  # requests at a time on each machine
 
     def __post_init__(self) -> None:
-        _within("max_concurrent", self.max_concurrent, 1, 1000)
+        check_within("max_concurrent", self.max_concurrent, 1, 1000)
 
 
 How = RealTime | Serverless | Async
+
+MAX_WAIT_MINUTES = 60  # between two steps of a rollout, and after the last
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ class Scale:
     scale_out_cooldown_s: int = 60  # and before others are added
 
     def __post_init__(self) -> None:
-        _within("min_instances", self.min_instances, 0, self.max_instances)
-        _within("max_instances", self.max_instances, 1, 10_000)
-        _within("target", self.target, 1e-3, 1e9)
-        _within("scale_in_cooldown_s", self.scale_in_cooldown_s, 0, 86_400)
-        _within("scale_out_cooldown_s", self.scale_out_cooldown_s, 0, 86_400)
+        check_within("min_instances", self.min_instances, 0, self.max_instances)
+        check_within("max_instances", self.max_instances, 1, 10_000)
+        check_within("target", self.target, 1e-3, 1e9)
+        check_within("scale_in_cooldown_s", self.scale_in_cooldown_s, 0, 86_400)
+        check_within("scale_out_cooldown_s", self.scale_out_cooldown_s, 0, 86_400)
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,41 @@ class Capture:
     output: str | None = None  # s3://…; none takes `captured/` in the environment's bucket
 
     def __post_init__(self) -> None:
-        _within("percent", self.percent, 1, 100)
+        check_within("percent", self.percent, 1, 100)
         if self.output is not None and not self.output.startswith("s3://"):
             raise UserError(f"output '{self.output}' is not s3://BUCKET/PREFIX", do="Correct it.", kind="environment")
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A share of the machines is replaced first, and the rest after `wait_minutes` without an alarm."""
+
+    percent: int = 10  # of the machines, at most 50
+    wait_minutes: float = 10  # at most 60
+
+    def __post_init__(self) -> None:
+        check_within("percent", self.percent, 1, 50)
+        check_within("wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The machines are replaced in equal steps, `wait_minutes` after each other."""
+
+    percent: int = 20  # of the machines a step, 10 to 50
+    wait_minutes: float = 5  # at most 60
+
+    def __post_init__(self) -> None:
+        check_within("percent", self.percent, 10, 50)
+        check_within("wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES)
+
+
+@dataclass(frozen=True)
+class AllAtOnce:
+    """All traffic goes over at once, when the new machines answer."""
+
+
+Shift = Canary | Linear | AllAtOnce
 
 
 def check_how(
@@ -110,6 +144,7 @@ def check_how(
         raise UserError("deploy refused: " + "; ".join(problems), do="Correct the call.", kind="environment")
 
 
-def _within(name: str, value: float, least: float, most: float) -> None:
+def check_within(name: str, value: float, least: float, most: float) -> None:
+    """Raises UserError for a value outside its bounds."""
     if not least <= value <= most:
         raise UserError(f"{name}={value:g} is not from {least:g} to {most:g}", do="Correct it.", kind="environment")

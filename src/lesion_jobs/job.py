@@ -19,6 +19,7 @@ BUSY = {
     *("Creating", "Updating", "SystemUpdating", "RollingBack"),  # of an endpoint
 }
 SUCCEEDED = {"Completed", "InService"}
+SAME_ACCOUNT = "Is it of this account and region? If the network failed it goes on: .wait() again."
 STOPPED = "Stopped"  # by its time limit or by hand: a stopped training leaves the artifact of its finished folds
 
 
@@ -71,7 +72,7 @@ class Job:
         from botocore import xform_name
 
         describe = getattr(client, xform_name(f"Describe{self.kind.noun}"))
-        with plain_errors(f"{self.kind.title} {self.name} is not known", do="Is it of this account and region?"):
+        with plain_errors(f"{self.kind.title} {self.name} cannot be described", do=SAME_ACCOUNT):
             answer: Mapping[str, Any] = describe(**{f"{self.kind.noun}Name": self.name})
         return answer
 

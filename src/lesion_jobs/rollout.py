@@ -11,11 +11,12 @@ from lesion_jobs.aws import open_client, plain_errors
 from lesion_jobs.current import PREVIOUS, Current, read_config, read_current
 from lesion_jobs.endpoint import Endpoint
 from lesion_jobs.environment import new_name
+from lesion_jobs.hosting import AllAtOnce, Canary, Shift
 from lesion_jobs.models import Model, model_uri_of
 from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.scaling import errors_alarm_request
-from lesion_jobs.requests.update import AllAtOnce, Canary, Shift, next_config, present_variant, update_request
+from lesion_jobs.requests.update import next_config, present_variant, update_request
 from lesion_jobs.requests.validate import Requests, check_requests
 from lesion_jobs.scaling import Suspension, restore, suspend
 from lesion_jobs.send import send

@@ -10,7 +10,7 @@ from lesion_jobs.environment import Environment
 from lesion_jobs.local.sdk import local_client, open_local_session
 from lesion_jobs.requests.validate import Requests, check_requests
 
-SEE_LOGS = "If it started, its logs, named above, say more."
+NOT_STARTED = "Nothing was started by it: correct what AWS names."
 
 
 def client_of(environment: Environment) -> Any:
@@ -25,7 +25,7 @@ def runtime_of(environment: Environment) -> Any:
     return open_client(environment, "sagemaker-runtime")
 
 
-def send(environment: Environment, requests: Requests, *, what: str, do: str = SEE_LOGS) -> list[Mapping[str, Any]]:
+def send(environment: Environment, requests: Requests, *, what: str, do: str = NOT_STARTED) -> list[Mapping[str, Any]]:
     """Sends the requests one after the other, and returns the answers. All are validated before the first is sent.
 
     Raises UserError, beginning with `what`, for all that is wrong with their form, and for AWS's first refusal.

@@ -9,10 +9,11 @@ from lesion.errors import UserError
 from lesion_jobs.current import PREVIOUS, Current, read_current
 from lesion_jobs.endpoint import Endpoint
 from lesion_jobs.environment import new_name
+from lesion_jobs.hosting import AllAtOnce
 from lesion_jobs.models import Model, model_uri_of
 from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.model import model_request
-from lesion_jobs.requests.update import AllAtOnce, next_config, present_variant, update_request
+from lesion_jobs.requests.update import next_config, present_variant, update_request
 from lesion_jobs.requests.validate import check_requests
 from lesion_jobs.rollout import Update, start_update
 from lesion_jobs.send import send

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 from lesion.errors import UserError
 from lesion_jobs.environment import Environment
+from lesion_jobs.hosting import MAX_WAIT_MINUTES, AllAtOnce, Canary, Linear, Shift, check_within
 from lesion_jobs.requests.endpoint import INFERENCE_AMI
 
 # What CreateEndpointConfig takes of what DescribeEndpointConfig tells, besides name and tags.
@@ -16,41 +16,8 @@ KEPT = (
     *("DataCaptureConfig", "KmsKeyId", "AsyncInferenceConfig", "ExplainerConfig", "ExecutionRoleArn", "VpcConfig"),
     *("EnableNetworkIsolation", "MetricsConfig"),
 )
-MAX_WAIT_MINUTES = 60
 MAX_ROLLOUT_S = 28_800
 MAX_ALARMS = 10
-
-
-@dataclass(frozen=True)
-class Canary:
-    """A share of the machines is replaced first, and the rest after `wait_minutes` without an alarm."""
-
-    percent: int = 10  # of the machines, at most 50
-    wait_minutes: float = 10  # at most 60
-
-    def __post_init__(self) -> None:
-        _check("percent", self.percent, 1, 50)
-        _check("wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES)
-
-
-@dataclass(frozen=True)
-class Linear:
-    """The machines are replaced in equal steps, `wait_minutes` after each other."""
-
-    percent: int = 20  # of the machines a step, 10 to 50
-    wait_minutes: float = 5  # at most 60
-
-    def __post_init__(self) -> None:
-        _check("percent", self.percent, 10, 50)
-        _check("wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES)
-
-
-@dataclass(frozen=True)
-class AllAtOnce:
-    """All traffic goes over at once, when the new machines answer."""
-
-
-Shift = Canary | Linear | AllAtOnce
 
 
 def next_config(
@@ -97,7 +64,7 @@ def update_request(
     `bake_minutes` is how long the old machines stay beside the new. Numbers of machines and weights are retained as
     they are when the update begins; where variants come or go, those that the configuration has count.
     """
-    _check("bake_minutes", bake_minutes, 0, MAX_WAIT_MINUTES)
+    check_within("bake_minutes", bake_minutes, 0, MAX_WAIT_MINUTES)
     if len(alarms) > MAX_ALARMS:
         do = "Leave some out, or make a composite alarm of them."
         raise UserError(f"{len(alarms)} alarms, and a rollout takes at most {MAX_ALARMS}", do=do, kind="environment")
@@ -141,8 +108,3 @@ def _with_driver(environment: Environment, variant: Mapping[str, Any]) -> Mappin
     if not environment.has_gpu or "ServerlessConfig" in variant:
         return variant
     return {"InferenceAmiVersion": INFERENCE_AMI, **variant}
-
-
-def _check(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise UserError(f"{name}={value:g} is not from {least:g} to {most:g}", do="Correct it.", kind="environment")

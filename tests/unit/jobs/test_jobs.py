@@ -16,6 +16,7 @@ from wire import account
 
 from lesion.errors import UserError
 from lesion_jobs import (
+    Endpoint,
     Environment,
     TrainingRun,
     TransformRun,
@@ -26,6 +27,7 @@ from lesion_jobs import (
     fetch_predictions,
     fetch_results,
     predict,
+    predict_later,
     prepare_shards,
     train,
     transform,
@@ -217,6 +219,26 @@ def test_an_asynchronous_endpoint_writes_answers_and_failures_into_the_bucket():
         }
 
 
+def test_a_picture_in_the_queue_is_answered_or_refused_later():
+    with account() as (wire, environment):
+        endpoint = deploy(environment, MODEL, how=Async(), wait=False)
+        places = {"x-amzn-SageMaker-OutputLocation": "s3://bucket/answers/1.out"}
+        places["x-amzn-SageMaker-FailureLocation"] = "s3://bucket/answers/failures/1.out"
+        wire.headers["sagemaker-runtime.InvokeEndpointAsync"] = places
+        wire.answers["sagemaker-runtime.InvokeEndpointAsync"] = (202, {"InferenceId": "1"})
+        asked = predict_later(endpoint, "s3://bucket/new/a.jpg")
+        assert asked.result() is None
+        put = wire.session.client("s3").put_object
+        words = {"error": "unreadable_image", "message": "not a picture"}
+        put(Bucket="bucket", Key="answers/failures/1.out", Body=json.dumps(words).encode())
+        with pytest.raises(UserError, match="not a picture"):
+            asked.result()
+        answer = {"predictions": [{"probability": 0.25, "label": "benign"}]}
+        put(Bucket="bucket", Key="answers/1.out", Body=json.dumps(answer).encode())
+        told = asked.result()
+        assert told is not None and told.probability == 0.25
+
+
 def test_requests_and_answers_are_captured_where_it_is_asked_for():
     with account() as (wire, environment):
         deploy(environment, MODEL, name="seen", capture=Capture(percent=20), wait=False)
@@ -259,3 +281,5 @@ def test_what_sagemaker_does_not_offer_cannot_be_made(wrong):
 def test_local_mode_has_neither_queue_nor_capture(tmp_path: Path):
     with pytest.raises(UserError, match="local mode has neither"):
         deploy(Environment("i", "local", tmp_path), MODEL, how=Async())
+    with pytest.raises(UserError, match="local mode has no queue"):
+        predict_later(Endpoint("e", Environment("i", "local", tmp_path)), "s3://bucket/new/a.jpg")

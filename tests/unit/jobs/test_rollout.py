@@ -23,8 +23,8 @@ from lesion_jobs import (
     shadow,
     split,
 )
-from lesion_jobs.hosting import Async, Capture, Scale, Serverless
-from lesion_jobs.requests.update import AllAtOnce, Canary, Linear, update_request
+from lesion_jobs.hosting import AllAtOnce, Async, Canary, Capture, Linear, Scale, Serverless
+from lesion_jobs.requests.update import update_request
 
 MODEL = "s3://bucket/run/output/model.tar.gz"
 

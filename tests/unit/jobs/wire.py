@@ -77,6 +77,7 @@ class Wire:
             "service-quotas.ListServiceQuotas": (200, {"Quotas": quotas}),
             "sagemaker-runtime.InvokeEndpoint": (200, {"predictions": [{"probability": 0.25, "label": "benign"}]}),
         }
+        self.headers: dict[str, dict[str, str]] = {}  # operation → headers of its answer
         self.sent: list[tuple[str, Any]] = []
         self.rolls_back = False  # whether endpoints go back to what they served when they are updated
         self.before: dict[str, Callable[[], object]] = {}  # operation → what happens before it is sent
@@ -123,7 +124,8 @@ class Wire:
         status, answer = self.answers[operation]
         text = answer if isinstance(answer, str) else json.dumps(answer)
         raw = HTTPResponse(io.BytesIO(text.encode()), preload_content=False)
-        return AWSResponse(request.url, status, {"content-type": "application/json"}, raw)
+        headers = {"content-type": "application/json", **self.headers.get(operation, {})}
+        return AWSResponse(request.url, status, headers, raw)
 
 
 @contextmanager

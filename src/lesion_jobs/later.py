@@ -1,0 +1,65 @@
+"""Later: a picture in S3 for an asynchronous endpoint, whose answer comes to S3 when it is its turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lesion.errors import UserError
+from lesion_jobs.aws import error_code, explained, open_client, plain_errors
+from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.environment import Environment
+from lesion_jobs.prediction import Prediction, decode_answer
+from lesion_jobs.send import runtime_of
+from lesion_jobs.storage import split_uri
+
+
+@dataclass(frozen=True)
+class Later:
+    """A request that waits its turn, and where its answer or its refusal will lie."""
+
+    environment: Environment
+    picture: str
+    answer: str
+    failure: str
+
+    def result(self) -> Prediction | None:
+        """The prediction, or none while there is no answer. Raises UserError with the server's words if it refused."""
+        s3 = open_client(self.environment, "s3")
+        for uri in (self.answer, self.failure):
+            body = _read(s3, uri)
+            if body is not None:
+                return decode_answer(body, where=self.picture)
+        return None
+
+
+def predict_later(endpoint: Endpoint, picture: str) -> Later:
+    """Put a picture, given as s3://…, into the queue of an endpoint that was deployed with Async().
+
+    Raises UserError where the endpoint takes no such request.
+    """
+    if endpoint.environment.is_local:
+        raise UserError("local mode has no queue", do="predict(endpoint, picture) answers at once.", kind="environment")
+    what, do = f"{endpoint.name} did not take the request", "Was it deployed with how=Async(), in this region?"
+    with plain_errors(what, do=do):
+        told = runtime_of(endpoint.environment).invoke_endpoint_async(
+            EndpointName=endpoint.name,
+            InputLocation=picture,
+            ContentType="application/x-image",
+            Accept="application/json",
+        )
+    return Later(endpoint.environment, picture, told["OutputLocation"], told["FailureLocation"])
+
+
+def _read(s3: Any, uri: str) -> bytes | None:
+    """The object's bytes, or none if it is not there yet."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = split_uri(uri)
+    try:
+        content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        if error_code(error) == "NoSuchKey":
+            return None
+        raise explained(error, f"{uri} cannot be read", do="Look at the bucket's permissions.") from error
+    return content
