@@ -79,7 +79,7 @@ def deploy(
 
 def delete_endpoint(endpoint: Endpoint) -> None:
     """Stop the endpoint, and with it its cost. Its models, configurations and alarms go too, those of earlier rollouts
-    as well. Artifacts stay, and so does what was captured.
+    as well; those that were rolled back stay, and cost nothing. Artifacts stay, and so does what was captured.
     """
     client, name = client_of(endpoint.environment), endpoint.name
     what, do = f"endpoint {name} was not deleted", "Delete it in the console: it costs money."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion.errors import UserError
+from lesion_jobs.announce import announce
 from lesion_jobs.aws import open_client, plain_errors
 from lesion_jobs.current import read_current
 from lesion_jobs.endpoint import Endpoint
@@ -76,7 +77,8 @@ def monitor(
         max_hours=max_hours,
     )
     check_requests([("CreateMonitoringSchedule", request)])
-    for note in check_account(environment, PROCESSING, reads={"the model": run.model}):
-        print(note)  # noqa: T201
+    notes = check_account(environment, PROCESSING, reads={"the model": run.model})
+    notes = [f"so much each {every}, until schedule.delete()", *notes]
+    announce(PROCESSING, name, environment, max_hours=max_hours, notes=notes)
     send(environment, [("CreateMonitoringSchedule", request)], what=f"monitoring schedule {name} was not made")
     return schedule

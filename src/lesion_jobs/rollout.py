@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from lesion.errors import UserError
+from lesion_jobs.announce import announce
 from lesion_jobs.aws import open_client, plain_errors
 from lesion_jobs.current import PREVIOUS, Current, read_config, read_current
 from lesion_jobs.endpoint import Endpoint
 from lesion_jobs.environment import new_name
 from lesion_jobs.hosting import AllAtOnce, Canary, Shift
+from lesion_jobs.kinds import ENDPOINT
 from lesion_jobs.models import Model, model_uri_of
 from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.model import model_request
@@ -91,8 +93,7 @@ def rollout(
         ("UpdateEndpoint", update),
     ]
     check_requests(requests)
-    for note in check_account(endpoint.environment, None, reads={"the model": model_uri}):
-        print(note)  # noqa: T201
+    announce_update(endpoint, current, config, reads={"the model": model_uri})
     for alarm in makes:
         with plain_errors(f"the alarm {alarm['AlarmName']} was not made", do="Give alarms of your own."):
             open_client(endpoint.environment, "cloudwatch").put_metric_alarm(**alarm)
@@ -109,9 +110,28 @@ def roll_back(endpoint: Endpoint, *, wait: bool = True) -> Update:
             do="Roll out the model that it is to serve.",
             kind="environment",
         )
-    has_same = _names(read_config(endpoint, previous)[0]) == _names(current.config)
+    config, _ = read_config(endpoint, previous)
+    has_same = _names(config) == _names(current.config)
+    announce_update(endpoint, current, config, reads={})
     update = update_request(endpoint.name, previous, AllAtOnce(), has_same_variants=has_same)
     return start_update(endpoint, [("UpdateEndpoint", update)], wait=wait)
+
+
+def announce_update(
+    endpoint: Endpoint, current: Current, config: Mapping[str, Any], *, reads: Mapping[str, str]
+) -> None:
+    """Prints what the endpoint costs with the next `config`, and meanwhile. Raises UserError for a quota or model that
+    is missing, before anything is changed.
+    """
+    variants = [*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])]
+    after = sum(variant.get("InitialInstanceCount", 0) for variant in variants)
+    meanwhile = after + sum(variant.get("CurrentInstanceCount", 0) for variant in current.variants)
+    kind = ENDPOINT if after else None  # Serverless has no machines
+    notes = check_account(endpoint.environment, kind, num_instances=meanwhile, reads=reads)
+    if after:
+        notes = [f"until the change is done the old machines are paid for too: {meanwhile} in all", *notes]
+    cost = None if after else "cost: as before"
+    announce(ENDPOINT, endpoint.name, endpoint.environment, num_instances=after, notes=notes, cost=cost)
 
 
 def start_update(endpoint: Endpoint, requests: Requests, *, wait: bool) -> Update:

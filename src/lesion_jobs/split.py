@@ -11,11 +11,10 @@ from lesion_jobs.endpoint import Endpoint
 from lesion_jobs.environment import new_name
 from lesion_jobs.hosting import AllAtOnce
 from lesion_jobs.models import Model, model_uri_of
-from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.update import next_config, present_variant, update_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.rollout import Update, start_update
+from lesion_jobs.rollout import Update, announce_update, start_update
 from lesion_jobs.send import send
 
 SHADOW = "Shadow"
@@ -44,8 +43,8 @@ def split(
     configured = {variant["VariantName"]: variant for variant in current.config["ProductionVariants"]}
     first, *_ = configured
     environment, name = endpoint.environment, new_name("split")
-    uris = {one: model_uri_of(environment, model) for one, model in models.items()}
     names = {one: new_name("model") for one in models}
+    uris = {names[one]: model_uri_of(environment, model) for one, model in models.items()}
     variants = [
         present_variant(
             configured[one if one in there else first],
@@ -57,8 +56,7 @@ def split(
         for one, weight in weights.items()
     ]
     config = next_config(environment, name, current.config, variants, tags=_tags(current))
-    update = update_request(endpoint.name, name, AllAtOnce(), has_same_variants=False)
-    return _change(endpoint, uris, names, config, update, wait=wait)
+    return _change(endpoint, current, config, uris, wait=wait)
 
 
 def shadow(endpoint: Endpoint, model: Model, *, percent: int = 100, wait: bool = True) -> Update:
@@ -82,27 +80,19 @@ def shadow(endpoint: Endpoint, model: Model, *, percent: int = 100, wait: bool =
     first = present_variant(configured, now, InitialVariantWeight=1.0)
     copy = present_variant(configured, now, VariantName=SHADOW, ModelName=name, InitialVariantWeight=percent / 100)
     config = next_config(environment, name, current.config, [first], tags=_tags(current), shadows=[copy])
-    update = update_request(endpoint.name, name, AllAtOnce(), has_same_variants=False)
-    return _change(endpoint, {SHADOW: model_uri_of(environment, model)}, {SHADOW: name}, config, update, wait=wait)
+    return _change(endpoint, current, config, {name: model_uri_of(environment, model)}, wait=wait)
 
 
 def _change(
-    endpoint: Endpoint,
-    uris: Mapping[str, str],
-    names: Mapping[str, str],
-    config: Mapping[str, Any],
-    update: Mapping[str, Any],
-    *,
-    wait: bool,
+    endpoint: Endpoint, current: Current, config: Mapping[str, Any], uris: Mapping[str, str], *, wait: bool
 ) -> Update:
-    """Makes the models of new variants, by their location and name, and changes the endpoint."""
-    requests = [("CreateModel", model_request(endpoint.environment, names[one], uri)) for one, uri in uris.items()]
-    changes: list[tuple[str, Mapping[str, Any]]] = [("CreateEndpointConfig", config), ("UpdateEndpoint", update)]
-    check_requests([*requests, *changes])
-    reads = {f"the model of {one}": uri for one, uri in uris.items()}
-    for note in check_account(endpoint.environment, None, reads=reads):
-        print(note)  # noqa: T201
-    return start_update(endpoint, [*requests, *changes], wait=wait)
+    """Makes the models of new variants, `uris` by their names, and changes the endpoint to `config`, all at once."""
+    update = update_request(endpoint.name, config["EndpointConfigName"], AllAtOnce(), has_same_variants=False)
+    requests = [("CreateModel", model_request(endpoint.environment, name, uri)) for name, uri in uris.items()]
+    requests += [("CreateEndpointConfig", dict(config)), ("UpdateEndpoint", update)]
+    check_requests(requests)
+    announce_update(endpoint, current, config, reads={f"the model {name}": uri for name, uri in uris.items()})
+    return start_update(endpoint, requests, wait=wait)
 
 
 def _check(

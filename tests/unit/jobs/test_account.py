@@ -11,6 +11,7 @@ from wire import ACCOUNT, REGION, Wire, account
 
 from lesion.errors import UserError
 from lesion_jobs import Environment, train
+from lesion_jobs.send import send
 
 SETTINGS: dict[str, Any] = {"hyperparameters": {"pretrained": False}, "wait": False}
 DATA = "s3://bucket/data"
@@ -80,7 +81,7 @@ def test_a_quota_of_0_is_said_and_one_of_spot_machines_is_another():
         wire.sent.clear()
         said = refusal(wire, environment, use_spot=True)
         assert "'ml.m5.xlarge for spot training job usage' is 0, and 1 would be needed. Ask for more in Service" in said
-        assert "is 8, and 9 would be needed" in refusal(wire, environment, num_instances=9)
+        assert "is 20, and 21 would be needed" in refusal(wire, environment, num_instances=21)
 
 
 def test_data_that_is_not_there_is_said():
@@ -91,7 +92,7 @@ def test_data_that_is_not_there_is_said():
 
 def test_all_that_is_wrong_comes_at_once():
     with account(role=f"arn:aws:iam::{ACCOUNT}:role/nobody", image="lesion:0.1.0") as (wire, environment):
-        said = refusal(wire, environment, "s3://bucket/dada", num_instances=9)
+        said = refusal(wire, environment, "s3://bucket/dada", num_instances=21)
         assert said.startswith("4 things are wrong")
 
 
@@ -142,6 +143,14 @@ def test_without_credentials_or_region_it_is_said_how_to_give_them():
         train(somewhere, DATA, **SETTINGS)
     with pytest.raises(UserError, match="no AWS credentials were found"):
         train(Environment(somewhere.image, "ml.m5.xlarge", "s3://b", somewhere.role, region=REGION), DATA, **SETTINGS)
+
+
+def test_nothing_leaves_before_all_requests_of_a_call_are_valid():
+    good = ("StopTrainingJob", {"TrainingJobName": "job"})
+    with account() as (wire, environment):
+        with pytest.raises(UserError, match="64 characters"):
+            send(environment, [good, ("StopTrainingJob", {"TrainingJobName": "x" * 64})], what="not stopped")
+        assert wire.operations == []
 
 
 def test_a_name_that_is_too_long_is_refused_without_asking_aws_anything():

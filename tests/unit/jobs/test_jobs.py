@@ -163,9 +163,9 @@ def test_a_batch_leaves_no_model_behind_and_its_predictions_come_back():
     with account() as (wire, environment):
         run = transform(environment, MODEL, "s3://bucket/new", name="batch")
         assert wire.session.client("sagemaker").list_models()["Models"] == []
-        for name, prob in {"a.jpg": 0.1, "deeper/b.jpg": 0.9}.items():
+        for name, prob in {"batch/a.jpg": 0.1, "batch/deeper/b.jpg": 0.9, "batch_2/c.jpg": 0.5}.items():
             answer = {"predictions": [{"probability": prob, "label": "benign"}]}
-            key = f"lesion/batch/{name}.out"
+            key = f"lesion/{name}.out"
             wire.session.client("s3").put_object(Bucket="bucket", Key=key, Body=json.dumps(answer).encode())
         assert {name: p.probability for name, p in fetch_predictions(run).items()} == {
             "a.jpg": 0.1,

@@ -38,9 +38,10 @@ def config_of(wire: Wire, endpoint: Endpoint) -> Any:
     return wire.session.client("sagemaker").describe_endpoint_config(EndpointConfigName=name)
 
 
-def test_another_model_is_rolled_out_and_all_else_stays_as_it_is_now():
+def test_another_model_is_rolled_out_and_all_else_stays_as_it_is_now(capsys):
     with account("ml.p3.2xlarge", kms_key=KEY, tags={"team": "skin"}) as (wire, environment):
         endpoint = deploy(environment, MODEL, name="skin", num_instances=2, capture=Capture(percent=20))
+        capsys.readouterr()
         before = config_of(wire, endpoint)
         now = {"VariantName": "AllTraffic", "DesiredInstanceCount": 5, "DesiredWeight": 1.0}
         sagemaker = wire.session.client("sagemaker")
@@ -70,6 +71,9 @@ def test_another_model_is_rolled_out_and_all_else_stays_as_it_is_now():
                 "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "lesion-skin-errors"}]},
             },
         }
+        # 1.50 USD an hour × 5; beside the 5 new ones the old ones, of which 5 run now
+        printed = capsys.readouterr().out
+        assert "cost: 7.50 USD an hour for 5 ×" in printed and "the old machines are paid for too: 10 in all" in printed
         (alarm,) = wire.session.client("cloudwatch").describe_alarms()["MetricAlarms"]
         assert (alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("Invocation5XXErrors", 1.0, 60)
 
@@ -86,6 +90,15 @@ def test_a_rollout_can_be_taken_back_and_deleting_leaves_nothing():
         delete_endpoint(endpoint)
         sagemaker, cloudwatch = (wire.session.client(name) for name in ("sagemaker", "cloudwatch"))
         assert sagemaker.list_endpoints()["Endpoints"] == cloudwatch.describe_alarms()["MetricAlarms"] == []
+
+
+def test_a_quota_that_holds_no_second_fleet_is_told_before_anything_is_changed():
+    with account() as (wire, environment):
+        endpoint = deploy(environment, MODEL, num_instances=11)
+        wire.sent.clear()
+        with pytest.raises(UserError, match="is 20, and 22 would be needed"):
+            rollout(endpoint, MODEL)
+        assert not [operation for operation in wire.operations if "Create" in operation or "Put" in operation]
 
 
 def test_a_rollout_that_sagemaker_takes_back_is_no_success():

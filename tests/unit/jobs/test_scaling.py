@@ -82,7 +82,7 @@ def test_a_monitoring_schedule_is_what_the_golden_file_says_and_valid():
     assert find_faults("CreateMonitoringSchedule", request) == []
 
 
-def test_an_endpoint_is_monitored_from_what_it_captures():
+def test_an_endpoint_is_monitored_from_what_it_captures(capsys):
     with account() as (wire, environment):
         run = describe_run(environment, "run")
         wire.session.client("s3").put_object(Bucket="bucket", Key="lesion/run/output/model.tar.gz", Body=b"x")
@@ -91,6 +91,8 @@ def test_an_endpoint_is_monitored_from_what_it_captures():
             monitor(environment, silent, run)
         schedule = monitor(environment, deploy(environment, MODEL, name="skin", capture=Capture()), run, name="watch")
         assert schedule == Schedule("watch", environment, "s3://bucket/lesion/watch")
+        printed = capsys.readouterr().out
+        assert "at most 1.50 USD" in printed and "so much each day, until schedule.delete()" in printed
         config = wire.body("sagemaker.CreateMonitoringSchedule")["MonitoringScheduleConfig"]
         assert config["ScheduleConfig"]["ScheduleExpression"] == "cron(0 0 ? * * *)"
         (captured,) = config["MonitoringJobDefinition"]["MonitoringInputs"]

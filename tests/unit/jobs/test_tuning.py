@@ -63,12 +63,12 @@ def test_a_warm_start_has_one_to_five_parents(parents: tuple[str, ...]):
 def test_a_tuning_job_is_priced_for_all_its_jobs_and_needs_the_quota_of_those_at_a_time(capsys):
     with account() as (_, environment):
         settings: dict[str, Any] = {"hyperparameters": PLAIN, "max_hours": 2, "wait": False}
-        tuned = tune(environment, DATA, {"learning_rate": None}, max_jobs=10, parallel=8, **settings)
+        tuned = tune(environment, DATA, {"learning_rate": None}, max_jobs=30, parallel=20, **settings)
         assert len(tuned.name) <= 32  # SageMaker's limit
-        # 1.50 USD an hour × 10 jobs × 2 h
-        assert "at most 30.00 USD" in capsys.readouterr().out
-        with pytest.raises(UserError, match="is 8, and 9 would be needed"):
-            tune(environment, DATA, {"learning_rate": None}, max_jobs=10, parallel=9, **settings)
+        # 1.50 USD an hour × 30 jobs × 2 h
+        assert "at most 90.00 USD" in capsys.readouterr().out
+        with pytest.raises(UserError, match="is 20, and 21 would be needed"):
+            tune(environment, DATA, {"learning_rate": None}, max_jobs=30, parallel=21, **settings)
         with pytest.raises(UserError, match="43 characters where at most 32"):
             tune(environment, DATA, {"learning_rate": None}, name=43 * "x", **settings)
 

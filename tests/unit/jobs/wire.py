@@ -71,7 +71,7 @@ class Wire:
     """Keeps each request as (operation, body), and answers those of the table; the others go on to moto."""
 
     def __init__(self, machine: str) -> None:
-        quotas = [{"QuotaName": f"{machine} for {name} usage", "Value": 8.0} for name in QUOTAS]
+        quotas = [{"QuotaName": f"{machine} for {name} usage", "Value": 20.0} for name in QUOTAS]
         self.answers: dict[str, Answer] = {
             "pricing.GetProducts": (200, {"FormatVersion": "aws_v1", "PriceList": [json.dumps(OFFER)]}),
             "service-quotas.ListServiceQuotas": (200, {"Quotas": quotas}),
