@@ -112,7 +112,12 @@ def roll_back(endpoint: Endpoint, *, wait: bool = True) -> Update:
         )
     config, _ = read_config(endpoint, previous)
     has_same = _names(config) == _names(current.config)
-    announce_update(endpoint, current, config, reads={})
+    now = {variant["VariantName"]: variant for variant in current.variants}
+    variants = [
+        present_variant(variant, now[variant["VariantName"]]) if has_same else variant
+        for variant in config["ProductionVariants"]
+    ]
+    announce_update(endpoint, current, {**config, "ProductionVariants": variants}, reads={})
     update = update_request(endpoint.name, previous, AllAtOnce(), has_same_variants=has_same)
     return start_update(endpoint, [("UpdateEndpoint", update)], wait=wait)
 

@@ -76,6 +76,8 @@ def test_another_model_is_rolled_out_and_all_else_stays_as_it_is_now(capsys):
         assert "cost: 7.50 USD an hour for 5 ×" in printed and "the old machines are paid for too: 10 in all" in printed
         (alarm,) = wire.session.client("cloudwatch").describe_alarms()["MetricAlarms"]
         assert (alarm["MetricName"], alarm["Threshold"], alarm["Period"]) == ("Invocation5XXErrors", 1.0, 60)
+        roll_back(endpoint)  # which keeps the 5 machines too, though the first configuration had 2
+        assert "cost: 7.50 USD an hour for 5 ×" in capsys.readouterr().out
 
 
 def test_a_rollout_can_be_taken_back_and_deleting_leaves_nothing():
