@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from requested import KEY
+from requested import KEY, WHOLE
 from wire import Wire, account
 
 from lesion.errors import UserError
@@ -24,7 +24,7 @@ from lesion_jobs import (
     split,
 )
 from lesion_jobs.hosting import AllAtOnce, Async, Canary, Capture, Linear, Scale, Serverless
-from lesion_jobs.requests.update import update_request
+from lesion_jobs.requests.update import next_config, update_request
 
 MODEL = "s3://bucket/run/output/model.tar.gz"
 
@@ -80,18 +80,21 @@ def test_another_model_is_rolled_out_and_all_else_stays_as_it_is_now(capsys):
         assert "cost: 7.50 USD an hour for 5 ×" in capsys.readouterr().out
 
 
-def test_a_rollout_can_be_taken_back_and_deleting_leaves_nothing():
+def test_a_rollout_can_be_taken_back_and_deleting_leaves_only_what_was_taken_back():
     with account() as (wire, environment):
         endpoint = deploy(environment, MODEL, name="skin")
         with pytest.raises(UserError, match="was not changed since it was deployed"):
             roll_back(endpoint)
-        rollout(endpoint, MODEL)
+        taken_back = rollout(endpoint, MODEL)
         assert roll_back(endpoint).config == "skin" == endpoint.describe()["EndpointConfigName"]
         rollout(endpoint, MODEL)
         rollout(endpoint, MODEL)
         delete_endpoint(endpoint)
         sagemaker, cloudwatch = (wire.session.client(name) for name in ("sagemaker", "cloudwatch"))
         assert sagemaker.list_endpoints()["Endpoints"] == cloudwatch.describe_alarms()["MetricAlarms"] == []
+        configs, models = sagemaker.list_endpoint_configs()["EndpointConfigs"], sagemaker.list_models()["Models"]
+        assert [config["EndpointConfigName"] for config in configs] == [taken_back.config]
+        assert [model["ModelName"] for model in models] == [taken_back.config]  # the model has the same name
 
 
 def test_a_quota_that_holds_no_second_fleet_is_told_before_anything_is_changed():
@@ -272,6 +275,16 @@ def test_a_serverless_endpoint_goes_over_all_at_once():
 def test_what_sagemaker_does_not_offer_cannot_be_asked_for(wrong: Callable[[], object]):
     with pytest.raises(UserError):
         wrong()
+
+
+def test_a_gpu_gets_the_driver_for_our_image_unless_another_was_chosen():
+    bare, chosen = (
+        {"VariantName": "a"},
+        {"VariantName": "b", "InferenceAmiVersion": "al2-ami-sagemaker-inference-gpu-2"},
+    )
+    config = next_config(WHOLE, "next", {}, [bare, chosen], tags={})
+    drivers = [variant["InferenceAmiVersion"] for variant in config["ProductionVariants"]]
+    assert drivers == ["al2-ami-sagemaker-inference-gpu-3-1", "al2-ami-sagemaker-inference-gpu-2"]
 
 
 def test_a_linear_shift_waits_once_a_step():
