@@ -4,7 +4,8 @@
     python benchmarks/anomaly.py flowers    # daisies are normal, four other kinds anomalous
     python benchmarks/anomaly.py ham10000   # naevi are normal: melanomas, and all other diagnoses
 
-mobilenetv2_100 from ImageNet, strides 8 and 16, 2,048 patches, score: the distance that 1 % of an image's places reach.
+mobilenetv2_100 from ImageNet, strides 8 and 16, 2,048 patches, score: the distance that the shipped
+anomalous_area of an image's places reach.
 Needs the real data beside the project (shared/data). Prints one JSON line; dated copies lie in benchmarks/results/.
 """
 
@@ -27,6 +28,7 @@ from ham10000 import SHARED, where_and_when
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.judge import area_under_roc
 from lesion.algorithms.anomaly.memory import GreedyCoreset, standardised, statistics
 from lesion.algorithms.anomaly.patch_features import PatchFeatures, create_patch_features
@@ -35,7 +37,8 @@ from lesion.data.decode import images
 from lesion.data.transforms import Preprocess
 from lesion.models.weights import load_backbone_weights
 
-NUM_PATCHES, NUM_CANDIDATES, AREA = 2048, 20_000, 0.01
+NUM_PATCHES, NUM_CANDIDATES = 2048, 20_000
+AREA = float(AnomalyConfig.model_fields["anomalous_area"].default)  # as shipped
 Pictures = list[np.ndarray]
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from lesion.algorithms.base import Device, Explanation, Predictor
 from lesion.algorithms.written_by import algorithm_of_artifact
+from lesion.data.decode import images
 from lesion.data.decode.images import Pixels
 from lesion.data.prediction_set import warn_of_unknown_words
 from lesion.data.sources.frames import FramesOf, OfFiles
+from lesion.data.thumbnail import small
 from lesion.data.write_csv import write_csv
 from lesion.errors import LesionError, UserError
-from lesion.files import ensure_writable, make_folder, write_atomic
+from lesion.files import ensure_writable, make_folder, numbered_stem, write_atomic
 from lesion.predict_files import open_set
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def explain_files(
     nothing = dict.fromkeys([*_columns(predictor, explainer.change_names)], "")
     told: list[dict[str, Any]] = []
     for number, name in enumerate(tqdm(names, unit="image", disable=not show_progress)):
-        stem = f"{number:05d}_{re.sub('[^A-Za-z0-9._-]', '_', Path(str(name)).name)[:80]}"
+        stem = numbered_stem(number, str(name))
         try:
             if number not in first_of:
                 raise UserError("the file has no frame that could be explained", where=str(name), do="Leave it out.")
@@ -98,13 +98,8 @@ def _cells(explanation: Explanation, stem: str) -> dict[str, Any]:
 
 
 def _write_files(output: Path, stem: str, image_HWC: Pixels, explanation: Explanation) -> None:
-    scale = min(1.0, LONGEST_PX / max(image_HWC.shape[:2]))
-    height, width = (max(1, round(side * scale)) for side in image_HWC.shape[:2])
-    shown_HWC = cv2.resize(image_HWC, (width, height), interpolation=cv2.INTER_AREA)
-    over_HWC = explanation.map.over(np.asarray(shown_HWC, np.uint8))
-    is_written, content = cv2.imencode(".png", cv2.cvtColor(over_HWC, cv2.COLOR_RGB2BGR))
-    assert is_written
-    write_atomic(output / f"{stem}.png", content.tobytes())
+    over_HWC = explanation.map.over(small(image_HWC, side_px=min(LONGEST_PX, max(image_HWC.shape[:2]))))
+    write_atomic(output / f"{stem}.png", images.encode(over_HWC, "PNG"))
     write_atomic(output / f"{stem}.npy", _npy(explanation.map.in_picture()))
 
 

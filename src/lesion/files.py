@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -212,3 +213,8 @@ def _sync(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def numbered_stem(number: int, name: str) -> str:
+    """A file name without an ending for row `number` of a set, whatever characters its name has: 00007_tile_x0_y256."""
+    return f"{number:05d}_{re.sub('[^A-Za-z0-9._-]', '_', Path(name).name)[:80]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -261,15 +262,81 @@ def test_a_folder_is_predicted_and_explained(root, tmp_path):
     assert (overlay[SPOT] != plain[SPOT]).any()
 
 
+def test_maps_are_written_for_images_and_slides(root, tmp_path):
+    """The test set as two slides of 4 × 4 tiles, cut at half of the slide's resolution, and one image beside them."""
+    folder = root / "input" / "data" / "training"
+    frame = pd.read_csv(folder / "test.csv").drop(columns=["target", "mask"])
+    frame["slide_id"] = np.repeat(["a/b", "c"], 16)
+    frame["x"], frame["y"], frame["downsample"] = 96 * (np.arange(32) % 4), 96 * (np.arange(32) // 4 % 4), 2
+    frame.to_csv(tmp_path / "slides.csv", index=False)
+    (tmp_path / "test_jpg").symlink_to(folder / "test_jpg")
+    how: dict[str, Any] = {"model_dir": root / "model", "device": "cpu", "num_cores": 1, "show_progress": False}
+    how |= {"fold": None, "precision": "auto", "maps": tmp_path / "maps"}
+    assert predict_files(tmp_path / "slides.csv", output=tmp_path / "out.csv", **how) == 0
+    told = pd.read_csv(tmp_path / "out.csv")
+    slides = pd.read_csv(tmp_path / "maps" / "slides.csv")
+    assert slides["slide"].tolist() == ["a/b", "c"] and slides["tiles"].tolist() == [16, 16]
+    assert slides["flagged_tiles"].sum() == told["is_anomalous"].sum() >= 4
+    percentage = 100 * told["anomalous_fraction"].to_numpy().reshape(2, 16).mean(axis=1)
+    assert slides["anomalous_percentage"].tolist() == pytest.approx(percentage.tolist(), abs=1e-3)
+    assert slides["highest_score"].tolist() == told["anomaly_score"].to_numpy().reshape(2, 16).max(axis=1).tolist()
+    document = json.loads((tmp_path / "maps" / "slide_00000_a_b.geojson").read_text())
+    seventh = [one for one in document["features"] if one["properties"]["name"] == "test_007.png"]
+    x, y = np.concatenate([one["geometry"]["coordinates"][0] for one in seventh]).T
+    # Tile 7 lies at x 288 and y 96, and its spot in the middle of x 20 and y 28, in pixels of two of the slide's.
+    assert 288 <= x.min() < 288 + 2 * 20 < x.max() <= 384 and 96 <= y.min() < 96 + 2 * 28 < y.max() <= 192
+    assert images.read(tmp_path / "maps" / "slide_00000_a_b_heat_map.png").shape == (1000, 1000, 3)
+    overlay = images.read(tmp_path / "maps" / "00007_test_007.png_overlay.png")
+    assert (overlay[SPOT] != tile(root, 7)[SPOT]).any() and (overlay[:8] == tile(root, 7)[:8]).all()
+    assert images.read(tmp_path / "maps" / "00007_test_007.png_map.png").shape[:2] == (48, 48)
+    # Without positions each image has polygons of its own, in its own pixels.
+    one = folder / "test_jpg" / "test_007.png"
+    assert predict_files(one, output=tmp_path / "one.csv", **{**how, "maps": tmp_path / "one"}) == 0
+    [path] = (tmp_path / "one").glob("*.geojson")
+    x, y = np.concatenate([f["geometry"]["coordinates"][0] for f in json.loads(path.read_text())["features"]]).T
+    assert 0 <= x.min() < 20 < x.max() <= 48 and 0 <= y.min() < 28 < y.max() <= 48
+
+
+def test_an_artifact_from_before_the_threshold_of_pixels_judges_places_by_that_of_images(root, tmp_path):
+    model = tmp_path / "model"
+    copy_artifact(root, model)
+    manifest = json.loads((model / "manifest.json").read_text())
+    del manifest["payload"]["pixels"]
+    (model / "manifest.json").write_text(json.dumps(manifest))
+    older = load_predictor(model, device="cpu", num_cores=1)
+    [output] = older.compute([tile(root, 7)])
+    scored = older.scored(output, 0.5)
+    assert scored.fraction == pytest.approx((scored.score_hw >= older.thresholds.default.score).mean())
+
+
+def test_pixels_are_judged_by_a_threshold_of_their_own(root, metrics, predictor):
+    stated, pixels = metrics["pixel_false_positive_rate"], predictor.describe()["question"]["pixels"]
+    assert pixels["false_positive_rate"] == stated and pixels["specificity"] == 0.9998
+    assert 0 <= stated["value"] < 0.01 and stated["low"] <= stated["value"] <= stated["high"]
+    assert metrics["test"]["pixel_false_positive_rate"]["value"] <= stated["high"]
+    assert metrics["test"]["pixels"]["pixel_f_0.05"]["value"] > 0.3  # one pixel of a hundred is anomalous
+    image = tile(root, 7)
+    lenient = answered(predictor, image, operating_point="threshold=0.01")
+    assert lenient["anomalous_fraction"] == answered(predictor, image)["anomalous_fraction"]
+
+
 def test_the_report_shows_rate_curve_and_worst_misses(root):
     facts = json.loads((root / "output" / "data" / "report.json").read_text())
     assert facts["metrics"][0]["key"] == "false_positive_rate" and facts["metrics"][0]["number"]["interval"]
-    assert {"pixel_roc_auc", "pixel_f_0.05"} <= {metric["key"] for metric in facts["metrics"]}
+    assert {"pixel_roc_auc", "pixel_f_0.05", "pixel_false_positive_rate"} <= {
+        metric["key"] for metric in facts["metrics"]
+    }
     [point] = facts["operating_points"]
     assert point["name"] == "specificity=0.95" and point["is_chosen"]
     assert facts["curves"]["roc"][0]["at"]
     assert facts["sets"][0]["name"] == "Test set"
+    rate, sensitivity = facts["curves"]["thresholds"]
+    assert rate["name"] == "false-positive rate" and rate["y"][0] == 1 and rate["y"][-1] < 0.1
+    assert all(first >= second for first, second in pairwise(sensitivity["y"]))
+    cases = facts["mistakes"]["cases"]
+    assert cases and all(case["flags"].startswith("data:image") and case["flags"] != case["map"] for case in cases)
     page = (root / "output" / "data" / "report.html").read_text()
+    assert "Shares by threshold" in page and "What is flagged in" in page
     assert "False-positive rate" in page and "Pixel ROC AUC" in page
 
 
@@ -317,13 +384,39 @@ def test_the_check_says_what_training_would_refuse(root, tmp_path):
     assert "no level of stride 5" in text and "column 'outline' not found" in text
 
 
-def test_a_mask_of_another_size_is_refused_before_anything_is_learned(root, tmp_path):
+def test_all_that_is_wrong_with_masks_is_said_at_once_by_the_check_and_before_training(tmp_path):
     channel = tmp_path / "input" / "data" / "training"
-    write_set(channel, "train", 6, has_anomalies=True, seed=0)
-    for path in (channel / "train_masks").iterdir():
-        cv2.imwrite(str(path), np.zeros((40, 48), np.uint8))
-    with pytest.raises(UserError, match="the mask has 48 × 40 pixels, and its image 48 × 48"):
+    frame = write_set(channel, "train", 12, has_anomalies=True, seed=0)
+    anomalous = np.flatnonzero(frame["target"] == 1).tolist()
+    masks = channel / "train_masks"
+    names = frame.loc[anomalous, "image_name"].tolist()
+    (masks / names[0]).unlink()
+    (masks / names[1]).write_bytes(b"no picture")
+    cv2.imwrite(str(masks / names[2]), np.full((40, 48), 255, np.uint8))
+    cv2.imwrite(str(masks / names[3]), np.zeros((48, 48), np.uint8))
+    cv2.imwrite(str(masks / "spot.png"), np.full((48, 48), 255, np.uint8))
+    cv2.imwrite(str(masks / "nothing.png"), np.zeros((48, 48), np.uint8))
+    frame.loc[0, "mask"], frame.loc[1, "mask"] = "train_masks/spot.png", "train_masks/nothing.png"
+    frame.to_csv(channel / "train.csv", index=False)
+    test_frame = write_set(channel, "test", 4, has_anomalies=True, seed=500)
+    (channel / "test_masks" / test_frame.loc[7, "image_name"]).unlink()
+    wanted = [
+        f"1 mask of 8 of the training set is not found: {names[0]}",
+        f"1 mask of 8 of the training set cannot be read as a picture: {names[1]}",
+        f"has another size than the image: {names[2]} has 48 × 40 pixels, and its image 48 × 48",
+        f"is 0 everywhere, though the image is anomalous: {names[3]}",
+        "is above 0 somewhere, though the image is normal: spot.png",
+        "1 mask of 2 of the test set is not found: test_007.png",
+    ]
+    config = AnomalyConfig.parse(SETTINGS)
+    report = ANOMALY.check(config, {"training": channel}, output=tmp_path, num_workers=0, show_progress=False)
+    text = "\n".join(finding.what for finding in report.findings)
+    assert [one for one in wanted if one not in text] == [] and "nothing.png" not in text
+    with pytest.raises(UserError) as refused:
         run(tmp_path)
+    said = "\n".join(error.what for error in refused.value.each)
+    assert [one for one in wanted if one not in said] == []
+    assert not list((tmp_path / "checkpoints").glob("patches*")) and not (tmp_path / "model" / "manifest.json").exists()
 
 
 def test_a_slide_in_training_and_validation_is_repaired_and_said(tmp_path):

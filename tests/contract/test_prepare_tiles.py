@@ -77,6 +77,8 @@ def test_tiles_lie_where_tissue_is_and_carry_what_the_table_says(tiles):
     assert frame.groupby("slide_id")["target"].first().tolist() == [0, 1, 0, 1]
     assert frame.groupby("slide_id")["patient_id"].first().tolist() == ["P0", "P0", "P1", "P1"]
     assert frame["tissue"].between(0.5, 1).all()
+    for _, of_slide in frame.groupby("slide_id"):  # tiles of 64 px without overlap: the next one begins where one ends
+        assert np.diff(np.unique(of_slide["x"])).min() == pytest.approx(64 * of_slide["downsample"].iloc[0], abs=1)
     middle_x, middle_y = frame["x"] + 32, frame["y"] + 32
     distance = np.minimum(np.hypot(middle_x - 300, middle_y - 300) - 260, np.hypot(middle_x - 800, middle_y - 600) - 60)
     assert distance.max() < 32 and len(frame) > NUM_SLIDES * 40

@@ -9,7 +9,7 @@ reads.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the command line opens without any of these
     from lesion.config import Hyperparameters
     from lesion.data.decode.images import FrameChoice, Pixels
     from lesion.data.metadata import Row
+    from lesion.data.table import SampleTable
     from lesion.explain.picture_map import PictureMap
     from lesion.inference.batcher import Executor
     from lesion.job import Job
@@ -116,6 +117,11 @@ class Algorithm(Protocol):
     def load_reference(self, model_dir: Path, *, operating_point: str | None) -> Reference:
         """What served answers and images are compared with; shares of answers are those at `operating_point`, the
         deployment's. Raises UserError where the algorithm keeps nothing to compare with, and for a wrong artifact."""
+        ...
+
+    def map_writer(self, predictor: Any, folder: Path, table: SampleTable) -> MapWriter:
+        """What writes the maps of a set's predictions, made by a predictor of this algorithm, to `folder`; `table` has
+        the set's rows. Raises UserError where its answers have no maps, and for a table that it cannot use."""
         ...
 
     def load_explainer(
@@ -267,6 +273,19 @@ class Reference(Protocol):
     def read_image(self, image: Pixels, whole_px: tuple[int, int]) -> tuple[Mapping[str, float], Mapping[str, bool]]:
         """The values and shares of one image (uint8 RGB [H, W, 3]), which was `whole_px` (height, width) large before
         it was decoded."""
+        ...
+
+
+class MapWriter(Protocol):
+    """Where the predictions of a set lie in its pictures, as files."""
+
+    def write(self, row: int, output: Output, read: Callable[[int], Pixels]) -> None:
+        """The files of a row of the set. `read` gives its picture (uint8 RGB [H, W, 3]) by the number of the view in
+        `output`. Raises UserError for one that cannot be read."""
+        ...
+
+    def finish(self) -> None:
+        """Writes what is said of the whole set."""
         ...
 
 

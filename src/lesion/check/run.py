@@ -82,6 +82,7 @@ class Task(Protocol):
 
 
 T = TypeVar("T", bound=Task)
+Stats = Sequence[ImageStats | UserError]  # of each row's image, or why it cannot be read
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class Questions(Generic[T]):
     check_settings: Callable[[], Sequence[Remark]]
     # Of the training and the test rows; None of a lenient table that lacks a column for it. Raises UserError.
     define_task: Callable[[SampleTable, SampleTable | None], T | None]
+    # What is wrong with further files that the tables name, beside what is known of each row's image.
+    check_files: Callable[[Mapping[Part, SampleTable], Mapping[Part, Stats]], Sequence[Finding]] = lambda *_: ()
 
     def open(self, channels: Mapping[str, Path]) -> Opened:
         return open_channels(channels, self.columns, source=self.source)
@@ -190,9 +193,7 @@ def examine(
 
     stats = _survey(training, test, num_workers=num_workers, show_progress=show_progress, keep=keep)
     is_dropped = questions.on_bad_image == "drop"
-    for part, one in tables.items():
-        findings += unreadable(one, stats[part], part=part, is_dropped=is_dropped)
-        findings += picture_findings(one, stats[part], part=part, image_size=questions.image_size, fit=questions.fit)
+    findings += _of_files(questions, tables, stats)
     keep_S &= _stays(stats["training"], is_dropped=is_dropped)
 
     if rules is not None:
@@ -227,6 +228,16 @@ def examine(
     _describe(report, task, rows, test_rows, stats_S)
     measures = PictureMeasures.of([one.measures if isinstance(one, ImageStats) else None for one in stats_S])
     return None if report.num("error") else Checked(rows, test_rows, task, report.shortcuts, measures)
+
+
+def _of_files(
+    questions: Questions[T], tables: Mapping[Part, SampleTable], stats: Mapping[Part, Stats]
+) -> Iterator[Finding]:
+    """What is wrong with images, and with the files beside them that the algorithm reads."""
+    for part, one in tables.items():
+        yield from unreadable(one, stats[part], part=part, is_dropped=questions.on_bad_image == "drop")
+        yield from picture_findings(one, stats[part], part=part, image_size=questions.image_size, fit=questions.fit)
+    yield from questions.check_files(tables, stats)
 
 
 def _judge_groups(

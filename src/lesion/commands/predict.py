@@ -20,6 +20,12 @@ def add(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--model", type=Path, required=True, help="the folder of the artifact")
     parser.add_argument("--output", type=Path, required=True, help="the CSV to write")
+    parser.add_argument(
+        "--maps",
+        type=Path,
+        help="a folder for maps (algorithm=anomaly): map and overlay of each image as PNG, polygons for QuPath "
+        "(GeoJSON), heat maps of slides, and slides.csv",
+    )
     add_set_options(parser)
     add_answer(parser)
 
@@ -34,5 +40,6 @@ def run(args: Namespace) -> int:
         **set_options(args),
         precision=args.precision or "auto",
         operating_point=args.operating_point,
+        maps=args.maps,
     )
     return 2 if num_failed else 0

@@ -22,7 +22,7 @@ SLIDE_COLUMNS = (
     "wsi_id", "wsi_name", "wsi_filename", "slide_filename",
 )  # fmt: skip
 TARGET_COLUMNS = ("target", "label")
-OURS = ("image_name", "target", "x", "y", "tissue")  # columns that every tile gets
+OURS = ("image_name", "target", "x", "y", "downsample", "tissue")  # columns that every tile gets
 
 
 @dataclass(frozen=True)

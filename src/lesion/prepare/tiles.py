@@ -153,7 +153,8 @@ def _cut(job: _Job, tiling: Tiling, rule: PositiveRule, pool: Executor, bar: tqd
                 if job.mask is not None:
                     mask_HW = job.mask.draw(x_px, y_px, extent_px, size_px=tiling.size_px)
                     target = int(rule.is_positive(mask_HW))
-                rows.append({"name": path.name, "target": target, "x": x_px, "y": y_px, "tissue": tissue_T[index]})
+                place = {"x": x_px, "y": y_px, "downsample": job.downsample}
+                rows.append({"name": path.name, "target": target, **place, "tissue": tissue_T[index]})
             return rows
 
         rows = []
@@ -166,7 +167,7 @@ def _cut(job: _Job, tiling: Tiling, rule: PositiveRule, pool: Executor, bar: tqd
             for cut in cuts:
                 cut.cancel()
             wait(cuts)
-    frame = pd.DataFrame(rows, columns=["name", "target", "x", "y", "tissue"])
+    frame = pd.DataFrame(rows, columns=["name", "target", "x", "y", "downsample", "tissue"])
     frame.insert(0, "image_name", f"{job.name}/" + frame.pop("name").astype(str))
     carried = dict(job.carried)
     frame.insert(1, "slide_id", carried.pop("slide_id", job.name))  # one slide may be several files: a table says so

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from markupsafe import Markup
 
 from lesion.report.facts import Facts
@@ -28,6 +29,8 @@ def charts_of(facts: Facts) -> tuple[list[Drawn], list[tuple[str, str]]]:
         ("Decision curve", curves.decision, _decision),
         ("Learning curves", curves.learning, lambda found: _learning(found, curves.learning_metric)),
     ]
+    if curves.thresholds:  # of answers that have no other curve of thresholds
+        makers.insert(1, ("Shares by threshold", curves.thresholds, lambda found: _by_threshold(facts, found)))
     for name, found, draw in makers:
         if isinstance(found, Missing):
             missing.append((name, found.why))
@@ -61,6 +64,22 @@ def _roc(facts: Facts, curves: Sequence[Curve]) -> tuple[Markup, str]:
         point=_at_threshold("sensitivity {y:.3f}, specificity {rest:.3f}"),
     )
     return chart, "The diamond is the served threshold." if marks else ""
+
+
+def _by_threshold(facts: Facts, curves: Sequence[Curve]) -> tuple[Markup, str]:
+    served = [point.threshold for point in facts.chosen][:1]
+    marks = [
+        (x, float(np.interp(x, curve.x, curve.y)), f"served threshold {x:.3f}") for x in served for curve in curves
+    ]
+    chart = line_chart(
+        "Shares by threshold",
+        f"Share of images that reach each threshold. {_names(curves)}",
+        curves,
+        Axes("threshold", "share of images", x=(min(curves[0].x), max(curves[0].x))),
+        marks=marks,
+        point=_at_threshold("threshold {x:.3f}: {y:.3f}"),
+    )
+    return chart, "Of held-out images. The diamonds are at the served threshold." if marks else ""
 
 
 def _pr(facts: Facts, curves: Sequence[Curve], positive: str) -> tuple[Markup, str]:

@@ -177,7 +177,7 @@ class Curves(Section):
     """Each kind of curve has its fixed axes.
 
     roc: 1 − specificity, sensitivity. pr: recall, precision. calibration: predicted, observed. decision: threshold
-    probability, net benefit. learning: epoch, validation metric by fold.
+    probability, net benefit. learning: epoch, validation metric by fold. thresholds: threshold, share of images.
     """
 
     roc: tuple[Curve, ...] | Missing
@@ -186,6 +186,7 @@ class Curves(Section):
     decision: tuple[Curve, ...] | Missing
     learning: tuple[Curve, ...] | Missing
     learning_metric: str = ""
+    thresholds: tuple[Curve, ...] = ()
 
 
 class Confusion(Section):
@@ -246,7 +247,7 @@ class ConfusionMatrix(Section):
 
 
 class Case(Section):
-    """One image: where to find it, what is true, and what was answered. `picture` and `map` are data URIs."""
+    """One image: where to find it, what is true, and what was answered. `picture` `map` and `flags` are data URIs."""
 
     kind: Literal["missed", "false alarm", "wrong class", "uncertain", "label", "label next"]
     line: Count | None = None  # of `file`, its header being line 1: the image's number for those who hold that file
@@ -259,6 +260,7 @@ class Case(Section):
     threshold: Share | None = None  # that `prob` was compared with, where it is this image's own
     picture: str | None = None
     map: str | None = None
+    flags: str | None = None  # what is flagged of it, where an algorithm flags regions
     note: str = ""
 
 

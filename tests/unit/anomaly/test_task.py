@@ -16,8 +16,6 @@ from lesion.data.table import SampleTable
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
 
-NOWHERE = Path("nowhere")
-
 
 def table_of(words: list[str] | None, *, groups: list[str] | None = None, **more: object) -> SampleTable:
     num = len(words or groups or [])
@@ -31,7 +29,7 @@ def table_of(words: list[str] | None, *, groups: list[str] | None = None, **more
 
 
 def task_of(table: SampleTable, **settings: object):
-    return define_task(table, AnomalyConfig.parse(settings), NOWHERE)
+    return define_task(table, AnomalyConfig.parse(settings))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +125,7 @@ def test_a_mask_is_read_as_its_image_is_fitted(tmp_path):
     mask[:, :30] = 1  # stored as 1, as tools do that number classes
     Image.fromarray(mask).save(tmp_path / "a.png")
     table = table_of(["1", "0"], others=pd.DataFrame({"mask": ["a.png", None]}))
-    paths = mask_paths(table, AnomalyConfig.parse({}), tmp_path)
+    paths = mask_paths(table, AnomalyConfig.parse({}), {"training": tmp_path}, part="training")
     assert list(paths) == [0]
     found = read_masks(paths, [0, 1], Pictures(40, 60), Preprocess(32, (0.5,) * 3, (0.5,) * 3))  # type: ignore[arg-type]
     assert found[0].shape == (JUDGED_PX, JUDGED_PX)
@@ -140,17 +138,26 @@ def test_a_mask_of_a_jpeg_that_was_decoded_at_a_half_is_of_its_size(tmp_path):
     assert found[0].all()
 
 
-def test_masks_that_are_missing_broken_or_of_another_size_are_named(tmp_path):
+def test_masks_that_are_broken_or_of_another_size_are_named(tmp_path):
     Image.fromarray(np.zeros((40, 60), np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
     others = pd.DataFrame({"mask": ["a.png", "b.png", ""]})
-    paths = mask_paths(table_of(["1"] * 3, others=others), AnomalyConfig.parse({}), tmp_path)
+    channels = {"training": tmp_path}
+    paths = mask_paths(table_of(["1"] * 3, others=others), AnomalyConfig.parse({}), channels, part="training")
     with pytest.raises(UserError, match="2 things are wrong") as refused:
         read_masks(paths, [0, 1], Pictures(60, 40), Preprocess(32, (0.5,) * 3, (0.5,) * 3))  # type: ignore[arg-type]
     assert "the mask has 60 × 40 pixels, and its image 40 × 60" in str(refused.value)
     assert "cannot be read as a picture" in str(refused.value)
-    missing = table_of(["1", "0"], others=pd.DataFrame({"mask": ["none.png", ""]}))
-    with pytest.raises(UserError, match=r"1 mask of 1 not found: .*none\.png"):
-        mask_paths(missing, AnomalyConfig.parse({}), tmp_path)
     with pytest.raises(UserError, match="column 'outline' not found, which mask_column names"):
-        mask_paths(missing, AnomalyConfig.parse({"mask_column": "outline"}), tmp_path)
+        mask_paths(table_of(["1"]), AnomalyConfig.parse({"mask_column": "outline"}), channels, part="training")
+
+
+def test_masks_lie_below_the_channel_that_their_rows_are_of():
+    others = pd.DataFrame({"mask": ["a.png", "b.png"]})
+    table = table_of(["1", "1"], others=others, is_valid_S=np.array([False, True]))
+    channels = {"training": Path("t"), "validation": Path("v"), "test": Path("s")}
+    config = AnomalyConfig.parse({})
+    assert mask_paths(table, config, channels, part="training") == {0: Path("t/a.png"), 1: Path("v/b.png")}
+    test_table = table_of(["1"], others=others[:1])
+    assert mask_paths(test_table, config, channels, part="test") == {0: Path("s/a.png")}
+    assert mask_paths(test_table, config, {"training": Path("t")}, part="test") == {0: Path("t/a.png")}

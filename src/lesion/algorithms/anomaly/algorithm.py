@@ -13,8 +13,10 @@ from lesion.errors import UserError
 
 if TYPE_CHECKING:
     from lesion.algorithms.anomaly.explainer import AnomalyExplainer
+    from lesion.algorithms.anomaly.map_files.write import MapFiles
     from lesion.algorithms.anomaly.predictor import AnomalyPredictor
     from lesion.check.report import Report
+    from lesion.data.table import SampleTable
     from lesion.job import Job
 
 
@@ -44,7 +46,7 @@ class Anomaly:
         local = without_download(config, channel)
         asked = questions(
             config,
-            channels.get("training", Path()),
+            channels,
             check_settings=lambda: check_scorer(config, pretrained_backbone(local, channel)),
         )
         return check_channels(asked, channels, output=output, num_workers=num_workers, show_progress=show_progress)
@@ -99,6 +101,11 @@ class Anomaly:
             where=model_dir,
             do="Watch the share of anomalous answers in the audit lines instead.",
         )
+
+    def map_writer(self, predictor: AnomalyPredictor, folder: Path, table: SampleTable) -> MapFiles:
+        from lesion.algorithms.anomaly.map_files.write import MapFiles
+
+        return MapFiles(predictor, folder, table)
 
     def load_explainer(
         self,

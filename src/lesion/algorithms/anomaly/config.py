@@ -51,6 +51,15 @@ class NormalSettings(Hyperparameters):
         "held-out normal images be false alarms, and needs no anomalous row. With anomalous rows also youden, "
         "sensitivity=0.95, cost=10 or f_beta=0.05. Or threshold=0.6. An endpoint and a request can choose another.",
     )
+    pixel_specificity: float = tunable(
+        0.9998,
+        gt=0,
+        lt=1,
+        affects="output",
+        doc="Pixel specificity: share of the held-out normal images' pixels that the map must leave unflagged. It sets "
+        "the threshold of pixels, which is another than that of images. Lower flags more of an anomaly, and more "
+        "normal tissue.",
+    )
     mask_column: str = tunable(
         "mask",
         affects="output",

@@ -1,19 +1,22 @@
-"""Decide: what a score of 0.5 is, and from which score on an answer is anomalous, both of held-out rows."""
+"""Decide: what a score of 0.5 is, and from which score on images and their places are anomalous, of held-out rows."""
 
 # S held-out rows · h, w places of a map · P = h × w
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.algorithms.anomaly.regions import flagged, threshold_of_normal
 from lesion.algorithms.anomaly.threshold import NormalCurve, Threshold, image_distance, resolved, scale_of, score_of
 from lesion.evaluation.operating_points import RocCurve, Spec, parse_spec, roc_curve
 from lesion.evaluation.parts import parts_by_group
 
-NUM_PARTS = 10  # in which the threshold is judged; of fewer groups each is one
+NUM_PARTS = 10  # in which the thresholds are judged; of fewer groups each is one
+Parts = Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Decision:
-    """The threshold that is served, and the curves behind it. `label_S` is what each held-out row would be answered by
-    a threshold that other groups chose: whoever judges the threshold uses these."""
+    """The thresholds that are served, and the curves behind them. `label_S` and `is_flagged_Shw` are what each held-out
+    row would be answered by thresholds that other groups chose: whoever judges the thresholds uses these."""
 
     scale: float
     area: float
@@ -39,10 +42,12 @@ class Decision:
     normal: NormalCurve
     roc: RocCurve | None
     label_S: NDArray[np.bool_]
+    pixel_threshold: float
+    is_flagged_Shw: NDArray[np.bool_]
 
 
-def decide(rows: HeldOut, *, operating_point: str, area: float, seed: int) -> Decision:
-    """The scale and the threshold of the held-out rows. Raises UserError for an operating point that needs anomalous
+def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificity: float, seed: int) -> Decision:
+    """The scale and the thresholds of the held-out rows. Raises UserError for an operating point that needs anomalous
     rows where there are none."""
     spec, is_anomalous_S = parse_spec(operating_point), rows.is_anomalous_S
     distance_S = image_distance(rows.distance_Shw.reshape(len(rows.index_S), -1), area)
@@ -50,8 +55,19 @@ def decide(rows: HeldOut, *, operating_point: str, area: float, seed: int) -> De
     score_S = score_of(distance_S, scale)
     normal, roc = curves_of(score_S, is_anomalous_S)
     threshold = resolved(spec, normal, roc, where="hyperparameter operating_point")
-    label_S = _labels(score_S, rows, spec, seed=seed)
-    return Decision(scale, area, score_S, threshold, normal, roc, label_S)
+    score_Shw = score_of(rows.distance_Shw, scale)
+    parts = list(_parts(rows, seed=seed))
+    return Decision(
+        scale=scale,
+        area=area,
+        score_S=score_S,
+        threshold=threshold,
+        normal=normal,
+        roc=roc,
+        label_S=_labels(score_S, rows, spec, parts),
+        pixel_threshold=threshold_of_normal(score_Shw[~is_anomalous_S], area, specificity=pixel_specificity),
+        is_flagged_Shw=_flags(score_Shw, rows, parts, area=area, specificity=pixel_specificity),
+    )
 
 
 def curves_of(score_S: NDArray[np.float64], is_anomalous_S: NDArray[np.bool_]) -> tuple[NormalCurve, RocCurve | None]:
@@ -59,23 +75,41 @@ def curves_of(score_S: NDArray[np.float64], is_anomalous_S: NDArray[np.bool_]) -
     return NormalCurve.of(score_S[~is_anomalous_S]), roc_curve(is_anomalous_S.astype(np.float64), score_S)
 
 
-def _labels(score_S: NDArray[np.float64], rows: HeldOut, spec: Spec, *, seed: int) -> NDArray[np.bool_]:
-    """Whether each row is anomalous by the threshold of the other parts; a part is made of whole groups.
+def _parts(rows: HeldOut, *, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """The rows [S] of each part, which is made of whole groups, and those that choose the thresholds it is judged by.
 
     Groups with normal rows are dealt apart from the others, so that those parts have some that other parts lack. Where
-    the others cannot choose (no anomalous row is left, or one group alone is normal), the threshold of all does.
+    the others cannot choose (no anomalous row is left, or one group alone is normal), all rows do.
     """
-    label_S = np.zeros(len(score_S), dtype=bool)
-    has_normal_S = np.isin(rows.group_S, rows.group_S[~rows.is_anomalous_S])
-    part_S = np.zeros(len(score_S), dtype=np.intp)
+    is_anomalous_S = rows.is_anomalous_S
+    has_normal_S = np.isin(rows.group_S, rows.group_S[~is_anomalous_S])
+    part_S = np.zeros(len(rows.group_S), dtype=np.intp)
     for is_in_S in (has_normal_S, ~has_normal_S):
         if is_in_S.any():
             part_S[is_in_S] = parts_by_group(rows.group_S[is_in_S], NUM_PARTS, seed=seed)
     for part in np.unique(part_S).tolist():
         others_S = part_S != part
-        can_choose = (others_S & ~rows.is_anomalous_S).any()
-        can_choose = can_choose and (not rows.is_anomalous_S.any() or (others_S & rows.is_anomalous_S).any())
-        chosen_S = others_S if can_choose else np.ones_like(others_S)
+        can_choose = (others_S & ~is_anomalous_S).any()
+        can_choose = can_choose and (not is_anomalous_S.any() or (others_S & is_anomalous_S).any())
+        yield ~others_S, others_S if can_choose else np.ones_like(others_S)
+
+
+def _labels(score_S: NDArray[np.float64], rows: HeldOut, spec: Spec, parts: Parts) -> NDArray[np.bool_]:
+    """Whether each row is anomalous by the threshold of the other parts."""
+    label_S = np.zeros(len(score_S), dtype=bool)
+    for is_part_S, chosen_S in parts:
         threshold = resolved(spec, *curves_of(score_S[chosen_S], rows.is_anomalous_S[chosen_S]))
-        label_S[~others_S] = score_S[~others_S] >= threshold.score
+        label_S[is_part_S] = score_S[is_part_S] >= threshold.score
     return label_S
+
+
+def _flags(
+    score_Shw: NDArray[np.float64], rows: HeldOut, parts: Parts, *, area: float, specificity: float
+) -> NDArray[np.bool_]:
+    """Which places of each row are flagged by the pixel threshold of the other parts."""
+    is_flagged_Shw = np.zeros(score_Shw.shape, dtype=bool)
+    for is_part_S, chosen_S in parts:
+        normal_Shw = score_Shw[chosen_S & ~rows.is_anomalous_S]
+        threshold = threshold_of_normal(normal_Shw, area, specificity=specificity)
+        is_flagged_Shw[is_part_S] = [flagged(score_hw, threshold, area) for score_hw in score_Shw[is_part_S]]
+    return is_flagged_Shw

@@ -55,16 +55,27 @@ def false_positive_rate(rows: HeldOut, label_S: NDArray[np.bool_]) -> Json:
     return {"value": None if known["value"] is None else 1 - known["value"], **ends, **why}
 
 
+def pixel_false_positive_rate(rows: HeldOut, is_flagged_Shw: NDArray[np.bool_]) -> Json:
+    """The share of normal images' pixels that is flagged, with its 95 % interval by group (jackknife)."""
+    share_N = is_flagged_Shw[~rows.is_anomalous_S].mean(axis=(1, 2))
+    group_N = rows.group_S[~rows.is_anomalous_S]
+    if not len(share_N):
+        return {"value": None, "why": "there are no normal images"}
+    groups = np.unique(group_N)
+    without_G = np.array([share_N[group_N != group].mean() for group in groups]) if len(groups) > 1 else np.zeros(1)
+    return area_estimate(float(share_N.mean()), without_G, len(groups) - 1).as_json()
+
+
 def judge_pixels(
     rows: HeldOut,
     masks: Mapping[int, NDArray[np.bool_]],
     scale: float,
-    threshold: float,
+    is_flagged_Shw: NDArray[np.bool_],
     *,
     best_threshold: float | None = None,
 ) -> Json:
-    """ROC AUC of the pixels with its interval by group; and what the threshold flags of them: precision, recall and
-    F_β; and F_β at the threshold that is best for it, `best_threshold` if other rows chose it, else these pixels' own.
+    """ROC AUC of the pixels with its interval by group; of what is flagged [S, h, w] precision, recall and F_β; and F_β
+    of a plain threshold that is best for it, `best_threshold` if other rows chose it, else these pixels' own.
 
     Of normal rows, whose pixels are all normal, and of anomalous rows with a mask; the map is brought to JUDGED_PX a
     side. None of it without masks.
@@ -79,7 +90,8 @@ def judge_pixels(
     ).ravel()
     score = np.stack([_upscaled(score_of(one, scale)) for one in rows.distance_Shw[is_known_S]]).ravel()
     group_S = np.repeat(rows.group_S[is_known_S], JUDGED_PX**2)
-    precision, recall, f_beta = flagged(truth, score >= threshold)
+    is_flagged = np.stack([_upscaled(one.astype(np.float64)) >= 0.5 for one in is_flagged_Shw[is_known_S]]).ravel()
+    precision, recall, f_beta = precision_recall_f(truth, is_flagged)
     best = best_threshold
     if best is None:
         best = resolve(roc_curve(truth.astype(np.float64), score), Spec("f_beta", BETA)).threshold
@@ -90,7 +102,7 @@ def judge_pixels(
         "pixel_recall": {"value": recall},
         f"pixel_f_{BETA}": {"value": f_beta},
         "best_threshold": best,
-        f"pixel_f_{BETA}_best": {"value": flagged(truth, score >= best)[2]},
+        f"pixel_f_{BETA}_best": {"value": precision_recall_f(truth, score >= best)[2]},
     }
 
 
@@ -100,7 +112,7 @@ def area_under_roc(truth_S: NDArray[np.bool_], score_S: NDArray[np.floating], gr
     return area_estimate(float(found.value_M[0]), found.without_GM[:, 0], float(found.freedom_M[0]))
 
 
-def flagged(truth: NDArray[np.bool_], is_flagged: NDArray[np.bool_]) -> tuple[float, float, float]:
+def precision_recall_f(truth: NDArray[np.bool_], is_flagged: NDArray[np.bool_]) -> tuple[float, float, float]:
     """Precision, recall and F_β of what is flagged; 0 where nothing is."""
     found, weight = int((is_flagged & truth).sum()), BETA**2
     precision, recall = found / max(int(is_flagged.sum()), 1), found / max(int(truth.sum()), 1)
@@ -113,7 +125,7 @@ def _pairs(
     return list(zip(index_S[is_known_S].tolist(), is_masked_S[is_known_S].tolist(), strict=True))
 
 
-def _upscaled(score_hw: NDArray[np.float64]) -> NDArray[np.float32]:
+def _upscaled(value_hw: NDArray[np.float64]) -> NDArray[np.float32]:
     """The map in the judged square, linearly between the centres of places."""
     size = (JUDGED_PX, JUDGED_PX)
-    return np.asarray(cv2.resize(score_hw.astype(np.float32), size, interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.resize(value_hw.astype(np.float32), size, interpolation=cv2.INTER_LINEAR))

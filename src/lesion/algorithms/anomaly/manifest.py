@@ -49,6 +49,17 @@ class OperatingRecord(BaseModel):
     false_positive_rate: dict[str, Any]
 
 
+class PixelRecord(BaseModel):
+    """The threshold of a place's score, the specificity of normal places that it was chosen by, and the false-positive
+    rate of new normal images' places, as OperatingRecord has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    specificity: Annotated[float, Field(gt=0, le=1)]
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    false_positive_rate: dict[str, Any]
+
+
 class GraphRecord(BaseModel):
     """The scorer as a graph of OpenVINO, and the largest difference of its scores from torch's over `num_checked`."""
 
@@ -72,6 +83,7 @@ class AnomalyRecord(Record):
     area: Annotated[float, Field(ge=0, lt=1)]  # the share of places whose distance is the image's
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]  # the distance of score 0.5
     operating: OperatingRecord
+    pixels: PixelRecord | None = None  # None in artifacts of before it: a place is judged by the image's threshold
     image_column: str
     dicom_frames: FrameChoice = "first"
     num_normal: Annotated[int, Field(ge=1)]  # images that it learned from

@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
+from lesion.check.finding import Part
 from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess, fitted
 from lesion.errors import UserError, collecting, raise_all
-from lesion.words import listed, number_of
 
 DECODED_AT = (1, 2, 4, 8)  # parts of a JPEG's sides, rounded up
 JUDGED_PX = 64  # a side of the square in which pixels are judged: finer than any map
 
 
-def mask_paths(table: SampleTable, config: AnomalyConfig, folder: Path) -> dict[int, Path]:
-    """The mask's path of each row that has one, by its number. Raises UserError where the column that the user named is
-    missing, and for files that are not there."""
+def mask_paths(
+    table: SampleTable, config: AnomalyConfig, channels: Mapping[str, Path], *, part: Part
+) -> dict[int, Path]:
+    """The mask's path of each row that has one, by its number: below the folder of the channel that the row is from.
+    Raises UserError where the column that the user named is missing."""
     others = table.others
     if others is None or config.mask_column not in others.columns:
         if "mask_column" not in config.model_fields_set:
@@ -31,14 +33,10 @@ def mask_paths(table: SampleTable, config: AnomalyConfig, folder: Path) -> dict[
         what = f"column '{config.mask_column}' not found, which mask_column names"
         raise UserError(what, where=table.where, do="Correct mask_column, or leave it out.")
     cells = others[config.mask_column].fillna("").astype(str).str.strip().tolist()
-    paths = {row: folder / cell for row, cell in enumerate(cells) if cell}
-    if absent := [str(path) for path in paths.values() if not path.is_file()]:
-        raise UserError(
-            f"{number_of(len(absent), 'mask')} of {len(paths)} not found: {listed(absent)}",
-            where=table.where,
-            do=f"Correct column '{config.mask_column}': paths below {folder}.",
-        )
-    return paths
+    own = channels.get(part, channels.get("training", Path()))
+    of_valid = channels.get("validation", own)
+    is_valid_S = np.zeros(len(table), dtype=bool) if table.is_valid_S is None else table.is_valid_S
+    return {row: (of_valid if is_valid_S[row] else own) / cell for row, cell in enumerate(cells) if cell}
 
 
 def read_masks(
@@ -52,7 +50,7 @@ def read_masks(
     for row in rows:
         if row in paths:
             with collecting(problems):
-                found[row] = _judged_square(_read(paths[row]), source.read(row).shape[:2], preprocess, paths[row])
+                found[row] = _judged_square(read_mask(paths[row]), source.read(row).shape[:2], preprocess, paths[row])
     raise_all(problems)
     return found
 
@@ -72,8 +70,11 @@ def _judged_square(
     return np.asarray(fitted(grey_HWC, JUDGED_PX, preprocess.fit)[..., 0] >= 128)
 
 
-def _read(path: Path) -> NDArray[np.bool_]:
-    """Where a mask is above 0 [H, W], as its numbers are stored: 1 of a palette and 255 of grey both count."""
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Where a mask is above 0 [H, W], as its numbers are stored: 1 of a palette and 255 of grey both count.
+
+    Raises UserError for what is no picture.
+    """
     try:
         with Image.open(path) as image:
             values = np.asarray(image)

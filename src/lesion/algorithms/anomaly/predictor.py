@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.manifest import AnomalyRecord
+from lesion.algorithms.anomaly.regions import flagged
 from lesion.algorithms.anomaly.threshold import image_distance, score_of
 from lesion.algorithms.base import Answer, Options, Output
 from lesion.artifact import Manifest
@@ -39,11 +40,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Scored:
-    """What is said of one picture: its score, the share of its places at or above the threshold, and their scores."""
+    """What is said of one picture: its score, the share of its places that are flagged, and of each place whether it is
+    and its score."""
 
     score: float
     fraction: float
     is_anomalous: bool
+    frame: int  # of a file with several the one that is answered for
+    is_flagged_hw: NDArray[np.bool_]
     score_hw: NDArray[np.float64]
 
 
@@ -92,8 +96,9 @@ class AnomalyPredictor:
 
     def answer(self, output: Output, options: Options) -> Answer:
         """The prediction of one picture: "anomaly_score" in 0 to 1, which is 0.5 at the distance that 5 % of held-out
-        normal images reach; "anomalous_fraction", the share of its places at or above the threshold; "is_anomalous",
-        whether the score is. With a map also "map", a grey PNG in base64: 255 times the score of each place.
+        normal images reach; "is_anomalous", whether that is at or above the threshold; "anomalous_fraction", the share
+        of its places that are flagged, by the threshold of pixels, which no request changes. With a map also "map", a
+        grey PNG in base64: 255 times the score of each place.
         """
         threshold = self.thresholds.of(options.operating_point)
         scored = self.scored(output, threshold.score)
@@ -122,24 +127,43 @@ class AnomalyPredictor:
     def scored(self, output: Output, threshold: float) -> Scored:
         """The numbers of an answer at a threshold."""
         distance_VP = output.logits_FVK[0]
-        frame_P = distance_VP[int(np.argmax(image_distance(distance_VP, self.model.area)))]
-        score_P = score_of(frame_P, self.model.scale)
+        frame = int(np.argmax(image_distance(distance_VP, self.model.area)))
+        score_P = score_of(distance_VP[frame], self.model.scale)
         # Nine digits bring a float32 back; the threshold is compared with what is told
         score = float(f"{float(image_distance(score_P, self.model.area)):.9g}")
         shape = (self.model.map_height, self.model.map_width)
-        fraction = float(f"{float((score_P >= threshold).mean()):.9g}")
-        return Scored(score, fraction, score >= threshold, score_P.reshape(shape))
+        score_hw = score_P.reshape(shape)
+        is_flagged_hw = self.flagged(score_hw)
+        fraction = float(f"{float(is_flagged_hw.mean()):.9g}")
+        return Scored(score, fraction, score >= threshold, frame, is_flagged_hw, score_hw)
+
+    def flagged(self, score_hw: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which places [h, w] of a map of scores are anomalous."""
+        if self.model.pixels is None:
+            return np.asarray(score_hw >= self.thresholds.default.score)
+        return flagged(score_hw, self.model.pixels.threshold, self.model.area)
+
+    @property
+    def pixel_threshold(self) -> float:
+        """The score from which on a place may be flagged."""
+        return self.thresholds.default.score if self.model.pixels is None else self.model.pixels.threshold
 
     def map_of(self, output: Output, *, ends: tuple[float, float] | None = None) -> PictureMap:
         """The scores of a picture's places in its own coordinates, drawn between two `ends`: by default so that what
         stays below the threshold shows nothing."""
-        threshold = self.thresholds.default.score
-        scored = self.scored(output, threshold)
-        [(height, width), *_] = output.notes
+        threshold = self.pixel_threshold
         shown = (threshold, min(threshold + 0.1, 1.0)) if ends is None else ends
-        values_hw = scored.score_hw.astype(np.float32)
+        return self._drawn(output, self.scored(output, threshold).score_hw, ends=shown)
+
+    def flags_of(self, output: Output) -> PictureMap:
+        """Which of a picture's places are flagged, 0 or 1, in its own coordinates."""
+        is_flagged_hw = self.scored(output, self.thresholds.default.score).is_flagged_hw
+        return self._drawn(output, is_flagged_hw, ends=(0.0, 1.0))
+
+    def _drawn(self, output: Output, values_hw: NDArray[Any], *, ends: tuple[float, float]) -> PictureMap:
+        [(height, width), *_] = output.notes
         fit = self.model.preprocessing.fit
-        return PictureMap(values_hw, ANOMALOUS, METHOD, height, width, fit, ends=shown)
+        return PictureMap(values_hw.astype(np.float32), ANOMALOUS, METHOD, height, width, fit, ends=ends)
 
     def compute(self, images: Sequence[Pixels]) -> list[Output]:
         """The outputs of pictures (uint8 RGB [H, W, 3], any sizes), batch by batch on the first executor."""
@@ -158,6 +182,8 @@ class AnomalyPredictor:
         }
         if threshold.spec == model.operating.spec:
             question["false_positive_rate"] = model.operating.false_positive_rate
+        if model.pixels is not None:
+            question["pixels"] = model.pixels.model_dump()
         scorer = model.scorer
         return {
             "model": {"network": scorer.model},

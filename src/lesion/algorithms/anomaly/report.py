@@ -1,28 +1,26 @@
 """Report: the facts of an anomaly job's report, in the sections that all reports share."""
 
-# S held-out rows
+# S held-out rows · P points of a curve
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.judge import Json
-from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL, AnomalyPredictor, Prepared, output_of
-from lesion.algorithms.anomaly.results import HELD_OUT, Results
+from lesion.algorithms.anomaly.predictor import ANOMALOUS, AnomalyPredictor
+from lesion.algorithms.anomaly.report_cases import HOW_MAPS, mistakes
+from lesion.algorithms.anomaly.results import Results
 from lesion.algorithms.anomaly.task import TARGET, AnomalyTask
 from lesion.artifact import package_versions
 from lesion.check.run import Checked
-from lesion.data.table import Rows
-from lesion.data.thumbnail import thumbnail
 from lesion.engine.run import Run
-from lesion.evaluation.operating_points import RocCurve
 from lesion.evaluation.point_summary import summarise_points
 from lesion.files import write_atomic
 from lesion.report.data import check_found, data_card, leak_check
@@ -32,8 +30,6 @@ from lesion.report.figure import try_to_draw
 from lesion.report.readings import metrics_from, number_of, point_from
 from lesion.report.reproduction import reproduction, settings_of
 from lesion.report.sections import (
-    Case,
-    Cases,
     Cost,
     Curve,
     Curves,
@@ -47,19 +43,14 @@ from lesion.report.sections import (
     Question,
 )
 
-NUM_CASES = 6  # of the missed ones, and of the false alarms
-THUMBNAIL_PX = 152
 NOT_HERE = Missing(why="Anomaly detection has none: nothing but normal images is learned.")
-HOW_MAPS = (
-    "The distance of each place from the nearest normal patch. What stays below the threshold is as it was; above it "
-    "the colour goes from dark red to bright yellow."
-)
+CURVE_POINTS = 200
 PIXELS = {
     "pixel_roc_auc": "Pixel ROC AUC",
-    "pixel_precision": "Pixel precision at the threshold",
-    "pixel_recall": "Pixel recall at the threshold",
-    "pixel_f_0.05": "Pixel F 0.05 at the threshold",
-    "pixel_f_0.05_best": "Pixel F 0.05 at the threshold that is best for it on held-out pixels",
+    "pixel_precision": "Precision of flagged pixels",
+    "pixel_recall": "Recall of flagged pixels",
+    "pixel_f_0.05": "F 0.05 of flagged pixels",
+    "pixel_f_0.05_best": "F 0.05 of pixels above one threshold, the best for it on held-out pixels",
 }
 
 
@@ -78,7 +69,7 @@ def write_job_report(
 
     def made() -> dict[str, str]:
         minutes = (time.monotonic() - started) / 60
-        told: dict[str, Any] = {"summary": summary, "num_masks": len(masks), "minutes": minutes}
+        told: dict[str, Any] = {"summary": summary, "masks": masks, "minutes": minutes}
         return documents(facts_of(run, config, checked, results, predictor, **told))
 
     for name, text in (try_to_draw("the report", made) or {}).items():
@@ -93,7 +84,7 @@ def facts_of(
     predictor: AnomalyPredictor,
     *,
     summary: Json,
-    num_masks: int,
+    masks: Mapping[int, NDArray[np.bool_]],
     minutes: float,
 ) -> Facts:
     """The facts of a job whose held-out rows were scored, decided on and judged."""
@@ -123,13 +114,17 @@ def facts_of(
         ),
         data=data_card(found, checked.training, labelled, rows.index_S),
         leaks=leak_check(found, summary),
-        metrics=(alarms, *metrics_from(results.judged["overall"]), *_pixel_metrics(results.pixels)),
+        metrics=(
+            alarms,
+            *metrics_from(results.judged["overall"]),
+            *_pixel_metrics(results.pixel_false_positives, results.pixels),
+        ),
         folds=Missing(why="Groups are held out once: there is one memory, no cross-validation."),
         sets=_test_set(summary),
-        curves=_curves(results.decision.roc, ranked),
+        curves=_curves(results, ranked),
         operating_points=_points(results),
-        mistakes=mistakes(checked.training, results, predictor, names_are_shown=config.report_names),
-        explanation=Group(metrics=(), how=f"{HOW_MAPS} {num_masks:,} held-out images have a mask."),
+        mistakes=mistakes(checked.training, results, predictor, masks, names_are_shown=config.report_names),
+        explanation=Group(metrics=(), how=f"{HOW_MAPS} {len(masks):,} held-out images have a mask."),
         subgroups=NOT_HERE,
         uncertainty=NOT_HERE,
         familiarity=Missing(why="The anomaly score itself says how unfamiliar an image is."),
@@ -159,56 +154,25 @@ def how_judged(results: Results, unit: str) -> str:
     return told
 
 
-def mistakes(
-    training: Rows, results: Results, predictor: AnomalyPredictor, *, names_are_shown: bool
-) -> Cases | Missing:
-    """The anomalous images with the lowest scores below the threshold, and the normal ones with the highest above."""
-    rows, score_S, label_S = results.rows, results.decision.score_S, results.decision.label_S
-    cases: list[Case] = []
-    kinds: tuple[tuple[Literal["missed", "false alarm"], NDArray[np.bool_], int], ...] = (
-        ("missed", rows.is_anomalous_S & ~label_S, 1),
-        ("false alarm", ~rows.is_anomalous_S & label_S, -1),
+def _pixel_metrics(false_positives: Json, pixels: Json) -> tuple[Metric, ...]:
+    rate = Metric(
+        key="pixel_false_positive_rate",
+        name="False-positive rate of pixels",
+        number=number_of(false_positives),
+        note=f"Of normal images' pixels so many are flagged: {_percentage(false_positives)}",
     )
-    num = int(sum(is_wrong_S.sum() for _, is_wrong_S, _ in kinds))
-    name_S = training.table().name_S
-    for kind, is_wrong_S, order in kinds:
-        wrong = np.flatnonzero(is_wrong_S)
-        for number in _of_each_group(wrong[np.argsort(order * score_S[wrong], kind="stable")], rows.group_S):
-            row = int(rows.index_S[number])
-            picture = training.read(row)
-            prepared = Prepared(picture, (picture.shape[0], picture.shape[1]))
-            shown = predictor.map_of(output_of(rows.distance_Shw[number].ravel(), prepared))
-            is_missed = kind == "missed"
-            cases.append(
-                Case(
-                    kind=kind,
-                    line=number + 2,
-                    file=HELD_OUT,
-                    name=str(name_S[row]) if names_are_shown else None,
-                    truth=ANOMALOUS if is_missed else NORMAL,
-                    answer=NORMAL if is_missed else ANOMALOUS,
-                    prob_of=ANOMALOUS,
-                    prob=float(score_S[number]),
-                    picture=thumbnail(picture, side_px=THUMBNAIL_PX),
-                    map=thumbnail(shown.over(picture), side_px=THUMBNAIL_PX),
-                )
-            )
-    if not cases:
-        return Missing(why="There are none.")
-    how = f"Answered wrong, those first that lie farthest from the threshold. {num:,} in all, at most one of a group."
-    return Cases(cases=tuple(cases), how=f"{how} {HOW_MAPS}", num=num)
-
-
-def _of_each_group(numbers: NDArray[np.intp], group_S: NDArray[np.str_]) -> list[int]:
-    """The first NUM_CASES, of each group one."""
-    first_of = {str(group_S[number]): int(number) for number in numbers[::-1]}  # the first one is written last
-    return sorted(first_of.values(), key=numbers.tolist().index)[:NUM_CASES]
-
-
-def _pixel_metrics(pixels: Json) -> tuple[Metric, ...]:
-    return tuple(
-        Metric(key=key, name=name, number=number_of(pixels[key])) for key, name in PIXELS.items() if key in pixels
+    return (
+        rate,
+        *(Metric(key=key, name=name, number=number_of(pixels[key])) for key, name in PIXELS.items() if key in pixels),
     )
+
+
+def _percentage(known: Json) -> str:
+    """A rate far below a hundredth, with its interval, in digits that show it."""
+    if known.get("value") is None:
+        return "not known."
+    ends = f" ({100 * known['low']:.2g} to {100 * known['high']:.2g} %)" if known.get("low") is not None else ""
+    return f"{100 * known['value']:.2g} %{ends}."
 
 
 def _test_set(summary: Json) -> tuple[JudgedSet, ...]:
@@ -223,12 +187,17 @@ def _test_set(summary: Json) -> tuple[JudgedSet, ...]:
             num_rows=test["num_rows"],
             num_groups=test["num_groups"],
             classes=test["classes"],
-            metrics=(alarms, *metrics_from(test["overall"])[:6], *_pixel_metrics(test["pixels"])),
+            metrics=(
+                alarms,
+                *metrics_from(test["overall"])[:6],
+                *_pixel_metrics(test["pixel_false_positive_rate"], test["pixels"]),
+            ),
         ),
     )
 
 
-def _curves(roc: RocCurve | None, ranked: Mapping[str, Any]) -> Curves:
+def _curves(results: Results, ranked: Mapping[str, Any]) -> Curves:
+    roc = results.decision.roc
     none = Missing(why="No anomalous image was held out: there is no curve.")
     later = Missing(why="A score is no probability: there is nothing to calibrate.")
     curves: tuple[Curve, ...] | Missing = none
@@ -237,7 +206,26 @@ def _curves(roc: RocCurve | None, ranked: Mapping[str, Any]) -> Curves:
         x, y, at = roc.false_positive_rates, roc.true_positive_rates, roc.thresholds
         curves = (Curve(name=ANOMALOUS, x=x, y=y, at=at, note=area),)
     learning = Missing(why="Nothing is trained in epochs.")
-    return Curves(roc=curves, pr=none if roc is None else later, calibration=later, decision=later, learning=learning)
+    return Curves(
+        roc=curves,
+        pr=none if roc is None else Missing(why="Precision is that of the share of anomalies in the held-out groups."),
+        calibration=later,
+        decision=later,
+        learning=learning,
+        thresholds=_by_threshold(results),
+    )
+
+
+def _by_threshold(results: Results) -> tuple[Curve, ...]:
+    """The shares of normal and of anomalous held-out images that reach each threshold; the served one is `at`."""
+    score_S, is_anomalous_S = results.decision.score_S, results.rows.is_anomalous_S
+    threshold_P = np.linspace(score_S.min(), score_S.max(), CURVE_POINTS)
+    kinds = [("false-positive rate", score_S[~is_anomalous_S]), ("sensitivity", score_S[is_anomalous_S])]
+    return tuple(
+        Curve(name=name, x=tuple(threshold_P.tolist()), y=tuple((of_N >= t).mean() for t in threshold_P.tolist()))
+        for name, of_N in kinds
+        if len(of_N)
+    )
 
 
 def _points(results: Results) -> tuple[OperatingPoint, ...] | Missing:

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.decide import Decision, HeldOut
-from lesion.algorithms.anomaly.judge import Json, false_positive_rate, judge_images, judge_pixels
+from lesion.algorithms.anomaly.judge import (
+    Json,
+    false_positive_rate,
+    judge_images,
+    judge_pixels,
+    pixel_false_positive_rate,
+)
 from lesion.algorithms.anomaly.masks import mask_paths, read_masks
 from lesion.algorithms.anomaly.metric_lines import METRIC_LINES
 from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL, AnomalyPredictor
@@ -45,6 +51,7 @@ class Results:
     decision: Decision
     judged: Json
     false_positives: Json
+    pixel_false_positives: Json
     pixels: Json
     num_learned: int
 
@@ -59,6 +66,8 @@ class Results:
             "operating_point": {"asked": decision.threshold.spec, "threshold": decision.threshold.score},
             "false_positive_rate": self.false_positives,
             "overall": self.judged["overall"],
+            "pixel_threshold": decision.pixel_threshold,
+            "pixel_false_positive_rate": self.pixel_false_positives,
             "pixels": self.pixels,
         }
 
@@ -121,17 +130,18 @@ def _judge_test(
     if not is_labelled:
         return None
     label_S = np.array([one.is_anomalous for one in scored])
+    is_flagged_Shw = np.stack([one.is_flagged_hw for one in scored])
     judged = judge_images(rows, score_S, label_S)
-    folder = run.job.channels.get("test", run.job.channels["training"])
     anomalous = np.flatnonzero(is_anomalous_S).tolist()
-    masks = read_masks(mask_paths(table, config, folder), anomalous, test, model.preprocessing)
+    masks = read_masks(mask_paths(table, config, run.job.channels, part="test"), anomalous, test, model.preprocessing)
     return {
         "num_rows": len(table),
         "num_groups": len(np.unique(rows.group_S)),
         "classes": task.labelled.target.counts(task.labels.encode(table)),
         "false_positive_rate": false_positive_rate(rows, label_S),
         "overall": judged["overall"],
-        "pixels": judge_pixels(rows, masks, model.scale, threshold, best_threshold=best_threshold),
+        "pixel_false_positive_rate": pixel_false_positive_rate(rows, is_flagged_Shw),
+        "pixels": judge_pixels(rows, masks, model.scale, is_flagged_Shw, best_threshold=best_threshold),
     }
 
 
@@ -156,15 +166,15 @@ def _frame(
     name_S: NDArray[np.str_], rows: HeldOut, score_S: NDArray[np.float64], predictor: AnomalyPredictor
 ) -> pd.DataFrame:
     """A row for each image: its truth and its answer at the served threshold."""
-    threshold, scale = predictor.thresholds.default.score, predictor.model.scale
-    places_SP = score_of(rows.distance_Shw.reshape(len(rows.index_S), -1), scale)
+    threshold = predictor.thresholds.default.score
+    score_Shw = score_of(rows.distance_Shw, predictor.model.scale)
     return pd.DataFrame(
         {
             "image": name_S,
             "group": rows.group_S,
             "target": rows.is_anomalous_S.astype(int),
             "anomaly_score": score_S,
-            "anomalous_fraction": (places_SP >= threshold).mean(axis=1),
+            "anomalous_fraction": [predictor.flagged(score_hw).mean() for score_hw in score_Shw],
             "is_anomalous": (score_S >= threshold).astype(int),
         }
     )

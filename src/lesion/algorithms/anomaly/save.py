@@ -24,6 +24,7 @@ from lesion.algorithms.anomaly.manifest import (
     GraphRecord,
     MemoryRecord,
     OperatingRecord,
+    PixelRecord,
     read,
 )
 from lesion.algorithms.anomaly.memory import MemoryScorer
@@ -57,6 +58,7 @@ def save_artifact(
     preprocess: Preprocess,
     num_normal: int,
     false_positive_rate: dict[str, Any],
+    pixel_false_positive_rate: dict[str, Any],
     metrics: dict[str, Any],
     device: torch.device,
 ) -> AnomalyPredictor:
@@ -89,6 +91,11 @@ def save_artifact(
             normal=decision.normal,
             roc=decision.roc,
             false_positive_rate=false_positive_rate,
+        ),
+        pixels=PixelRecord(
+            specificity=config.pixel_specificity,
+            threshold=min(decision.pixel_threshold, 1.0),
+            false_positive_rate=pixel_false_positive_rate,
         ),
         image_column=table.image_column,
         dicom_frames=config.dicom_frames,

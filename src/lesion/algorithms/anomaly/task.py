@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
+from lesion.algorithms.anomaly.mask_check import mask_findings
 from lesion.algorithms.anomaly.masks import mask_paths
+from lesion.check.finding import Finding, Part
 from lesion.check.run import Questions
+from lesion.check.survey import ImageStats
 from lesion.data.channels import columns_of
 from lesion.data.folds import Folds, given_folds
 from lesion.data.labels.cells import called, texts_of
@@ -79,10 +83,19 @@ class AnomalyTask:
 
 
 def questions(
-    config: AnomalyConfig, folder: Path, *, check_settings: Callable[[], Sequence[Remark]]
+    config: AnomalyConfig, channels: Mapping[str, Path], *, check_settings: Callable[[], Sequence[Remark]]
 ) -> Questions[AnomalyTask]:
-    """This algorithm's part of the check. `folder` is the training channel's; `check_settings` raises UserError for a
-    network that cannot be used."""
+    """This algorithm's part of the check of `channels`; `check_settings` raises UserError for a network that cannot be
+    used."""
+
+    def check_masks(
+        tables: Mapping[Part, SampleTable], stats: Mapping[Part, Sequence[ImageStats | UserError]]
+    ) -> Sequence[Finding]:
+        labels = None
+        with suppress(UserError):  # the task says it
+            labels = read_normal_labels(tables["training"], config)
+        return mask_findings(tables, stats, labels=labels, config=config, channels=channels)
+
     return Questions(
         columns=wanted_columns(config),
         source=config.source,
@@ -94,7 +107,8 @@ def questions(
         fit=config.fit,
         flips="none",
         check_settings=check_settings,
-        define_task=lambda table, _: define_task(table, config, folder),
+        define_task=lambda table, _: define_task(table, config),
+        check_files=check_masks,
     )
 
 
@@ -113,12 +127,12 @@ def wanted_columns(config: AnomalyConfig) -> Columns:
     )
 
 
-def define_task(table: SampleTable, config: AnomalyConfig, folder: Path) -> AnomalyTask:
+def define_task(table: SampleTable, config: AnomalyConfig) -> AnomalyTask:
     """The task of the training rows. Raises UserError for classes of which none is known to be normal, for a table
-    without normal rows, for too few normal groups, and for masks that are not there."""
+    without normal rows, for too few normal groups, and for a column of masks that is not there."""
     problems: list[UserError] = []
     with collecting(problems):
-        mask_paths(table, config, folder)
+        mask_paths(table, config, {}, part="training")
     with collecting(problems):
         task = _define(table, config)
     raise_all(problems)

@@ -16,7 +16,7 @@ import numpy as np
 import lesion
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.decide import HeldOut, decide
-from lesion.algorithms.anomaly.judge import false_positive_rate, judge_images, judge_pixels
+from lesion.algorithms.anomaly.judge import false_positive_rate, judge_images, judge_pixels, pixel_false_positive_rate
 from lesion.algorithms.anomaly.learn import held_out_maps, learn_memory
 from lesion.algorithms.anomaly.masks import mask_paths, read_masks
 from lesion.algorithms.anomaly.memory import refuse_large_memory
@@ -62,12 +62,12 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
     # What is learned from: starting weights that fit, and data that was checked.
     starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
     checked, pictures = run.check(
-        questions(config, job.channels["training"], check_settings=lambda: check_scorer(config, starting_weights())),
+        questions(config, job.channels, check_settings=lambda: check_scorer(config, starting_weights())),
         fingerprint=known,
     )
     task, source, preprocess = checked.task, checked.training, preprocess_for(config)
     table = source.table()
-    paths = mask_paths(table, config, job.channels["training"])
+    paths = mask_paths(table, config, job.channels, part="training")
     held_out = np.flatnonzero(task.valid_FS[0])
     masks = read_masks(paths, held_out[task.is_anomalous_S[held_out]].tolist(), source, preprocess)
     log_start(task, run)
@@ -91,14 +91,21 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
     # The threshold, judged on groups that did not choose it; then the artifact, and what people read of it.
     if run.processes.is_leader:
         rows = HeldOut(held_out, task.is_anomalous_S[held_out], table.group_or_row_S[held_out], maps_Shw)
-        decision = decide(rows, operating_point=config.operating_point, area=config.anomalous_area, seed=config.seed)
+        decision = decide(
+            rows,
+            operating_point=config.operating_point,
+            area=config.anomalous_area,
+            pixel_specificity=config.pixel_specificity,
+            seed=config.seed,
+        )
         judged = judge_images(rows, decision.score_S, decision.label_S)
         results = Results(
             rows=rows,
             decision=decision,
             judged=judged,
             false_positives=false_positive_rate(rows, decision.label_S),
-            pixels=judge_pixels(rows, masks, decision.scale, decision.threshold.score),
+            pixel_false_positives=pixel_false_positive_rate(rows, decision.is_flagged_Shw),
+            pixels=judge_pixels(rows, masks, decision.scale, decision.is_flagged_Shw),
             num_learned=len(learned),
         )
         with job.stop.held():  # a job that is stopped here ends with a whole artifact
@@ -112,6 +119,7 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
                 preprocess=preprocess,
                 num_normal=len(learned),
                 false_positive_rate=results.false_positives,
+                pixel_false_positive_rate=results.pixel_false_positives,
                 metrics=results.summary(),
                 device=run.device,
             )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from lesion.algorithms.base import Device, PrecisionChoice
 from lesion.algorithms.classify import recipes
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
+from lesion.errors import UserError
 
 if TYPE_CHECKING:
     from lesion.algorithms.classify.config import ClassifyConfig
@@ -126,6 +127,13 @@ class Classify:
         from lesion.algorithms.classify.reference import load_reference
 
         return load_reference(model_dir, operating_point=operating_point)
+
+    def map_writer(self, predictor: Any, folder: Path, table: Any) -> NoReturn:  # noqa: ARG002
+        raise UserError(
+            "the answers of a classifier have no maps",
+            where="--maps",
+            do="Leave it out, or say where a prediction lies with `lesion explain`.",
+        )
 
     def load_explainer(
         self,

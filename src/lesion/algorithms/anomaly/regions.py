@@ -1,0 +1,57 @@
+"""Regions: which places of a map are flagged: not single places above a threshold, but regions that are large enough.
+
+What a place sees is wider than the place, so a map is blurred: one threshold flags a halo around an anomaly, or misses
+most of it. So a region is found by a low threshold and its size, and its rim is cut back to where the score is high.
+Needs NumPy and OpenCV alone.
+"""
+
+# S images · h, w places of a map
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# Both measured, docs/decisions/0064. What a place of stride 8 gets from the 3 × 3 neighbours at stride 16 is 3 places.
+RIM = 3  # places from a region's outside within which its score may be a halo
+EDGE = 2 / 3  # of the way from the map's median to the region's highest score: the least score of a rim
+NUM_HALVINGS = 24  # of the interval of thresholds: to 1e-7
+
+
+def flagged(score_hw: NDArray[np.floating], threshold: float, area: float) -> NDArray[np.bool_]:
+    """Which places [h, w] of a map of scores in 0 to 1 are anomalous: connected ones at or above the threshold that
+    are the share `area` of all places or more, each region without its halo."""
+    is_flagged_hw = np.zeros(score_hw.shape, dtype=bool)
+    median = float(np.median(score_hw))
+    kernel = np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)
+    for region_hw in _regions(score_hw, threshold, area):
+        edge = median + EDGE * (float(score_hw[region_hw].max()) - median)
+        # Beyond the map a region goes on: there it has no rim.
+        core_hw = cv2.erode(region_hw.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0
+        is_flagged_hw |= region_hw & ((score_hw >= edge) | core_hw)
+    return is_flagged_hw
+
+
+def threshold_of_normal(score_Shw: NDArray[np.floating], area: float, *, specificity: float) -> float:
+    """The lowest threshold, to 1e-7, at which at most the share 1 − `specificity` of the places of normal images
+    [S, h, w] lies in regions, halo included. If that share is less than one region, there is none."""
+    low, high = 0.0, float(np.nextafter(score_Shw.max(), 2.0))
+    most = (1 - specificity) * score_Shw.size + 1e-9
+    for _ in range(NUM_HALVINGS):
+        middle = (low + high) / 2
+        num = sum(int(region_hw.sum()) for one_hw in score_Shw for region_hw in _regions(one_hw, middle, area))
+        low, high = (middle, high) if num > most else (low, middle)
+    return high
+
+
+def _regions(score_hw: NDArray[np.floating], threshold: float, area: float) -> list[NDArray[np.bool_]]:
+    """The regions of at least the share `area` of all places; neighbours by an edge or a corner are connected."""
+    is_above_hw = score_hw >= threshold
+    smallest = max(math.ceil(area * score_hw.size), 1)
+    if is_above_hw.sum() < smallest:
+        return []
+    num, label_hw, stats, _ = cv2.connectedComponentsWithStats(is_above_hw.astype(np.uint8), connectivity=8)
+    return [label_hw == one for one in range(1, num) if stats[one, cv2.CC_STAT_AREA] >= smallest]

@@ -1,0 +1,100 @@
+"""Report cases: the worst misses and false alarms as pictures: the image, its distance from normal, what is flagged."""
+
+# S held-out rows · Q pixels a side of the judged square · H, W pixels
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL, AnomalyPredictor, Prepared, output_of
+from lesion.algorithms.anomaly.results import HELD_OUT, Results
+from lesion.algorithms.base import Output
+from lesion.data.decode.images import Pixels
+from lesion.data.table import Rows
+from lesion.data.thumbnail import small, thumbnail
+from lesion.report.sections import Case, Cases, Missing
+
+NUM_CASES = 6  # of the missed ones, and of the false alarms
+THUMBNAIL_PX = 152
+FLAGGED, TRUTH = (0, 255, 255), (255, 230, 0)  # RGB of outlines: cyan and yellow, apart on pink tissue
+HOW_MAPS = (
+    "The distance of each place from the nearest normal patch. What stays below the threshold of pixels is as it was; "
+    "above it the colour goes from dark red to bright yellow."
+)
+HOW_FLAGS = "The third picture outlines what is flagged in cyan, and the mask, where there is one, in yellow."
+
+
+def mistakes(
+    training: Rows,
+    results: Results,
+    predictor: AnomalyPredictor,
+    masks: Mapping[int, NDArray[np.bool_]],
+    *,
+    names_are_shown: bool,
+) -> Cases | Missing:
+    """The anomalous images with the lowest scores below the threshold, and the normal ones with the highest above.
+    `masks` are those of rows that have one, in the judged square."""
+    rows, score_S, label_S = results.rows, results.decision.score_S, results.decision.label_S
+    cases: list[Case] = []
+    kinds: tuple[tuple[Literal["missed", "false alarm"], NDArray[np.bool_], int], ...] = (
+        ("missed", rows.is_anomalous_S & ~label_S, 1),
+        ("false alarm", ~rows.is_anomalous_S & label_S, -1),
+    )
+    num = int(sum(is_wrong_S.sum() for _, is_wrong_S, _ in kinds))
+    name_S = training.table().name_S
+    for kind, is_wrong_S, order in kinds:
+        wrong = np.flatnonzero(is_wrong_S)
+        for number in _of_each_group(wrong[np.argsort(order * score_S[wrong], kind="stable")], rows.group_S):
+            row = int(rows.index_S[number])
+            picture = training.read(row)
+            prepared = Prepared(picture, (picture.shape[0], picture.shape[1]))
+            output = output_of(rows.distance_Shw[number].ravel(), prepared)
+            shown = predictor.map_of(output)
+            is_missed = kind == "missed"
+            cases.append(
+                Case(
+                    kind=kind,
+                    line=number + 2,
+                    file=HELD_OUT,
+                    name=str(name_S[row]) if names_are_shown else None,
+                    truth=ANOMALOUS if is_missed else NORMAL,
+                    answer=NORMAL if is_missed else ANOMALOUS,
+                    prob_of=ANOMALOUS,
+                    prob=float(score_S[number]),
+                    picture=thumbnail(picture, side_px=THUMBNAIL_PX),
+                    map=thumbnail(shown.over(picture), side_px=THUMBNAIL_PX),
+                    flags=thumbnail(_outlined(picture, predictor, output, masks.get(row)), side_px=THUMBNAIL_PX),
+                )
+            )
+    if not cases:
+        return Missing(why="There are none.")
+    how = f"Answered wrong, those first that lie farthest from the threshold. {num:,} in all, at most one of a group."
+    return Cases(cases=tuple(cases), how=f"{how} {HOW_MAPS} {HOW_FLAGS}", num=num)
+
+
+def _of_each_group(numbers: NDArray[np.intp], group_S: NDArray[np.str_]) -> list[int]:
+    """The first NUM_CASES, of each group one."""
+    first_of = {str(group_S[number]): int(number) for number in numbers[::-1]}  # the first one is written last
+    return sorted(first_of.values(), key=numbers.tolist().index)[:NUM_CASES]
+
+
+def _outlined(
+    picture_HWC: Pixels, predictor: AnomalyPredictor, output: Output, mask_QQ: NDArray[np.bool_] | None
+) -> Pixels:
+    """The picture, small, with outlines of its mask and of what is flagged."""
+    flags = predictor.flags_of(output)
+    shown_HWC = small(picture_HWC, side_px=THUMBNAIL_PX)
+    areas = [] if mask_QQ is None else [(replace(flags, values_hw=mask_QQ.astype(np.float32)), TRUTH)]
+    for area, colour in [*areas, (flags, FLAGGED)]:
+        is_in_HW = np.nan_to_num(area.in_picture(THUMBNAIL_PX)) >= 0.5
+        size = (shown_HWC.shape[1], shown_HWC.shape[0])
+        drawn_HW = cv2.resize(is_in_HW.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        contours, _ = cv2.findContours(drawn_HW, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        shown_HWC = np.asarray(cv2.drawContours(shown_HWC, contours, -1, colour, 1), np.uint8)
+    return shown_HWC
