@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lesion import artifact
 from lesion.algorithms.anomaly.config import AnomalyConfig
@@ -21,12 +22,12 @@ from lesion.algorithms.anomaly.load import load_torch
 from lesion.algorithms.anomaly.manifest import (
     ALGORITHM,
     AnomalyRecord,
+    GanRecord,
     GraphRecord,
     MemoryRecord,
     OperatingRecord,
     read,
 )
-from lesion.algorithms.anomaly.memory import MemoryScorer
 from lesion.algorithms.anomaly.openvino_executor import TOLERANCE, compile_graph
 from lesion.algorithms.anomaly.predictor import AnomalyPredictor
 from lesion.algorithms.anomaly.threshold import score_of
@@ -48,11 +49,12 @@ NUM_CHECKED = 16  # held-out pictures that the graph must answer as torch does
 
 def save_artifact(
     model_dir: Path,
-    scorer: MemoryScorer,
+    scorer: nn.Module,
     source: Source,
     rows: HeldOut,
     decision: Decision,
     *,
+    scorer_record: MemoryRecord | GanRecord,
     config: AnomalyConfig,
     preprocess: Preprocess,
     num_normal: int,
@@ -69,15 +71,7 @@ def save_artifact(
     artifact.clear(model_dir, OWN_FILE)
     height, width = rows.distance_Shw.shape[1:]
     record = AnomalyRecord(
-        scorer=MemoryRecord(
-            kind="memory",
-            file=SCORER,
-            model=config.model,
-            model_args=config.model_args,
-            strides=config.strides,
-            num_patches=scorer.memory_MD.shape[0],
-            num_features=scorer.memory_MD.shape[1],
-        ),
+        scorer=scorer_record,
         preprocessing=preprocess,
         map_height=height,
         map_width=width,
