@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from lesion.stop import Stop
 
 SETTINGS: dict[str, object] = {
     **{"algorithm": "anomaly", "scorer": "gan", "image_size": 32, "filter_divisor": 32, "stage_pictures": 8},
+    **{"inpainting": 8},
     **{"held_out": 0.4, "operating_point": "sigma=3", "num_workers": 0},
 }
 
@@ -106,6 +108,26 @@ def test_a_request_and_a_deployment_choose_k_standard_deviations(root, tmp_path)
         predictor.prepare(picture, {}, Options(operating_point="sigma=-1"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"filters": [16] * 5}, "a GAN of 5 blocks does not take pictures of 32 px"),
+        ({"filters": [8] * 4}, "do not fit 'progressive GAN'"),
+        ({"smoothing_px": 0}, "smoothing_px"),
+        ({"kind": "oracle"}, "payload.scorer"),
+    ],
+)
+def test_a_wrong_artifact_is_refused(root, tmp_path, changes, message):
+    shutil.copytree(root / "model", tmp_path / "model")
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    manifest["payload"]["scorer"].update(changes)
+    manifest["payload"]["graph"] = None
+    (tmp_path / "model" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=message) as refused:
+        load_predictor(tmp_path / "model", device="cpu", num_cores=1)
+    assert refused.value.kind == "artifact"
+
+
 @pytest.mark.parametrize("step", [2, 6])
 def test_a_job_that_is_stopped_anywhere_ends_in_the_same_weights(root, data, tmp_path, step):
     """Stopped after so many steps of phase 0; masks and mixtures go on as if nothing had been."""
@@ -140,6 +162,8 @@ def test_losses_that_are_never_numbers_end_the_job_in_words(data, tmp_path):
         ({"image_size": 48}, "image_size=48 is no side of scorer=gan.*32, 64, 128"),
         ({"strides": "4", "model": "resnet18"}, "model is of scorer=memory.*strides is of scorer=memory"),
         ({"scorer": "memory", "image_size": 48, "smoothing": 3}, "filter_divisor is of scorer=gan"),
+        ({"inpainting": 6}, "inpainting=6 is no power of two"),
+        ({"inpainting": 32}, "inpainting=32 is more than half of image_size: set at most 16"),
         ({"smoothing": 4}, "needs an odd number, such as 5"),
         ({"precision": "bf16", "device": "cpu"}, "precision=bf16 of scorer=gan needs a GPU"),
     ],

@@ -9,19 +9,25 @@ import pytest
 import torch
 from torch import Tensor
 
+from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.gan.cost import StageCost, refuse_too_large, stage_costs
 from lesion.algorithms.anomaly.gan.errors import SHRINKAGE, ErrorMoments
 from lesion.algorithms.anomaly.gan.growth import Stage, batches_of, stages_of
-from lesion.algorithms.anomaly.gan.learner import error_rows
+from lesion.algorithms.anomaly.gan.learner import GanLearner, error_rows
 from lesion.algorithms.anomaly.gan.losses import discriminator_loss, encoder_loss, generator_loss
 from lesion.algorithms.anomaly.gan.masking import HIDDEN, draw_sources, masked
 from lesion.algorithms.anomaly.gan.networks import Discriminator, Encoder, Generator, filters_of
 from lesion.algorithms.anomaly.gan.rollback import MOST_ROLLBACKS, Rollback
 from lesion.algorithms.anomaly.gan.scorer import GanScorer
 from lesion.algorithms.anomaly.gan.training import GanTraining, pictures_at
+from lesion.algorithms.anomaly.learner import preprocess_of
 from lesion.algorithms.anomaly.threshold import NormalCurve, Places, Threshold, Thresholds, score_of
+from lesion.data.cache import Cache
 from lesion.engine.checkpoint import Checkpoints
+from lesion.engine.distributed import JobProcesses
+from lesion.engine.run import Run
 from lesion.errors import UserError
+from lesion.sagemaker import read_job
 from lesion.stop import Stop
 
 CPU = torch.device("cpu")
@@ -94,6 +100,17 @@ def test_a_tile_has_the_same_distances_in_any_batch():
         for others in (tiles(3, seed=8), tiles(1, seed=7).repeat(3, 1, 1, 1))
     )
     assert abs(float(first - second)) > 1e-5
+
+
+def test_an_in_painted_pixel_does_not_know_itself():
+    """Another colour in a cell changes the error of that cell by as much, and what is made of it not at all."""
+    scorer = GanScorer(seeded(Generator), SMALL, smoothing_px=1, cell_px=8)
+    before_NHWC, after_NHWC = tiles(1), tiles(1)
+    after_NHWC[0, 8:16, 16:24] = 255 - before_NHWC[0, 8:16, 16:24]
+    before, after = scorer.errors(before_NHWC)[0], scorer.errors(after_NHWC)[0]
+    changed = (after_NHWC.float() - before_NHWC.float())[0] / 127.5
+    assert torch.allclose((after - before)[8:16, 16:24], changed[8:16, 16:24], atol=1e-5)
+    assert not torch.allclose(after[8:16, 8:16], before[8:16, 8:16], atol=1e-5)  # its neighbours are made of it
 
 
 def test_stages_are_counted_in_pictures():
@@ -268,6 +285,20 @@ def test_rows_for_the_errors_are_whole_groups():
     for share in (0.01, 0.99):
         few = error_rows(group_S[:20], share, seed=1)
         assert few.sum() == 10  # of two groups each phase has one
+
+
+@pytest.mark.parametrize(
+    ("names", "precision", "message"),
+    [(["a", "b"], "fp32", "by one process, and the job has 2"), (["a"], "bf16", "bf16 of scorer=gan needs a GPU")],
+)
+def test_several_processes_and_bf16_on_a_cpu_are_refused(tmp_path: Path, names, precision, message):
+    config = AnomalyConfig.parse({"algorithm": "anomaly", "scorer": "gan", "image_size": 32, "precision": precision})
+    job = read_job(tmp_path)
+    cache = Cache(tmp_path, preprocess_of(config))
+    run = Run(job, config, JobProcesses(names, 0, Stop()), cache, CPU, config.precision, 0)
+    with pytest.raises(UserError, match=message):
+        GanLearner(config).refuse(run)
+    assert preprocess_of(config).mean == (0.5, 0.5, 0.5)
 
 
 def test_costs_grow_with_side_and_filters_and_what_does_not_fit_is_refused():

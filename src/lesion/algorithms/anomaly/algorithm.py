@@ -24,7 +24,9 @@ class Anomaly:
     name = "anomaly"
     config = AnomalyConfig
     metric_lines = METRIC_LINES
-    out_of_memory = "lower batch_size_predict, image_size or memory_patches, or choose a larger instance"
+    out_of_memory = (
+        "lower batch_size_predict, image_size or memory_patches, raise filter_divisor, or choose a larger instance"
+    )
 
     def check(
         self,

@@ -165,6 +165,20 @@ class GanSettings(Hyperparameters):
         doc="Smoothing of the GAN's map: the distances of so many pixels a side are averaged, an odd number; 1: none.",
     )
 
+    inpainting: int = tunable(
+        0,
+        ge=0,
+        le=512,
+        doc="In-painting by the GAN: 0 compares an image with its reconstruction from the whole of it, as ProGANomaly "
+        "does. Another number is the side in pixels of square cells, a power of two: a quarter of them is hidden at a "
+        "time, and each pixel is reconstructed from the other cells only, which takes four times as long.",
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """Cells that do not divide a picture into quarters."""
+        if self.inpainting.bit_count() > 1:
+            yield f"inpainting={self.inpainting} is no power of two: set 4, 8 or 16, or 0 for none"
+
     @field_validator("smoothing")
     @classmethod
     def _odd(cls, value: int) -> int:
@@ -198,6 +212,9 @@ class AnomalyConfig(NormalSettings, InputSettings, ScorerSettings, GanSettings, 
                 yield f"{name} is of scorer={other}, and this job has scorer={scorer}: leave it out"
         if scorer == "memory" and self.precision == "bf16":
             yield "precision=bf16 is for training the GAN: distances of features need fp32"
+        if scorer == "gan" and 2 * self.inpainting > self.image_size:
+            half = self.image_size // 2
+            yield f"inpainting={self.inpainting} is more than half of image_size: set at most {half}, or 0 for none"
         if scorer == "gan" and self.image_size not in GAN_SIDES:
             sides = ", ".join(map(str, GAN_SIDES))
             yield f"image_size={self.image_size} is no side of scorer=gan, which grows by doubling: set one of {sides}"

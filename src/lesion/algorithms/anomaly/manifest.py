@@ -39,8 +39,8 @@ class MemoryRecord(BaseModel):
 
 
 class GanRecord(BaseModel):
-    """The GAN scorer: the filters of its blocks, which say the side of its pictures, and over how many pixels a side
-    its distances are averaged."""
+    """The GAN scorer: the filters of its blocks, which say the side of its pictures, over how many pixels a side its
+    distances are averaged, and the side of the cells that are filled in from the others; 0 for none."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,6 +48,7 @@ class GanRecord(BaseModel):
     file: FileName  # generator, mean and whitening of its errors
     filters: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=9)]
     smoothing_px: Annotated[int, Field(ge=1, le=127)]
+    cell_px: Annotated[int, Field(ge=0, le=512)]
 
     @property
     def model(self) -> str:

@@ -46,7 +46,8 @@ def _memory(record: MemoryRecord, preprocess: Preprocess) -> nn.Module:
 
 def _gan(record: GanRecord) -> nn.Module:
     """A GAN scorer of this record, without its numbers."""
-    return GanScorer(Generator(record.filters), record.filters, smoothing_px=record.smoothing_px)
+    generator = Generator(record.filters)
+    return GanScorer(generator, record.filters, smoothing_px=record.smoothing_px, cell_px=record.cell_px)
 
 
 class TorchExecutor:

@@ -42,9 +42,9 @@ class GanLearner:
 
     def refuse(self, run: Run) -> None:
         """Raises UserError for several processes, and for bf16 without a GPU."""
-        if run.processes.as_group().size > 1:
+        if (num_processes := len(run.processes.names)) > 1:
             raise UserError(
-                f"scorer=gan is trained by one process, and the job has {run.processes.as_group().size}",
+                f"scorer=gan is trained by one process, and the job has {num_processes}",
                 do="Set processes=1 and one instance: data-parallel training is not built for it.",
                 kind="hyperparameters",
             )
@@ -107,15 +107,17 @@ class GanLearner:
             run=run,
             checkpoints=checkpoints,
         )
-        scorer = GanScorer(training.average, self._filters, smoothing_px=config.smoothing).eval().to(run.device)
-        scorer.requires_grad_(False)
+        scorer = GanScorer(training.average, self._filters, smoothing_px=config.smoothing, cell_px=config.inpainting)
+        scorer.eval().requires_grad_(False).to(run.device)
         batch_size = config.batch_size_predict
         learn_errors(scorer, pictures, rows_S[is_error_S], batch_size=batch_size, run=run, checkpoints=checkpoints)
         return scorer
 
     def record(self, scorer: GanScorer, file: str) -> GanRecord:
         """What the manifest says of a scorer that this learner made."""
-        return GanRecord(kind="gan", file=file, filters=scorer.filters, smoothing_px=scorer.smoothing_px)
+        return GanRecord(
+            kind="gan", file=file, filters=scorer.filters, smoothing_px=scorer.smoothing_px, cell_px=scorer.cell_px
+        )
 
 
 def error_rows(group_S: NDArray[np.str_], share: float, *, seed: int) -> NDArray[np.bool_]:
