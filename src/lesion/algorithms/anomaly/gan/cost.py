@@ -98,7 +98,7 @@ class _Operations(TorchDispatchMode):
     also names modules, for which it asks more of autograd than a second derivative gives.)"""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.num = 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
