@@ -1,8 +1,10 @@
-"""Anomaly detection on real images: the memory of patches beside one Gaussian of all places, on the same features.
+"""Anomaly detection: on real images the memory of patches beside one Gaussian of all places, on the same features; on
+drawn tissue the memory beside the progressive GAN.
 
     python benchmarks/anomaly.py breast     # benign tissue is normal: each of the 7 slides is scored without itself
     python benchmarks/anomaly.py flowers    # daisies are normal, four other kinds anomalous
     python benchmarks/anomaly.py ham10000   # naevi are normal: melanomas, and all other diagnoses
+    python benchmarks/anomaly.py tissue     # drawn: memory, GAN for as many CPU seconds, GAN for more; 64 px
 
 mobilenetv2_100 from ImageNet, strides 8 and 16, 2,048 patches, score: the distance that the shipped
 anomalous_area of an image's places reach.
@@ -15,8 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -28,26 +33,30 @@ from ham10000 import SHARED, where_and_when
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lesion.algorithms.anomaly.algorithm import ANOMALY
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.judge import area_under_roc
 from lesion.algorithms.anomaly.memory import GreedyCoreset, standardised, statistics
 from lesion.algorithms.anomaly.patch_features import PatchFeatures, create_patch_features
 from lesion.algorithms.anomaly.threshold import image_distance
 from lesion.data.decode import images
+from lesion.data.sample_tissue import draw_tissue
 from lesion.data.transforms import Preprocess
 from lesion.models.weights import load_backbone_weights
+from lesion.sagemaker import read_job
 
 NUM_PATCHES, NUM_CANDIDATES = 2048, 20_000
 AREA = float(AnomalyConfig.model_fields["anomalous_area"].default)  # as shipped
+STAGES = (200, 600)  # images a stage of the GAN
 Pictures = list[np.ndarray]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("which", choices=("breast", "flowers", "ham10000"))
+    parser.add_argument("which", choices=("breast", "flowers", "ham10000", "tissue"))
     which = parser.parse_args().which
     started = time.process_time()
-    found = {"breast": breast, "flowers": flowers, "ham10000": ham10000}[which]()
+    found = {"breast": breast, "flowers": flowers, "ham10000": ham10000, "tissue": tissue}[which]()
     cpu_s = round(time.process_time() - started, 1)
     print(json.dumps({"benchmark": f"anomaly {which}", **where_and_when(), "cpu_s": cpu_s, **found}))
 
@@ -101,6 +110,35 @@ def ham10000() -> dict[str, Any]:
         "roc_auc": aucs(target_S, scores, rows_S),
         "roc_auc_melanomas": aucs(target_S[:400], melanomas, rows_S[:400]),
     }
+
+
+def tissue() -> dict[str, Any]:
+    """Jobs on 320 drawn tiles, judged on 320 of new slides: what their metrics say of the test set."""
+    weights = {"pretrained": str(SHARED / "weights" / "mobilenetv2_100.safetensors")}
+    jobs: dict[str, dict[str, object]] = {
+        "memory, 224 px": {"scorer": "memory", "model_args": {"pad_type": "same"}, **weights},
+        "memory, 64 px": {"scorer": "memory", "image_size": 64, "model_args": {"pad_type": "same"}, **weights},
+        **{f"gan, 64 px, {n} images a stage": {"scorer": "gan", "image_size": 64, "stage_pictures": n} for n in STAGES},
+    }
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        draw_tissue(Path(folder) / "data" / "training", num_images=320, seed=1)
+        for name, settings in jobs.items():
+            root = Path(folder) / name.replace(" ", "_").replace(",", "")
+            (root / "input" / "config").mkdir(parents=True)
+            (root / "input" / "data").symlink_to(Path(folder) / "data")
+            text = json.dumps({"algorithm": "anomaly", "export_graph": False, **settings})
+            (root / "input" / "config" / "hyperparameters.json").write_text(text)
+            job, started = replace(read_job(root), num_cores=1), time.process_time()
+            ANOMALY.train(job, AnomalyConfig.parse(job.hyperparameters))
+            test = json.loads((root / "output" / "data" / "metrics.json").read_text())["test"]
+            found[name] = {
+                "cpu_s": round(time.process_time() - started, 1),
+                "roc_auc": test["overall"]["roc_auc"],
+                "false_positive_rate": test["false_positive_rate"],
+                **{key: test["pixels"][key] for key in ("pixel_roc_auc", "pixel_f_0.05_best")},
+            }
+    return found
 
 
 def features_of(pictures: Pictures, side_px: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from lesion.engine.checkpoint import State
 from lesion.engine.optim import Schedule
+from lesion.engine.optimizer_state import optimizer_tensors, restore_optimizer
 
 
 @dataclass
@@ -83,13 +84,12 @@ class Training:
 
     def state(self) -> State:
         """The state from which `restore` continues bit for bit."""
-        optimizer, stopping = self.optimizer.state_dict(), self.early_stopping
+        stopping = self.early_stopping
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         if self.ema is not None:
             tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.module.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in stopping.best_weights.items()}
-        for number, moments in optimizer["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
         tensors |= {f"held_out.{number}": logits for number, logits in enumerate(self.held_out_logits)}
         tensors["loss_sum"] = self.sums.loss
         values = {
@@ -97,7 +97,7 @@ class Training:
             "num_updates": self.num_updates,
             "num_steps": self.sums.num_steps,
             "num_samples": self.sums.num_samples,
-            "param_groups": optimizer["param_groups"],
+            "param_groups": self.optimizer.state_dict()["param_groups"],
             "schedule": self.schedule.state_dict(),
             "best_epoch": stopping.best_epoch,
             "best_value": stopping.best_value,
@@ -107,17 +107,10 @@ class Training:
 
     def restore(self, state: State) -> None:
         """Puts a fresh training of the same settings into `state`."""
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        moments: dict[int, dict[str, Any]] = {}
-        for name, tensor in state.below("optimizer").items():
-            number, _, moment = name.partition(".")
-            # Laid out as its parameter is: torch's fused optimisers walk through both as they lie in memory.
-            like = parameters[int(number)] if tensor.shape == parameters[int(number)].shape else tensor
-            moments.setdefault(int(number), {})[moment] = torch.empty_like(like).copy_(tensor)
         self.network.load_state_dict(state.below("network"))
         if self.ema is not None:
             self.ema.module.load_state_dict(state.below("ema"))
-        self.optimizer.load_state_dict({"state": moments, "param_groups": state.values["param_groups"]})
+        restore_optimizer(self.optimizer, state.below("optimizer"), state.values["param_groups"])
         self.schedule.load_state_dict(state.values["schedule"])
         self.early_stopping.best_epoch = state.values["best_epoch"]
         self.early_stopping.best_value = state.values["best_value"]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from lesion.models.backbone import create_backbone, num_features, pretrained_con
 from lesion.models.weight_files import find_weights
 from lesion.models.weights import load_backbone_weights, pretrained_weights, unwrapped
 from lesion.settings import BackboneSettings
+
+Settings = TypeVar("Settings", bound=BackboneSettings)
 
 
 def preprocess_for(config: BackboneSettings) -> Preprocess:
@@ -71,7 +74,7 @@ def check_backbone(config: BackboneSettings, channel: Path | None) -> Sequence[R
     return pretrained_backbone(without_download(config, channel), channel).remarks
 
 
-def without_download(config: BackboneSettings, channel: Path | None) -> BackboneSettings:
+def without_download(config: Settings, channel: Path | None) -> Settings:
     """The same settings, with which nothing is fetched from timm's hub."""
     is_on_hub = config.pretrained is True and channel is None
     return config.model_copy(update={"pretrained": False}) if is_on_hub else config

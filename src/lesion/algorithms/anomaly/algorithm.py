@@ -26,7 +26,9 @@ class Anomaly:
     name = "anomaly"
     config = AnomalyConfig
     metric_lines = METRIC_LINES
-    out_of_memory = "lower batch_size_predict, image_size or memory_patches, or choose a larger instance"
+    out_of_memory = (
+        "lower batch_size_predict, image_size or memory_patches, raise filter_divisor, or choose a larger instance"
+    )
 
     def check(
         self,
@@ -37,18 +39,14 @@ class Anomaly:
         num_workers: int,
         show_progress: bool,
     ) -> Report:
+        from lesion.algorithms.anomaly.learner import learner_of
         from lesion.algorithms.anomaly.task import questions
-        from lesion.algorithms.anomaly.train import check_scorer
         from lesion.check.run import check_channels
-        from lesion.models.starting_weights import pretrained_backbone, without_download
+        from lesion.models.starting_weights import without_download
 
         channel = channels.get("pretrained")
-        local = without_download(config, channel)
-        asked = questions(
-            config,
-            channels,
-            check_settings=lambda: check_scorer(config, pretrained_backbone(local, channel)),
-        )
+        learner = learner_of(without_download(config, channel), channel)
+        asked = questions(config, channels, check_settings=learner.remarks)
         return check_channels(asked, channels, output=output, num_workers=num_workers, show_progress=show_progress)
 
     def processes_on_cpu(self, config: AnomalyConfig, *, num_cores: int, memory_bytes: int) -> int:  # noqa: ARG002

@@ -11,8 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.regions import flagged, threshold_of_normal
-from lesion.algorithms.anomaly.threshold import NormalCurve, Threshold, image_distance, resolved, scale_of, score_of
-from lesion.evaluation.operating_points import RocCurve, Spec, parse_spec, roc_curve
+from lesion.algorithms.anomaly.threshold import (
+    NormalCurve,
+    Places,
+    Sigma,
+    Threshold,
+    image_distance,
+    parse_point,
+    resolved,
+    scale_of,
+    score_of,
+)
+from lesion.evaluation.operating_points import RocCurve, Spec, roc_curve
 from lesion.evaluation.parts import parts_by_group
 
 NUM_PARTS = 10  # in which the thresholds are judged; of fewer groups each is one
@@ -49,11 +59,13 @@ class Decision:
 def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificity: float, seed: int) -> Decision:
     """The scale and the thresholds of the held-out rows. Raises UserError for an operating point that needs anomalous
     rows where there are none."""
-    spec, is_anomalous_S = parse_spec(operating_point), rows.is_anomalous_S
-    distance_S = image_distance(rows.distance_Shw.reshape(len(rows.index_S), -1), area)
+    spec, is_anomalous_S = parse_point(operating_point), rows.is_anomalous_S
+    distance_SP = rows.distance_Shw.reshape(len(rows.index_S), -1)
+    distance_S = image_distance(distance_SP, area)
     scale = scale_of(distance_S[~is_anomalous_S])
     score_S = score_of(distance_S, scale)
-    normal, roc = curves_of(score_S, is_anomalous_S)
+    places = Places.of(distance_SP, scale)
+    normal, roc = curves_of(score_S, is_anomalous_S, places)
     threshold = resolved(spec, normal, roc, where="hyperparameter operating_point")
     score_Shw = score_of(rows.distance_Shw, scale)
     parts = list(_parts(rows, seed=seed))
@@ -64,15 +76,18 @@ def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificit
         threshold=threshold,
         normal=normal,
         roc=roc,
-        label_S=_labels(score_S, rows, spec, parts),
+        label_S=_labels(score_S, rows, places, spec, parts),
         pixel_threshold=threshold_of_normal(score_Shw[~is_anomalous_S], area, specificity=pixel_specificity),
         is_flagged_Shw=_flags(score_Shw, rows, parts, area=area, specificity=pixel_specificity),
     )
 
 
-def curves_of(score_S: NDArray[np.float64], is_anomalous_S: NDArray[np.bool_]) -> tuple[NormalCurve, RocCurve | None]:
+def curves_of(
+    score_S: NDArray[np.float64], is_anomalous_S: NDArray[np.bool_], places: Places
+) -> tuple[NormalCurve, RocCurve | None]:
     """The curves that thresholds are chosen on; no ROC curve without an anomalous row."""
-    return NormalCurve.of(score_S[~is_anomalous_S]), roc_curve(is_anomalous_S.astype(np.float64), score_S)
+    normal = NormalCurve.of(score_S[~is_anomalous_S], places[~is_anomalous_S])
+    return normal, roc_curve(is_anomalous_S.astype(np.float64), score_S)
 
 
 def _parts(rows: HeldOut, *, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
@@ -94,11 +109,13 @@ def _parts(rows: HeldOut, *, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDA
         yield ~others_S, others_S if can_choose else np.ones_like(others_S)
 
 
-def _labels(score_S: NDArray[np.float64], rows: HeldOut, spec: Spec, parts: Parts) -> NDArray[np.bool_]:
+def _labels(
+    score_S: NDArray[np.float64], rows: HeldOut, places: Places, spec: Spec | Sigma, parts: Parts
+) -> NDArray[np.bool_]:
     """Whether each row is anomalous by the threshold of the other parts."""
     label_S = np.zeros(len(score_S), dtype=bool)
     for is_part_S, chosen_S in parts:
-        threshold = resolved(spec, *curves_of(score_S[chosen_S], rows.is_anomalous_S[chosen_S]))
+        threshold = resolved(spec, *curves_of(score_S[chosen_S], rows.is_anomalous_S[chosen_S], places[chosen_S]))
         label_S[is_part_S] = score_S[is_part_S] >= threshold.score
     return label_S
 

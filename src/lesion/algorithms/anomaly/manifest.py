@@ -32,6 +32,34 @@ class MemoryRecord(BaseModel):
     num_patches: Annotated[int, Field(ge=1, le=2**20)]
     num_features: Annotated[int, Field(ge=1, le=2**20)]
 
+    @property
+    def size_in_words(self) -> str:
+        """What it is made of."""
+        return f"{self.num_patches:,} patches"
+
+
+class GanRecord(BaseModel):
+    """The GAN scorer: the filters of its blocks, which say the side of its pictures, over how many pixels a side its
+    distances are averaged, and the side of the cells that are filled in from the others; 0 for none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["gan"]
+    file: FileName  # generator, mean and whitening of its errors
+    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=9)]
+    smoothing_px: Annotated[int, Field(ge=1, le=127)]
+    cell_px: Annotated[int, Field(ge=0, le=512)]
+
+    @property
+    def model(self) -> str:
+        """What messages call its network."""
+        return "progressive GAN"
+
+    @property
+    def size_in_words(self) -> str:
+        """What it is made of."""
+        return f"{len(self.filters)} blocks"
+
 
 class OperatingRecord(BaseModel):
     """The threshold of a score, by what it was chosen, and the curves on which another one can be.
@@ -76,7 +104,7 @@ class AnomalyRecord(Record):
 
     model_config = ConfigDict(frozen=True)
 
-    scorer: MemoryRecord
+    scorer: Annotated[MemoryRecord | GanRecord, Field(discriminator="kind")]
     preprocessing: StoredPreprocess
     map_height: Side
     map_width: Side
@@ -93,6 +121,9 @@ class AnomalyRecord(Record):
     def _fit_together(self) -> Self:
         if len(set(self.files)) < len(self.files):
             raise ValueError("it names a file twice")
+        side = self.preprocessing.image_size
+        if self.scorer.kind == "gan" and side != 4 << (len(self.scorer.filters) - 1):
+            raise ValueError(f"a GAN of {len(self.scorer.filters)} blocks does not take pictures of {side} px")
         return self
 
     @property

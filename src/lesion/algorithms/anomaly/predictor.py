@@ -188,7 +188,7 @@ class AnomalyPredictor:
         return {
             "model": {"network": scorer.model},
             "question": question,
-            "scorer": {"kind": scorer.kind, "patches": scorer.num_patches, "normal_images": model.num_normal},
+            "scorer": {"kind": scorer.kind, "size": scorer.size_in_words, "normal_images": model.num_normal},
             "inputs": {
                 "picture": {"image_size": model.preprocessing.image_size, "fit": model.preprocessing.fit},
                 "metadata": [],

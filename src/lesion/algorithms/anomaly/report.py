@@ -102,7 +102,7 @@ def facts_of(
         question=Question(**TARGET.as_json()),
         headline=Headline(
             metric=alarms if auc.number.value is None else auc,
-            judged_on=f"{len(rows.index_S):,} held-out images{groups}, none of which the memory holds.",
+            judged_on=f"{len(rows.index_S):,} held-out images{groups}, from none of which the scorer learned.",
         ),
         judging=Judging(
             how=how_judged(results, unit),
@@ -119,7 +119,7 @@ def facts_of(
             *metrics_from(results.judged["overall"]),
             *_pixel_metrics(results.pixel_false_positives, results.pixels),
         ),
-        folds=Missing(why="Groups are held out once: there is one memory, no cross-validation."),
+        folds=Missing(why="Groups are held out once: there is one scorer, no cross-validation."),
         sets=_test_set(summary),
         curves=_curves(results, ranked),
         operating_points=_points(results),
@@ -133,7 +133,7 @@ def facts_of(
         cost=Cost(
             minutes=round(minutes, 2),
             device=f"{run.job.num_cores} CPU cores, fp32" if run.device.type == "cpu" else f"a GPU ({run.device})",
-            note=f"{results.num_learned:,} normal images became {predictor.model.scorer.num_patches:,} patches.",
+            note=f"Learned from {results.num_learned:,} normal images: {predictor.model.scorer.size_in_words}.",
         ),
         settings=settings_of(config),
         versions=package_versions(),
@@ -142,12 +142,12 @@ def facts_of(
 
 
 def how_judged(results: Results, unit: str) -> str:
-    """Which rows made the memory, which the threshold, and which judged it."""
+    """Which rows were learned from, which set the threshold, and which judged it."""
     spec = results.decision.threshold.spec
     told = (
-        f"The memory was made of {results.num_learned:,} normal images; whole {unit}s were held out. For each tenth of "
-        f"the held-out {unit}s the threshold ({spec}) is the one that the others chose, so the false-positive rate is "
-        "that of new normal images."
+        f"The scorer learned from {results.num_learned:,} normal images; whole {unit}s were held out. For each tenth "
+        f"of the held-out {unit}s the threshold ({spec}) is the one that the others chose, so the false-positive rate "
+        "is that of new normal images."
     )
     if results.decision.roc is None:
         return f"{told} No anomalous image was held out: nothing says how many anomalies are found."
@@ -183,7 +183,7 @@ def _test_set(summary: Json) -> tuple[JudgedSet, ...]:
     return (
         JudgedSet(
             name="Test set",
-            judged="At the served threshold, by the memory, which holds none of it:",
+            judged="At the served threshold, by the scorer, which has learned from none of it:",
             num_rows=test["num_rows"],
             num_groups=test["num_groups"],
             classes=test["classes"],

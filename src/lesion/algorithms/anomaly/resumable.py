@@ -35,8 +35,7 @@ def compute_rows(
     everyone = run.processes.as_group()
     own_S = everyone.slice(rows_S)
     state_name = f"{name}_{everyone.rank}_of_{everyone.size}"
-    nothing_S0 = np.zeros((int(rows_S.max(initial=-1)) + 1, 0), dtype=np.float32)
-    dataset = Dataset(pictures, nothing_S0, nothing_S0, nothing_S0[:0].sum(axis=0))
+    dataset = pictures_alone(pictures, rows_S)
     state = checkpoints.load(state_name)
     parts = [] if state is None else [state.tensors["results"]]
 
@@ -58,3 +57,9 @@ def compute_rows(
     checkpoints.save(state_name, so_far())
     results = torch.cat(parts)
     return everyone.gather(own_S, results[None])[1][0]
+
+
+def pictures_alone(pictures: Pictures, rows_S: NDArray[np.intp]) -> Dataset:
+    """The pictures of these rows as a loader takes them, without metadata and targets."""
+    nothing_S0 = np.zeros((int(rows_S.max(initial=-1)) + 1, 0), dtype=np.float32)
+    return Dataset(pictures, nothing_S0, nothing_S0, nothing_S0[:0].sum(axis=0))

@@ -1,4 +1,4 @@
-"""Save: writes the artifact, and verifies it: loads the scorer again and compares its distances."""
+"""Save: writes the artifact, and verifies it: loads the scorer again and compares its scores."""
 
 # S rows · P places
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from lesion import artifact
 from lesion.algorithms.anomaly.config import AnomalyConfig
@@ -21,13 +22,13 @@ from lesion.algorithms.anomaly.load import load_torch
 from lesion.algorithms.anomaly.manifest import (
     ALGORITHM,
     AnomalyRecord,
+    GanRecord,
     GraphRecord,
     MemoryRecord,
     OperatingRecord,
     PixelRecord,
     read,
 )
-from lesion.algorithms.anomaly.memory import MemoryScorer
 from lesion.algorithms.anomaly.openvino_executor import TOLERANCE, compile_graph
 from lesion.algorithms.anomaly.predictor import AnomalyPredictor
 from lesion.algorithms.anomaly.threshold import score_of
@@ -49,11 +50,12 @@ NUM_CHECKED = 16  # held-out pictures that the graph must answer as torch does
 
 def save_artifact(
     model_dir: Path,
-    scorer: MemoryScorer,
+    scorer: nn.Module,
     source: Source,
     rows: HeldOut,
     decision: Decision,
     *,
+    scorer_record: MemoryRecord | GanRecord,
     config: AnomalyConfig,
     preprocess: Preprocess,
     num_normal: int,
@@ -65,21 +67,13 @@ def save_artifact(
     """Writes the artifact and returns the predictor that was loaded from it.
 
     If the process is killed, the folder holds a whole artifact or none. Raises PlatformError if the loaded scorer gives
-    a held-out picture other distances than the one that was learned, or if the disk refuses.
+    a held-out picture other scores than the one that was learned, or if the disk refuses.
     """
     table = source.table()
     artifact.clear(model_dir, OWN_FILE)
     height, width = rows.distance_Shw.shape[1:]
     record = AnomalyRecord(
-        scorer=MemoryRecord(
-            kind="memory",
-            file=SCORER,
-            model=config.model,
-            model_args=config.model_args,
-            strides=config.strides,
-            num_patches=scorer.memory_MD.shape[0],
-            num_features=scorer.memory_MD.shape[1],
-        ),
+        scorer=scorer_record,
         preprocessing=preprocess,
         map_height=height,
         map_width=width,
@@ -114,12 +108,13 @@ def save_artifact(
     manifest = artifact.load_manifest(model_dir)  # as it was written
     predictor = load_torch(model_dir, manifest, read(model_dir, manifest), [device])
     [output] = predictor.compute([source.read(int(rows.index_S[0]))])
-    before_P = rows.distance_Shw[0].ravel()
+    found_P, before_P = (
+        score_of(one, decision.scale) for one in (output.logits_FVK[0, 0], rows.distance_Shw[0].ravel())
+    )
     # Other batches take other kernels; on a GPU they differ by more.
-    if not np.allclose(output.logits_FVK[0, 0], before_P, atol=1e-3 if device.type == "cpu" else 2e-2):
+    if not (difference := float(np.abs(found_P - before_P).max())) <= (1e-3 if device.type == "cpu" else 2e-2):
         raise PlatformError(
-            f"the saved artifact gives a picture distances up to {output.logits_FVK.max():.6g}, and they were up to "
-            f"{before_P.max():.6g} before it was saved",
+            f"the saved artifact gives a picture other scores than before it was saved, by up to {difference:.6g}",
             where=model_dir,
             do="Check disk and memory of this machine, and run the job again.",
         )

@@ -33,7 +33,8 @@ from lesion.targets import Target
 from lesion.words import listed, number_of
 
 TARGET = Target("binary", ("normal", "anomalous"))
-FEWEST_GROUPS = 3  # one to learn from, and two that say how much normal groups differ
+FEWEST_HELD_OUT = 2  # groups: they say how much normal groups differ
+LEARNED = {"memory": "one to learn from", "gan": "one to learn from, one for the errors of the reconstruction"}
 ZERO = {"0", "false", "no"}
 Mask = NDArray[np.bool_]
 
@@ -147,8 +148,14 @@ def _define(table: SampleTable, config: AnomalyConfig) -> AnomalyTask:
         do = "Add normal rows, or name the normal class in normal_class."
         raise UserError(f"none of the {len(table)} rows is normal", where=table.where, do=do)
     given_FS = given_folds(table)
-    valid_S = hold_out(table, is_normal_S, config) if given_FS is None else _given(table, is_normal_S, given_FS)
+    rows = (table, is_normal_S, config)
+    valid_S = hold_out(*rows) if given_FS is None else _given(*rows, given_FS)
     return AnomalyTask(labels, Labelled(table, TARGET, targets_S1), valid_S[None])
+
+
+def least_learned(scorer: str) -> int:
+    """The fewest groups with normal rows that a scorer learns from."""
+    return 2 if scorer == "gan" else 1
 
 
 def read_normal_labels(table: SampleTable, config: AnomalyConfig) -> NormalLabels:
@@ -193,26 +200,28 @@ def read_normal_labels(table: SampleTable, config: AnomalyConfig) -> NormalLabel
 
 def hold_out(table: SampleTable, is_normal_S: Mask, config: AnomalyConfig) -> Mask:
     """The rows [S] of the groups that are held out: those without a normal row, and of the others at random as many as
-    hold the share `held_out` of the normal rows, two or more. Raises UserError for fewer than FEWEST_GROUPS."""
+    hold the share `held_out` of the normal rows, FEWEST_HELD_OUT or more. Raises UserError for too few groups."""
     group_S = table.group_or_row_S
     groups_G, counts_G = np.unique(group_S[is_normal_S], return_counts=True)  # sorted: the rows' order changes nothing
-    if len(groups_G) < FEWEST_GROUPS:
+    num_learned = least_learned(config.scorer)
+    if len(groups_G) < num_learned + FEWEST_HELD_OUT:
         unit = "row" if table.group_S is None else "group"
         raise UserError(
-            f"the normal rows are of {number_of(len(groups_G), unit)}, and {FEWEST_GROUPS} are needed: one to learn "
-            "from, and two held out, which say how much normal tissue differs",
+            f"the normal rows are of {number_of(len(groups_G), unit)}, and {num_learned + FEWEST_HELD_OUT} are needed: "
+            f"{LEARNED[config.scorer]}, and two held out, which say how much normal tissue differs",
             where=table.where,
             do=f"Add normal rows of other {unit}s, or correct group_column.",
         )
     order = np.random.default_rng(config.seed).permutation(len(groups_G))
     held_G = np.cumsum(counts_G[order]) - counts_G[order] < config.held_out * counts_G.sum()
-    held_G[:2], held_G[-1] = True, False
+    held_G[:FEWEST_HELD_OUT], held_G[-num_learned:] = True, False
     is_learned_S = np.isin(group_S, groups_G[order][~held_G])
     return np.asarray(~is_learned_S)
 
 
-def _given(table: SampleTable, is_normal_S: Mask, given_FS: Folds) -> Mask:
-    """The held-out rows of a validation set. Raises UserError for several folds, and for a set without normal rows."""
+def _given(table: SampleTable, is_normal_S: Mask, config: AnomalyConfig, given_FS: Folds) -> Mask:
+    """The held-out rows of a validation set. Raises UserError for several folds, for a set without normal rows, and for
+    training rows of too few groups."""
     if len(given_FS) > 1:
         what = f"the column that split names has {len(given_FS)} folds, and anomaly detection holds rows out once"
         raise UserError(what, where=table.where, do="Name a column of sets (train, validation), or leave split out.")
@@ -224,6 +233,14 @@ def _given(table: SampleTable, is_normal_S: Mask, given_FS: Folds) -> Mask:
                 where=table.where,
                 do="Add normal rows to it.",
             )
+    num_groups = len(np.unique(table.group_or_row_S[~given_FS[0] & is_normal_S]))
+    if num_groups < least_learned(config.scorer):
+        raise UserError(
+            f"the normal rows of the training set are of {number_of(num_groups, 'group')}, and scorer={config.scorer} "
+            f"needs {least_learned(config.scorer)}: {LEARNED[config.scorer]}",
+            where=table.where,
+            do="Add normal rows of other groups to it, or correct group_column.",
+        )
     return np.asarray(given_FS[0])
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lesion.errors import UserError
 from lesion.evaluation.operating_points import MOST_POINTS, RocCurve, Spec, parse_spec, resolve
+from lesion.words import shortened
 
 USUAL = 0.95  # the specificity at whose threshold a score is 0.5
 SMALLEST_DISTANCE = 1e-6
@@ -22,13 +23,50 @@ KEPT_RATES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false-positive rates whose t
 
 
 @dataclass(frozen=True)
+class Sigma:
+    """Asks for the threshold m + k · √v, where m and v are mean and variance of the distances of the places of held-out
+    normal images, and k is `value`."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return f"sigma={self.value:.12g}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Of the places of each image [S]: the mean of their distances in units of the scale, and that of their squares."""
+
+    mean_S: NDArray[np.float64]
+    square_S: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, distance_SP: NDArray[np.floating], scale: float) -> Places:
+        """Of distances [S, P]. Image by image: in float64 all maps of a set would be large."""
+        relative = [distance_P.astype(np.float64) / scale for distance_P in distance_SP]
+        return cls(np.array([one.mean() for one in relative]), np.array([(one**2).mean() for one in relative]))
+
+    def __getitem__(self, chosen_S: NDArray[np.bool_]) -> Places:
+        return Places(self.mean_S[chosen_S], self.square_S[chosen_S])
+
+    def mean_and_deviation(self) -> tuple[float, float]:
+        """m and √v of all images' places together."""
+        mean = float(self.mean_S.mean())
+        return mean, max(float(self.square_S.mean()) - mean**2, 0.0) ** 0.5
+
+
+@dataclass(frozen=True)
 class NormalCurve:
     """How often held-out normal images reach a threshold. Thresholds [P] fall, false-positive rates [P] rise, both in
-    [0, 1]; an image is anomalous where its score is at or above a threshold. Raises ValueError for other numbers."""
+    [0, 1]; an image is anomalous where its score is at or above a threshold. `place_mean` and `place_deviation` are
+    those of the distances of all places of these images, in units of the scale; None in older artifacts. Raises
+    ValueError for other numbers."""
 
     thresholds: tuple[float, ...]
     false_positive_rates: tuple[float, ...]
     num_rows: int
+    place_mean: float | None = None
+    place_deviation: float | None = None
 
     def __post_init__(self) -> None:
         columns = (self.thresholds, self.false_positive_rates)
@@ -38,21 +76,31 @@ class NormalCurve:
             raise ValueError("a curve of normal images has a number outside 0 to 1")
         if (np.diff(columns[0]) >= 0).any() or (np.diff(columns[1]) <= 0).any():
             raise ValueError("a curve's thresholds do not fall, or its rates do not rise")
+        if not all(value is None or 0 <= value < np.inf for value in (self.place_mean, self.place_deviation)):
+            raise ValueError("a curve's mean or deviation of places is no number of 0 or more")
 
     @classmethod
-    def of(cls, score_S: NDArray[np.float64]) -> NormalCurve:
+    def of(cls, score_S: NDArray[np.float64], places: Places | None = None) -> NormalCurve:
         """The curve of the scores [S] of held-out normal images; of many its points lie denser at the rare end."""
         falling_S, num = -np.sort(-score_S), len(score_S)
         even = np.round(np.geomspace(1, num, MOST_POINTS - len(KEPT_RATES)))
         ranks = np.unique(np.concatenate([even, [max(int(rate * num + 1e-9), 1) for rate in KEPT_RATES]])).astype(int)
         threshold_P = np.unique(falling_S[ranks - 1])[::-1]
         rate_P = [float((score_S >= threshold).mean()) for threshold in threshold_P]
-        return cls(tuple(threshold_P.tolist()), tuple(rate_P), num)
+        known = () if places is None else places.mean_and_deviation()
+        return cls(tuple(threshold_P.tolist()), tuple(rate_P), num, *known)
 
     def threshold_of(self, specificity: float) -> float:
         """The lowest threshold with at least this specificity; above all normal images where none has it."""
         fitting = np.flatnonzero(1 - np.array(self.false_positive_rates) >= specificity - 1e-12)
         return self.thresholds[fitting[-1]] if len(fitting) else float(np.nextafter(self.thresholds[0], 2.0))
+
+    def threshold_of_sigma(self, sigma: Sigma, *, where: object) -> float:
+        """The score of the distance m + k · √v. Raises UserError where the artifact does not hold m and v."""
+        if self.place_mean is None or self.place_deviation is None:
+            what = f"the operating point {sigma} needs an artifact of a newer version, and this one lacks its numbers"
+            raise UserError(what, where=where, do="Say specificity=0.95, or train again.", kind="custom_attributes")
+        return float(score_of(np.array(self.place_mean + sigma.value * self.place_deviation), 1.0))
 
 
 @dataclass(frozen=True)
@@ -83,8 +131,28 @@ def image_distance(distance_P: NDArray[np.floating], area: float) -> NDArray[np.
     return np.partition(distance_P, -rank, axis=-1)[..., -rank]
 
 
-def resolved(spec: Spec, normal: NormalCurve, roc: RocCurve | None, *, where: object = None) -> Threshold:
+def parse_point(text: str, *, where: object = None) -> Spec | Sigma:
+    """What a text such as `sigma=3` or `specificity=0.95` asks for. Raises UserError for one that cannot be."""
+    name, _, number = (part.strip() for part in text.strip().lower().partition("="))
+    if name == "sigma":
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < np.inf:
+            what = f"sigma needs a number of 0 or more, not '{shortened(number, 40)}'"
+            raise UserError(what, where=where, do="Say sigma=3.")
+        return Sigma(value)
+    try:
+        return parse_spec(text, where=where)
+    except UserError as error:
+        raise UserError(error.what, where=error.where, do=f"{error.do} Or sigma=3.", kind=error.kind) from error
+
+
+def resolved(spec: Spec | Sigma, normal: NormalCurve, roc: RocCurve | None, *, where: object = None) -> Threshold:
     """The threshold of a spec. Raises UserError where it needs anomalous rows and there were none."""
+    if isinstance(spec, Sigma):
+        return Threshold(str(spec), normal.threshold_of_sigma(spec, where=where))
     if spec.kind == "threshold":
         assert spec.value is not None
         return Threshold(str(spec), spec.value)
@@ -118,7 +186,7 @@ class Thresholds:
         if (known := self._kept.get(text)) is not None:
             return known
         try:
-            found = resolved(parse_spec(text, where=where), self._normal, self._roc, where=where)
+            found = resolved(parse_point(text, where=where), self._normal, self._roc, where=where)
         except UserError as error:
             raise UserError(error.what, where=error.where, do=error.do, kind="custom_attributes") from error
         if len(self._kept) < MOST_KEPT:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from lesion import artifact
-from lesion.algorithms.anomaly.manifest import AnomalyRecord
+from lesion.algorithms.anomaly.gan.networks import Generator
+from lesion.algorithms.anomaly.gan.scorer import GanScorer
+from lesion.algorithms.anomaly.manifest import AnomalyRecord, GanRecord, MemoryRecord
 from lesion.algorithms.anomaly.memory import MemoryScorer
 from lesion.algorithms.anomaly.patch_features import create_patch_features
 from lesion.algorithms.anomaly.predictor import Prepared, output_of
@@ -19,26 +22,38 @@ from lesion.algorithms.base import Output
 from lesion.algorithms.finite import finite
 from lesion.algorithms.stored_network import load_stored, making_stored
 from lesion.artifact import Manifest
+from lesion.data.transforms import Preprocess
 from lesion.stored_files import in_words
 
 
-def load_scorer(model_dir: Path, manifest: Manifest, model: AnomalyRecord, device: torch.device) -> MemoryScorer:
+def load_scorer(model_dir: Path, manifest: Manifest, model: AnomalyRecord, device: torch.device) -> nn.Module:
     """The scorer in eval mode on its device. Raises UserError for a file that is not the artifact's or does not fit."""
     record = model.scorer
     with making_stored(manifest, model_dir):
-        features = create_patch_features(record.model, record.model_args, model.preprocessing, record.strides, seed=0)
-    width = record.num_features
-    scorer = MemoryScorer(features, torch.zeros(width), torch.zeros(width), torch.zeros(record.num_patches, width))
+        scorer = _memory(record, model.preprocessing) if record.kind == "memory" else _gan(record)
     tensors = artifact.read_tensors(model_dir, manifest, record.file)
     load_stored(scorer, tensors, manifest, record.model, model_dir / record.file)
     with in_words(model_dir):
         return scorer.eval().requires_grad_(False).to(device)
 
 
+def _memory(record: MemoryRecord, preprocess: Preprocess) -> nn.Module:
+    """A memory scorer of this record, without its numbers."""
+    features = create_patch_features(record.model, record.model_args, preprocess, record.strides, seed=0)
+    width = record.num_features
+    return MemoryScorer(features, torch.zeros(width), torch.zeros(width), torch.zeros(record.num_patches, width))
+
+
+def _gan(record: GanRecord) -> nn.Module:
+    """A GAN scorer of this record, without its numbers."""
+    generator = Generator(record.filters)
+    return GanScorer(generator, record.filters, smoothing_px=record.smoothing_px, cell_px=record.cell_px)
+
+
 class TorchExecutor:
     """The scorer on one device."""
 
-    def __init__(self, scorer: MemoryScorer, device: torch.device) -> None:
+    def __init__(self, scorer: nn.Module, device: torch.device) -> None:
         self.scorer, self._device = scorer, device
 
     @torch.inference_mode()

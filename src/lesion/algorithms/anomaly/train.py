@@ -6,8 +6,6 @@ import importlib.metadata
 import json
 import logging
 import time
-from collections.abc import Sequence
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +15,20 @@ import lesion
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.decide import HeldOut, decide
 from lesion.algorithms.anomaly.judge import false_positive_rate, judge_images, judge_pixels, pixel_false_positive_rate
-from lesion.algorithms.anomaly.learn import held_out_maps, learn_memory
+from lesion.algorithms.anomaly.learner import held_out_maps, learner_of, preprocess_of
 from lesion.algorithms.anomaly.masks import mask_paths, read_masks
-from lesion.algorithms.anomaly.memory import refuse_large_memory
-from lesion.algorithms.anomaly.patch_features import PatchFeatures, create_patch_features, grid_of
 from lesion.algorithms.anomaly.results import METRICS, Results, write_results
-from lesion.algorithms.anomaly.save import save_artifact
+from lesion.algorithms.anomaly.save import SCORER, save_artifact
 from lesion.algorithms.anomaly.task import AnomalyTask, questions
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import forget
-from lesion.data.remark import Remark
 from lesion.engine.checkpoint import code_digest
 from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.run import Run, open_run
 from lesion.job import Job
-from lesion.models.starting_weights import StartingWeights, preprocess_for, pretrained_backbone, weights_digest
-from lesion.models.weights import load_backbone_weights
 
 log = logging.getLogger(__name__)
 
-LESS_MEMORY = "lower batch_size_predict, image_size or memory_patches"
 PACKAGES = ("lesion", "torch", "timm", "numpy", "opencv-python-headless", "pillow")
 
 
@@ -48,7 +40,7 @@ def train(job: Job, config: AnomalyConfig) -> None:
     UserError for what the user can correct, and before the first image for all that can be known by then.
     """
     writes = [job.model_dir / MANIFEST, job.output_dir / METRICS]
-    with open_run(job, config, preprocess_for(config), writes=writes) as run:
+    with open_run(job, config, preprocess_of(config), writes=writes) as run:
         learn_normal(run, config)
 
 
@@ -59,34 +51,34 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
     known = {**settings_and_versions(config), "code": code_digest(Path(lesion.__file__).parent)}
     run.refuse_foreign_checkpoints(known)
 
-    # What is learned from: starting weights that fit, and data that was checked.
-    starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
-    checked, pictures = run.check(
-        questions(config, job.channels, check_settings=lambda: check_scorer(config, starting_weights())),
-        fingerprint=known,
-    )
-    task, source, preprocess = checked.task, checked.training, preprocess_for(config)
+    # What is learned from: a scorer that can be trained here, and data that was checked.
+    learner = learner_of(config, job.channels.get("pretrained"))
+    learner.refuse(run)
+    checked, pictures = run.check(questions(config, job.channels, check_settings=learner.remarks), fingerprint=known)
+    task, source, preprocess = checked.task, checked.training, preprocess_of(config)
     table = source.table()
     paths = mask_paths(table, config, job.channels, part="training")
     held_out = np.flatnonzero(task.valid_FS[0])
     masks = read_masks(paths, held_out[task.is_anomalous_S[held_out]].tolist(), source, preprocess)
     log_start(task, run)
 
-    # Normal images become the memory; the held-out ones get their distances from it.
-    weights = starting_weights().tensors
-    features = scorer_features(config, starting_weights()).to(run.device)
+    # Normal images become the scorer; the held-out ones get their distances from it.
     checkpoints = run.checkpoints(
-        {**known, "data": table.fingerprint(), "held_out_rows": held_out.tolist(), "weights": weights_digest(weights)},
+        {
+            **known,
+            "data": table.fingerprint(),
+            "held_out_rows": held_out.tolist(),
+            "weights": learner.starting_digest(),
+        },
         DataParallelGroup(),
     )
-    how: dict[str, Any] = {"batch_size": config.batch_size_predict, "run": run, "checkpoints": checkpoints}
+    how: dict[str, Any] = {"run": run, "checkpoints": checkpoints}
     with checkpoints:
-        with run.step("training the memory", remedy=LESS_MEMORY):
+        with run.step(f"training the {learner.name}", remedy=learner.less_memory):
             learned = np.flatnonzero(task.learned_S)
-            num_patches, seed = config.memory_patches, config.seed
-            scorer = learn_memory(features, pictures, learned, num_patches=num_patches, seed=seed, **how)
-        with run.step("predicting held-out images", remedy=LESS_MEMORY):
-            maps_Shw = held_out_maps(scorer, pictures, held_out, **how)
+            scorer = learner.learn(pictures, learned, table.group_or_row_S[learned], **how)
+        with run.step("predicting held-out images", remedy=learner.less_memory):
+            maps_Shw = held_out_maps(scorer, pictures, held_out, batch_size=config.batch_size_predict, **how)
 
     # The threshold, judged on groups that did not choose it; then the artifact, and what people read of it.
     if run.processes.is_leader:
@@ -115,6 +107,7 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
                 source,
                 rows,
                 decision,
+                scorer_record=learner.record(scorer, SCORER),
                 config=config,
                 preprocess=preprocess,
                 num_normal=len(learned),
@@ -133,28 +126,6 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
 def settings_and_versions(config: AnomalyConfig) -> dict[str, Any]:
     """What influences memory and maps, and is known before the data is read."""
     return {**config.that_affect("weights"), **{name: importlib.metadata.version(name) for name in PACKAGES}}
-
-
-def check_scorer(config: AnomalyConfig, starting: StartingWeights) -> Sequence[Remark]:
-    """What is said of the weights and of the memory's size. Raises UserError for a network without the levels that are
-    asked for, and for a memory that is too large."""
-    features = scorer_features(config, starting)
-    height, width, num_features = grid_of(features, config.image_size)
-    refuse_large_memory(config.memory_patches, num_features)
-    mib = 4 * config.memory_patches * num_features / 2**20
-    what = f"the memory holds {config.memory_patches} patches of {num_features} features at most: {mib:.1f} MiB"
-    what += f", twice that in the artifact with the CPU graph; a map has {width} × {height} places"
-    return (*starting.remarks, Remark("memory_size", what))
-
-
-def scorer_features(config: AnomalyConfig, starting: StartingWeights) -> PatchFeatures:
-    """The frozen backbone, with the starting weights; without them as its seed makes it."""
-    features = create_patch_features(
-        config.model, config.model_args, preprocess_for(config), config.strides, seed=config.seed
-    )
-    if starting.tensors is not None:
-        load_backbone_weights(features.backbone, config.model, starting.tensors, where="pretrained weights")
-    return features
 
 
 def log_start(task: AnomalyTask, run: Run) -> None:
