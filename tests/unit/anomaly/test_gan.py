@@ -314,3 +314,11 @@ def test_costs_grow_with_side_and_filters_and_what_does_not_fit_is_refused():
     ) as told:
         refuse_too_large([*costs, StageCost(Stage(7, True), 2**40, 1.0)], is_gpu=False)
     assert told.value.kind == "memory"
+
+
+def test_the_gan_has_a_side_of_its_own_unless_one_is_set():
+    assert (
+        AnomalyConfig.parse({"scorer": "gan"}).image_size == AnomalyConfig.parse({"scorer": '"gan"'}).image_size == 64
+    )
+    assert AnomalyConfig.parse({"scorer": "gan", "image_size": "128"}).image_size == 128
+    assert AnomalyConfig.parse({}).image_size == AnomalyConfig.parse({"scorer": "memory"}).image_size == 224

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from lesion.config import Hyperparameters, tunable
 from lesion.errors import UserError
@@ -20,7 +20,7 @@ UNUSED = {
     "explain": "each answer can come with its map",
     "class_name_column": "name the normal class in normal_class",
 }
-GAN_SIDES = (32, 64, 128, 256, 512, 1024)
+GAN_SIDES, GAN_SIDE = (32, 64, 128, 256, 512, 1024), 64
 OF_MEMORY = ("model", "model_args", "pretrained", "image_mean", "image_std", "strides", "memory_patches")
 
 
@@ -92,7 +92,7 @@ class ScorerSettings(BackboneSettings):
         doc="Scorer: what gives each place of an image its distance from normal. memory: features of a pretrained "
         "network, compared with those of normal images (PatchCore, Roth et al. 2022). gan: a progressive GAN learns to "
         "reconstruct normal images, and the error of its reconstruction is compared with that of normal ones; it "
-        "needs no pretrained weights, and much more time.",
+        "needs no pretrained weights, and much more time; image_size is then 64 unless it is set.",
     )
     model: str = tunable(
         "mobilenetv2_100",
@@ -206,6 +206,13 @@ class AnomalyConfig(NormalSettings, InputSettings, ScorerSettings, GanSettings, 
         doc="Precision: distances need fp32. Mixed precision (bf16) is for training the GAN on a GPU; its distances "
         "are computed in fp32 too.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _side_of_the_gan(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The side that the GAN has unless one is set: that of the memory is no power of two."""
+        is_gan = str(values.get("scorer")).strip(' "') == "gan"
+        return {"image_size": GAN_SIDE, **values} if is_gan else values
 
     def contradictions(self) -> Iterator[str]:
         """Settings that this algorithm or its scorer does not use, a side that it cannot have, and two names for one
