@@ -15,7 +15,7 @@ from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.report.gains import gains_of
 from lesion.algorithms.classify.results.decide import by_row, decide
 from lesion.algorithms.classify.results.summary import summarise
-from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.data.labels.encode import Labelled
 from lesion.data.metadata import MetadataEncoder
 from lesion.data.table import SampleTable

@@ -15,7 +15,8 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.results.decide import Predictions, by_row, decide
 from lesion.algorithms.classify.results.judged import NOT_KEPT, ONE_GROUP, epoch_of_others, judge_folds
 from lesion.algorithms.classify.results.summary import summarise
-from lesion.algorithms.classify.training.fold import FoldResult, judge
+from lesion.algorithms.classify.training.fold import judge
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.data.labels.encode import Labelled
 from lesion.data.metadata import MetadataEncoder
 from lesion.data.table import SampleTable

@@ -28,7 +28,7 @@ from lesion.algorithms.classify.prediction.safeguards import FAMILIARITY
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.algorithms.classify.reference import REFERENCE
 from lesion.algorithms.classify.results.decide import Decisions
-from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.artifact import Manifest

@@ -20,7 +20,7 @@ from lesion.algorithms.classify.manifest import FamiliarityRecord, QualityRecord
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.prediction.safeguards import FAMILIARITY
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
-from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.loop import features
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.data.appearance import appearance

@@ -17,7 +17,7 @@ from lesion import artifact
 from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
-from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.setup import Setup, fresh_network
 from lesion.explain.choose import IsOver, Sample, choose, randomised
 from lesion.explain.explained_class import usual_class

@@ -19,7 +19,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.manifest import OperatingRecord
 from lesion.algorithms.classify.prediction.answer import fold_probs
 from lesion.algorithms.classify.results.judged import Judged, judge_folds
-from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.data.labels.encode import Labelled
 from lesion.evaluation.calibration import Calibration
 from lesion.evaluation.calibrator_choice import choose_calibrator, nested_calibrators

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.classify.prediction.answer import combine
-from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.data.labels.encode import Labelled
 from lesion.evaluation.metrics import METRICS, has_both_classes
 from lesion.evaluation.parts import parts_by_group

@@ -17,7 +17,8 @@ from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.results.decide import Decisions, Predictions, by_row
 from lesion.algorithms.classify.results.evaluation import Answers, intervals_of, judge_rows
 from lesion.algorithms.classify.results.unit import in_units, in_words, unit_of
-from lesion.algorithms.classify.training.fold import FoldResult, judge
+from lesion.algorithms.classify.training.fold import judge
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.data.folds import groups_on_both_sides
 from lesion.data.labels.encode import Labelled
 from lesion.evaluation.groups import slide_scores

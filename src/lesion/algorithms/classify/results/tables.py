@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.results.decide import Decisions
-from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.data.labels.encode import Labelled
 from lesion.data.table import SampleTable
 from lesion.data.write_csv import write_csv

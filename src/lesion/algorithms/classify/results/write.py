@@ -35,7 +35,8 @@ from lesion.algorithms.classify.save import save_graph, save_later, with_disagre
 from lesion.algorithms.classify.save_reference import save_reference
 from lesion.algorithms.classify.save_safeguards import save_safeguards
 from lesion.algorithms.classify.task import Task
-from lesion.algorithms.classify.training.fold import FoldResult, curves_of
+from lesion.algorithms.classify.training.fold import curves_of
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.check.run import Checked

@@ -8,7 +8,7 @@ Nothing is carried from one fold to the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lesion.algorithms.classify.prediction.answer import combine
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.loop import predict, train_one_epoch
 from lesion.algorithms.classify.training.setup import (
     Setup,
@@ -31,7 +32,7 @@ from lesion.algorithms.classify.training.setup import (
 from lesion.data.augment import Augment
 from lesion.data.decode.images import Pixels
 from lesion.data.loader import Batch, Dataset, load_batches, ordered_batches, training_batches
-from lesion.data.metadata import ColumnEncoder, MetadataEncoder
+from lesion.data.metadata import MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints, State
 from lesion.engine.device import Precision
 from lesion.engine.throughput import InputWait
@@ -337,77 +338,3 @@ def curves_of(target: Target, targets_SK: NDArray[np.float32], probs_SK: NDArray
 
     names = target.answer_names[1:] if target.has_binary_answer else target.class_names
     return Curves(names, target.judged_columns(targets_SK) == 1, target.judged_columns(probs_SK), draw)
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """One fold's best weights, and their logits for the validation rows `index_S`.
-
-    `prediction_settings` are the hyperparameters that the logits depend on beside the weights. `epoch_logits_ESK` are
-    those rows' logits, without TTA, after each epoch from `first_epoch` on, which is -1 for a linear probe; None where
-    they are too many.
-    """
-
-    fold: int
-    weights: dict[str, Tensor]
-    encoder: MetadataEncoder
-    index_S: NDArray[np.intp]
-    logits_SVK: NDArray[np.float32]
-    prediction_settings: dict[str, Any]
-    best_epoch: int
-    metrics: dict[str, float]
-    history: list[dict[str, Any]]
-    first_epoch: int
-    epoch_logits_ESK: NDArray[np.float32] | None
-
-    @property
-    def last_epoch(self) -> int:
-        """The last epoch after which the held-out rows were evaluated."""
-        return len(self.history) - 1
-
-    @property
-    def num_epochs(self) -> int:
-        """Among how many networks the best was chosen, a linear probe included."""
-        return self.last_epoch - self.first_epoch + 1
-
-    def state(self) -> State:
-        arrays = {"index_S": torch.from_numpy(self.index_S), "logits_SVK": torch.from_numpy(self.logits_SVK)}
-        if self.epoch_logits_ESK is not None:
-            arrays["epoch_logits_ESK"] = torch.from_numpy(self.epoch_logits_ESK)
-        values = {
-            "fold": self.fold,
-            "encoder": [asdict(column) for column in self.encoder.columns],
-            "prediction_settings": self.prediction_settings,
-            "best_epoch": self.best_epoch,
-            "metrics": self.metrics,
-            "history": self.history,
-            "first_epoch": self.first_epoch,
-        }
-        return State({**arrays, **{f"weights.{name}": tensor for name, tensor in self.weights.items()}}, values)
-
-    @classmethod
-    def of_bytes(cls, content: bytes) -> FoldResult:
-        """The result whose state made `content`."""
-        return cls.of_state(State.from_bytes(content))
-
-    @classmethod
-    def of_state(cls, state: State) -> FoldResult:
-        values = state.values
-        columns = [
-            ColumnEncoder(**{**column, "categories": tuple(column["categories"])}) for column in values["encoder"]
-        ]
-        return cls(
-            fold=values["fold"],
-            weights=state.below("weights"),
-            encoder=MetadataEncoder(tuple(columns)),
-            index_S=state.tensors["index_S"].numpy(),
-            logits_SVK=state.tensors["logits_SVK"].numpy(),
-            prediction_settings=values["prediction_settings"],
-            best_epoch=values["best_epoch"],
-            metrics=values["metrics"],
-            history=values["history"],
-            first_epoch=values["first_epoch"],
-            epoch_logits_ESK=epoch_logits.numpy()
-            if (epoch_logits := state.tensors.get("epoch_logits_ESK")) is not None
-            else None,
-        )

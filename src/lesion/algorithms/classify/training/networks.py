@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion.algorithms.classify.manifest import FinalModel
-from lesion.algorithms.classify.training.fold import FoldResult
+from lesion.algorithms.classify.training.fold_result import FoldResult
 
 # Whose predictions the metrics are of, where there are several folds.
 JUDGED: dict[FinalModel, str] = {

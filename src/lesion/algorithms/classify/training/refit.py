@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lesion.algorithms.classify.training.fold import (
-    FoldResult,
     FoldRows,
     is_of_this_group,
     predict_held_out,
@@ -30,6 +29,7 @@ from lesion.algorithms.classify.training.fold import (
     state_of,
     train_epoch,
 )
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.setup import Setup, probe_head, start_training
 from lesion.data.loader import Batch
 from lesion.engine.checkpoint import Checkpoints, State
@@ -79,10 +79,7 @@ def refit(
         logits_SVK=predicted.logits_SVK,
         prediction_settings=setup.prediction_settings,
         best_epoch=num_epochs - 1,
-        metrics={},  # of rows that it was trained on they would say nothing
         history=training.history,
-        first_epoch=0,
-        epoch_logits_ESK=None,
     )
 
 

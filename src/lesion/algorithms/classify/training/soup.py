@@ -14,7 +14,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lesion.algorithms.classify.training.fold import FoldResult, FoldRows, predict_held_out, rows_of
+from lesion.algorithms.classify.training.fold import FoldRows, predict_held_out, rows_of
+from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.loop import to_device
 from lesion.algorithms.classify.training.setup import Setup, fresh_network
 from lesion.data.augment import Augment
@@ -47,9 +48,6 @@ def soup(results: Sequence[FoldResult], setup: Setup) -> FoldResult:
         prediction_settings=setup.prediction_settings,
         best_epoch=max(result.best_epoch for result in results),
         metrics=predicted.metrics,
-        history=[],
-        first_epoch=0,
-        epoch_logits_ESK=None,
     )
 
 
