@@ -46,6 +46,18 @@ def resident_bytes(root: Path = ROOT) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def cpu_is_faster_in_bf16(root: Path = ROOT) -> bool:
+    """Whether this CPU computes networks faster in bfloat16 than in float32: with AMX, or AMD's with AVX-512 BF16.
+
+    Intel's AVX-512 BF16 without AMX, as virtual machines have it that hide AMX, multiplies no more numbers a cycle than
+    its float32 does, and converts them besides (docs/decisions/0073).
+    """
+    lines = (root / "proc/cpuinfo").read_text().splitlines()
+    told = dict(reversed([(key.strip(), value) for key, _, value in (line.partition(":") for line in lines)]))
+    flags = told.get("flags", "").split()
+    return "amx_bf16" in flags or ("avx512_bf16" in flags and told.get("vendor_id", "").strip() == "AuthenticAMD")
+
+
 def limit_heaps() -> None:
     """Makes all threads share two of glibc's heaps, so that a thread can reuse what another has freed.
 

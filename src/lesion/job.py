@@ -35,6 +35,11 @@ class Job:
     show_progress: bool = False
 
     @property
+    def host_cores(self) -> int:
+        """The cores of all of this host's processes together."""
+        return self.num_cores * self.processes
+
+    @property
     def process_names(self) -> list[str]:
         """Of all processes of the job, the same everywhere: of a host that has one, the host's."""
         if self.processes == 1:

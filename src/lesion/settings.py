@@ -244,9 +244,9 @@ class MachineSettings(Hyperparameters):
     )
     precision: Literal["auto", "fp32", "bf16"] = tunable(
         "auto",
-        doc="Mixed precision in training: bf16 is up to twice as fast if the processor or GPU supports it, and auto "
-        "takes it then. Out-of-fold and test predictions are always computed in fp32; serving uses bf16 on CPUs that "
-        "support it.",
+        doc="Mixed precision in training: bf16 is up to twice as fast on GPUs from Ampere on, on CPUs with AMX and on "
+        "AMD's with AVX-512 BF16, and auto takes it there. Out-of-fold and test predictions are always computed in "
+        "fp32; serving uses bf16 on the same CPUs.",
     )
     batch_size_predict: int = tunable(
         32,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lesion.environment import resident_bytes, usable_cores, usable_memory_bytes
+from lesion.environment import cpu_is_faster_in_bf16, resident_bytes, usable_cores, usable_memory_bytes
 
 GIB = 2**30
 UNLIMITED_V1 = "9223372036854771712"  # 2**63 rounded down to a page
@@ -82,3 +82,26 @@ def test_the_smallest_limit_around_this_process_is_its_memory(tmp_path, cgroup, 
 def test_this_machine_has_a_core_and_more_memory_than_this_process_takes():
     assert usable_cores() >= 1
     assert 0 < resident_bytes() < usable_memory_bytes()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "is_faster"),
+    [
+        ("GenuineIntel", "avx2 avx512f avx512_bf16 amx_bf16 amx_tile", True),  # Sapphire Rapids
+        ("GenuineIntel", "avx2 avx512f avx512_bf16 avx512_fp16", False),  # the same where a virtual machine hides AMX
+        ("GenuineIntel", "avx2 avx512f", False),
+        ("AuthenticAMD", "avx2 avx512f avx512_bf16", True),  # Zen 4
+        ("AuthenticAMD", "avx2", False),
+    ],
+)
+def test_bf16_is_faster_with_amx_and_on_amd(tmp_path, vendor, flags, is_faster):
+    core = f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags}\nbugs\t\t:\n\n"
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(core + core)
+    assert cpu_is_faster_in_bf16(tmp_path) == is_faster
+
+
+def test_an_arm_processor_has_other_words(tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd bf16\nCPU part\t: 0xd40\n")
+    assert not cpu_is_faster_in_bf16(tmp_path)

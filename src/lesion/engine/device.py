@@ -14,6 +14,7 @@ import cv2
 import torch
 from torch import Tensor, nn
 
+from lesion.environment import cpu_is_faster_in_bf16
 from lesion.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -56,22 +57,22 @@ def limit_threads(num_cores: int) -> None:
 
 
 def pick_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """The precision that training computes in; auto is bf16 where the device has instructions for it, else fp32.
+    """The precision that training computes in; auto is bf16 where the device is faster in it, else fp32.
 
-    bf16 set on a device without it is emulated, with a warning.
+    Where bf16 is set on a device that is not, a warning says so.
     """
     if wanted != "auto":
-        if wanted == "bf16" and not has_bf16(device):
-            log.warning("precision=bf16 is slower than fp32 here: this %s has no instructions for it", device.type)
+        if wanted == "bf16" and not is_faster_in_bf16(device):
+            log.warning("precision=bf16 is slower than fp32 on this %s", device.type)
         return wanted
-    return "bf16" if has_bf16(device) else "fp32"
+    return "bf16" if is_faster_in_bf16(device) else "fp32"
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 numbers itself: Ampere and later; AVX-512 BF16 or AMX."""
+def is_faster_in_bf16(device: torch.device) -> bool:
+    """Whether the device gains from bfloat16: a GPU from Ampere on; a CPU by `cpu_is_faster_in_bf16`."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return cpu_is_faster_in_bf16()
 
 
 def keep_slow_convolutions_in_fp32(network: nn.Module, precision: Precision, device: torch.device) -> None:

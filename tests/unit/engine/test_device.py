@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import timm
@@ -11,13 +10,13 @@ import torch
 
 from lesion.engine.device import (
     autocast,
-    has_bf16,
     keep_slow_convolutions_in_fp32,
     largest_batch,
     limit_threads,
     pick_device,
     pick_precision,
 )
+from lesion.environment import cpu_is_faster_in_bf16
 from lesion.errors import UserError
 
 CPU = torch.device("cpu")
@@ -49,13 +48,14 @@ def test_torch_is_held_to_the_cores_given():
 # Precision
 
 
-def test_auto_asks_the_processor():
-    """Linux's own word for the instructions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    computes_bf16 = "avx512_bf16" in flags or "amx_tile" in flags
-    assert has_bf16(CPU) == computes_bf16
-    assert pick_precision("auto", CPU) == ("bf16" if computes_bf16 else "fp32")
+def test_auto_is_bf16_where_the_processor_is_faster_in_it():
+    assert pick_precision("auto", CPU) == ("bf16" if cpu_is_faster_in_bf16() else "fp32")
+
+
+def test_bf16_that_a_processor_does_not_gain_from_is_computed_with_a_warning(caplog):
+    assert pick_precision("bf16", CPU) == "bf16"
+    warned = [record.message for record in caplog.records]
+    assert warned == ([] if cpu_is_faster_in_bf16() else ["precision=bf16 is slower than fp32 on this cpu"])
 
 
 def test_a_prepared_network_answers_as_before_and_so_does_its_copy():

@@ -122,6 +122,8 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
                         run_fold(fold, valid_S, setup, features_VSD, checkpoints, bar=bar, training_log=training_log)
                     )
             results = gather(results, setup) or results
+            if run.processes.is_leader and data_parallel.size == 1:
+                limit_threads(job.host_cores)  # the other processes only wait from here on
             networks = final_networks(results, setup, features_VSD, checkpoints, bar=bar)
         if run.processes.is_leader:
             with job.stop.held():  # a job that is stopped here ends with a whole artifact
@@ -169,8 +171,6 @@ def final_networks(
     takes_part = run.processes.is_leader or (kind == "refit" and setup.data_parallel.size > 1)
     if kind == "ensemble" or not takes_part:
         return Networks.ensemble(results)
-    if setup.data_parallel.size == 1:
-        limit_threads(run.job.num_cores * run.job.processes)
     if kind == "soup":
         with run.step("averaging the folds' weights", remedy="lower batch_size_predict"):
             return Networks.soup(results, soup(results, setup))

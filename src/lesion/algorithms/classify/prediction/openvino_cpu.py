@@ -24,12 +24,12 @@ from lesion.algorithms.finite import finite
 from lesion.artifact import Manifest, path_of_file
 from lesion.data.transforms import views
 from lesion.engine.openvino import import_openvino
+from lesion.environment import cpu_is_faster_in_bf16
 from lesion.inference.openvino_graph import (
     MAX_GRAPH_BYTES,
     GraphPrecision,
     compile_for_cpu,
     core,
-    cpu_has_bf16,
 )
 from lesion.inference.spread import Spread
 from lesion.stored_files import in_words
@@ -43,10 +43,10 @@ TOLERANCE: dict[GraphPrecision, float] = {"fp32": 1e-4, "bf16": 0.03}
 
 
 def graph_precision(wanted: Literal["auto", "fp32", "bf16"], graph: GraphRecord) -> GraphPrecision:
-    """The precision to compute in: auto is bf16 if this CPU supports it and training found the graph accurate in it."""
+    """The precision to compute in: auto is bf16 if this CPU is faster in it, and training found the graph accurate."""
     if wanted != "auto":
         return wanted
-    return "bf16" if cpu_has_bf16() and graph.differences.get("bf16", np.inf) <= TOLERANCE["bf16"] else "fp32"
+    return "bf16" if cpu_is_faster_in_bf16() and graph.differences.get("bf16", np.inf) <= TOLERANCE["bf16"] else "fp32"
 
 
 def load_graph(

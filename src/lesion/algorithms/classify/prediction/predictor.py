@@ -131,9 +131,9 @@ class Ensemble:
         """Question, thresholds, inputs, views, metrics and folds, in JSON's own types."""
         return describe(self.manifest, self.model, self._records, self.points.default)
 
-    def compute(self, images: Sequence[Pixels], metadata: Sequence[Row]) -> list[Output]:
+    def compute(self, images: Sequence[Pixels], metadata: Sequence[Row], options: Options = Options()) -> list[Output]:
         """The outputs of pictures (uint8 RGB [H, W, 3], any sizes), the executors side by side."""
-        pictures = [self.prepare(image, row) for image, row in zip(images, metadata, strict=True)]
+        pictures = [self.prepare(image, row, options) for image, row in zip(images, metadata, strict=True)]
         batches = [pictures[start : start + self.max_batch] for start in range(0, len(pictures), self.max_batch)]
         if len(batches) == 1:
             return list(self._run(batches[0]))

@@ -408,7 +408,7 @@ def safeguards_of(facts: Facts, model: ClassifierRecord, minutes: float) -> Fact
 def cost(setup: Setup, history: Sequence[Mapping[str, Any]]) -> Cost:
     run = setup.run
     speeds = [row["images_per_s"] for row in history if row.get("images_per_s")]
-    where = f"{run.job.num_cores} CPU cores" if run.device.type == "cpu" else f"a GPU ({run.device})"
+    where = f"{run.job.host_cores} CPU cores" if run.device.type == "cpu" else f"a GPU ({run.device})"
     return Cost(
         minutes=0.0,  # until it is written
         device=f"{where}, {run.precision}",

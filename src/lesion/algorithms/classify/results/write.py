@@ -125,7 +125,7 @@ def write_results(
         reporter.write(predictor)
     if config.export_graph:
         with setup.run.step("exporting the graph", remedy="set export_graph=false"):
-            save_graph(job.model_dir, predictor, setup, served, stop=job.stop, num_cores=job.num_cores)
+            save_graph(job.model_dir, predictor, setup, served, stop=job.stop, num_cores=job.host_cores)
 
 
 def evaluate_held_out(

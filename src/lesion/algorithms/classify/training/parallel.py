@@ -57,7 +57,7 @@ def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:
     size = len(job.process_names)
     in_round = min(size, num_folds - fold // size * size)
     on_host = min(max(in_round - job.rank * job.processes, 1), job.processes)
-    return job.num_cores * job.processes // on_host
+    return job.host_cores // on_host
 
 
 def are_batches_cut(config: ClassifyConfig, valid_FS: Folds, size: int) -> bool:
