@@ -8,6 +8,7 @@ makers over the network.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import warnings
 from collections.abc import Callable, Mapping
@@ -53,9 +54,19 @@ def to_openvino(
     image = opset13.parameter([1, image_size, image_size, 3], openvino.Type.u8, name="image")
     image.output(0).set_names({"image"})
     parameters, results = [image], []
+    traces: dict[int, torch.jit.ScriptModule] = {}  # by number of metadata features: networks of folds are alike
     for fold, network in networks.items():
-        square = Square(network, has_places=has_places)
-        pictures, metadata, logits, features, *places = _convert(square, nums_metadata[fold], image_size)
+        square, num_metadata = Square(network, has_places=has_places).eval(), nums_metadata[fold]
+        example = (torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8), torch.zeros(1, num_metadata))
+        if num_metadata in traces:  # to trace costs most of the conversion: only the weights are other ones
+            traces[num_metadata] = copy.deepcopy(traces[num_metadata])  # the converted graph keeps the tensors
+            give_weights(square, traces[num_metadata])
+        else:
+            traces[num_metadata] = trace(square, example)
+        model = graph_of_trace(traces[num_metadata], example)
+        pictures, *rest = model.get_parameters()
+        metadata = rest[0] if num_metadata else None
+        logits, features, *places = model.get_results()
         pictures.output(0).replace(image.output(0))
         if metadata is not None:
             metadata.set_friendly_name(f"metadata_{fold}")
@@ -72,29 +83,40 @@ def to_openvino(
     return graph_bytes(openvino.Model(results, parameters, "lesion"))
 
 
-def _convert(square: Square, num_metadata: int, image_size: int) -> tuple[Any, ...]:
-    """One network's graph by its ends: parameters of pictures and metadata, if it takes any; then its outputs."""
-    example = (torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8), torch.zeros(1, num_metadata))
-    model = traced_graph(square, example)
-    pictures, *rest = model.get_parameters()
-    return pictures, rest[0] if num_metadata else None, *model.get_results()
-
-
 def traced_graph(module: nn.Module, example: tuple[Tensor, ...]) -> Any:
     """A module as a graph of OpenVINO, float32: what it does to the `example`, whose types and shapes its inputs have.
 
     The module must be on the CPU. Raises the tracer's and the converter's exceptions.
     """
+    return graph_of_trace(trace(module.eval(), example), example)
+
+
+def trace(module: nn.Module, example: tuple[Tensor, ...]) -> torch.jit.ScriptModule:
+    """What a module in eval mode does to the `example`. The trace and the module share their weights."""
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's warnings are for the network's author
+        traced: torch.jit.ScriptModule = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+        return traced
+
+
+@torch.no_grad()
+def give_weights(module: nn.Module, traced: torch.jit.ScriptModule) -> None:
+    """Copies a module's parameters and buffers to the trace of a module of the same kind."""
+    given = dict(module.named_parameters()) | dict(module.named_buffers())
+    for name, tensor in (*traced.named_parameters(), *traced.named_buffers()):
+        tensor.copy_(given[name])
+
+
+def graph_of_trace(traced: torch.jit.ScriptModule, example: tuple[Tensor, ...]) -> Any:
+    """A trace, with the weights that it has now, as a graph of OpenVINO."""
     openvino = import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's warnings are for the network's author
-        traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
-        traced = torch.jit.freeze(traced)
+    with torch.inference_mode(False), torch.no_grad():
+        frozen = torch.jit.freeze(traced)
     frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(traced)  # kept until its graph is converted
+    decoder = TorchScriptPythonDecoder(frozen)  # kept until its graph is converted
     model = frontend.convert(frontend.load(decoder))
     kinds = {torch.uint8: openvino.Type.u8, torch.float32: openvino.Type.f32}
     for parameter, tensor in zip(model.get_parameters(), example, strict=False):  # without those that are not used
