@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?=
 bin := .venv/bin
 
-.PHONY: demo test test-long lint bench lock audit image test-gpu clean
+.PHONY: demo test test-long lint bench docs lock audit image test-gpu clean
 
 demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
@@ -29,6 +29,18 @@ lint: .venv/.dev
 bench: .venv/.dev
 	$(bin)/python benchmarks/ham10000.py
 
+# The site: pages, and a reference from docstrings. A warning, such as a link to nothing, is an error. Sphinx has an
+# environment of its own, since awscli wants an older docutils; what our modules import it takes from .venv.
+docs: .venv/.dev build/venvs/docs/made-from.txt
+	rm -rf build/docs
+	build/venvs/docs/bin/python -m sphinx -W --keep-going --quiet -c docs . build/docs
+	@echo build/docs/docs/index.html
+
+build/venvs/docs/made-from.txt: docs/requirements.txt
+	$(bin)/uv --quiet venv --clear --python $(bin)/python build/venvs/docs
+	$(bin)/uv --quiet --no-config pip install --require-hashes --python build/venvs/docs/bin/python -r $<
+	cp $< $@
+
 # Pins what pyproject.toml asks for, with hashes. The image installs the same versions in layers: torch and its CUDA
 # libraries without those that docs/image.md leaves out, the other libraries, and what the CPU serving image needs.
 compile := $(bin)/uv pip compile -q --python-version 3.11 --generate-hashes --no-header
@@ -37,6 +49,7 @@ not_in_image := hf-xet triton nvidia-cufft-cu12 nvidia-cufile-cu12 nvidia-curand
 lock: .venv/.dev
 	$(compile) pyproject.toml -o requirements.txt
 	$(compile) pyproject.toml --extra dev -c requirements.txt -o requirements-dev.txt
+	$(compile) --group docs -c requirements.txt -o docs/requirements.txt
 	$(compile) container/torch.in --no-deps -c requirements.txt -o container/requirements-torch.txt
 	$(compile) pyproject.toml -c requirements.txt -o container/requirements-libraries.txt \
 	    $(addprefix --no-emit-package ,$(not_in_image) $(shell grep -v '^#' container/torch.in))

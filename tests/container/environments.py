@@ -21,12 +21,12 @@ INSTALL_LIMIT_S = 300
 TELEMETRY_OFF = "{SchemaVersion: '1.0', SageMaker: {PythonSDK: {Modules: {TelemetryOptOut: true}}}}\n"
 
 
-def environment(name: str) -> Path:
-    """The Python of the environment that requirements-NAME.txt describes, under build/: made once for each lock.
+def environment(name: str, lock: Path | None = None) -> Path:
+    """The Python of the environment that `lock` (requirements-NAME.txt) describes, under build/: made once for each.
 
     Where nothing can be installed the test is skipped, with the reason; in CI that is a failure.
     """
-    lock = HERE / f"requirements-{name}.txt"
+    lock = lock or HERE / f"requirements-{name}.txt"
     home = PROJECT / "build" / "venvs" / name
     made_from = home / "made-from.txt"
     if not made_from.is_file() or made_from.read_bytes() != lock.read_bytes():

@@ -1,40 +1,62 @@
-"""The notebook of anomaly detection runs as it stands, cell by cell, and is kept without outputs."""
+"""The notebooks that need no Docker run as they stand, cell by cell, and are kept without outputs."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
 
-import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+import pytest
 
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "03_anomaly.ipynb"
+from factories import TINY
+from notebooks import NOTEBOOKS, code_cells, run_cells
 
-
-def code_cells() -> list[dict[str, Any]]:
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    return [cell for cell in cells if cell["cell_type"] == "code"]
-
-
-def test_it_is_kept_without_outputs():
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code_cells())
+SMALL = {name: TINY[name] for name in ("model", "image_size", "batch_size_train", "explain")}
 
 
-def test_it_runs_from_tiles_to_maps(tmp_path, monkeypatch):
-    """Its cells are plain Python, so they run here as a kernel would run them. Pictures are not drawn."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
-    names: dict[str, Any] = {}
-    for number, cell in enumerate(code_cells()):
-        exec(compile("".join(cell["source"]), f"cell {number} of {NOTEBOOK.name}", "exec"), names)
-        if "settings" in cell["metadata"].get("tags", []):
-            names |= {"job": tmp_path / "job", "num_tiles": 64}  # the fewest that can be drawn
-            names["hyperparameters"] |= {"image_size": 96, "memory_patches": 500, "export_graph": False}
-    metrics = names["metrics"]
+@pytest.mark.parametrize("name", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
+def test_it_is_kept_without_outputs(name):
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code_cells(name))
+
+
+def test_fine_tuning_without_a_cloud_goes_from_tiles_to_maps(tmp_path, monkeypatch):
+    def change(names):
+        names |= {"folder": tmp_path, "num_tiles": 64, "num_moles": 24, "folds": 2, "epochs": 3, "frozen_epochs": 2}
+        names["network"] |= SMALL
+
+    names = run_cells("02_no_cloud", tmp_path, monkeypatch, change)
+    assert names["drawn_area"] == pytest.approx(names["area"], abs=1e-4)  # the curve that is drawn is the one reported
+    manifest = json.loads((tmp_path / "tissue" / "model" / "manifest.json").read_text())
+    assert (manifest["config"]["freeze_epochs"], manifest["config"]["head_lr_factor"]) == (2, 10)
+    assert sorted(names["history"]["epoch"].unique()) == [0, 1, 2]
+    assert (names["results"] / "report.html").is_file()
+    maps = [one.map.in_picture() for one in names["explanations"]]
+    assert len(maps) == 3 and all(map_HW.shape == (256, 256) and np.ptp(map_HW) > 0 for map_HW in maps)
+
+
+def test_anomaly_detection_runs_from_tiles_to_maps(tmp_path, monkeypatch):
+    def change(names):
+        names |= {"job": tmp_path / "job", "num_tiles": 64}  # the fewest that can be drawn
+        names["hyperparameters"] |= {"image_size": 96, "memory_patches": 500, "export_graph": False}
+
+    metrics = run_cells("03_anomaly", tmp_path, monkeypatch, change)["metrics"]
     assert metrics["test"]["pixels"]["pixel_roc_auc"]["value"] > 0.9
     stated = metrics["false_positive_rate"]
     assert metrics["test"]["false_positive_rate"]["value"] <= stated["high"]
     slides = pd.read_csv(tmp_path / "job" / "maps" / "slides.csv")
     assert len(slides) == 8 and slides["flagged_tiles"].sum() > 0
     assert len(list((tmp_path / "job" / "maps").glob("*.geojson"))) == 64
+
+
+def test_requests_that_change_and_watch_an_endpoint_are_shown_and_drift_is_found(tmp_path, monkeypatch, capsys):
+    def change(names):
+        names |= {"folder": tmp_path, "num_images": 110, "num_captured": 60}
+        names["hyperparameters"] |= {**SMALL, "export_graph": False, "epochs": 1}
+
+    names = run_cells("05_roll_out_and_watch", tmp_path, monkeypatch, change)
+    assert names["sent"].count("UpdateEndpoint") == 2 and names["sent"][-1] == "CreateMonitoringSchedule"
+    assert names["course"](names["Canary"](percent=10, wait_minutes=10)) == ([0, 0, 10, 25], [0, 10, 100, 100])
+    assert len(names["refusals"]) == 3
+    found = {name: {one["feature_name"] for one in violations} for name, violations in names["violations"].items()}
+    assert not found["usual"] and {"brightness"} <= found["other"]
+    assert '"Type": "CANARY"' in capsys.readouterr().out

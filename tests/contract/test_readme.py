@@ -68,7 +68,9 @@ def test_the_page_tells_the_defaults_of_the_servers_variables():
 
 def test_every_setting_that_is_written_down_can_be_set():
     """As `name=value` on a page, of the page's algorithm; what was decided in docs/decisions/ may have changed."""
-    pages = {path.stem: path.read_text(encoding="utf-8") for path in (PROJECT / "docs").glob("*.md")}
+    docs = PROJECT / "docs"
+    paths = [path for room in (".", "how-to", "tutorials") for path in (docs / room).glob("*.md")]
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in paths}
     num_found = 0
     for stem, page in {"README": README, **pages}.items():
         for name, value in re.findall(r"`(\w+)=([^`\s]+)`", page):

@@ -21,7 +21,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
         process.set_defaults(command=train_process.NAME, run=train_process.run)
         train_process.add(process)
         return process.parse_args(arguments[1:])
-    whole = _whole()
+    whole = whole_parser()
     args, others = whole.parse_known_args(arguments)
     is_folder = len(others) == 1 and not others[0].startswith("-")
     if is_folder and args.command in ("train", "serve"):
@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     return args
 
 
-def _whole() -> ArgumentParser:
+def whole_parser() -> ArgumentParser:
     """The parser of all commands that people type."""
     whole = ArgumentParser(prog="lesion", description="Train and serve classifiers of medical images.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
