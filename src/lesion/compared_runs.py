@@ -1,4 +1,5 @@
-"""Compared runs: two jobs' out-of-fold predictions, read from their files and made one set of images and groups."""
+"""Compared runs: two models' predictions of labelled images, out of fold or of an evaluation, read from their files and
+made one set of images and groups."""
 
 # N rows of a table · S samples · Q outputs that are judged
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from lesion.evaluation.judgement import Rows
 
-PLACES = ("oof.csv", "output/data/oof.csv", "data/oof.csv")  # in a folder: of results, of a job, of its output
+# In a folder of results, of a job, of its output, of an evaluation.
+PLACES = ("oof.csv", "output/data/oof.csv", "data/oof.csv", "predictions.csv")
 PREFIX, JUDGED = "probability_", "judged_"
 HALF = 0.5
 
@@ -37,16 +39,17 @@ class Run:
 
 
 def read_run(path: Path) -> Run:
-    """The predictions of a job's folder, of its output's, or of an oof.csv. A row an image: the mean over folds that
-    repeat it.
+    """The predictions of a job's folder, of its output's, of an oof.csv, or of what `lesion evaluate` wrote. A row an
+    image: the mean over folds that repeat it. Images that an evaluation could not answer are left out.
     """
     from lesion.data.sources.tables.csv_table import read_csv
     from lesion.evaluation.judgement import Rows
 
     table = path if path.is_file() else next((path / place for place in PLACES if (path / place).is_file()), None)
     if table is None:
-        raise UserError("no out-of-fold predictions", where=path, do="Give a job's folder, or its oof.csv.")
-    frame = read_csv(table)
+        do = "Give a job's folder, its oof.csv, or a folder that `lesion evaluate` wrote."
+        raise UserError("no predictions of labelled images", where=path, do=do)
+    frame = _answered(read_csv(table), table)
     classes = [name.removeprefix(PREFIX) for name in map(str, frame.columns) if name.startswith(PREFIX)]
     is_binary = "probability" in frame
     needed = {"group"} | ({"target"} if is_binary or f"target_{next(iter(classes), '')}" not in frame else set())
@@ -147,6 +150,16 @@ def grouped_alike(a: Run, b: Run) -> tuple[Run, Run, str]:
     )
     fine = replace(fine, unit=coarse.unit, rows=replace(fine.rows, group_S=coarse.rows.group_S))
     return (fine, coarse, said) if does_a else (coarse, fine, said)
+
+
+def _answered(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
+    """Of an evaluation's rows those with an answer, each image a group of its own where the set has no groups."""
+    if "error" not in frame:
+        return frame
+    frame = frame[frame["error"].isna()]
+    if frame.empty:
+        raise UserError("no image was answered", where=table, do="Its column error has the reason of each.")
+    return frame if "group" in frame else frame.assign(group=frame.iloc[:, 0])
 
 
 def _refuse_copied_rows(frame: pd.DataFrame, image_column: str, table: Path) -> None:

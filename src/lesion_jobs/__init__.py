@@ -1,5 +1,5 @@
 """Jobs: Lesion on SageMaker, or in its local mode, from Python: prepare shards, train, tune, deploy, predict,
-transform, evaluate.
+transform, evaluate, and a pipeline of them.
 
 Thin functions over boto3 that set what people forget, refuse what would fail before it is paid for, and say first what
 a job costs at most and where its logs are. Imports no torch, boto3 only when a job starts, and the SageMaker SDK only
@@ -24,6 +24,10 @@ from lesion_jobs.hosting import AllAtOnce, Async, Canary, Capture, Linear, RealT
 from lesion_jobs.later import Later, predict_later
 from lesion_jobs.models import ModelVersion
 from lesion_jobs.monitoring import Schedule, monitor
+from lesion_jobs.pipelines.execution import Execution
+from lesion_jobs.pipelines.local import LocalExecution
+from lesion_jobs.pipelines.make import pipeline
+from lesion_jobs.pipelines.pipeline import Pipeline
 from lesion_jobs.prediction import Prediction, predict
 from lesion_jobs.processing import ShardsRun, prepare_shards
 from lesion_jobs.registry import register
@@ -46,9 +50,12 @@ __all__ = [
     "Endpoint",
     "Environment",
     "EvaluationRun",
+    "Execution",
     "Later",
     "Linear",
+    "LocalExecution",
     "ModelVersion",
+    "Pipeline",
     "Place",
     "Prediction",
     "RealTime",
@@ -71,6 +78,7 @@ __all__ = [
     "fetch_predictions",
     "fetch_results",
     "monitor",
+    "pipeline",
     "predict",
     "predict_later",
     "prepare_shards",

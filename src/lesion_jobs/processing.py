@@ -20,6 +20,7 @@ from lesion_jobs.send import send
 from lesion_jobs.storage import readable_uri
 
 SHARDS = ("prepare", "shards", INPUT, "--output", OUTPUT, "--no-progress")
+SHARDS_OWN = ("output", "root", "engine", "no_progress")  # options that the job itself sets
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def prepare_shards(
         environment,
         name,
         SHARDS,
-        command_arguments(options or {}, own=("output", "root", "engine", "no_progress")),
+        command_arguments(options or {}, own=SHARDS_OWN),
         # Every instance needs the whole table to plan the shards, and is dealt shards, not files.
         inputs={"data": (data_uri, INPUT)},
         output=("shards", run.output),

@@ -63,7 +63,7 @@ def register(
     check_requests([("CreateModelPackageGroup", group_request(environment, group)), ("CreateModelPackage", request)])
     if evaluation is None:
         _put_json(environment, statistics, metrics["training"])
-    _make_group(environment, group)
+    make_group(environment, group)
     (answer,) = send(environment, [("CreateModelPackage", request)], what=f"{run.name} was not registered")
     return ModelVersion(answer["ModelPackageArn"], environment)
 
@@ -87,7 +87,7 @@ def _put_json(environment: Environment, uri: str, content: Any) -> None:
         )
 
 
-def _make_group(environment: Environment, group: str) -> None:
+def make_group(environment: Environment, group: str) -> None:
     """Makes the group, unless it is there."""
     from botocore.exceptions import ClientError
 

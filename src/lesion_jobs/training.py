@@ -77,7 +77,7 @@ def train(
     )
     if environment.is_local:
         announce(TRAINING, run.name, environment)
-        _train_here(run, request)
+        train_here(run, request)
         return run
     check_requests([("CreateTrainingJob", request)])
     notes = check_account(
@@ -135,7 +135,7 @@ def fetch_results(run: TrainingRun, folder: str | Path) -> Path:
     return folder
 
 
-def _train_here(run: TrainingRun, request: Mapping[str, Any]) -> None:
+def train_here(run: TrainingRun, request: Mapping[str, Any]) -> None:
     """Trains in local mode, which adds a job's name to a prefix of S3, as SageMaker does, and to no folder."""
     if run.model.startswith("file://"):
         request = {**request, "OutputDataConfig": {"S3OutputPath": run.model.rpartition("/")[0]}}

@@ -62,7 +62,7 @@ def test_checkov_finds_no_weak_policy_and_nothing_open(tools):
     assert summary["summary"]["passed"] > 50 and summary["summary"]["parsing_errors"] == 0
 
 
-def test_what_checkov_does_not_ask_buckets_and_queues_speak_tls_alone_and_only_the_two_roles_are_passed(resources):
+def test_what_checkov_does_not_ask_buckets_and_queues_speak_tls_alone_and_only_the_three_roles_are_passed(resources):
     policies = [of["Properties"]["PolicyDocument"]["Statement"] for of in resources.values() if "Policy" in of["Type"]]
     tls = [
         statement
@@ -72,8 +72,9 @@ def test_what_checkov_does_not_ask_buckets_and_queues_speak_tls_alone_and_only_t
     ]
     assert sum(len(statement["Resource"]) for statement in tls) == 6  # two buckets with their objects, two queues
     passed = [s for statements in policies for s in statements if s["Action"] == "iam:PassRole"]
-    assert [s["Resource"] for s in passed] == [[{"GetAtt": "JobRole.Arn"}, {"GetAtt": "EndpointRole.Arn"}]]
-    for role in ("JobRole", "EndpointRole"):
+    roles = ("JobRole", "EndpointRole", "PipelineRole")
+    assert [s["Resource"] for s in passed] == [[{"GetAtt": f"{role}.Arn"} for role in roles]]
+    for role in roles:
         trusted = resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert [s["Principal"] for s in trusted] == [{"Service": "sagemaker.amazonaws.com"}]
         assert all("aws:SourceAccount" in s["Condition"]["StringEquals"] for s in trusted)

@@ -1,5 +1,5 @@
 """The SageMaker SDK and the real image, in local mode: version 2 by itself and in the notebook, version 3 by its
-ModelTrainer, and both through lesion_jobs.
+ModelTrainer, and both through lesion_jobs, also with a pipeline.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from containers import Docker
 from environments import PROJECT, environment, run_script
+from moto.server import ThreadedMotoServer
 
 from factories import sample_frame, write_channel
 from machine import needs
@@ -20,6 +21,7 @@ from processes import lesion
 
 NOTEBOOK = PROJECT / "notebooks" / "01_train_and_deploy.ipynb"
 SMALL = {"model": "test_resnet", "pretrained": False, "image_size": 48, "folds": 3, "epochs": 1, "batch_size_train": 8}
+LEARNS = SMALL | {"epochs": 12, "learning_rate": 0.003, "metadata_columns": []}  # dark spots from pale ones
 # The bare SDK wants an account, of which it then asks nothing; lesion_jobs makes one up.
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up", "AWS_DEFAULT_REGION": "eu-central-1"}
 LIMIT_S = 480  # the longest, the notebook, takes three minutes on two busy cores
@@ -109,7 +111,7 @@ def test_lesion_jobs_takes_a_model_from_pictures_to_predictions_without_an_accou
     here = predicted_here(Path(said["model"].removeprefix("file://")), drawn[1])
     assert said["endpoint"] == pytest.approx(here, abs=1e-4)
     assert said["batch"] == said["endpoint"]
-    assert said["evaluation"] == ["metrics.json", "predictions.csv", "report.html", "report.json"]
+    assert said["evaluation"] == ["metrics.json", "predictions.csv", "report.html", "report.json", "verdict.json"]
     assert "processing job" in said["unlabelled"] and "failed" in said["unlabelled"]
     assert 0 < said["metadata"] < 1 and said["metadata"] != said["endpoint"][min(here)]
     assert "cost: nothing" in printed
@@ -141,3 +143,38 @@ def test_sdk_3_trains_with_its_model_trainer_and_lesion_jobs_serves_the_model(lo
     assert answers["batch"] == answers["endpoint"]
     with tarfile.open(output / "compressed_artifacts" / "output.tar.gz") as tar:
         assert "data/report.html" in tar.getnames()
+
+
+@pytest.fixture
+def s3() -> Iterator[str]:
+    """The address of an S3 on this machine."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.mark.parametrize("sdk", ["sdk2", "sdk3"])
+def test_a_pipeline_passes_is_refused_beside_a_champion_and_fails_in_a_step(
+    local_mode, image, s3, output, tmp_path, sdk
+):
+    write_channel(tmp_path / "training", sample_frame(24))
+    test = sample_frame(24).assign(patient_id=lambda rows: "T_" + rows["patient_id"])
+    write_channel(tmp_path / "test", test, csv_name="test.csv", image_dir="test_jpg")
+    (output / "hyperparameters.json").write_text(json.dumps(LEARNS))
+    address = {"AWS_ENDPOINT_URL": s3}
+    printed = local_mode(
+        sdk, "sdk_pipeline.py", image, tmp_path / "training", tmp_path / "test", output, **ACCOUNT, **address
+    )
+    said = json.loads((output / "answers.json").read_text())
+    assert said["verdict"]["roc_auc_low"] >= 0.5 and "is_not_inferior" not in said["verdict"]
+    assert json.loads((output / "evaluation" / "verdict.json").read_text()) == said["verdict"]
+    assert "step Register: left out" in printed
+    assert "pipeline refused refuses the model: The bar is 0.9999. ROC AUC" in said["refused"]
+    assert "champion" in said["refused"]
+    assert said["written"] == ["Check", "Evaluate", "EvaluateChampion", "Prepare"]
+    assert "pipeline failed failed in step Check" in said["failed"]
+    here = predicted_here(output / "model.tar.gz", some_pictures(tmp_path))
+    rows = pd.read_csv(output / "evaluation" / "predictions.csv")
+    assert len(here) == 3 and len(rows) == len(test)

@@ -404,3 +404,19 @@ def test_a_picture_drawn_alone_in_a_class_folder_is_judged(model, tmp_path):
     evaluate(tmp_path / "set", model, tmp_path / "out")
     rows, metrics, _ = read(tmp_path / "out")
     assert rows["target"].tolist() == [1] and metrics["overall"]["classes"] == {"benign": 0, "malignant": 1}
+
+
+def test_a_model_is_not_inferior_to_itself_and_a_champion_without_an_evaluation_is_refused_first(
+    model, other, tmp_path
+):
+    words = ("evaluate", other, "--model", model.root / "model", "--no-progress")
+    refused = lesion(*words, "--output", tmp_path / "none", "--champion", tmp_path)
+    assert refused.returncode == 2 and "no predictions of labelled images" in refused.stderr
+    assert not (tmp_path / "none").exists()
+    evaluate(other, model, tmp_path / "champion")
+    done = lesion(*words, "--output", tmp_path / "again", "--champion", tmp_path / "champion")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "again" / "verdict.json").read_text())
+    assert found["is_not_inferior"] is True and found["said"] in done.stdout
+    _, metrics, _ = read(tmp_path / "again")
+    assert found["roc_auc_low"] == metrics["overall"]["interval_95"]["roc_auc"][0]

@@ -150,7 +150,7 @@ def test_what_is_no_comparison_is_refused_in_words(jobs, change, message):
 
 
 def test_a_folder_without_predictions_and_an_impossible_margin_are_refused(jobs, tmp_path):
-    with pytest.raises(UserError, match=r"no out-of-fold predictions .*nowhere"):
+    with pytest.raises(UserError, match=r"no predictions of labelled images .*nowhere"):
         compare_runs(jobs[0], tmp_path / "nowhere", margin=0.02)
     with pytest.raises(UserError, match="margin 2 is not"):
         compare_runs(*jobs, margin=2)
@@ -186,4 +186,4 @@ def test_the_command_prints_and_ends_with_2_for_a_mistake(jobs, capsys):
     assert ended.value.code == 0 and "B is better than A" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
         main(["compare", str(jobs[0]), "nowhere"])
-    assert ended.value.code == 2 and "no out-of-fold predictions (nowhere)" in capsys.readouterr().err
+    assert ended.value.code == 2 and "no predictions of labelled images (nowhere)" in capsys.readouterr().err

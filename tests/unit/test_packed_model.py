@@ -35,11 +35,16 @@ def test_a_folder_is_itself_and_an_archive_lies_unpacked_for_as_long_as_it_is_ne
         assert folder == archive.parent
 
 
-@pytest.mark.parametrize("kind", ["no archive", "cut off", "outside"])
+@pytest.mark.parametrize("kind", ["no archive", "cut off", "outside", "link"])
 def test_what_cannot_be_unpacked_is_refused(tmp_path, kind):
     archive = packed(tmp_path / "model.tar.gz", "../outside.json" if kind == "outside" else "manifest.json")
     if kind == "no archive":
         archive.write_bytes(b"no archive")
+    if kind == "link":
+        with tarfile.open(archive, "w:gz") as tar:
+            member = tarfile.TarInfo("manifest.json")
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/hostname"
+            tar.addfile(member)
     if kind == "cut off":
         archive.write_bytes(archive.read_bytes()[:-20])
     with pytest.raises(UserError, match="not an archive that can be unpacked"), unpacked(archive):

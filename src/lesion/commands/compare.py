@@ -12,7 +12,11 @@ EXAMPLE = "lesion compare job_a job_b --margin 0.02 --output comparison.json"
 
 
 def add(parser: ArgumentParser) -> None:
-    parser.add_argument("run_a", type=Path, help="a job's folder, the folder of its results, or its oof.csv")
+    parser.add_argument(
+        "run_a",
+        type=Path,
+        help="a job's folder, the folder of its results, its oof.csv, or a folder that `lesion evaluate` wrote",
+    )
     parser.add_argument("run_b", type=Path, help="the other; differences are this one minus the first")
     parser.add_argument(
         "--margin",

@@ -29,6 +29,17 @@ def add(parser: ArgumentParser) -> None:
         "--model", type=Path, required=True, help="the folder of the artifact, a model.tar.gz, or a folder with one"
     )
     parser.add_argument("--output", type=Path, required=True, help="the folder to write to")
+    parser.add_argument(
+        "--champion",
+        type=Path,
+        help="the folder of another model's evaluation on the same set: is this model inferior to it?",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.02,
+        help="how much lower a ROC AUC than the champion's still counts as not inferior (default: %(default)s)",
+    )
     add_input_format(parser)
     add_settings(
         parser,
@@ -43,7 +54,9 @@ def add(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     from lesion.algorithms.written_by import algorithm_of_artifact
     from lesion.packed_model import unpacked
+    from lesion.verdict import check_champion, write_verdict
 
+    check_champion(args.champion, args.margin)
     with unpacked(args.model) as model_dir:
         text = algorithm_of_artifact(model_dir).evaluate(
             model_dir,
@@ -57,5 +70,6 @@ def run(args: Namespace) -> int:
             operating_point=args.operating_point,
             show_progress=show_progress(args),
         )
-    console.say(f"{text}\nreport: {args.output / 'report.html'}")
+    verdict = write_verdict(args.output, champion=args.champion, margin=args.margin)
+    console.say(f"{text}\n{verdict}\nreport: {args.output / 'report.html'}")
     return 0

@@ -27,9 +27,9 @@ def package_request(
     group: str,
     model_uri: str,
     *,
-    metrics: Mapping[str, Mapping[str, Any]],
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
     statistics_uri: str,
-    card: Mapping[str, Any],
+    card: Mapping[str, Any] | None = None,
     approval: Approval,
     description: str,
     image_digest: str | None = None,
@@ -37,13 +37,13 @@ def package_request(
     """CreateModelPackage's request.
 
     `metrics` are by where they come from (`training`, `evaluation`) the content of a metrics.json; `statistics_uri` is
-    the file that the console shows; `card` is sagemaker_model_card.json. A version takes no tags: its group has them.
+    the file that the console shows; `card` is sagemaker_model_card.json. A pipeline knows neither metrics nor card when
+    it is made. A version takes no tags: its group has them.
     """
     container = {"Image": environment.image, "ModelDataUrl": model_uri}
     if image_digest is not None:
         container["ImageDigest"] = image_digest
-    content = {name: part for name, part in card.items() if name not in NOT_IN_A_VERSION}
-    return {
+    request: dict[str, Any] = {
         "ModelPackageGroupName": group,
         "ModelPackageDescription": description,
         "ModelApprovalStatus": approval,
@@ -55,11 +55,15 @@ def package_request(
             "SupportedResponseMIMETypes": ANSWERS,
         },
         "ModelMetrics": {"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": statistics_uri}}},
-        "CustomerMetadataProperties": {
-            key: value for source, content in metrics.items() for key, value in _properties(source, content).items()
-        },
-        "ModelCard": {"ModelCardContent": json.dumps(content), "ModelCardStatus": "Draft"},
     }
+    if metrics is not None:
+        request["CustomerMetadataProperties"] = {
+            key: value for source, content in metrics.items() for key, value in _properties(source, content).items()
+        }
+    if card is not None:
+        content = {name: part for name, part in card.items() if name not in NOT_IN_A_VERSION}
+        request["ModelCard"] = {"ModelCardContent": json.dumps(content), "ModelCardStatus": "Draft"}
+    return request
 
 
 def _properties(source: str, metrics: Mapping[str, Any]) -> dict[str, str]:

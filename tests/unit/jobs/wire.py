@@ -29,10 +29,11 @@ MANIFEST = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distributio
 OFFER = {"terms": {"OnDemand": {"T": {"priceDimensions": {"D": {"unit": "Hrs", "pricePerUnit": {"USD": "1.5"}}}}}}}
 
 # Operations of SageMaker that moto has not, and what it would answer.
-PLAYED: dict[str, dict[str, str]] = {
+PLAYED: dict[str, dict[str, Any]] = {
     "UpdateEndpoint": {"EndpointArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/x"},
     "CreateMonitoringSchedule": {"MonitoringScheduleArn": "arn"},
     "DeleteMonitoringSchedule": {},
+    "ListPipelineExecutionSteps": {"PipelineExecutionSteps": []},
 }
 
 Answer = tuple[int, Any]  # HTTP status, body
@@ -109,7 +110,8 @@ class Wire:
             config = backend.endpoint_configs[body["EndpointConfigName"]]
             endpoint.endpoint_config_name = body["EndpointConfigName"]
             endpoint.production_variants = endpoint._process_production_variants(config.production_variants)
-        return SimpleNamespace(status_code=200), PLAYED[model.name]
+        _, answer = self.answers.get(f"sagemaker.{model.name}", (200, PLAYED[model.name]))
+        return SimpleNamespace(status_code=200), answer
 
     @property
     def operations(self) -> list[str]:
