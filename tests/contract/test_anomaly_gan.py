@@ -18,6 +18,7 @@ from factories import write_hyperparameters
 from lesion.algorithms.anomaly.algorithm import ANOMALY
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.load import load_predictor, load_torch
+from lesion.algorithms.anomaly.manifest import read
 from lesion.algorithms.base import Options
 from lesion.artifact import load_manifest
 from lesion.data.decode import images
@@ -73,6 +74,24 @@ def test_a_job_leaves_an_artifact_metrics_and_a_report(root):
     record = load_manifest(root / "model").payload["scorer"]
     assert record["kind"] == "gan" and record["filters"] == [16, 16, 16, 16]
     assert "4 blocks" in (root / "output" / "data" / "report.html").read_text()
+
+
+def test_the_report_shows_what_the_gan_makes_of_an_image(root):
+    cases = json.loads((root / "output" / "data" / "report.json").read_text())["mistakes"]["cases"]
+    assert cases and all(case["reconstruction"].startswith("data:image") for case in cases)
+    assert "The reconstruction of" in (root / "output" / "data" / "report.html").read_text()
+
+
+def test_a_reconstruction_is_what_the_error_is_measured_from(root, data):
+    manifest = load_manifest(root / "model")
+    predictor = load_torch(root / "model", manifest, read(root / "model", manifest), [torch.device("cpu")])
+    [executor] = predictor.executors
+    prepared = predictor.prepare(images.read(data / "training" / "test_jpg" / "test_000.png"), {})
+    made_HWC = executor.reconstruction(prepared)
+    assert made_HWC.dtype == np.uint8 and made_HWC.shape == (32, 32, 3)
+    error_HWC = executor.scorer.errors(torch.from_numpy(prepared.square_HWC[None]))[0].numpy()  # in-painting: signed
+    wanted_HWC = (prepared.square_HWC - 127.5 * error_HWC).clip(0, 255)
+    assert made_HWC == pytest.approx(wanted_HWC, abs=0.51)
 
 
 def test_graph_and_torch_answer_alike_and_the_command_line_too(root, data, tmp_path):

@@ -247,7 +247,8 @@ class ConfusionMatrix(Section):
 
 
 class Case(Section):
-    """One image: where to find it, what is true, and what was answered. `picture` `map` and `flags` are data URIs."""
+    """One image: where to find it, what is true, and what was answered. `picture`, `reconstruction`, `map`
+    and `flags` are data URIs."""
 
     kind: Literal["missed", "false alarm", "wrong class", "uncertain", "label", "label next"]
     line: Count | None = None  # of `file`, its header being line 1: the image's number for those who hold that file
@@ -259,6 +260,7 @@ class Case(Section):
     prob: Share
     threshold: Share | None = None  # that `prob` was compared with, where it is this image's own
     picture: str | None = None
+    reconstruction: str | None = None  # what a generator that knows normal images makes of it
     map: str | None = None
     flags: str | None = None  # what is flagged of it, where an algorithm flags regions
     note: str = ""

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from lesion.algorithms.anomaly.map_files.density import Tile, density_of, picture_of
 from lesion.algorithms.anomaly.map_files.polygons import collection, feature, outlines
@@ -37,6 +39,37 @@ def test_an_outline_is_in_pixels_of_the_image_with_its_holes():
     assert ring_area(hole) == pytest.approx(4 * 3 * 5, rel=0.4)
     x, y = np.array(outer).T
     assert [x.min(), x.max(), y.min(), y.max()] == pytest.approx([20, 60, 8, 28], abs=0.5)
+
+
+def distance_between(ring: list[list[float]], other: list[list[float]]) -> float:
+    """The least distance of a corner or an edge's middle of one ring from the edges of another one; of a ring from
+    itself without the edges that a point lies on."""
+    start_E2, end_E2 = np.array(other[:-1]), np.array(other[1:])
+    corner_E2 = np.array(ring[:-1])
+    point_P2 = np.concatenate([corner_E2, (corner_E2 + np.array(ring[1:])) / 2])
+    along_E2 = end_E2 - start_E2
+    share_PE = ((point_P2[:, None] - start_E2) * along_E2).sum(axis=2) / (along_E2**2).sum(axis=1)
+    nearest_PE2 = start_E2 + share_PE.clip(0, 1)[..., None] * along_E2
+    distance_PE = np.linalg.norm(point_P2[:, None] - nearest_PE2, axis=2)
+    if ring == other:
+        num = len(corner_E2)
+        own_EE = np.eye(num, dtype=bool)
+        distance_PE[np.concatenate([own_EE | np.roll(own_EE, -1, axis=1), own_EE])] = np.inf
+    return float(distance_PE.min())
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=7)))
+def test_rings_are_closed_and_touch_neither_themselves_nor_another_one(is_flagged_HW):
+    """What makes a polygon valid (OGC Simple Features 6.1.11), which QuPath's geometry library (JTS) asks for."""
+    height, width = is_flagged_HW.shape
+    polygons = outlines(is_flagged_HW, (9 * height, 9 * width))  # in steps of a third of a pixel: 3
+    rings = [ring for polygon in polygons for ring in polygon]
+    for ring in rings:
+        assert len(ring) >= 4 and ring[0] == ring[-1]
+        assert min(distance_between(ring, other) for other in rings) > 1
+    area = sum(ring_area(outer) - sum(map(ring_area, holes)) for outer, *holes in polygons)
+    lost = 2 / 3 * 81 * is_flagged_HW.sum()  # a contour runs through the centres of thirds, and holes are wider
+    assert 81 * is_flagged_HW.sum() - lost <= area <= 81 * is_flagged_HW.sum()
 
 
 def test_nothing_flagged_has_no_outline():

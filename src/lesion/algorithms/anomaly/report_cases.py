@@ -1,4 +1,5 @@
-"""Report cases: the worst misses and false alarms as pictures: the image, its distance from normal, what is flagged."""
+"""Report cases: the worst misses and false alarms as pictures: the image, a GAN's reconstruction of it, its distance
+from normal, what is flagged."""
 
 # S held-out rows · Q pixels a side of the judged square · H, W pixels
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL, AnomalyPredictor, Prepared, output_of
 from lesion.algorithms.anomaly.results import HELD_OUT, Results
+from lesion.algorithms.anomaly.torch_executor import TorchExecutor
 from lesion.algorithms.base import Output
 from lesion.data.decode.images import Pixels
 from lesion.data.table import Rows
@@ -24,10 +26,11 @@ NUM_CASES = 6  # of the missed ones, and of the false alarms
 THUMBNAIL_PX = 152
 FLAGGED, TRUTH = (0, 255, 255), (255, 230, 0)  # RGB of outlines: cyan and yellow, apart on pink tissue
 HOW_MAPS = (
-    "The distance of each place from the nearest normal patch. What stays below the threshold of pixels is as it was; "
+    "The distance of each place from normal. What stays below the threshold of pixels is as it was; "
     "above it the colour goes from dark red to bright yellow."
 )
-HOW_FLAGS = "The third picture outlines what is flagged in cyan, and the mask, where there is one, in yellow."
+HOW_FLAGS = "The last picture outlines what is flagged in cyan, and the mask, where there is one, in yellow."
+HOW_MADE = "Beside each image stands its reconstruction: what the GAN, which has seen normal images alone, makes of it."
 
 
 def mistakes(
@@ -55,7 +58,7 @@ def mistakes(
             picture = training.read(row)
             prepared = Prepared(picture, (picture.shape[0], picture.shape[1]))
             output = output_of(rows.distance_Shw[number].ravel(), prepared)
-            shown = predictor.map_of(output)
+            shown, made_HWC = predictor.map_of(output), _reconstruction(predictor, picture)
             is_missed = kind == "missed"
             cases.append(
                 Case(
@@ -68,6 +71,7 @@ def mistakes(
                     prob_of=ANOMALOUS,
                     prob=float(score_S[number]),
                     picture=thumbnail(picture, side_px=THUMBNAIL_PX),
+                    reconstruction=None if made_HWC is None else thumbnail(made_HWC, side_px=THUMBNAIL_PX),
                     map=thumbnail(shown.over(picture), side_px=THUMBNAIL_PX),
                     flags=thumbnail(_outlined(picture, predictor, output, masks.get(row)), side_px=THUMBNAIL_PX),
                 )
@@ -75,7 +79,16 @@ def mistakes(
     if not cases:
         return Missing(why="There are none.")
     how = f"Answered wrong, those first that lie farthest from the threshold. {num:,} in all, at most one of a group."
+    if predictor.model.scorer.kind == "gan":
+        how = f"{how} {HOW_MADE}"
     return Cases(cases=tuple(cases), how=f"{how} {HOW_MAPS} {HOW_FLAGS}", num=num)
+
+
+def _reconstruction(predictor: AnomalyPredictor, picture_HWC: Pixels) -> Pixels | None:
+    """What the GAN makes of the judged square of a picture; None by a memory."""
+    executor = predictor.executors[0]
+    assert isinstance(executor, TorchExecutor)  # a report is written by training, which computes with torch
+    return executor.reconstruction(predictor.prepare(picture_HWC, {}))
 
 
 def _of_each_group(numbers: NDArray[np.intp], group_S: NDArray[np.str_]) -> list[int]:

@@ -14,6 +14,7 @@ from torch import nn
 from lesion import artifact
 from lesion.algorithms.anomaly.gan.networks import Generator
 from lesion.algorithms.anomaly.gan.scorer import GanScorer
+from lesion.algorithms.anomaly.gan.training import as_input
 from lesion.algorithms.anomaly.manifest import AnomalyRecord, GanRecord, MemoryRecord
 from lesion.algorithms.anomaly.memory import MemoryScorer
 from lesion.algorithms.anomaly.patch_features import create_patch_features
@@ -22,6 +23,7 @@ from lesion.algorithms.base import Output
 from lesion.algorithms.finite import finite
 from lesion.algorithms.stored_network import load_stored, making_stored
 from lesion.artifact import Manifest
+from lesion.data.decode.images import Pixels
 from lesion.data.transforms import Preprocess
 from lesion.stored_files import in_words
 
@@ -62,3 +64,12 @@ class TorchExecutor:
         images_NHWC = torch.from_numpy(np.stack([picture.square_HWC for picture in batch])).to(self._device)
         distance_NP = finite(self.scorer(images_NHWC).flatten(1).float().cpu().numpy())
         return [output_of(distance_P, picture) for distance_P, picture in zip(distance_NP, batch, strict=True)]
+
+    @torch.inference_mode()
+    def reconstruction(self, picture: Prepared) -> Pixels | None:
+        """What the GAN makes of the picture's square, uint8 RGB of the same size; None by a memory."""
+        if not isinstance(self.scorer, GanScorer):
+            return None
+        image_NCHW = as_input(torch.from_numpy(picture.square_HWC[None]).to(self._device))
+        made_HWC = self.scorer.reconstruction(image_NCHW)[0].permute(1, 2, 0).cpu().numpy()
+        return np.asarray(np.round(127.5 * (np.clip(made_HWC, -1, 1) + 1)), dtype=np.uint8)

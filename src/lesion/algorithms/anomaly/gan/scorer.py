@@ -36,17 +36,23 @@ class GanScorer(nn.Module):
         self.register_buffer("mean_C", torch.zeros(3))
         self.register_buffer("whitening_CC", torch.eye(3))
 
+    def reconstruction(self, images_NCHW: Tensor) -> Tensor:
+        """What normal pictures would have there, [N, C, H, W], of pictures in −1 to 1."""
+        block = len(self.filters) - 1
+        if not self.cell_px:
+            whole_NCHW: Tensor = self.generator(images_NCHW, block)[0]
+            return whole_NCHW
+        filled_NCHW = torch.zeros_like(images_NCHW)
+        for is_hidden_HW in hidden_cells(images_NCHW.shape[-1], self.cell_px, images_NCHW.device):
+            made_NCHW, _ = self.generator(images_NCHW.masked_fill(is_hidden_HW, HIDDEN_VALUE), block)
+            filled_NCHW = torch.where(is_hidden_HW, made_NCHW, filled_NCHW)
+        return filled_NCHW
+
     def errors(self, images_NHWC: Tensor) -> Tensor:
         """The error of each colour [N, H, W, C], of pictures in −1 to 1."""
-        images_NCHW, block = as_input(images_NHWC), len(self.filters) - 1
-        if not self.cell_px:
-            errors_NCHW: Tensor = (images_NCHW - self.generator(images_NCHW, block)[0]).abs()
-        else:
-            errors_NCHW = torch.zeros_like(images_NCHW)
-            for is_hidden_HW in hidden_cells(images_NCHW.shape[-1], self.cell_px, images_NCHW.device):
-                made_NCHW, _ = self.generator(images_NCHW.masked_fill(is_hidden_HW, HIDDEN_VALUE), block)
-                errors_NCHW = torch.where(is_hidden_HW, images_NCHW - made_NCHW, errors_NCHW)
-        return errors_NCHW.permute(0, 2, 3, 1)
+        images_NCHW = as_input(images_NHWC)
+        errors_NCHW = images_NCHW - self.reconstruction(images_NCHW)
+        return (errors_NCHW if self.cell_px else errors_NCHW.abs()).permute(0, 2, 3, 1)
 
     def forward(self, images_NHWC: Tensor) -> Tensor:
         """The distances [N, h, w]."""
