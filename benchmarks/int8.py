@@ -103,10 +103,15 @@ def of_fold(
 
 def predicted(network: Any, squares_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Probabilities [N] of a binary network, without metadata."""
-    request = network.create_infer_request()
-    others = {name: np.zeros(list(port.shape), np.float32) for port in network.inputs for name in port.names}
+    request, others = network.create_infer_request(), no_metadata(network)
     logits = [float(request.infer(others | {"image": square[None]})[0].ravel()[0]) for square in squares_NHWC]
     return np.asarray(expit(logits))
+
+
+def no_metadata(network: Any) -> dict[str, NDArray[np.float32]]:
+    """Zeros for its inputs of metadata. A port has several names, so those of the image must not be among them."""
+    ports = {name: port for port in network.inputs for name in port.names if name.startswith("metadata_")}
+    return {name: np.zeros(list(port.shape), np.float32) for name, port in ports.items()}
 
 
 def timed(networks: dict[str, Any], squares_NHWC: NDArray[np.uint8], num_rounds: int) -> dict[str, list[float]]:

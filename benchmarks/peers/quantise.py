@@ -19,9 +19,8 @@ def main() -> None:
     core = openvino.Core()
     graph = core.read_model(graph_path)
     pixels_NHWC = np.load(pixels_path)
-    metadata = {
-        name: np.zeros(list(port.shape), np.float32) for port in graph.inputs for name in port.names if name != "image"
-    }
+    ports = {name: port for port in graph.inputs for name in port.names if name.startswith("metadata_")}
+    metadata = {name: np.zeros(list(port.shape), np.float32) for name, port in ports.items()}
     calibration = nncf.Dataset(list(pixels_NHWC), lambda square_HWC: {"image": square_HWC[None], **metadata})
     quantised = nncf.quantize(
         graph,
