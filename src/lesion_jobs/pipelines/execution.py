@@ -118,8 +118,11 @@ class Execution:
         failed = [step for step in steps if step["StepStatus"] == "Failed"]
         refused = next((step for step in failed if "Fail" in step.get("Metadata", {})), None)
         if refused is not None:
-            what = f"pipeline {self.pipeline} refuses the model: {refused['Metadata']['Fail']['ErrorMessage']}"
-            return UserError(what, where=self.arn, do="Its report: fetch_evaluation(execution.evaluation(), FOLDER).")
+            said = refused["Metadata"]["Fail"]["ErrorMessage"].rstrip(".")
+            do = "Its report: fetch_evaluation(execution.evaluation(), FOLDER)."
+            return UserError(
+                f"pipeline {self.pipeline} refuses the model: {said}", where=self.arn, do=do, kind="refused"
+            )
         if not failed:
             why = self.describe().get("FailureReason", "no reason is known")
             return UserError(f"pipeline {self.pipeline} failed: {why}", where=self.arn, do="Look at it in the console.")

@@ -25,6 +25,7 @@ from lesion_jobs.pipelines.expressions import find, resolve
 from lesion_jobs.storage import download
 from lesion_jobs.training import TrainingRun, describe_run, train_here
 
+OUTPUT = f"ProcessingOutputConfig.Outputs.{OUTPUT_NAME}.S3Output.S3Uri"
 CONDITIONS = {"GreaterThanOrEqualTo": operator.ge, "Equals": operator.eq}
 
 
@@ -54,7 +55,7 @@ def run_here(name: str, environment: Environment, definition: Json) -> LocalExec
     progress = _Progress(name, environment, {"Execution": execution, "Parameters": parameters, "Steps": {}})
     _run_steps(definition["Steps"], progress)
     evaluated = progress.scope["Steps"]["Evaluate"]
-    output = find(f"ProcessingOutputConfig.Outputs.{OUTPUT_NAME}.S3Output.S3Uri", evaluated)
+    output = find(OUTPUT, evaluated)
     return LocalExecution(
         describe_run(environment, progress.jobs["Train"]),
         EvaluationRun(progress.jobs["Evaluate"], environment, output),
@@ -73,8 +74,12 @@ def _run_steps(steps: Sequence[Json], progress: _Progress) -> None:
             continue
         arguments = resolve(step["Arguments"], lambda path: find(path, progress.scope))
         if step["Type"] == "Fail":
-            what = f"pipeline {progress.pipeline} refuses the model: {arguments['ErrorMessage']}"
-            raise UserError(what, do="Its evaluation lies below the pipeline's output.", kind="refused")
+            said = arguments["ErrorMessage"].rstrip(".")
+            report = find(f"Evaluate.{OUTPUT}", progress.scope["Steps"])
+            do = "Its report is there: report.html."
+            raise UserError(
+                f"pipeline {progress.pipeline} refuses the model: {said}", where=report, do=do, kind="refused"
+            )
         with _named(step["Name"], progress.pipeline):
             run = _run_training if step["Type"] == "Training" else _run_processing
             progress.scope["Steps"][step["Name"]] = run(step, arguments, progress)
