@@ -276,6 +276,21 @@ def test_an_artifact_from_before_the_threshold_of_pixels_judges_places_by_that_o
     assert scored.fraction == pytest.approx((scored.score_hw >= older.thresholds.default.score).mean())
 
 
+def test_a_memory_from_before_leaves_out_what_lies_beyond_an_edge(root, tmp_path, predictor):
+    import torch
+
+    from lesion.algorithms.anomaly.load import load_torch
+
+    scorer = predictor.model.scorer
+    assert scorer.edge_is_zero
+    older = type(scorer).model_validate(scorer.model_dump(exclude={"edge_is_zero"}))
+    now, before = (
+        load_torch(root / "model", predictor.manifest, model, [torch.device("cpu")]).compute([tile(root, 0)])[0]
+        for model in (predictor.model, predictor.model.model_copy(update={"scorer": older}))
+    )
+    assert np.abs(now.logits_FVK - before.logits_FVK).max() > 0.05 * now.logits_FVK.mean()
+
+
 def test_pixels_are_judged_by_a_threshold_of_their_own(root, metrics, predictor):
     stated, pixels = metrics["pixel_false_positive_rate"], predictor.describe()["question"]["pixels"]
     assert pixels["false_positive_rate"] == stated and pixels["specificity"] == 0.9998

@@ -87,6 +87,18 @@ def test_a_map_has_a_place_for_each_stride_of_the_finest_level():
     assert num_features > of_one[2]
 
 
+def test_what_lies_beyond_an_edge_counts_as_zero():
+    """A corner is the mean of its four places times 4/9, an edge that of six times 6/9, and the middle stays."""
+    zero, left_out = (
+        create_patch_features("test_resnet", {}, PREPROCESS, (8,), seed=0, edge_is_zero=edge_is_zero)
+        for edge_is_zero in (True, False)
+    )
+    share_hw = torch.ones(6, 6)
+    share_hw[[0, -1]] *= 2 / 3
+    share_hw[:, [0, -1]] *= 2 / 3
+    assert torch.allclose(zero(images(2)), left_out(images(2)) * share_hw[..., None], atol=1e-5)
+
+
 def test_a_stride_that_the_network_has_not_is_refused_with_those_that_it_has():
     with pytest.raises(UserError, match=r"no level of stride 5 for images of 48 px; it has 2, 4, 8, 16, 24"):
         create_patch_features("test_resnet", {}, PREPROCESS, (5,), seed=0)

@@ -31,6 +31,7 @@ class MemoryRecord(BaseModel):
     strides: Annotated[tuple[Side, ...], Field(min_length=1)]
     num_patches: Annotated[int, Field(ge=1, le=2**20)]
     num_features: Annotated[int, Field(ge=1, le=2**20)]
+    edge_is_zero: bool = False  # of artifacts of before: what lies beyond the picture is left out of a mean
 
     @property
     def size_in_words(self) -> str:

@@ -104,6 +104,7 @@ class MemoryLearner:
             strides=config.strides,
             num_patches=scorer.memory_MD.shape[0],
             num_features=scorer.memory_MD.shape[1],
+            edge_is_zero=True,
         )
 
     def _features(self) -> PatchFeatures:

@@ -24,23 +24,28 @@ class PatchFeatures(nn.Module):
 
     The locally aware patch features of PatchCore (Roth et al. 2022, eq. 1 to 3): each level is averaged over a 3 × 3
     neighbourhood, brought to the size of the finest one, and all are joined. No place knows of another picture.
+    With `edge_is_zero` what lies beyond the picture counts as 0, as in the authors' code: a place at an edge is then
+    two thirds of the mean of its six neighbours, which is noisier than one of nine, and looked odd in normal pictures
+    (docs/decisions/0072).
     """
 
-    def __init__(self, backbone: nn.Module, preprocess: Preprocess, indices: Sequence[int]) -> None:
+    def __init__(
+        self, backbone: nn.Module, preprocess: Preprocess, indices: Sequence[int], *, edge_is_zero: bool
+    ) -> None:
         super().__init__()
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", 255.0 * torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255.0 * torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
         self.backbone: Any = backbone
-        self._indices = list(indices)
+        self._indices, self._edge_is_zero = list(indices), edge_is_zero
 
     def forward(self, images_NHWC: Tensor) -> Tensor:
         """The features [N, h, w, D]."""
         pixels_NCHW = (images_NHWC.permute(0, 3, 1, 2).float() - self.mean) / self.std
         levels = self.backbone.forward_intermediates(pixels_NCHW, indices=self._indices, intermediates_only=True)
         pooled = [
-            functional.avg_pool2d(level, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=False)
+            functional.avg_pool2d(level, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=self._edge_is_zero)
             for level in levels
         ]
         finest = max((level.shape[-2:] for level in pooled), key=lambda shape: int(shape[0]))
@@ -54,7 +59,13 @@ class PatchFeatures(nn.Module):
 
 
 def create_patch_features(
-    name: str, model_args: Mapping[str, Any], preprocess: Preprocess, strides: Sequence[int], *, seed: int
+    name: str,
+    model_args: Mapping[str, Any],
+    preprocess: Preprocess,
+    strides: Sequence[int],
+    *,
+    seed: int,
+    edge_is_zero: bool = True,
 ) -> PatchFeatures:
     """The named backbone's features at the deepest level of each stride, with initial weights that depend on `seed`
     alone, in eval mode. Leaves torch's global generator as it was.
@@ -66,7 +77,7 @@ def create_patch_features(
         backbone = create_backbone(name, model_args).eval()
         num_features(backbone, preprocess.image_size, name=name, model_args=model_args)  # refuses in words
     indices = _level_indices(backbone, name, preprocess.image_size, strides)
-    return PatchFeatures(backbone, preprocess, indices).eval().requires_grad_(False)
+    return PatchFeatures(backbone, preprocess, indices, edge_is_zero=edge_is_zero).eval().requires_grad_(False)
 
 
 def grid_of(features: PatchFeatures, image_size: int) -> tuple[int, int, int]:

@@ -41,7 +41,9 @@ def load_scorer(model_dir: Path, manifest: Manifest, model: AnomalyRecord, devic
 
 def _memory(record: MemoryRecord, preprocess: Preprocess) -> nn.Module:
     """A memory scorer of this record, without its numbers."""
-    features = create_patch_features(record.model, record.model_args, preprocess, record.strides, seed=0)
+    features = create_patch_features(
+        record.model, record.model_args, preprocess, record.strides, seed=0, edge_is_zero=record.edge_is_zero
+    )
     width = record.num_features
     return MemoryScorer(features, torch.zeros(width), torch.zeros(width), torch.zeros(record.num_patches, width))
 
