@@ -56,10 +56,11 @@ def kill_all(parent: warm.Command) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     # Forks of a warm parent hold its lock on the folder until the last of them is gone.
-    wait_until(lambda: not any(map(_is_running, pids)), "processes outlived SIGKILL", lambda: str(pids))
+    wait_until(lambda: not any(map(is_running, pids)), "processes outlived SIGKILL", lambda: str(pids))
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether a process is there and not just waits to be reaped."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -20,7 +20,7 @@ from lesion.data.thumbnail import small
 from lesion.data.write_csv import write_csv
 from lesion.errors import LesionError, UserError
 from lesion.files import ensure_writable, make_folder, numbered_stem, write_atomic
-from lesion.predict_files import open_set
+from lesion.predict_part import open_for
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def explain_files(
         model_dir, device=device, num_cores=num_cores, fold=fold, class_name=class_name, method=method
     )
     predictor = explainer.predictor
-    pictures = open_set(source_path, predictor, source=source, image_column=image_column)
+    pictures = open_for(source_path, predictor, source=source, image_column=image_column)
     names, rows = pictures.table().name_S.tolist(), pictures.table().metadata_rows()
     warn_of_unknown_words(rows, predictor.metadata_words)
     paths = pictures.paths if isinstance(pictures, OfFiles) else [None] * len(names)

@@ -76,7 +76,7 @@ def ensure_writable(path: Path) -> None:
     with writing(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not _is_device(path):
+        if not is_device(path):
             part = _part(path)
             part.open("wb").close()
             part.unlink()
@@ -99,8 +99,9 @@ def atomic_writer(path: Path, *, refusal: str = "cannot be written") -> Iterator
     A pipe or device, such as /dev/stdout, is written directly, since it cannot be replaced.
     """
     with writing(path, refusal):
-        if _is_device(path):
-            with path.open("wb") as file:
+        if is_device(path):
+            number = _own_stream(path)  # as it stands: behind what was written to it, if it is a file
+            with path.open("wb") if number is None else os.fdopen(os.dup(number), "wb") as file:
                 yield file
             return
         part = _part(path)
@@ -166,8 +167,8 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Inside, the folder is locked. Raises UserError where another process holds its lock.
+def only_one(folder: Path, what: str = "training") -> Iterator[None]:
+    """Inside, the folder is locked. Raises UserError where another process holds its lock: it runs another `what`.
 
     The system takes the lock away from a process that ends, however it ends, and no file is written for it. A folder
     that is not there, or on a file system without locks, is not locked.
@@ -182,29 +183,40 @@ def only_one(folder: Path) -> Iterator[None]:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                "another training runs here",
+                f"another {what} runs here",
                 where=folder,
-                do="Wait until it ends, or stop it; or train below another folder.",
+                do="Wait until it ends, or stop it; or choose another folder.",
                 kind="busy",
             ) from error
         except OSError as error:
-            log.warning("cannot be locked against a second training: %s (%s)", error.strerror, folder)
+            log.warning("cannot be locked against a second %s: %s (%s)", what, error.strerror, folder)
         yield
     finally:
         os.close(number)
 
 
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + PART)
-
-
-def _is_device(path: Path) -> bool:
-    """Whether a pipe, a terminal or a device is there."""
+def is_device(path: Path) -> bool:
+    """Whether a pipe, a terminal or a device is there, or a stream of this process, whatever that is."""
+    if _own_stream(path) is not None:
+        return True
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _own_stream(path: Path) -> int | None:
+    """The number of the stream of this process that is called so, such as 1 for /dev/stdout, a link that must stay."""
+    place = path.parent.resolve() / path.name
+    for one in [place, place.parent / place.readlink()] if place.is_symlink() else [place]:
+        if one.parent in {Path("/proc/self/fd"), Path(f"/proc/{os.getpid()}/fd")} and one.name.isdecimal():
+            return int(one.name)
+    return None
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + PART)
 
 
 def _sync(folder: Path) -> None:

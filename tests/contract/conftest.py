@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,3 +97,37 @@ def target(trained_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def _running(server: Server) -> Iterator[Server]:
     yield server.wait_until_ready()
     server.stop()
+
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+settings = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+cluster = Cluster(initialize_head=True, head_node_args={**settings, "include_dashboard": False})
+cluster.add_node(**settings)
+print("address", cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[str]:
+    """A real cluster of two nodes on this machine, a core each.
+
+    In a process of its own: Ray takes over SIGTERM, and ends a process whose cluster is gone.
+    """
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as cluster:
+        assert cluster.stdout is not None
+        address = next((line.split()[1] for line in cluster.stdout if line.startswith("address ")), None)
+        assert address is not None, "the cluster did not start"
+        try:
+            yield address
+        finally:
+            cluster.communicate(timeout=60)
+    assert cluster.returncode == 0

@@ -9,12 +9,14 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from jobs import Trained
+from jobs import SMALL, Trained, run
 
-from factories import dicom_file, with_broken_header
+from factories import dicom_file, with_broken_header, write_hyperparameters
+from lesion.algorithms.classify.algorithm import CLASSIFY
 from lesion.errors import UserError
 from lesion.predict_files import predict_files
 from processes import lesion
+from sources import WRITERS, write_csv_folder
 
 
 def predict(place: Path, root: Path, output: Path, fold: int | None = None, **more: str) -> tuple[int, pd.DataFrame]:
@@ -219,3 +221,46 @@ def test_names_of_a_table_are_found_as_in_training_and_kept_as_they_are_written(
     _, of_folder = predict(folder, trained_root, tmp_path / "folder.csv")
     assert of_folder["image_name"].tolist() == ["IMG_000_0", "IMG_001_0"]
     np.testing.assert_allclose(probabilities(of_folder), probabilities(rows), atol=1e-6)
+
+
+CODES = {"daisy": 0, "rose": 1, "tulip": 2}
+WITH_CODES = {"pcam_hdf5", "medmnist_npz", "lst", "augmented_manifest"}  # whose labels are numbers
+
+
+@pytest.fixture(scope="module")
+def flower_models(tmp_path_factory) -> dict[bool, Path]:
+    """The folders of two models of the same pictures, by whether the classes are numbers."""
+    models = {}
+    for has_codes in (False, True):
+        root = tmp_path_factory.mktemp("flowers")
+        table = write_csv_folder(root / "input/data/training").folder / "train.csv"
+        if has_codes:
+            pd.read_csv(table).replace({"target": CODES}).to_csv(table, index=False)
+        write_hyperparameters(root, {**SMALL, "model": "test_resnet", "pretrained": False})
+        models[has_codes] = run(root).root / "model"
+    return models
+
+
+@pytest.mark.parametrize("name", [*WRITERS, "dicom"])
+def test_every_source_is_predicted_as_it_is_evaluated(name, flower_models, tmp_path):
+    model_dir = flower_models[name in WITH_CODES]
+    folder = tmp_path / "channel"
+    if name == "dicom":
+        for number, word in enumerate([*CODES, *CODES]):
+            path = folder / word / f"{number}.dcm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(dicom_file(PatientAge=f"{20 + number:03d}Y"))
+    else:
+        WRITERS[name](folder)
+    CLASSIFY.evaluate(
+        model_dir, folder, output=tmp_path / "evaluation", source="auto", settings={}, device="cpu", num_cores=2,
+        precision="fp32", operating_point=None, show_progress=False,
+    )  # fmt: skip
+    judged = pd.read_csv(tmp_path / "evaluation/predictions.csv", dtype=str)
+    options = {"device": "cpu", "fold": None, "precision": "fp32", "num_cores": 2, "show_progress": False}
+    assert predict_files(folder, model_dir=model_dir, output=tmp_path / "out.csv", **options) == 0
+    rows = pd.read_csv(tmp_path / "out.csv", dtype=str)
+    shared = [column for column in rows.columns if column in judged.columns]
+    assert {"label", "error", "probability_" + ("0" if name in WITH_CODES else "daisy")} < {*shared}
+    assert len(rows) == (6 if name == "dicom" else 12) and rows.iloc[:, 0].tolist() == judged.iloc[:, 0].tolist()
+    pd.testing.assert_frame_equal(rows[shared], judged[shared])

@@ -7,10 +7,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -158,40 +156,6 @@ def test_a_shard_that_was_cut_off_is_written_again(channel, shards, tmp_path):
     shard.write_bytes(shard.read_bytes()[:1000])
     assert prepare(channel, tmp_path / "out").returncode == 0
     assert digests(tmp_path / "out") == digests(shards)
-
-
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-
-settings = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-cluster = Cluster(initialize_head=True, head_node_args={**settings, "include_dashboard": False})
-cluster.add_node(**settings)
-print("address", cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
-
-
-@pytest.fixture
-def ray_cluster() -> Iterator[str]:
-    """A real cluster of two nodes on this machine, a core each.
-
-    In a process of its own: Ray takes over SIGTERM, and ends a process whose cluster is gone.
-    """
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    command = [sys.executable, "-c", CLUSTER]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as cluster:
-        assert cluster.stdout is not None
-        address = next((line.split()[1] for line in cluster.stdout if line.startswith("address ")), None)
-        assert address is not None, "the cluster did not start"
-        try:
-            yield address
-        finally:
-            cluster.communicate(timeout=60)
-    assert cluster.returncode == 0
 
 
 def test_a_ray_cluster_of_two_nodes_writes_the_same_bytes(channel, shards, tmp_path, ray_cluster):

@@ -26,6 +26,21 @@ def add(parser: ArgumentParser) -> None:
         help="a folder for maps (algorithm=anomaly): map and overlay of each image as PNG, polygons for QuPath "
         "(GeoJSON), heat maps of slides, and slides.csv",
     )
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=1024,
+        help="images per part of a large set; finished parts are kept if the command is killed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=["processes", "ray"],
+        default="processes",
+        help="processes on this machine, or the Ray cluster of RAY_ADDRESS (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="number of processes, which share the cores (default: %(default)s)"
+    )
     add_set_options(parser)
     add_answer(parser)
 
@@ -41,5 +56,8 @@ def run(args: Namespace) -> int:
         precision=args.precision or "auto",
         operating_point=args.operating_point,
         maps=args.maps,
+        rows_per_part=args.rows,
+        engine=args.engine,
+        num_workers=args.workers,
     )
     return 2 if num_failed else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lesion.data.decode.reading import COPY_AGAIN, check_regular, file_text, parse_json, reading
 from lesion.errors import UserError
-from lesion.files import make_folder, write_atomic
+from lesion.files import PART, make_folder, write_atomic
 
 NAME = "prepared.json"
 VERSION = 1
@@ -32,7 +32,7 @@ def write_provenance(output: Path, made_with: Mapping[str, object]) -> None:
                 where=path,
                 do="Choose another --output, or remove this folder.",
             )
-    elif any(output.iterdir()):
+    elif any(entry.name != NAME + PART for entry in output.iterdir()):  # that a kill may have left
         raise UserError(
             "the folder is not empty, and not of this command", where=output, do="Choose an empty or a new --output."
         )

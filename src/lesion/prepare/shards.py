@@ -23,7 +23,7 @@ from lesion.files import make_folder
 from lesion.prepare.data_card import write_card
 from lesion.prepare.provenance import write_provenance
 from lesion.prepare.shard import Plan, Sharding, ShardReport, write_shard
-from lesion.prepare.worker_pool import Engine, run_all
+from lesion.worker_pool import Engine, run_all
 
 log = logging.getLogger(__name__)
 
