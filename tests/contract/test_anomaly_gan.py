@@ -17,6 +17,7 @@ from tiles import draw_tile, write_set
 from factories import write_hyperparameters
 from lesion.algorithms.anomaly.algorithm import ANOMALY
 from lesion.algorithms.anomaly.config import AnomalyConfig
+from lesion.algorithms.anomaly.gan.scorer import GanScorer
 from lesion.algorithms.anomaly.load import load_predictor, load_torch
 from lesion.algorithms.anomaly.manifest import read
 from lesion.algorithms.base import Options
@@ -29,7 +30,7 @@ from lesion.stop import Stop
 
 SETTINGS: dict[str, object] = {
     **{"algorithm": "anomaly", "scorer": "gan", "image_size": 32, "filter_divisor": 32, "stage_pictures": 8},
-    **{"inpainting": 8},
+    **{"inpainting": 8, "compare": "features"},
     **{"held_out": 0.4, "operating_point": "sigma=3", "num_workers": 0},
 }
 
@@ -89,7 +90,8 @@ def test_a_reconstruction_is_what_the_error_is_measured_from(root, data):
     prepared = predictor.prepare(images.read(data / "training" / "test_jpg" / "test_000.png"), {})
     made_HWC = executor.reconstruction(prepared)
     assert made_HWC.dtype == np.uint8 and made_HWC.shape == (32, 32, 3)
-    error_HWC = executor.scorer.errors(torch.from_numpy(prepared.square_HWC[None]))[0].numpy()  # in-painting: signed
+    by_colours = GanScorer(executor.scorer.generator, executor.scorer.filters, smoothing_px=1, cell_px=8)
+    error_HWC = by_colours.errors(torch.from_numpy(prepared.square_HWC[None]))[0].numpy()  # in-painting: signed
     wanted_HWC = (prepared.square_HWC - 127.5 * error_HWC).clip(0, 255)
     assert made_HWC == pytest.approx(wanted_HWC, abs=0.51)
 
@@ -181,6 +183,7 @@ def test_losses_that_are_never_numbers_end_the_job_in_words(data, tmp_path):
         ({"image_size": 48}, "image_size=48 is no side of scorer=gan.*32, 64, 128"),
         ({"strides": "4", "model": "resnet18"}, "model is of scorer=memory.*strides is of scorer=memory"),
         ({"scorer": "memory", "image_size": 48, "smoothing": 3}, "filter_divisor is of scorer=gan"),
+        ({"filter_divisor": 4}, "compare=features would compare 128 features.*at least 8, or compare=colours"),
         ({"inpainting": 6}, "inpainting=6 is no power of two"),
         ({"inpainting": 32}, "inpainting=32 is more than half of image_size: set at most 16"),
         ({"smoothing": 4}, "needs an odd number, such as 5"),

@@ -19,7 +19,7 @@ from lesion.algorithms.anomaly.gan.masking import HIDDEN, draw_sources, masked
 from lesion.algorithms.anomaly.gan.networks import Discriminator, Encoder, Generator, filters_of
 from lesion.algorithms.anomaly.gan.rollback import MOST_ROLLBACKS, Rollback
 from lesion.algorithms.anomaly.gan.scorer import GanScorer
-from lesion.algorithms.anomaly.gan.training import GanTraining, pictures_at
+from lesion.algorithms.anomaly.gan.training import GanTraining, as_input, pictures_at
 from lesion.algorithms.anomaly.learner import preprocess_of
 from lesion.algorithms.anomaly.threshold import NormalCurve, Places, Threshold, Thresholds, score_of
 from lesion.data.cache import Cache
@@ -113,6 +113,20 @@ def test_an_in_painted_pixel_does_not_know_itself():
     assert not torch.allclose(after[8:16, 8:16], before[8:16, 8:16], atol=1e-5)  # its neighbours are made of it
 
 
+def test_features_are_what_the_generators_encoder_hands_to_its_decoder_at_the_full_side():
+    generator = seeded(Generator)
+    images_NCHW = as_input(tiles(2))
+    _, skips = generator.encoder(images_NCHW, len(SMALL) - 1, 1.0)
+    assert torch.equal(generator.encoder.down.features(images_NCHW), skips[-1])
+
+
+def test_compared_by_features_an_image_that_is_its_own_reconstruction_has_no_error():
+    scorer = GanScorer(seeded(Generator), SMALL, smoothing_px=1, compare="features")
+    assert scorer.errors(tiles(1)).shape[-1] == SMALL[-1] and scorer.errors(tiles(1)).max() > 0
+    scorer.reconstruction = lambda images_NCHW: images_NCHW
+    assert scorer.errors(tiles(1)).abs().max() == 0
+
+
 def test_stages_are_counted_in_pictures():
     stages = stages_of(5)
     assert [str(stage) for stage in stages[:3]] == ["4 px stabilisation", "8 px fade-in", "8 px stabilisation"]
@@ -177,7 +191,7 @@ def test_merged_moments_are_those_of_all_pixels_together():
     rng = np.random.default_rng(0)
     parts = [rng.normal(1000.0, 0.01, (num, 3)) @ rng.normal(size=(3, 3)) for num in (5, 1, 400)]
     moments = [ErrorMoments.of(torch.from_numpy(part)) for part in parts]
-    together = moments[0].merged(moments[1]).merged(ErrorMoments.from_row(moments[2].as_row()))
+    together = moments[0].merged(moments[1]).merged(ErrorMoments.from_row(moments[2].as_row(), 3))
     everything = np.concatenate(parts)
     assert together.num == 406 and together.mean_C.numpy() == pytest.approx(everything.mean(axis=0), rel=1e-12)
     covariance_CC = np.cov(everything.T)

@@ -174,6 +174,11 @@ class GanSettings(Hyperparameters):
         doc="Smoothing of the GAN's map: the distances of so many pixels a side are averaged, an odd number; 1: none.",
     )
 
+    compare: Literal["colours", "features"] = tunable(
+        "colours",
+        doc="What the GAN compares of an image and its reconstruction: colours, as ProGANomaly does, or features: what "
+        "the generator's own first layers make of them. Features found drawn anomalies much better, in the same time.",
+    )
     inpainting: int = tunable(
         0,
         ge=0,

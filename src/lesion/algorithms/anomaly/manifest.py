@@ -41,15 +41,17 @@ class MemoryRecord(BaseModel):
 
 class GanRecord(BaseModel):
     """The GAN scorer: the filters of its blocks, which say the side of its pictures, over how many pixels a side its
-    distances are averaged, and the side of the cells that are filled in from the others; 0 for none."""
+    distances are averaged, the side of the cells that are filled in from the others, 0 for none, and what of an image
+    is compared with its reconstruction."""
 
     model_config = ConfigDict(frozen=True)
 
     kind: Literal["gan"]
     file: FileName  # generator, mean and whitening of its errors
-    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=9)]
+    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=2, max_length=9)]
     smoothing_px: Annotated[int, Field(ge=1, le=127)]
     cell_px: Annotated[int, Field(ge=0, le=512)]
+    compare: Literal["colours", "features"] = "colours"  # as artifacts of before do
 
     @property
     def model(self) -> str:

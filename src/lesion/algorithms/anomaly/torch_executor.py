@@ -51,7 +51,13 @@ def _memory(record: MemoryRecord, preprocess: Preprocess) -> nn.Module:
 def _gan(record: GanRecord) -> nn.Module:
     """A GAN scorer of this record, without its numbers."""
     generator = Generator(record.filters)
-    return GanScorer(generator, record.filters, smoothing_px=record.smoothing_px, cell_px=record.cell_px)
+    return GanScorer(
+        generator,
+        record.filters,
+        smoothing_px=record.smoothing_px,
+        cell_px=record.cell_px,
+        compare=record.compare,
+    )
 
 
 class TorchExecutor:

@@ -52,7 +52,7 @@ class ErrorMoments:
         return torch.cat([num, self.mean_C, self.scatter_CC.flatten()])
 
     @classmethod
-    def from_row(cls, row: Tensor, num_channels: int = 3) -> Self:
+    def from_row(cls, row: Tensor, num_channels: int) -> Self:
         """The moments that `as_row` gave."""
         scatter_CC = row[1 + num_channels :].view(num_channels, num_channels)
         return cls(int(row[0]), row[1 : 1 + num_channels], scatter_CC)

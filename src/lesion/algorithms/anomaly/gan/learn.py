@@ -77,7 +77,7 @@ def learn_errors(
         return torch.stack([ErrorMoments.of(errors_HWC.flatten(0, 1)).as_row() for errors_HWC in errors_NHWC])
 
     rows = compute_rows("errors", rows_S, moments, pictures, batch_size=batch_size, run=run, checkpoints=checkpoints)
-    together = functools.reduce(ErrorMoments.merged, map(ErrorMoments.from_row, rows))
+    together = functools.reduce(ErrorMoments.merged, (ErrorMoments.from_row(row, len(scorer.mean_C)) for row in rows))
     scorer.mean_C.copy_(together.mean_C)
     scorer.whitening_CC.copy_(together.whitening())
     log.info("gan: errors of images=%d mean=%s", len(rows_S), " ".join(f"{mean:.4f}" for mean in together.mean_C))

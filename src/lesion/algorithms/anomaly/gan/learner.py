@@ -28,6 +28,8 @@ from lesion.errors import UserError
 
 log = logging.getLogger(__name__)
 
+MOST_FEATURES = 64  # that are compared
+
 
 class GanLearner:
     """A Learner (anomaly/learner.py)."""
@@ -56,6 +58,7 @@ class GanLearner:
     def remarks(self) -> Sequence[Remark]:
         """What each phase takes. Raises UserError for networks that do not fit into the memory."""
         config, costs = self._config, stage_costs(self._filters)
+        refuse_many_features(config, self._filters[-1])
         is_gpu = config.device != "cpu" and torch.cuda.is_available()
         refuse_too_large(costs, is_gpu=is_gpu)
         speed = speed_of(torch.device("cuda" if is_gpu else "cpu"))
@@ -107,7 +110,13 @@ class GanLearner:
             run=run,
             checkpoints=checkpoints,
         )
-        scorer = GanScorer(training.average, self._filters, smoothing_px=config.smoothing, cell_px=config.inpainting)
+        scorer = GanScorer(
+            training.average,
+            self._filters,
+            smoothing_px=config.smoothing,
+            cell_px=config.inpainting,
+            compare=config.compare,
+        )
         scorer.eval().requires_grad_(False).to(run.device)
         batch_size = config.batch_size_predict
         learn_errors(scorer, pictures, rows_S[is_error_S], batch_size=batch_size, run=run, checkpoints=checkpoints)
@@ -116,7 +125,24 @@ class GanLearner:
     def record(self, scorer: GanScorer, file: str) -> GanRecord:
         """What the manifest says of a scorer that this learner made."""
         return GanRecord(
-            kind="gan", file=file, filters=scorer.filters, smoothing_px=scorer.smoothing_px, cell_px=scorer.cell_px
+            kind="gan",
+            file=file,
+            filters=scorer.filters,
+            smoothing_px=scorer.smoothing_px,
+            cell_px=scorer.cell_px,
+            compare=scorer.compare,
+        )
+
+
+def refuse_many_features(config: AnomalyConfig, num_features: int) -> None:
+    """Raises UserError for more features than MOST_FEATURES: the moments of each picture grow with their square."""
+    least = config.filter_divisor * -(-num_features // MOST_FEATURES)
+    if config.compare == "features" and num_features > MOST_FEATURES:
+        raise UserError(
+            f"compare=features would compare {num_features} features a pixel, and {MOST_FEATURES} are allowed",
+            where="hyperparameter compare",
+            do=f"Set filter_divisor to at least {least}, or compare=colours.",
+            kind="hyperparameters",
         )
 
 

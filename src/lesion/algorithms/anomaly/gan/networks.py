@@ -85,6 +85,11 @@ class Downward(nn.Module):
                 features = torch.lerp(self.from_rgb[number - 1](functional.avg_pool2d(images_NCHW, 2)), features, alpha)
         return features, skips
 
+    def features(self, images_NCHW: Tensor) -> Tensor:
+        """What the last block, faded in, makes of pictures at its own side: the last skip [N, filters[-1], H, W]."""
+        images_NCHW = self.from_rgb[-1](images_NCHW)
+        return self.first[-1](images_NCHW)  # type: ignore[no-any-return]
+
 
 class Encoder(nn.Module):
     """Pictures in −1 to 1 [N, 3, H, W] to their latents [N, L, 1, 1], of length √L each."""
