@@ -19,9 +19,8 @@ from factories import TINY
 from processes import lesion
 
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
-SMALLER = {
-    name: TINY[name] for name in ("model", "image_size", "epochs", "batch_size_train", "num_workers", "processes")
-}
+FEWER = ("model", "image_size", "epochs", "batch_size_train", "num_workers", "processes", "explain")
+SMALLER = {name: TINY[name] for name in FEWER} | {"folds": 2, "export_graph": False}
 
 
 def follow(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **smaller: Any) -> None:
@@ -48,7 +47,7 @@ def follow(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **smaller: 
 
 
 def test_on_a_laptop(tmp_path, monkeypatch):
-    follow("laptop", tmp_path, monkeypatch, explain=False)
+    follow("laptop", tmp_path, monkeypatch)
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 24 // 6
     assert len(list((tmp_path / "explained").glob("*.png"))) == 1
     for page in ("check/check.html", "my_job/output/data/report.html", "evaluation/report.html"):
@@ -56,14 +55,14 @@ def test_on_a_laptop(tmp_path, monkeypatch):
 
 
 def test_with_histology(tmp_path, monkeypatch):
-    follow("histology", tmp_path, monkeypatch, explain=False, folds=2, epochs=3)
+    follow("histology", tmp_path, monkeypatch, epochs=3)
     slides = pd.read_csv(tmp_path / "tissue_job" / "output" / "data" / "slides.csv")
     assert len(slides) == 64 // 8
     assert len(pd.read_csv(tmp_path / "tiles.csv")) == 64
 
 
 def test_with_a_dicom_archive(tmp_path, monkeypatch):
-    follow("dicom", tmp_path, monkeypatch, explain=False)
+    follow("dicom", tmp_path, monkeypatch)
     found = json.loads((tmp_path / "check" / "check.json").read_text())
     assert not [finding for finding in found["findings"] if finding["level"] == "error"]
     metrics = json.loads((tmp_path / "xray_job/output/data/metrics.json").read_text())
