@@ -62,7 +62,7 @@ def test_with_histology(tmp_path, monkeypatch):
 
 
 def test_with_a_dicom_archive(tmp_path, monkeypatch):
-    follow("dicom", tmp_path, monkeypatch)
+    follow("dicom", tmp_path, monkeypatch, folds=3)  # of two, each would hold patients of one class
     found = json.loads((tmp_path / "check" / "check.json").read_text())
     assert not [finding for finding in found["findings"] if finding["level"] == "error"]
     metrics = json.loads((tmp_path / "xray_job/output/data/metrics.json").read_text())
