@@ -56,7 +56,7 @@ def drawn(prediction: dict[str, str]) -> np.ndarray:
 
 
 def test_a_job_keeps_the_map_that_it_chose_and_what_it_measured(record):
-    assert record.num_pictures >= 6 and len(record.candidates) >= 6
+    assert 1 <= record.num_pictures <= 12 and len(record.candidates) >= 6  # as many images as its seconds allow
     assert record.without_gradient in {"cam", "occlusion"} and record.agreement is not None
     assert record.randomised is not None and 0 <= record.randomised < 0.99
     assert record.randomised_other is not None and 0 <= record.randomised_other < 0.99

@@ -16,7 +16,7 @@ GIB = 2**30
 SMALL = {"model": "mobilenetv2_050", "pretrained": False, "image_size": 160, "batch_size_train": 16}
 # Of Adam's second step, the first that has all of its memory; as much as `lesion train` gives its processes.
 STEPS = """
-import json, resource, sys, timm, torch
+import json, sys, timm, torch
 model, image_size, batch = json.loads(sys.argv[1])
 torch.set_num_threads(1)
 network = timm.create_model(model, num_classes=0).to(memory_format=torch.channels_last).train()
@@ -26,7 +26,8 @@ for _ in range(2):
     optimizer.zero_grad()
     network(images).sum().backward()
     optimizer.step()
-print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+peak_kib = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])  # getrusage has the parent's
+print(1024 * peak_kib())
 """
 
 

@@ -25,7 +25,8 @@ from lesion.errors import UserError
 name, count, memory_bytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 assert images.decode(file_of(name)).std() > 5
 resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-before, rng = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, random.Random(name)
+peak_kib = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])  # getrusage has the parent's
+before, rng = peak_kib(), random.Random(name)
 read = refused = longest_s = 0
 for _ in range(count):
     content, started = file_of(name, change=lambda frame: mutated(frame, rng)), time.process_time()
@@ -35,7 +36,7 @@ for _ in range(count):
     except UserError:
         refused += 1
     longest_s = max(longest_s, time.process_time() - started)
-grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+grown = peak_kib() - before
 print(json.dumps({"read": read, "refused": refused, "longest_s": longest_s, "grown_mib": grown / 1024}))
 """
 
