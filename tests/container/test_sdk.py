@@ -24,7 +24,7 @@ SMALL = {"model": "test_resnet", "pretrained": False, "image_size": 48, "folds":
 LEARNS = SMALL | {"epochs": 12, "learning_rate": 0.003, "metadata_columns": []}  # dark spots from pale ones
 # The bare SDK wants an account, of which it then asks nothing; lesion_jobs makes one up.
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up", "AWS_DEFAULT_REGION": "eu-central-1"}
-LIMIT_S = 480  # the longest, the notebook, takes three minutes on two busy cores
+LIMIT_S = 900  # the longest, the pipelines, take five to nine minutes on two busy cores
 
 Channel = tuple[Path, Path]  # a training channel, and a folder of three pictures to ask about
 
