@@ -9,8 +9,10 @@ from typing import Any, Literal
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError
 from lesion_jobs.environment import Environment
+from lesion_jobs.hosting import check_whole
 
 TENSORBOARD_DIR = "/opt/ml/output/tensorboard"
+MAX_VOLUME_GB = 16_384
 MAX_HOURS = 28 * 24  # SageMaker ends a training or processing job after 28 days
 
 InputMode = Literal["File", "FastFile"]
@@ -32,10 +34,18 @@ def training_request(
 ) -> dict[str, Any]:
     """CreateTrainingJob's request. `channels` are by name the URI of each; results go below the environment's output.
 
-    Without `max_wait_hours` a spot job waits for machines up to twice `max_hours` in all. Raises UserError for hours
-    that SageMaker does not take.
+    Without `max_wait_hours` a spot job waits for machines up to twice `max_hours` in all. Raises UserError for hours,
+    numbers of machines and sizes of their disks that SageMaker does not take.
     """
     algorithm, _ = parse_hyperparameters(hyperparameters)
+    check_whole("num_instances", num_instances, 1)  # botocore's description of the service takes 0 of both
+    check_whole("volume_gb", volume_gb, 1, MAX_VOLUME_GB)
+    if max_wait_hours is not None and not use_spot:
+        raise UserError(
+            "max_wait_hours and use_spot=False do not go together: only spot machines are waited for",
+            do="Set use_spot=True, or leave max_wait_hours out.",
+            kind="environment",
+        )
     request: dict[str, Any] = {
         "TrainingJobName": name,
         "AlgorithmSpecification": {
