@@ -99,7 +99,8 @@ def channel_uris(environment: Environment, channels: Channels) -> dict[str, str]
     given = channels if isinstance(channels, Mapping) else {"training": channels}
     places = {channel: Path(at) for channel, at in given.items()}
     names = read_channel_names(places)
-    raise_all([UserError(one.what, do=one.do, kind=one.kind) for one in names.problems])
+    told = f"channels given: {', '.join(given)}"
+    raise_all([UserError(one.what, where=told, do=one.do, kind=one.kind) for one in names.problems])
     if "training" not in names.folders:
         raise training_is_missing(places)
     return {channel: readable_uri(at, environment, what=f"channel '{channel}'") for channel, at in given.items()}

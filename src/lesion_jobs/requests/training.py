@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from lesion.algorithms.registry import parse_hyperparameters
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
 from lesion_jobs.hosting import check_whole
 
@@ -38,14 +38,16 @@ def training_request(
     numbers of machines and sizes of their disks that SageMaker does not take.
     """
     algorithm, _ = parse_hyperparameters(hyperparameters)
-    check_whole("num_instances", num_instances, 1)  # botocore's description of the service takes 0 of both
-    check_whole("volume_gb", volume_gb, 1, MAX_VOLUME_GB)
+    problems: list[UserError] = []
+    with collecting(problems):  # botocore's description of the service takes 0 machines and 0 GB
+        check_whole("num_instances", num_instances, 1)
+    with collecting(problems):
+        check_whole("volume_gb", volume_gb, 1, MAX_VOLUME_GB)
     if max_wait_hours is not None and not use_spot:
-        raise UserError(
-            "max_wait_hours and use_spot=False do not go together: only spot machines are waited for",
-            do="Set use_spot=True, or leave max_wait_hours out.",
-            kind="environment",
-        )
+        what = "max_wait_hours and use_spot=False do not go together: only spot machines are waited for"
+        do = "Set use_spot=True, or leave max_wait_hours out."
+        problems.append(UserError(what, do=do, kind="environment"))
+    raise_all(problems)
     request: dict[str, Any] = {
         "TrainingJobName": name,
         "AlgorithmSpecification": {

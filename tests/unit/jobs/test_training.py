@@ -40,7 +40,7 @@ def test_a_misspelt_hyperparameter_is_refused_before_anything_starts():
 @pytest.mark.parametrize(
     ("channels", "said"),
     [
-        ({"trainin": DATA}, "channel 'trainin' is not known; did you mean 'training'?"),
+        ({"trainin": DATA}, "did you mean 'training'? (channels given: trainin). Rename"),
         ({"training": DATA, "pretraind": DATA}, "did you mean 'pretrained'?"),
         ({"training": DATA, "train": DATA}, "channels 'training' and 'train' are both training"),
         ({"test": DATA}, "channel 'training' is missing (channels present: test)"),
@@ -58,6 +58,7 @@ def test_channels_that_the_container_would_refuse_are_refused_before_they_are_pa
         ({"num_instances": 0}, "num_instances=0 is not from 1 on"),
         ({"num_instances": 1.5}, "num_instances=1.5 is no whole number"),
         ({"volume_gb": 0}, "volume_gb=0 is not from 1 to 16384"),
+        ({"num_instances": 0, "volume_gb": True}, "2 things are wrong: .*volume_gb=True is no number"),
         ({"max_wait_hours": 3}, "max_wait_hours and use_spot=False do not go together"),
     ],
 )
