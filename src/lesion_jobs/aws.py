@@ -14,6 +14,7 @@ INSTALL = "pip install 'boto3>=1.40', or install lesion with its extra: 'lesion[
 LOG_IN = "Log in (`aws configure`, `aws sso login`), or set AWS_PROFILE or the variables AWS_ACCESS_KEY_ID and others."
 
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden"}
+SILENT = {"HeadBucket": "s3:ListBucket"}  # refused by S3 with a bare 403, which names no permission
 NO_CREDENTIALS = {
     *("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"),
     *("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired"),
@@ -61,7 +62,7 @@ def explained(error: Exception, what: str, *, do: str) -> UserError:
     """What AWS's error means: a missing permission, credentials, a quota, a role, or its own words."""
     from botocore.exceptions import CredentialRetrievalError, NoCredentialsError, TokenRetrievalError
 
-    code, text = error_code(error), str(error)
+    code, text = error_code(error), str(error).rstrip(".")  # the sentence ends with a full stop of ours
     if isinstance(error, NoCredentialsError | CredentialRetrievalError | TokenRetrievalError) or code in NO_CREDENTIALS:
         return UserError(f"{what}: AWS does not take the credentials ({text})", do=LOG_IN, kind="credentials")
     if code in DENIED:
@@ -87,4 +88,6 @@ def error_code(error: Exception) -> str:
 def missing_permission(error: Exception) -> str | None:
     """The action that AWS says is not allowed: "is not authorized to perform: ACTION on resource …"."""
     found = re.search(r"to perform:? ([a-zA-Z0-9-]+:[a-zA-Z0-9*]+)", str(error))
+    if found is None and error_code(error) == "403":
+        return SILENT.get(getattr(error, "operation_name", ""))
     return found[1] if found else None

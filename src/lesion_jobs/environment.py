@@ -13,6 +13,7 @@ from typing import Any
 from lesion.errors import UserError
 
 LOCAL_TYPES = ("local", "local_gpu")
+BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")  # S3 takes no other name of a bucket
 LOCAL_ROLE = "arn:aws:iam::000000000000:role/local"  # local mode looks up a role without a slash in IAM
 
 
@@ -46,6 +47,8 @@ class Environment:
             problems.append("role is not the ARN of an IAM role")
         if not self.is_local and not str(self.output).startswith("s3://"):
             problems.append(f"output '{self.output}' is not s3://BUCKET/PREFIX")
+        elif not has_bucket(self.output):
+            problems.append(f"output '{self.output}' names no bucket that S3 could have")
         if bool(self.subnets) != bool(self.security_group_ids):
             problems.append("subnets and security_group_ids go together")
         if problems:
@@ -101,6 +104,11 @@ def uri_of(location: str | Path) -> str:
     """
     text = str(location)
     return text if "://" in text else f"file://{Path(text).expanduser().resolve()}"
+
+
+def has_bucket(uri: str | Path) -> bool:
+    """Whether an address, if it is one of S3, names a bucket that there could be: 3 to 63 of a-z, 0-9, - and dots."""
+    return not str(uri).startswith("s3://") or BUCKET.fullmatch(str(uri)) is not None
 
 
 def new_name(purpose: str) -> str:

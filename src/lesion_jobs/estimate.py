@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from lesion.errors import UserError
+from lesion.words import nearest
 from lesion_jobs.aws import open_session
 from lesion_jobs.cost import ask_price, cost_line
 from lesion_jobs.environment import Environment
+from lesion_jobs.hosting import check_whole, check_within
 from lesion_jobs.kinds import ENDPOINT, PROCESSING, TRAINING, TRANSFORM
 
 Verb = Literal["train", "tune", "transform", "evaluate", "prepare_shards", "deploy"]
@@ -35,8 +38,15 @@ def estimate(environment: Environment, verb: Verb, *, hours: float, num_instance
 
     `num_jobs` is for tune: that many jobs of so many hours. Spot machines cost less, storage and traffic are extra. In
     local mode it is nothing. Needs the permission `pricing:GetProducts`; without it the cost is unknown, with the
-    reason.
+    reason. Raises UserError for an unknown verb, and for numbers below 0 hours, 1 machine or 1 job.
     """
+    if verb not in KINDS:
+        near = nearest(verb, KINDS)
+        hint = f": did you mean {near}?" if near else ""
+        raise UserError(f"'{verb}' has no cost{hint}", do=f"Give one of {', '.join(KINDS)}.", kind="environment")
+    check_within("hours", hours, 0)
+    check_whole("num_instances", num_instances, 1)
+    check_whole("num_jobs", num_jobs, 1)
     if environment.is_local:
         return Cost(0.0, "cost: nothing, it runs on this machine")
     session = open_session(environment)

@@ -53,7 +53,7 @@ def evaluate(
         environment,
         name,
         EVALUATE,
-        command_arguments(options or {}, own=("model", "output", "no_progress")),
+        command_arguments(EVALUATE, options or {}, own=("model", "output", "no_progress")),
         inputs={"data": (data_uri, INPUT), "model": (model_uri, MODEL)},
         output=("evaluation", run.output),
         volume_gb=volume_gb,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from lesion.errors import UserError
 from lesion_jobs.environment import Environment
@@ -25,8 +27,8 @@ class Serverless:
     max_concurrency: int = 5  # requests at the same time; the account's limit is 200 or more
 
     def __post_init__(self) -> None:
-        check_within("memory_gb", self.memory_gb, 1, 6)
-        check_within("max_concurrency", self.max_concurrency, 1, 200)
+        check_whole("memory_gb", self.memory_gb, 1, 6)
+        check_whole("max_concurrency", self.max_concurrency, 1, 200)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Async:
     max_concurrent: int = 4  # requests at a time on each machine
 
     def __post_init__(self) -> None:
-        check_within("max_concurrent", self.max_concurrent, 1, 1000)
+        check_whole("max_concurrent", self.max_concurrent, 1, 1000)
 
 
 How = RealTime | Serverless | Async
@@ -62,11 +64,11 @@ class Scale:
     scale_out_cooldown_s: int = 60  # and before others are added
 
     def __post_init__(self) -> None:
-        check_within("min_instances", self.min_instances, 0, self.max_instances)
-        check_within("max_instances", self.max_instances, 1, 10_000)
+        check_whole("max_instances", self.max_instances, 1, 10_000)
+        check_whole("min_instances", self.min_instances, 0, self.max_instances)
         check_within("target", self.target, 1e-3, 1e9)
-        check_within("scale_in_cooldown_s", self.scale_in_cooldown_s, 0, 86_400)
-        check_within("scale_out_cooldown_s", self.scale_out_cooldown_s, 0, 86_400)
+        check_whole("scale_in_cooldown_s", self.scale_in_cooldown_s, 0, 86_400)
+        check_whole("scale_out_cooldown_s", self.scale_out_cooldown_s, 0, 86_400)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Capture:
     output: str | None = None  # s3://…; none takes `captured/` in the environment's bucket
 
     def __post_init__(self) -> None:
-        check_within("percent", self.percent, 1, 100)
+        check_whole("percent", self.percent, 1, 100)
         if self.output is not None and not self.output.startswith("s3://"):
             raise UserError(f"output '{self.output}' is not s3://BUCKET/PREFIX", do="Correct it.", kind="environment")
 
@@ -93,7 +95,7 @@ class Canary:
     wait_minutes: float = 10  # at most 60
 
     def __post_init__(self) -> None:
-        check_within("percent", self.percent, 1, 50)
+        check_whole("percent", self.percent, 1, 50)
         check_within("wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES)
 
 
@@ -105,7 +107,7 @@ class Linear:
     wait_minutes: float = 5  # at most 60
 
     def __post_init__(self) -> None:
-        check_within("percent", self.percent, 10, 50)
+        check_whole("percent", self.percent, 10, 50)
         check_within("wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES)
 
 
@@ -144,7 +146,17 @@ def check_how(
         raise UserError("deploy refused: " + "; ".join(problems), do="Correct the call.", kind="environment")
 
 
-def check_within(name: str, value: float, least: float, most: float) -> None:
-    """Raises UserError for a value outside its bounds."""
+def check_within(name: str, value: float, least: float, most: float = math.inf) -> None:
+    """Raises UserError for what is no number, or one outside its bounds."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise UserError(f"{name}={value!r} is no number", do="Correct it.", kind="environment")
     if not least <= value <= most:
-        raise UserError(f"{name}={value:g} is not from {least:g} to {most:g}", do="Correct it.", kind="environment")
+        bounds = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
+        raise UserError(f"{name}={value:g} is not {bounds}", do="Correct it.", kind="environment")
+
+
+def check_whole(name: str, value: int, least: int, most: float = math.inf) -> None:
+    """Raises UserError for what is no whole number, or one outside its bounds."""
+    check_within(name, value, least, most)
+    if not isinstance(value, Integral):
+        raise UserError(f"{name}={value} is no whole number", do="Correct it.", kind="environment")

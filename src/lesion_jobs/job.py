@@ -19,7 +19,8 @@ BUSY = {
     *("Creating", "Updating", "SystemUpdating", "RollingBack"),  # of an endpoint
 }
 SUCCEEDED = {"Completed", "InService"}
-SAME_ACCOUNT = "Is it of this account and region? If the network failed it goes on: .wait() again."
+SAME_ACCOUNT = "Is it of this account and region?"
+GOES_ON = f"{SAME_ACCOUNT} If the network failed it goes on: .wait() again."
 STOPPED = "Stopped"  # by its time limit or by hand: a stopped training leaves the artifact of its finished folds
 
 
@@ -43,7 +44,7 @@ class Job:
         client = client_of(self.environment)
         reader = self._reader() if print_logs and not self.environment.is_local else None
         while True:
-            answer = self._describe(client)
+            answer = self._describe(client, do=GOES_ON)
             status = answer[f"{self.kind.noun}Status"]
             if reader is not None and not self._print_log(reader):
                 reader = None
@@ -68,11 +69,11 @@ class Job:
             )
         return self._reader().new_lines()
 
-    def _describe(self, client: Any) -> Mapping[str, Any]:
+    def _describe(self, client: Any, *, do: str = SAME_ACCOUNT) -> Mapping[str, Any]:
         from botocore import xform_name
 
         describe = getattr(client, xform_name(f"Describe{self.kind.noun}"))
-        with plain_errors(f"{self.kind.title} {self.name} cannot be described", do=SAME_ACCOUNT):
+        with plain_errors(f"{self.kind.title} {self.name} cannot be described", do=do):
             answer: Mapping[str, Any] = describe(**{f"{self.kind.noun}Name": self.name})
         return answer
 

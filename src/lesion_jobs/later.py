@@ -36,10 +36,17 @@ class Later:
 def predict_later(endpoint: Endpoint, picture: str) -> Later:
     """Put a picture, given as s3://…, into the queue of an endpoint that was deployed with Async().
 
-    Raises UserError where the endpoint takes no such request.
+    Raises UserError for another address, and where the endpoint takes no such request.
     """
     if endpoint.environment.is_local:
         raise UserError("local mode has no queue", do="predict(endpoint, picture) answers at once.", kind="environment")
+    if not str(picture).startswith("s3://"):
+        raise UserError(
+            "the queue takes pictures from S3 alone",
+            where=picture,
+            do="Copy it there first (upload(environment, FOLDER) returns its address), and give s3://BUCKET/KEY.",
+            kind="location",
+        )
     what, do = f"{endpoint.name} did not take the request", "Was it deployed with how=Async(), in this region?"
     with plain_errors(what, do=do):
         told = runtime_of(endpoint.environment).invoke_endpoint_async(

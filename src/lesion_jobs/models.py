@@ -9,7 +9,7 @@ from typing import Any
 from lesion.errors import UserError
 from lesion_jobs.aws import open_client, plain_errors
 from lesion_jobs.environment import Environment
-from lesion_jobs.storage import readable_uri
+from lesion_jobs.storage import ARCHIVE, readable_uri
 from lesion_jobs.training import TrainingRun
 
 
@@ -34,10 +34,15 @@ Model = TrainingRun | ModelVersion | str
 def model_uri_of(environment: Environment, model: Model) -> str:
     """Where the model.tar.gz of a run lies, that which is named by its location, or the ARN of an approved version.
 
-    Raises UserError for a version that is not approved, or one that local mode cannot fetch.
+    Raises UserError for what is no .tar.gz in S3, and for a version that is not approved or that local mode cannot
+    fetch.
     """
     if not isinstance(model, ModelVersion):
-        return readable_uri(model.model if isinstance(model, TrainingRun) else model, environment, what="the model")
+        uri = readable_uri(model.model if isinstance(model, TrainingRun) else model, environment, what="the model")
+        if uri.startswith("s3://") and not uri.endswith(ARCHIVE):
+            do = f"Give the archive itself: s3://…/model{ARCHIVE}."
+            raise UserError(f"the model is no {ARCHIVE}", where=uri, do=do, kind="location")
+        return uri
     if environment.is_local:
         raise UserError("local mode has no registry", where=model.arn, do="Give the run itself.", kind="environment")
     status = model.describe()["ModelApprovalStatus"]

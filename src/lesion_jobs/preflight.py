@@ -12,9 +12,9 @@ from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.aws import LOG_IN, error_code, missing_permission, open_session, plain_errors
-from lesion_jobs.environment import Environment
+from lesion_jobs.environment import Environment, has_bucket
 from lesion_jobs.kinds import JobKind
-from lesion_jobs.storage import split_uri
+from lesion_jobs.storage import ARCHIVE, split_uri
 
 ECR_IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/"
@@ -31,11 +31,12 @@ def check_account(
     use_spot: bool = False,
     reads: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Raises one UserError with all that is wrong with credentials, role, image, quota and what is to be read.
+    """Raises one UserError with all that is wrong with credentials, role, image, quota, the output's bucket and what is
+    to be read.
 
     Without a `kind` there are no machines to have a quota of. `reads` are by what they are called the S3 URIs of a file
-    or prefix. Returns a note for each thing that could not
-    be asked. Local mode has none of these.
+    or prefix; one that ends in .tar.gz is a file. Returns a note for each thing that could not be asked. Local mode has
+    none of these.
     """
     if environment.is_local:
         return []
@@ -49,6 +50,7 @@ def check_account(
     if kind is not None:
         machines = (environment.instance_type, kind, num_instances, use_spot)
         questions.append(("the quota", lambda: _check_quota(session, *machines)))
+    questions.append(("the output's bucket", lambda: _check_output(session, environment.output_uri)))
     questions += [
         (what, lambda what=what, uri=uri: _check_location(session, what, uri))  # type: ignore[misc]
         for what, uri in (reads or {}).items()
@@ -172,14 +174,33 @@ def _check_quota(session: Any, instance_type: str, kind: JobKind, num_instances:
         )
 
 
+def _check_output(session: Any, uri: str) -> None:
+    from botocore.exceptions import ClientError
+
+    bucket, _ = split_uri(uri)
+    try:
+        session.client("s3").head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error_code(error) not in {"404", "NoSuchBucket"}:
+            raise
+        raise UserError(
+            f"the output's bucket '{bucket}' is not there",
+            where=uri,
+            do="Make it, or correct the Environment's output.",
+            kind="location",
+        ) from error
+
+
 def _check_location(session: Any, what: str, uri: str) -> None:
     if not uri.startswith("s3://"):
         return
+    if not has_bucket(uri):
+        raise UserError(f"{what}: S3 could have no such bucket", where=uri, do="Correct it.", kind="location")
     bucket, key = split_uri(uri)
     from botocore.exceptions import ClientError
 
     try:
-        found = session.client("s3").list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount", 0)
+        found = session.client("s3").list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
     except ClientError as error:
         if error_code(error) != "NoSuchBucket":
             raise
@@ -188,6 +209,8 @@ def _check_location(session: Any, what: str, uri: str) -> None:
         ) from error
     if not found:
         raise UserError(f"{what} is not there: nothing in S3 begins so", where=uri, do="Correct it.", kind="location")
+    if uri.endswith(ARCHIVE) and found[0]["Key"] != key:  # S3 lists by name: the object itself would be the first
+        raise UserError(f"{what} is not there: no object has this name", where=uri, do="Correct it.", kind="location")
 
 
 def _listed(one_or_many: Any) -> list[Any]:

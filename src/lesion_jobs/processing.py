@@ -55,7 +55,7 @@ def prepare_shards(
         environment,
         name,
         SHARDS,
-        command_arguments(options or {}, own=SHARDS_OWN),
+        command_arguments(SHARDS, options or {}, own=SHARDS_OWN),
         # Every instance needs the whole table to plan the shards, and is dealt shards, not files.
         inputs={"data": (data_uri, INPUT)},
         output=("shards", run.output),
@@ -81,11 +81,20 @@ def start_processing(run: Job, request: Mapping[str, Any], *, reads: Mapping[str
     send(environment, [("CreateProcessingJob", request)], what=f"{what} failed")
 
 
-def command_arguments(options: Mapping[str, object], *, own: Sequence[str]) -> list[str]:
-    """The command's options; the value of `set` is a mapping of hyperparameters.
+def command_arguments(command: Sequence[str], options: Mapping[str, object], *, own: Sequence[str]) -> list[str]:
+    """The options to be added to a `command` that is whole without; the value of `set` is a mapping of hyperparameters.
 
-    Raises UserError for those that the job itself sets, `own`.
+    Raises UserError for those that the command does not have, and for those that the job itself sets, `own`.
     """
+    from lesion.commands.parser import parse
+
+    known = sorted(set(vars(parse(command))) - {"command", "run", "input", *own})
+    if unknown := sorted(set(options) - set(known) - set(own)):
+        raise UserError(
+            f"the command has no option {', '.join(unknown)}",
+            do=f"Its options: {', '.join(known)}.",
+            kind="environment",
+        )
     if taken := sorted(set(options) & set(own)):
         raise UserError(f"the job sets {', '.join(taken)} itself", do="Leave it out.", kind="environment")
     arguments: list[str] = []

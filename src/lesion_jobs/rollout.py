@@ -69,8 +69,19 @@ def rollout(
     Raises UserError for an endpoint that is being updated or has several variants, and for alarms that are not there or
     ring already, before anything is changed.
     """
+    if isinstance(alarms, str):
+        raise UserError(
+            f"alarms is the text '{alarms}', not a list of names", do=f"Give alarms=['{alarms}'].", kind="alarm"
+        )
     current = read_current(endpoint)
     variant = _only_variant(endpoint, current)
+    if alarms is not None and not alarms and not current.is_serverless:
+        raise UserError(
+            "alarms is empty, so that nothing would take the rollout back",
+            where=endpoint.name,
+            do="Leave alarms out: one is made that rings at the first server error. Or name your own.",
+            kind="alarm",
+        )
     if current.is_serverless and (shift, bake_minutes, alarms) != (AllAtOnce(), 0, []):
         do = "Give shift=AllAtOnce(), bake_minutes=0, alarms=[]."
         raise UserError(

@@ -9,7 +9,7 @@ from lesion.errors import UserError
 from lesion_jobs.current import PREVIOUS, Current, read_current
 from lesion_jobs.endpoint import Endpoint
 from lesion_jobs.environment import new_name
-from lesion_jobs.hosting import AllAtOnce
+from lesion_jobs.hosting import AllAtOnce, check_whole
 from lesion_jobs.models import Model, model_uri_of
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.update import next_config, present_variant, update_request
@@ -65,8 +65,7 @@ def shadow(endpoint: Endpoint, model: Model, *, percent: int = 100, wait: bool =
     It gets as many machines as the endpoint has, at the same price, and its own metrics under the variant `Shadow`. The
     next `rollout` takes it away. Raises UserError where SageMaker has no shadow: Serverless, Async, several variants.
     """
-    if not 1 <= percent <= 100:
-        raise UserError(f"percent={percent} is not from 1 to 100", do="Correct it.", kind="environment")
+    check_whole("percent", percent, 1, 100)
     current = read_current(endpoint)
     _check_kind(endpoint, current, "a shadow")
     if len(current.variants) != 1:

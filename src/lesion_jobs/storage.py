@@ -8,6 +8,8 @@ from lesion.errors import UserError
 from lesion_jobs.aws import open_client, plain_errors
 from lesion_jobs.environment import Environment, new_name, uri_of
 
+ARCHIVE = ".tar.gz"  # as which SageMaker reads and writes models
+
 
 def upload(environment: Environment, folder: str | Path) -> str:
     """Uploads a local folder to a new prefix below the environment's output. Returns its location.

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lesion.algorithms.registry import parse_hyperparameters
-from lesion.errors import UserError
+from lesion.data.sources.channel_names import read_channel_names, training_is_missing
+from lesion.errors import UserError, raise_all
 from lesion_jobs.announce import announce
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.job import Job
@@ -93,8 +94,15 @@ def train(
 
 
 def channel_uris(environment: Environment, channels: Channels) -> dict[str, str]:
-    """The URI of each channel. Raises UserError for a location that jobs cannot read."""
+    """The URI of each channel. Raises UserError for a location that jobs cannot read, and for names of channels that
+    the container would refuse: a misspelt one, two for one set, none for training."""
     given = channels if isinstance(channels, Mapping) else {"training": channels}
+    places = {channel: Path(at) for channel, at in given.items()}
+    names = read_channel_names(places)
+    told = f"channels given: {', '.join(given)}"
+    raise_all([UserError(one.what, where=told, do=one.do, kind=one.kind) for one in names.problems])
+    if "training" not in names.folders:
+        raise training_is_missing(places)
     return {channel: readable_uri(at, environment, what=f"channel '{channel}'") for channel, at in given.items()}
 
 

@@ -68,7 +68,7 @@ def make_definition(plan: Plan) -> Json:
     data, test = get("Parameters.Data"), get("Parameters.Test")
     steps: list[Json] = []
     if plan.shards is not None:
-        arguments = command_arguments(plan.shards, own=SHARDS_OWN)
+        arguments = command_arguments(SHARDS, plan.shards, own=SHARDS_OWN)
         steps.append(_processing(plan, "Prepare", SHARDS, arguments, {"data": (data, INPUT)}))
         data = output_of("Prepare", OUTPUT_NAME)
     channels = {**plan.channels, "training": data, "test": test}
@@ -108,7 +108,7 @@ _WAYS = ("IfSteps", "ElseSteps")
 def _check(plan: Plan, channels: Mapping[str, Any]) -> Json:
     command = ("check", JOB, "--output", OUTPUT, "--no-progress")
     settings = {name: as_text(value) for name, value in plan.hyperparameters.items()}
-    arguments = command_arguments({"set": settings} if settings else {}, own=())
+    arguments = command_arguments(command, {"set": settings} if settings else {}, own=())
     inputs = {channel: (uri, f"{JOB}/input/data/{channel}") for channel, uri in channels.items()}
     return _processing(plan, "Check", command, arguments, inputs)
 

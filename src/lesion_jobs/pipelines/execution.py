@@ -11,7 +11,7 @@ from lesion.errors import UserError
 from lesion_jobs.aws import open_client, plain_errors
 from lesion_jobs.environment import Environment
 from lesion_jobs.evaluation import EvaluationRun
-from lesion_jobs.job import SAME_ACCOUNT, Job
+from lesion_jobs.job import GOES_ON, Job
 from lesion_jobs.kinds import PROCESSING
 from lesion_jobs.models import ModelVersion
 from lesion_jobs.pipelines.expressions import find
@@ -43,14 +43,14 @@ class Execution:
 
     def describe(self) -> Mapping[str, Any]:
         """SageMaker's own description. Raises UserError for an execution that is not known."""
-        with plain_errors(f"the execution {self.arn} cannot be described", do=SAME_ACCOUNT):
+        with plain_errors(f"the execution {self.arn} cannot be described", do=GOES_ON):
             client = open_client(self.environment)
             answer: Mapping[str, Any] = client.describe_pipeline_execution(PipelineExecutionArn=self.arn)
         return answer
 
     def steps(self) -> list[Step]:
         """SageMaker's description of each step that has begun, in that order."""
-        with plain_errors(f"the steps of {self.arn} cannot be listed", do=SAME_ACCOUNT):
+        with plain_errors(f"the steps of {self.arn} cannot be listed", do=GOES_ON):
             pages = open_client(self.environment).get_paginator("list_pipeline_execution_steps")
             listed = pages.paginate(PipelineExecutionArn=self.arn, SortOrder="Ascending")
             return [step for page in listed for step in page["PipelineExecutionSteps"]]

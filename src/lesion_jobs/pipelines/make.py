@@ -9,7 +9,7 @@ from pathlib import Path
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
-from lesion_jobs.hosting import check_within
+from lesion_jobs.hosting import check_whole, check_within
 from lesion_jobs.models import Model
 from lesion_jobs.pipelines.definition import Plan, definition_faults, make_definition
 from lesion_jobs.pipelines.pipeline import Pipeline, champion_uri
@@ -68,7 +68,7 @@ def pipeline(
         check_within("margin", margin, 0, 0.5)
     with collecting(problems):
         if cache_days is not None:
-            check_within("cache_days", cache_days, 1, 365)
+            check_whole("cache_days", cache_days, 1, 365)
     with collecting(problems):
         _check_algorithm(environment, uris, hyperparameters)
     with collecting(problems):

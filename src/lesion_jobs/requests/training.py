@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from lesion.algorithms.registry import parse_hyperparameters
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
+from lesion_jobs.hosting import check_whole
 
 TENSORBOARD_DIR = "/opt/ml/output/tensorboard"
+MAX_VOLUME_GB = 16_384
 MAX_HOURS = 28 * 24  # SageMaker ends a training or processing job after 28 days
 
 InputMode = Literal["File", "FastFile"]
@@ -32,10 +34,20 @@ def training_request(
 ) -> dict[str, Any]:
     """CreateTrainingJob's request. `channels` are by name the URI of each; results go below the environment's output.
 
-    Without `max_wait_hours` a spot job waits for machines up to twice `max_hours` in all. Raises UserError for hours
-    that SageMaker does not take.
+    Without `max_wait_hours` a spot job waits for machines up to twice `max_hours` in all. Raises UserError for hours,
+    numbers of machines and sizes of their disks that SageMaker does not take.
     """
     algorithm, _ = parse_hyperparameters(hyperparameters)
+    problems: list[UserError] = []
+    with collecting(problems):  # botocore's description of the service takes 0 machines and 0 GB
+        check_whole("num_instances", num_instances, 1)
+    with collecting(problems):
+        check_whole("volume_gb", volume_gb, 1, MAX_VOLUME_GB)
+    if max_wait_hours is not None and not use_spot:
+        what = "max_wait_hours and use_spot=False do not go together: only spot machines are waited for"
+        do = "Set use_spot=True, or leave max_wait_hours out."
+        problems.append(UserError(what, do=do, kind="environment"))
+    raise_all(problems)
     request: dict[str, Any] = {
         "TrainingJobName": name,
         "AlgorithmSpecification": {

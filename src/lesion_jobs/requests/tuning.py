@@ -40,6 +40,12 @@ class WarmStart:
     is_same_data: bool = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.parents, str):
+            raise UserError(
+                f"parents is the text '{self.parents}', not a tuple of names",
+                do=f"Give WarmStart(('{self.parents}',)).",
+                kind="environment",
+            )
         if not 1 <= len(self.parents) <= MOST_PARENTS:
             raise UserError(
                 f"a warm start takes 1 to {MOST_PARENTS} earlier tuning jobs, not {len(self.parents)}",

@@ -68,7 +68,7 @@ def tuning(ranges: Ranges | None = None, **settings: Any) -> dict[str, Any]:
 
 def made() -> dict[str, dict[str, Any]]:
     """Operation → its request, for the calls whose requests the golden files hold."""
-    options = command_arguments({"size": 384, "set": {"group_column": "lesion_id"}}, own=())
+    options = command_arguments(SHARDS, {"size": 384, "set": {"group_column": "lesion_id"}}, own=())
     return {
         "CreateTrainingJob": training(),
         "CreateModel": model_request(WHOLE, "everything", "s3://bucket/lesion/everything/output/model.tar.gz"),

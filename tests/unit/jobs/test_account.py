@@ -10,7 +10,7 @@ import pytest
 from wire import ACCOUNT, REGION, Wire, account
 
 from lesion.errors import UserError
-from lesion_jobs import Environment, train
+from lesion_jobs import Environment, deploy, train
 from lesion_jobs.send import send
 
 SETTINGS: dict[str, Any] = {"hyperparameters": {"pretrained": False}, "wait": False}
@@ -84,10 +84,37 @@ def test_a_quota_of_0_is_said_and_one_of_spot_machines_is_another():
         assert "is 20, and 21 would be needed" in refusal(wire, environment, num_instances=21)
 
 
+def test_an_output_bucket_that_is_not_there_is_said():
+    with account(output="s3://none-such/x") as (wire, environment):
+        assert "the output's bucket 'none-such' is not there" in refusal(wire, environment)
+
+
+def test_an_output_bucket_that_may_not_be_looked_at_is_noted(capsys):
+    with account() as (wire, environment):
+        wire.answers["s3.HeadBucket"] = (403, "")
+        train(environment, DATA, **SETTINGS)
+    assert "not checked: the output's bucket (the permission s3:ListBucket is missing)" in capsys.readouterr().out
+
+
+def test_a_model_is_an_archive_and_its_very_object_must_be_there():
+    with account() as (wire, environment):
+        wire.session.client("s3").put_object(Bucket="bucket", Key="m/model.tar.gz.old", Body=b"x")
+        wire.sent.clear()
+        for model, said in {
+            "s3://bucket/run/output/": "the model is no .tar.gz",
+            "s3://bucket/run/output/model.tar": "the model is no .tar.gz",
+            "s3://bucket/m/model.tar.gz": "the model is not there: no object has this name",
+        }.items():
+            with pytest.raises(UserError, match=said):
+                deploy(environment, model, wait=False)
+        assert not [operation for operation in wire.operations if "Create" in operation]
+
+
 def test_data_that_is_not_there_is_said():
     with account() as (wire, environment):
         assert "channel 'training' is not there" in refusal(wire, environment, "s3://bucket/dada")
         assert "there is no bucket 'buckte'" in refusal(wire, environment, "s3://buckte/data")
+        assert "channel 'training': S3 could have no such bucket" in refusal(wire, environment, "s3://B_ad/data")
 
 
 def test_all_that_is_wrong_comes_at_once():
@@ -142,7 +169,9 @@ def test_without_credentials_or_region_it_is_said_how_to_give_them():
     with pytest.raises(UserError, match="no AWS region is known"):
         train(somewhere, DATA, **SETTINGS)
     with pytest.raises(UserError, match="no AWS credentials were found"):
-        train(Environment(somewhere.image, "ml.m5.xlarge", "s3://b", somewhere.role, region=REGION), DATA, **SETTINGS)
+        train(
+            Environment(somewhere.image, "ml.m5.xlarge", "s3://bucket", somewhere.role, region=REGION), DATA, **SETTINGS
+        )
 
 
 def test_nothing_leaves_before_all_requests_of_a_call_are_valid():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from wire import account
 
+from lesion.errors import UserError
 from lesion_jobs import Environment, estimate
 from lesion_jobs.announce import log_url
 from lesion_jobs.cost import Price, cost_line, read_price
@@ -58,6 +60,20 @@ def test_an_endpoint_has_a_log_group_of_its_own_and_a_job_its_streams_in_a_share
     # The console writes / as $252F: quoted twice, with $ for %.
     assert log_url(ENDPOINT, "name", "r").endswith("log-group/$252Faws$252Fsagemaker$252FEndpoints$252Fname")
     assert log_url(TRAINING, "name", "r").endswith("$252FTrainingJobs$3FlogStreamNameFilter$3Dname")
+
+
+@pytest.mark.parametrize(
+    ("verb", "numbers", "said"),
+    [
+        ("trian", {}, "'trian' has no cost: did you mean train"),
+        ("train", {"hours": -1}, "hours=-1 is not from 0 on"),
+        ("train", {"num_instances": 0}, "num_instances=0 is not from 1 on"),
+        ("tune", {"num_jobs": 0}, "num_jobs=0 is not from 1 on"),
+    ],
+)
+def test_what_has_no_cost_is_said(verb: Any, numbers: dict[str, Any], said: str, tmp_path):
+    with pytest.raises(UserError, match=said):
+        estimate(Environment("i", "local", tmp_path), verb, **{"hours": 1, **numbers})
 
 
 def test_a_cost_is_estimated_without_starting_anything(tmp_path):

@@ -44,7 +44,7 @@ def test_a_training_job_is_checked_priced_sent_and_waited_for(capsys):
         run = train(environment, "s3://bucket/data", hyperparameters=PLAIN, name="job", max_hours=2)
         assert wire.operations == [
             *("sts.GetCallerIdentity", "iam.GetRole", "ecr.DescribeImages", "service-quotas.ListServiceQuotas"),
-            *("s3.ListObjectsV2", "pricing.GetProducts", "sagemaker.CreateTrainingJob"),
+            *("s3.HeadBucket", "s3.ListObjectsV2", "pricing.GetProducts", "sagemaker.CreateTrainingJob"),
             *("sagemaker.DescribeTrainingJob", "cloudwatch-logs.DescribeLogStreams"),
         ]
         body = wire.body("sagemaker.CreateTrainingJob")
@@ -237,6 +237,22 @@ def test_a_picture_in_the_queue_is_answered_or_refused_later():
         put(Bucket="bucket", Key="answers/1.out", Body=json.dumps(answer).encode())
         told = asked.result()
         assert told is not None and told.probability == 0.25
+
+
+def test_the_queue_takes_no_picture_of_this_machine():
+    with account() as (wire, environment):
+        with pytest.raises(UserError, match=r"from S3 alone \(/tmp/x.jpg\). Copy it there first"):
+            predict_later(Endpoint("later", environment), "/tmp/x.jpg")
+        assert wire.operations == []
+
+
+def test_an_option_that_the_command_does_not_have_is_refused_before_it_is_paid_for():
+    with account() as (wire, environment):
+        with pytest.raises(UserError, match=r"no option nix. Its options: champion, .*operating_point"):
+            evaluate(environment, MODEL, "s3://bucket/data", options={"nix": 1})
+        with pytest.raises(UserError, match=r"no option sise. Its options: .*size"):
+            prepare_shards(environment, "s3://bucket/data", options={"sise": 384})
+        assert wire.operations == []
 
 
 def test_requests_and_answers_are_captured_where_it_is_asked_for():

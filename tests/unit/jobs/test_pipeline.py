@@ -88,7 +88,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a test set of this machine": ({"test": "."}, "the test set lies on this machine"),
     "a champion of this machine": ({"champion": "model.tar.gz"}, "the model lies on this machine"),
     "a test channel": ({"data": {"training": "s3://b/d", "test": "s3://b/t"}}, "the test set as `test=`"),
-    "no training channel": ({"data": {"pretrained": "s3://b/d"}}, "the channels are pretrained"),
+    "no training channel": (
+        {"data": {"pretrained": "s3://b/d"}},
+        "channel 'training' is missing (channels present: pretrained)",
+    ),
     "an option of shards": ({"shards": {"output": "x"}}, "the job sets output itself"),
     "too many hours": ({"max_hours": 1000}, "at most 672 hours"),
     "a role that is none": ({"role": "lesion"}, "RoleArn"),
@@ -177,7 +180,7 @@ def test_an_execution_is_checked_priced_saved_started_and_waited_for(capsys):
 def test_nothing_is_saved_where_something_is_missing():
     with account() as (wire, environment):
         with pytest.raises(UserError) as refusal:
-            made(environment, "s3://bucket/other", champion="s3://bucket/no_model").start()
+            made(environment, "s3://bucket/other", champion="s3://bucket/no_model.tar.gz").start()
         assert "Data is not there" in str(refusal.value) and "Champion is not there" in str(refusal.value)
         with pytest.raises(UserError, match="has no parameter Champion"):
             made(environment).start(champion=CHAMPION)

@@ -171,6 +171,17 @@ def test_alarms_that_are_not_there_or_ring_are_refused():
         assert alarms == [{"AlarmName": "quiet"}]
 
 
+def test_a_rollout_that_nothing_would_take_back_is_refused():
+    with account() as (wire, environment):
+        endpoint = deploy(environment, MODEL, name="skin")
+        wire.sent.clear()
+        with pytest.raises(UserError, match="alarms is empty, so that nothing would take the rollout back"):
+            rollout(endpoint, MODEL, alarms=[])
+        with pytest.raises(UserError, match=r"alarms is the text 'errors', not a list.*alarms=\['errors'\]"):
+            rollout(endpoint, MODEL, alarms="errors")
+        assert not [operation for operation in wire.operations if "Create" in operation]
+
+
 CHANGES: dict[str, Callable[[Endpoint], object]] = {
     "rollout": lambda endpoint: rollout(endpoint, MODEL),
     "roll_back": roll_back,
@@ -178,6 +189,14 @@ CHANGES: dict[str, Callable[[Endpoint], object]] = {
     "shadow": lambda endpoint: shadow(endpoint, MODEL),
     "autoscale": lambda endpoint: autoscale(endpoint, Scale(2)),
 }
+
+
+@pytest.mark.parametrize("verb", [*CHANGES, "delete"])
+def test_an_endpoint_that_is_not_there_is_nothing_to_wait_for(verb: str):
+    with account() as (_, environment), pytest.raises(UserError) as refused:
+        (CHANGES | {"delete": delete_endpoint})[verb](Endpoint("nix", environment))
+    said = str(refused.value)
+    assert "Is it of this account and region?" in said and ".wait()" not in said and ".." not in said
 
 
 @pytest.mark.parametrize("verb", CHANGES)
@@ -263,6 +282,11 @@ def test_a_serverless_endpoint_goes_over_all_at_once():
     [
         lambda: Canary(percent=51),
         lambda: Canary(percent=0),
+        lambda: Canary(percent="10"),  # type: ignore[arg-type]
+        lambda: Canary(percent=True),
+        lambda: Canary(percent=10.5),  # type: ignore[arg-type]
+        lambda: Canary(wait_minutes="5"),  # type: ignore[arg-type]
+        lambda: Canary(wait_minutes=float("nan")),
         lambda: Canary(wait_minutes=61),
         lambda: Linear(percent=9),
         lambda: Linear(percent=51),

@@ -70,7 +70,9 @@ def test_what_cannot_scale_is_refused_before_the_endpoint_is_made(settings: dict
         assert wire.operations == []
 
 
-@pytest.mark.parametrize("bounds", [{"max_instances": 1, "min_instances": 2}, {"max_instances": 0}, {"target": 0}])
+@pytest.mark.parametrize(
+    "bounds", [{"max_instances": 1, "min_instances": 2}, {"max_instances": 0}, {"target": 0}, {"max_instances": "8"}]
+)
 def test_bounds_that_are_no_range_are_refused(bounds: dict[str, Any]):
     with pytest.raises(UserError):
         Scale(**{"max_instances": 2, **bounds})

@@ -262,7 +262,7 @@ def test_an_endpoint_is_asked_for_json():
 
 def poller(account: Account, stream: Stream) -> Callable[..., int]:
     environment = Environment(
-        image="lesion:1", instance_type="ml.m5.xlarge", output="s3://b/x", role="arn:x", session=account.session
+        image="lesion:1", instance_type="ml.m5.xlarge", output="s3://bucket/x", role="arn:x", session=account.session
     )
 
     def run(queue: str = account.queue, results: str = RESULTS) -> int:

@@ -23,14 +23,48 @@ DATA = "s3://bucket/data"
 
 def test_the_client_loads_neither_torch_nor_the_sdk():
     heavy = "{'torch', 'pandas', 'sklearn', 'sagemaker', 'boto3'}"
-    script = f"import sys, lesion_jobs; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    calls = "requested.made(); lesion_jobs.training.channel_uris(requested.PLAIN, 's3://bucket/data')"
+    script = f"import sys, lesion_jobs, requested; {calls}; print(sorted({heavy} & set(sys.modules)))"
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True, cwd=here
+    )
     assert done.stdout.strip() == "[]"
 
 
 def test_a_misspelt_hyperparameter_is_refused_before_anything_starts():
     with pytest.raises(UserError, match=r"epoch=3 is not a hyperparameter \(did you mean epochs\?\)"):
         train(SAGEMAKER, DATA, hyperparameters={"epoch": 3})
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [
+        ({"trainin": DATA}, "did you mean 'training'? (channels given: trainin). Rename"),
+        ({"training": DATA, "pretraind": DATA}, "did you mean 'pretrained'?"),
+        ({"training": DATA, "train": DATA}, "channels 'training' and 'train' are both training"),
+        ({"test": DATA}, "channel 'training' is missing (channels present: test)"),
+    ],
+)
+def test_channels_that_the_container_would_refuse_are_refused_before_they_are_paid_for(channels, said):
+    with pytest.raises(UserError) as refused:
+        train(SAGEMAKER, channels, hyperparameters={"pretrained": False})
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"num_instances": 0}, "num_instances=0 is not from 1 on"),
+        ({"num_instances": 1.5}, "num_instances=1.5 is no whole number"),
+        ({"volume_gb": 0}, "volume_gb=0 is not from 1 to 16384"),
+        ({"num_instances": 0, "volume_gb": True}, "2 things are wrong: .*volume_gb=True is no number"),
+        ({"max_wait_hours": 3}, "max_wait_hours and use_spot=False do not go together"),
+    ],
+)
+def test_machines_and_waits_that_there_cannot_be_are_refused(settings, said):
+    with pytest.raises(UserError, match=said):
+        train(SAGEMAKER, DATA, hyperparameters={"pretrained": False}, **settings)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,11 @@ def test_a_warm_start_has_one_to_five_parents(parents: tuple[str, ...]):
         WarmStart(parents)
 
 
+def test_a_warm_start_is_not_read_letter_by_letter():
+    with pytest.raises(UserError, match=r"parents is the text 'early', not a tuple.*WarmStart\(\('early',\)\)"):
+        WarmStart("early")  # type: ignore[arg-type]
+
+
 def test_a_tuning_job_is_priced_for_all_its_jobs_and_needs_the_quota_of_those_at_a_time(capsys):
     with account() as (_, environment):
         settings: dict[str, Any] = {"hyperparameters": PLAIN, "max_hours": 2, "wait": False}
