@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import requests
 from containers import Docker
 from environments import PROJECT, environment, run_script
 from moto.server import ThreadedMotoServer
@@ -147,10 +148,11 @@ def test_sdk_3_trains_with_its_model_trainer_and_lesion_jobs_serves_the_model(lo
 
 @pytest.fixture
 def s3() -> Iterator[str]:
-    """The address of an S3 on this machine."""
+    """The address of an S3 on this machine, with nothing in it: moto's servers of one process share what they hold."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10).raise_for_status()
     yield f"http://{host}:{port}"
     server.stop()
 
