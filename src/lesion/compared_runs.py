@@ -50,6 +50,12 @@ def read_run(path: Path) -> Run:
         do = "Give a job's folder, its oof.csv, or a folder that `lesion evaluate` wrote."
         raise UserError("no predictions of labelled images", where=path, do=do)
     frame = _answered(read_csv(table), table)
+    if "anomaly_score" in frame:
+        raise UserError(
+            "these are scores of anomaly detection, whose jobs are not compared: there is no probability of a class",
+            where=table,
+            do="Compare the ROC AUC and the false-positive rate in the jobs' metrics.json, with their intervals.",
+        )
     classes = [name.removeprefix(PREFIX) for name in map(str, frame.columns) if name.startswith(PREFIX)]
     is_binary = "probability" in frame
     needed = {"group"} | ({"target"} if is_binary or f"target_{next(iter(classes), '')}" not in frame else set())

@@ -91,6 +91,7 @@ class Hyperparameters(BaseModel):
     """
 
     heading: ClassVar[str]
+    unused: ClassVar[Collection[str]] = ()  # fields of shared groups that an algorithm refuses: not listed
     also_named: ClassVar[
         Mapping[str, str]
     ] = {}  # a name that is accepted too → the field; of several the smallest counts
@@ -131,9 +132,11 @@ class Hyperparameters(BaseModel):
             bad = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
             problems += cls._contradictions_without(bad, {field: given[field][name] for field, name in name_of.items()})
         if problems:
+            algorithm = cls.model_fields.get("algorithm")
+            option = "" if algorithm is None else f" --algorithm {algorithm.default}"
             raise UserError(
                 "hyperparameters refused: " + "; ".join(problems),
-                do="Correct them; `lesion describe hyperparameters` lists all.",
+                do=f"Correct them; `lesion describe hyperparameters{option}` lists all.",
                 kind="hyperparameters",
             )
         return config
@@ -222,6 +225,8 @@ def table(config_class: type[Hyperparameters], names: Sequence[str]) -> str:
     """The Markdown table of some hyperparameters: values, default, range worth tuning, what changes, sentence."""
     rows = ["| name | values | default | tuning range | changes | what it does |", "|---|---|---|---|---|---|"]
     for name in names:
+        if name in config_class.unused:
+            continue
         field, extra = config_class.model_fields[name], _extra(config_class, name)
         tune = f"{_range(extra['tune'])} {extra['scale'].lower()}" if "tune" in extra else ""
         values = _type_name(field.annotation) + _bounds(field.metadata)

@@ -318,8 +318,19 @@ def test_the_report_shows_rate_curve_and_worst_misses(root):
     cases = facts["mistakes"]["cases"]
     assert cases and all(case["flags"].startswith("data:image") and case["flags"] != case["map"] for case in cases)
     page = (root / "output" / "data" / "report.html").read_text()
+    assert "from a score of" in page and "from a probability of" not in page and "The score for anomalous" in page
     assert "Shares by threshold" in page and "What is flagged in" in page
     assert "False-positive rate" in page and "Pixel ROC AUC" in page
+
+
+def test_anomalous_images_that_neither_teach_nor_judge_are_counted_in_the_report(tmp_path):
+    channel = tmp_path / "input" / "data" / "training"
+    write_set(channel, "train", 8, has_anomalies=True, seed=0)  # four of eight slides hold one
+    run(tmp_path, held_out=0.2, export_graph=False)
+    facts = json.loads((tmp_path / "output" / "data" / "report.json").read_text())
+    flow = {step["what"].split(":")[0]: (step["change"], step["left"]) for step in facts["data"]["flow"]}
+    assert flow["not used"] == (-2, 30) and flow["used for training or validation"] == (30, 30)
+    assert flow["never held out"] == (-22, 8)
 
 
 def test_normal_tiles_alone_are_enough(tmp_path):

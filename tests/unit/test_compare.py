@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from lesion.cli import main
 from lesion.compare import compare_runs
+from lesion.compared_runs import read_run
 from lesion.errors import UserError
 
 
@@ -44,6 +45,13 @@ def write(job, frame, threshold=0.5, unit="patient"):
 
 def read(job):
     return pd.read_csv(job / "output/data/oof.csv")
+
+
+def test_jobs_of_anomaly_detection_are_refused_as_such(jobs):
+    frame = read(jobs[0]).drop(columns="probability").assign(anomaly_score=0.5, is_anomalous=0)
+    write(jobs[0], frame)
+    with pytest.raises(UserError, match="scores of anomaly detection, whose jobs are not compared"):
+        read_run(jobs[0])
 
 
 def test_two_jobs_are_compared_image_by_image(jobs, tmp_path):

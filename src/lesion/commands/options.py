@@ -91,8 +91,8 @@ def add_answer(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--operating-point",
         metavar="POINT",
-        help="what labels are decided by: youden, sensitivity=0.95, specificity=0.9, cost=10 or threshold=0.3 "
-        "(default: as training chose)",
+        help="what labels are decided by: youden, sensitivity=0.95, specificity=0.9, cost=10, f_beta=0.5 or "
+        "threshold=0.3, and for anomaly detection sigma=3 (default: as training chose)",
     )
 
 

@@ -19,6 +19,7 @@ from lesion.data.table import Rows
 from lesion.report.sections import CheckFinding, Crosstab, DataCard, FlowStep, LeakCheck, Missing, SetCounts
 
 UNCERTAIN = "left out for an uncertain label or none (on_uncertain=drop)"
+UNUSED = "not used: anomalous, and not held out (only normal images are learned from)"
 LEAKS = re.compile("^(copies_(across|in)_|group_|groups_(across|alike)|contradicting_copies|no_groups|large_group)")
 # Findings whose words hold no name of a row, group or file; of the others only what stands before the first colon.
 NAMELESS = {
@@ -42,7 +43,11 @@ def check_found(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def data_card(found: Mapping[str, Any], training: Rows, labelled: Labelled, judged_S: NDArray[np.intp]) -> DataCard:
+def data_card(
+    found: Mapping[str, Any], training: Rows, labelled: Labelled, judged_S: NDArray[np.intp], *, num_unused: int = 0
+) -> DataCard:
+    """The rows on their way from the table to what is judged, `judged_S`; `num_unused` of them neither taught nor
+    judged."""
     sets = [SetCounts(name="training", **labelled.counts(np.arange(len(labelled.table))))]
     if "test" in found.get("sets", {}):
         sets.append(SetCounts(name="test", **found["sets"]["test"]))
@@ -54,6 +59,9 @@ def data_card(found: Mapping[str, Any], training: Rows, labelled: Labelled, judg
     if opened > kept:
         out = "left out: images that cannot be read, leaks, or empty cells (see Leaks)"
         flow.append(FlowStep(what=out, change=kept - opened, left=kept))
+    if num_unused:
+        kept -= num_unused
+        flow.append(FlowStep(what=UNUSED, change=-num_unused, left=kept))
     flow.append(FlowStep(what="used for training or validation", change=kept, left=kept))
     if judged < kept:
         flow.append(FlowStep(what="never held out: only trained on", change=judged - kept, left=judged))

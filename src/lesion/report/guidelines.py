@@ -195,7 +195,8 @@ def _question(facts: Facts) -> Answer:
 def _output(facts: Facts) -> Answer:
     if facts.is_binary:
         positive = shortened(facts.question.positive_class or "", 40)
-        return True, f"The probability of {positive}, and a label from the threshold on."
+        answer = "probability of" if facts.question.answer == "probability" else "score for"
+        return True, f"The {answer} {positive}, and a label from the threshold on."
     return True, "A probability of each class, and the label or labels."
 
 

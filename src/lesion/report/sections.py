@@ -94,6 +94,7 @@ class Question(Section):
     kind: Literal["binary", "multiclass", "multilabel"]
     classes: tuple[str, ...]
     positive_class: str | None
+    answer: Literal["probability", "score"] = "probability"  # what a threshold is compared with
 
 
 class SetCounts(Section):

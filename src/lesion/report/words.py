@@ -95,7 +95,7 @@ def cell(number: Number, *, percent: bool = False, sign: bool = False) -> Markup
 def answers(facts: Facts) -> list[str]:
     """What the model answers and how often it is right, for the first screen."""
     if facts.is_binary and facts.chosen:
-        return _of_threshold(facts.chosen[0])
+        return _of_threshold(facts.chosen[0], facts.question.answer)
     if isinstance(facts.operating_points, Missing) and facts.question.kind != "multiclass":
         return [facts.operating_points.why]
     known = {metric.key: metric.number for metric in facts.metrics}
@@ -116,8 +116,8 @@ def answers(facts: Facts) -> list[str]:
     return lines
 
 
-def _of_threshold(point: OperatingPoint) -> list[str]:
-    lines = [f"“{shortened(point.output, MAX_WORD)}” from a probability of {point.threshold:.3f} on ({point.name})."]
+def _of_threshold(point: OperatingPoint, answer: str) -> list[str]:
+    lines = [f"“{shortened(point.output, MAX_WORD)}” from a {answer} of {point.threshold:.3f} on ({point.name})."]
     lines.append(f"Sensitivity {shown(point.sensitivity, percent=True)}.")
     lines.append(f"Specificity {shown(point.specificity, percent=True)}.")
     if point.judged:

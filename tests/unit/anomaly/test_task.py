@@ -12,6 +12,7 @@ from PIL import Image
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.masks import JUDGED_PX, mask_paths, read_masks
 from lesion.algorithms.anomaly.task import define_task
+from lesion.config import describe
 from lesion.data.table import SampleTable
 from lesion.data.transforms import Preprocess
 from lesion.errors import UserError
@@ -63,6 +64,7 @@ def test_without_a_target_column_all_rows_are_normal_and_it_is_said():
         (["rose"] * 4, {}, "normal_class=rose if they are"),
         (["rose", "tulip", "daisy", "rose"] * 2, {}, "which is normal is unclear.*Set normal_class"),
         (["rose", "tulip"] * 4, {"normal_class": "dasy"}, "normal_class=dasy is not one of the classes"),
+        (["stroma", "tumour"] * 4, {}, "which of them is normal.*Set normal_class=stroma or normal_class=tumour"),
         (["0", "0", "1"], {}, "the normal rows are of 2 rows, and 3 are needed"),
     ],
 )
@@ -87,6 +89,40 @@ def test_whole_groups_are_held_out_and_those_without_normal_rows_always():
     assert task.learned_S.sum() == 21 and not (task.learned_S & task.is_anomalous_S).any()
 
 
+def test_groups_with_anomalous_rows_are_held_out_first_and_no_more_groups_for_that():
+    groups = np.array([f"G{row // 8}" for row in range(80)])
+    is_mixed_S = np.isin(groups, ["G2", "G7"])
+    words = np.where(is_mixed_S & (np.arange(80) % 8 == 7), "1", "0").tolist()
+    nums = set()
+    for seed in range(5):
+        task = task_of(table_of(words, groups=groups.tolist()), seed=seed)
+        held_S = task.valid_FS[0]
+        assert held_S[is_mixed_S].all() and not task.unused_S.any()
+        nums.add(len(np.unique(groups[held_S])))
+    assert nums <= {3, 4} and 3 in nums  # 7 + 7 + 8 rows are less than the share, and three others are more
+
+
+def test_anomalous_rows_that_neither_teach_nor_judge_are_counted_and_said():
+    groups = [f"G{row // 4}" for row in range(40)]
+    task = task_of(table_of(["0", "0", "0", "1"] * 10, groups=groups))
+    assert task.unused_S.sum() == 7 and task.is_anomalous_S[task.valid_FS[0]].sum() == 3
+    [remark] = [one for one in task.labels.remarks if one.name == "unused_anomalous"]
+    assert "7 anomalous rows of 10 neither teach nor judge" in remark.what and "held_out" in remark.do
+    given = task_of(table_of(["0", "1", "0", "0"], is_valid_S=np.array([False, False, True, True])))
+    assert given.labels.remarks[-1].do == "Move them to the validation set."
+
+
+def test_an_operating_point_that_needs_anomalous_rows_is_refused_before_training():
+    with pytest.raises(UserError, match=r"f_beta=0.05 needs anomalous images.*or add anomalous rows"):
+        task_of(table_of(["0"] * 8), operating_point="f_beta=0.05")
+    held_S = np.array([False, False, True, True])
+    with pytest.raises(UserError, match="or move anomalous rows to the validation set"):
+        task_of(table_of(["0", "1", "0", "0"], is_valid_S=held_S), operating_point="youden")
+    for point in ("sigma=3", "threshold=0.6", "specificity=0.9"):
+        assert not task_of(table_of(["0"] * 8), operating_point=point).is_anomalous_S.any()
+    assert task_of(table_of(["0", "1"] * 4), operating_point="youden").is_anomalous_S.any()
+
+
 def test_the_rows_order_changes_no_group_of_the_held_out():
     groups = np.array([f"G{row // 2}" for row in range(20)])
     order = np.random.default_rng(0).permutation(20)
@@ -106,8 +142,15 @@ def test_a_validation_set_is_what_is_held_out():
 def test_settings_that_mean_nothing_here_are_refused():
     with pytest.raises(UserError, match=r"metadata_columns is not used by algorithm=anomaly \(only the image"):
         AnomalyConfig.parse({"metadata_columns": "sex"})
+    with pytest.raises(UserError, match="describe hyperparameters --algorithm anomaly"):
+        AnomalyConfig.parse({"folds": 2})
     with pytest.raises(UserError, match="f_beta needs a number above 0"):
         AnomalyConfig.parse({"operating_point": "f_beta=0"})
+
+
+def test_settings_that_are_refused_are_not_listed():
+    page = describe(AnomalyConfig)
+    assert "| `held_out` |" in page and "| `explain` |" not in page and "| `metadata_columns` |" not in page
 
 
 class Pictures:

@@ -11,6 +11,7 @@ import pytest
 
 from lesion.commands.parser import parse
 from lesion.commands.registry import COMMANDS
+from lesion.evaluation.operating_points import KINDS
 
 # What takes 40 ms and more to import, and is needed for work on data or networks only.
 LARGE = {"pydantic", "tqdm", "numpy", "scipy", "pandas", "sklearn", "PIL", "cv2", "torch", "timm", "flask", "openvino"}
@@ -54,6 +55,13 @@ def test_the_list_of_commands_has_all_but_the_one_that_people_do_not_type(capsys
 def test_describe_opens_no_large_library(what):
     needed = {"pydantic"} if what == "hyperparameters" else set()
     assert opened_by("describe", what) & LARGE == needed
+
+
+def test_the_help_of_predict_names_each_operating_point(capsys):
+    with pytest.raises(SystemExit):
+        parse(["predict", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert [kind for kind in (*KINDS, "sigma") if kind not in said.split("operating-point POINT ")[-1]] == []
 
 
 def test_help_opens_no_large_library():

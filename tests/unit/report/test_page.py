@@ -20,7 +20,7 @@ from lesion.report.sections import (
     Question,
     SetCounts,
 )
-from lesion.report.words import doubts, per_thousand, shown, whom
+from lesion.report.words import answers, doubts, per_thousand, shown, whom
 from report_facts import FACTS, WHY, binary, thousand
 
 VOID = {"meta", "link", "img", "br", "input", "line", "path", "polyline", "polygon", "circle", "rect"}
@@ -106,6 +106,12 @@ def test_the_first_screen_says_how_good_at_which_threshold_on_whom_and_what_is_w
     ):
         assert words in first, words
     assert first.count("<img") == 6 and "not a medical device" in first
+
+
+def test_a_score_is_not_called_a_probability():
+    question = binary().question.model_copy(update={"answer": "score"})
+    facts = binary().model_copy(update={"question": question})
+    assert "from a probability of" in answers(binary())[0] and "from a score of" in answers(facts)[0]
 
 
 def test_each_reason_is_told_and_no_table_is_empty():

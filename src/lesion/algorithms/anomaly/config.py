@@ -204,6 +204,8 @@ class GanSettings(Hyperparameters):
 class AnomalyConfig(NormalSettings, InputSettings, ScorerSettings, GanSettings, MachineSettings, JobSettings):
     """Everything a user can set for algorithm=anomaly."""
 
+    unused: ClassVar = UNUSED
+
     algorithm: Literal["anomaly"] = tunable("anomaly", doc="Algorithm that is trained.")
     recipe: Literal["none"] = tunable("none", doc="Recipe (preset): this algorithm has none.")
     precision: Literal["fp32", "bf16"] = tunable(

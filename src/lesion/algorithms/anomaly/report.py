@@ -99,7 +99,7 @@ def facts_of(
         title="Anomalies: training report",
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         names_are_shown=config.report_names,
-        question=Question(**TARGET.as_json()),
+        question=Question(**TARGET.as_json(), answer="score"),
         headline=Headline(
             metric=alarms if auc.number.value is None else auc,
             judged_on=f"{len(rows.index_S):,} held-out images{groups}, from none of which the scorer learned.",
@@ -112,7 +112,7 @@ def facts_of(
             interval=f"95 % intervals by {unit}; they do not hold how another choice of held-out {unit}s would differ.",
             warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in results.judged.get("cautions", ())),
         ),
-        data=data_card(found, checked.training, labelled, rows.index_S),
+        data=data_card(found, checked.training, labelled, rows.index_S, num_unused=int(checked.task.unused_S.sum())),
         leaks=leak_check(found, summary),
         metrics=(
             alarms,

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
+from lesion.algorithms.anomaly.hold_out import given_hold_out, hold_out
 from lesion.algorithms.anomaly.mask_check import mask_findings
 from lesion.algorithms.anomaly.masks import mask_paths
+from lesion.algorithms.anomaly.threshold import needs_anomalous, parse_point
 from lesion.check.finding import Finding, Part
 from lesion.check.run import Questions
 from lesion.check.survey import ImageStats
@@ -33,8 +35,6 @@ from lesion.targets import Target
 from lesion.words import listed, number_of
 
 TARGET = Target("binary", ("normal", "anomalous"))
-FEWEST_HELD_OUT = 2  # groups: they say how much normal groups differ
-LEARNED = {"memory": "one to learn from", "gan": "one to learn from, one for the errors of the reconstruction"}
 ZERO = {"0", "false", "no"}
 Mask = NDArray[np.bool_]
 
@@ -81,6 +81,11 @@ class AnomalyTask:
     def learned_S(self) -> Mask:
         """The normal rows of the groups that are not held out: those that the memory is made of."""
         return np.asarray(~self.valid_FS[0] & ~self.is_anomalous_S)
+
+    @property
+    def unused_S(self) -> Mask:
+        """The anomalous rows of the groups that are not held out: they neither teach nor judge."""
+        return np.asarray(~self.valid_FS[0] & self.is_anomalous_S)
 
 
 def questions(
@@ -149,13 +154,38 @@ def _define(table: SampleTable, config: AnomalyConfig) -> AnomalyTask:
         raise UserError(f"none of the {len(table)} rows is normal", where=table.where, do=do)
     given_FS = given_folds(table)
     rows = (table, is_normal_S, config)
-    valid_S = hold_out(*rows) if given_FS is None else _given(*rows, given_FS)
-    return AnomalyTask(labels, Labelled(table, TARGET, targets_S1), valid_S[None])
+    valid_S = hold_out(*rows) if given_FS is None else given_hold_out(*rows, given_FS)
+    task = AnomalyTask(labels, Labelled(table, TARGET, targets_S1), valid_S[None])
+    _refuse_point_without_anomalous(task, config)
+    return replace(task, labels=replace(labels, remarks=(*labels.remarks, *_said_of_unused(task))))
 
 
-def least_learned(scorer: str) -> int:
-    """The fewest groups with normal rows that a scorer learns from."""
-    return 2 if scorer == "gan" else 1
+def _refuse_point_without_anomalous(task: AnomalyTask, config: AnomalyConfig) -> None:
+    """Raises UserError for an operating point that is chosen on anomalous rows, where none is held out."""
+    point = parse_point(config.operating_point)
+    if not needs_anomalous(point) or task.is_anomalous_S[task.valid_FS[0]].any():
+        return
+    # by_group holds the groups with anomalous rows out first: only a given set can lack them
+    more = "move anomalous rows to the validation set" if task.is_anomalous_S.any() else "add anomalous rows"
+    raise UserError(
+        f"the operating point {point} needs anomalous images among the held-out ones, and there are none",
+        where="hyperparameter operating_point",
+        do=f"Set operating_point=specificity=0.95, sigma=3 or threshold=0.6, or {more}.",
+        kind="hyperparameters",
+    )
+
+
+def _said_of_unused(task: AnomalyTask) -> tuple[Remark, ...]:
+    """That anomalous rows are of no use, because normal rows of their groups are learned from."""
+    if not (num := int(task.unused_S.sum())):
+        return ()
+    table = task.labelled.table
+    if given_folds(table) is None:
+        why, do = "normal rows of their groups are learned from", "Raise held_out to judge on more of them."
+    else:
+        why, do = "they are in the training set", "Move them to the validation set."
+    what = f"{number_of(num, 'anomalous row')} of {int(task.is_anomalous_S.sum())} neither teach nor judge: {why}"
+    return (Remark("unused_anomalous", what, do, table.where, "warning"),)
 
 
 def read_normal_labels(table: SampleTable, config: AnomalyConfig) -> NormalLabels:
@@ -176,9 +206,11 @@ def read_normal_labels(table: SampleTable, config: AnomalyConfig) -> NormalLabel
             on_uncertain=config.on_uncertain,
         )
     except UserError as error:  # it calls what it was given the positive class
-        if config.normal_class is None:
+        if config.normal_class is None and config.positive_class is not None:
             raise
         what, do = (text.replace("positive_class", "normal_class") for text in (error.what, error.do))
+        what = what.replace("which of them is the positive class", "which of them is normal")
+        do = do.replace(": the probability is then that of this class", "")
         raise UserError(what, where=error.where, do=do, kind=error.kind) from error
     names = labels.target.class_names
     if config.normal_class is not None:
@@ -196,52 +228,6 @@ def read_normal_labels(table: SampleTable, config: AnomalyConfig) -> NormalLabel
     what = f"class '{anomalous}' is anomalous, and '{normal}' normal"
     known = tuple(remark for remark in labels.remarks if remark.name != "positive_class")
     return NormalLabels(labels, remarks=(Remark("normal_class", what, where=table.where), *known))
-
-
-def hold_out(table: SampleTable, is_normal_S: Mask, config: AnomalyConfig) -> Mask:
-    """The rows [S] of the groups that are held out: those without a normal row, and of the others at random as many as
-    hold the share `held_out` of the normal rows, FEWEST_HELD_OUT or more. Raises UserError for too few groups."""
-    group_S = table.group_or_row_S
-    groups_G, counts_G = np.unique(group_S[is_normal_S], return_counts=True)  # sorted: the rows' order changes nothing
-    num_learned = least_learned(config.scorer)
-    if len(groups_G) < num_learned + FEWEST_HELD_OUT:
-        unit = "row" if table.group_S is None else "group"
-        raise UserError(
-            f"the normal rows are of {number_of(len(groups_G), unit)}, and {num_learned + FEWEST_HELD_OUT} are needed: "
-            f"{LEARNED[config.scorer]}, and two held out, which say how much normal tissue differs",
-            where=table.where,
-            do=f"Add normal rows of other {unit}s, or correct group_column.",
-        )
-    order = np.random.default_rng(config.seed).permutation(len(groups_G))
-    held_G = np.cumsum(counts_G[order]) - counts_G[order] < config.held_out * counts_G.sum()
-    held_G[:FEWEST_HELD_OUT], held_G[-num_learned:] = True, False
-    is_learned_S = np.isin(group_S, groups_G[order][~held_G])
-    return np.asarray(~is_learned_S)
-
-
-def _given(table: SampleTable, is_normal_S: Mask, config: AnomalyConfig, given_FS: Folds) -> Mask:
-    """The held-out rows of a validation set. Raises UserError for several folds, for a set without normal rows, and for
-    training rows of too few groups."""
-    if len(given_FS) > 1:
-        what = f"the column that split names has {len(given_FS)} folds, and anomaly detection holds rows out once"
-        raise UserError(what, where=table.where, do="Name a column of sets (train, validation), or leave split out.")
-    for part, is_part_S in (("training", ~given_FS[0]), ("validation", given_FS[0])):
-        if not (is_part_S & is_normal_S).any():
-            needs = "is learned from" if part == "training" else "sets the threshold"
-            raise UserError(
-                f"the {part} set has no normal row, and its normal tissue {needs}",
-                where=table.where,
-                do="Add normal rows to it.",
-            )
-    num_groups = len(np.unique(table.group_or_row_S[~given_FS[0] & is_normal_S]))
-    if num_groups < least_learned(config.scorer):
-        raise UserError(
-            f"the normal rows of the training set are of {number_of(num_groups, 'group')}, and scorer={config.scorer} "
-            f"needs {least_learned(config.scorer)}: {LEARNED[config.scorer]}",
-            where=table.where,
-            do="Add normal rows of other groups to it, or correct group_column.",
-        )
-    return np.asarray(given_FS[0])
 
 
 def _of_one_class(key: str, word: str, table: SampleTable, config: AnomalyConfig) -> NormalLabels:

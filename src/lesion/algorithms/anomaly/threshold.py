@@ -149,6 +149,11 @@ def parse_point(text: str, *, where: object = None) -> Spec | Sigma:
         raise UserError(error.what, where=error.where, do=f"{error.do} Or sigma=3.", kind=error.kind) from error
 
 
+def needs_anomalous(spec: Spec | Sigma) -> bool:
+    """Whether the threshold of a spec is chosen on anomalous rows, not on normal ones alone."""
+    return isinstance(spec, Spec) and spec.kind not in ("specificity", "threshold")
+
+
 def resolved(spec: Spec | Sigma, normal: NormalCurve, roc: RocCurve | None, *, where: object = None) -> Threshold:
     """The threshold of a spec. Raises UserError where it needs anomalous rows and there were none."""
     if isinstance(spec, Sigma):

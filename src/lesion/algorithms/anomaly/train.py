@@ -136,5 +136,7 @@ def log_start(task: AnomalyTask, run: Run) -> None:
         groups = f" groups={counts['num_groups']}" if "num_groups" in counts else ""
         classes = " ".join(f"{label}={count}" for label, count in counts["classes"].items())
         log.info("%s: rows=%d%s %s", name, counts["num_rows"], groups, classes)
+    if num := int(task.unused_S.sum()):
+        log.info("unused: rows=%d anomalous, of groups that are learned from: they neither teach nor judge", num)
     if not task.is_anomalous_S[task.valid_FS[0]].any():
         log.info("no anomalous row is held out: the threshold follows from normal rows alone (unsupervised)")

@@ -18,8 +18,8 @@ from lesion.algorithms.anomaly.gan.learn import learn_errors, train_generator
 from lesion.algorithms.anomaly.gan.networks import filters_of
 from lesion.algorithms.anomaly.gan.scorer import GanScorer, places_a_side
 from lesion.algorithms.anomaly.gan.training import GanTraining
+from lesion.algorithms.anomaly.hold_out import least_learned
 from lesion.algorithms.anomaly.manifest import GanRecord
-from lesion.algorithms.anomaly.task import least_learned
 from lesion.data.cache import Pictures
 from lesion.data.remark import Remark
 from lesion.engine.checkpoint import Checkpoints
