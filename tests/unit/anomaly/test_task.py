@@ -89,17 +89,15 @@ def test_whole_groups_are_held_out_and_those_without_normal_rows_always():
     assert task.learned_S.sum() == 21 and not (task.learned_S & task.is_anomalous_S).any()
 
 
-def test_groups_with_anomalous_rows_are_held_out_first_and_no_more_groups_for_that():
+def test_groups_with_anomalous_rows_are_held_out_first_and_the_share_of_normal_rows_stays():
     groups = np.array([f"G{row // 8}" for row in range(80)])
     is_mixed_S = np.isin(groups, ["G2", "G7"])
     words = np.where(is_mixed_S & (np.arange(80) % 8 == 7), "1", "0").tolist()
-    nums = set()
     for seed in range(5):
         task = task_of(table_of(words, groups=groups.tolist()), seed=seed)
         held_S = task.valid_FS[0]
         assert held_S[is_mixed_S].all() and not task.unused_S.any()
-        nums.add(len(np.unique(groups[held_S])))
-    assert nums <= {3, 4} and 3 in nums  # 7 + 7 + 8 rows are less than the share, and three others are more
+        assert 0.3 <= (held_S & ~task.is_anomalous_S).sum() / 78 < 0.3 + 8 / 78  # the share, and less than a group more
 
 
 def test_anomalous_rows_that_neither_teach_nor_judge_are_counted_and_said():

@@ -39,11 +39,10 @@ def hold_out(table: SampleTable, is_normal_S: Mask, config: AnomalyConfig) -> Ma
             do=f"Add normal rows of other {unit}s, or correct group_column.",
         )
     order = np.random.default_rng(config.seed).permutation(len(groups_G))
-    num_held = int(_within_share(counts_G[order], config, num_learned).sum())
     has_anomalous_G = np.isin(groups_G, group_S[~is_normal_S])
     order = order[np.argsort(~has_anomalous_G[order], kind="stable")]
-    is_held_G = _within_share(counts_G[order], config, num_learned)
-    is_held_G[num_held:] = False  # groups with anomalous images hold fewer normal ones: no more groups go for that
+    is_held_G = np.cumsum(counts_G[order]) - counts_G[order] < config.held_out * counts_G.sum()
+    is_held_G[:FEWEST_HELD_OUT], is_held_G[-num_learned:] = True, False
     is_learned_S = np.isin(group_S, groups_G[order][~is_held_G])
     return np.asarray(~is_learned_S)
 
@@ -71,10 +70,3 @@ def given_hold_out(table: SampleTable, is_normal_S: Mask, config: AnomalyConfig,
             do="Add normal rows of other groups to it, or correct group_column.",
         )
     return np.asarray(given_FS[0])
-
-
-def _within_share(counts_G: NDArray[np.intp], config: AnomalyConfig, num_learned: int) -> Mask:
-    """The first groups [G] that hold the share `held_out` of the normal rows, by the rows of each."""
-    is_held_G = np.cumsum(counts_G) - counts_G < config.held_out * counts_G.sum()
-    is_held_G[:FEWEST_HELD_OUT], is_held_G[-num_learned:] = True, False
-    return np.asarray(is_held_G)
