@@ -81,6 +81,16 @@ def set_options(args: Namespace) -> SetOptions:
     }
 
 
+def add_engine(parser: ArgumentParser) -> None:
+    """What runs the parts of a set that several workers share."""
+    parser.add_argument(
+        "--engine",
+        choices=["processes", "ray"],
+        default="processes",
+        help="processes on this machine, or the Ray cluster of RAY_ADDRESS (default: %(default)s)",
+    )
+
+
 def add_answer(parser: ArgumentParser) -> None:
     """--precision and --operating-point: what an answer is computed with and decided by."""
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from lesion.commands.options import add_answer, add_set_options, set_options
+from lesion.commands.options import add_answer, add_engine, add_set_options, set_options
 
 SUMMARY = "Predict the images of a file or a folder, and write a CSV."
 EXAMPLE = "lesion predict test.csv --model model --output out.csv"
@@ -32,12 +32,7 @@ def add(parser: ArgumentParser) -> None:
         default=1024,
         help="images per part of a large set; finished parts are kept if the command is killed (default: %(default)s)",
     )
-    parser.add_argument(
-        "--engine",
-        choices=["processes", "ray"],
-        default="processes",
-        help="processes on this machine, or the Ray cluster of RAY_ADDRESS (default: %(default)s)",
-    )
+    add_engine(parser)
     parser.add_argument(
         "--workers", type=int, default=1, help="number of processes, which share the cores (default: %(default)s)"
     )

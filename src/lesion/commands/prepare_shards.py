@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from lesion import sagemaker
-from lesion.commands.options import add_progress, add_settings, show_progress
+from lesion.commands.options import add_engine, add_progress, add_settings, show_progress
 from lesion.commands.root_folder import add_root
 from lesion.environment import usable_cores
 
@@ -26,12 +26,7 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=1000, help="images per shard (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the order of rows (default: %(default)s)")
-    parser.add_argument(
-        "--engine",
-        choices=["processes", "ray"],
-        default="processes",
-        help="processes on this machine, or the Ray cluster of RAY_ADDRESS (default: %(default)s)",
-    )
+    add_engine(parser)
     parser.add_argument("--workers", type=int, help="number of processes (default: one per core)")
     add_settings(parser, "a hyperparameter that names columns, the source or on_bad_image; may be repeated")
     add_progress(parser)

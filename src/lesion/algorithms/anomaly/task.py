@@ -165,7 +165,7 @@ def _refuse_point_without_anomalous(task: AnomalyTask, config: AnomalyConfig) ->
     point = parse_point(config.operating_point)
     if not needs_anomalous(point) or task.is_anomalous_S[task.valid_FS[0]].any():
         return
-    # by_group holds the groups with anomalous rows out first: only a given set can lack them
+    # hold_out takes groups with anomalous rows first, so only a given validation set can lack the table's.
     more = "move anomalous rows to the validation set" if task.is_anomalous_S.any() else "add anomalous rows"
     raise UserError(
         f"the operating point {point} needs anomalous images among the held-out ones, and there are none",
