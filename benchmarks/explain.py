@@ -43,7 +43,7 @@ def main() -> None:
     }
     widths = dict.fromkeys(networks, METADATA)
     graphs = {has: to_openvino(networks, widths, SIDE, has_places=has) for has in (False, True)}
-    settings = {"num_views": 1, "precision": "fp32", "num_cores": NUM_CORES, "in_background": False}
+    settings = {"num_views": 1, "precision": "fp32", "num_cores": NUM_CORES, "all_cores": "now"}
     executors = {
         has: compile_graph(core().read_model(*graph), list(networks), **settings)[0] for has, graph in graphs.items()
     }

@@ -14,7 +14,7 @@ import torch
 
 from lesion import export
 from lesion.algorithms.base import Options
-from lesion.algorithms.classify import save
+from lesion.algorithms.classify import save_graph
 from lesion.algorithms.classify.manifest import read
 from lesion.algorithms.classify.prediction import openvino_cpu
 from lesion.algorithms.classify.prediction.answer import combine, fold_probs
@@ -63,7 +63,7 @@ def test_a_graph_answers_as_the_networks_do(name):
     }
     xml, weights = export.to_openvino(networks, {0: 5, 4: 0}, 64)
     model = core().read_model(xml, weights)
-    settings = {"num_views": 1, "precision": "fp32", "num_cores": 1, "in_background": False}
+    settings = {"num_views": 1, "precision": "fp32", "num_cores": 1, "all_cores": "now"}
     [executor] = openvino_cpu.compile_graph(model, [0, 4], **settings)
     features_FM = [np.linspace(-1, 1, 5, dtype=np.float32), np.zeros(0, np.float32)]
     batch = [Prepared(picture, features_FM, num_views) for num_views, picture in enumerate(pictures(4, 64), start=1)]
@@ -111,7 +111,7 @@ def test_a_picture_is_answered_alike_alone_and_in_company_by_any_number_of_cores
     model_dir, manifest = trained_root / "model", load_manifest(trained_root / "model")
     model = read(model_dir, manifest)
     folds = [record.fold for record in model.folds]
-    settings = {"precision": precision, "num_cores": num_cores, "in_background": False}
+    settings = {"precision": precision, "num_cores": num_cores, "all_cores": "now"}
     executors = openvino_cpu.load_graph(model_dir, manifest, model, folds, **settings)
     assert len(executors) == num_cores
     predictor = Ensemble(manifest, model, model.folds, executors, max_batch=1, backend="")
@@ -127,7 +127,7 @@ def test_a_lone_network_gives_the_same_bits_to_the_first_picture_and_to_those_th
     trained_root, num_cores
 ):
     model_dir, manifest = trained_root / "model", load_manifest(trained_root / "model")
-    settings = {"precision": "fp32", "num_cores": num_cores, "in_background": False}
+    settings = {"precision": "fp32", "num_cores": num_cores, "all_cores": "now"}
     model = replace_views(read(model_dir, manifest), 1)
     executor = openvino_cpu.load_graph(model_dir, manifest, model, [0], **settings)[0]
     features_FM = [np.linspace(-1, 1, model.folds[0].num_metadata, dtype=np.float32)]
@@ -195,7 +195,7 @@ def test_a_network_that_cannot_be_exported_fails_nothing(trained_root, tmp_path,
 
     monkeypatch.setattr(export.Square, "forward", refuse)
     caplog.set_level(logging.INFO, "lesion")
-    save.save_graph(model_dir, by_torch(model_dir), None, [], stop=Stop(), num_cores=1)  # type: ignore[arg-type]  # it does not get so far
+    save_graph.save_graph(model_dir, by_torch(model_dir), None, [], stop=Stop(), num_cores=1)  # type: ignore[arg-type]  # it does not get so far
     assert "torch will serve" in caplog.text and "no such operation" in caplog.text
 
 

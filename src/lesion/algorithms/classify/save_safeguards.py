@@ -17,7 +17,8 @@ from safetensors.numpy import save as to_bytes
 
 from lesion import artifact
 from lesion.algorithms.classify.manifest import FamiliarityRecord, QualityRecord
-from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.algorithms.classify.prediction.openvino_cpu import GraphExecutor, graph_features
+from lesion.algorithms.classify.prediction.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.prediction.safeguards import FAMILIARITY
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.algorithms.classify.training.fold_result import FoldResult
@@ -84,17 +85,10 @@ def fitted(
 ) -> Familiarity | None:
     """The familiarity score, from features that each fold's network makes of a sample of its held-out rows."""
     started = time.monotonic()
-    executor = predictor.executors[0]
-    assert isinstance(executor, TorchExecutor)  # as training loads it
-    nothing_SM = np.zeros((len(setup.targets_SK), 0), dtype=np.float32)
-    dataset = Dataset(setup.pictures, nothing_SM, setup.targets_SK, nothing_SM[0])
     features_of, appearance_of, group_of = {}, {}, {}
-    for result, network in zip(results, executor.networks, strict=True):
+    for f, result in enumerate(results):
         rows_N = sampled_rows(result, len(results), seed=setup.config.seed)
-        batches = ordered_batches(rows_N, setup.config.batch_size_predict)
-        loaded = load_batches(dataset, batches, num_workers=setup.run.num_workers)
-        features_1ND = features(network, loaded, setup.run.device, num_views=1, precision="fp32")
-        features_of[result.fold] = features_1ND[0].numpy()
+        features_of[result.fold] = held_out_features(f, rows_N, setup, predictor)
         appearance_of[result.fold] = np.stack([appearance(setup.pictures.square(row)) for row in rows_N.tolist()])
         group_of[result.fold] = group_S[rows_N]
     found = fit_familiarity(features_of, appearance_of, group_of)
@@ -103,6 +97,27 @@ def fitted(
         return None
     log.info("familiarity: rows=%d seconds=%.1f", num_sampled(results), time.monotonic() - started)
     return found
+
+
+def held_out_features(f: int, rows_N: NDArray[np.intp], setup: Setup, predictor: Ensemble) -> NDArray[np.float32]:
+    """Features [N, D] of some rows by the predictor's network at place `f`."""
+    executor, num_workers = predictor.executors[0], setup.run.num_workers
+    if isinstance(executor, TorchExecutor):
+        nothing_SM = np.zeros((len(setup.targets_SK), 0), dtype=np.float32)
+        dataset = Dataset(setup.pictures, nothing_SM, setup.targets_SK, nothing_SM[0])
+        batches = ordered_batches(rows_N, setup.config.batch_size_predict)
+        loaded = load_batches(dataset, batches, num_workers=num_workers)
+        by_torch_VND = features(executor.networks[f], loaded, setup.run.device, num_views=1, precision="fp32")
+        by_torch_ND: NDArray[np.float32] = by_torch_VND[0].numpy()
+        return by_torch_ND
+    assert isinstance(executor, GraphExecutor)  # as training made it
+    nothing_FM = [np.zeros(record.num_metadata, dtype=np.float32) for record in predictor.model.folds]
+
+    def prepare(number: int) -> Prepared:
+        return Prepared(setup.pictures.square(int(rows_N[number])), nothing_FM, num_views=1)
+
+    by_graph_ND: NDArray[np.float32] = graph_features(executor, f, prepare, len(rows_N), num_workers=num_workers)[0]
+    return by_graph_ND
 
 
 def sampled_rows(result: FoldResult, num_folds: int, *, seed: int) -> NDArray[np.intp]:

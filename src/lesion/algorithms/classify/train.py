@@ -26,10 +26,10 @@ from lesion.algorithms.classify.training.fold import run_fold
 from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.parallel import cores_of_fold, plan_parallelism
+from lesion.algorithms.classify.training.probe_features import backbone_features
 from lesion.algorithms.classify.training.refit import refit
 from lesion.algorithms.classify.training.setup import (
     Setup,
-    backbone_features,
     fingerprint,
     settings_and_versions,
     with_batch_size,

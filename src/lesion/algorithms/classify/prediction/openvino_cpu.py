@@ -25,6 +25,8 @@ from lesion.artifact import Manifest, path_of_file
 from lesion.data.transforms import views
 from lesion.engine.openvino import import_openvino
 from lesion.environment import cpu_is_faster_in_bf16
+from lesion.errors import LesionError
+from lesion.inference.batches import compute_in_batches
 from lesion.inference.openvino_graph import (
     MAX_GRAPH_BYTES,
     GraphPrecision,
@@ -36,6 +38,8 @@ from lesion.stored_files import in_words
 
 if TYPE_CHECKING:
     import openvino
+
+AllCores = Literal["in background", "now", "never"]  # when a graph is compiled for all cores together
 
 # How far a probability may lie from torch's in fp32. Further off, that precision is not used, and without fp32 the
 # graph is not kept. What bf16 moves is its rounding, to three digits, of every layer.
@@ -57,7 +61,7 @@ def load_graph(
     *,
     precision: GraphPrecision,
     num_cores: int,
-    in_background: bool = True,
+    all_cores: AllCores = "in background",
 ) -> list[GraphExecutor]:
     """The artifact's graph of these folds, compiled for this CPU, as by `compile_graph`.
 
@@ -75,7 +79,7 @@ def load_graph(
             num_views=model.num_views,
             precision=precision,
             num_cores=num_cores,
-            in_background=in_background,
+            all_cores=all_cores,
         )
 
 
@@ -86,14 +90,15 @@ def compile_graph(
     num_views: int,
     precision: GraphPrecision,
     num_cores: int,
-    in_background: bool,
+    all_cores: AllCores,
 ) -> list[GraphExecutor]:
     """The graph of these folds as an executor for each core, which share weights and cores.
 
     A picture is computed alone, so that its prediction cannot depend on others in a batch; a batch would cost as much
     time, and more memory (docs/decisions/0017). Each group of folds and view of it is a pass on one core, and idle
     cores take part (docs/decisions/0055). Where so many views, which are usual, leave cores idle, the graph is compiled
-    a second time, for all cores together: `in_background`, so that a server is ready sooner, or before this returns.
+    a second time, for `all_cores` together: in the background, so that a server is ready sooner, or before this
+    returns; never where many pictures come at once.
     """
     results = {result.get_friendly_name(): result for result in model.get_results()}
     parameters = {parameter.get_friendly_name(): parameter for parameter in model.get_parameters()}
@@ -115,14 +120,39 @@ def compile_graph(
         return [GroupGraph(group, compiled(["fold", "features"], group, num_streams)) for group in wanted]
 
     one_core = of_groups(num_cores)
-    all_cores: Future[list[GroupGraph]] | None = None
-    if few_passes(len(groups) * num_views, num_cores):
+    together: Future[list[GroupGraph]] | None = None
+    if all_cores != "never" and few_passes(len(groups) * num_views, num_cores):
         pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
-        all_cores = pool.submit(lambda: same_bits(one_core, of_groups(1)))
-        pool.shutdown(wait=not in_background)
+        together = pool.submit(lambda: same_bits(one_core, of_groups(1)))
+        pool.shutdown(wait=all_cores == "now")
     has_places = f"places_{folds[0]}" in results
     of_places = PlaceGraph(lambda: compiled(["places"], folds, 1), folds) if has_places else None
-    return [GraphExecutor(groups, one_core, all_cores, Spread(num_cores), of_places)] * num_cores
+    return [GraphExecutor(groups, one_core, together, Spread(num_cores), of_places)] * num_cores
+
+
+def graph_features(
+    executor: GraphExecutor,
+    place: int,
+    prepare: Callable[[int], Prepared],
+    num_rows: int,
+    *,
+    num_workers: int,
+) -> NDArray[np.float32]:
+    """Features [V, S, D] of pictures by one fold's network, at its place among the folds, `prepare`d by threads."""
+
+    def of_fold(batch: Sequence[Prepared]) -> list[NDArray[np.float32]]:
+        return [executor.features(place, picture) for picture in batch]
+
+    of_all = [of_fold] * executor.num_cores
+    features_VSD = np.zeros((0, num_rows, 0), dtype=np.float32)
+    outputs = compute_in_batches(of_all, prepare, num_rows, max_batch=1, num_workers=num_workers)
+    for number, features_VD in outputs:
+        if isinstance(features_VD, LesionError):
+            raise features_VD
+        if number == 0:
+            features_VSD = np.empty((len(features_VD), num_rows, features_VD.shape[1]), dtype=np.float32)
+        features_VSD[:, number] = features_VD
+    return features_VSD
 
 
 class GraphExecutor:
@@ -137,7 +167,7 @@ class GraphExecutor:
         places: PlaceGraph | None,
     ) -> None:
         self._groups, self._one_core, self._all_cores = groups, one_core, all_cores
-        self._spread, self._places = spread, places
+        self._spread, self._places, self.num_cores = spread, places, spread.num_cores
 
     def __call__(self, batch: Sequence[Prepared]) -> list[Output]:
         """The output of each picture. Raises PlatformError for a logit that is NaN or infinite."""
@@ -153,27 +183,34 @@ class GraphExecutor:
 
         return replace(output, map=graph_map(picture, output.logits_FVK, self._places, logits))
 
-    def _compute(self, picture: Prepared) -> Output:
+    def features(self, place: int, picture: Prepared) -> NDArray[np.float32]:
+        """Features [V, D] of the one fold at this place, by the passes of its group alone."""
+        group, graph = next(pair for pair in zip(self._groups, self._one_core, strict=True) if place in pair[0])
+        computed = self._spread.run(self._passes([graph], [group], picture))
+        return np.stack([features_FD[place - group.start] for _, features_FD in computed])
+
+    def _passes(
+        self, graphs: Sequence[GroupGraph], groups: Sequence[range], picture: Prepared
+    ) -> list[Callable[[int], list[NDArray[np.float32]]]]:
+        """Those of a group together, whose weights then are in the cache."""
         squares_VHWC = views(picture.pixels_HWC, picture.num_views)
+        return [
+            partial(graph, square_HWC, [picture.features_FM[f] for f in group])
+            for graph, group in zip(graphs, groups, strict=True)
+            for square_HWC in squares_VHWC
+        ]
 
-        def passes(graphs: Sequence[GroupGraph]) -> list[Callable[[int], list[NDArray[np.float32]]]]:
-            """Those of a group together, whose weights then are in the cache."""
-            return [
-                partial(graph, square_HWC, [picture.features_FM[f] for f in group])
-                for graph, group in zip(graphs, self._groups, strict=True)
-                for square_HWC in squares_VHWC
-            ]
-
-        apart, computed = passes(self._one_core), None
+    def _compute(self, picture: Prepared) -> Output:
+        apart, computed = self._passes(self._one_core, self._groups, picture), None
         together = self._all_cores.result() if self._all_cores is not None and self._all_cores.done() else []
         if together and few_passes(len(apart), self._spread.num_cores):
-            computed = self._spread.run_on_all_cores(passes(together))
+            computed = self._spread.run_on_all_cores(self._passes(together, self._groups, picture))
         if computed is None:
             computed = self._spread.run(apart)
 
         def joined(kind: int) -> NDArray[np.float32]:
             """[F, V, …] of the passes' logits or features, each [F of the group, …]."""
-            num_views = len(squares_VHWC)
+            num_views = picture.num_views
             of_groups = [computed[start : start + num_views] for start in range(0, len(computed), num_views)]
             return np.concatenate([np.stack([one[kind] for one in group], axis=1) for group in of_groups])
 

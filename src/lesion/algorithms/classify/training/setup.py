@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,10 +19,9 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from lesion.algorithms.classify.config import ClassifyConfig
-from lesion.algorithms.classify.training.loop import Mixing, StepSettings, features
+from lesion.algorithms.classify.training.loop import Mixing, StepSettings
 from lesion.data.cache import Pictures
 from lesion.data.folds import Folds
-from lesion.data.loader import Dataset, load_batches, ordered_batches
 from lesion.data.metadata import ColumnType, MetadataEncoder, Row
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess, decode_px
@@ -123,33 +121,6 @@ def with_batch_size(config: ClassifyConfig, target: Target, run: Run) -> Classif
         size = run.processes.minimum(largest_batch(try_step))
     log.info("batch_size_train=%d", size)
     return config.model_copy(update={"batch_size_train": size})
-
-
-def backbone_features(setup: Setup) -> NDArray[np.float32] | None:
-    """Frozen backbone features of every picture [V, S, D], for the linear probes of all folds; each process computes a
-    part of them. None unless head_init=probe.
-
-    Where nothing is trained after it, these are the features of the served network: its views, in fp32.
-    """
-    config = setup.config
-    if config.head_init != "probe":
-        return None
-    is_all, everyone = config.epochs == 0, setup.run.processes.as_group()
-    rows_S = everyone.slice(np.arange(len(setup.targets_SK)))
-    nothing_SM = np.zeros((len(setup.targets_SK), 0), dtype=np.float32)
-    dataset = Dataset(setup.pictures, nothing_SM, setup.targets_SK, nothing_SM[0])
-    batches, started = ordered_batches(rows_S, config.batch_size_predict), time.monotonic()
-    features_VSD = features(
-        fresh_network(setup, num_metadata=0),
-        load_batches(dataset, batches, num_workers=setup.run.num_workers),
-        setup.run.device,
-        num_views=config.tta if is_all else 1,
-        precision="fp32" if is_all else setup.run.precision,
-    )
-    num_views, num_rows, width = features_VSD.shape
-    log.info("features=%d views=%d rows=%d seconds=%.1f", width, num_views, num_rows, time.monotonic() - started)
-    features_VSD = everyone.gather(rows_S, features_VSD)[1]
-    return np.asarray(features_VSD.numpy())
 
 
 def start_training(setup: Setup, encoder: MetadataEncoder, head: LinearHead | None) -> Training:
