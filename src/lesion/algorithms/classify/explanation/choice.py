@@ -1,12 +1,12 @@
 """Explanation: chooses at the end of training by which map the networks are explained, and keeps it in the artifact."""
 
-# S samples · V views · F folds · K outputs
+# S samples · V views · F folds · K outputs · B squares
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from lesion import artifact
 from lesion.algorithms.classify.prediction.answer import combine
-from lesion.algorithms.classify.prediction.predictor import Ensemble
+from lesion.algorithms.classify.prediction.openvino_cpu import GraphExecutor
+from lesion.algorithms.classify.prediction.predictor import Ensemble, Prepared
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.setup import Setup, fresh_network
@@ -33,9 +34,18 @@ NUM_COMPARED, NUM_RANDOM = 6, 2  # pictures, and networks of random weights, who
 
 
 def save_explanation(
-    model_dir: Path, predictor: Ensemble, setup: Setup, results: Sequence[FoldResult], *, job_s: float, stop: Stop
+    model_dir: Path,
+    predictor: Ensemble,
+    fastest: Ensemble,
+    setup: Setup,
+    results: Sequence[FoldResult],
+    *,
+    job_s: float,
+    stop: Stop,
 ) -> Ensemble:
     """Adds the chosen map to the artifact; the same predictor with it. `job_s` is how long the job has taken so far.
+
+    `predictor` computes with torch, which gradients need, and `fastest` whatever needs none.
 
     The artifact is whole without it: where no map can be made, one warning says so, and pictures are explained by
     occlusion.
@@ -43,7 +53,7 @@ def save_explanation(
     started = time.monotonic()
     ends = started + seconds_for_maps(job_s)
     try:
-        samples = _samples(predictor, setup, results)
+        samples = _samples(predictor, fastest, setup, results)
 
         def is_over() -> bool:
             return time.monotonic() > ends
@@ -77,7 +87,7 @@ def seconds_for_maps(job_s: float) -> float:
     return max(min(max(0.05 * job_s, 3.0), 25.0), 0.02 * job_s)
 
 
-def _samples(predictor: Ensemble, setup: Setup, results: Sequence[FoldResult]) -> list[Sample]:
+def _samples(predictor: Ensemble, fastest: Ensemble, setup: Setup, results: Sequence[FoldResult]) -> list[Sample]:
     """Held-out pictures that their own fold's network finds most probable, the folds in turn: where the class is hardly
     seen there is nothing to explain. For several classes those whose predicted class is the most probable."""
     target, executor = predictor.target, predictor.executors[0]
@@ -92,8 +102,24 @@ def _samples(predictor: Ensemble, setup: Setup, results: Sequence[FoldResult]) -
                 picture = predictor.prepare(setup.source.read(row), setup.metadata_rows[row])
                 probs_K = combine(target, result.logits_SVK[number][None])
                 explained = usual_class(target, probs_K)
-                chosen.append(Sample(executor.networks[f], picture.pixels_HWC, picture.features_FM[f], explained))
+                given = (executor.networks[f], picture.pixels_HWC, picture.features_FM[f], explained)
+                chosen.append(Sample(*given, faster=_logits_by_graph(fastest, f, picture)))
     return chosen
+
+
+def _logits_by_graph(
+    fastest: Ensemble, f: int, picture: Prepared
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None:
+    """What gives a fold's logits [B, K] of squares [B, H, W, 3] with the picture's metadata; None without a graph."""
+    executor = fastest.executors[0]
+    if not isinstance(executor, GraphExecutor):
+        return None
+
+    def logits(squares_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        changed = [replace(picture, pixels_HWC=square_HWC, num_views=1) for square_HWC in squares_BHWC]
+        return np.stack([logits_VK[0] for logits_VK, _ in executor.of_fold(f, changed)])
+
+    return logits
 
 
 def _most_probable_first(target: Target, result: FoldResult) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -141,7 +142,7 @@ def graph_features(
     """Features [V, S, D] of pictures by one fold's network, at its place among the folds, `prepare`d by threads."""
 
     def of_fold(batch: Sequence[Prepared]) -> list[NDArray[np.float32]]:
-        return [executor.features(place, picture) for picture in batch]
+        return [features_VD for _, features_VD in executor.of_fold(place, batch)]
 
     of_all = [of_fold] * executor.num_cores
     features_VSD = np.zeros((0, num_rows, 0), dtype=np.float32)
@@ -183,11 +184,15 @@ class GraphExecutor:
 
         return replace(output, map=graph_map(picture, output.logits_FVK, self._places, logits))
 
-    def features(self, place: int, picture: Prepared) -> NDArray[np.float32]:
-        """Features [V, D] of the one fold at this place, by the passes of its group alone."""
+    def of_fold(self, place: int, pictures: Sequence[Prepared]) -> list[list[NDArray[np.float32]]]:
+        """Logits [V, K] and features [V, D] of each picture by the fold at this place: its group's passes alone."""
         group, graph = next(pair for pair in zip(self._groups, self._one_core, strict=True) if place in pair[0])
-        computed = self._spread.run(self._passes([graph], [group], picture))
-        return np.stack([features_FD[place - group.start] for _, features_FD in computed])
+        of_pictures = [self._passes([graph], [group], picture) for picture in pictures]
+        computed = iter(self._spread.run(list(chain.from_iterable(of_pictures))))
+        return [
+            [np.stack(kind)[:, place - group.start] for kind in zip(*islice(computed, len(passes)), strict=True)]
+            for passes in of_pictures
+        ]
 
     def _passes(
         self, graphs: Sequence[GroupGraph], groups: Sequence[range], picture: Prepared

@@ -126,7 +126,7 @@ def write_results(
         with setup.run.step("choosing a map that explains predictions", remedy="set explain=false"):
             job_s = time.monotonic() - started
             by_torch = by_torch.with_record(predictor.manifest, predictor.model)  # a graph gives no gradients
-            by_torch = save_explanation(job.model_dir, by_torch, setup, served, job_s=job_s, stop=job.stop)
+            by_torch = save_explanation(job.model_dir, by_torch, predictor, setup, served, job_s=job_s, stop=job.stop)
             predictor = predictor.with_record(by_torch.manifest, by_torch.model)
         with timed_step(log, "maps"):
             reporter.add_maps(by_torch)

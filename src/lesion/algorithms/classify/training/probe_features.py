@@ -91,7 +91,7 @@ def graph_of(network: FusionNet, setup: Setup, rows_S: NDArray[np.intp], precisi
         counts = {"num_views": 1, "num_cores": num_cores}
         executor = compile_graph(model, [0], precision=wanted, all_cores="never", **counts)[0]
         first = prepared(setup, int(rows_S[0]), 1)
-        found_D = executor.features(0, first)[0]
+        found_D = executor.of_fold(0, [first])[0][1][0]
         with torch.inference_mode(), autocast(precision, setup.run.device):
             images_NHWC = torch.from_numpy(views(first.pixels_HWC, 1))
             expected_D = network.features(images_NHWC.permute(0, 3, 1, 2))[0].float().numpy()
