@@ -299,8 +299,8 @@ class JobSettings(Hyperparameters):
     export_graph: bool = tunable(
         True,
         affects="output",
-        doc="Inference graph (OpenVINO): added to the artifact so that a CPU serves faster and without torch. It is "
-        "as large as the weights.",
+        doc="Inference graph (OpenVINO): added to the artifact so that a CPU serves faster and without torch; a job on "
+        "a CPU computes with it too. It is as large as the weights.",
     )
     report_names: bool = tunable(
         False,
