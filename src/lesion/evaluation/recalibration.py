@@ -49,19 +49,24 @@ def fit_logistic(
 ) -> LogisticFit | None:
     """The logistic regression of 0 or 1 on features, without penalty; None where no finite coefficients are best.
 
-    Newton's method. Without each group by one further step of it from the common optimum (Pregibon 1981; the CR3
+    Newton's method; a step that lowers the likelihood is halved, since on a spline whole steps may run away from an
+    optimum that is there. Without each group by one further step of it from the common optimum (Pregibon 1981; the CR3
     estimator of Bell & McCaffrey 2002): exact to first order, and NaN where the other groups do not suffice.
     """
     offset_S = np.zeros(len(features_SD)) if offset_S is None else offset_S
     target_S = np.asarray(target_S, dtype=np.float64)
     beta_D = np.zeros(features_SD.shape[1])
+    likelihood = _log_likelihood(target_S, offset_S)
     for _ in range(NUM_STEPS):
         score_D, information_DD = _derivatives(features_SD, target_S, offset_S + features_SD @ beta_D)
         try:
             step_D = np.linalg.solve(information_DD, score_D)
         except np.linalg.LinAlgError:
             return None
-        beta_D = beta_D + step_D * min(1.0, 5 / max(float(np.abs(step_D).max()), 1e-300))
+        least = likelihood - 1e-12 * abs(likelihood)  # what rounding alone may take
+        while (found := _log_likelihood(target_S, offset_S + features_SD @ (beta_D + step_D))) < least:
+            step_D = step_D / 2
+        beta_D, likelihood = beta_D + step_D, found
         if np.abs(beta_D).max() > TOO_STEEP or not np.isfinite(beta_D).all():
             return None
         if np.abs(step_D).max() < 1e-9:
@@ -153,6 +158,11 @@ def _estimate(fit: LogisticFit | None, index: int, group_S: NDArray[Any]) -> Est
         return Estimate(None, why="the probabilities separate the classes: the regression has no finite optimum")
     error = float(np.sqrt(fit.covariance_DD[index, index]))
     return t_interval(float(fit.coefficient_D[index]), error, len(np.unique(group_S)), bounds=ANY)
+
+
+def _log_likelihood(target_S: Values, eta_S: Values) -> float:
+    """Of outcomes whose log odds are `eta_S`."""
+    return float((target_S * eta_S - np.logaddexp(0.0, eta_S)).sum())
 
 
 def _derivatives(features_SD: Values, target_S: Values, eta_S: Values) -> tuple[Values, Values]:

@@ -14,7 +14,7 @@ from lesion.report.words import shown
 
 MAX_CURVES = 7  # in one chart: the first of them; the table of classes has them all
 MAX_FOREST = 40
-OF_CLASSES = ("ROC curve", "Precision and recall")  # a curve a class, where there are several
+OF_CLASSES = ("ROC curve", "Precision and recall", "Calibration")  # a curve a class, where there are several
 Drawn = tuple[str, Markup, Markup, str]  # heading, chart, legend, note
 
 

@@ -7,6 +7,7 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit, softmax
 
+from lesion.evaluation.calibration_curve import KNOTS, _spline
 from lesion.evaluation.recalibration import (
     calibration_intercept,
     calibration_slope,
@@ -49,6 +50,18 @@ def test_without_a_group_is_the_regression_of_the_others_to_first_order(rows):
         left = group_S != group
         again = sm.GLM(target_S[left], features_SD[left], sm.families.Binomial()).fit()
         assert fit.without_GD[index] == pytest.approx(again.params, abs=2e-3)
+
+
+@pytest.mark.parametrize("seed", [26, 135, 249])
+def test_a_spline_of_logits_that_hardly_any_positive_row_has_finds_the_optimum_of_statsmodels(seed):
+    """Whole steps of Newton's method run away from it."""
+    rng = np.random.default_rng(seed)
+    logit_S = rng.normal(-4, 4, 600)
+    target_S = (rng.random(600) < expit(logit_S)).astype(float)
+    features_SD = _spline(logit_S, np.quantile(logit_S, KNOTS[4]))
+    expected = sm.GLM(target_S, features_SD, sm.families.Binomial()).fit(tol=1e-12)
+    found = fit_logistic(features_SD, target_S, np.arange(600))
+    assert found.coefficient_D == pytest.approx(expected.params, rel=1e-4)
 
 
 def test_observed_to_expected_by_hand():

@@ -21,7 +21,7 @@ from lesion.report.sections import (
     SetCounts,
 )
 from lesion.report.words import answers, doubts, per_thousand, shown, whom
-from report_facts import FACTS, WHY, binary, thousand
+from report_facts import FACTS, WHY, binary, multiclass, thousand
 
 VOID = {"meta", "link", "img", "br", "input", "line", "path", "polyline", "polygon", "circle", "rect"}
 HOSTILE = (
@@ -145,6 +145,12 @@ def test_a_thousand_classes_are_a_table_that_can_be_searched_and_not_a_thousand_
     text = render(thousand())
     assert text.count('<polyline class="line') < 60 and 'data-search="#class-table"' in text
     assert "7 of 1,000 are drawn" in text and len(text) < 2 * 2**20
+
+
+def test_a_class_without_a_calibration_curve_is_not_left_out_without_a_word():
+    facts = multiclass()
+    assert len(facts.curves.calibration) == 1 and len(facts.classes) == 5
+    assert "The band is the 95 % interval. 1 of 5 are drawn." in render(facts)
 
 
 @pytest.mark.parametrize(
