@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +62,17 @@ def test_a_probe_trains_nothing_but_the_head(tmp_path, weights):
         assert record["best_epoch"] == -1
     heads = [load_file(trained.root / "model" / record["file"])["head.weight"] for record in trained.payload["folds"]]
     assert not torch.equal(*heads)
+    report = json.loads((trained.root / "output" / "data" / "report.json").read_text())
+    assert "no epoch was chosen" in report["judging"]["how"]
+    assert all(metric["flattered"] is None for metric in report["metrics"])
+
+
+def test_the_features_of_a_probe_are_the_same_by_openvino_and_by_torch(tmp_path, weights, caplog):
+    """export_graph=false leaves all to torch."""
+    caplog.set_level(logging.INFO, "lesion")
+    settings = {"recipe": "probe", "pretrained": weights, **SMALL, "folds": 2}
+    by_openvino = run(job_of(tmp_path / "openvino", settings))
+    assert "by=openvino" in caplog.text and "by=torch" not in caplog.text
+    by_torch = run(job_of(tmp_path / "torch", {**settings, "export_graph": False}))
+    assert "by=torch" in caplog.text
+    np.testing.assert_allclose(by_openvino.oof["logit"], by_torch.oof["logit"], atol=1e-3)

@@ -125,14 +125,15 @@ def facts_of_job(
     curves = curves_of_rows(names, targets_SQ, served_SQ, history, config.metric, ranked_SQ=ranked_SQ, few_folds=few)
     found_of, verified = evaluation["judged"], evaluation["uncertainty"]
     at_rows = "" if config.deployment_prevalence is None else AT_ROWS
+    metrics = measures_of(found_of, summary, has_epochs=config.epochs > 0)
     return Facts(
         title=title_of(target),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         names_are_shown=config.report_names,
         question=Question(**target.as_json()),
-        headline=headline(found_of, summary, unit, len(judged_S), num_units(labelled, judged_S)),
+        headline=headline(metrics, summary, unit, len(judged_S), num_units(labelled, judged_S)),
         judging=Judging(
-            how=how_judged(summary["final_model"], num_folds, unit, decisions.judged.why_not)
+            how=how_judged(summary, unit, decisions.judged.why_not, has_epochs=config.epochs > 0)
             + ("" if config.deployment_prevalence is None else at_prevalence(names[0], config.deployment_prevalence)),
             unit=unit,
             num_rows=len(judged_S),
@@ -144,7 +145,7 @@ def facts_of_job(
         ),
         data=data_card(found, training, labelled, judged_S),
         leaks=leak_check(found, summary),
-        metrics=measures_of(found_of, summary),
+        metrics=metrics,
         classes=() if target.has_binary_answer else classes_from(found_of),
         folds=tuple(fold_of(fold) for fold in summary["folds"])
         if num_folds > 1
@@ -209,8 +210,8 @@ def num_units(labelled: Labelled, rows_S: NDArray[np.intp]) -> int:
     return len(np.unique(labelled.table.group_or_row_S[rows_S]))
 
 
-def headline(judged: Mapping[str, Any], summary: Summary, unit: str, num_rows: int, units: int) -> Headline | Missing:
-    first = next(metric for metric in measures_of(judged, summary) if metric.key == "roc_auc")
+def headline(metrics: Sequence[Metric], summary: Summary, unit: str, num_rows: int, units: int) -> Headline | Missing:
+    first = next(metric for metric in metrics if metric.key == "roc_auc")
     if first.number.value is None:
         return Missing(why=sentence(first.number.why))
     of = f"{num_rows:,} held-out images" + ("" if unit == "image" else f" of {plural(units, unit)}")
@@ -243,8 +244,9 @@ def at_prevalence(name: str, prevalence: float) -> str:
     )
 
 
-def how_judged(final_model: Mapping[str, Any], num_folds: int, unit: str, why_not: str | None) -> str:
-    kind, side, units = final_model["kind"], f"no {unit}", plural_of(unit)
+def how_judged(summary: Summary, unit: str, why_not: str | None, *, has_epochs: bool) -> str:
+    kind, num_folds = summary["final_model"]["kind"], len(summary["folds"])
+    side, units = f"no {unit}", plural_of(unit)
     if kind == "soup":
         of = "" if unit == "image" else f" of {units}"
         rows = f"The served network predicts images{of} that were held back from all folds"
@@ -252,7 +254,9 @@ def how_judged(final_model: Mapping[str, Any], num_folds: int, unit: str, why_no
         rows = f"{num_folds}-fold cross-validation: each image is predicted by the network of the fold that held it out"
     else:
         rows = "One network, which predicts the validation set"
-    if why_not is not None:
+    if not has_epochs:
+        epoch = "Its weights are the pretrained ones, with a linear probe for a head: no epoch was chosen."
+    elif why_not is not None:
         epoch = f"Its epoch was chosen on the same rows, so the numbers are too high: {in_words(why_not, unit)}."
     elif kind == "soup":
         epoch = "Its epochs were chosen on other rows."
@@ -294,9 +298,10 @@ def metrics_of(judged: Mapping[str, Any]) -> tuple[Metric, ...]:
     )
 
 
-def measures_of(judged: Mapping[str, Any], summary: Summary) -> tuple[Metric, ...]:
-    """All measures of the judged rows, and their calibration."""
-    best = summary["overall"]["of_best_epochs"]["metrics"]
+def measures_of(judged: Mapping[str, Any], summary: Summary, *, has_epochs: bool) -> tuple[Metric, ...]:
+    """All measures of the judged rows, and their calibration; beside some what they are at the folds' own best epochs.
+    A linear probe alone has none."""
+    best = summary["overall"]["of_best_epochs"]["metrics"] if has_epochs else {}
     measures = metrics_from(
         judged["overall"], {key: {"value": best[key]} for key in best if not key.endswith("accuracy")}
     )
