@@ -1,0 +1,116 @@
+"""Scale: a whole job on as many tiles as PatchCamelyon has, or a part of them: time of each step, and memory.
+
+    python benchmarks/scale.py --num-tiles 20480 81920          # or 327680: an hour or two of two cores, 18 GB of disk
+
+An HDF5 file of 96 px tiles, each a mixture of two real ones, turned, of 400 slides. A very small network from noise, so
+that what is measured is all that lies around it: check with the search for copies, cache, an epoch, results and report.
+Memory is the largest resident set of a process. Needs the real data beside the project (shared/data). Prints one JSON
+line; dated copies lie in results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from ham10000 import PROJECT, SHARED, where_and_when
+from train import machine
+
+SETTINGS = {
+    **{"model": "test_resnet", "pretrained": False, "image_size": 96, "epochs": 1, "folds": 2, "tta": 1},
+    **{"processes": 1, "on_leak": "warn", "find_copies": True},
+}
+NUM_SLIDES = 400
+BLOCK = 1024  # tiles that are written at once
+STEPS = {  # what a line of the log says has ended
+    "check and cache": "cache=on",
+    "two folds, an epoch each": "step=decide",
+    "evaluation": "step=evaluate",
+    "graph": "graph: largest",
+    "familiarity, comparison, reference": "step=reference",
+    "report": "step=report",
+    "maps and the end": "artifact=",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--num-tiles", type=int, nargs="+", default=[20_480, 81_920])
+    args = parser.parse_args()
+    rows = []
+    for num_tiles in args.num_tiles:
+        root = PROJECT / "build" / "scale" / str(num_tiles)
+        shutil.rmtree(root, ignore_errors=True)
+        write_tiles(root / "input" / "data" / "training", num_tiles)
+        rows.append({"num_tiles": num_tiles, **run(root)})
+        shutil.rmtree(root)
+        print(rows[-1], file=sys.stderr, flush=True)
+    load = round(os.getloadavg()[0], 1)
+    print(json.dumps({"benchmark": "scale", **where_and_when(), "machine": machine(), "load": load, "jobs": rows}))
+
+
+def write_tiles(folder: Path, num_tiles: int) -> None:
+    """x, y and meta in PatchCamelyon's form."""
+    folder.mkdir(parents=True)
+    with h5py.File(SHARED / "ucsb_breast" / "tiles96" / "pcam_like_x.h5") as file:
+        real = file["x"][:]
+    rng = np.random.default_rng(0)
+    name = "camelyonpatch_level_2_split_train"
+    with h5py.File(folder / f"{name}_x.h5", "w") as file:
+        written = file.create_dataset("x", (num_tiles, 96, 96, 3), "uint8", chunks=(1, 96, 96, 3))
+        for start in range(0, num_tiles, BLOCK):
+            num = min(BLOCK, num_tiles - start)
+            first, second = (real[rng.integers(0, len(real), num)] for _ in range(2))
+            share = rng.uniform(0.3, 0.7, (num, 1, 1, 1))
+            turns = rng.integers(0, 4)
+            mixed = (share * first + (1 - share) * np.rot90(second, turns, (1, 2))).round()
+            written[start : start + num] = mixed.astype(np.uint8)
+    with h5py.File(folder / f"{name}_y.h5", "w") as file:
+        file["y"] = rng.integers(0, 2, (num_tiles, 1, 1, 1)).astype(np.uint8)
+    slides = "\n".join(f"{row},slide_{row % NUM_SLIDES}" for row in range(num_tiles))
+    (folder / f"{name}_meta.csv").write_text(f",wsi\n{slides}\n")
+
+
+def run(root: Path) -> dict[str, Any]:
+    """Seconds of each step by the log, and the largest resident set."""
+    config = root / "input" / "config" / "hyperparameters.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(
+        json.dumps({name: json.dumps(value) if name != "model" else value for name, value in SETTINGS.items()})
+    )
+    started, clock = time.monotonic(), datetime.now().astimezone().timestamp()
+    with (root / "log").open("w") as file:
+        command = [sys.executable, "-m", "lesion.cli", "train", "--root", str(root), "--no-progress"]
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+        _, status, usage = os.wait4(process.pid, 0)
+    log = (root / "log").read_text()
+    if status:
+        raise SystemExit(f"the job under {root} failed:\n{log[-2000:]}")
+    seconds, last = {}, clock
+    for step, words in STEPS.items():
+        if (found := re.search(rf"^(\S+Z) .*{re.escape(words)}", log, re.MULTILINE)) is not None:
+            ended = datetime.fromisoformat(found[1]).timestamp()
+            seconds[step], last = round(ended - last), ended
+    copies = re.search(r"copies=\d+ pictures=\d+ seconds=([0-9.]+)", log)
+    return {
+        "seconds": round(time.monotonic() - started),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime),
+        "seconds_of_steps": seconds,
+        "seconds_of_the_search_for_copies": None if copies is None else float(copies[1]),
+        "peak_mib": usage.ru_maxrss >> 10,
+    }
+
+
+if __name__ == "__main__":
+    main()
