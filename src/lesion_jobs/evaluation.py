@@ -11,13 +11,15 @@ from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.job import Job
 from lesion_jobs.kinds import PROCESSING
 from lesion_jobs.models import model_uri_of
-from lesion_jobs.processing import command_arguments, start_processing
+from lesion_jobs.processing import start_processing
+from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
 from lesion_jobs.storage import download, readable_uri
-from lesion_jobs.training import TrainingRun
+from lesion_jobs.training import TrainingRun, check_device
 
 MODEL = "/opt/ml/processing/model"
 EVALUATE = ("evaluate", INPUT, "--model", MODEL, "--output", OUTPUT, "--no-progress")
+EVALUATE_OWN = ("model", "output", "champion", "margin", "no_progress")  # there is no champion's folder in the job
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,14 @@ def evaluate(
     """
     model_uri = model_uri_of(environment, model)
     data_uri = readable_uri(data, environment, what="the data set")
+    check_device(environment, (options or {}).get("device"))
     name = name or new_name("evaluation")
     run = EvaluationRun(name, environment, f"{environment.output_uri}/{name}")
     request = processing_request(
         environment,
         name,
         EVALUATE,
-        command_arguments(EVALUATE, options or {}, own=("model", "output", "no_progress")),
+        command_arguments(EVALUATE, options or {}, own=EVALUATE_OWN),
         inputs={"data": (data_uri, INPUT), "model": (model_uri, MODEL)},
         output=("evaluation", run.output),
         volume_gb=volume_gb,

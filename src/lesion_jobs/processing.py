@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesion.errors import UserError
 from lesion_jobs.announce import announce
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.job import Job
 from lesion_jobs.kinds import PROCESSING
 from lesion_jobs.local.run import run_job
 from lesion_jobs.preflight import check_account
+from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
 from lesion_jobs.requests.validate import check_requests
 from lesion_jobs.send import send
 from lesion_jobs.storage import readable_uri
 
 SHARDS = ("prepare", "shards", INPUT, "--output", OUTPUT, "--no-progress")
-SHARDS_OWN = ("output", "root", "engine", "no_progress")  # options that the job itself sets
+SHARDS_OWN = ("output", "root", "engine", "no_progress")  # options that are the job's
 
 
 @dataclass(frozen=True)
@@ -79,27 +79,3 @@ def start_processing(run: Job, request: Mapping[str, Any], *, reads: Mapping[str
     notes = check_account(environment, PROCESSING, num_instances=num_instances, reads=reads)
     announce(PROCESSING, run.name, environment, num_instances=num_instances, max_hours=max_hours, notes=notes)
     send(environment, [("CreateProcessingJob", request)], what=f"{what} failed")
-
-
-def command_arguments(command: Sequence[str], options: Mapping[str, object], *, own: Sequence[str]) -> list[str]:
-    """The options to be added to a `command` that is whole without; the value of `set` is a mapping of hyperparameters.
-
-    Raises UserError for those that the command does not have, and for those that the job itself sets, `own`.
-    """
-    from lesion.commands.parser import parse
-
-    known = sorted(set(vars(parse(command))) - {"command", "run", "input", *own})
-    if unknown := sorted(set(options) - set(known) - set(own)):
-        raise UserError(
-            f"the command has no option {', '.join(unknown)}",
-            do=f"Its options: {', '.join(known)}.",
-            kind="environment",
-        )
-    if taken := sorted(set(options) & set(own)):
-        raise UserError(f"the job sets {', '.join(taken)} itself", do="Leave it out.", kind="environment")
-    arguments: list[str] = []
-    for name, value in options.items():
-        values = [f"{key}={text}" for key, text in value.items()] if isinstance(value, Mapping) else [str(value)]
-        for text in values:
-            arguments += [f"--{name.replace('_', '-')}", text]
-    return arguments

@@ -111,6 +111,7 @@ def check_hyperparameters(
 ) -> None:
     """Raises what the container would, a minute of a paid machine earlier."""
     _, config = parse_hyperparameters(hyperparameters)
+    check_device(environment, config.device)
     if (
         getattr(config, "pretrained", None) is True
         and "pretrained" not in channels
@@ -120,6 +121,16 @@ def check_hyperparameters(
         raise UserError(
             "pretrained=true downloads starting weights, and an isolated container reaches no network",
             do="Give a `pretrained` channel with the .safetensors file, or set isolated=False, or pretrained=false.",
+            kind="hyperparameters",
+        )
+
+
+def check_device(environment: Environment, device: object) -> None:
+    """Raises UserError for a GPU that the machine does not have."""
+    if device == "cuda" and not environment.has_gpu:
+        raise UserError(
+            f"device=cuda, but {environment.instance_type} has no GPU",
+            do="Choose an instance type with a GPU, or leave device out.",
             kind="hyperparameters",
         )
 

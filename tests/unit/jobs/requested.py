@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lesion_jobs import Environment
-from lesion_jobs.processing import SHARDS, command_arguments
+from lesion_jobs.processing import SHARDS
+from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.endpoint import endpoint_config_request, endpoint_request
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.processing import INPUT, processing_request

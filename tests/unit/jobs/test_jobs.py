@@ -246,15 +246,6 @@ def test_the_queue_takes_no_picture_of_this_machine():
         assert wire.operations == []
 
 
-def test_an_option_that_the_command_does_not_have_is_refused_before_it_is_paid_for():
-    with account() as (wire, environment):
-        with pytest.raises(UserError, match=r"no option nix. Its options: champion, .*operating_point"):
-            evaluate(environment, MODEL, "s3://bucket/data", options={"nix": 1})
-        with pytest.raises(UserError, match=r"no option sise. Its options: .*size"):
-            prepare_shards(environment, "s3://bucket/data", options={"sise": 384})
-        assert wire.operations == []
-
-
 def test_requests_and_answers_are_captured_where_it_is_asked_for():
     with account() as (wire, environment):
         deploy(environment, MODEL, name="seen", capture=Capture(percent=20), wait=False)

@@ -92,7 +92,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"data": {"pretrained": "s3://b/d"}},
         "channel 'training' is missing (channels present: pretrained)",
     ),
-    "an option of shards": ({"shards": {"output": "x"}}, "the job sets output itself"),
+    "an option of shards": ({"shards": {"output": "x"}}, "output cannot be set for a job"),
     "too many hours": ({"max_hours": 1000}, "at most 672 hours"),
     "a role that is none": ({"role": "lesion"}, "RoleArn"),
 }
