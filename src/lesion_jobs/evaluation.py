@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesion.errors import UserError
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.job import Job
 from lesion_jobs.kinds import PROCESSING
@@ -14,7 +15,7 @@ from lesion_jobs.models import model_uri_of
 from lesion_jobs.processing import start_processing
 from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
-from lesion_jobs.storage import download, readable_uri
+from lesion_jobs.storage import download, readable_uri, share_files
 from lesion_jobs.training import TrainingRun, check_device
 
 MODEL = "/opt/ml/processing/model"
@@ -44,8 +45,9 @@ def evaluate(
     """Evaluate a model on a labelled set: a folder or prefix in any format that training takes.
 
     `model` is a run or its model.tar.gz; `options` are those of the command: {"operating_point": "sensitivity=0.95",
-    "set": {"target_column": "diagnosis"}}. Images that cannot be read are told and left out. Raises UserError with the
-    reason if the job fails.
+    "set": {"target_column": "diagnosis"}}. Images that cannot be read are told and left out. Where
+    the run was trained on files of the set, that is said before the job starts. Raises UserError with the reason if it
+    fails.
     """
     model_uri = model_uri_of(environment, model)
     data_uri = readable_uri(data, environment, what="the data set")
@@ -62,8 +64,28 @@ def evaluate(
         volume_gb=volume_gb,
         max_hours=max_hours,
     )
-    start_processing(run, request, reads={"the data set": data_uri, "the model": model_uri}, max_hours=max_hours)
+    reads = {"the data set": data_uri, "the model": model_uri}
+    notes = [] if environment.is_local else known_data(model, data_uri)
+    start_processing(run, request, reads=reads, max_hours=max_hours, notes=notes)
     return run.wait() if wait and not environment.is_local else run
+
+
+def known_data(model: TrainingRun | str, data_uri: str) -> list[str]:
+    """A note for a set that shares files with what a run was trained on. No refusal: a test set may lie there too."""
+    if not isinstance(model, TrainingRun):
+        return []
+    try:
+        channels = {one["ChannelName"]: one["DataSource"] for one in model.describe()["InputDataConfig"]}
+    except UserError as error:
+        return [f"not checked: whether the model was trained on this set ({error})"]
+    uris = {name: source.get("S3DataSource", {}).get("S3Uri") for name, source in channels.items()}
+    known = [name for name, uri in uris.items() if name not in ("pretrained", "test") and uri]
+    return [
+        f"{data_uri} shares files with channel '{name}' of {model.name}: of images that the model was trained on, the "
+        "metrics would be too good. Give a set of other patients, unless a test set lies there."
+        for name in known
+        if share_files(uris[name], data_uri)
+    ]
 
 
 def fetch_evaluation(run: EvaluationRun, folder: str | Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,11 @@ def prepare_shards(
     return run.wait() if wait and not environment.is_local else run
 
 
-def start_processing(run: Job, request: Mapping[str, Any], *, reads: Mapping[str, str], max_hours: float) -> None:
-    """Starts a processing job; in local mode runs it to its end. `reads` are by what they are called what it needs."""
+def start_processing(
+    run: Job, request: Mapping[str, Any], *, reads: Mapping[str, str], max_hours: float, notes: Sequence[str] = ()
+) -> None:
+    """Starts a processing job; in local mode runs it to its end. `reads` are by what they are called what it needs,
+    `notes` lines to be printed before it starts."""
     environment, what = run.environment, f"processing job {run.name}"
     if environment.is_local:
         announce(PROCESSING, run.name, environment)
@@ -76,6 +79,6 @@ def start_processing(run: Job, request: Mapping[str, Any], *, reads: Mapping[str
         return
     check_requests([("CreateProcessingJob", request)])
     num_instances = request["ProcessingResources"]["ClusterConfig"]["InstanceCount"]
-    notes = check_account(environment, PROCESSING, num_instances=num_instances, reads=reads)
+    notes = [*notes, *check_account(environment, PROCESSING, num_instances=num_instances, reads=reads)]
     announce(PROCESSING, run.name, environment, num_instances=num_instances, max_hours=max_hours, notes=notes)
     send(environment, [("CreateProcessingJob", request)], what=f"{what} failed")

@@ -12,7 +12,7 @@ from lesion_jobs.environment import Environment
 from lesion_jobs.hosting import check_whole, check_within
 from lesion_jobs.models import Model
 from lesion_jobs.pipelines.definition import Plan, definition_faults, make_definition
-from lesion_jobs.pipelines.pipeline import Pipeline, champion_uri
+from lesion_jobs.pipelines.pipeline import Pipeline, champion_uri, refuse_known_test
 from lesion_jobs.requests.registry import Approval
 from lesion_jobs.requests.validate import check_requests, find_faults
 from lesion_jobs.storage import readable_uri
@@ -62,6 +62,8 @@ def pipeline(
             raise UserError(found, do="Give `training`, and the test set as `test=`.", kind="environment")
     with collecting(problems):
         test_uri = readable_uri(test, environment, what="the test set")
+    with collecting(problems):
+        refuse_known_test(uris, test_uri)
     with collecting(problems):
         check_within("bar", bar, 0.5, 1)
     with collecting(problems):

@@ -7,6 +7,7 @@ import json
 import tarfile
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,19 @@ def test_shards_and_evaluations_are_processing_jobs(tmp_path: Path):
         for name in ("judged/report.html", "judged_later/metrics.json"):
             wire.session.client("s3").put_object(Bucket="bucket", Key=f"lesion/{name}", Body=b"x")
         assert [path.name for path in fetch_evaluation(judged, tmp_path).iterdir()] == ["report.html"]
+
+
+def test_an_evaluation_on_the_images_of_the_training_is_said_to_be_too_good(capsys):
+    with account() as (_wire, environment):
+        run = train(environment, "s3://bucket/data", hyperparameters=PLAIN, name="job")
+        run = replace(run, model=MODEL)
+        capsys.readouterr()
+        evaluate(environment, run, "s3://bucket/data/", wait=False)
+        assert "shares files with channel 'training' of job" in capsys.readouterr().out
+        evaluate(environment, run, "s3://bucket/new", wait=False)
+        assert "shares files" not in capsys.readouterr().out
+        evaluate(environment, replace(run, name="gone"), "s3://bucket/data", wait=False)
+        assert "not checked: whether the model was trained on this set" in capsys.readouterr().out
 
 
 def test_an_endpoint_is_made_answers_and_is_deleted_whole():
