@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.announce import announce
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.job import Job
@@ -42,8 +43,13 @@ def transform(
 
     Raises UserError with the reason if the job fails. Local mode always waits, and needs port 8080 free.
     """
-    model_uri = model_uri_of(environment, model)
-    pictures_uri = readable_uri(pictures, environment, what="the folder of images")
+    problems: list[UserError] = []
+    model_uri = pictures_uri = ""
+    with collecting(problems):
+        model_uri = model_uri_of(environment, model)
+    with collecting(problems):
+        pictures_uri = readable_uri(pictures, environment, what="the folder of images")
+    raise_all(problems)
     name = name or new_name("transform")
     run = TransformRun(name, environment, f"{environment.output_uri}/{name}")
     model_ = model_request(environment, name, model_uri)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.announce import announce
 from lesion_jobs.aws import open_client, plain_errors
 from lesion_jobs.current import PREVIOUS, read_config
@@ -45,11 +45,16 @@ def deploy(
     machine, one endpoint at a time. Raises UserError, before anything is paid for, for what does not go together, and
     with the reason if the endpoint does not start.
     """
-    check_how(environment, how, num_instances=num_instances, captures=capture is not None, scale=scale)
+    problems: list[UserError] = []
+    model_uri = ""
+    with collecting(problems):
+        check_how(environment, how, num_instances=num_instances, captures=capture is not None, scale=scale)
     if scale is not None and not wait:
         do = "Call autoscale(endpoint, scale) once it is in service, or wait for it here."
-        raise UserError("scale needs an endpoint that is in service", do=do, kind="environment")
-    model_uri = model_uri_of(environment, model)
+        problems.append(UserError("scale needs an endpoint that is in service", do=do, kind="environment"))
+    with collecting(problems):
+        model_uri = model_uri_of(environment, model)
+    raise_all(problems)
     name = name or new_name("endpoint")
     endpoint = Endpoint(name, environment)
     requests = [

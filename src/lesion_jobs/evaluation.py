@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.job import Job
 from lesion_jobs.kinds import PROCESSING
@@ -46,24 +46,33 @@ def evaluate(
 
     `model` is a run or its model.tar.gz; `options` are those of the command: {"operating_point": "sensitivity=0.95",
     "set": {"target_column": "diagnosis"}}. Images that cannot be read are told and left out. Where
-    the run was trained on files of the set, that is said before the job starts. Raises UserError with the reason if it
-    fails.
+    the run was trained on files of the set, that is said before the job starts. Raises UserError with
+    all that is wrong before it starts, and with the reason if it fails.
     """
-    model_uri = model_uri_of(environment, model)
-    data_uri = readable_uri(data, environment, what="the data set")
-    check_device(environment, (options or {}).get("device"))
     name = name or new_name("evaluation")
     run = EvaluationRun(name, environment, f"{environment.output_uri}/{name}")
-    request = processing_request(
-        environment,
-        name,
-        EVALUATE,
-        command_arguments(EVALUATE, options or {}, own=EVALUATE_OWN),
-        inputs={"data": (data_uri, INPUT), "model": (model_uri, MODEL)},
-        output=("evaluation", run.output),
-        volume_gb=volume_gb,
-        max_hours=max_hours,
-    )
+    problems: list[UserError] = []
+    model_uri, data_uri, arguments, request = "", "", [], {}
+    with collecting(problems):
+        model_uri = model_uri_of(environment, model)
+    with collecting(problems):
+        data_uri = readable_uri(data, environment, what="the data set")
+    with collecting(problems):
+        check_device(environment, (options or {}).get("device"))
+    with collecting(problems):
+        arguments = command_arguments(EVALUATE, options or {}, own=EVALUATE_OWN)
+    with collecting(problems):
+        request = processing_request(
+            environment,
+            name,
+            EVALUATE,
+            arguments,
+            inputs={"data": (data_uri, INPUT), "model": (model_uri, MODEL)},
+            output=("evaluation", run.output),
+            volume_gb=volume_gb,
+            max_hours=max_hours,
+        )
+    raise_all(problems)
     reads = {"the data set": data_uri, "the model": model_uri}
     notes = [] if environment.is_local else known_data(model, data_uri)
     start_processing(run, request, reads=reads, max_hours=max_hours, notes=notes)

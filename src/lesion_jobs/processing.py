@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.announce import announce
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.job import Job
@@ -46,23 +47,31 @@ def prepare_shards(
 
     A failed job starts from the beginning: it could resume only if SageMaker mounted its earlier output again, which it
     does not. With one instance the data card lies beside the shards, with
-    several the same command on the joined folder writes it. Raises UserError with the reason if the job fails.
+    several the same command on the joined folder writes it. Raises UserError with all that is wrong before it starts,
+    and with the reason if the job fails.
     """
-    data_uri = readable_uri(data, environment, what="the data set")
     name = name or new_name("shards")
     run = ShardsRun(name, environment, f"{environment.output_uri}/{name}")
-    request = processing_request(
-        environment,
-        name,
-        SHARDS,
-        command_arguments(SHARDS, options or {}, own=SHARDS_OWN),
-        # Every instance needs the whole table to plan the shards, and is dealt shards, not files.
-        inputs={"data": (data_uri, INPUT)},
-        output=("shards", run.output),
-        num_instances=num_instances,
-        volume_gb=volume_gb,
-        max_hours=max_hours,
-    )
+    problems: list[UserError] = []
+    data_uri, arguments, request = "", [], {}
+    with collecting(problems):
+        data_uri = readable_uri(data, environment, what="the data set")
+    with collecting(problems):
+        arguments = command_arguments(SHARDS, options or {}, own=SHARDS_OWN)
+    with collecting(problems):
+        request = processing_request(
+            environment,
+            name,
+            SHARDS,
+            arguments,
+            # Every instance needs the whole table to plan the shards, and is dealt shards, not files.
+            inputs={"data": (data_uri, INPUT)},
+            output=("shards", run.output),
+            num_instances=num_instances,
+            volume_gb=volume_gb,
+            max_hours=max_hours,
+        )
+    raise_all(problems)
     start_processing(run, request, reads={"the data set": data_uri}, max_hours=max_hours)
     return run.wait() if wait and not environment.is_local else run
 
