@@ -16,7 +16,7 @@ from lesion_jobs.kinds import ENDPOINT
 from lesion_jobs.local.run import start_endpoint
 from lesion_jobs.models import Model, model_uri_of
 from lesion_jobs.preflight import check_account
-from lesion_jobs.requests.endpoint import endpoint_config_request, endpoint_request
+from lesion_jobs.requests.endpoint import capture_uri, endpoint_config_request, endpoint_request
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.scaling import alarm_names
 from lesion_jobs.requests.validate import check_requests
@@ -71,7 +71,9 @@ def deploy(
         return endpoint
     check_requests(requests)
     billed = None if isinstance(how, Serverless) else ENDPOINT
-    notes = check_account(environment, billed, num_instances=num_instances, reads={"the model": model_uri})
+    reads = {"the model": model_uri}
+    writes = {} if capture is None else {"the capture": capture_uri(environment, capture)}
+    notes = check_account(environment, billed, num_instances=num_instances, reads=reads, writes=writes)
     cost = SERVERLESS_COST.format(how.memory_gb) if isinstance(how, Serverless) else None
     announce(ENDPOINT, name, environment, num_instances=num_instances, notes=notes, cost=cost)
     send(environment, requests, what=f"endpoint {name} did not start")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 
 from lesion.errors import UserError
-from lesion_jobs.environment import Environment
+from lesion_jobs.environment import Environment, has_bucket
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,9 @@ class Capture:
 
     def __post_init__(self) -> None:
         check_whole("percent", self.percent, 1, 100)
-        if self.output is not None and not self.output.startswith("s3://"):
-            raise UserError(f"output '{self.output}' is not s3://BUCKET/PREFIX", do="Correct it.", kind="environment")
+        if self.output is not None and not (self.output.startswith("s3://") and has_bucket(self.output)):
+            what = f"output '{self.output}' is not s3://BUCKET/PREFIX, with a bucket that S3 could have"
+            raise UserError(what, do="Correct it.", kind="environment")
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def train(
         num_instances=num_instances,
         use_spot=use_spot,
         reads={f"channel '{channel}'": uri for channel, uri in uris.items()},
+        writes={"the checkpoints": run.checkpoints} if run.checkpoints else {},
     )
     announce(TRAINING, run.name, environment, num_instances=num_instances, max_hours=max_hours, notes=notes)
     send(environment, [("CreateTrainingJob", request)], what=f"training job {run.name} failed")

@@ -27,6 +27,10 @@ SAGEMAKER = Environment("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion", ROLE
         ({"output": "s3://B_ad/x"}, "'s3://B_ad/x' names no bucket"),
         ({"subnets": ("subnet-1",)}, "subnets and security_group_ids go together"),
         ({"image": ""}, "image is empty"),
+        (
+            {"tags": {"AWS:team": "skin", "lesion:previous": "x"}},
+            "may not begin with aws: or lesion:, as AWS:team, lesion",
+        ),
     ],
 )
 def test_a_place_where_no_job_can_run_is_refused(change: dict[str, Any], said: str):

@@ -253,6 +253,15 @@ def test_a_picture_in_the_queue_is_answered_or_refused_later():
         assert told is not None and told.probability == 0.25
 
 
+def test_an_endpoint_without_a_queue_is_asked_directly():
+    with account() as (wire, environment):
+        wire.refuse("sagemaker-runtime.InvokeEndpointAsync", "ValidationError", "Endpoint is not asynchronous")
+        with pytest.raises(UserError, match=r"has no queue: .* Ask it directly: predict\(endpoint, picture\)"):
+            predict_later(deploy(environment, MODEL, wait=False), "s3://bucket/new/a.jpg")
+        with pytest.raises(UserError, match="did not take the request: .*not asynchronous"):  # what it is is not known
+            predict_later(Endpoint("elsewhere", environment), "s3://bucket/new/a.jpg")
+
+
 def test_the_queue_takes_no_picture_of_this_machine():
     with account() as (wire, environment):
         with pytest.raises(UserError, match=r"from S3 alone \(/tmp/x.jpg\). Copy it there first"):
@@ -292,6 +301,7 @@ def test_what_does_not_go_together_is_refused_before_the_model_is_made(settings:
         lambda: Async(max_concurrent=1001),
         lambda: Capture(percent=0),
         lambda: Capture(output="bucket/x"),
+        lambda: Capture(output="s3://B_ad/x"),
     ],
 )
 def test_what_sagemaker_does_not_offer_cannot_be_made(wrong):
