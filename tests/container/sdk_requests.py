@@ -89,7 +89,9 @@ def keys() -> dict[str, Any]:
     """Whether we and the SDK agree on which machines take a key for their volumes."""
     families = ["m5", "m5d", "c6i", "g4dn", "g5", "g6", "g6e", "gr6", "p3", "p3dn", "p4d", "p4de", "p5", "p5en", "t3"]
     types = [f"ml.{family}.xlarge" for family in families]
-    ours = {t: lesion_jobs.Environment("i", t, "s3://bucket", "arn:r", kms_key="k").volume_key is not None for t in types}
+    ours = {
+        t: lesion_jobs.Environment("i", t, "s3://bucket", "arn:r", kms_key="k").volume_key is not None for t in types
+    }
     rule = importlib.import_module(RULES[installed_major()]).instance_supports_kms
     return {"ours": ours, "sdk": {t: rule(t) for t in types}}
 

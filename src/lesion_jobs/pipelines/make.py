@@ -8,18 +8,18 @@ from pathlib import Path
 
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError, collecting, raise_all
+from lesion_jobs.account.storage import readable_uri
 from lesion_jobs.environment import Environment
-from lesion_jobs.hosting import check_whole, check_within
-from lesion_jobs.models import Model
+from lesion_jobs.numbers import check_whole, check_within
 from lesion_jobs.pipelines.definition import Plan, definition_faults, make_definition
 from lesion_jobs.pipelines.pipeline import Pipeline, champion_uri, refuse_known_test
-from lesion_jobs.processing import SHARDS, SHARDS_OWN
 from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.registry import Approval
 from lesion_jobs.requests.training import check_machines, seconds_of
 from lesion_jobs.requests.validate import check_requests, find_faults
-from lesion_jobs.storage import readable_uri
-from lesion_jobs.training import Channels, channel_uris, check_hyperparameters, given_channels
+from lesion_jobs.runs.models import Model
+from lesion_jobs.runs.processing import SHARDS, SHARDS_OWN
+from lesion_jobs.runs.training import Channels, channel_uris, check_hyperparameters, given_channels
 
 
 def pipeline(

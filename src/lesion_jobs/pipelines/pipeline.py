@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
-from lesion_jobs.aws import error_code, explained, open_client
+from lesion_jobs.account.aws import error_code, explained, open_client
+from lesion_jobs.account.estimate import estimate
+from lesion_jobs.account.kinds import PROCESSING, TRAINING
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
+from lesion_jobs.account.storage import share_files
 from lesion_jobs.environment import Environment
-from lesion_jobs.estimate import estimate
-from lesion_jobs.hosting import check_within
-from lesion_jobs.kinds import PROCESSING, TRAINING
-from lesion_jobs.models import Model, ModelVersion, model_uri_of
+from lesion_jobs.numbers import check_within
 from lesion_jobs.pipelines.definition import Json, all_steps
 from lesion_jobs.pipelines.execution import Execution
 from lesion_jobs.pipelines.local import LocalExecution, run_here
-from lesion_jobs.preflight import check_account
-from lesion_jobs.registry import make_group
 from lesion_jobs.requests.validate import Requests
-from lesion_jobs.send import send
-from lesion_jobs.storage import share_files
+from lesion_jobs.runs.models import Model, ModelVersion, model_uri_of
+from lesion_jobs.runs.registry import make_group
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def refuse_known_test(channels: Mapping[str, str], test: str) -> None:
     known = [name for name, uri in channels.items() if name != "pretrained" and share_files(uri, test)]
     if known:
         raise UserError(
-            f"the test set shares files with what the model learns from: {', '.join(map(channels.get, known))}",
+            f"the test set shares files with what the model learns from: {', '.join(channels[name] for name in known)}",
             where=test,
             do="Give a test set of other patients, below an address of its own; end both addresses with a slash.",
             kind="location",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
-from lesion_jobs.hosting import check_whole
+from lesion_jobs.numbers import check_whole
 
 TENSORBOARD_DIR = "/opt/ml/output/tensorboard"
 MAX_VOLUME_GB = 16_384

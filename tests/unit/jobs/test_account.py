@@ -11,7 +11,7 @@ from wire import ACCOUNT, REGION, Wire, account
 
 from lesion.errors import UserError
 from lesion_jobs import Capture, Environment, deploy, train
-from lesion_jobs.send import send
+from lesion_jobs.account.send import send
 
 SETTINGS: dict[str, Any] = {"hyperparameters": {"pretrained": False}, "wait": False}
 DATA = "s3://bucket/data"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lesion.errors import UserError
+from lesion_jobs.account.storage import readable_uri, share_files, upload
 from lesion_jobs.environment import Environment, new_name, uri_of
-from lesion_jobs.storage import readable_uri, share_files, upload
 
 ROLE = "arn:aws:iam::123456789012:role/lesion"
 SAGEMAKER = Environment("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion", ROLE)

@@ -258,7 +258,7 @@ def test_an_endpoint_without_a_queue_is_asked_directly():
         wire.refuse("sagemaker-runtime.InvokeEndpointAsync", "ValidationError", "Endpoint is not asynchronous")
         with pytest.raises(UserError, match=r"has no queue: .* Ask it directly: predict\(endpoint, picture\)"):
             predict_later(deploy(environment, MODEL, wait=False), "s3://bucket/new/a.jpg")
-        with pytest.raises(UserError, match="did not take the request: .*not asynchronous"):  # what it is is not known
+        with pytest.raises(UserError, match=r"did not take the request: .*not asynchronous"):  # what it is is not known
             predict_later(Endpoint("elsewhere", environment), "s3://bucket/new/a.jpg")
 
 

@@ -11,8 +11,8 @@ from wire import account
 from lesion.cli import main
 from lesion.errors import UserError
 from lesion_jobs import evaluate, prepare_shards, train
-from lesion_jobs.evaluation import EVALUATE, EVALUATE_OWN
 from lesion_jobs.requests.arguments import command_arguments
+from lesion_jobs.runs.evaluation import EVALUATE, EVALUATE_OWN
 
 MODEL, DATA = "s3://bucket/run/output/model.tar.gz", "s3://bucket/data"
 

@@ -16,7 +16,7 @@ from lesion.errors import UserError
 from lesion_jobs import Environment, EvaluationRun, ModelVersion, TrainingRun, deploy, register
 from lesion_jobs.requests.registry import group_request, package_request
 from lesion_jobs.requests.validate import find_faults
-from lesion_jobs.training import describe_run
+from lesion_jobs.runs.training import describe_run
 
 OVERALL = {"num_rows": 18, "metrics": {"roc_auc": 0.9254, "brier": 0.1}, "interval_95": {"roc_auc": [0.91, 0.94]}}
 METRICS = {"overall": OVERALL}

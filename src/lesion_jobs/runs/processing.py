@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
-from lesion_jobs.announce import announce
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.kinds import PROCESSING
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
+from lesion_jobs.account.storage import readable_uri
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.job import Job
-from lesion_jobs.kinds import PROCESSING
 from lesion_jobs.local.run import run_job
-from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.send import send
-from lesion_jobs.storage import readable_uri
+from lesion_jobs.runs.job import Job
 
 SHARDS = ("prepare", "shards", INPUT, "--output", OUTPUT, "--no-progress")
 SHARDS_OWN = ("output", "root", "engine", "no_progress")  # options that are the job's

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion.errors import UserError
-from lesion_jobs.aws import error_code, explained, open_client, plain_errors
-from lesion_jobs.current import read_config
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.aws import error_code, explained, open_client, plain_errors
+from lesion_jobs.account.send import runtime_of
+from lesion_jobs.account.storage import split_uri
+from lesion_jobs.answers import Prediction, decode_answer
+from lesion_jobs.endpoints.current import read_config
+from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.environment import Environment
-from lesion_jobs.prediction import Prediction, decode_answer
-from lesion_jobs.send import runtime_of
-from lesion_jobs.storage import split_uri
 
 
 @dataclass(frozen=True)

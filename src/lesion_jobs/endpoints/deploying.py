@@ -6,22 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
-from lesion_jobs.announce import announce
-from lesion_jobs.aws import open_client, plain_errors
-from lesion_jobs.current import PREVIOUS, read_config
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.kinds import ENDPOINT
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import client_of, send
+from lesion_jobs.endpoints.current import PREVIOUS, read_config
+from lesion_jobs.endpoints.endpoint import Endpoint
+from lesion_jobs.endpoints.scaling import autoscale
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.hosting import Capture, How, RealTime, Scale, Serverless, check_how
-from lesion_jobs.kinds import ENDPOINT
 from lesion_jobs.local.run import start_endpoint
-from lesion_jobs.models import Model, model_uri_of
-from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.endpoint import capture_uri, endpoint_config_request, endpoint_request
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.scaling import alarm_names
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.scaling import autoscale
-from lesion_jobs.send import client_of, send
+from lesion_jobs.runs.models import Model, model_uri_of
 
 SERVERLESS_COST = "cost: by the second of each request, with {} GB; nothing while nobody asks"
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesion.errors import UserError, collecting, raise_all
+from lesion_jobs.account.kinds import PROCESSING
+from lesion_jobs.account.storage import download, readable_uri, share_files
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.job import Job
-from lesion_jobs.kinds import PROCESSING
-from lesion_jobs.models import model_uri_of
-from lesion_jobs.processing import start_processing
 from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
-from lesion_jobs.storage import download, readable_uri, share_files
-from lesion_jobs.training import TrainingRun, check_device
+from lesion_jobs.runs.job import Job
+from lesion_jobs.runs.models import model_uri_of
+from lesion_jobs.runs.processing import start_processing
+from lesion_jobs.runs.training import TrainingRun, check_device
 
 MODEL = "/opt/ml/processing/model"
 EVALUATE = ("evaluate", INPUT, "--model", MODEL, "--output", OUTPUT, "--no-progress")

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
-from lesion_jobs.announce import announce
-from lesion_jobs.aws import open_client, plain_errors
-from lesion_jobs.current import read_current
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.kinds import PROCESSING
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
+from lesion_jobs.endpoints.current import read_current
+from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.kinds import PROCESSING
-from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.monitoring import Every, monitoring_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.send import send
-from lesion_jobs.training import TrainingRun
+from lesion_jobs.runs.training import TrainingRun
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lesion.errors import UserError
-from lesion_jobs.aws import open_client, plain_errors
+from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.environment import Environment, new_name, uri_of
 
 ARCHIVE = ".tar.gz"  # as which SageMaker reads and writes models

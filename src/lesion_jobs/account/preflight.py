@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
-from lesion_jobs.aws import LOG_IN, error_code, missing_permission, open_session, plain_errors
+from lesion_jobs.account.aws import LOG_IN, error_code, missing_permission, open_session, plain_errors
+from lesion_jobs.account.kinds import JobKind
+from lesion_jobs.account.storage import ARCHIVE, split_uri
 from lesion_jobs.environment import Environment, has_bucket
-from lesion_jobs.kinds import JobKind
-from lesion_jobs.storage import ARCHIVE, split_uri
 
 ECR_IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/"
@@ -36,8 +36,8 @@ def check_account(
     and what is to be read.
 
     Without a `kind` there are no machines to have a quota of. `reads` are by what they are called the S3 URIs of a file
-    or prefix; one that ends in .tar.gz is a file. `writes` are prefixes beside the environment's output. Returns a note for each thing that could not be asked. Local mode has
-    none of these.
+    or prefix; one that ends in .tar.gz is a file. `writes` are prefixes beside the environment's output. Returns a note
+    for each thing that could not be asked. Local mode has none of these.
     """
     if environment.is_local:
         return []

@@ -13,16 +13,16 @@ from typing import Any
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.data.sources.channel_names import read_channel_names, training_is_missing
 from lesion.errors import UserError, collecting, raise_all
-from lesion_jobs.announce import announce
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.kinds import TRAINING
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
+from lesion_jobs.account.storage import download, readable_uri
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.job import Job
-from lesion_jobs.kinds import TRAINING
 from lesion_jobs.local.run import run_job
-from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.training import InputMode, training_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.send import send
-from lesion_jobs.storage import download, readable_uri
+from lesion_jobs.runs.job import Job
 
 Channels = str | Path | Mapping[str, str | Path]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion.errors import UserError
-from lesion_jobs.aws import open_client, plain_errors
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.endpoints.endpoint import Endpoint
 
 PREVIOUS = "lesion:previous"  # tag of a configuration: that which it took the place of
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
-from lesion_jobs.aws import error_code, explained, open_client, open_session, plain_errors
+from lesion_jobs.account.aws import error_code, explained, open_client, open_session, plain_errors
+from lesion_jobs.account.preflight import image_digest
+from lesion_jobs.account.send import send
+from lesion_jobs.account.storage import split_uri
 from lesion_jobs.environment import Environment
-from lesion_jobs.evaluation import EvaluationRun, fetch_evaluation
-from lesion_jobs.models import ModelVersion
-from lesion_jobs.preflight import image_digest
 from lesion_jobs.requests.registry import Approval, group_request, package_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.send import send
-from lesion_jobs.storage import split_uri
-from lesion_jobs.training import TrainingRun, fetch_results
+from lesion_jobs.runs.evaluation import EvaluationRun, fetch_evaluation
+from lesion_jobs.runs.models import ModelVersion
+from lesion_jobs.runs.training import TrainingRun, fetch_results
 
 
 def register(
