@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from lesion.compared_runs import Run, grouped_alike, read_run, refuse_unlike
-from lesion.errors import UserError
 from lesion.files import write_atomic
 from lesion.words import number_of, shortened
 
@@ -17,17 +16,13 @@ MOST_SHOWN = 10
 
 
 def compare_runs(run_a: Path, run_b: Path, *, margin: float, output: Path | None = None) -> str:
-    """What is said about B beside A, in words; and all of it to `output` as JSON.
+    """What is said about B beside A, in words; and all of it to `output` as JSON. `margin` is from 0 to less than 1.
 
     Raises UserError where a file is no out-of-fold table, or the two hold other images, targets or classes, or groups
     that cross.
     """
     from lesion.evaluation.comparison import compare
 
-    if not 0 <= margin < 1:
-        raise UserError(
-            f"the margin {margin:g} is not in 0 to 1", where="--margin", do="Give a difference of AUC: 0.02."
-        )
     a, b = read_run(run_a), read_run(run_b)
     refuse_unlike(a, b)
     a, b, grouping = grouped_alike(a, b)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lesion.stop import Stop
 
+CHECKED_FILE = "checked.json"  # in the folder of a host's processes: the outcome of the check, for all but the first
 STEP_FILE = "step"  # in the folder of a host's processes: what each does just now, for the parent of one that is killed
 
 

@@ -62,8 +62,10 @@ def run_children(
     environment: Mapping[str, str],
     *,
     later: Callable[[], Sequence[Command] | None] | None = None,
+    has_begun: Callable[[], bool] = lambda: True,
 ) -> Ending:
-    """Runs all commands to their ends, forwarding SIGTERM and SIGINT. If one fails, the others end after `GRACE_S`.
+    """Runs all commands to their ends, forwarding SIGTERM and SIGINT. If one fails, the others end after `GRACE_S`; at
+    once where nothing `has_begun` that they could save.
 
     `later` is asked while the first ones run, until it gives the commands of further children and no longer None. The
     first that failed decides, unless it only reports that another failed. Raises PlatformError if a process cannot be
@@ -95,7 +97,7 @@ def run_children(
                 child.send_signal(stop_signal[0])
 
     start(commands)
-    order = _wait(children, stop_signal, start, later)
+    order = _wait(children, stop_signal, start, later, has_begun)
     statuses = [child.wait() for child in children]
     failed = [number for number in order if statuses[number] not in {0, PEER_LOST}]
     number = (failed or [number for number in order if statuses[number]] or order)[0]
@@ -123,9 +125,10 @@ def _wait(
     stop_signal: Sequence[int],
     start: Callable[[Sequence[Command]], None],
     later: Callable[[], Sequence[Command] | None] | None,
+    has_begun: Callable[[], bool],
 ) -> list[int]:
-    """Waits for all, starts those that come `later`, and kills those left `GRACE_S` after a failure. Returns those that
-    ended alone, in order."""
+    """Waits for all, starts those that come `later`, and kills those left `GRACE_S` after a failure, or at once.
+    Returns those that ended alone, in order."""
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def announce(number: int) -> None:
@@ -151,6 +154,7 @@ def _wait(
             for child in children:
                 child.kill()
             break
-        if children[order[-1]].returncode and not stop_signal:  # when all are to stop, the platform's limit holds
-            too_late = min(too_late, time.monotonic() + GRACE_S)
+        if (status := children[order[-1]].returncode) and not stop_signal:  # else the platform's limit holds
+            is_waited_for = status == PEER_LOST or has_begun()  # the one with the cause may still be ending
+            too_late = min(too_late, time.monotonic() + (GRACE_S if is_waited_for else 0))
     return order

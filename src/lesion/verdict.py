@@ -17,12 +17,8 @@ from lesion.files import write_atomic
 VERDICT, COMPARISON = "verdict.json", "comparison.json"
 
 
-def check_champion(champion: Path | None, margin: float) -> None:
-    """Raises UserError before anything is computed: for a margin that is none, and a folder without an evaluation."""
-    if not 0 <= margin < 1:
-        raise UserError(
-            f"the margin {margin:g} is not in 0 to 1", where="--margin", do="Give a difference of AUC: 0.02."
-        )
+def check_champion(champion: Path | None) -> None:
+    """Raises UserError, before anything is computed, for a folder without an evaluation."""
     if champion is not None:
         read_run(champion)
 

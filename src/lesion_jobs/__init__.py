@@ -14,30 +14,31 @@ in local mode.
     fetch_evaluation(evaluate(environment, run, "other_hospital"), "evaluation")
 """
 
-from lesion_jobs.batch import TransformRun, fetch_predictions, transform
-from lesion_jobs.deploying import delete_endpoint, deploy
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.estimate import Cost, estimate
+from lesion_jobs.account.storage import upload
+from lesion_jobs.answers import Prediction
+from lesion_jobs.endpoints.deploying import delete_endpoint, deploy
+from lesion_jobs.endpoints.endpoint import Endpoint
+from lesion_jobs.endpoints.later import Later, predict_later
+from lesion_jobs.endpoints.monitoring import Schedule, monitor
+from lesion_jobs.endpoints.prediction import predict
+from lesion_jobs.endpoints.rollout import Update, roll_back, rollout
+from lesion_jobs.endpoints.scaling import autoscale
+from lesion_jobs.endpoints.split import shadow, split
 from lesion_jobs.environment import Environment
-from lesion_jobs.estimate import Cost, estimate
-from lesion_jobs.evaluation import EvaluationRun, evaluate, fetch_evaluation
 from lesion_jobs.hosting import AllAtOnce, Async, Canary, Capture, Linear, RealTime, Scale, Serverless
-from lesion_jobs.later import Later, predict_later
-from lesion_jobs.models import ModelVersion
-from lesion_jobs.monitoring import Schedule, monitor
 from lesion_jobs.pipelines.execution import Execution
 from lesion_jobs.pipelines.local import LocalExecution
 from lesion_jobs.pipelines.make import pipeline
 from lesion_jobs.pipelines.pipeline import Pipeline
-from lesion_jobs.prediction import Prediction, predict
-from lesion_jobs.processing import ShardsRun, prepare_shards
-from lesion_jobs.registry import register
 from lesion_jobs.requests.tuning import WarmStart
-from lesion_jobs.rollout import Update, roll_back, rollout
-from lesion_jobs.scaling import autoscale
-from lesion_jobs.split import shadow, split
-from lesion_jobs.storage import upload
-from lesion_jobs.training import TrainingRun, fetch_results, train
-from lesion_jobs.tuning import TuningRun, best, tune
+from lesion_jobs.runs.batch import TransformRun, fetch_predictions, transform
+from lesion_jobs.runs.evaluation import EvaluationRun, evaluate, fetch_evaluation
+from lesion_jobs.runs.models import ModelVersion
+from lesion_jobs.runs.processing import ShardsRun, prepare_shards
+from lesion_jobs.runs.registry import register
+from lesion_jobs.runs.training import TrainingRun, fetch_results, train
+from lesion_jobs.runs.tuning import TuningRun, best, tune
 
 Place = Environment  # its former name, for scripts that users have
 

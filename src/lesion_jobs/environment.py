@@ -14,6 +14,7 @@ from lesion.errors import UserError
 
 LOCAL_TYPES = ("local", "local_gpu")
 BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")  # S3 takes no other name of a bucket
+RESERVED_TAGS = ("aws:", "lesion:")  # of AWS, which refuses them from others; of rollouts, which find their way back by
 LOCAL_ROLE = "arn:aws:iam::000000000000:role/local"  # local mode looks up a role without a slash in IAM
 
 
@@ -49,6 +50,8 @@ class Environment:
             problems.append(f"output '{self.output}' is not s3://BUCKET/PREFIX")
         elif not has_bucket(self.output):
             problems.append(f"output '{self.output}' names no bucket that S3 could have")
+        if reserved := [key for key in self.tags if str(key).lower().startswith(RESERVED_TAGS)]:
+            problems.append(f"tags may not begin with aws: or lesion:, as {', '.join(reserved)} does")
         if bool(self.subnets) != bool(self.security_group_ids):
             problems.append("subnets and security_group_ids go together")
         if problems:

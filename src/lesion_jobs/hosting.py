@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 from lesion.errors import UserError
-from lesion_jobs.environment import Environment
+from lesion_jobs.environment import Environment, has_bucket
+from lesion_jobs.numbers import check_whole, check_within
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,9 @@ class Capture:
 
     def __post_init__(self) -> None:
         check_whole("percent", self.percent, 1, 100)
-        if self.output is not None and not self.output.startswith("s3://"):
-            raise UserError(f"output '{self.output}' is not s3://BUCKET/PREFIX", do="Correct it.", kind="environment")
+        if self.output is not None and not (self.output.startswith("s3://") and has_bucket(self.output)):
+            what = f"output '{self.output}' is not s3://BUCKET/PREFIX, with a bucket that S3 could have"
+            raise UserError(what, do="Correct it.", kind="environment")
 
 
 @dataclass(frozen=True)
@@ -144,19 +144,3 @@ def check_how(
         problems.append("min_instances=0 is for Async alone: a real-time endpoint has at least one machine")
     if problems:
         raise UserError("deploy refused: " + "; ".join(problems), do="Correct the call.", kind="environment")
-
-
-def check_within(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Raises UserError for what is no number, or one outside its bounds."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise UserError(f"{name}={value!r} is no number", do="Correct it.", kind="environment")
-    if not least <= value <= most:
-        bounds = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
-        raise UserError(f"{name}={value:g} is not {bounds}", do="Correct it.", kind="environment")
-
-
-def check_whole(name: str, value: int, least: int, most: float = math.inf) -> None:
-    """Raises UserError for what is no whole number, or one outside its bounds."""
-    check_within(name, value, least, most)
-    if not isinstance(value, Integral):
-        raise UserError(f"{name}={value} is no whole number", do="Correct it.", kind="environment")

@@ -48,6 +48,18 @@ def test_one_that_fails_ends_those_that_hang(monkeypatch):
     assert run_children([shell("exec sleep 1000"), shell("exit 2")], os.environ) == Ending(2, 1, 2)
 
 
+def test_where_nothing_has_begun_the_others_end_at_once(tmp_path):
+    """Within GRACE_S the other one would come to write its file."""
+    slow, failing = shell(f"sleep 5; touch {tmp_path / 'late'}"), shell("exit 2")
+    assert run_children([slow, failing], os.environ, has_begun=lambda: False) == Ending(2, 1, 2)
+    assert not (tmp_path / "late").exists()
+
+
+def test_the_one_with_the_cause_is_waited_for_though_nothing_has_begun():
+    lines = [f"exit {PEER_LOST}", "sleep 0.5; exit 3"]
+    assert run_children([shell(line) for line in lines], os.environ, has_begun=lambda: False) == Ending(3, 1, 2)
+
+
 def test_a_wish_to_stop_reaches_all(tmp_path):
     def stop_when_both_are_there() -> None:
         while len(list(tmp_path.iterdir())) < 2:

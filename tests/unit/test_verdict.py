@@ -102,11 +102,9 @@ def test_an_image_that_only_one_of_them_answered_leaves_the_comparison_open(tmp_
     rows[["probability", "error"]] = ["", "too dark"]
     rows.to_csv(champion / "predictions.csv", index=False)
     with pytest.raises(UserError, match="no image was answered"):
-        check_champion(champion, 0.02)
+        check_champion(champion)
 
 
-def test_a_folder_without_an_evaluation_and_a_margin_that_is_none_are_refused_before_anything_is_computed(tmp_path):
+def test_a_folder_without_an_evaluation_is_refused_before_anything_is_computed(tmp_path):
     with pytest.raises(UserError, match="no predictions of labelled images"):
-        check_champion(tmp_path, 0.02)
-    with pytest.raises(UserError, match="the margin 2 is not in 0 to 1"):
-        check_champion(None, 2)
+        check_champion(tmp_path)

@@ -28,11 +28,11 @@ from lesion.data.quality.picture_measures import PictureMeasures
 from lesion.data.table import Rows, Source
 from lesion.errors import PlatformError, UserError
 from lesion.files import PART, make_folder, remove, write_atomic
+from lesion.job import CHECKED_FILE
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.2
-HANDED_OVER = "checked.json"  # to the other processes of a host
 KEPT = "check."  # and a fingerprint, and .json: beside the checkpoints
 
 
@@ -95,7 +95,7 @@ def check_once(
     opened = questions.open(channels)
     if process:
         assert shared_dir is not None  # several processes have a folder
-        outcome = _wait_for(shared_dir / HANDED_OVER)
+        outcome = _wait_for(shared_dir / CHECKED_FILE)
         checked = take_over(outcome, questions, *opened.whole())
         path = None if outcome.cache is None else Path(outcome.cache)
         return checked, cache.pictures_of(path, checked.training, checked.training.index_S)
@@ -119,7 +119,7 @@ def check_once(
     pictures = cache.pictures(checked.training, checked.training.index_S)
     if processes > 1 and shared_dir is not None:
         outcome = replace(Outcome.of(checked), cache=None if cache.path is None else str(cache.path))
-        write_atomic(shared_dir / HANDED_OVER, outcome.to_bytes())
+        write_atomic(shared_dir / CHECKED_FILE, outcome.to_bytes())
     return checked, pictures
 
 

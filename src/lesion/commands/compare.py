@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from lesion import console
+from lesion.commands.options import add_margin
 
 SUMMARY = "Compare two jobs' out-of-fold predictions of the same images."
 EXAMPLE = "lesion compare job_a job_b --margin 0.02 --output comparison.json"
@@ -18,12 +19,7 @@ def add(parser: ArgumentParser) -> None:
         help="a job's folder, the folder of its results, its oof.csv, or a folder that `lesion evaluate` wrote",
     )
     parser.add_argument("run_b", type=Path, help="the other; differences are this one minus the first")
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=0.02,
-        help="how much lower a ROC AUC still counts as not inferior (default: %(default)s)",
-    )
+    add_margin(parser, "how much lower a ROC AUC still counts as not inferior")
     parser.add_argument("--output", type=Path, help="a JSON file to write, with every image that changed sides")
 
 

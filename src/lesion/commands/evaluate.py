@@ -10,18 +10,21 @@ from lesion.commands.options import (
     add_answer,
     add_device,
     add_input_format,
+    add_margin,
     add_progress,
     add_settings,
     device,
     show_progress,
 )
 from lesion.environment import usable_cores
+from lesion.errors import UserError, collecting, raise_all
 
 SUMMARY = "Evaluate a model on a labelled set of its own: predictions, metrics, and a report beside that of training."
 EXAMPLE = "lesion evaluate other_hospital --model model --output build/evaluation --set target_column=diagnosis"
 
 
 def add(parser: ArgumentParser) -> None:
+    parser.set_defaults(check_values=check_values)
     parser.add_argument(
         "input", type=Path, help="a table with images, class folders or another set with labels, as training takes it"
     )
@@ -34,12 +37,7 @@ def add(parser: ArgumentParser) -> None:
         type=Path,
         help="the folder of another model's evaluation on the same set: is this model inferior to it?",
     )
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=0.02,
-        help="how much lower a ROC AUC than the champion's still counts as not inferior (default: %(default)s)",
-    )
+    add_margin(parser, "how much lower a ROC AUC than the champion's still counts as not inferior")
     add_input_format(parser)
     add_settings(
         parser,
@@ -51,12 +49,30 @@ def add(parser: ArgumentParser) -> None:
     add_answer(parser)
 
 
+def check_values(args: Namespace) -> None:
+    """Raises UserError for all values that no model and no set make right. Loads neither torch nor pandas."""
+    from lesion.algorithms.evaluation_settings import check_settings
+    from lesion.data.sources.layouts import check_source
+    from lesion.evaluation.operating_points import parse_spec
+
+    problems: list[UserError] = []
+    with collecting(problems):
+        check_source(args.source)
+    with collecting(problems):
+        check_settings(dict(args.set))
+    if args.operating_point is not None:
+        with collecting(problems):
+            parse_spec(args.operating_point, where="--operating-point")
+    raise_all(problems)
+
+
 def run(args: Namespace) -> int:
+    check_values(args)
     from lesion.algorithms.written_by import algorithm_of_artifact
     from lesion.packed_model import unpacked
     from lesion.verdict import check_champion, write_verdict
 
-    check_champion(args.champion, args.margin)
+    check_champion(args.champion)
     with unpacked(args.model) as model_dir:
         text = algorithm_of_artifact(model_dir).evaluate(
             model_dir,

@@ -81,6 +81,11 @@ def set_options(args: Namespace) -> SetOptions:
     }
 
 
+def add_margin(parser: ArgumentParser, help_: str) -> None:
+    """--margin, a difference of two ROC AUCs; `help_` says what of."""
+    parser.add_argument("--margin", type=_margin, default=0.02, help=f"{help_} (default: %(default)s)")
+
+
 def add_engine(parser: ArgumentParser) -> None:
     """What runs the parts of a set that several workers share."""
     parser.add_argument(
@@ -104,6 +109,13 @@ def add_answer(parser: ArgumentParser) -> None:
         help="what labels are decided by: youden, sensitivity=0.95, specificity=0.9, cost=10, f_beta=0.5 or "
         "threshold=0.3, and for anomaly detection sigma=3 (default: as training chose)",
     )
+
+
+def _margin(text: str) -> float:
+    value = float(text)  # argparse words a ValueError
+    if not 0 <= value < 1:
+        raise ArgumentTypeError(f"{text} is not from 0 to 1: give a difference of AUC, such as 0.02")
+    return value
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -31,9 +31,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     return args
 
 
-def whole_parser() -> ArgumentParser:
-    """The parser of all commands that people type."""
-    whole = ArgumentParser(prog="lesion", description="Train and serve classifiers of medical images.")
+def whole_parser(kind: type[ArgumentParser] = ArgumentParser) -> ArgumentParser:
+    """The parser of all commands that people type, of a class of argparse's."""
+    whole = kind(prog="lesion", description="Train and serve classifiers of medical images.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     second_words = {}
     for name, command in COMMANDS.items():

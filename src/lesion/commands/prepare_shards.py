@@ -9,6 +9,7 @@ from lesion import sagemaker
 from lesion.commands.options import add_engine, add_progress, add_settings, show_progress
 from lesion.commands.root_folder import add_root
 from lesion.environment import usable_cores
+from lesion.errors import UserError, collecting, raise_all
 
 SUMMARY = "Check and resize images into WebDataset shards."
 EXAMPLE = "lesion prepare shards data --output build/shards --size 512"
@@ -16,6 +17,7 @@ EXAMPLE = "lesion prepare shards data --output build/shards --size 512"
 
 def add(parser: ArgumentParser) -> None:
     parser.description = "Check and resize the images of a data set into WebDataset shards, with a data card."
+    parser.set_defaults(check_values=check_values)
     parser.add_argument("input", type=Path, help="a data set in any format that training takes")
     parser.add_argument(
         "--output", type=Path, required=True, help="a new folder, or one that the same command left unfinished"
@@ -33,14 +35,27 @@ def add(parser: ArgumentParser) -> None:
     add_root(parser)
 
 
-def run(args: Namespace) -> int:
+def check_values(args: Namespace) -> None:
+    """Raises UserError for all values that no data set makes right. Loads neither torch nor pandas."""
     from lesion.algorithms.registry import parse_hyperparameters
+    from lesion.prepare.sharding import Sharding
 
-    _, config = parse_hyperparameters(dict(args.set))
+    problems: list[UserError] = []
+    with collecting(problems):
+        parse_hyperparameters(dict(args.set))
+    with collecting(problems):
+        Sharding(args.size, args.quality, args.rows, args.seed)
+    raise_all(problems)
+
+
+def run(args: Namespace) -> int:
+    check_values(args)
+    from lesion.algorithms.registry import parse_hyperparameters
     from lesion.data.channels import columns_of
-    from lesion.prepare.shard import Sharding
+    from lesion.prepare.sharding import Sharding
     from lesion.prepare.shards import Share, prepare_shards
 
+    _, config = parse_hyperparameters(dict(args.set))
     prepare_shards(
         args.input,
         output=args.output,

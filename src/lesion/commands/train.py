@@ -16,7 +16,7 @@ from lesion.commands.options import add_progress, show_progress
 from lesion.commands.root_folder import add_root
 from lesion.errors import PlatformError
 from lesion.files import only_one, temporary_folder
-from lesion.job import STEP_FILE
+from lesion.job import CHECKED_FILE, STEP_FILE
 
 SUMMARY = "Train on the channels and write the model."
 EXAMPLE = "lesion train --root local_test/test_dir"
@@ -55,7 +55,13 @@ def _train_alone(root: Path, *, progress: bool) -> int:
         more = [] if processes is None else [command(process, processes) for process in range(1, processes)]
         # Children end without Python's tidying up: what they leave in temporary folders goes with ours.
         environment = {**sagemaker.training_environment(root, processes=processes or 2), "TMPDIR": str(shared)}
-        ending = launch.run_children([first, *more], environment, later=others if processes is None else None)
+        ending = launch.run_children(
+            [first, *more],
+            environment,
+            later=others if processes is None else None,
+            # Data that are refused end all: one that still starts would connect to the first, and gloo would complain.
+            has_begun=(shared / CHECKED_FILE).exists,
+        )
         told = [path.read_text() for path in shared.glob(train_process.PEER_LOST)]
         step, _, remedy = _step(shared / f"{STEP_FILE}_{ending.process}")
     status = PlatformError.exit_code if ending.status == launch.PEER_LOST else ending.status

@@ -19,10 +19,10 @@ from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder, ClassPictures
 from lesion.data.sources.csv_folder import CsvFolder
 from lesion.data.sources.folders.set_names import Split
-from lesion.data.sources.formats import FORMATS, find_format, recognised
+from lesion.data.sources.formats import find_format, recognised
 from lesion.data.sources.isic_hdf5 import ARRAYS, IsicHdf5
 from lesion.data.sources.json_lines import is_json_lines_table, read_header
-from lesion.data.sources.layouts import LAYOUTS
+from lesion.data.sources.layouts import LAYOUTS, check_source
 from lesion.data.sources.location import SplitLocation, walk_images
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
@@ -33,7 +33,7 @@ from lesion.data.sources.tables.table_files import is_unknown, table_files
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
-from lesion.words import listed, nearest, shortened
+from lesion.words import listed, shortened
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,7 @@ def open_prediction_set(path: Path, columns: Columns, *, source: str = "auto") -
     The log says which, and what of a folder is not among the rows. A file whose header cannot be read costs its own
     row: it raises when its picture is read. Raises UserError where there is no set, or the whole of it cannot be read.
     """
-    if source not in ("auto", *FORMATS):
-        near = nearest(source, FORMATS)
-        do = f"Did you mean {near}?" if near else "Choose one of them."
-        raise UserError(f"no format is called '{source[:80]}'; there are {', '.join(FORMATS)}", do=do)
+    check_source(source)
     columns = replace(columns, is_for_prediction=True)
     if path.is_dir():
         with once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,12 +103,22 @@ def _difference(training: Sample, now: Sample, *, is_score: bool) -> Difference 
     return (compare_scores if is_score else compare_values)(training, now)
 
 
+def num_compared(comparisons: Sequence[Comparison]) -> int:
+    """How many were tested; of the others too few rows were captured or kept."""
+    return sum(one.difference is not None for one in comparisons)
+
+
 def violations(comparisons: list[Comparison], found: Gathered) -> list[Violation]:
-    """What is to be looked at: each drift, many lines that cannot be read, and answers of another model."""
+    """What is to be looked at: each drift, a period of which nothing was seen, many lines that cannot be read, and
+    answers of another model."""
     listed = [Violation(one.name, "baseline_drift_check", drift_in_words(one)) for one in comparisons if one.is_drift]
     if (num := found.faults[BAD_LINE]) > MOST_BAD_LINES * found.num_lines:
         what = f"{num} of {found.num_lines} lines are not data capture; the first: {found.examples[BAD_LINE][0]}"
         listed.append(Violation("captured_lines", "completeness_check", what))
+    if not found.num_requests:
+        outside = f": {found.num_outside} lie outside of the period" if found.num_outside else ""
+        what = f"no request was captured, so nothing was looked at{outside}"
+        listed.append(Violation("requests", "completeness_check", what))
     if num := found.faults[FOREIGN]:
         what = f"{num} of {found.num_answers} answers are not of this model; the first: {found.examples[FOREIGN][0]}"
         listed.append(Violation("answers", "categorical_values_check", what))

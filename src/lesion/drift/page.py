@@ -12,7 +12,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from lesion.algorithms.base import Reference
-from lesion.drift.compared import Comparison, Violation, p_in_words, side_in_words
+from lesion.drift.compared import Comparison, Violation, num_compared, p_in_words, side_in_words
 from lesion.drift.gathered import FAULTS, Gathered
 from lesion.evaluation.drift import MIN_ROWS
 from lesion.report.page import as_read
@@ -62,8 +62,8 @@ def render(
 def verdict(found: Gathered, comparisons: Sequence[Comparison], violations: Sequence[Violation]) -> str:
     """The page's first sentence, which is the terminal's too."""
     if not found.num_requests:
-        return "No requests were captured, so nothing was compared."
-    num_tested = sum(one.difference is not None for one in comparisons)
+        return "No requests were captured, so nothing was compared: whether there is drift is not known."
+    num_tested = num_compared(comparisons)
     drifted = [one.title for one in comparisons if one.is_drift]
     others = len(violations) - len(drifted)
     more = f" {others} other violation{'s' * (others > 1)}: see below." if others else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lesion.drift.compared import Comparison, Violation
+from lesion.drift.compared import Comparison, Violation, num_compared
 from lesion.drift.gathered import Gathered
 
 VIOLATIONS, STATISTICS = "constraint_violations.json", "statistics.json"
@@ -76,8 +76,11 @@ def _metric_name(name: str) -> str:
     return name.encode("ascii", "replace").decode()[:MOST_METRIC_LETTERS]
 
 
-def exit_message(violations: Sequence[Violation]) -> str:
-    """What the job's ExitMessage says, as the platform's own container words it."""
-    if not violations:
-        return "Completed: Job completed successfully with no violations."
-    return f"CompletedWithViolations: Job completed successfully with {len(violations)} violations."
+def exit_message(comparisons: Sequence[Comparison], violations: Sequence[Violation], *, verdict: str) -> str:
+    """What the job's ExitMessage says, as the platform's own container words it; where nothing was compared, the
+    `verdict` too."""
+    if violations:
+        told = f"CompletedWithViolations: Job completed successfully with {len(violations)} violations."
+    else:
+        told = "Completed: Job completed successfully with no violations."
+    return told if num_compared(comparisons) else f"{told} {verdict}"

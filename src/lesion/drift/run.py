@@ -32,8 +32,8 @@ def find_drift(job: MonitoringJob, *, alpha: float, operating_point: str | None,
     """Writes constraint_violations.json, statistics.json and drift.html to the job's output folder, and the metrics
     that it publishes. Returns the verdict as a sentence, and the platform's exit message.
 
-    Without any captured request there is no violation: an hour may have none. Raises UserError for a wrong artifact,
-    and where no line of the files is data capture.
+    Without any captured request nothing was looked at, which is a violation: the capture may have ended. Raises
+    UserError for a wrong artifact, and where no line of the files is data capture.
     """
     ensure_writable(job.output / VIOLATIONS)
     with unpacked(job.model) as model_dir:
@@ -57,7 +57,8 @@ def find_drift(job: MonitoringJob, *, alpha: float, operating_point: str | None,
         _write(job.metrics_folder / "cloudwatch_metrics.jsonl", "\n".join(map(json.dumps, rows)))
     _write(job.output / VIOLATIONS, json.dumps(violations_json(listed), indent=1))
     log.info("drift: requests=%d answers=%d violations=%d", found.num_requests, found.num_answers, len(listed))
-    return verdict(found, comparisons, listed), exit_message(listed)
+    said = verdict(found, comparisons, listed)
+    return said, exit_message(comparisons, listed, verdict=said)
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,7 +15,8 @@ from lesion.data.metadata import MISSING
 from lesion.data.sources.folders.set_names import Split
 from lesion.data.table import SampleTable
 from lesion.files import write_atomic
-from lesion.prepare.shard import Sharding, ShardReport
+from lesion.prepare.shard import ShardReport
+from lesion.prepare.sharding import Sharding
 
 MAX_CLASSES = 30  # of a target column, on the card
 NUM_SIZES = 5

@@ -29,19 +29,9 @@ from lesion.data.sources.location import SplitLocation
 from lesion.data.table import Columns, SampleTable, Source
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic
+from lesion.prepare.sharding import Sharding
 
 REPORTS = "reports"  # beside the shards: what is in each; where it is, the shard is finished
-
-
-@dataclass(frozen=True)
-class Sharding:
-    """How pictures are kept."""
-
-    size_px: int = 512  # the shorter side is brought to it; smaller pictures stay as they are
-    quality: int = 95  # of JPEG
-    rows_per_shard: int = 1000
-    seed: int = 0  # rows are shuffled, so that each shard is a sample of the set
-    is_bad_dropped: bool = False  # leave out what cannot be read, instead of stopping
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from lesion.errors import UserError
 from lesion.files import make_folder
 from lesion.prepare.data_card import write_card
 from lesion.prepare.provenance import write_provenance
-from lesion.prepare.shard import Plan, Sharding, ShardReport, write_shard
+from lesion.prepare.shard import Plan, ShardReport, write_shard
+from lesion.prepare.sharding import Sharding
 from lesion.worker_pool import Engine, run_all
 
 log = logging.getLogger(__name__)
@@ -53,10 +54,9 @@ def prepare_shards(
     """Writes this machine's share of the shards into `output`, and returns how many shards lie there now.
 
     Takes the training set in `folder`, and the validation and test set that lie there too. The card is written where
-    all shards are. Raises UserError for settings out of range, a data set that cannot be opened, a folder that holds
-    something else, and pictures that cannot be read.
+    all shards are. Raises UserError for a data set that cannot be opened, a folder that holds something else, and
+    pictures that cannot be read.
     """
-    _check(sharding)
     if output.resolve().is_relative_to(folder.resolve()):
         raise UserError("the output folder lies inside the input folder", where=output, do="Choose a folder beside it.")
     tables = _tables(folder, columns, source)
@@ -109,14 +109,3 @@ def _digest(table: SampleTable, sharding: Sharding) -> str:
     by_name = table.rows(table.name_S.argsort(kind="stable"))
     others = "" if by_name.others is None else by_name.others.to_csv(index=False)
     return hashlib.sha256(f"{by_name.fingerprint()} {asdict(sharding)} {others}".encode()).hexdigest()
-
-
-def _check(sharding: Sharding) -> None:
-    wrong = {
-        f"--size {sharding.size_px}: 16 px or more": sharding.size_px < 16,
-        f"--quality {sharding.quality}: 1 to 100": not 1 <= sharding.quality <= 100,
-        f"--rows {sharding.rows_per_shard}: 1 or more": sharding.rows_per_shard < 1,
-        f"--seed {sharding.seed}: 0 or more": sharding.seed < 0,
-    }
-    if found := [words for words, is_wrong in wrong.items() if is_wrong]:
-        raise UserError("settings out of range", where="; ".join(found), do="Correct them.")

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion_jobs.environment import Environment
-from lesion_jobs.evaluation import EVALUATE, MODEL
 from lesion_jobs.pipelines.expressions import EXECUTION_ID, get, join, json_get, output_of, resolve
-from lesion_jobs.processing import SHARDS, SHARDS_OWN, command_arguments
+from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
 from lesion_jobs.requests.registry import Approval, package_request
 from lesion_jobs.requests.training import as_text, training_request
 from lesion_jobs.requests.validate import find_faults
+from lesion_jobs.runs.evaluation import EVALUATE, MODEL
+from lesion_jobs.runs.processing import SHARDS, SHARDS_OWN
 
 Json = dict[str, Any]
 

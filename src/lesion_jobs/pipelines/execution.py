@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from lesion.errors import UserError
-from lesion_jobs.aws import open_client, plain_errors
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.kinds import PROCESSING
 from lesion_jobs.environment import Environment
-from lesion_jobs.evaluation import EvaluationRun
-from lesion_jobs.job import GOES_ON, Job
-from lesion_jobs.kinds import PROCESSING
-from lesion_jobs.models import ModelVersion
 from lesion_jobs.pipelines.expressions import find
-from lesion_jobs.training import TrainingRun, describe_run
+from lesion_jobs.runs.evaluation import EvaluationRun
+from lesion_jobs.runs.job import GOES_ON, Job
+from lesion_jobs.runs.models import ModelVersion
+from lesion_jobs.runs.training import TrainingRun, describe_run
 
 RUNNING = {"Executing", "Stopping"}
 Step = Mapping[str, Any]

@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lesion.errors import UserError
-from lesion_jobs.announce import announce
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.kinds import PROCESSING, TRAINING
+from lesion_jobs.account.storage import download
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.evaluation import EvaluationRun
-from lesion_jobs.kinds import PROCESSING, TRAINING
 from lesion_jobs.local.run import run_job
 from lesion_jobs.pipelines.definition import OUTPUT_NAME, VERDICT, Json
 from lesion_jobs.pipelines.expressions import find, resolve
-from lesion_jobs.storage import download
-from lesion_jobs.training import TrainingRun, describe_run, train_here
+from lesion_jobs.runs.evaluation import EvaluationRun
+from lesion_jobs.runs.training import TrainingRun, describe_run, train_here
 
 OUTPUT = f"ProcessingOutputConfig.Outputs.{OUTPUT_NAME}.S3Output.S3Uri"
 CONDITIONS = {"GreaterThanOrEqualTo": operator.ge, "Equals": operator.eq}

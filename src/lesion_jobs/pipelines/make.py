@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError, collecting, raise_all
+from lesion_jobs.account.storage import readable_uri
 from lesion_jobs.environment import Environment
-from lesion_jobs.hosting import check_whole, check_within
-from lesion_jobs.models import Model
+from lesion_jobs.numbers import check_whole, check_within
 from lesion_jobs.pipelines.definition import Plan, definition_faults, make_definition
-from lesion_jobs.pipelines.pipeline import Pipeline, champion_uri
+from lesion_jobs.pipelines.pipeline import Pipeline, champion_uri, refuse_known_test
+from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.registry import Approval
+from lesion_jobs.requests.training import check_machines, seconds_of
 from lesion_jobs.requests.validate import check_requests, find_faults
-from lesion_jobs.storage import readable_uri
-from lesion_jobs.training import Channels, channel_uris, check_hyperparameters
+from lesion_jobs.runs.models import Model
+from lesion_jobs.runs.processing import SHARDS, SHARDS_OWN
+from lesion_jobs.runs.training import Channels, channel_uris, check_hyperparameters, given_channels
 
 
 def pipeline(
@@ -63,6 +66,8 @@ def pipeline(
     with collecting(problems):
         test_uri = readable_uri(test, environment, what="the test set")
     with collecting(problems):
+        refuse_known_test(uris, test_uri)
+    with collecting(problems):
         check_within("bar", bar, 0.5, 1)
     with collecting(problems):
         check_within("margin", margin, 0, 0.5)
@@ -70,12 +75,18 @@ def pipeline(
         if cache_days is not None:
             check_whole("cache_days", cache_days, 1, 365)
     with collecting(problems):
-        _check_algorithm(environment, uris, hyperparameters)
+        _check_algorithm(environment, given_channels(data), hyperparameters)
     with collecting(problems):
         held = None if champion is None else champion_uri(environment, champion)
     with collecting(problems):
         named = {"PipelineName": name, "PipelineDefinition": "{}", "RoleArn": role or environment.arn}
         _refuse_faults(find_faults("UpdatePipeline", named))
+    with collecting(problems):
+        command_arguments(SHARDS, shards or {}, own=SHARDS_OWN)
+    with collecting(problems):
+        seconds_of(max_hours)
+    with collecting(problems):
+        check_machines(num_instances, volume_gb)
     raise_all(problems)
     own = replace(environment, output=f"{environment.output_uri}/{name}")
     plan = Plan(
@@ -105,7 +116,7 @@ def pipeline(
 
 
 def _check_algorithm(
-    environment: Environment, channels: Mapping[str, str], hyperparameters: Mapping[str, object]
+    environment: Environment, channels: Collection[str], hyperparameters: Mapping[str, object]
 ) -> None:
     check_hyperparameters(environment, channels, hyperparameters)
     algorithm, _ = parse_hyperparameters(hyperparameters)

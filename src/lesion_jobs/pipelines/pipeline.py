@@ -10,19 +10,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
-from lesion_jobs.aws import error_code, explained, open_client
+from lesion_jobs.account.aws import error_code, explained, open_client
+from lesion_jobs.account.estimate import estimate
+from lesion_jobs.account.kinds import PROCESSING, TRAINING
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
+from lesion_jobs.account.storage import share_files
 from lesion_jobs.environment import Environment
-from lesion_jobs.estimate import estimate
-from lesion_jobs.hosting import check_within
-from lesion_jobs.kinds import PROCESSING, TRAINING
-from lesion_jobs.models import Model, ModelVersion, model_uri_of
+from lesion_jobs.numbers import check_within
 from lesion_jobs.pipelines.definition import Json, all_steps
 from lesion_jobs.pipelines.execution import Execution
 from lesion_jobs.pipelines.local import LocalExecution, run_here
-from lesion_jobs.preflight import check_account
-from lesion_jobs.registry import make_group
 from lesion_jobs.requests.validate import Requests
-from lesion_jobs.send import send
+from lesion_jobs.runs.models import Model, ModelVersion, model_uri_of
+from lesion_jobs.runs.registry import make_group
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,12 @@ class Pipeline:
             what = f"pipeline {self.name} has no parameter {', '.join(unknown)}"
             raise UserError(what, do="Make it with a champion.", kind="environment")
         values |= given
-        check_within("bar", values["Bar"], 0.5, 1)
+        problems: list[UserError] = []
+        with collecting(problems):
+            check_within("bar", values["Bar"], 0.5, 1)
+        with collecting(problems):
+            refuse_known_test({**self._channels(), "training": values["Data"]}, values["Test"])
+        raise_all(problems)
         notes = self._check_account({name: uri for name, uri in values.items() if name != "Bar"})
         self.upsert()
         self._announce(notes)
@@ -107,6 +113,14 @@ class Pipeline:
             do = "Make the pipeline with an Environment of instance_type 'local' or 'local_gpu'."
             raise UserError(f"{self.environment.instance_type} is not this machine", do=do, kind="environment")
         return run_here(self.name, self.environment, self.content)
+
+    def _channels(self) -> dict[str, str]:
+        """The channels of the training whose addresses no execution changes."""
+        (train,) = (step for step in self.content["Steps"] if step["Type"] == "Training")
+        inputs = {
+            one["ChannelName"]: one["DataSource"]["S3DataSource"] for one in train["Arguments"]["InputDataConfig"]
+        }
+        return {name: source["S3Uri"] for name, source in inputs.items() if isinstance(source["S3Uri"], str)}
 
     def _is_there(self) -> bool:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -144,6 +158,18 @@ def champion_uri(environment: Environment, champion: Model) -> str:
     if not isinstance(champion, ModelVersion):
         return uri
     return str(champion.describe()["InferenceSpecification"]["Containers"][0]["ModelDataUrl"])
+
+
+def refuse_known_test(channels: Mapping[str, str], test: str) -> None:
+    """Raises UserError for a test set of which the training reads files: the bar would be met by what was learned."""
+    known = [name for name, uri in channels.items() if name != "pretrained" and share_files(uri, test)]
+    if known:
+        raise UserError(
+            f"the test set shares files with what the model learns from: {', '.join(channels[name] for name in known)}",
+            where=test,
+            do="Give a test set of other patients, below an address of its own; end both addresses with a slash.",
+            kind="location",
+        )
 
 
 def _refuse_local(environment: Environment, why: str, *, do: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
 from lesion_jobs.requests.training import seconds_of
 
@@ -28,14 +28,17 @@ def monitoring_request(
 ) -> dict[str, Any]:
     """CreateMonitoringSchedule's request. The artifact comes as the baseline's statistics: there is no other input.
 
-    Raises UserError for a time that is longer than from one run to the next.
+    Raises UserError for an `every` that is none, and a time that is longer than from one run to the next.
     """
+    problems: list[UserError] = []
     if every not in SCHEDULES:
-        raise UserError(f"every='{every}' is not hour or day", do="Correct it.", kind="environment")
-    if max_hours > (1 if every == "hour" else 24):
-        raise UserError(
-            f"max_hours={max_hours:g} is longer than from one {every} to the next", do="Take less.", kind="environment"
-        )
+        problems.append(UserError(f"every='{every}' is not hour or day", do="Correct it.", kind="environment"))
+    with collecting(problems):
+        max_seconds = seconds_of(max_hours)
+        if max_hours > (1 if every == "hour" else 24):
+            what = f"max_hours={max_hours:g} is longer than from one {every} to the next"
+            raise UserError(what, do="Take less.", kind="environment")
+    raise_all(problems)
     cluster: dict[str, Any] = {
         "InstanceCount": 1,
         "InstanceType": environment.instance_type,
@@ -66,7 +69,7 @@ def monitoring_request(
                     "ImageUri": environment.image,
                     "ContainerEntrypoint": ["lesion", "drift"],
                 },
-                "StoppingCondition": {"MaxRuntimeInSeconds": seconds_of(max_hours)},
+                "StoppingCondition": {"MaxRuntimeInSeconds": max_seconds},
                 "Environment": {"publish_cloudwatch_metrics": "Enabled"},
                 "NetworkConfig": network,
                 "RoleArn": environment.arn,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
-from lesion_jobs.requests.training import seconds_of
+from lesion_jobs.requests.training import check_machines, seconds_of
 
 INPUT, OUTPUT = "/opt/ml/processing/input", "/opt/ml/processing/output"
 
@@ -26,8 +27,15 @@ def processing_request(
     """CreateProcessingJob's request for `lesion` with the command and its arguments.
 
     `inputs` are by name a URI and its path in the container, all of it on each instance; `output` is the name and the
-    URI of what the command leaves in OUTPUT, uploaded when the job ends.
+    URI of what the command leaves in OUTPUT, uploaded when the job ends. Raises UserError for hours, numbers of
+    machines and sizes of their disks that SageMaker does not take.
     """
+    problems: list[UserError] = []
+    with collecting(problems):
+        check_machines(num_instances, volume_gb)
+    with collecting(problems):
+        max_seconds = seconds_of(max_hours)
+    raise_all(problems)
     cluster: dict[str, Any] = {
         "InstanceCount": num_instances,
         "InstanceType": environment.instance_type,
@@ -53,7 +61,7 @@ def processing_request(
         "ProcessingInputs": [_input(key, uri, path) for key, (uri, path) in inputs.items()],
         "ProcessingOutputConfig": outputs,
         "NetworkConfig": network,
-        "StoppingCondition": {"MaxRuntimeInSeconds": seconds_of(max_hours)},
+        "StoppingCondition": {"MaxRuntimeInSeconds": max_seconds},
     }
     if environment.tag_list:
         request["Tags"] = environment.tag_list

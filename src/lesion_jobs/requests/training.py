@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
-from lesion_jobs.hosting import check_whole
+from lesion_jobs.numbers import check_whole
 
 TENSORBOARD_DIR = "/opt/ml/output/tensorboard"
 MAX_VOLUME_GB = 16_384
@@ -34,15 +34,19 @@ def training_request(
 ) -> dict[str, Any]:
     """CreateTrainingJob's request. `channels` are by name the URI of each; results go below the environment's output.
 
-    Without `max_wait_hours` a spot job waits for machines up to twice `max_hours` in all. Raises UserError for hours,
-    numbers of machines and sizes of their disks that SageMaker does not take.
+    Without `max_wait_hours` a spot job waits for machines up to twice `max_hours` in all. Raises one UserError
+    for all hyperparameters, hours, numbers of machines and sizes of their disks that are not taken.
     """
-    algorithm, _ = parse_hyperparameters(hyperparameters)
     problems: list[UserError] = []
-    with collecting(problems):  # botocore's description of the service takes 0 machines and 0 GB
-        check_whole("num_instances", num_instances, 1)
+    stopping: dict[str, int] = {}
     with collecting(problems):
-        check_whole("volume_gb", volume_gb, 1, MAX_VOLUME_GB)
+        algorithm, _ = parse_hyperparameters(hyperparameters)
+    with collecting(problems):
+        check_machines(num_instances, volume_gb)
+    with collecting(problems):
+        stopping["MaxRuntimeInSeconds"] = seconds_of(max_hours)
+        if use_spot:
+            stopping["MaxWaitTimeInSeconds"] = _wait_seconds(max_hours, max_wait_hours)
     if max_wait_hours is not None and not use_spot:
         what = "max_wait_hours and use_spot=False do not go together: only spot machines are waited for"
         do = "Set use_spot=True, or leave max_wait_hours out."
@@ -64,7 +68,7 @@ def training_request(
             "InstanceType": environment.instance_type,
             "VolumeSizeInGB": volume_gb,
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": seconds_of(max_hours)},
+        "StoppingCondition": stopping,
         "TensorBoardOutputConfig": {"S3OutputPath": environment.output_uri, "LocalPath": TENSORBOARD_DIR},
         "ProfilerConfig": {"DisableProfiler": True},
         "EnableNetworkIsolation": environment.isolated,
@@ -72,7 +76,6 @@ def training_request(
     }
     if use_spot:
         request["EnableManagedSpotTraining"] = True
-        request["StoppingCondition"]["MaxWaitTimeInSeconds"] = _wait_seconds(max_hours, max_wait_hours)
     if checkpoints:
         request["CheckpointConfig"] = {"S3Uri": checkpoints}
     if environment.kms_key:
@@ -84,6 +87,16 @@ def training_request(
     if environment.tag_list:
         request["Tags"] = environment.tag_list
     return request
+
+
+def check_machines(num_instances: int, volume_gb: int) -> None:
+    """Raises UserError for numbers that there cannot be: botocore's description of the service takes 0 of both."""
+    problems: list[UserError] = []
+    with collecting(problems):
+        check_whole("num_instances", num_instances, 1)
+    with collecting(problems):
+        check_whole("volume_gb", volume_gb, 1, MAX_VOLUME_GB)
+    raise_all(problems)
 
 
 def as_text(value: object) -> str:

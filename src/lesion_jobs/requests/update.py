@@ -8,7 +8,8 @@ from typing import Any
 
 from lesion.errors import UserError
 from lesion_jobs.environment import Environment
-from lesion_jobs.hosting import MAX_WAIT_MINUTES, AllAtOnce, Canary, Linear, Shift, check_within
+from lesion_jobs.hosting import MAX_WAIT_MINUTES, AllAtOnce, Canary, Linear, Shift
+from lesion_jobs.numbers import check_within
 from lesion_jobs.requests.endpoint import INFERENCE_AMI
 
 # What CreateEndpointConfig takes of what DescribeEndpointConfig tells, besides name and tags.

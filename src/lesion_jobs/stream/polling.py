@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lesion.errors import UserError
-from lesion_jobs.aws import open_client, plain_errors
-from lesion_jobs.endpoint import Endpoint
-from lesion_jobs.send import runtime_of
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.send import runtime_of
+from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.stream.handler import Ask, Stream, endpoint_asker, handle_message, split_results
 
 WAIT_S = 20  # the longest that SQS waits for a message

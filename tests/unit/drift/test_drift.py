@@ -119,11 +119,21 @@ def test_too_few_rows_are_said_and_are_no_violation(tmp_path, model):
     found = find(tmp_path, model, lines)
     assert found.violations == [] and "49 captured, 50 are needed" in found.page
     assert found.verdict.startswith("Nothing was compared")
+    assert found.message == f"Completed: Job completed successfully with no violations. {found.verdict}"
 
 
-def test_an_hour_without_requests_is_no_violation(tmp_path, model):
-    found = find(tmp_path, model, [])
-    assert found.violations == [] and "No requests were captured" in found.page
+@pytest.mark.parametrize("num_before", [0, 3])
+def test_a_time_of_which_nothing_was_captured_does_not_look_like_one_without_drift(tmp_path, model, num_before):
+    """The platform's own monitor fails where a period has no data."""
+    tomorrow = datetime(2036, 1, 1, tzinfo=UTC)
+    found = find(tmp_path, model, usual(num_before), period=(tomorrow, None))
+    [violation] = found.violations
+    assert violation["feature_name"] == "requests" and violation["constraint_check_type"] == "completeness_check"
+    assert "no request was captured, so nothing was looked at" in violation["description"]
+    assert ("3 lie outside of the period" in violation["description"]) == (num_before == 3)
+    assert violation["description"] in found.page
+    assert found.verdict.startswith("No requests were captured") and found.verdict in found.page
+    assert found.message == f"CompletedWithViolations: Job completed successfully with 1 violations. {found.verdict}"
     assert found.statistics == {"version": 0, "dataset": {"item_count": 0}, "features": []}
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from lesion_jobs import Environment
-from lesion_jobs.processing import SHARDS, command_arguments
+from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.endpoint import endpoint_config_request, endpoint_request
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.processing import INPUT, processing_request
 from lesion_jobs.requests.training import training_request
 from lesion_jobs.requests.transform import transform_request
 from lesion_jobs.requests.tuning import Ranges, WarmStart, tuning_request
+from lesion_jobs.runs.processing import SHARDS
 
 GOLDEN = Path(__file__).parent / "golden"
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/lesion:0.1.0"

@@ -10,8 +10,8 @@ import pytest
 from wire import ACCOUNT, REGION, Wire, account
 
 from lesion.errors import UserError
-from lesion_jobs import Environment, deploy, train
-from lesion_jobs.send import send
+from lesion_jobs import Capture, Environment, deploy, train
+from lesion_jobs.account.send import send
 
 SETTINGS: dict[str, Any] = {"hyperparameters": {"pretrained": False}, "wait": False}
 DATA = "s3://bucket/data"
@@ -86,14 +86,24 @@ def test_a_quota_of_0_is_said_and_one_of_spot_machines_is_another():
 
 def test_an_output_bucket_that_is_not_there_is_said():
     with account(output="s3://none-such/x") as (wire, environment):
-        assert "the output's bucket 'none-such' is not there" in refusal(wire, environment)
+        assert "the output: there is no bucket 'none-such'" in refusal(wire, environment)
+
+
+def test_buckets_of_checkpoints_and_captures_are_asked_for_too():
+    with account() as (wire, environment):
+        assert "the checkpoints: there is no bucket 'none-such'" in refusal(
+            wire, environment, checkpoints="s3://none-such/c"
+        )
+        with pytest.raises(UserError, match="the capture: there is no bucket 'none-such'"):
+            deploy(environment, "s3://bucket/run/output/model.tar.gz", capture=Capture(output="s3://none-such/c"))
+        assert "sagemaker.CreateModel" not in wire.operations
 
 
 def test_an_output_bucket_that_may_not_be_looked_at_is_noted(capsys):
     with account() as (wire, environment):
         wire.answers["s3.HeadBucket"] = (403, "")
         train(environment, DATA, **SETTINGS)
-    assert "not checked: the output's bucket (the permission s3:ListBucket is missing)" in capsys.readouterr().out
+    assert "not checked: the bucket of the output (the permission s3:ListBucket is missing)" in capsys.readouterr().out
 
 
 def test_a_model_is_an_archive_and_its_very_object_must_be_there():

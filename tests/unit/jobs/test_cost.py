@@ -10,9 +10,9 @@ from wire import account
 
 from lesion.errors import UserError
 from lesion_jobs import Environment, estimate
-from lesion_jobs.announce import log_url
-from lesion_jobs.cost import Price, cost_line, read_price
-from lesion_jobs.kinds import ENDPOINT, TRAINING
+from lesion_jobs.account.announce import log_url
+from lesion_jobs.account.cost import Price, cost_line, read_price
+from lesion_jobs.account.kinds import ENDPOINT, TRAINING
 
 
 def offer(usd: str, unit: str = "Hrs") -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from lesion.errors import UserError
+from lesion_jobs.account.storage import readable_uri, share_files, upload
 from lesion_jobs.environment import Environment, new_name, uri_of
-from lesion_jobs.storage import readable_uri, upload
 
 ROLE = "arn:aws:iam::123456789012:role/lesion"
 SAGEMAKER = Environment("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion", ROLE)
@@ -27,6 +27,10 @@ SAGEMAKER = Environment("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion", ROLE
         ({"output": "s3://B_ad/x"}, "'s3://B_ad/x' names no bucket"),
         ({"subnets": ("subnet-1",)}, "subnets and security_group_ids go together"),
         ({"image": ""}, "image is empty"),
+        (
+            {"tags": {"AWS:team": "skin", "lesion:previous": "x"}},
+            "may not begin with aws: or lesion:, as AWS:team, lesion",
+        ),
     ],
 )
 def test_a_place_where_no_job_can_run_is_refused(change: dict[str, Any], said: str):
@@ -78,3 +82,20 @@ def test_names_differ_and_are_legal_for_every_resource():
     names = {new_name("transform") for _ in range(50)}
     assert len(names) > 45  # four hexadecimal digits beside the second
     assert all(re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name) for name in names)  # api: TrainingJobName
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_shared"),
+    [
+        ("s3://b/data", "s3://b/data/", True),
+        ("s3://b/data/", "s3://b/data_new", False),
+        ("s3://b/data", "s3://b/data_new", True),  # S3 goes by the beginning of keys, not by folders
+        ("s3://b", "s3://b/data", True),
+        ("s3://b", "s3://b2/data", False),
+        ("file:///data", "file:///data_new", False),
+        ("file:///data", "file:///data/new", True),
+        ("file:///data", "s3://data", False),
+    ],
+)
+def test_two_addresses_share_files_as_s3_and_folders_hand_them_out(one: str, other: str, is_shared: bool):
+    assert share_files(one, other) == share_files(other, one) == is_shared

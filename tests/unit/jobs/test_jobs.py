@@ -7,6 +7,7 @@ import json
 import tarfile
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,19 @@ def test_shards_and_evaluations_are_processing_jobs(tmp_path: Path):
         assert [path.name for path in fetch_evaluation(judged, tmp_path).iterdir()] == ["report.html"]
 
 
+def test_an_evaluation_on_the_images_of_the_training_is_said_to_be_too_good(capsys):
+    with account() as (_wire, environment):
+        run = train(environment, "s3://bucket/data", hyperparameters=PLAIN, name="job")
+        run = replace(run, model=MODEL)
+        capsys.readouterr()
+        evaluate(environment, run, "s3://bucket/data/", wait=False)
+        assert "shares files with channel 'training' of job" in capsys.readouterr().out
+        evaluate(environment, run, "s3://bucket/new", wait=False)
+        assert "shares files" not in capsys.readouterr().out
+        evaluate(environment, replace(run, name="gone"), "s3://bucket/data", wait=False)
+        assert "not checked: whether the model was trained on this set" in capsys.readouterr().out
+
+
 def test_an_endpoint_is_made_answers_and_is_deleted_whole():
     with account() as (wire, environment):
         endpoint = deploy(environment, MODEL, name="skin")
@@ -239,19 +253,19 @@ def test_a_picture_in_the_queue_is_answered_or_refused_later():
         assert told is not None and told.probability == 0.25
 
 
+def test_an_endpoint_without_a_queue_is_asked_directly():
+    with account() as (wire, environment):
+        wire.refuse("sagemaker-runtime.InvokeEndpointAsync", "ValidationError", "Endpoint is not asynchronous")
+        with pytest.raises(UserError, match=r"has no queue: .* Ask it directly: predict\(endpoint, picture\)"):
+            predict_later(deploy(environment, MODEL, wait=False), "s3://bucket/new/a.jpg")
+        with pytest.raises(UserError, match=r"did not take the request: .*not asynchronous"):  # what it is is not known
+            predict_later(Endpoint("elsewhere", environment), "s3://bucket/new/a.jpg")
+
+
 def test_the_queue_takes_no_picture_of_this_machine():
     with account() as (wire, environment):
         with pytest.raises(UserError, match=r"from S3 alone \(/tmp/x.jpg\). Copy it there first"):
             predict_later(Endpoint("later", environment), "/tmp/x.jpg")
-        assert wire.operations == []
-
-
-def test_an_option_that_the_command_does_not_have_is_refused_before_it_is_paid_for():
-    with account() as (wire, environment):
-        with pytest.raises(UserError, match=r"no option nix. Its options: champion, .*operating_point"):
-            evaluate(environment, MODEL, "s3://bucket/data", options={"nix": 1})
-        with pytest.raises(UserError, match=r"no option sise. Its options: .*size"):
-            prepare_shards(environment, "s3://bucket/data", options={"sise": 384})
         assert wire.operations == []
 
 
@@ -287,6 +301,7 @@ def test_what_does_not_go_together_is_refused_before_the_model_is_made(settings:
         lambda: Async(max_concurrent=1001),
         lambda: Capture(percent=0),
         lambda: Capture(output="bucket/x"),
+        lambda: Capture(output="s3://B_ad/x"),
     ],
 )
 def test_what_sagemaker_does_not_offer_cannot_be_made(wrong):

@@ -86,13 +86,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "weights that nobody brings": ({"hyperparameters": {}}, "pretrained=true downloads"),
     "a folder of this machine": ({"data": "."}, "lies on this machine"),
     "a test set of this machine": ({"test": "."}, "the test set lies on this machine"),
+    "the training set as test set": ({"test": "s3://bucket/data/"}, "shares files with what the model learns from"),
+    "a test set inside": ({"test": "s3://bucket/data/test"}, "shares files with what the model learns from"),
+    "a test set around": ({"test": "s3://bucket/"}, "shares files with what the model learns from"),
+    "a test set whose keys begin so": ({"test": "s3://bucket/data_test"}, "end both addresses with a slash"),
+    "the validation set as test set": (
+        {"data": {"training": "s3://bucket/data", "validation": "s3://bucket/new/v"}},
+        "what the model learns from: s3://bucket/new/v (s3://bucket/new)",
+    ),
     "a champion of this machine": ({"champion": "model.tar.gz"}, "the model lies on this machine"),
     "a test channel": ({"data": {"training": "s3://b/d", "test": "s3://b/t"}}, "the test set as `test=`"),
     "no training channel": (
         {"data": {"pretrained": "s3://b/d"}},
         "channel 'training' is missing (channels present: pretrained)",
     ),
-    "an option of shards": ({"shards": {"output": "x"}}, "the job sets output itself"),
+    "an option of shards": ({"shards": {"output": "x"}}, "output cannot be set for a job"),
     "too many hours": ({"max_hours": 1000}, "at most 672 hours"),
     "a role that is none": ({"role": "lesion"}, "RoleArn"),
 }
@@ -113,8 +121,9 @@ def test_all_that_is_wrong_is_said_at_once():
 
 
 def test_local_mode_has_no_pipelines_to_keep_and_sagemaker_none_to_run_here(tmp_path: Path):
-    (tmp_path / "data").mkdir()
-    local = made(Environment("lesion", "local", tmp_path), tmp_path / "data", test=tmp_path / "data")
+    for folder in ("data", "data_test"):
+        (tmp_path / folder).mkdir()
+    local = made(Environment("lesion", "local", tmp_path), tmp_path / "data", test=tmp_path / "data_test")
     with pytest.raises(UserError, match=r"local mode starts no pipelines. Call run_locally"):
         local.start()
     with pytest.raises(UserError, match=r"ml.m5.xlarge is not this machine"):
@@ -186,6 +195,11 @@ def test_nothing_is_saved_where_something_is_missing():
             made(environment).start(champion=CHAMPION)
         with pytest.raises(UserError, match=r"bar=0\.1 is not from 0\.5 to 1"):
             made(environment).start(bar=0.1)
+        with pytest.raises(UserError, match=r"2 things .*the test set shares files with .*: s3://bucket/new/2 \("):
+            made(environment).start(bar=0.1, data="s3://bucket/new/2")
+        with_validation = {"training": "s3://bucket/data", "validation": "s3://bucket/held"}
+        with pytest.raises(UserError, match=r"the test set shares files with .*: s3://bucket/held \("):
+            made(environment, with_validation).start(test="s3://bucket/held")
         assert not [sent for sent in wire.operations if sent.startswith("sagemaker.")]
 
 

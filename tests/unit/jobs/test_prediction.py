@@ -18,7 +18,8 @@ from lesion.serve.answers import JSON, encode
 from lesion.serve.records import Invocation
 from lesion.serve.requests import decode
 from lesion.targets import Target
-from lesion_jobs.prediction import Prediction, decode_answer, encode_request, read_picture
+from lesion_jobs.answers import Prediction, decode_answer
+from lesion_jobs.endpoints.prediction import encode_request, read_picture
 
 
 @pytest.fixture

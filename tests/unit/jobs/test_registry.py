@@ -16,7 +16,7 @@ from lesion.errors import UserError
 from lesion_jobs import Environment, EvaluationRun, ModelVersion, TrainingRun, deploy, register
 from lesion_jobs.requests.registry import group_request, package_request
 from lesion_jobs.requests.validate import find_faults
-from lesion_jobs.training import describe_run
+from lesion_jobs.runs.training import describe_run
 
 OVERALL = {"num_rows": 18, "metrics": {"roc_auc": 0.9254, "brier": 0.1}, "interval_95": {"roc_auc": [0.91, 0.94]}}
 METRICS = {"overall": OVERALL}
@@ -92,6 +92,14 @@ def test_a_run_without_results_is_not_registered_and_no_group_is_made():
         with pytest.raises(UserError, match="there is nothing in S3"):
             register(describe_run(environment, "nothing"), "skin")
         run = finished_run(wire, environment, {"failure": "out of memory"})
-        with pytest.raises(UserError, match=r"the results have no metrics.json"):
-            register(run, "skin")
+        elsewhere = EvaluationRun("judged", environment, "s3://bucket/lesion/judged")
+        with pytest.raises(UserError) as refused:
+            register(run, "my group", evaluation=elsewhere)
+        said = [one.what for one in refused.value.each]
+        assert said[:3] == [
+            "the results have no metrics.json",
+            "the results have no sagemaker_model_card.json",
+            "there is nothing in S3",
+        ]
+        assert len(said) == 5 and all("'my group'" in one for one in said[3:])  # of the group and of its version
         assert wire.session.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"] == []

@@ -315,3 +315,16 @@ def test_a_linear_shift_waits_once_a_step():
     policy = update_request("e", "c", Linear(percent=30, wait_minutes=10))["DeploymentConfig"]["BlueGreenUpdatePolicy"]
     assert policy["TrafficRoutingConfiguration"]["LinearStepSize"] == {"Type": "CAPACITY_PERCENT", "Value": 30}
     assert policy["MaximumExecutionTimeoutInSeconds"] == 4 * 600 + 3600  # steps to 30, 60, 90 and 100 %
+
+
+def test_tags_of_cloudformation_are_not_sent_again():
+    """An endpoint that a template made has aws:cloudformation:stack-name, which no request may have."""
+    with account(tags={"team": "skin"}) as (wire, environment):
+        endpoint = deploy(environment, MODEL, name="skin")
+        arn = config_of(wire, endpoint)["EndpointConfigArn"]
+        stack = [{"Key": "aws:cloudformation:stack-name", "Value": "lesion"}]
+        wire.session.client("sagemaker").add_tags(ResourceArn=arn, Tags=stack)
+        wire.sent.clear()
+        rollout(endpoint, MODEL)
+        tags = wire.body("sagemaker.CreateEndpointConfig")["Tags"]
+        assert [tag["Key"] for tag in tags] == ["team", "lesion:previous"]

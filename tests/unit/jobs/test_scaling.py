@@ -14,7 +14,7 @@ from lesion_jobs.hosting import Async, Capture, Scale, Serverless
 from lesion_jobs.requests.monitoring import monitoring_request
 from lesion_jobs.requests.scaling import errors_alarm_request, wake_alarm_request, wake_policy_request
 from lesion_jobs.requests.validate import find_faults
-from lesion_jobs.training import describe_run
+from lesion_jobs.runs.training import describe_run
 
 MODEL = "s3://bucket/run/output/model.tar.gz"
 

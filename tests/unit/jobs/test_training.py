@@ -15,7 +15,7 @@ from lesion.errors import UserError
 from lesion.sagemaker import ROOT, read_job
 from lesion_jobs import Environment, train
 from lesion_jobs.requests.training import TENSORBOARD_DIR, as_text
-from lesion_jobs.training import describe_run, fetch_results
+from lesion_jobs.runs.training import describe_run, fetch_results
 
 SAGEMAKER = Environment("lesion:1", "ml.g4dn.xlarge", "s3://bucket/lesion/", "arn:aws:iam::123456789012:role/lesion")
 DATA = "s3://bucket/data"
@@ -23,7 +23,7 @@ DATA = "s3://bucket/data"
 
 def test_the_client_loads_neither_torch_nor_the_sdk():
     heavy = "{'torch', 'pandas', 'sklearn', 'sagemaker', 'boto3'}"
-    calls = "requested.made(); lesion_jobs.training.channel_uris(requested.PLAIN, 's3://bucket/data')"
+    calls = "requested.made(); lesion_jobs.runs.training.channel_uris(requested.PLAIN, 's3://bucket/data')"
     script = f"import sys, lesion_jobs, requested; {calls}; print(sorted({heavy} & set(sys.modules)))"
     here = Path(__file__).parent
     done = subprocess.run(

@@ -4,6 +4,9 @@ pandas, for `lesion describe`.
 
 from __future__ import annotations
 
+from lesion.errors import UserError
+from lesion.words import nearest
+
 LAYOUTS = {
     "csv_folder": "train.csv (validation.csv, test.csv), or one other table (metadata.jsonl), beside images or their "
     "folder",
@@ -16,3 +19,11 @@ LAYOUTS = {
     "augmented_manifest": "train.manifest with source-ref and a label in each line, beside the images",
     "webdataset": "train-*.tar with KEY.jpg and KEY.json or KEY.cls, or with CLASS/KEY.jpg",
 }
+
+
+def check_source(source: str) -> None:
+    """Raises UserError for what is neither `auto` nor the name of a format."""
+    if source not in ("auto", *LAYOUTS):
+        near = nearest(source, LAYOUTS)
+        do = f"Did you mean {near}?" if near else "Choose one of them."
+        raise UserError(f"no format is called '{source[:80]}'; there are {', '.join(LAYOUTS)}", do=do)

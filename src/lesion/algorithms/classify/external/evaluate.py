@@ -41,6 +41,7 @@ from lesion.algorithms.classify.results.evaluation import (
 from lesion.algorithms.classify.results.summary import metrics_of
 from lesion.algorithms.classify.results.tables import target_columns
 from lesion.algorithms.classify.results.write import METRICS
+from lesion.algorithms.evaluation_settings import check_settings
 from lesion.data.channels import COLUMN_SETTINGS, columns_of
 from lesion.data.labels.encode import Labelled
 from lesion.data.labels.of_model import KnownTarget, label
@@ -57,16 +58,6 @@ from lesion.targets import Target
 log = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.csv"
-# Settings that say how a table is read; all others are the model's, and cannot be changed any more.
-OF_TABLES = (
-    "target_column",
-    "group_column",
-    "image_column",
-    "class_name_column",
-    "label_separator",
-    "on_uncertain",
-    "report_names",
-)
 AS_IN_TRAINING = ("group_column", "class_name_column", "label_separator", "on_uncertain")
 
 
@@ -92,9 +83,9 @@ def evaluate_set(
     """Answers and judges the labelled set at `path`; writes predictions.csv, metrics.json and the report to `output`.
     Returns the table beside training's, as text.
 
-    `settings` are training's, of OF_TABLES; what is not set is as in training. An image that cannot be answered has its
-    reason in predictions.csv, and is not judged. Raises UserError for a set without labels, for classes that the model
-    does not know, and if no image can be answered.
+    `settings` are those of training that say how a table is read; what is not set is as in training. An image that
+    cannot be answered has its reason in predictions.csv, and is not judged. Raises UserError for a set without labels,
+    for classes that the model does not know, and if no image can be answered.
     """
     started = time.monotonic()
     config = read_settings(settings, predictor)
@@ -152,13 +143,7 @@ def evaluate_set(
 
 def read_settings(settings: Mapping[str, str], predictor: Ensemble) -> ClassifyConfig:
     """How the table is read: as the user set, or else as in training. Raises UserError for settings of the model."""
-    if others := sorted(set(settings) - set(OF_TABLES)):
-        raise UserError(
-            f"{', '.join(others)} cannot be set for an evaluation: a trained model keeps what it was trained with",
-            where="--set",
-            do=f"Set one of {', '.join(OF_TABLES)}.",
-            kind="hyperparameters",
-        )
+    check_settings(settings)
     trained = predictor.manifest.config
     as_in_training = {name: trained[name] for name in AS_IN_TRAINING if trained.get(name) is not None}
     return ClassifyConfig.parse({**as_in_training, **settings})

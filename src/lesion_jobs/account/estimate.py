@@ -7,11 +7,11 @@ from typing import Literal
 
 from lesion.errors import UserError
 from lesion.words import nearest
-from lesion_jobs.aws import open_session
-from lesion_jobs.cost import ask_price, cost_line
+from lesion_jobs.account.aws import open_session
+from lesion_jobs.account.cost import ask_price, cost_line
+from lesion_jobs.account.kinds import ENDPOINT, PROCESSING, TRAINING, TRANSFORM
 from lesion_jobs.environment import Environment
-from lesion_jobs.hosting import check_whole, check_within
-from lesion_jobs.kinds import ENDPOINT, PROCESSING, TRAINING, TRANSFORM
+from lesion_jobs.numbers import check_whole, check_within
 
 Verb = Literal["train", "tune", "transform", "evaluate", "prepare_shards", "deploy"]
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion.errors import UserError
-from lesion_jobs.aws import error_code, explained, open_client, plain_errors
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.aws import error_code, explained, open_client, plain_errors
+from lesion_jobs.account.send import runtime_of
+from lesion_jobs.account.storage import split_uri
+from lesion_jobs.answers import Prediction, decode_answer
+from lesion_jobs.endpoints.current import read_config
+from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.environment import Environment
-from lesion_jobs.prediction import Prediction, decode_answer
-from lesion_jobs.send import runtime_of
-from lesion_jobs.storage import split_uri
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ def predict_later(endpoint: Endpoint, picture: str) -> Later:
 
     Raises UserError for another address, and where the endpoint takes no such request.
     """
+    from botocore.exceptions import ClientError
+
     if endpoint.environment.is_local:
         raise UserError("local mode has no queue", do="predict(endpoint, picture) answers at once.", kind="environment")
     if not str(picture).startswith("s3://"):
@@ -49,13 +52,31 @@ def predict_later(endpoint: Endpoint, picture: str) -> Later:
         )
     what, do = f"{endpoint.name} did not take the request", "Was it deployed with how=Async(), in this region?"
     with plain_errors(what, do=do):
-        told = runtime_of(endpoint.environment).invoke_endpoint_async(
-            EndpointName=endpoint.name,
-            InputLocation=picture,
-            ContentType="application/x-image",
-            Accept="application/json",
-        )
+        try:
+            told = runtime_of(endpoint.environment).invoke_endpoint_async(
+                EndpointName=endpoint.name,
+                InputLocation=picture,
+                ContentType="application/x-image",
+                Accept="application/json",
+            )
+        except ClientError as error:
+            if _has_queue(endpoint):
+                raise
+            raise UserError(
+                f"endpoint {endpoint.name} has no queue: it was not deployed with how=Async()",
+                do="Ask it directly: predict(endpoint, picture). Or deploy another with how=Async().",
+                kind="environment",
+            ) from error
     return Later(endpoint.environment, picture, told["OutputLocation"], told["FailureLocation"])
+
+
+def _has_queue(endpoint: Endpoint) -> bool:
+    """Whether it is asynchronous; also where that cannot be known."""
+    try:
+        config, _ = read_config(endpoint, endpoint.describe()["EndpointConfigName"])
+    except UserError:
+        return True
+    return "AsyncInferenceConfig" in config
 
 
 def _read(s3: Any, uri: str) -> bytes | None:

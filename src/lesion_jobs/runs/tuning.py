@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lesion.errors import UserError
-from lesion_jobs.announce import announce
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.kinds import TUNING
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.job import Job
-from lesion_jobs.kinds import TUNING
-from lesion_jobs.preflight import check_account
-from lesion_jobs.requests.training import InputMode, training_request
+from lesion_jobs.requests.training import InputMode
 from lesion_jobs.requests.tuning import Ranges, Strategy, WarmStart, tuning_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.send import send
-from lesion_jobs.training import Channels, TrainingRun, channel_uris, check_hyperparameters, describe_run
+from lesion_jobs.runs.job import Job
+from lesion_jobs.runs.training import Channels, TrainingRun, checked_training, describe_run
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,11 @@ def tune(
     if environment.is_local:
         raise UserError("local mode has no tuning", do="Take an instance type of SageMaker.", kind="environment")
     hyperparameters = hyperparameters or {}
-    uris = channel_uris(environment, channels)
-    check_hyperparameters(environment, uris, hyperparameters)
     tuning = TuningRun(name or new_name("tune"), environment)
-    training = training_request(
+    uris, training = checked_training(
         environment,
         tuning.name,
-        uris,
+        channels,
         hyperparameters,
         num_instances=num_instances,
         volume_gb=volume_gb,

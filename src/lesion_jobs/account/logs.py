@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lesion_jobs.aws import error_code, explained
+from lesion_jobs.account.aws import error_code, explained
 
 
 class LogReader:

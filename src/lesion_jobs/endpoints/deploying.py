@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lesion.errors import UserError
-from lesion_jobs.announce import announce
-from lesion_jobs.aws import open_client, plain_errors
-from lesion_jobs.current import PREVIOUS, read_config
-from lesion_jobs.endpoint import Endpoint
+from lesion.errors import UserError, collecting, raise_all
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.kinds import ENDPOINT
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import client_of, send
+from lesion_jobs.endpoints.current import PREVIOUS, read_config
+from lesion_jobs.endpoints.endpoint import Endpoint
+from lesion_jobs.endpoints.scaling import autoscale
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.hosting import Capture, How, RealTime, Scale, Serverless, check_how
-from lesion_jobs.kinds import ENDPOINT
 from lesion_jobs.local.run import start_endpoint
-from lesion_jobs.models import Model, model_uri_of
-from lesion_jobs.preflight import check_account
-from lesion_jobs.requests.endpoint import endpoint_config_request, endpoint_request
+from lesion_jobs.requests.endpoint import capture_uri, endpoint_config_request, endpoint_request
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.scaling import alarm_names
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.scaling import autoscale
-from lesion_jobs.send import client_of, send
+from lesion_jobs.runs.models import Model, model_uri_of
 
 SERVERLESS_COST = "cost: by the second of each request, with {} GB; nothing while nobody asks"
 
@@ -45,11 +45,16 @@ def deploy(
     machine, one endpoint at a time. Raises UserError, before anything is paid for, for what does not go together, and
     with the reason if the endpoint does not start.
     """
-    check_how(environment, how, num_instances=num_instances, captures=capture is not None, scale=scale)
+    problems: list[UserError] = []
+    model_uri = ""
+    with collecting(problems):
+        check_how(environment, how, num_instances=num_instances, captures=capture is not None, scale=scale)
     if scale is not None and not wait:
         do = "Call autoscale(endpoint, scale) once it is in service, or wait for it here."
-        raise UserError("scale needs an endpoint that is in service", do=do, kind="environment")
-    model_uri = model_uri_of(environment, model)
+        problems.append(UserError("scale needs an endpoint that is in service", do=do, kind="environment"))
+    with collecting(problems):
+        model_uri = model_uri_of(environment, model)
+    raise_all(problems)
     name = name or new_name("endpoint")
     endpoint = Endpoint(name, environment)
     requests = [
@@ -66,7 +71,9 @@ def deploy(
         return endpoint
     check_requests(requests)
     billed = None if isinstance(how, Serverless) else ENDPOINT
-    notes = check_account(environment, billed, num_instances=num_instances, reads={"the model": model_uri})
+    reads = {"the model": model_uri}
+    writes = {} if capture is None else {"the capture": capture_uri(environment, capture)}
+    notes = check_account(environment, billed, num_instances=num_instances, reads=reads, writes=writes)
     cost = SERVERLESS_COST.format(how.memory_gb) if isinstance(how, Serverless) else None
     announce(ENDPOINT, name, environment, num_instances=num_instances, notes=notes, cost=cost)
     send(environment, requests, what=f"endpoint {name} did not start")

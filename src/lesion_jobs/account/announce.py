@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from lesion_jobs.aws import open_session
-from lesion_jobs.cost import ask_price, cost_line
+from lesion_jobs.account.aws import open_session
+from lesion_jobs.account.cost import ask_price, cost_line
+from lesion_jobs.account.kinds import JobKind
 from lesion_jobs.environment import Environment
-from lesion_jobs.kinds import JobKind
 
 CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
 

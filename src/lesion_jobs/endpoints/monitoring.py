@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lesion.errors import UserError
-from lesion_jobs.announce import announce
-from lesion_jobs.aws import open_client, plain_errors
-from lesion_jobs.current import read_current
-from lesion_jobs.endpoint import Endpoint
+from lesion.errors import UserError, collecting, raise_all
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.kinds import PROCESSING
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
+from lesion_jobs.endpoints.current import read_current
+from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.kinds import PROCESSING
-from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.monitoring import Every, monitoring_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.send import send
-from lesion_jobs.training import TrainingRun
+from lesion_jobs.runs.training import TrainingRun
 
 
 @dataclass(frozen=True)
@@ -57,28 +57,35 @@ def monitor(
     time costs a machine for at most `max_hours`, until `schedule.delete()`. Raises UserError for an endpoint that
     captures nothing, before anything is paid for.
     """
-    current = read_current(endpoint)
-    if not current.config.get("DataCaptureConfig", {}).get("EnableCapture"):
-        raise UserError(
-            f"endpoint {endpoint.name} captures nothing to look at",
-            do="Deploy with capture=Capture(); Serverless and Async have none.",
-            kind="environment",
-        )
     name = name or new_name("monitor")
     schedule = Schedule(name, environment, f"{environment.output_uri}/{name}")
-    request = monitoring_request(
-        environment,
-        name,
-        endpoint.name,
-        run.model,
-        schedule.output,
-        every=every,
-        volume_gb=volume_gb,
-        max_hours=max_hours,
-    )
-    check_requests([("CreateMonitoringSchedule", request)])
+    problems: list[UserError] = []
+    with collecting(problems):
+        _check_captures(endpoint)
+    with collecting(problems):
+        request = monitoring_request(
+            environment,
+            name,
+            endpoint.name,
+            run.model,
+            schedule.output,
+            every=every,
+            volume_gb=volume_gb,
+            max_hours=max_hours,
+        )
+        check_requests([("CreateMonitoringSchedule", request)])
+    raise_all(problems)
     notes = check_account(environment, PROCESSING, reads={"the model": run.model})
     notes = [f"so much each {every}, until schedule.delete()", *notes]
     announce(PROCESSING, name, environment, max_hours=max_hours, notes=notes)
     send(environment, [("CreateMonitoringSchedule", request)], what=f"monitoring schedule {name} was not made")
     return schedule
+
+
+def _check_captures(endpoint: Endpoint) -> None:
+    if not read_current(endpoint).config.get("DataCaptureConfig", {}).get("EnableCapture"):
+        raise UserError(
+            f"endpoint {endpoint.name} captures nothing to look at",
+            do="Deploy with capture=Capture(); Serverless and Async have none.",
+            kind="environment",
+        )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lesion_jobs.aws import open_client, plain_errors
-from lesion_jobs.current import read_current
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.endpoints.current import read_current
+from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.environment import Environment
 from lesion_jobs.hosting import Async, RealTime, Scale, Serverless, check_how
 from lesion_jobs.requests.scaling import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lesion_jobs.cost import BilledAs
+from lesion_jobs.account.cost import BilledAs
 
 
 @dataclass(frozen=True)

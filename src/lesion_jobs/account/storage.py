@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lesion.errors import UserError
-from lesion_jobs.aws import open_client, plain_errors
+from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.environment import Environment, new_name, uri_of
 
 ARCHIVE = ".tar.gz"  # as which SageMaker reads and writes models
@@ -59,6 +59,18 @@ def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key of s3://bucket/key."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return bucket, key
+
+
+def share_files(one: str, other: str) -> bool:
+    """Whether a job that reads one of two addresses reads files at the other too.
+
+    S3 gives all keys that begin as the address does: of …/data those of …/data_new too, of …/data/ not.
+    """
+    if "file://" in (one[:7], other[:7]):
+        one, other = (f"{uri.rstrip('/')}/" for uri in (one, other))
+        return one.startswith(other) or other.startswith(one)
+    (bucket, key), (other_bucket, other_key) = split_uri(one), split_uri(other)
+    return bucket == other_bucket and (key.startswith(other_key) or other_key.startswith(key))
 
 
 def readable_uri(location: str | Path, environment: Environment, *, what: str) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
-from lesion_jobs.aws import LOG_IN, error_code, missing_permission, open_session, plain_errors
+from lesion_jobs.account.aws import LOG_IN, error_code, missing_permission, open_session, plain_errors
+from lesion_jobs.account.kinds import JobKind
+from lesion_jobs.account.storage import ARCHIVE, split_uri
 from lesion_jobs.environment import Environment, has_bucket
-from lesion_jobs.kinds import JobKind
-from lesion_jobs.storage import ARCHIVE, split_uri
 
 ECR_IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/"
@@ -30,13 +30,14 @@ def check_account(
     num_instances: int = 1,
     use_spot: bool = False,
     reads: Mapping[str, str] | None = None,
+    writes: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Raises one UserError with all that is wrong with credentials, role, image, quota, the output's bucket and what is
-    to be read.
+    """Raises one UserError with all that is wrong with credentials, role, image, quota, the buckets that are written to
+    and what is to be read.
 
     Without a `kind` there are no machines to have a quota of. `reads` are by what they are called the S3 URIs of a file
-    or prefix; one that ends in .tar.gz is a file. Returns a note for each thing that could not be asked. Local mode has
-    none of these.
+    or prefix; one that ends in .tar.gz is a file. `writes` are prefixes beside the environment's output. Returns a note
+    for each thing that could not be asked. Local mode has none of these.
     """
     if environment.is_local:
         return []
@@ -50,7 +51,13 @@ def check_account(
     if kind is not None:
         machines = (environment.instance_type, kind, num_instances, use_spot)
         questions.append(("the quota", lambda: _check_quota(session, *machines)))
-    questions.append(("the output's bucket", lambda: _check_output(session, environment.output_uri)))
+    by_bucket: dict[str, tuple[str, str]] = {}
+    for what, uri in {"the output": environment.output_uri, **(writes or {})}.items():
+        by_bucket.setdefault(split_uri(uri)[0], (what, uri))
+    questions += [
+        (f"the bucket of {what}", lambda what=what, uri=uri: _check_bucket(session, what, uri))  # type: ignore[misc]
+        for what, uri in by_bucket.values()
+    ]
     questions += [
         (what, lambda what=what, uri=uri: _check_location(session, what, uri))  # type: ignore[misc]
         for what, uri in (reads or {}).items()
@@ -174,7 +181,9 @@ def _check_quota(session: Any, instance_type: str, kind: JobKind, num_instances:
         )
 
 
-def _check_output(session: Any, uri: str) -> None:
+def _check_bucket(session: Any, what: str, uri: str) -> None:
+    if not has_bucket(uri):
+        raise UserError(f"{what}: S3 could have no such bucket", where=uri, do="Correct it.", kind="location")
     from botocore.exceptions import ClientError
 
     bucket, _ = split_uri(uri)
@@ -184,9 +193,9 @@ def _check_output(session: Any, uri: str) -> None:
         if error_code(error) not in {"404", "NoSuchBucket"}:
             raise
         raise UserError(
-            f"the output's bucket '{bucket}' is not there",
+            f"{what}: there is no bucket '{bucket}'",
             where=uri,
-            do="Make it, or correct the Environment's output.",
+            do="Make it, or correct the address.",
             kind="location",
         ) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,17 @@ from typing import Any
 
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.data.sources.channel_names import read_channel_names, training_is_missing
-from lesion.errors import UserError, raise_all
-from lesion_jobs.announce import announce
+from lesion.errors import UserError, collecting, raise_all
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.kinds import TRAINING
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
+from lesion_jobs.account.storage import download, readable_uri
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.job import Job
-from lesion_jobs.kinds import TRAINING
 from lesion_jobs.local.run import run_job
-from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.training import InputMode, training_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.send import send
-from lesion_jobs.storage import download, readable_uri
+from lesion_jobs.runs.job import Job
 
 Channels = str | Path | Mapping[str, str | Path]
 
@@ -60,13 +60,11 @@ def train(
     mode always waits.
     """
     hyperparameters = hyperparameters or {}
-    uris = channel_uris(environment, channels)
-    check_hyperparameters(environment, uris, hyperparameters)
     run = describe_run(environment, name or new_name("train"), checkpoints)
-    request = training_request(
+    uris, request = checked_training(
         environment,
         run.name,
-        uris,
+        channels,
         hyperparameters,
         num_instances=num_instances,
         volume_gb=volume_gb,
@@ -87,39 +85,80 @@ def train(
         num_instances=num_instances,
         use_spot=use_spot,
         reads={f"channel '{channel}'": uri for channel, uri in uris.items()},
+        writes={"the checkpoints": run.checkpoints} if run.checkpoints else {},
     )
     announce(TRAINING, run.name, environment, num_instances=num_instances, max_hours=max_hours, notes=notes)
     send(environment, [("CreateTrainingJob", request)], what=f"training job {run.name} failed")
     return run.wait() if wait else run
 
 
+def checked_training(
+    environment: Environment, name: str, channels: Channels, hyperparameters: Mapping[str, object], **settings: Any
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """The URI of each channel, and CreateTrainingJob's request with `settings`. Raises one UserError with all that is
+    wrong with channels, hyperparameters and settings."""
+    problems: list[UserError] = []
+    uris: dict[str, str] = {}
+    request: dict[str, Any] = {}
+    with collecting(problems):
+        uris = channel_uris(environment, channels)
+    with collecting(problems):
+        check_hyperparameters(environment, given_channels(channels), hyperparameters)
+    with collecting(problems):
+        request = training_request(environment, name, uris, hyperparameters, **settings)
+    raise_all(problems)
+    return uris, request
+
+
+def given_channels(channels: Channels) -> Mapping[str, str | Path]:
+    """The locations by the names of their channels; one alone is the training set's."""
+    return channels if isinstance(channels, Mapping) else {"training": channels}
+
+
 def channel_uris(environment: Environment, channels: Channels) -> dict[str, str]:
     """The URI of each channel. Raises UserError for a location that jobs cannot read, and for names of channels that
     the container would refuse: a misspelt one, two for one set, none for training."""
-    given = channels if isinstance(channels, Mapping) else {"training": channels}
+    given = given_channels(channels)
     places = {channel: Path(at) for channel, at in given.items()}
     names = read_channel_names(places)
     told = f"channels given: {', '.join(given)}"
-    raise_all([UserError(one.what, where=told, do=one.do, kind=one.kind) for one in names.problems])
-    if "training" not in names.folders:
-        raise training_is_missing(places)
-    return {channel: readable_uri(at, environment, what=f"channel '{channel}'") for channel, at in given.items()}
+    problems = [UserError(one.what, where=told, do=one.do, kind=one.kind) for one in names.problems]
+    if not problems and "training" not in names.folders:
+        problems.append(training_is_missing(places))
+    uris: dict[str, str] = {}
+    for channel, at in given.items():
+        with collecting(problems):
+            uris[channel] = readable_uri(at, environment, what=f"channel '{channel}'")
+    raise_all(problems)
+    return uris
 
 
 def check_hyperparameters(
-    environment: Environment, channels: Mapping[str, str], hyperparameters: Mapping[str, object]
+    environment: Environment, channels: Collection[str], hyperparameters: Mapping[str, object]
 ) -> None:
-    """Raises what the container would, a minute of a paid machine earlier."""
+    """Raises what the container would, a minute of a paid machine earlier. `channels` are their names."""
     _, config = parse_hyperparameters(hyperparameters)
+    problems: list[UserError] = []
+    with collecting(problems):
+        check_device(environment, config.device)
     if (
         getattr(config, "pretrained", None) is True
         and "pretrained" not in channels
         and environment.isolated
         and not environment.is_local
     ):
+        what = "pretrained=true downloads starting weights, and an isolated container reaches no network"
+        do = "Give a `pretrained` channel with the .safetensors file, or set isolated=False, or pretrained=false."
+        problems.append(UserError(what, do=do, kind="hyperparameters"))
+    raise_all(problems)
+
+
+def check_device(environment: Environment, device: object) -> None:
+    """Raises UserError for a GPU that the machine does not have."""
+    if device == "cuda" and not environment.has_gpu:
         raise UserError(
-            "pretrained=true downloads starting weights, and an isolated container reaches no network",
-            do="Give a `pretrained` channel with the .safetensors file, or set isolated=False, or pretrained=false.",
+            f"device=cuda, but {environment.instance_type} has no GPU",
+            do="Choose an instance type with a GPU, or leave device out.",
             kind="hyperparameters",
         )
 

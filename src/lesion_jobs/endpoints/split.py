@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from lesion.errors import UserError
-from lesion_jobs.current import PREVIOUS, Current, read_current
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.send import send
+from lesion_jobs.endpoints.current import PREVIOUS, Current, read_current
+from lesion_jobs.endpoints.endpoint import Endpoint
+from lesion_jobs.endpoints.rollout import Update, announce_update, start_update
 from lesion_jobs.environment import new_name
-from lesion_jobs.hosting import AllAtOnce, check_whole
-from lesion_jobs.models import Model, model_uri_of
+from lesion_jobs.hosting import AllAtOnce
+from lesion_jobs.numbers import check_whole
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.update import next_config, present_variant, update_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.rollout import Update, announce_update, start_update
-from lesion_jobs.send import send
+from lesion_jobs.runs.models import Model, model_uri_of
 
 SHADOW = "Shadow"
 

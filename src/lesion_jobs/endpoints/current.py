@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion.errors import UserError
-from lesion_jobs.aws import open_client, plain_errors
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.endpoints.endpoint import Endpoint
 
 PREVIOUS = "lesion:previous"  # tag of a configuration: that which it took the place of
 
@@ -54,9 +54,13 @@ def read_current(endpoint: Endpoint) -> Current:
 
 
 def read_config(endpoint: Endpoint, name: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """A configuration's description and its tags. Raises UserError if it is gone."""
+    """A configuration's description and its tags, without AWS's own, which no request may have.
+
+    Raises UserError if it is gone.
+    """
     with plain_errors(f"the configuration {name} of endpoint {endpoint.name} is not known", do="Deploy again."):
         client = open_client(endpoint.environment)
         config = client.describe_endpoint_config(EndpointConfigName=name)
         pages = client.get_paginator("list_tags").paginate(ResourceArn=config["EndpointConfigArn"])
-        return config, {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+        tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+        return config, {key: value for key, value in tags.items() if not key.lower().startswith("aws:")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lesion_jobs.job import Job
-from lesion_jobs.kinds import ENDPOINT
+from lesion_jobs.account.kinds import ENDPOINT
+from lesion_jobs.runs.job import Job
 
 
 @dataclass(frozen=True)

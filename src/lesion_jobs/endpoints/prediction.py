@@ -1,29 +1,19 @@
-"""Prediction: sends one picture to an endpoint and reads the answer, with pure functions for both."""
+"""Prediction: sends one picture to an endpoint, as a request that a pure function makes."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lesion.errors import UserError
-from lesion_jobs.endpoint import Endpoint
-from lesion_jobs.send import runtime_of
+from lesion_jobs.account.send import runtime_of
+from lesion_jobs.answers import Prediction, decode_answer
+from lesion_jobs.endpoints.endpoint import Endpoint
 
 # The first bytes of a file → its content type; anything else is left to the server, which looks for itself.
 MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png"}
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """An endpoint's prediction of one picture: binary, multiclass or multilabel."""
-
-    probability: float | None  # of the positive class; None for multiclass and multilabel
-    label: str | None  # none where metadata was sent, which is answered with a bare probability, and where `labels` are
-    probabilities: Mapping[str, float] = field(default_factory=dict)  # of each of several classes
-    labels: tuple[str, ...] = ()  # where any number can be true: those that are
 
 
 def predict(
@@ -68,30 +58,3 @@ def encode_request(picture: bytes, metadata: Mapping[str, str | float | None] | 
         return json.dumps(fields).encode(), "application/json"
     kinds = [kind for magic, kind in MAGIC.items() if picture.startswith(magic)]
     return picture, kinds[0] if kinds else "application/x-image"
-
-
-def decode_answer(body: bytes, *, where: object) -> Prediction:
-    """The prediction in an answer, of either shape. Raises UserError for an error's body.
-
-    The SDK's local mode hands those over as if they were answers.
-    """
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        answer = None
-    if isinstance(answer, int | float) and not isinstance(answer, bool):
-        return Prediction(float(answer), None)
-    match answer:
-        case {"predictions": [one]}:
-            answer = one
-    match answer:
-        case {"probabilities": dict() as probabilities, "labels": list() as labels}:
-            return Prediction(None, None, probabilities, tuple(labels))
-        case {"probabilities": dict() as probabilities, "label": str() as label}:
-            return Prediction(answer.get("probability"), label, probabilities)
-        case {"probability": float() | int() as probability, "label": str() as label}:
-            return Prediction(float(probability), label)
-        case {"error": str() as kind, "message": str() as message}:
-            raise UserError("the endpoint refused", where=where, do=message, kind=kind)
-    words = body[:200].decode(errors="replace")
-    raise UserError(f"the answer is not Lesion's: {words}", where=where, do="See the endpoint's logs.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lesion_jobs.aws import open_client, plain_errors
+from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.environment import Environment
 from lesion_jobs.local.sdk import local_client, open_local_session
 from lesion_jobs.requests.validate import Requests, check_requests

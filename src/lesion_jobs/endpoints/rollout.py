@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from lesion.errors import UserError
-from lesion_jobs.announce import announce
-from lesion_jobs.aws import open_client, plain_errors
-from lesion_jobs.current import PREVIOUS, Current, read_config, read_current
-from lesion_jobs.endpoint import Endpoint
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.kinds import ENDPOINT
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
+from lesion_jobs.endpoints.current import PREVIOUS, Current, read_config, read_current
+from lesion_jobs.endpoints.endpoint import Endpoint
+from lesion_jobs.endpoints.scaling import Suspension, restore, suspend
 from lesion_jobs.environment import new_name
 from lesion_jobs.hosting import AllAtOnce, Canary, Shift
-from lesion_jobs.kinds import ENDPOINT
-from lesion_jobs.models import Model, model_uri_of
-from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.scaling import errors_alarm_request
 from lesion_jobs.requests.update import next_config, present_variant, update_request
 from lesion_jobs.requests.validate import Requests, check_requests
-from lesion_jobs.scaling import Suspension, restore, suspend
-from lesion_jobs.send import send
+from lesion_jobs.runs.models import Model, model_uri_of
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,20 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesion_jobs.announce import announce
+from lesion.errors import UserError, collecting, raise_all
+from lesion_jobs.account.announce import announce
+from lesion_jobs.account.kinds import TRANSFORM
+from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.send import send
+from lesion_jobs.account.storage import download, readable_uri
+from lesion_jobs.answers import Prediction, decode_answer
 from lesion_jobs.environment import Environment, new_name
-from lesion_jobs.job import Job
-from lesion_jobs.kinds import TRANSFORM
 from lesion_jobs.local.run import run_transform
-from lesion_jobs.models import Model, model_uri_of
-from lesion_jobs.prediction import Prediction, decode_answer
-from lesion_jobs.preflight import check_account
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.transform import transform_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.send import send
-from lesion_jobs.storage import download, readable_uri
+from lesion_jobs.runs.job import Job
+from lesion_jobs.runs.models import Model, model_uri_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,13 @@ def transform(
 
     Raises UserError with the reason if the job fails. Local mode always waits, and needs port 8080 free.
     """
-    model_uri = model_uri_of(environment, model)
-    pictures_uri = readable_uri(pictures, environment, what="the folder of images")
+    problems: list[UserError] = []
+    model_uri = pictures_uri = ""
+    with collecting(problems):
+        model_uri = model_uri_of(environment, model)
+    with collecting(problems):
+        pictures_uri = readable_uri(pictures, environment, what="the folder of images")
+    raise_all(problems)
     name = name or new_name("transform")
     run = TransformRun(name, environment, f"{environment.output_uri}/{name}")
     model_ = model_request(environment, name, model_uri)

@@ -7,17 +7,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lesion.errors import UserError
-from lesion_jobs.aws import error_code, explained, open_client, open_session, plain_errors
+from lesion.errors import UserError, collecting, raise_all
+from lesion_jobs.account.aws import error_code, explained, open_client, open_session, plain_errors
+from lesion_jobs.account.preflight import image_digest
+from lesion_jobs.account.send import send
+from lesion_jobs.account.storage import split_uri
 from lesion_jobs.environment import Environment
-from lesion_jobs.evaluation import EvaluationRun, fetch_evaluation
-from lesion_jobs.models import ModelVersion
-from lesion_jobs.preflight import image_digest
 from lesion_jobs.requests.registry import Approval, group_request, package_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.send import send
-from lesion_jobs.storage import split_uri
-from lesion_jobs.training import TrainingRun, fetch_results
+from lesion_jobs.runs.evaluation import EvaluationRun, fetch_evaluation
+from lesion_jobs.runs.models import ModelVersion
+from lesion_jobs.runs.training import TrainingRun, fetch_results
 
 
 def register(
@@ -32,20 +32,27 @@ def register(
 
     It gets the metrics with their intervals, searchable as `training:roc_auc` and its like, and those of an
     `evaluation` on another set beside them; the model card; and the digest of the image, so that a tag that moves
-    changes nothing. Nothing here is billed. Raises UserError if the run has no results yet.
+    changes nothing. Nothing here is billed. Raises one UserError with all that is wrong: results that are not there
+    yet, a group's name that is none.
     """
     environment = run.environment
     if environment.is_local:
         raise UserError("local mode has no registry", do="Take an instance type of SageMaker.", kind="environment")
+    problems: list[UserError] = []
+    metrics: dict[str, Any] = {}
+    card, statistics = None, f"{environment.output_uri}/{run.name}/registered/metrics.json"
     with tempfile.TemporaryDirectory() as scratch:
-        results = fetch_results(run, Path(scratch) / "training")
-        metrics = {"training": _read(results / "metrics.json")}
-        card = _read(results / "sagemaker_model_card.json")
-        statistics = f"{environment.output_uri}/{run.name}/registered/metrics.json"
+        with collecting(problems):
+            results = fetch_results(run, Path(scratch) / "training")
+            with collecting(problems):
+                metrics["training"] = _read(results / "metrics.json")
+            with collecting(problems):
+                card = _read(results / "sagemaker_model_card.json")
         if evaluation is not None:
-            judged = fetch_evaluation(evaluation, Path(scratch) / "evaluation")
-            metrics["evaluation"] = _read(judged / "metrics.json")
             statistics = f"{evaluation.output}/metrics.json"
+            with collecting(problems):
+                judged = fetch_evaluation(evaluation, Path(scratch) / "evaluation")
+                metrics["evaluation"] = _read(judged / "metrics.json")
     digest = image_digest(open_session(environment), environment.image)
     if digest is None:
         print(f"not pinned: the digest of {environment.image} is not known, so the version follows its tag")  # noqa: T201
@@ -60,7 +67,11 @@ def register(
         description=description or f"training job {run.name}",
         image_digest=digest,
     )
-    check_requests([("CreateModelPackageGroup", group_request(environment, group)), ("CreateModelPackage", request)])
+    with collecting(problems):
+        check_requests(
+            [("CreateModelPackageGroup", group_request(environment, group)), ("CreateModelPackage", request)]
+        )
+    raise_all(problems)
     if evaluation is None:
         _put_json(environment, statistics, metrics["training"])
     make_group(environment, group)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from lesion.errors import UserError
-from lesion_jobs.aws import open_client, plain_errors
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.kinds import JobKind
+from lesion_jobs.account.logs import LogReader
+from lesion_jobs.account.send import client_of
 from lesion_jobs.environment import Environment
-from lesion_jobs.kinds import JobKind
-from lesion_jobs.logs import LogReader
-from lesion_jobs.send import client_of
 
 BUSY = {
     *("InProgress", "Stopping", "Deleting"),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion.errors import UserError
-from lesion_jobs.aws import open_client, plain_errors
+from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.storage import ARCHIVE, readable_uri
 from lesion_jobs.environment import Environment
-from lesion_jobs.storage import ARCHIVE, readable_uri
-from lesion_jobs.training import TrainingRun
+from lesion_jobs.runs.training import TrainingRun
 
 
 @dataclass(frozen=True)

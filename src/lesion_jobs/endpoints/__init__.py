@@ -1,0 +1,1 @@
+"""Endpoints: what serves until it is deleted: deployed, asked, scaled, changed, shared and monitored."""

@@ -1,0 +1,24 @@
+"""Numbers: what a number in a call must be, said by its name."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+from lesion.errors import UserError
+
+
+def check_within(name: str, value: float, least: float, most: float = math.inf) -> None:
+    """Raises UserError for what is no number, or one outside its bounds."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise UserError(f"{name}={value!r} is no number", do="Correct it.", kind="environment")
+    if not least <= value <= most:
+        bounds = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
+        raise UserError(f"{name}={value:g} is not {bounds}", do="Correct it.", kind="environment")
+
+
+def check_whole(name: str, value: int, least: int, most: float = math.inf) -> None:
+    """Raises UserError for what is no whole number, or one outside its bounds."""
+    check_within(name, value, least, most)
+    if not isinstance(value, Integral):
+        raise UserError(f"{name}={value} is no whole number", do="Correct it.", kind="environment")
