@@ -73,6 +73,7 @@ def mistakes(
                     picture=thumbnail(picture, side_px=THUMBNAIL_PX),
                     reconstruction=None if made_HWC is None else thumbnail(made_HWC, side_px=THUMBNAIL_PX),
                     map=thumbnail(shown.over(picture), side_px=THUMBNAIL_PX),
+                    map_shows="The distance from normal",
                     flags=thumbnail(_outlined(picture, predictor, output, masks.get(row)), side_px=THUMBNAIL_PX),
                 )
             )
