@@ -137,7 +137,8 @@ class AnomalyRecord(Record):
     def thresholds(self) -> Thresholds:
         """The thresholds that an answer may have."""
         operating = self.operating
-        return Thresholds(Threshold(operating.spec, operating.threshold), operating.normal, operating.roc)
+        own = Threshold(operating.spec, operating.threshold, operating.false_positive_rate)
+        return Thresholds(own, operating.normal, operating.roc)
 
 
 def read(model_dir: Path, manifest: Manifest) -> AnomalyRecord:
