@@ -327,7 +327,11 @@ def test_the_report_shows_rate_curve_and_worst_misses(root):
     assert cases and all(case["flags"].startswith("data:image") and case["flags"] != case["map"] for case in cases)
     page = (root / "output" / "data" / "report.html").read_text()
     assert "from a score of" in page and "from a probability of" not in page and "The score for anomalous" in page
-    assert "Shares by threshold" in page and "What is flagged in" in page
+    assert "Shares by threshold" in page and "What is flagged in" in page and "The distance from normal in" in page
+    assert "This job did not measure it." not in page and "calibration error" not in page
+    assert "&#34;algorithm&#34;: &#34;anomaly&#34;" in page  # or the same settings would train a classifier
+    [[cleared, alarms], [missed, found]] = facts["confusion"]["counts"]
+    assert cleared + alarms + missed + found == facts["judging"]["num_rows"] and alarms == point["confusion"]["fp"]
     assert "False-positive rate" in page and "Pixel ROC AUC" in page
 
 
