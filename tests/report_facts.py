@@ -411,6 +411,45 @@ def _of_classes(names: tuple[str, ...], kind: Any) -> Facts:
     )
 
 
+def anomaly() -> Facts:
+    """Anomaly detection by a GAN: a score and no probability, cases of four pictures, rates by threshold."""
+    facts = binary()
+    shown = cases(("missed", "false alarm"), 8, "anomalous")
+    four = [
+        one.model_copy(
+            update={
+                "truth": (one.truth or "").replace("benign", "normal"),
+                "answer": one.answer.replace("benign", "normal"),
+                **{name: picture(200 + 10 * k + at) for at, name in enumerate(("reconstruction", "map", "flags"))},
+                "map_shows": "The distance from normal",
+            }
+        )
+        for k, one in enumerate(shown.cases)
+    ]
+    falling = Curve(name="false-positive rate", x=(0.4, 0.5, 0.6), y=(1.0, 0.05, 0.0))
+    found = Curve(name="sensitivity", x=(0.4, 0.5, 0.6), y=(1.0, 0.8, 0.3))
+    none = Missing(why="A score is no probability.")
+    return facts.model_copy(
+        update={
+            "title": "Anomalies: training report",
+            "question": Question(
+                kind="binary", classes=("normal", "anomalous"), positive_class="anomalous", answer="score"
+            ),
+            "operating_points": (point("specificity=0.95", "anomalous", 0.5, 0.8, 0.95, is_chosen=True),),
+            "mistakes": shown.model_copy(update={"cases": tuple(four)}),
+            "curves": Curves(
+                roc=(roc("anomalous", 3),),
+                pr=none,
+                calibration=none,
+                decision=none,
+                learning=none,
+                thresholds=(falling, found),
+            ),
+            "folds": Missing(why="Groups are held out once."),
+        }
+    )
+
+
 def no_folds() -> Facts:
     """A job with a validation channel: one network, no cross-validation, images without patients."""
     facts = binary()
@@ -444,6 +483,7 @@ def reasons() -> Facts:
 
 
 FACTS: dict[str, Callable[[], Facts]] = {
+    "anomaly": anomaly,
     "binary": binary,
     "multiclass": multiclass,
     "multilabel": multilabel,

@@ -121,12 +121,18 @@ def test_the_map_of_a_normal_image_is_below_the_threshold_nearly_everywhere(root
 def test_the_operating_point_is_the_deployments_or_the_requests(root, predictor):
     image = tile(root, 7)
     told = answered(predictor, image, operating_point="threshold=0.999")
-    assert told["is_anomalous"] is False and told["operating_point"] == {"asked": "threshold=0.999", "threshold": 0.999}
+    assert told["is_anomalous"] is False and told["operating_point"]["threshold"] == 0.999
+    rate = told["operating_point"]["false_positive_rate"]
+    assert rate["value"] == 0 and "held-out normal images" in rate["why"]  # no other groups judged this threshold
     deployed = load_predictor(root / "model", device="cpu", num_cores=1, operating_point="threshold=0.999")
     assert answered(deployed, image)["is_anomalous"] is False
     assert answered(deployed, image, operating_point="specificity=0.9")["is_anomalous"] is True
     assert deployed.describe()["question"]["operating_point"]["asked"] == "threshold=0.999"
-    assert "false_positive_rate" not in deployed.describe()["question"]  # it is that of another threshold
+    assert deployed.describe()["question"]["false_positive_rate"] == rate
+    own = answered(deployed, image, operating_point="specificity=0.950")["operating_point"]
+    assert own["false_positive_rate"] == predictor.model.operating.false_positive_rate
+    three, none = (answered(predictor, image, operating_point=f"sigma={sigma}")["operating_point"] for sigma in (3, 0))
+    assert three["false_positive_rate"]["value"] < none["false_positive_rate"]["value"] == 1
     with pytest.raises(UserError, match="deployment's operating point"):
         load_predictor(root / "model", device="cpu", num_cores=1, operating_point="sensitivity=2")
 
@@ -221,6 +227,7 @@ def test_a_folder_is_predicted_and_explained(root, tmp_path):
     assert predict_files(folder, output=tmp_path / "out.csv", fold=None, precision="auto", **how) == 0
     frame = pd.read_csv(tmp_path / "out.csv")
     assert frame["is_anomalous"].sum() >= 4 and frame["error"].isna().all()
+    assert set(frame["is_anomalous"]) == {0, 1} and frame["is_anomalous"].dtype == int  # as oof.csv has it
     assert explain_files(folder, output=tmp_path / "maps", fold=None, **how) == 0
     told = pd.read_csv(tmp_path / "maps" / "explanations.csv")
     assert len(told) == 32 and (tmp_path / "maps" / told.loc[7, "overlay"]).is_file()
@@ -316,10 +323,15 @@ def test_the_report_shows_rate_curve_and_worst_misses(root):
     assert rate["name"] == "false-positive rate" and rate["y"][0] == 1 and rate["y"][-1] < 0.1
     assert all(first >= second for first, second in pairwise(sensitivity["y"]))
     cases = facts["mistakes"]["cases"]
+    assert {case["map_shows"] for case in cases} == {"The distance from normal"}
     assert cases and all(case["flags"].startswith("data:image") and case["flags"] != case["map"] for case in cases)
     page = (root / "output" / "data" / "report.html").read_text()
     assert "from a score of" in page and "from a probability of" not in page and "The score for anomalous" in page
-    assert "Shares by threshold" in page and "What is flagged in" in page
+    assert "Shares by threshold" in page and "What is flagged in" in page and "The distance from normal in" in page
+    assert "This job did not measure it." not in page and "calibration error" not in page
+    assert "&#34;algorithm&#34;: &#34;anomaly&#34;" in page  # or the same settings would train a classifier
+    [[cleared, alarms], [missed, found]] = facts["confusion"]["counts"]
+    assert cleared + alarms + missed + found == facts["judging"]["num_rows"] and alarms == point["confusion"]["fp"]
     assert "False-positive rate" in page and "Pixel ROC AUC" in page
 
 
@@ -346,6 +358,9 @@ def test_normal_tiles_alone_are_enough(tmp_path):
     assert answered(predictor, images.read(tmp_path / "new.png"))["is_anomalous"] is True
     facts = json.loads((tmp_path / "output" / "data" / "report.json").read_text())
     assert "No anomalous image was held out" in facts["judging"]["how"]
+    [point] = facts["operating_points"]  # of one class, so a predictive value would be 0 or 1 whatever is answered
+    assert point["ppv"]["value"] is point["npv"]["value"] is point["per_1000"] is None
+    assert "told at a prevalence" not in (tmp_path / "output" / "data" / "report.html").read_text()
     with pytest.raises(UserError, match="needs anomalous images"):
         run(tmp_path, operating_point="youden")
 

@@ -36,8 +36,15 @@ class Labels:
         return cls(sums_by_group(kind_S, code_S, 4, num_groups), prevalence)
 
     def measure(self, weights_GB: Weights) -> dict[str, Draws]:
-        """Every measure of `measures.AS_SERVED` [B], and of AT_PREVALENCE where a prevalence is given."""
-        return label_measures(*(self.counts @ weights_GB), prevalence=self.prevalence)
+        """Every measure of `measures.AS_SERVED` [B], and of AT_PREVALENCE where a prevalence is given.
+
+        Predictive values of rows of one class are NaN: they would be 0 or 1 whatever the answers are.
+        """
+        hit, false, missed, left = self.counts.sum(axis=1)
+        found = label_measures(*(self.counts @ weights_GB), prevalence=self.prevalence)
+        if not (hit + missed and false + left):
+            found |= {name: np.full_like(found[name], np.nan) for name in ("ppv", "npv")}
+        return found
 
     @property
     def num_groups(self) -> dict[str, int]:

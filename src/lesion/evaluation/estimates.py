@@ -112,7 +112,7 @@ class _Gathered:
 
     def _estimate(self, name: str, value: float, highest: dict[str, float]) -> Estimate:
         if not np.isfinite(value):
-            return Estimate(None, why="no rows that it is a share of")
+            return Estimate(None, why="no rows that it is a share of, or rows of one class")
         bounds = (MEASURES[name].low, highest.get(name, MEASURES[name].high))
         if not self.blocks[name]:
             return Estimate(value)

@@ -53,7 +53,7 @@ PARTS = {
     "dossier": "Guidelines",
 }
 CAUTION = (
-    "Lesion is not a medical device: a probability is not a diagnosis. These numbers hold for images and patients like "
+    "Lesion is not a medical device: its answer is not a diagnosis. These numbers hold for images and patients like "
     "those described here, and for no others until it was measured on them."
 )
 

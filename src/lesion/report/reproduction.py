@@ -26,7 +26,8 @@ def _as_json(value: object) -> Any:
 def reproduction(config: Hyperparameters, table: SampleTable, seed: int) -> Reproduction:
     """The commands that make the same artifact again."""
     changed = {setting.name: setting.value for setting in settings_of(config) if not setting.is_default}
-    settings = json.dumps(changed, ensure_ascii=False)
+    # Its default is the algorithm's own, and another one's of a file without it.
+    settings = json.dumps({"algorithm": config.as_json()["algorithm"], **changed}, ensure_ascii=False)
     return Reproduction(
         commands=(f"# input/config/hyperparameters.json: {settings}", "lesion train --root my_job"),
         seed=seed,

@@ -263,6 +263,7 @@ class Case(Section):
     picture: str | None = None
     reconstruction: str | None = None  # what a generator that knows normal images makes of it
     map: str | None = None
+    map_shows: str = "Where the network looked"  # for those who cannot see it
     flags: str | None = None  # what is flagged of it, where an algorithm flags regions
     note: str = ""
 

@@ -213,11 +213,20 @@ def one_answer(facts: Facts) -> list[str]:
 
 
 def prevalences(points: Sequence[OperatingPoint]) -> str:
-    """At which prevalence PPV, NPV and the counts of 1,000 are told: one, or each output's in their order."""
-    of_output = {point.output: percent(point.prevalence) for point in points}
+    """At which prevalence PPV, NPV and the counts of 1,000 are told: one, or each output's in their order; "" where
+    none is told, as of rows without a positive."""
+    told = [point for point in points if point.per_1000 or point.ppv.value is not None or point.npv.value is not None]
+    if not told:
+        return ""
+    of_output = {point.output: _prevalence(point.prevalence) for point in told}
     if len(set(of_output.values())) == 1:
         return next(iter(of_output.values()))
     return listed([f"{share} {shortened(name, MAX_WORD)}" for name, share in of_output.items()], most=MAX_PREVALENCES)
+
+
+def _prevalence(share: float) -> str:
+    """ "0.04 %" where one digit would say 0."""
+    return percent(share) if share >= 0.001 or share == 0 else f"{100 * share:.1g} %"
 
 
 def _judged_classes(facts: Facts) -> Mapping[str, int]:

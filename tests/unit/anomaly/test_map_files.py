@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from geojson_pydantic import Feature, FeatureCollection
+from geojson_pydantic import Polygon as PolygonGeometry
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
+from shapely import Polygon
 
 from lesion.algorithms.anomaly.map_files.density import Tile, density_of, picture_of
 from lesion.algorithms.anomaly.map_files.polygons import collection, feature, outlines
@@ -18,12 +23,6 @@ from lesion.algorithms.classify.algorithm import CLASSIFY
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
 from lesion.prepare.annotation_formats.geojson import read_geojson
-
-
-def ring_area(ring: list[list[float]]) -> float:
-    """The shoelace formula."""
-    x, y = np.array(ring).T
-    return 0.5 * abs(float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])))
 
 
 def square_with_hole() -> np.ndarray:
@@ -35,39 +34,25 @@ def square_with_hole() -> np.ndarray:
 
 def test_an_outline_is_in_pixels_of_the_image_with_its_holes():
     [[outer, hole]] = outlines(square_with_hole(), (40, 80))
-    assert ring_area(outer) == pytest.approx(4 * 10 * 20, rel=0.06)
-    assert ring_area(hole) == pytest.approx(4 * 3 * 5, rel=0.4)
+    assert Polygon(outer).area == pytest.approx(4 * 10 * 20, rel=0.06)
+    assert Polygon(hole).area == pytest.approx(4 * 3 * 5, rel=0.4)
     x, y = np.array(outer).T
     assert [x.min(), x.max(), y.min(), y.max()] == pytest.approx([20, 60, 8, 28], abs=0.5)
 
 
-def distance_between(ring: list[list[float]], other: list[list[float]]) -> float:
-    """The least distance of a corner or an edge's middle of one ring from the edges of another one; of a ring from
-    itself without the edges that a point lies on."""
-    start_E2, end_E2 = np.array(other[:-1]), np.array(other[1:])
-    corner_E2 = np.array(ring[:-1])
-    point_P2 = np.concatenate([corner_E2, (corner_E2 + np.array(ring[1:])) / 2])
-    along_E2 = end_E2 - start_E2
-    share_PE = ((point_P2[:, None] - start_E2) * along_E2).sum(axis=2) / (along_E2**2).sum(axis=1)
-    nearest_PE2 = start_E2 + share_PE.clip(0, 1)[..., None] * along_E2
-    distance_PE = np.linalg.norm(point_P2[:, None] - nearest_PE2, axis=2)
-    if ring == other:
-        num = len(corner_E2)
-        own_EE = np.eye(num, dtype=bool)
-        distance_PE[np.concatenate([own_EE | np.roll(own_EE, -1, axis=1), own_EE])] = np.inf
-    return float(distance_PE.min())
-
-
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=7)))
-def test_rings_are_closed_and_touch_neither_themselves_nor_another_one(is_flagged_HW):
-    """What makes a polygon valid (OGC Simple Features 6.1.11), which QuPath's geometry library (JTS) asks for."""
+def test_rings_are_closed_run_the_right_way_and_touch_neither_themselves_nor_another_one(is_flagged_HW):
+    """What makes a polygon valid for GEOS, QuPath's geometry library in C++ (its own one is JTS), and more than that:
+    a hole that touches its outer ring in a point is valid too."""
     height, width = is_flagged_HW.shape
     polygons = outlines(is_flagged_HW, (9 * height, 9 * width))  # in steps of a third of a pixel: 3
-    rings = [ring for polygon in polygons for ring in polygon]
-    for ring in rings:
-        assert len(ring) >= 4 and ring[0] == ring[-1]
-        assert min(distance_between(ring, other) for other in rings) > 1
-    area = sum(ring_area(outer) - sum(map(ring_area, holes)) for outer, *holes in polygons)
+    shapes = [Polygon(outer, holes) for outer, *holes in polygons]
+    assert all(shape.is_valid and shape.exterior.is_ccw for shape in shapes)
+    assert not any(hole.is_ccw for shape in shapes for hole in shape.interiors)
+    lines = [line for shape in shapes for line in (shape.exterior, *shape.interiors)]
+    assert all(line.is_ring for line in lines)
+    assert all(line.distance(other) > 1 for line, other in combinations(lines, 2))
+    area = sum(shape.area for shape in shapes)
     lost = 2 / 3 * 81 * is_flagged_HW.sum()  # a contour runs through the centres of thirds, and holes are wider
     assert 81 * is_flagged_HW.sum() - lost <= area <= 81 * is_flagged_HW.sum()
 
@@ -77,18 +62,20 @@ def test_nothing_flagged_has_no_outline():
 
 
 def test_a_slides_polygons_are_annotations_that_qupath_opens():
-    """QuPath 0.5: a FeatureCollection whose polygons have closed rings, an objectType and a classification."""
+    """GeoJSON by RFC 7946, and what QuPath's reader takes (0.4 and later): `objectType`, a `classification` with name
+    and colour, and `measurements` as an object of numbers."""
     [rings] = outlines(square_with_hole(), (20, 40))
     position = Position("slide", (1000.0, 500.0), 2.0)
-    document = json.loads(collection([feature(rings, position, name="tile 1", score=0.7)]))
-    assert document["type"] == "FeatureCollection"
+    written = collection([feature(rings, position, name="tile 1", score=0.7)])
+    FeatureCollection[Feature[PolygonGeometry, dict[str, Any]]].model_validate_json(written)
+    document = json.loads(written)
     [one] = document["features"]
-    assert one["type"] == "Feature" and one["geometry"]["type"] == "Polygon"
-    for ring in one["geometry"]["coordinates"]:
-        assert len(ring) >= 4 and ring[0] == ring[-1]
-        assert all(len(point) == 2 and all(isinstance(number, float) for number in point) for point in ring)
-    assert one["properties"]["objectType"] == "annotation"
-    assert one["properties"]["classification"]["name"] == "Anomaly"
+    assert one["properties"] == {
+        "objectType": "annotation",
+        "name": "tile 1",
+        "classification": {"name": "Anomaly", "color": [200, 0, 0]},
+        "measurements": {"Highest anomaly score": 0.7},
+    }
     x, y = np.array(one["geometry"]["coordinates"][0]).T
     assert [x.min(), x.max(), y.min(), y.max()] == pytest.approx([1020, 1060, 508, 528], abs=1)
     [region] = read_geojson(document, Path("slide.geojson"))  # our own reader of QuPath's files takes it too

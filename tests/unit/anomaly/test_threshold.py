@@ -65,6 +65,11 @@ def test_numbers_that_are_no_curve_are_refused(wrong):
         NormalCurve(*wrong)
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 50 / 101, 0.5, 0.999, 1.0])
+def test_the_rate_of_a_threshold_is_the_share_of_normal_images_that_reach_it(threshold):
+    assert NormalCurve.of(HUNDRED).rate_of(threshold)["value"] == pytest.approx((threshold <= HUNDRED).mean())
+
+
 def test_points_that_need_anomalous_images_are_refused_without_them():
     thresholds = Thresholds(Threshold("specificity=0.95", 0.5), NormalCurve.of(HUNDRED), None)
     assert thresholds.of("specificity=0.9").score < thresholds.of("specificity=0.99").score

@@ -34,6 +34,13 @@ def test_an_anomaly_looks_different_inside_its_mask_and_not_outside():
         assert np.median(change_HW[inside]) > 2 * np.median(change_HW[~rim])
 
 
+def test_some_anomalies_run_beyond_an_edge_of_their_tile_and_all_are_large_enough_to_count():
+    masks = [draw_tile(True, np.random.default_rng(0), np.random.default_rng(seed))[1] > 0 for seed in range(40)]
+    edges = [np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]) for mask in masks]
+    assert 10 <= sum(edge.any() for edge in edges) <= 25
+    assert min(mask.mean() for mask in masks) > 0.04  # of places the shipped anomalous_area wants 3 %
+
+
 def test_the_same_seed_draws_the_same_tile_and_wrong_sizes_are_refused(tmp_path):
     first, second = (draw_tile(True, np.random.default_rng(1), np.random.default_rng(2))[0] for _ in range(2))
     assert (first == second).all()

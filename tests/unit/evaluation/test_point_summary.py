@@ -108,6 +108,8 @@ def test_degenerate_counts_have_reasons(counts):
         value = told[name]["value"]
         assert (value is None and told[name]["why"]) or told[name]["low"] <= value <= told[name]["high"]
     assert "NaN" not in json.dumps(told)
+    if told["prevalence"] in (0, 1):
+        assert told["ppv"]["value"] is told["npv"]["value"] is told["per_1000"] is None
     missing = summarise_point(np.full(4, np.nan), np.ones(4, bool), np.arange(4))
     assert missing["sensitivity"]["value"] is None and missing["per_1000"] is None
 

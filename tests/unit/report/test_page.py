@@ -192,6 +192,16 @@ def test_a_labels_share_is_of_the_images_and_prevalences_stand_in_the_order_of_t
     assert "told at a prevalence of 15.0 %." in render(binary())
 
 
+def test_of_rows_without_a_positive_no_predictive_value_is_told_and_a_small_prevalence_is_no_zero():
+    facts, [point] = binary(), binary().chosen
+    none = {name: Number(why="the rows are of one class") for name in ("sensitivity", "ppv", "npv")}
+    without = point.model_copy(update={**none, "prevalence": 0.0, "per_1000": None})
+    page = render(facts.model_copy(update={"operating_points": (without,)}))
+    assert "told at a prevalence" not in page and "nothing is known of PPV, NPV and 1,000 images" in page
+    rare = point.model_copy(update={"prevalence": 0.0004})
+    assert "told at a prevalence of 0.04 %." in render(facts.model_copy(update={"operating_points": (rare,)}))
+
+
 def test_the_first_screen_says_what_a_mean_is_over():
     assert "Mean over the classes, each against the rest." in render(FACTS["multiclass"]())
     facts = FACTS["multiclass"]()

@@ -40,7 +40,7 @@ def judge_images(rows: HeldOut, score_S: NDArray[np.float64], label_S: NDArray[n
     )
     return {
         "overall": {name: known for name, known in judged["overall"].items() if name not in OF_PROBABILITIES},
-        "cautions": judged["cautions"],
+        "cautions": [said for said in judged["cautions"] if "calibration" not in said],
     }
 
 

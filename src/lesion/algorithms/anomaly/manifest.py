@@ -34,6 +34,11 @@ class MemoryRecord(BaseModel):
     edge_is_zero: bool = False  # of artifacts of before: what lies beyond the picture is left out of a mean
 
     @property
+    def called(self) -> str:
+        """What reports call it."""
+        return "memory"
+
+    @property
     def size_in_words(self) -> str:
         """What it is made of."""
         return f"{self.num_patches:,} patches"
@@ -57,6 +62,11 @@ class GanRecord(BaseModel):
     def model(self) -> str:
         """What messages call its network."""
         return "progressive GAN"
+
+    @property
+    def called(self) -> str:
+        """What reports call it."""
+        return self.model
 
     @property
     def size_in_words(self) -> str:
@@ -137,7 +147,8 @@ class AnomalyRecord(Record):
     def thresholds(self) -> Thresholds:
         """The thresholds that an answer may have."""
         operating = self.operating
-        return Thresholds(Threshold(operating.spec, operating.threshold), operating.normal, operating.roc)
+        own = Threshold(operating.spec, operating.threshold, operating.false_positive_rate)
+        return Thresholds(own, operating.normal, operating.roc)
 
 
 def read(model_dir: Path, manifest: Manifest) -> AnomalyRecord:

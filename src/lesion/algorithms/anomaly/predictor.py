@@ -98,7 +98,8 @@ class AnomalyPredictor:
         """The prediction of one picture: "anomaly_score" in 0 to 1, which is 0.5 at the distance that 5 % of held-out
         normal images reach; "is_anomalous", whether that is at or above the threshold; "anomalous_fraction", the share
         of its places that are flagged, by the threshold of pixels, which no request changes. With a map also "map", a
-        grey PNG in base64: 255 times the score of each place.
+        grey PNG in base64: 255 times the score of each place. To a request that chose the threshold also
+        "operating_point", with its false-positive rate. A CSV, which has no true and false, holds 1 and 0.
         """
         threshold = self.thresholds.of(options.operating_point)
         scored = self.scored(output, threshold.score)
@@ -108,9 +109,10 @@ class AnomalyPredictor:
             "is_anomalous": scored.is_anomalous,
         }
         fields = dict(columns)
+        columns["is_anomalous"] = int(scored.is_anomalous)
         told = {"asked": threshold.spec, "threshold": threshold.score}
         if options.details or options.operating_point is not None:
-            fields["operating_point"] = told
+            fields["operating_point"] = {**told, "false_positive_rate": dict(threshold.false_positive_rate)}
         if options.map is not None:
             png = self.map_of(output, ends=(0.0, 1.0)).png()
             fields |= {"map": base64.b64encode(png).decode("ascii"), "map_method": METHOD}
@@ -179,9 +181,8 @@ class AnomalyPredictor:
             "classes": [NORMAL, ANOMALOUS],
             "positive_class": ANOMALOUS,
             "operating_point": {"asked": threshold.spec, "threshold": threshold.score},
+            "false_positive_rate": dict(threshold.false_positive_rate),
         }
-        if threshold.spec == model.operating.spec:
-            question["false_positive_rate"] = model.operating.false_positive_rate
         if model.pixels is not None:
             question["pixels"] = model.pixels.model_dump()
         scorer = model.scorer

@@ -1,6 +1,6 @@
 """Report: the facts of an anomaly job's report, in the sections that all reports share."""
 
-# S held-out rows · P points of a curve
+# S held-out rows
 
 from __future__ import annotations
 
@@ -13,38 +13,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
+from lesion.algorithms.anomaly.decide import NUM_PARTS
 from lesion.algorithms.anomaly.judge import Json
-from lesion.algorithms.anomaly.predictor import ANOMALOUS, AnomalyPredictor
+from lesion.algorithms.anomaly.predictor import AnomalyPredictor
 from lesion.algorithms.anomaly.report_cases import HOW_MAPS, mistakes
-from lesion.algorithms.anomaly.results import Results
+from lesion.algorithms.anomaly.report_curves import confusion_of, curves_of, points_of
+from lesion.algorithms.anomaly.results import HELD_OUT, Results
 from lesion.algorithms.anomaly.task import TARGET, AnomalyTask
 from lesion.artifact import package_versions
 from lesion.check.run import Checked
 from lesion.engine.run import Run
-from lesion.evaluation.point_summary import summarise_points
 from lesion.files import write_atomic
 from lesion.report.data import check_found, data_card, leak_check
 from lesion.report.documents import documents
 from lesion.report.facts import Facts
 from lesion.report.figure import try_to_draw
-from lesion.report.readings import metrics_from, number_of, point_from
+from lesion.report.readings import metrics_from, number_of
 from lesion.report.reproduction import reproduction, settings_of
 from lesion.report.sections import (
     Cost,
-    Curve,
-    Curves,
     Group,
     Headline,
     JudgedSet,
     Judging,
     Metric,
     Missing,
-    OperatingPoint,
     Question,
 )
 
 NOT_HERE = Missing(why="Anomaly detection has none: nothing but normal images is learned.")
-CURVE_POINTS = 200
+NO_LABELS = Missing(why="Anomaly detection has none: no label is learned, only that an image is normal.")
 PIXELS = {
     "pixel_roc_auc": "Pixel ROC AUC",
     "pixel_precision": "Precision of flagged pixels",
@@ -94,6 +92,7 @@ def facts_of(
     alarms = Metric(key="false_positive_rate", name="False-positive rate", number=number_of(results.false_positives))
     ranked = results.judged["overall"].get("roc_auc", {"value": None, "why": "no anomalous row was held out"})
     auc = Metric(key="roc_auc", name="ROC AUC", number=number_of(ranked))
+    points, scorer = points_of(results), predictor.model.scorer
     groups = f" of {summary['num_groups']:,} groups" if unit == "group" else ""
     return Facts(
         title="Anomalies: training report",
@@ -109,6 +108,7 @@ def facts_of(
             unit=unit,
             num_rows=len(rows.index_S),
             num_units=summary["num_groups"],
+            classes=summary["classes"],
             interval=f"95 % intervals by {unit}; they do not hold how another choice of held-out {unit}s would differ.",
             warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in results.judged.get("cautions", ())),
         ),
@@ -121,19 +121,24 @@ def facts_of(
         ),
         folds=Missing(why="Groups are held out once: there is one scorer, no cross-validation."),
         sets=_test_set(summary),
-        curves=_curves(results, ranked),
-        operating_points=_points(results),
+        curves=curves_of(results, ranked),
+        operating_points=points,
+        confusion=confusion_of(points),
         mistakes=mistakes(checked.training, results, predictor, masks, names_are_shown=config.report_names),
+        uncertain=Missing(why=f"Those nearest to the threshold are in {HELD_OUT}: sort it by anomaly_score."),
+        label_errors=NO_LABELS,
+        label_next=NO_LABELS,
         explanation=Group(metrics=(), how=f"{HOW_MAPS} {len(masks):,} held-out images have a mask."),
         subgroups=NOT_HERE,
         uncertainty=NOT_HERE,
         familiarity=Missing(why="The anomaly score itself says how unfamiliar an image is."),
         quality=NOT_HERE,
         gains=NOT_HERE,
+        shortcuts=NO_LABELS,
         cost=Cost(
             minutes=round(minutes, 2),
             device=f"{run.job.num_cores} CPU cores, fp32" if run.device.type == "cpu" else f"a GPU ({run.device})",
-            note=f"Learned from {results.num_learned:,} normal images: {predictor.model.scorer.size_in_words}.",
+            note=f"Learned from {results.num_learned:,} normal images: a {scorer.called} of {scorer.size_in_words}.",
         ),
         settings=settings_of(config),
         versions=package_versions(),
@@ -145,9 +150,9 @@ def how_judged(results: Results, unit: str) -> str:
     """Which rows were learned from, which set the threshold, and which judged it."""
     spec = results.decision.threshold.spec
     told = (
-        f"The scorer learned from {results.num_learned:,} normal images; whole {unit}s were held out. For each tenth "
-        f"of the held-out {unit}s the threshold ({spec}) is the one that the others chose, so the false-positive rate "
-        "is that of new normal images."
+        f"The scorer learned from {results.num_learned:,} normal images; whole {unit}s were held out. They are dealt "
+        f"into {NUM_PARTS} parts at most, and each is judged at the threshold ({spec}) that the others chose, so the "
+        "false-positive rate is that of new normal images."
     )
     if results.decision.roc is None:
         return f"{told} No anomalous image was held out: nothing says how many anomalies are found."
@@ -194,50 +199,3 @@ def _test_set(summary: Json) -> tuple[JudgedSet, ...]:
             ),
         ),
     )
-
-
-def _curves(results: Results, ranked: Mapping[str, Any]) -> Curves:
-    roc = results.decision.roc
-    none = Missing(why="No anomalous image was held out: there is no curve.")
-    later = Missing(why="A score is no probability: there is nothing to calibrate.")
-    curves: tuple[Curve, ...] | Missing = none
-    if roc is not None:
-        area = f"AUC {ranked['value']:.3f}" if ranked.get("value") is not None else ""
-        x, y, at = roc.false_positive_rates, roc.true_positive_rates, roc.thresholds
-        curves = (Curve(name=ANOMALOUS, x=x, y=y, at=at, note=area),)
-    learning = Missing(why="Nothing is trained in epochs.")
-    return Curves(
-        roc=curves,
-        pr=none if roc is None else Missing(why="Precision is that of the share of anomalies in the held-out groups."),
-        calibration=later,
-        decision=later,
-        learning=learning,
-        thresholds=_by_threshold(results),
-    )
-
-
-def _by_threshold(results: Results) -> tuple[Curve, ...]:
-    """The shares of normal and of anomalous held-out images that reach each threshold; the served one is `at`."""
-    score_S, is_anomalous_S = results.decision.score_S, results.rows.is_anomalous_S
-    threshold_P = np.linspace(score_S.min(), score_S.max(), CURVE_POINTS)
-    kinds = [("false-positive rate", score_S[~is_anomalous_S]), ("sensitivity", score_S[is_anomalous_S])]
-    return tuple(
-        Curve(name=name, x=tuple(threshold_P.tolist()), y=tuple((of_N >= t).mean() for t in threshold_P.tolist()))
-        for name, of_N in kinds
-        if len(of_N)
-    )
-
-
-def _points(results: Results) -> tuple[OperatingPoint, ...] | Missing:
-    """What the served threshold does to the held-out rows, each judged by the threshold that other groups chose."""
-    rows, threshold = results.rows, results.decision.threshold
-    truth_S = rows.is_anomalous_S.astype(np.float64)
-    found = point_from(
-        summarise_points(truth_S[:, None], [results.decision.label_S[:, None]], rows.group_S)[0][0],
-        name=threshold.spec,
-        output=ANOMALOUS,
-        threshold=min(threshold.score, 1.0),
-        is_chosen=True,
-        how="Each image is judged at the threshold that other groups chose; the one told is served.",
-    )
-    return found if isinstance(found, Missing) else (found,)

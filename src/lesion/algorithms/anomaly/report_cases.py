@@ -26,7 +26,7 @@ NUM_CASES = 6  # of the missed ones, and of the false alarms
 THUMBNAIL_PX = 152
 FLAGGED, TRUTH = (0, 255, 255), (255, 230, 0)  # RGB of outlines: cyan and yellow, apart on pink tissue
 HOW_MAPS = (
-    "The distance of each place from normal. What stays below the threshold of pixels is as it was; "
+    "A map shows how far each place is from normal: what stays below the threshold of pixels is as it was; "
     "above it the colour goes from dark red to bright yellow."
 )
 HOW_FLAGS = "The last picture outlines what is flagged in cyan, and the mask, where there is one, in yellow."
@@ -73,6 +73,7 @@ def mistakes(
                     picture=thumbnail(picture, side_px=THUMBNAIL_PX),
                     reconstruction=None if made_HWC is None else thumbnail(made_HWC, side_px=THUMBNAIL_PX),
                     map=thumbnail(shown.over(picture), side_px=THUMBNAIL_PX),
+                    map_shows="The distance from normal",
                     flags=thumbnail(_outlined(picture, predictor, output, masks.get(row)), side_px=THUMBNAIL_PX),
                 )
             )

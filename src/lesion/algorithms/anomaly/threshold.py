@@ -7,7 +7,9 @@ Resolved on stored curves, so it can be changed without training again. Needs Nu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +97,14 @@ class NormalCurve:
         fitting = np.flatnonzero(1 - np.array(self.false_positive_rates) >= specificity - 1e-12)
         return self.thresholds[fitting[-1]] if len(fitting) else float(np.nextafter(self.thresholds[0], 2.0))
 
+    def rate_of(self, threshold: float) -> dict[str, Any]:
+        """The share of these images that reach a threshold, in the form of a stated rate. Of more than MOST_POINTS
+        images it is that of the next kept threshold above."""
+        reaching = np.flatnonzero(np.array(self.thresholds) >= threshold)
+        share = self.false_positive_rates[reaching[-1]] if len(reaching) else 0.0
+        why = f"of the {self.num_rows:,} held-out normal images: no groups that it was not chosen on judged it"
+        return {"value": share, "why": why}
+
     def threshold_of_sigma(self, sigma: Sigma, *, where: object) -> float:
         """The score of the distance m + k · √v. Raises UserError where the artifact does not hold m and v."""
         if self.place_mean is None or self.place_deviation is None:
@@ -105,10 +115,12 @@ class NormalCurve:
 
 @dataclass(frozen=True)
 class Threshold:
-    """What was asked for, and the score from which on an answer is anomalous."""
+    """What was asked for, and the score from which on an answer is anomalous; of normal images so many are then false
+    alarms: value, low and high as far as known, and why where they are not."""
 
     spec: str
     score: float
+    false_positive_rate: Mapping[str, Any] = field(default_factory=dict)
 
 
 def score_of(distance: NDArray[np.floating], scale: float) -> NDArray[np.float64]:
@@ -175,7 +187,8 @@ def resolved(spec: Spec | Sigma, normal: NormalCurve, roc: RocCurve | None, *, w
 
 
 class Thresholds:
-    """The thresholds of an artifact, whose own is `default` until a deployment chooses another."""
+    """The thresholds of an artifact, whose own is `default` until a deployment chooses another. Its own false-positive
+    rate was judged on groups that did not choose it; of another one the share of the held-out normal images is told."""
 
     def __init__(self, default: Threshold, normal: NormalCurve, roc: RocCurve | None) -> None:
         self.default, self._normal, self._roc = default, normal, roc
@@ -194,6 +207,7 @@ class Thresholds:
             found = resolved(parse_point(text, where=where), self._normal, self._roc, where=where)
         except UserError as error:
             raise UserError(error.what, where=error.where, do=error.do, kind="custom_attributes") from error
+        found = self._kept.get(found.spec) or replace(found, false_positive_rate=self._normal.rate_of(found.score))
         if len(self._kept) < MOST_KEPT:
             self._kept[text] = found
         return found

@@ -61,7 +61,7 @@ class GanLearner:
         refuse_many_features(config, self._filters[-1])
         is_gpu = config.device != "cpu" and torch.cuda.is_available()
         refuse_too_large(costs, is_gpu=is_gpu)
-        speed = speed_of(torch.device("cuda" if is_gpu else "cpu"))
+        speed = speed_of(torch.device("cuda" if is_gpu else "cpu"), self._filters[-1])
         seconds = sum(cost.seconds(config.stage_pictures, speed) for cost in costs)
         last, side = costs[-1], config.image_size
         once = last.seconds(1000, speed) / 10  # a reconstruction is about a tenth of a step's operations

@@ -21,8 +21,9 @@ Ring = list[list[float]]
 
 def outlines(is_flagged_HW: NDArray[np.bool_], size: tuple[int, int]) -> list[list[Ring]]:
     """The polygons of the flagged regions of an image of `size` (height, width) in its pixels: for each the outer ring
-    and those of its holes, closed, to a third of a pixel of the flags. No ring touches itself or another one: programs
-    that compute with polygons refuse those that do (OGC Simple Features 6.1.11)."""
+    and those of its holes, closed, to a third of a pixel of the flags. By their numbers outer rings run
+    counterclockwise and holes clockwise (RFC 7946, 3.1.6). No ring touches itself or another one: programs that compute
+    with polygons refuse those that do (OGC Simple Features 6.1.11)."""
     fine = is_flagged_HW.astype(np.uint8).repeat(FINER, axis=0).repeat(FINER, axis=1)
     _part_corners(fine, is_flagged_HW)
     contours, hierarchy = cv2.findContours(fine, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -31,7 +32,7 @@ def outlines(is_flagged_HW: NDArray[np.bool_], size: tuple[int, int]) -> list[li
     # Outer rings come with the parent −1; a hole's parent is its outer ring.
     parents = [] if hierarchy is None else hierarchy[0][:, 3].tolist()
     for number in sorted(range(len(contours)), key=lambda one: parents[one] >= 0):
-        points = (contours[number].reshape(-1, 2) + 0.5) * scale
+        points = (contours[number].reshape(-1, 2)[::-1] + 0.5) * scale  # OpenCV's run the other way round
         if len(points) >= 3:
             ring = [[round(float(x), 2), round(float(y), 2)] for x, y in [*points, points[0]]]
             polygons.setdefault(number if parents[number] < 0 else parents[number], []).append(ring)
