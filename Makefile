@@ -8,11 +8,10 @@ bin := .venv/bin
 demo: .venv/.run
 	$(bin)/python local_test/demo.py $(if $(DATA),--data $(DATA))
 
-# In the order that tests/conftest.py gives. Without a restart: after one xdist waits for tests that nobody runs, and the
-# loss of a worker is a failure as it is.
+# In the order that tests/conftest.py gives: while one worker waits for the image to be built, the other goes on. Without a
+# restart: after one xdist waits for tests that nobody runs, and the loss of a worker is a failure as it is.
 test: .venv/.dev
-	$(bin)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 tests/unit tests/golden tests/contract tests/real tests/gpu
-	$(bin)/pytest tests/container
+	$(bin)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Floods of requests by the ten thousand, other ones in each run, and signals in all combinations: some 20 minutes.
 test-long: .venv/.dev

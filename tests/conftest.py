@@ -38,20 +38,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# What takes longest, longest first, so that at the end no worker is alone with one of them.
+# What takes longest, longest first, so that at the end no worker is alone with one of them. The first of the containers
+# builds the image, so the second comes where that is done: else both workers would wait for it.
 LONGEST = [
-    Path(__file__).parent / "contract" / f"test_{name}.py"
-    for name in ("processes", "hosts", "resume", "load", "faults", "prepare_shards", "nothing_leaves", "connections")
+    Path(__file__).parent / f"{name}.py"
+    for name in (
+        *("container/test_sdk", "contract/test_faults", "contract/test_processes", "contract/test_hosts"),
+        *("contract/test_resume", "contract/test_nothing_leaves", "contract/test_prepare_shards"),
+        *("container/test_contract", "container/test_image", "container/test_build_and_push", "container/test_page"),
+        *("real/test_ham10000", "contract/test_connections", "contract/test_load"),
+    )
 ]
 assert all(path.is_file() for path in LONGEST)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Several workers begin with LONGEST, go on with the other contract tests, and end with what takes milliseconds."""
+    """Several workers begin with LONGEST, go on with what else takes seconds, and end with what takes milliseconds."""
     if not hasattr(config, "workerinput"):
         return  # one alone begins with the fastest, so that a mistake is soon seen
     place = {path: number for number, path in enumerate(LONGEST)}
-    items.sort(key=lambda item: (place.get(item.path, len(place)), "contract" not in item.path.parts))
+    items.sort(key=lambda item: (place.get(item.path, len(place)), "unit" in item.path.parts))
 
 
 @pytest.fixture(scope="session")

@@ -108,14 +108,16 @@ def write_job(
 def run_job(root: Path, *, is_rendered: bool = False) -> None:
     """The job under `root`, trained in this process, as `lesion train` does in its own.
 
-    Its figures are made, and rendered only if `is_rendered`: that is a third of a small job's time.
+    Its figures are made, and rendered only if `is_rendered`: that is a third of a small job's time. The check's forests
+    are of few trees, which saves a fifth: what forests of all trees find is in tests/unit/check/test_shortcuts.py.
     """
     from lesion.algorithms.classify.config import ClassifyConfig
     from lesion.algorithms.classify.train import train
     from lesion.sagemaker import read_job
 
     job = read_job(root)
-    with nullcontext() if is_rendered else unrendered():
+    few_trees = patch("lesion.check.shortcuts.NUM_TREES", 5)
+    with few_trees, nullcontext() if is_rendered else unrendered():
         train(job, ClassifyConfig.parse(job.hyperparameters))
 
 

@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # containers, environments
 from containers import Docker
 
-from machine import lacks
+from machine import alone, lacks
 
 PROJECT = Path(__file__).parents[2]
 STARTER = PROJECT.parent / "shared" / "tools" / "docker-engine.sh"  # starts an engine on a machine that has none
@@ -25,7 +25,8 @@ def docker_environment() -> dict[str, str]:
     """The variables by which `docker` finds an engine. Skips where there is none; in CI that is a failure."""
     environment = dict(os.environ)
     if not answers(environment) and STARTER.is_file():
-        started = subprocess.run(["bash", STARTER], capture_output=True, text=True, timeout=600, check=False)
+        with alone("engine"):  # of several workers the first starts it
+            started = subprocess.run(["bash", STARTER], capture_output=True, text=True, timeout=600, check=False)
         if started.returncode == 0:
             environment["DOCKER_HOST"] = started.stdout.strip().rpartition("DOCKER_HOST=")[2]
     if not answers(environment):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import requests
 
+from machine import alone
 from processes import wait_until
 
 LIMIT_S = 300
@@ -40,8 +39,7 @@ class Docker:
 
     def build(self, tag: str, folder: Path, *options: str) -> str:
         """An image of the folder's Dockerfile, and its tag. Of several that build at once the first does the work."""
-        with Path(tempfile.gettempdir(), "lesion-test-build.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone("build"):
             built = subprocess.run(
                 ["docker", "build", "--network", "host", "--tag", tag, *options, "."],
                 cwd=folder,

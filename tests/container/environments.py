@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from machine import lacks
+from machine import alone, lacks
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -29,20 +29,25 @@ def environment(name: str, lock: Path | None = None) -> Path:
     lock = lock or HERE / f"requirements-{name}.txt"
     home = PROJECT / "build" / "venvs" / name
     made_from = home / "made-from.txt"
-    if not made_from.is_file() or made_from.read_bytes() != lock.read_bytes():
-        python = str(home / "bin" / "python")
-        for command in (
-            ["venv", "--clear", "--python", sys.executable, str(home)],
-            ["pip", "install", "--require-hashes", "--python", python, "-r", str(lock)],
-        ):
-            # From outside the project, whose own settings for uv bind only its own lock files.
-            done = subprocess.run(
-                [UV, "--quiet", *command], cwd="/", capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False
-            )
-            if done.returncode != 0:
-                lacks(f"{lock.name} cannot be installed: {done.stderr}")
-        made_from.write_bytes(lock.read_bytes())
+    with alone(f"environment-{name}"):
+        if not made_from.is_file() or made_from.read_bytes() != lock.read_bytes():
+            _make(home, lock)
+            made_from.write_bytes(lock.read_bytes())
     return home / "bin" / "python"
+
+
+def _make(home: Path, lock: Path) -> None:
+    python = str(home / "bin" / "python")
+    for command in (
+        ["venv", "--clear", "--python", sys.executable, str(home)],
+        ["pip", "install", "--require-hashes", "--python", python, "-r", str(lock)],
+    ):
+        # From outside the project, whose own settings for uv bind only its own lock files.
+        done = subprocess.run(
+            [UV, "--quiet", *command], cwd="/", capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False
+        )
+        if done.returncode != 0:
+            lacks(f"{lock.name} cannot be installed: {done.stderr}")
 
 
 def run_script(python: Path, script: str, *arguments: object, variables: Mapping[str, str], limit_s: int) -> str:

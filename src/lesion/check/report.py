@@ -7,8 +7,9 @@ import logging
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -18,6 +19,9 @@ from lesion.data.thumbnail import thumbnail
 from lesion.errors import LesionError
 from lesion.files import make_folder, write_atomic
 from lesion.words import listed, number_of, one_line, shortened
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 JSON, PAGE = FILES = ("check.json", "check.html")  # what a report is written to
 THUMBNAIL_PX = 128
@@ -125,8 +129,6 @@ class Report:
         write_atomic(folder / PAGE, self._page(read).encode())
 
     def _page(self, read: Callable[[TableRow], Pixels]) -> str:
-        from jinja2 import Environment, PackageLoader
-
         thumbnails: dict[TableRow, str | None] = {}
 
         def small(row: TableRow) -> str | None:
@@ -134,12 +136,17 @@ class Report:
                 thumbnails[row] = _data_uri(row, read)
             return thumbnails[row]
 
-        environment = Environment(
-            loader=PackageLoader("lesion.check", "."), autoescape=True, trim_blocks=True, finalize=_as_read
-        )
-        return environment.get_template("page.html.jinja").render(
-            report=self, thumbnail=small, num_shown=NUM_SHOWN, num_listed=NUM_LISTED, bars=_bars
-        )
+        return _template().render(report=self, thumbnail=small, num_shown=NUM_SHOWN, num_listed=NUM_LISTED, bars=_bars)
+
+
+@cache  # compiling it takes longer than rendering it
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(
+        loader=PackageLoader("lesion.check", "."), autoescape=True, trim_blocks=True, finalize=_as_read
+    )
+    return environment.get_template("page.html.jinja")
 
 
 def _as_read(value: object) -> object:

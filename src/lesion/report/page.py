@@ -10,8 +10,9 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -33,6 +34,9 @@ from lesion.report.words import (
     whom,
 )
 from lesion.words import listed, one_line, shortened
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 MAX_CLASSES = 12  # in a list of counts; the table of classes has them all
 PARTS = {
@@ -63,6 +67,12 @@ def render(facts: Facts) -> str:
 
     Words of the user (classes, columns, names) are escaped, as one line each. The same facts give the same bytes.
     """
+    script = (files("lesion.report") / "page.js").read_text(encoding="utf-8")
+    return _template().render(**_context(facts), **_script(script))
+
+
+@cache  # compiling it takes longer than rendering it
+def _template() -> Template:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
@@ -83,8 +93,7 @@ def render(facts: Facts) -> str:
         value_of=value_of,
         crosstab=_crosstab,
     )
-    script = (files("lesion.report") / "page.js").read_text(encoding="utf-8")
-    return environment.get_template("page.html.jinja").render(**_context(facts), **_script(script))
+    return environment.get_template("page.html.jinja")
 
 
 def _context(facts: Facts) -> dict[str, Any]:
