@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -108,17 +108,23 @@ def write_job(
 def run_job(root: Path, *, is_rendered: bool = False) -> None:
     """The job under `root`, trained in this process, as `lesion train` does in its own.
 
-    Its figures are made, and rendered only if `is_rendered`: that is a third of a small job's time. The check's forests
-    are of few trees, which saves a fifth: what forests of all trees find is in tests/unit/check/test_shortcuts.py.
+    Its figures are made, and rendered only if `is_rendered`: that is a third of a small job's time.
     """
     from lesion.algorithms.classify.config import ClassifyConfig
     from lesion.algorithms.classify.train import train
     from lesion.sagemaker import read_job
 
     job = read_job(root)
-    few_trees = patch("lesion.check.shortcuts.NUM_TREES", 5)
-    with few_trees, nullcontext() if is_rendered else unrendered():
+    with few_trees(), nullcontext() if is_rendered else unrendered():
         train(job, ClassifyConfig.parse(job.hyperparameters))
+
+
+def few_trees() -> AbstractContextManager[object]:
+    """Inside, the check's forests have a tenth of their trees, which take a fifth of a small job's time.
+
+    What forests of all trees find is in tests/unit/check/test_shortcuts.py.
+    """
+    return patch("lesion.check.shortcuts.NUM_TREES", 5)
 
 
 @contextmanager

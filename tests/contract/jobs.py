@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from factories import run_job, sample_frame, write_job
+from factories import few_trees, run_job, sample_frame, write_job
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.train import train
 from lesion.models.backbone import create_backbone
@@ -130,5 +130,5 @@ class _EndsAtOnce(Stop):
 def run_a_step(root: Path) -> None:
     """The job as far as its second step, as a kill would end it there: one is kept if each is."""
     job = replace(read_job(root), stop=_EndsAtOnce())
-    with suppress(KeyboardInterrupt):
+    with few_trees(), suppress(KeyboardInterrupt):
         train(job, ClassifyConfig.parse(job.hyperparameters))

@@ -28,11 +28,12 @@ def test_real_lesions_are_told_apart_from_pretrained_weights(shared_data: Path, 
             "image_mean": [0.5, 0.5, 0.5],
             "image_std": [0.5, 0.5, 0.5],
             "image_size": 128,
-            "folds": 3,
+            "folds": 2,
             "epochs": 3,
             "batch_size_train": 16,
             "learning_rate": 5e-4,
             "split": "stratified_group_kfold",
+            "explain": False,  # maps take longer than the training, and test_explain.py looks at them
         },
     )
 
@@ -40,5 +41,5 @@ def test_real_lesions_are_told_apart_from_pretrained_weights(shared_data: Path, 
 
     overall = json.loads((tmp_path / "output" / "data" / "metrics.json").read_text())["overall"]
     assert overall["num_rows"] == 320 and list(overall["classes"].values()) == [200, 120]
-    # 0.92 (95 % 0.89 to 0.95) when it was written; chance is 0.5.
+    # 0.92 (95 % 0.88 to 0.94) on 2026-12-01; chance is 0.5.
     assert overall["metrics"]["roc_auc"] > 0.82
