@@ -150,7 +150,7 @@ def tissue(seed: int) -> dict[str, Any]:
                 "stated": {rate: metrics[rate] for rate in rates},
                 "test": {
                     **{rate: metrics["test"][rate] for rate in rates},
-                    "roc_auc": metrics["test"]["overall"]["roc_auc"],
+                    "roc_auc": metrics["test"]["metrics"].get("roc_auc"),
                     "pixels": metrics["test"]["pixels"],
                 },
             }

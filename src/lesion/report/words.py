@@ -177,7 +177,8 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
     classes = _judged_classes(facts)
     if classes and (least := min(classes.values())) < FEW_POSITIVES:
         rare = min(classes, key=lambda name: classes[name])
-        found.append(("warning", f"only {number_of(least, 'image')} of {shortened(rare, 24)}."))
+        how_few = f"only {number_of(least, 'image')}" if least else "no image"
+        found.append(("warning", f"{how_few} of {shortened(rare, 24)}."))
     found += [("warning", said) for said in one_answer(facts)]
     if uncalibrated := [metric.doubt for metric in facts.metrics if metric.doubt]:
         found.append(("warning", f"{'; '.join(uncalibrated)}."))
@@ -192,7 +193,8 @@ def doubts(facts: Facts) -> list[tuple[Literal["error", "warning", "note"], str]
         means = "" if isinstance(facts.folds, Missing) else " Both are means over the folds."
         found.append(("warning", f"{reached}{means}"))
     if isinstance(leaks, LeakCheck) and facts.judging.unit != "image" and all(level != "error" for level, _ in found):
-        found.append(("note", f"no {facts.judging.unit} is on both sides of a fold."))
+        where = "in training and in validation" if isinstance(facts.folds, Missing) else "on both sides of a fold"
+        found.append(("note", f"no {facts.judging.unit} is {where}."))
     return found
 
 

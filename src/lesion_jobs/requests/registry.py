@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import chain, islice
 from typing import Any, Literal
 
+from lesion.errors import UserError
 from lesion_jobs.environment import Environment
 
 Approval = Literal["PendingManualApproval", "Approved", "Rejected"]
@@ -14,6 +16,7 @@ REQUESTS = ["image/jpeg", "image/png", "application/x-image", "application/json"
 ANSWERS = ["application/json", "application/jsonlines", "text/csv"]
 # A version's card describes itself: of a model card's overview it takes nothing that our cards have.
 NOT_IN_A_VERSION = {"model_overview", "model_package_details"}
+MOST_PROPERTIES = 50  # that a version holds (botocore's CustomerMetadataMap); the rest stands in its metrics.json
 
 
 def group_request(environment: Environment, group: str) -> dict[str, Any]:
@@ -57,9 +60,8 @@ def package_request(
         "ModelMetrics": {"ModelQuality": {"Statistics": {"ContentType": "application/json", "S3Uri": statistics_uri}}},
     }
     if metrics is not None:
-        request["CustomerMetadataProperties"] = {
-            key: value for source, content in metrics.items() for key, value in _properties(source, content).items()
-        }
+        properties = chain.from_iterable(_properties(source, content).items() for source, content in metrics.items())
+        request["CustomerMetadataProperties"] = dict(islice(properties, MOST_PROPERTIES))
     if card is not None:
         content = {name: part for name, part in card.items() if name not in NOT_IN_A_VERSION}
         request["ModelCard"] = {"ModelCardContent": json.dumps(content), "ModelCardStatus": "Draft"}
@@ -67,8 +69,15 @@ def package_request(
 
 
 def _properties(source: str, metrics: Mapping[str, Any]) -> dict[str, str]:
-    """The metrics that a version can be searched by: value and 95 % interval, 17 of them at most."""
-    overall = metrics["overall"]
+    """The metrics that a version can be searched by: value and 95 % interval."""
+    overall = metrics.get("overall", {})
+    if "metrics" not in overall:
+        raise UserError(
+            "metrics.json of this job has no overall metrics in the form of this version",
+            where=source,
+            do="Run the job again with this version's image.",
+            kind="location",
+        )
     told: dict[str, str] = {f"{source}:num_rows": str(overall["num_rows"])}
     for name, value in overall["metrics"].items():
         told[f"{source}:{name}"] = f"{value:.6g}"

@@ -53,6 +53,26 @@ def test_a_version_is_what_the_golden_file_says_and_valid():
     assert find_faults("CreateModelPackageGroup", group_request(PLAIN, "skin")) == []
 
 
+def version_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The request of a version with these metrics of training."""
+    uris = {"statistics_uri": "s3://bucket/metrics.json", "approval": "Approved", "description": "d"}
+    return package_request(PLAIN, "skin", "s3://bucket/model.tar.gz", metrics={"training": metrics}, **uris)
+
+
+def test_a_version_holds_as_many_metrics_as_the_platform_takes():
+    """An anomaly job has 17 with intervals, which are 52 properties."""
+    names = [f"metric_{number}" for number in range(17)]
+    overall = {"num_rows": 9, "metrics": dict.fromkeys(names, 0.5), "interval_95": dict.fromkeys(names, (0.4, 0.6))}
+    request = version_of({"overall": overall})
+    assert len(request["CustomerMetadataProperties"]) == 50 and find_faults("CreateModelPackage", request) == []
+    assert request["CustomerMetadataProperties"]["training:metric_0:upper"] == "0.6"
+
+
+def test_metrics_of_another_form_are_refused_in_words():
+    with pytest.raises(UserError, match="no overall metrics"):
+        version_of({"overall": {"roc_auc": {"value": 0.9}}})
+
+
 def test_a_run_becomes_the_next_version_of_its_group_and_is_served_once_approved():
     with account() as (wire, environment):
         run = finished_run(wire, environment, {"metrics.json": METRICS, "sagemaker_model_card.json": CARD})

@@ -18,7 +18,7 @@ from lesion.algorithms.anomaly.judge import Json
 from lesion.algorithms.anomaly.predictor import AnomalyPredictor
 from lesion.algorithms.anomaly.report_cases import HOW_MAPS, mistakes
 from lesion.algorithms.anomaly.report_curves import confusion_of, curves_of, points_of
-from lesion.algorithms.anomaly.results import HELD_OUT, Results
+from lesion.algorithms.anomaly.results import HELD_OUT, Results, estimates
 from lesion.algorithms.anomaly.task import TARGET, AnomalyTask
 from lesion.artifact import package_versions
 from lesion.check.run import Checked
@@ -194,7 +194,7 @@ def _test_set(summary: Json) -> tuple[JudgedSet, ...]:
             classes=test["classes"],
             metrics=(
                 alarms,
-                *metrics_from(test["overall"])[:6],
+                *metrics_from(estimates(test))[:6],
                 *_pixel_metrics(test["pixel_false_positive_rate"], test["pixels"]),
             ),
         ),

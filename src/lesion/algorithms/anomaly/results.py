@@ -65,7 +65,10 @@ class Results:
             "classes": {NORMAL: len(self.rows.index_S) - num_anomalous, ANOMALOUS: num_anomalous},
             "operating_point": {"asked": decision.threshold.spec, "threshold": decision.threshold.score},
             "false_positive_rate": self.false_positives,
-            "overall": self.judged["overall"],
+            "overall": {
+                "num_rows": len(self.rows.index_S),
+                **measures(self.judged, self.false_positives, self.pixels),
+            },
             "pixel_threshold": decision.pixel_threshold,
             "pixel_false_positive_rate": self.pixel_false_positives,
             "pixels": self.pixels,
@@ -131,18 +134,39 @@ def _judge_test(
         return None
     label_S = np.array([one.is_anomalous for one in scored])
     is_flagged_Shw = np.stack([one.is_flagged_hw for one in scored])
-    judged = judge_images(rows, score_S, label_S)
+    judged, false_positives = judge_images(rows, score_S, label_S), false_positive_rate(rows, label_S)
     anomalous = np.flatnonzero(is_anomalous_S).tolist()
     masks = read_masks(mask_paths(table, config, run.job.channels, part="test"), anomalous, test, model.preprocessing)
+    pixels = judge_pixels(rows, masks, model.scale, is_flagged_Shw, best_threshold=best_threshold)
     return {
         "num_rows": len(table),
         "num_groups": len(np.unique(rows.group_S)),
         "classes": task.labelled.target.counts(task.labels.encode(table)),
-        "false_positive_rate": false_positive_rate(rows, label_S),
-        "overall": judged["overall"],
+        "false_positive_rate": false_positives,
+        **measures(judged, false_positives, pixels),
         "pixel_false_positive_rate": pixel_false_positive_rate(rows, is_flagged_Shw),
-        "pixels": judge_pixels(rows, masks, model.scale, is_flagged_Shw, best_threshold=best_threshold),
+        "pixels": pixels,
     }
+
+
+def measures(judged: Json, false_positives: Json, pixels: Json) -> Json:
+    """What can be searched in a registry, in the form that every algorithm's metrics.json has: values, 95 % intervals,
+    and why others are undefined."""
+    of_pixels = pixels.get("pixel_roc_auc", {"why": pixels.get("why")})
+    known = {"false_positive_rate": false_positives, "pixel_roc_auc": of_pixels, **judged["overall"]}
+    return {
+        "metrics": {name: one["value"] for name, one in known.items() if one.get("value") is not None},
+        "interval_95": {name: [one["low"], one["high"]] for name, one in known.items() if "low" in one},
+        "notes": {name: one["why"] for name, one in known.items() if one.get("why")},
+    }
+
+
+def estimates(told: Json) -> dict[str, Json]:
+    """What `measures` was made of."""
+    ends = {name: {"low": low, "high": high} for name, (low, high) in told["interval_95"].items()}
+    known = {name: {"value": value, **ends.get(name, {})} for name, value in told["metrics"].items()}
+    whys = {name: {"value": None, **known.get(name, {}), "why": why} for name, why in told["notes"].items()}
+    return known | whys
 
 
 def _outputs(test: Rows, predictor: AnomalyPredictor, *, num_workers: int) -> list[Output]:
@@ -182,11 +206,7 @@ def _frame(
 
 def _log_metrics(rows: str, summary: Mapping[str, Any]) -> None:
     """The metric lines for a tuner, of what is defined."""
-    values = {
-        "false_positive_rate": summary.get("false_positive_rate", {}),
-        "roc_auc": summary.get("overall", {}).get("roc_auc", {}),
-        "pixel_roc_auc": summary.get("pixels", {}).get("pixel_roc_auc", {}),
-    }
-    for name, known in values.items():
-        if known.get("value") is not None:
-            log.info("%s", METRIC_LINES[f"{rows}:{name}"].line(known["value"]))
+    values = summary.get("overall", summary).get("metrics", {})
+    for name in ("false_positive_rate", "roc_auc", "pixel_roc_auc"):
+        if name in values:
+            log.info("%s", METRIC_LINES[f"{rows}:{name}"].line(values[name]))
