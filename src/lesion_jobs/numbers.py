@@ -1,17 +1,30 @@
-"""Numbers: what a number in a call must be, said by its name."""
+"""Numbers: what a number, a choice or a yes or no in a call must be, said by its name."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from numbers import Integral, Real
 
 from lesion.errors import UserError
 
 
-def check_within(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Raises UserError for what is no number, or one outside its bounds."""
+def check_number(name: str, value: object) -> None:
+    """Raises UserError for what is no number, as text and True are not."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise UserError(f"{name}={value!r} is no number", do="Correct it.", kind="environment")
+
+
+def check_choice(name: str, value: object, choices: Collection[object]) -> None:
+    """Raises UserError for what is none of the choices."""
+    if value not in choices:
+        told = " or ".join(str(choice) for choice in choices)
+        raise UserError(f"{name}={value!r} is not {told}", do="Correct it.", kind="environment")
+
+
+def check_within(name: str, value: float, least: float, most: float = math.inf) -> None:
+    """Raises UserError for what is no number, or one outside its bounds."""
+    check_number(name, value)
     if not least <= value <= most:
         bounds = f"from {least:g} on" if most == math.inf else f"from {least:g} to {most:g}"
         raise UserError(f"{name}={value:g} is not {bounds}", do="Correct it.", kind="environment")

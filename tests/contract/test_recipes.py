@@ -64,6 +64,7 @@ def test_a_probe_trains_nothing_but_the_head(tmp_path, weights):
     assert not torch.equal(*heads)
     report = json.loads((trained.root / "output" / "data" / "report.json").read_text())
     assert "no epoch was chosen" in report["judging"]["how"]
+    assert (trained.root / "output" / "data" / "history.csv").read_text().strip() == "fold,epoch,lr,train_loss"
     assert all(metric["flattered"] is None for metric in report["metrics"])
 
 

@@ -46,7 +46,7 @@ def add(parser: ArgumentParser) -> None:
     )
     add_progress(parser)
     add_device(parser)
-    add_answer(parser)
+    add_answer(parser, of_anomalies=False)
 
 
 def check_values(args: Namespace) -> None:

@@ -96,8 +96,9 @@ def add_engine(parser: ArgumentParser) -> None:
     )
 
 
-def add_answer(parser: ArgumentParser) -> None:
-    """--precision and --operating-point: what an answer is computed with and decided by."""
+def add_answer(parser: ArgumentParser, *, of_anomalies: bool = True) -> None:
+    """--precision and --operating-point: what an answer is computed with and decided by; `of_anomalies`, if the command
+    takes models of anomaly detection too."""
     parser.add_argument(
         "--precision",
         choices=["auto", "fp32", "bf16"],
@@ -107,7 +108,7 @@ def add_answer(parser: ArgumentParser) -> None:
         "--operating-point",
         metavar="POINT",
         help="what labels are decided by: youden, sensitivity=0.95, specificity=0.9, cost=10, f_beta=0.5 or "
-        "threshold=0.3, and for anomaly detection sigma=3 (default: as training chose)",
+        f"threshold=0.3{', and for anomaly detection sigma=3' if of_anomalies else ''} (default: as training chose)",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,12 +112,16 @@ def _check(
         problems.append(f"{', '.join(again)} is there already, and `rollout` replaces its model")
     if lost := sorted(set(models) - set(weights)):
         problems.append(f"{', '.join(lost)} has a model and no weight")
-    if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+    if not weights or not all(map(_is_weight, weights.values())) or not any(weights.values()):
         problems.append("weights are numbers from 0 on, not all of them 0")
     if problems:
         raise UserError(
             "split refused: " + "; ".join(problems), where=endpoint.name, do="Correct it.", kind="environment"
         )
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _check_kind(endpoint: Endpoint, current: Current, what: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
-from lesion_jobs.numbers import check_whole
+from lesion_jobs.numbers import check_choice, check_number, check_whole
 
 TENSORBOARD_DIR = "/opt/ml/output/tensorboard"
 MAX_VOLUME_GB = 16_384
@@ -35,7 +35,7 @@ def training_request(
     """CreateTrainingJob's request. `channels` are by name the URI of each; results go below the environment's output.
 
     Without `max_wait_hours` a spot job waits for machines up to twice `max_hours` in all. Raises one UserError
-    for all hyperparameters, hours, numbers of machines and sizes of their disks that are not taken.
+    for all hyperparameters, hours, numbers of machines, sizes of their disks and ways to read that are not taken.
     """
     problems: list[UserError] = []
     stopping: dict[str, int] = {}
@@ -43,6 +43,10 @@ def training_request(
         algorithm, _ = parse_hyperparameters(hyperparameters)
     with collecting(problems):
         check_machines(num_instances, volume_gb)
+    with collecting(problems):
+        check_choice("input_mode", input_mode, get_args(InputMode))
+    with collecting(problems):
+        check_choice("use_spot", use_spot, (True, False))
     with collecting(problems):
         stopping["MaxRuntimeInSeconds"] = seconds_of(max_hours)
         if use_spot:
@@ -106,6 +110,7 @@ def as_text(value: object) -> str:
 
 def seconds_of(max_hours: float) -> int:
     """The limit of a job in seconds. Raises UserError for one that SageMaker does not take."""
+    check_number("max_hours", max_hours)
     if not 0 < max_hours <= MAX_HOURS:
         raise UserError(
             f"max_hours={max_hours:g}, and a job may run more than 0 and at most {MAX_HOURS} hours",

@@ -236,6 +236,8 @@ def test_two_models_share_the_traffic_and_one_can_have_it_all_again():
         ({"AllTraffic": 1}, {"challenger": MODEL}, "challenger has a model and no weight"),
         ({"AllTraffic": 0}, {}, "not all of them 0"),
         ({"AllTraffic": -1}, {}, "weights are numbers from 0 on"),
+        ({"AllTraffic": float("nan")}, {}, "weights are numbers from 0 on"),
+        ({"AllTraffic": "9"}, {}, "weights are numbers from 0 on"),
         ({}, {}, "weights are numbers"),
     ],
 )

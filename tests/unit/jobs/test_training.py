@@ -60,6 +60,9 @@ def test_channels_that_the_container_would_refuse_are_refused_before_they_are_pa
         ({"volume_gb": 0}, "volume_gb=0 is not from 1 to 16384"),
         ({"num_instances": 0, "volume_gb": True}, "2 things are wrong: .*volume_gb=True is no number"),
         ({"max_wait_hours": 3}, "max_wait_hours and use_spot=False do not go together"),
+        ({"input_mode": "Pipe"}, "input_mode='Pipe' is not File or FastFile"),
+        ({"use_spot": "no"}, "use_spot='no' is not True or False"),
+        ({"max_hours": "5"}, "max_hours='5' is no number"),
     ],
 )
 def test_machines_and_waits_that_there_cannot_be_are_refused(settings, said):

@@ -55,6 +55,7 @@ from lesion.words import plural_of
 log = logging.getLogger(__name__)
 
 METRICS = "metrics.json"
+OF_NO_EPOCH = ["fold", "epoch", "lr", "train_loss"]  # history.csv of a linear probe alone: its header
 
 
 def write_results(
@@ -80,7 +81,7 @@ def write_results(
     job, config, labelled = setup.run.job, setup.config, checked.task.labelled
     folder, results, served = job.output_dir, networks.judged, networks.served
     make_folder(folder)
-    write_csv(folder / "history.csv", pd.DataFrame(networks.history))
+    write_csv(folder / "history.csv", pd.DataFrame(networks.history or {name: [] for name in OF_NO_EPOCH}))
     write_csv(folder / "oof.csv", out_of_fold_rows(labelled, results, decisions))
     with timed_step(log, "evaluate"):
         evaluation = evaluate_held_out(checked, results, decisions, config)
