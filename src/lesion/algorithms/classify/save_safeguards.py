@@ -17,15 +17,14 @@ from safetensors.numpy import save as to_bytes
 
 from lesion import artifact
 from lesion.algorithms.classify.manifest import FamiliarityRecord, QualityRecord
-from lesion.algorithms.classify.prediction.openvino_cpu import GraphExecutor, graph_features
-from lesion.algorithms.classify.prediction.predictor import Ensemble, Prepared
+from lesion.algorithms.classify.prediction.openvino_cpu import GraphExecutor
+from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.prediction.safeguards import FAMILIARITY
 from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
+from lesion.algorithms.classify.training.backbone_features import by_graph, by_torch
 from lesion.algorithms.classify.training.fold_result import FoldResult
-from lesion.algorithms.classify.training.loop import features
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.data.appearance import appearance
-from lesion.data.loader import Dataset, load_batches, ordered_batches
 from lesion.data.quality.picture_measures import PictureMeasures
 from lesion.data.quality.quality_bounds import MIN_PICTURES, fit_bounds, share_warned
 from lesion.evaluation.familiarity import RARE, Familiarity, fit_familiarity
@@ -100,24 +99,16 @@ def fitted(
 
 
 def held_out_features(f: int, rows_N: NDArray[np.intp], setup: Setup, predictor: Ensemble) -> NDArray[np.float32]:
-    """Features [N, D] of some rows by the predictor's network at place `f`."""
-    executor, num_workers = predictor.executors[0], setup.run.num_workers
+    """Features [N, D] of some rows by the predictor's network at place `f`, in fp32."""
+    executor = predictor.executors[0]
     if isinstance(executor, TorchExecutor):
-        nothing_SM = np.zeros((len(setup.targets_SK), 0), dtype=np.float32)
-        dataset = Dataset(setup.pictures, nothing_SM, setup.targets_SK, nothing_SM[0])
-        batches = ordered_batches(rows_N, setup.config.batch_size_predict)
-        loaded = load_batches(dataset, batches, num_workers=num_workers)
-        by_torch_VND = features(executor.networks[f], loaded, setup.run.device, num_views=1, precision="fp32")
-        by_torch_ND: NDArray[np.float32] = by_torch_VND[0].numpy()
-        return by_torch_ND
-    assert isinstance(executor, GraphExecutor)  # as training made it
-    nothing_FM = [np.zeros(record.num_metadata, dtype=np.float32) for record in predictor.model.folds]
-
-    def prepare(number: int) -> Prepared:
-        return Prepared(setup.pictures.square(int(rows_N[number])), nothing_FM, num_views=1)
-
-    by_graph_ND: NDArray[np.float32] = graph_features(executor, f, prepare, len(rows_N), num_workers=num_workers)[0]
-    return by_graph_ND
+        features_1ND = by_torch(executor.networks[f], setup, rows_N, 1, "fp32")
+    else:
+        assert isinstance(executor, GraphExecutor)  # as training made it
+        nums_metadata = [record.num_metadata for record in predictor.model.folds]
+        features_1ND = by_graph(executor, f, setup, rows_N, 1, nums_metadata=nums_metadata)
+    first_ND: NDArray[np.float32] = features_1ND[0]
+    return first_ND
 
 
 def sampled_rows(result: FoldResult, num_folds: int, *, seed: int) -> NDArray[np.intp]:

@@ -22,11 +22,11 @@ from lesion.algorithms.classify.results.summary import Summary, summarise
 from lesion.algorithms.classify.results.write import METRICS, write_results
 from lesion.algorithms.classify.save import save_artifact
 from lesion.algorithms.classify.task import Task, questions
+from lesion.algorithms.classify.training.backbone_features import backbone_features
 from lesion.algorithms.classify.training.fold import run_fold
 from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.parallel import cores_of_fold, plan_parallelism
-from lesion.algorithms.classify.training.probe_features import backbone_features
 from lesion.algorithms.classify.training.refit import refit
 from lesion.algorithms.classify.training.setup import (
     Setup,

@@ -1,4 +1,4 @@
-"""Probe features: what the frozen backbone makes of every picture, for the linear probes of all folds."""
+"""Backbone features: what a backbone makes of rows, by torch or OpenVINO; and those of the linear probes."""
 
 # N pictures · V views · S samples · D features of a picture
 
@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def backbone_features(setup: Setup) -> NDArray[np.float32] | None:
     if executor is None:
         features_VSD = by_torch(network, setup, rows_S, num_views, precision)
     else:
-        features_VSD = by_graph(executor, setup, rows_S, num_views)
+        features_VSD = by_graph(executor, 0, setup, rows_S, num_views)
     told = (features_VSD.shape[2], num_views, len(rows_S), "torch" if executor is None else "openvino")
     log.info("features=%d views=%d rows=%d by=%s seconds=%.1f", *told, time.monotonic() - started)
     return np.asarray(everyone.gather(rows_S, torch.from_numpy(features_VSD))[1].numpy())
@@ -64,18 +65,26 @@ def by_torch(
     return np.asarray(features(network, loaded, setup.run.device, num_views=num_views, precision=precision).numpy())
 
 
-def by_graph(executor: GraphExecutor, setup: Setup, rows_S: NDArray[np.intp], num_views: int) -> NDArray[np.float32]:
-    """The features [V, S, D] of some rows."""
+def by_graph(
+    executor: GraphExecutor,
+    place: int,
+    setup: Setup,
+    rows_S: NDArray[np.intp],
+    num_views: int,
+    *,
+    nums_metadata: Sequence[int] = (0,),
+) -> NDArray[np.float32]:
+    """The features [V, S, D] of some rows by the fold at this place. Metadata, so many of each fold, changes none."""
 
     def prepare(number: int) -> Prepared:
-        return prepared(setup, int(rows_S[number]), num_views)
+        return prepared(setup, int(rows_S[number]), num_views, nums_metadata)
 
-    return graph_features(executor, 0, prepare, len(rows_S), num_workers=setup.run.num_workers)
+    return graph_features(executor, place, prepare, len(rows_S), num_workers=setup.run.num_workers)
 
 
-def prepared(setup: Setup, row: int, num_views: int) -> Prepared:
-    """A row's picture; its metadata changes none of its features."""
-    return Prepared(setup.pictures.square(row), [np.zeros(0, dtype=np.float32)], num_views)
+def prepared(setup: Setup, row: int, num_views: int, nums_metadata: Sequence[int] = (0,)) -> Prepared:
+    """A row's picture without its metadata."""
+    return Prepared(setup.pictures.square(row), [np.zeros(num, dtype=np.float32) for num in nums_metadata], num_views)
 
 
 def graph_of(network: FusionNet, setup: Setup, rows_S: NDArray[np.intp], precision: Precision) -> GraphExecutor | None:
