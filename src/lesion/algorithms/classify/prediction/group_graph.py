@@ -8,8 +8,8 @@ A pass is a group of folds over one view of a picture.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
+from heapq import heapreplace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -27,17 +27,23 @@ NUM_PROBES, PROBE = 16, -1
 
 
 def fold_groups(num_folds: int, num_views: int, num_cores: int) -> list[range]:
-    """The places of the folds that one pass computes together: as few groups as keep the cores equally busy with one
-    picture. Each pass prepares its view again, so all folds in passes of their own cost a twelfth more.
+    """The places of the folds that one pass computes together: the fewest groups with which one picture is ready as soon
+    as it can be. Each pass prepares its view again, so all folds in passes of their own cost a twelfth more.
     """
 
-    def longest(num_groups: int) -> int:
-        """How many networks the busiest core computes, one after another."""
-        return math.ceil(num_groups * num_views / num_cores) * math.ceil(num_folds / num_groups)
+    def groups_of(number: int) -> list[range]:
+        starts = [group * num_folds // number for group in range(number + 1)]
+        return [range(start, end) for start, end in pairwise(starts)]
 
-    num_groups = min(range(1, num_folds + 1), key=lambda number: (longest(number), number))
-    starts = [group * num_folds // num_groups for group in range(num_groups + 1)]
-    return [range(start, end) for start, end in pairwise(starts)]
+    def longest(groups: list[range]) -> int:
+        """How many networks the busiest core computes, if the next pass is always that of the core that is free first."""
+        busy = [0] * num_cores
+        for group in groups:
+            for _ in range(num_views):
+                heapreplace(busy, busy[0] + len(group))
+        return max(busy)
+
+    return min(map(groups_of, range(1, num_folds + 1)), key=lambda groups: (longest(groups), len(groups)))
 
 
 def few_passes(num_passes: int, num_cores: int) -> bool:
