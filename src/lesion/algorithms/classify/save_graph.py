@@ -24,6 +24,7 @@ from lesion.algorithms.classify.prediction.torch_executor import TorchExecutor
 from lesion.algorithms.classify.save import GRAPH, GRAPH_WEIGHTS
 from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.algorithms.classify.training.setup import Setup
+from lesion.engine.openvino import import_openvino
 from lesion.export import to_openvino
 from lesion.inference.openvino_graph import GraphPrecision, core, cpu_has_bf16
 from lesion.models.fusion import FusionNet
@@ -120,10 +121,12 @@ def _has_the_same_places(graph: bytes, weights: bytes, network: FusionNet, fold:
     with torch.inference_mode():
         image = torch.from_numpy(square_HWC).permute(2, 0, 1)[None]
         expected = with_place_logits(network, image, torch.from_numpy(metadata_1M))[2].numpy()
-    compiled = core().compile_model(core().read_model(graph, weights), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    names = {name for port in compiled.inputs for name in port.names if name.startswith("metadata_")}
-    zeros = {name: np.zeros(list(compiled.input(name).shape), np.float32) for name in names}
-    found = compiled({"image": square_HWC[None], **zeros})[f"places_{fold.fold}"]
+    given = {"image": square_HWC[None], f"metadata_{fold.fold}": metadata_1M}
+    whole = core().read_model(graph, weights)
+    inputs = [port.node for port in whole.inputs if port.names & given.keys()]
+    part = import_openvino().Model([whole.output(f"places_{fold.fold}").node], inputs)  # of this fold alone
+    compiled = core().compile_model(part, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled([given[name] for port in compiled.inputs for name in port.names & given.keys()])[0]
     return bool(np.allclose(found, expected, rtol=1e-2, atol=1e-2 * float(np.ptp(expected))))
 
 
