@@ -27,8 +27,8 @@ NUM_PROBES, PROBE = 16, -1
 
 
 def fold_groups(num_folds: int, num_views: int, num_cores: int) -> list[range]:
-    """The places of the folds that one pass computes together: the fewest groups with which one picture is ready as soon
-    as it can be. Each pass prepares its view again, so all folds in passes of their own cost a twelfth more.
+    """The places of the folds that one pass computes together: the fewest groups with which a picture is ready soonest.
+    Each pass prepares its view again, so all folds in passes of their own cost a twelfth more.
     """
 
     def groups_of(number: int) -> list[range]:
@@ -36,7 +36,7 @@ def fold_groups(num_folds: int, num_views: int, num_cores: int) -> list[range]:
         return [range(start, end) for start, end in pairwise(starts)]
 
     def longest(groups: list[range]) -> int:
-        """How many networks the busiest core computes, if the next pass is always that of the core that is free first."""
+        """How many networks the busiest core computes, if the core that is free first takes the next pass."""
         busy = [0] * num_cores
         for group in groups:
             for _ in range(num_views):
