@@ -13,6 +13,7 @@ from lesion_jobs.account.kinds import PROCESSING
 from lesion_jobs.account.preflight import check_account
 from lesion_jobs.account.send import send
 from lesion_jobs.account.storage import readable_uri
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.local.run import run_job
 from lesion_jobs.requests.arguments import command_arguments
@@ -32,6 +33,7 @@ class ShardsRun(Job):
     kind = PROCESSING
 
 
+@typed
 def prepare_shards(
     environment: Environment,
     data: str | Path,
