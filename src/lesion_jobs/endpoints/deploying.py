@@ -9,7 +9,7 @@ from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.account.kinds import ENDPOINT
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import client_of, send
 from lesion_jobs.argument_types import typed
 from lesion_jobs.endpoints.current import PREVIOUS, read_config
@@ -48,8 +48,11 @@ def deploy(
     machine, one endpoint at a time. Raises UserError, before anything is paid for, for what does not go together, and
     with the reason if the endpoint does not start.
     """
+    name = name or new_name("endpoint")
     problems: list[UserError] = []
     model_uri = ""
+    with collecting(problems):
+        check_name(environment, ENDPOINT, name)
     with collecting(problems):
         check_whole("num_instances", num_instances, 1)
     with collecting(problems):
@@ -60,7 +63,6 @@ def deploy(
     with collecting(problems):
         model_uri = model_uri_of(environment, model)
     raise_all(problems)
-    name = name or new_name("endpoint")
     endpoint = Endpoint(name, environment)
     requests = [
         ("CreateModel", model_request(environment, name, model_uri)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.kinds import TRANSFORM
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import send
 from lesion_jobs.account.storage import download, readable_uri
 from lesion_jobs.answers import Prediction, decode_answer
@@ -46,8 +46,11 @@ def transform(
 
     Raises UserError with the reason if the job fails. Local mode always waits, and needs port 8080 free.
     """
+    name = name or new_name("transform")
     problems: list[UserError] = []
     model_uri = pictures_uri = ""
+    with collecting(problems):
+        check_name(environment, TRANSFORM, name)
     with collecting(problems):
         model_uri = model_uri_of(environment, model)
     with collecting(problems):
@@ -55,7 +58,6 @@ def transform(
     with collecting(problems):
         check_whole("num_instances", num_instances, 1)
     raise_all(problems)
-    name = name or new_name("transform")
     run = TransformRun(name, environment, f"{environment.output_uri}/{name}")
     model_ = model_request(environment, name, model_uri)
     job = transform_request(environment, name, name, pictures_uri, run.output, num_instances=num_instances)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.kinds import PROCESSING
+from lesion_jobs.account.preflight import check_name
 from lesion_jobs.account.storage import download, readable_uri, share_files
 from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
@@ -55,6 +56,8 @@ def evaluate(
     run = EvaluationRun(name, environment, f"{environment.output_uri}/{name}")
     problems: list[UserError] = []
     model_uri, data_uri, arguments, request = "", "", [], {}
+    with collecting(problems):
+        check_name(environment, PROCESSING, name)
     with collecting(problems):
         model_uri = model_uri_of(environment, model)
     with collecting(problems):

@@ -10,7 +10,7 @@ from typing import Any
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.kinds import PROCESSING
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import send
 from lesion_jobs.account.storage import readable_uri
 from lesion_jobs.argument_types import typed
@@ -56,6 +56,8 @@ def prepare_shards(
     run = ShardsRun(name, environment, f"{environment.output_uri}/{name}")
     problems: list[UserError] = []
     data_uri, arguments, request = "", [], {}
+    with collecting(problems):
+        check_name(environment, PROCESSING, name)
     with collecting(problems):
         data_uri = readable_uri(data, environment, what="the data set")
     with collecting(problems):

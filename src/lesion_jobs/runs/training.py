@@ -15,7 +15,7 @@ from lesion.data.sources.channel_names import read_channel_names, training_is_mi
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.kinds import TRAINING
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import send
 from lesion_jobs.account.storage import download, readable_uri
 from lesion_jobs.argument_types import typed
@@ -69,6 +69,8 @@ def train(
     if environment.is_local and checkpoints:
         what, do = "local mode keeps no checkpoints", "Leave it out."
         problems.append(UserError(what, where=checkpoints, do=do, kind="environment"))
+    with collecting(problems):
+        check_name(environment, TRAINING, run.name)
     with collecting(problems):
         uris, request = checked_training(
             environment,

@@ -9,7 +9,7 @@ from typing import Any
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.kinds import TUNING
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import send
 from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
@@ -62,6 +62,8 @@ def tune(
     uris: dict[str, str] = {}
     training: dict[str, Any] = {}
     search: dict[str, Any] = {}
+    with collecting(problems):
+        check_name(environment, TUNING, tuning.name)
     with collecting(problems):
         uris, training = checked_training(
             environment,

@@ -39,16 +39,20 @@ MODEL = "s3://bucket/run/output/model.tar.gz"
 
 WRONG: dict[str, tuple[Callable[[Environment], object], list[str]]] = {
     "train": (
-        lambda there: train(there, {"training": HERE, "test": HERE}, hyperparameters={"epoch": 1}, max_hours=-1),
-        ["channel 'training' lies on", "channel 'test' lies on", "epoch=1", "max_hours=-1"],
+        lambda there: train(
+            there, {"training": HERE, "test": HERE}, name="a b", hyperparameters={"epoch": 1}, max_hours=-1
+        ),
+        ["'a b'", "channel 'training' lies on", "channel 'test' lies on", "epoch=1", "max_hours=-1"],
     ),
     "train on a GPU": (
         lambda there: train(there, "s3://b/d", hyperparameters={"device": "cuda"}, num_instances=0, volume_gb=0),
         ["device=cuda", "pretrained=true downloads", "num_instances=0", "volume_gb=0"],
     ),
     "tune": (
-        lambda there: tune(there, HERE, {"learning_rate": None}, hyperparameters={"epoch": 1}, max_hours=-1),
-        ["channel 'training' lies on", "epoch=1", "max_hours=-1"],
+        lambda there: tune(
+            there, HERE, {"learning_rate": None}, name=33 * "x", hyperparameters={"epoch": 1}, max_hours=-1
+        ),
+        ["where at most 32", "channel 'training' lies on", "epoch=1", "max_hours=-1"],
     ),
     "tune for nothing": (
         lambda there: tune(
@@ -64,20 +68,22 @@ WRONG: dict[str, tuple[Callable[[Environment], object], list[str]]] = {
         ["channel 'training' lies on", "strategy='Grid'", "max_jobs=0", "parallel=0", "objective 'auc'", "epoch=0"],
     ),
     "evaluate": (
-        lambda there: evaluate(there, "s3://b/model.zip", HERE, options={"nix": 1}, max_hours=-1, volume_gb=0),
-        ["no .tar.gz", "the data set lies on", "no option nix", "volume_gb=0", "max_hours=-1"],
+        lambda there: evaluate(
+            there, "s3://b/model.zip", HERE, name="a b", options={"nix": 1}, max_hours=-1, volume_gb=0
+        ),
+        ["'a b'", "no .tar.gz", "the data set lies on", "no option nix", "volume_gb=0", "max_hours=-1"],
     ),
     "prepare_shards": (
-        lambda there: prepare_shards(there, HERE, options={"nix": 1}, num_instances=0),
-        ["the data set lies on", "no option nix", "num_instances=0"],
+        lambda there: prepare_shards(there, HERE, name="a b", options={"nix": 1}, num_instances=0),
+        ["'a b'", "the data set lies on", "no option nix", "num_instances=0"],
     ),
     "transform": (
-        lambda there: transform(there, "s3://b/model.zip", HERE, num_instances=0),
-        ["no .tar.gz", "the folder of images lies on", "num_instances=0"],
+        lambda there: transform(there, "s3://b/model.zip", HERE, name="a b", num_instances=0),
+        ["'a b'", "no .tar.gz", "the folder of images lies on", "num_instances=0"],
     ),
     "deploy": (
-        lambda there: deploy(there, "s3://b/model.zip", how=Serverless(), scale=Scale(2), wait=False),
-        ["deploy refused", "scale needs an endpoint that is in service", "no .tar.gz"],
+        lambda there: deploy(there, "s3://b/model.zip", name="a b", how=Serverless(), scale=Scale(2), wait=False),
+        ["'a b'", "deploy refused", "scale needs an endpoint that is in service", "no .tar.gz"],
     ),
     "pipeline": (
         lambda there: pipeline(
