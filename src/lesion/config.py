@@ -115,7 +115,10 @@ class Hyperparameters(BaseModel):
         for name, value in raw.items():
             field = fields.get(name, name)
             if field in cls.model_fields:
-                given.setdefault(field, {})[name] = decode_value(value, cls.model_fields[field].annotation)
+                try:
+                    given.setdefault(field, {})[name] = decode_value(value, cls.model_fields[field].annotation)
+                except (TypeError, ValueError):  # from Python: a set, or a number of NumPy's
+                    problems.append(f"{name}={_short(value)} is neither text nor a value of JSON")
             elif not _is_platforms(name, value):
                 problems.append(f"{name[:80]}={_short(value)} is not a hyperparameter{_what_instead(name, known)}")
         problems += [

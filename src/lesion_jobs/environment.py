@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lesion.errors import UserError
+from lesion_jobs.argument_types import check_fields
 
 LOCAL_TYPES = ("local", "local_gpu")
 BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")  # S3 takes no other name of a bucket
@@ -32,19 +33,20 @@ class Environment:
     role: str = ""  # ARN of the role that jobs take on; not needed in local mode
     region: str | None = None  # none takes what AWS's configuration says
     kms_key: str | None = None  # encrypts volumes and outputs; none leaves it to AWS's own keys
-    subnets: tuple[str, ...] = ()
-    security_group_ids: tuple[str, ...] = ()
+    subnets: Sequence[str] = ()
+    security_group_ids: Sequence[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     isolated: bool = True  # containers reach no network, S3 is read and written around them
     session: Any = None  # a boto3.Session of your own, as for another profile; for local mode a LocalSession
 
     def __post_init__(self) -> None:
+        check_fields(self)
         problems = []
         if not self.image:
             problems.append("image is empty")
         if not self.is_local and not re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9-]+", self.instance_type):
             problems.append(f"instance_type '{self.instance_type}' is neither ml.FAMILY.SIZE nor local nor local_gpu")
-        elif not self.is_local and not self.role.startswith("arn:"):
+        if not self.is_local and not self.role.startswith("arn:"):
             problems.append("role is not the ARN of an IAM role")
         if not self.is_local and not str(self.output).startswith("s3://"):
             problems.append(f"output '{self.output}' is not s3://BUCKET/PREFIX")

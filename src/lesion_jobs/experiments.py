@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lesion.artifact import MANIFEST, Manifest, load_manifest
 from lesion.errors import UserError
 from lesion.packed_model import unpacked
+from lesion_jobs.argument_types import typed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,6 +29,7 @@ MOST_PARAMS, MOST_METRICS = 100, 1000  # of a request
 SAGEMAKER = "arn:"  # how the address of SageMaker's managed MLflow begins
 
 
+@typed
 def track(
     job: str | Path,
     tracking_uri: str,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
+from lesion_jobs.argument_types import check_fields
 from lesion_jobs.environment import Environment, has_bucket
-from lesion_jobs.numbers import check_whole, check_within
+from lesion_jobs.numbers import check_each, check_whole, check_within
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,10 @@ class Serverless:
     max_concurrency: int = 5  # requests at the same time; the account's limit is 200 or more
 
     def __post_init__(self) -> None:
-        check_whole("memory_gb", self.memory_gb, 1, 6)
-        check_whole("max_concurrency", self.max_concurrency, 1, 200)
+        check_each(
+            (check_whole, "memory_gb", self.memory_gb, 1, 6),
+            (check_whole, "max_concurrency", self.max_concurrency, 1, 200),
+        )
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Async:
 
 How = RealTime | Serverless | Async
 
+MOST_INSTANCES = 10_000
 MAX_WAIT_MINUTES = 60  # between two steps of a rollout, and after the last
 
 
@@ -63,11 +67,14 @@ class Scale:
     scale_out_cooldown_s: int = 60  # and before others are added
 
     def __post_init__(self) -> None:
-        check_whole("max_instances", self.max_instances, 1, 10_000)
+        check_each(
+            (check_whole, "max_instances", self.max_instances, 1, MOST_INSTANCES),
+            (check_whole, "min_instances", self.min_instances, 0, MOST_INSTANCES),
+            (check_within, "target", self.target, 1e-3, 1e9),
+            (check_whole, "scale_in_cooldown_s", self.scale_in_cooldown_s, 0, 86_400),
+            (check_whole, "scale_out_cooldown_s", self.scale_out_cooldown_s, 0, 86_400),
+        )
         check_whole("min_instances", self.min_instances, 0, self.max_instances)
-        check_within("target", self.target, 1e-3, 1e9)
-        check_whole("scale_in_cooldown_s", self.scale_in_cooldown_s, 0, 86_400)
-        check_whole("scale_out_cooldown_s", self.scale_out_cooldown_s, 0, 86_400)
 
 
 @dataclass(frozen=True)
@@ -81,10 +88,14 @@ class Capture:
     output: str | None = None  # s3://…; none takes `captured/` in the environment's bucket
 
     def __post_init__(self) -> None:
-        check_whole("percent", self.percent, 1, 100)
+        check_fields(self)
+        problems: list[UserError] = []
+        with collecting(problems):
+            check_whole("percent", self.percent, 1, 100)
         if self.output is not None and not (self.output.startswith("s3://") and has_bucket(self.output)):
             what = f"output '{self.output}' is not s3://BUCKET/PREFIX, with a bucket that S3 could have"
-            raise UserError(what, do="Correct it.", kind="environment")
+            problems.append(UserError(what, do="Correct it.", kind="environment"))
+        raise_all(problems)
 
 
 @dataclass(frozen=True)
@@ -95,8 +106,10 @@ class Canary:
     wait_minutes: float = 10  # at most 60
 
     def __post_init__(self) -> None:
-        check_whole("percent", self.percent, 1, 50)
-        check_within("wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES)
+        check_each(
+            (check_whole, "percent", self.percent, 1, 50),
+            (check_within, "wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES),
+        )
 
 
 @dataclass(frozen=True)
@@ -107,8 +120,10 @@ class Linear:
     wait_minutes: float = 5  # at most 60
 
     def __post_init__(self) -> None:
-        check_whole("percent", self.percent, 10, 50)
-        check_within("wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES)
+        check_each(
+            (check_whole, "percent", self.percent, 10, 50),
+            (check_within, "wait_minutes", self.wait_minutes, 0, MAX_WAIT_MINUTES),
+        )
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def add(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--alpha",
         type=_share,
-        help="how often, at most, a report without drift may show some, from 0 to 1 (default: 0.01)",
+        help="how often, at most, a report without drift may show some: above 0, below 1 (default: 0.01)",
     )
     parser.add_argument(
         "--operating-point",

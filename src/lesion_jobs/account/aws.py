@@ -9,8 +9,8 @@ from typing import Any
 
 from lesion.errors import UserError
 from lesion_jobs.environment import Environment
+from lesion_jobs.requests.validate import INSTALL
 
-INSTALL = "pip install 'boto3>=1.40', or install lesion with its extra: 'lesion[jobs]'."
 LOG_IN = "Log in (`aws configure`, `aws sso login`), or set AWS_PROFILE or the variables AWS_ACCESS_KEY_ID and others."
 
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden"}

@@ -10,8 +10,9 @@ from lesion.words import nearest
 from lesion_jobs.account.aws import open_session
 from lesion_jobs.account.cost import ask_price, cost_line
 from lesion_jobs.account.kinds import ENDPOINT, PROCESSING, TRAINING, TRANSFORM
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment
-from lesion_jobs.numbers import check_whole, check_within
+from lesion_jobs.numbers import check_each, check_whole, check_within
 
 Verb = Literal["train", "tune", "transform", "evaluate", "prepare_shards", "deploy"]
 
@@ -33,6 +34,7 @@ class Cost:
     sentence: str
 
 
+@typed
 def estimate(environment: Environment, verb: Verb, *, hours: float, num_instances: int = 1, num_jobs: int = 1) -> Cost:
     """What `hours` on the machines of `environment` cost on demand, by AWS's price list.
 
@@ -44,9 +46,11 @@ def estimate(environment: Environment, verb: Verb, *, hours: float, num_instance
         near = nearest(verb, KINDS)
         hint = f": did you mean {near}?" if near else ""
         raise UserError(f"'{verb}' has no cost{hint}", do=f"Give one of {', '.join(KINDS)}.", kind="environment")
-    check_within("hours", hours, 0)
-    check_whole("num_instances", num_instances, 1)
-    check_whole("num_jobs", num_jobs, 1)
+    check_each(
+        (check_within, "hours", hours, 0),
+        (check_whole, "num_instances", num_instances, 1),
+        (check_whole, "num_jobs", num_jobs, 1),
+    )
     if environment.is_local:
         return Cost(0.0, "cost: nothing, it runs on this machine")
     session = open_session(environment)

@@ -15,12 +15,19 @@ from lesion_jobs.account.aws import LOG_IN, error_code, missing_permission, open
 from lesion_jobs.account.kinds import JobKind
 from lesion_jobs.account.storage import ARCHIVE, split_uri
 from lesion_jobs.environment import Environment, has_bucket
+from lesion_jobs.requests.validate import check_member
 
 ECR_IMAGE = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/"
     r"(?P<repository>[^:@]+)(:(?P<tag>[^@]+))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 PRINCIPAL = "sagemaker.amazonaws.com"
+
+
+def check_name(environment: Environment, kind: JobKind, name: str) -> None:
+    """Raises UserError for a name that SageMaker would not take for such a job. Local mode takes any."""
+    if not environment.is_local:
+        check_member(f"Create{kind.noun}", f"{kind.noun}Name", name)
 
 
 def check_account(

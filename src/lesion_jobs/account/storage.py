@@ -6,11 +6,13 @@ from pathlib import Path
 
 from lesion.errors import UserError
 from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name, uri_of
 
 ARCHIVE = ".tar.gz"  # as which SageMaker reads and writes models
 
 
+@typed
 def upload(environment: Environment, folder: str | Path) -> str:
     """Uploads a local folder to a new prefix below the environment's output. Returns its location.
 

@@ -9,14 +9,16 @@ from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.account.kinds import ENDPOINT
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import client_of, send
+from lesion_jobs.argument_types import typed
 from lesion_jobs.endpoints.current import PREVIOUS, read_config
 from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.endpoints.scaling import autoscale
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.hosting import Capture, How, RealTime, Scale, Serverless, check_how
 from lesion_jobs.local.run import start_endpoint
+from lesion_jobs.numbers import check_whole
 from lesion_jobs.requests.endpoint import capture_uri, endpoint_config_request, endpoint_request
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.scaling import alarm_names
@@ -26,6 +28,7 @@ from lesion_jobs.runs.models import Model, model_uri_of
 SERVERLESS_COST = "cost: by the second of each request, with {} GB; nothing while nobody asks"
 
 
+@typed
 def deploy(
     environment: Environment,
     model: Model,
@@ -45,8 +48,13 @@ def deploy(
     machine, one endpoint at a time. Raises UserError, before anything is paid for, for what does not go together, and
     with the reason if the endpoint does not start.
     """
+    name = name or new_name("endpoint")
     problems: list[UserError] = []
     model_uri = ""
+    with collecting(problems):
+        check_name(environment, ENDPOINT, name)
+    with collecting(problems):
+        check_whole("num_instances", num_instances, 1)
     with collecting(problems):
         check_how(environment, how, num_instances=num_instances, captures=capture is not None, scale=scale)
     if scale is not None and not wait:
@@ -55,7 +63,6 @@ def deploy(
     with collecting(problems):
         model_uri = model_uri_of(environment, model)
     raise_all(problems)
-    name = name or new_name("endpoint")
     endpoint = Endpoint(name, environment)
     requests = [
         ("CreateModel", model_request(environment, name, model_uri)),
@@ -84,6 +91,7 @@ def deploy(
     return endpoint
 
 
+@typed
 def delete_endpoint(endpoint: Endpoint) -> None:
     """Stop the endpoint, and with it its cost. Its models, configurations and alarms go too, those of earlier rollouts
     as well; those that were rolled back stay, and cost nothing. Artifacts stay, and so does what was captured.

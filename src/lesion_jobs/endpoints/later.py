@@ -10,6 +10,7 @@ from lesion_jobs.account.aws import error_code, explained, open_client, plain_er
 from lesion_jobs.account.send import runtime_of
 from lesion_jobs.account.storage import split_uri
 from lesion_jobs.answers import Prediction, decode_answer
+from lesion_jobs.argument_types import typed
 from lesion_jobs.endpoints.current import read_config
 from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.environment import Environment
@@ -34,6 +35,7 @@ class Later:
         return None
 
 
+@typed
 def predict_later(endpoint: Endpoint, picture: str) -> Later:
     """Put a picture, given as s3://…, into the queue of an endpoint that was deployed with Async().
 

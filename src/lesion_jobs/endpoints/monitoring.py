@@ -12,6 +12,7 @@ from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.account.kinds import PROCESSING
 from lesion_jobs.account.preflight import check_account
 from lesion_jobs.account.send import send
+from lesion_jobs.argument_types import typed
 from lesion_jobs.endpoints.current import read_current
 from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.environment import Environment, new_name
@@ -41,6 +42,7 @@ class Schedule:
         send(self.environment, [("DeleteMonitoringSchedule", request)], what=f"{self.name} was not deleted")
 
 
+@typed
 def monitor(
     environment: Environment,
     endpoint: Endpoint,

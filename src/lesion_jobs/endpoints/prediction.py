@@ -10,12 +10,14 @@ from pathlib import Path
 from lesion.errors import UserError
 from lesion_jobs.account.send import runtime_of
 from lesion_jobs.answers import Prediction, decode_answer
+from lesion_jobs.argument_types import typed
 from lesion_jobs.endpoints.endpoint import Endpoint
 
 # The first bytes of a file → its content type; anything else is left to the server, which looks for itself.
 MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png"}
 
 
+@typed
 def predict(
     endpoint: Endpoint, picture: bytes | str | Path, metadata: Mapping[str, str | float | None] | None = None
 ) -> Prediction:
@@ -55,6 +57,9 @@ def encode_request(picture: bytes, metadata: Mapping[str, str | float | None] | 
     """Body and content type: the bare picture, or JSON with base64 where metadata goes with it."""
     if metadata:
         fields = {"image": base64.b64encode(picture).decode(), "json_data": dict(metadata)}
-        return json.dumps(fields).encode(), "application/json"
+        try:
+            return json.dumps(fields).encode(), "application/json"
+        except TypeError as error:  # NumPy's numbers are none of JSON's
+            raise UserError(f"metadata cannot be sent: {error}", do="Give Python's own numbers and text.") from error
     kinds = [kind for magic, kind in MAGIC.items() if picture.startswith(magic)]
     return picture, kinds[0] if kinds else "application/x-image"

@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.account.kinds import ENDPOINT
 from lesion_jobs.account.preflight import check_account
 from lesion_jobs.account.send import send
+from lesion_jobs.argument_types import typed
 from lesion_jobs.endpoints.current import PREVIOUS, Current, read_config, read_current
 from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.endpoints.scaling import Suspension, restore, suspend
 from lesion_jobs.environment import new_name
 from lesion_jobs.hosting import AllAtOnce, Canary, Shift
 from lesion_jobs.requests.model import model_request
-from lesion_jobs.requests.scaling import errors_alarm_request
+from lesion_jobs.requests.scaling import alarm_names, errors_alarm_request
 from lesion_jobs.requests.update import next_config, present_variant, update_request
 from lesion_jobs.requests.validate import Requests, check_requests
 from lesion_jobs.runs.models import Model, model_uri_of
@@ -31,6 +32,7 @@ class Update(Endpoint):
     config: str
     scaling: Mapping[str, Suspension]  # of variants whose scaling stands still until `wait` returns, as it was
 
+    @typed
     def wait(self, *, print_logs: bool = False, poll_s: float = 30) -> Self:
         """Returns once the new configuration serves, and lets scaling go on then.
 
@@ -50,6 +52,7 @@ class Update(Endpoint):
         return self
 
 
+@typed
 def rollout(
     endpoint: Endpoint,
     model: Model,
@@ -69,35 +72,28 @@ def rollout(
     Raises UserError for an endpoint that is being updated or has several variants, and for alarms that are not there or
     ring already, before anything is changed.
     """
-    if isinstance(alarms, str):
-        raise UserError(
-            f"alarms is the text '{alarms}', not a list of names", do=f"Give alarms=['{alarms}'].", kind="alarm"
-        )
-    current = read_current(endpoint)
-    variant = _only_variant(endpoint, current)
-    if alarms is not None and not alarms and not current.is_serverless:
-        raise UserError(
-            "alarms is empty, so that nothing would take the rollout back",
-            where=endpoint.name,
-            do="Leave alarms out: one is made that rings at the first server error. Or name your own.",
-            kind="alarm",
-        )
-    if current.is_serverless and (shift, bake_minutes, alarms) != (AllAtOnce(), 0, []):
-        do = "Give shift=AllAtOnce(), bake_minutes=0, alarms=[]."
-        raise UserError(
-            f"endpoint {endpoint.name} is Serverless, which goes over all at once", do=do, kind="environment"
-        )
-    name = new_name("model")
+    problems: list[UserError] = []
+    name, model_uri = new_name("model"), ""
+    names = alarm_names(endpoint.name)[1:] if alarms is None else list(alarms)
+    with collecting(problems):
+        update = update_request(endpoint.name, name, shift, bake_minutes=bake_minutes, alarms=names)
+    with collecting(problems):
+        model_uri = model_uri_of(endpoint.environment, model)
+    with collecting(problems):
+        current = read_current(endpoint)
+        with collecting(problems):
+            variant = _only_variant(endpoint, current)
+        with collecting(problems):
+            _check_way_back(endpoint, current, shift, bake_minutes, names)
+        with collecting(problems):
+            _check_alarms(endpoint, alarms or [])
+    raise_all(problems)
     changed = present_variant(current.config["ProductionVariants"][0], variant, ModelName=name)
     config = next_config(
         endpoint.environment, name, current.config, [changed], tags=_tags(current, current.config["EndpointConfigName"])
     )
     makes = [errors_alarm_request(endpoint.name, variant["VariantName"])] if alarms is None else []
-    names = [alarm["AlarmName"] for alarm in makes] if alarms is None else list(alarms)
-    update = update_request(endpoint.name, name, shift, bake_minutes=bake_minutes, alarms=names)
-    _check_alarms(endpoint, alarms or [])
     check_requests([("PutMetricAlarm", alarm) for alarm in makes], service="cloudwatch")
-    model_uri = model_uri_of(endpoint.environment, model)
     requests: Requests = [
         ("CreateModel", model_request(endpoint.environment, name, model_uri)),
         ("CreateEndpointConfig", config),
@@ -111,6 +107,7 @@ def rollout(
     return start_update(endpoint, requests, wait=wait)
 
 
+@typed
 def roll_back(endpoint: Endpoint, *, wait: bool = True) -> Update:
     """Serve again what the endpoint served before its last change, all at once. Raises UserError if there is none."""
     current = read_current(endpoint)
@@ -163,6 +160,24 @@ def start_update(endpoint: Endpoint, requests: Requests, *, wait: bool) -> Updat
     if scaling and not wait:
         print(f"scaling of {endpoint.name} stands still until .wait() of what is returned")  # noqa: T201
     return update.wait() if wait else update
+
+
+def _check_way_back(
+    endpoint: Endpoint, current: Current, shift: Shift, bake_minutes: float, alarms: Sequence[str]
+) -> None:
+    """Raises UserError for a rollout that nothing would take back, and for one step by step where there are none."""
+    if current.is_serverless:
+        if (shift, bake_minutes, list(alarms)) != (AllAtOnce(), 0, []):
+            what = f"endpoint {endpoint.name} is Serverless, which goes over all at once"
+            do = "Give shift=AllAtOnce(), bake_minutes=0, alarms=[]."
+            raise UserError(what, do=do, kind="environment")
+    elif not alarms:
+        raise UserError(
+            "alarms is empty, so that nothing would take the rollout back",
+            where=endpoint.name,
+            do="Leave alarms out: one is made that rings at the first server error. Or name your own.",
+            kind="alarm",
+        )
 
 
 def _only_variant(endpoint: Endpoint, current: Current) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.argument_types import typed
 from lesion_jobs.endpoints.current import read_current
 from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.environment import Environment
@@ -25,6 +26,7 @@ SERVICE = "application-autoscaling"
 Suspension = dict[str, bool]
 
 
+@typed
 def autoscale(endpoint: Endpoint, scale: Scale | None) -> None:
     """Let each variant's machines follow its requests, within `scale`; None takes scaling off, and machines stay.
 

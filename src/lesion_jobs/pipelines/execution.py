@@ -10,7 +10,9 @@ from typing import Any, Self
 from lesion.errors import UserError
 from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.account.kinds import PROCESSING
+from lesion_jobs.argument_types import check_fields, typed
 from lesion_jobs.environment import Environment
+from lesion_jobs.numbers import check_within
 from lesion_jobs.pipelines.expressions import find
 from lesion_jobs.runs.evaluation import EvaluationRun
 from lesion_jobs.runs.job import GOES_ON, Job
@@ -36,6 +38,9 @@ class Execution:
     arn: str
     environment: Environment
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @property
     def pipeline(self) -> str:
         """arn:aws:sagemaker:REGION:ACCOUNT:pipeline/NAME/execution/ID"""
@@ -55,11 +60,13 @@ class Execution:
             listed = pages.paginate(PipelineExecutionArn=self.arn, SortOrder="Ascending")
             return [step for page in listed for step in page["PipelineExecutionSteps"]]
 
+    @typed
     def wait(self, *, poll_s: float = 30) -> Self:
         """Returns the handle once all steps are done, and says meanwhile how they stand.
 
         Raises UserError that names the failed step, its reason and its job. One that was stopped is told, and no error.
         """
+        check_within("poll_s", poll_s, 0)
         told: dict[str, str] = {}
         while True:
             status = self.describe()["PipelineExecutionStatus"]
@@ -77,6 +84,7 @@ class Execution:
             raise self._failure(steps)
         return self
 
+    @typed
     def job(self, step: str) -> TrainingRun | ProcessingRun:
         """The job of a step, such as "Train" or "Check": `.logs()`, `.describe()`.
 

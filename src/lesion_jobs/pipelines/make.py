@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.storage import readable_uri
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment
-from lesion_jobs.numbers import check_whole, check_within
+from lesion_jobs.numbers import check_choice, check_whole, check_within
 from lesion_jobs.pipelines.definition import Plan, definition_faults, make_definition
 from lesion_jobs.pipelines.pipeline import Pipeline, champion_uri, refuse_known_test
 from lesion_jobs.requests.arguments import command_arguments
@@ -22,6 +24,7 @@ from lesion_jobs.runs.processing import SHARDS, SHARDS_OWN
 from lesion_jobs.runs.training import Channels, channel_uris, check_hyperparameters, given_channels
 
 
+@typed
 def pipeline(
     environment: Environment,
     data: Channels,
@@ -81,6 +84,11 @@ def pipeline(
     with collecting(problems):
         named = {"PipelineName": name, "PipelineDefinition": "{}", "RoleArn": role or environment.arn}
         _refuse_faults(find_faults("UpdatePipeline", named))
+    with collecting(problems):
+        if group is not None:
+            _refuse_faults(find_faults("CreateModelPackageGroup", {"ModelPackageGroupName": group}))
+    with collecting(problems):
+        check_choice("approval", approval, get_args(Approval))
     with collecting(problems):
         command_arguments(SHARDS, shards or {}, own=SHARDS_OWN)
     with collecting(problems):

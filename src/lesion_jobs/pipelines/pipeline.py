@@ -16,6 +16,7 @@ from lesion_jobs.account.kinds import PROCESSING, TRAINING
 from lesion_jobs.account.preflight import check_account
 from lesion_jobs.account.send import send
 from lesion_jobs.account.storage import share_files
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment
 from lesion_jobs.numbers import check_within
 from lesion_jobs.pipelines.definition import Json, all_steps
@@ -61,6 +62,7 @@ class Pipeline:
         make_group(self.environment, self.group)
         send(self.environment, self.requests(operation), what=f"pipeline {self.name} was not saved")
 
+    @typed
     def start(
         self,
         *,
@@ -76,16 +78,17 @@ class Pipeline:
         with step and reason if it fails or the model is refused. `wait=False` returns at once.
         """
         _refuse_local(self.environment, "starts no pipelines", do="Call run_locally().")
-        given: dict[str, Any] = {"Data": data, "Test": test, "Bar": bar}
-        if champion is not None:
-            given["Champion"] = champion_uri(self.environment, champion)
+        problems: list[UserError] = []
+        given: dict[str, Any] = {"Data": data, "Test": test, "Bar": bar, "Champion": champion}
         given = {name: value for name, value in given.items() if value is not None}
         values = {one["Name"]: one["DefaultValue"] for one in self.content["Parameters"]}
         if unknown := sorted(set(given) - set(values)):
             what = f"pipeline {self.name} has no parameter {', '.join(unknown)}"
-            raise UserError(what, do="Make it with a champion.", kind="environment")
+            problems.append(UserError(what, do="Make it with a champion.", kind="environment"))
+        if champion is not None:
+            with collecting(problems):
+                given["Champion"] = champion_uri(self.environment, champion)
         values |= given
-        problems: list[UserError] = []
         with collecting(problems):
             check_within("bar", values["Bar"], 0.5, 1)
         with collecting(problems):

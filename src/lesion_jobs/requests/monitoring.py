@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
-from lesion_jobs.requests.training import seconds_of
+from lesion_jobs.numbers import check_choice, check_whole
+from lesion_jobs.requests.training import MAX_VOLUME_GB, seconds_of
 
 Every = Literal["hour", "day"]
 
@@ -28,11 +29,14 @@ def monitoring_request(
 ) -> dict[str, Any]:
     """CreateMonitoringSchedule's request. The artifact comes as the baseline's statistics: there is no other input.
 
-    Raises UserError for an `every` that is none, and a time that is longer than from one run to the next.
+    Raises UserError for an `every` that is none, a disk that there cannot be, and a time that is longer than from one
+    run to the next.
     """
     problems: list[UserError] = []
-    if every not in SCHEDULES:
-        problems.append(UserError(f"every='{every}' is not hour or day", do="Correct it.", kind="environment"))
+    with collecting(problems):
+        check_choice("every", every, SCHEDULES)
+    with collecting(problems):
+        check_whole("volume_gb", volume_gb, 1, MAX_VOLUME_GB)
     with collecting(problems):
         max_seconds = seconds_of(max_hours)
         if max_hours > (1 if every == "hour" else 24):

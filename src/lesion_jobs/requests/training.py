@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError, collecting, raise_all
+from lesion.words import shortened
 from lesion_jobs.environment import Environment
-from lesion_jobs.numbers import check_choice, check_number, check_whole
+from lesion_jobs.numbers import check_choice, check_each, check_number, check_whole, check_within
 
 TENSORBOARD_DIR = "/opt/ml/output/tensorboard"
 MAX_VOLUME_GB = 16_384
@@ -41,12 +42,11 @@ def training_request(
     stopping: dict[str, int] = {}
     with collecting(problems):
         algorithm, _ = parse_hyperparameters(hyperparameters)
+        texts = {key: as_text(value) for key, value in hyperparameters.items()}
     with collecting(problems):
         check_machines(num_instances, volume_gb)
     with collecting(problems):
         check_choice("input_mode", input_mode, get_args(InputMode))
-    with collecting(problems):
-        check_choice("use_spot", use_spot, (True, False))
     with collecting(problems):
         stopping["MaxRuntimeInSeconds"] = seconds_of(max_hours)
         if use_spot:
@@ -64,7 +64,7 @@ def training_request(
             "MetricDefinitions": [{"Name": line.name, "Regex": line.regex} for line in algorithm.metric_lines.values()],
         },
         "RoleArn": environment.arn,
-        "HyperParameters": {key: as_text(value) for key, value in hyperparameters.items()},
+        "HyperParameters": texts,
         "InputDataConfig": [_channel(channel, uri) for channel, uri in channels.items()],
         "OutputDataConfig": {"S3OutputPath": environment.output_uri},
         "ResourceConfig": {
@@ -95,17 +95,19 @@ def training_request(
 
 def check_machines(num_instances: int, volume_gb: int) -> None:
     """Raises UserError for numbers that there cannot be: botocore's description of the service takes 0 of both."""
-    problems: list[UserError] = []
-    with collecting(problems):
-        check_whole("num_instances", num_instances, 1)
-    with collecting(problems):
-        check_whole("volume_gb", volume_gb, 1, MAX_VOLUME_GB)
-    raise_all(problems)
+    check_each(
+        (check_whole, "num_instances", num_instances, 1),
+        (check_whole, "volume_gb", volume_gb, 1, MAX_VOLUME_GB),
+    )
 
 
 def as_text(value: object) -> str:
-    """A hyperparameter's value as SageMaker carries it: text as it is, everything else in JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A value as SageMaker carries it: text as it is, everything else in JSON. Raises UserError for what JSON lacks."""
+    try:
+        return value if isinstance(value, str) else json.dumps(value)
+    except (TypeError, ValueError) as error:
+        what = f"{shortened(repr(value), 60)} is no value of JSON"
+        raise UserError(what, do="Give text, a number, true or false, a list or a mapping.", kind="options") from error
 
 
 def seconds_of(max_hours: float) -> int:
@@ -122,6 +124,7 @@ def seconds_of(max_hours: float) -> int:
 
 def _wait_seconds(max_hours: float, max_wait_hours: float | None) -> int:
     wait = 2 * max_hours if max_wait_hours is None else max_wait_hours
+    check_within("max_wait_hours", wait, 0)
     if wait < max_hours:
         raise UserError(
             f"max_wait_hours={wait:g} is less than max_hours={max_hours:g}", do="Wait longer.", kind="environment"

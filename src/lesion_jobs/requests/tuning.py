@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 from lesion.algorithms.registry import parse_hyperparameters
 from lesion.errors import UserError, collecting, raise_all
 from lesion.words import listed, nearest
+from lesion_jobs.argument_types import check_fields
+from lesion_jobs.numbers import check_choice, check_each, check_whole
 from lesion_jobs.requests.training import as_text
 
 Strategy = Literal["Bayesian", "Random"]
@@ -36,16 +38,11 @@ class WarmStart:
     `is_same_data` says that data and image are the same, so that their training jobs count as its own.
     """
 
-    parents: tuple[str, ...]
+    parents: Sequence[str]
     is_same_data: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.parents, str):
-            raise UserError(
-                f"parents is the text '{self.parents}', not a tuple of names",
-                do=f"Give WarmStart(('{self.parents}',)).",
-                kind="environment",
-            )
+        check_fields(self)
         if not 1 <= len(self.parents) <= MOST_PARENTS:
             raise UserError(
                 f"a warm start takes 1 to {MOST_PARENTS} earlier tuning jobs, not {len(self.parents)}",
@@ -54,9 +51,7 @@ class WarmStart:
             )
 
 
-def tuning_request(
-    name: str,
-    training: Mapping[str, Any],
+def search_config(
     hyperparameters: Mapping[str, object],
     ranges: Ranges,
     *,
@@ -64,42 +59,56 @@ def tuning_request(
     max_jobs: int = 20,
     parallel: int = 2,
     strategy: Strategy = "Bayesian",
-    warm_start: WarmStart | None = None,
 ) -> dict[str, Any]:
-    """CreateHyperParameterTuningJob's request. `training` is CreateTrainingJob's for the same settings.
+    """A tuning request's HyperParameterTuningJobConfig: what is searched, for what, by how many jobs.
 
     `hyperparameters` are those that all jobs have, `ranges` those that are searched. Raises UserError with all that is
     wrong with ranges, objective and numbers of jobs.
     """
-    algorithm, _ = parse_hyperparameters(hyperparameters)
-    problems = list(_problems_of_numbers(max_jobs, parallel, strategy, len(ranges)))
-    with collecting(problems):
-        better = _direction(algorithm, objective)
+    problems: list[UserError] = []
     searched: dict[str, list[dict[str, Any]]] = {}
-    for hyperparameter, wanted in ranges.items():
+    with collecting(problems):
+        _check_numbers(max_jobs, parallel, strategy, len(ranges))
+    with collecting(problems):
+        algorithm, _ = parse_hyperparameters(hyperparameters)
         with collecting(problems):
-            kind, one = _range(algorithm, hyperparameters, hyperparameter, wanted)
-            searched.setdefault(f"{kind}ParameterRanges", []).append(one)
+            better = _direction(algorithm, objective)
+        for hyperparameter, wanted in ranges.items():
+            with collecting(problems):
+                kind, one = _range(algorithm, hyperparameters, hyperparameter, wanted)
+                searched.setdefault(f"{kind}ParameterRanges", []).append(one)
     raise_all(problems)
+    return {
+        "Strategy": strategy,
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": max_jobs, "MaxParallelTrainingJobs": parallel},
+        # It would compare values that come while a job trains; validation:* comes once, at its end.
+        "TrainingJobEarlyStoppingType": "Off",
+        "HyperParameterTuningJobObjective": {"Type": better, "MetricName": objective},
+        "ParameterRanges": searched,
+    }
+
+
+def tuning_request(
+    name: str,
+    training: Mapping[str, Any],
+    search: Mapping[str, Any],
+    *,
+    warm_start: WarmStart | None = None,
+) -> dict[str, Any]:
+    """CreateHyperParameterTuningJob's request. `training` is CreateTrainingJob's, `search` the `search_config`, for the
+    same hyperparameters."""
     metrics = [
         m for m in training["AlgorithmSpecification"]["MetricDefinitions"] if m["Name"].startswith("validation:")
     ]
     definition: dict[str, Any] = {
-        "StaticHyperParameters": {key: as_text(value) for key, value in hyperparameters.items()},
+        "StaticHyperParameters": training["HyperParameters"],
         "AlgorithmSpecification": {**training["AlgorithmSpecification"], "MetricDefinitions": metrics[:MOST_METRICS]},
         "HyperParameterTuningResourceConfig": training["ResourceConfig"],
         **{key: training[key] for key in COMMON if key in training},
     }
     request: dict[str, Any] = {
         "HyperParameterTuningJobName": name,
-        "HyperParameterTuningJobConfig": {
-            "Strategy": strategy,
-            "ResourceLimits": {"MaxNumberOfTrainingJobs": max_jobs, "MaxParallelTrainingJobs": parallel},
-            # It would compare values that come while a job trains; validation:* comes once, at its end.
-            "TrainingJobEarlyStoppingType": "Off",
-            "HyperParameterTuningJobObjective": {"Type": better, "MetricName": objective},
-            "ParameterRanges": searched,
-        },
+        "HyperParameterTuningJobConfig": search,
         "TrainingJobDefinition": definition,
     }
     if warm_start is not None:
@@ -112,16 +121,22 @@ def tuning_request(
     return request
 
 
-def _problems_of_numbers(max_jobs: int, parallel: int, strategy: Strategy, num_ranges: int) -> Sequence[UserError]:
-    most = MOST_JOBS.get(strategy)
-    said = {
-        f"strategy '{strategy}' is not Bayesian or Random": most is None,
-        f"max_jobs={max_jobs} is not from 1 to {most}": most is not None and not 1 <= max_jobs <= most,
-        f"parallel={parallel} is not from 1 to {MOST_PARALLEL}": not 1 <= parallel <= MOST_PARALLEL,
-        f"parallel={parallel} is more than max_jobs={max_jobs}": parallel > max_jobs,
-        f"ranges has {num_ranges} hyperparameters, not 1 to {MOST_RANGES}": not 1 <= num_ranges <= MOST_RANGES,
-    }
-    return [UserError(what, do="Correct it.", kind="environment") for what, is_so in said.items() if is_so]
+def _check_numbers(max_jobs: int, parallel: int, strategy: Strategy, num_ranges: int) -> None:
+    most = MOST_JOBS.get(strategy, max(MOST_JOBS.values()))
+    problems: list[UserError] = []
+    with collecting(problems):
+        check_each(
+            (check_choice, "strategy", strategy, MOST_JOBS),
+            (check_whole, "max_jobs", max_jobs, 1, most),
+            (check_whole, "parallel", parallel, 1, MOST_PARALLEL),
+        )
+        if parallel > max_jobs:
+            what = f"parallel={parallel} is more than max_jobs={max_jobs}"
+            raise UserError(what, do="Correct it.", kind="environment")
+    if not 1 <= num_ranges <= MOST_RANGES:
+        what = f"ranges has {num_ranges} hyperparameters, not 1 to {MOST_RANGES}"
+        problems.append(UserError(what, do="Correct it.", kind="environment"))
+    raise_all(problems)
 
 
 def _direction(algorithm: Any, objective: str) -> str:
@@ -152,12 +167,16 @@ def _range(
         if "tune" not in extra:
             raise UserError(f"Lesion declares no range for {name}", do=f"Give one: {name}=(lowest, highest).")
         wanted = tuple(extra["tune"])
+    if wanted == []:
+        raise UserError(f"{name} has no value to be searched", do=f"Give some: {name}=[…].", kind="hyperparameters")
     for value in wanted or [0]:
         parse_hyperparameters({**hyperparameters, name: value})  # refuses unknown names, and what is out of bounds
     if isinstance(wanted, list):
         return "Categorical", {"Name": name, "Values": [as_text(value) for value in wanted]}
     assert wanted is not None and field is not None  # else the name was refused
     lowest, highest = wanted
+    if not {int, float} & _types(field.annotation):
+        raise UserError(f"{name} is no number, and has no range", do=f"Give its values as a list: {name}=[…].")
     if not (math.isfinite(lowest) and lowest < highest):
         raise UserError(f"{name} from {lowest:g} to {highest:g} is no range", do="Give (lowest, highest).")
     scale = extra.get("scale", "Auto")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.environment import Environment
 from lesion_jobs.hosting import MAX_WAIT_MINUTES, AllAtOnce, Canary, Linear, Shift
 from lesion_jobs.numbers import check_within
@@ -65,10 +65,14 @@ def update_request(
     `bake_minutes` is how long the old machines stay beside the new. Numbers of machines and weights are retained as
     they are when the update begins; where variants come or go, those that the configuration has count.
     """
-    check_within("bake_minutes", bake_minutes, 0, MAX_WAIT_MINUTES)
+    problems: list[UserError] = []
+    with collecting(problems):
+        check_within("bake_minutes", bake_minutes, 0, MAX_WAIT_MINUTES)
     if len(alarms) > MAX_ALARMS:
+        what = f"{len(alarms)} alarms, and a rollout takes at most {MAX_ALARMS}"
         do = "Leave some out, or make a composite alarm of them."
-        raise UserError(f"{len(alarms)} alarms, and a rollout takes at most {MAX_ALARMS}", do=do, kind="environment")
+        problems.append(UserError(what, do=do, kind="environment"))
+    raise_all(problems)
     wait_s = 0 if isinstance(shift, AllAtOnce) else round(60 * shift.wait_minutes)
     routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": wait_s}
     num_waits = 1

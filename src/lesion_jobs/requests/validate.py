@@ -17,6 +17,7 @@ from lesion.words import nearest, shortened
 
 # A class of Java's that Python's `re` lacks, such as \p{L}: letters. Its first letter is Unicode's category.
 CATEGORY = re.compile(r"\\p\{([LMZSNP])\}")
+INSTALL = "pip install 'boto3>=1.40', or install lesion with its extra: 'lesion[jobs]'."
 NO_CHARACTER = "\uffff"  # keeps a class of characters from being empty
 
 Requests = Sequence[tuple[str, Mapping[str, Any]]]  # operation, such as "CreateModel" → its request
@@ -33,19 +34,30 @@ def check_requests(requests: Requests, *, service: str = "sagemaker") -> None:
     )
 
 
+def check_member(operation: str, member: str, text: str) -> None:
+    """Raises UserError for a text that AWS would not take as this member of a request, whatever the others are."""
+    shape = _model_of("sagemaker").operation_model(operation).input_shape.members[member]
+    faults = _breaches(text, shape, member)
+    raise_all(
+        [UserError(fault, where=operation, do="Correct it: nothing was sent.", kind="request") for fault in faults]
+    )
+
+
 def find_faults(operation: str, request: Mapping[str, Any], *, service: str = "sagemaker") -> list[str]:
     """A sentence for each place in which the request breaks the service's description of it."""
+    shape = _model_of(service).operation_model(operation).input_shape
     from botocore.validate import ParamValidator
 
-    shape = _model_of(service).operation_model(operation).input_shape
     report = ParamValidator().validate(dict(request), shape).generate_report()
     return [*report.splitlines(), *_breaches(request, shape, "")]
 
 
 @cache
 def _model_of(service: str) -> Any:
-    import botocore.session
-
+    try:
+        import botocore.session
+    except ImportError as error:
+        raise UserError("boto3 is not installed", do=INSTALL, kind="sdk") from error
     return botocore.session.get_session().get_service_model(service)
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.kinds import TRANSFORM
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import send
 from lesion_jobs.account.storage import download, readable_uri
 from lesion_jobs.answers import Prediction, decode_answer
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.local.run import run_transform
+from lesion_jobs.numbers import check_whole
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.transform import transform_request
 from lesion_jobs.requests.validate import check_requests
@@ -30,6 +32,7 @@ class TransformRun(Job):
     kind = TRANSFORM
 
 
+@typed
 def transform(
     environment: Environment,
     model: Model,
@@ -43,14 +46,18 @@ def transform(
 
     Raises UserError with the reason if the job fails. Local mode always waits, and needs port 8080 free.
     """
+    name = name or new_name("transform")
     problems: list[UserError] = []
     model_uri = pictures_uri = ""
+    with collecting(problems):
+        check_name(environment, TRANSFORM, name)
     with collecting(problems):
         model_uri = model_uri_of(environment, model)
     with collecting(problems):
         pictures_uri = readable_uri(pictures, environment, what="the folder of images")
+    with collecting(problems):
+        check_whole("num_instances", num_instances, 1)
     raise_all(problems)
-    name = name or new_name("transform")
     run = TransformRun(name, environment, f"{environment.output_uri}/{name}")
     model_ = model_request(environment, name, model_uri)
     job = transform_request(environment, name, name, pictures_uri, run.output, num_instances=num_instances)
@@ -70,6 +77,7 @@ def transform(
     return run
 
 
+@typed
 def fetch_predictions(run: TransformRun) -> dict[str, Prediction]:
     """Path of each picture below the folder → prediction. Raises UserError for a picture that was refused."""
     with tempfile.TemporaryDirectory() as scratch:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.kinds import PROCESSING
+from lesion_jobs.account.preflight import check_name
 from lesion_jobs.account.storage import download, readable_uri, share_files
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
@@ -31,9 +33,10 @@ class EvaluationRun(Job):
     kind = PROCESSING
 
 
+@typed
 def evaluate(
     environment: Environment,
-    model: TrainingRun | str,
+    model: TrainingRun | str | Path,
     data: str | Path,
     *,
     options: Mapping[str, object] | None = None,
@@ -53,6 +56,8 @@ def evaluate(
     run = EvaluationRun(name, environment, f"{environment.output_uri}/{name}")
     problems: list[UserError] = []
     model_uri, data_uri, arguments, request = "", "", [], {}
+    with collecting(problems):
+        check_name(environment, PROCESSING, name)
     with collecting(problems):
         model_uri = model_uri_of(environment, model)
     with collecting(problems):
@@ -79,7 +84,7 @@ def evaluate(
     return run.wait() if wait and not environment.is_local else run
 
 
-def known_data(model: TrainingRun | str, data_uri: str) -> list[str]:
+def known_data(model: TrainingRun | str | Path, data_uri: str) -> list[str]:
     """A note for a set that shares files with what a run was trained on. No refusal: a test set may lie there too."""
     if not isinstance(model, TrainingRun):
         return []
@@ -97,6 +102,7 @@ def known_data(model: TrainingRun | str, data_uri: str) -> list[str]:
     ]
 
 
+@typed
 def fetch_evaluation(run: EvaluationRun, folder: str | Path) -> Path:
     """`folder`, with the report.html, metrics.json and predictions.csv of the evaluation in it."""
     folder = Path(folder)

@@ -12,7 +12,9 @@ from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.account.kinds import JobKind
 from lesion_jobs.account.logs import LogReader
 from lesion_jobs.account.send import client_of
+from lesion_jobs.argument_types import check_fields, typed
 from lesion_jobs.environment import Environment
+from lesion_jobs.numbers import check_within
 
 BUSY = {
     *("InProgress", "Stopping", "Deleting"),
@@ -32,15 +34,20 @@ class Job:
     environment: Environment
     kind: ClassVar[JobKind]
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def describe(self) -> Mapping[str, Any]:
         """SageMaker's own description. Local mode knows only the jobs of this process. Raises UserError for none."""
         return self._describe(client_of(self.environment))
 
+    @typed
     def wait(self, *, print_logs: bool = True, poll_s: float = 10) -> Self:
         """Returns the handle once the job is done; prints its log as it comes.
 
         Raises UserError with SageMaker's reason if it failed. A job that was stopped is told and no error.
         """
+        check_within("poll_s", poll_s, 0)
         client = client_of(self.environment)
         reader = self._reader() if print_logs and not self.environment.is_local else None
         while True:

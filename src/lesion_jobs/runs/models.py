@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lesion.errors import UserError
 from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.account.storage import ARCHIVE, readable_uri
+from lesion_jobs.argument_types import check_fields
 from lesion_jobs.environment import Environment
 from lesion_jobs.runs.training import TrainingRun
 
@@ -20,6 +22,9 @@ class ModelVersion:
     arn: str
     environment: Environment
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def describe(self) -> Mapping[str, Any]:
         """SageMaker's own description, with approval, metrics and card. Raises UserError for a version that is gone."""
         with plain_errors(f"model version {self.arn} is not known", do="Is it of this account and region?"):
@@ -28,7 +33,7 @@ class ModelVersion:
         return answer
 
 
-Model = TrainingRun | ModelVersion | str
+Model = TrainingRun | ModelVersion | str | Path
 
 
 def model_uri_of(environment: Environment, model: Model) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.kinds import PROCESSING
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import send
 from lesion_jobs.account.storage import readable_uri
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.local.run import run_job
 from lesion_jobs.requests.arguments import command_arguments
@@ -32,6 +33,7 @@ class ShardsRun(Job):
     kind = PROCESSING
 
 
+@typed
 def prepare_shards(
     environment: Environment,
     data: str | Path,
@@ -54,6 +56,8 @@ def prepare_shards(
     run = ShardsRun(name, environment, f"{environment.output_uri}/{name}")
     problems: list[UserError] = []
     data_uri, arguments, request = "", [], {}
+    with collecting(problems):
+        check_name(environment, PROCESSING, name)
     with collecting(problems):
         data_uri = readable_uri(data, environment, what="the data set")
     with collecting(problems):

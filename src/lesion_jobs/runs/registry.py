@@ -12,6 +12,7 @@ from lesion_jobs.account.aws import error_code, explained, open_client, open_ses
 from lesion_jobs.account.preflight import image_digest
 from lesion_jobs.account.send import send
 from lesion_jobs.account.storage import split_uri
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment
 from lesion_jobs.requests.registry import Approval, group_request, package_request
 from lesion_jobs.requests.validate import check_requests
@@ -20,6 +21,7 @@ from lesion_jobs.runs.models import ModelVersion
 from lesion_jobs.runs.training import TrainingRun, fetch_results
 
 
+@typed
 def register(
     run: TrainingRun,
     group: str,
@@ -56,18 +58,18 @@ def register(
     digest = image_digest(open_session(environment), environment.image)
     if digest is None:
         print(f"not pinned: the digest of {environment.image} is not known, so the version follows its tag")  # noqa: T201
-    request = package_request(
-        environment,
-        group,
-        run.model,
-        metrics=metrics,
-        statistics_uri=statistics,
-        card=card,
-        approval=approval,
-        description=description or f"training job {run.name}",
-        image_digest=digest,
-    )
     with collecting(problems):
+        request = package_request(
+            environment,
+            group,
+            run.model,
+            metrics=metrics,
+            statistics_uri=statistics,
+            card=card,
+            approval=approval,
+            description=description or f"training job {run.name}",
+            image_digest=digest,
+        )
         check_requests(
             [("CreateModelPackageGroup", group_request(environment, group)), ("CreateModelPackage", request)]
         )

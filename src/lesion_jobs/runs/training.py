@@ -15,9 +15,10 @@ from lesion.data.sources.channel_names import read_channel_names, training_is_mi
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.kinds import TRAINING
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import send
 from lesion_jobs.account.storage import download, readable_uri
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.local.run import run_job
 from lesion_jobs.requests.training import InputMode, training_request
@@ -37,6 +38,7 @@ class TrainingRun(Job):
     kind = TRAINING
 
 
+@typed
 def train(
     environment: Environment,
     channels: Channels,
@@ -61,19 +63,29 @@ def train(
     """
     hyperparameters = hyperparameters or {}
     run = describe_run(environment, name or new_name("train"), checkpoints)
-    uris, request = checked_training(
-        environment,
-        run.name,
-        channels,
-        hyperparameters,
-        num_instances=num_instances,
-        volume_gb=volume_gb,
-        max_hours=max_hours,
-        use_spot=use_spot,
-        max_wait_hours=max_wait_hours,
-        checkpoints=run.checkpoints,
-        input_mode=input_mode,
-    )
+    problems: list[UserError] = []
+    uris: dict[str, str] = {}
+    request: dict[str, Any] = {}
+    if environment.is_local and checkpoints:
+        what, do = "local mode keeps no checkpoints", "Leave it out."
+        problems.append(UserError(what, where=checkpoints, do=do, kind="environment"))
+    with collecting(problems):
+        check_name(environment, TRAINING, run.name)
+    with collecting(problems):
+        uris, request = checked_training(
+            environment,
+            run.name,
+            channels,
+            hyperparameters,
+            num_instances=num_instances,
+            volume_gb=volume_gb,
+            max_hours=max_hours,
+            use_spot=use_spot,
+            max_wait_hours=max_wait_hours,
+            checkpoints=run.checkpoints,
+            input_mode=input_mode,
+        )
+    raise_all(problems)
     if environment.is_local:
         announce(TRAINING, run.name, environment)
         train_here(run, request)
@@ -165,13 +177,12 @@ def check_device(environment: Environment, device: object) -> None:
 
 def describe_run(environment: Environment, name: str, checkpoints: str | None = None) -> TrainingRun:
     """Where a job of this name leaves what: SageMaker's own layout, kept in local mode too."""
-    if environment.is_local and checkpoints:
-        raise UserError("local mode keeps no checkpoints", where=checkpoints, do="Leave it out.", kind="environment")
     folder = f"{environment.output_uri}/{name}"
     kept = None if environment.is_local else checkpoints or f"{folder}/checkpoints"
     return TrainingRun(name, environment, f"{folder}/output/model.tar.gz", f"{folder}/output/output.tar.gz", kept)
 
 
+@typed
 def fetch_results(run: TrainingRun, folder: str | Path) -> Path:
     """`folder`, with the run's report.html, metrics.json, oof.csv and all else of /opt/ml/output/data in it."""
     folder = Path(folder)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
 from lesion_jobs.account.kinds import TUNING
-from lesion_jobs.account.preflight import check_account
+from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import send
+from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.requests.training import InputMode
-from lesion_jobs.requests.tuning import Ranges, Strategy, WarmStart, tuning_request
+from lesion_jobs.requests.tuning import Ranges, Strategy, WarmStart, search_config, tuning_request
 from lesion_jobs.requests.validate import check_requests
 from lesion_jobs.runs.job import Job
 from lesion_jobs.runs.training import Channels, TrainingRun, checked_training, describe_run
@@ -25,6 +27,7 @@ class TuningRun(Job):
     kind = TUNING
 
 
+@typed
 def tune(
     environment: Environment,
     channels: Channels,
@@ -55,29 +58,31 @@ def tune(
         raise UserError("local mode has no tuning", do="Take an instance type of SageMaker.", kind="environment")
     hyperparameters = hyperparameters or {}
     tuning = TuningRun(name or new_name("tune"), environment)
-    uris, training = checked_training(
-        environment,
-        tuning.name,
-        channels,
-        hyperparameters,
-        num_instances=num_instances,
-        volume_gb=volume_gb,
-        max_hours=max_hours,
-        use_spot=use_spot,
-        max_wait_hours=max_wait_hours,
-        input_mode=input_mode,
-    )
-    request = tuning_request(
-        tuning.name,
-        training,
-        hyperparameters,
-        ranges,
-        objective=objective,
-        max_jobs=max_jobs,
-        parallel=parallel,
-        strategy=strategy,
-        warm_start=warm_start,
-    )
+    problems: list[UserError] = []
+    uris: dict[str, str] = {}
+    training: dict[str, Any] = {}
+    search: dict[str, Any] = {}
+    with collecting(problems):
+        check_name(environment, TUNING, tuning.name)
+    with collecting(problems):
+        uris, training = checked_training(
+            environment,
+            tuning.name,
+            channels,
+            hyperparameters,
+            num_instances=num_instances,
+            volume_gb=volume_gb,
+            max_hours=max_hours,
+            use_spot=use_spot,
+            max_wait_hours=max_wait_hours,
+            input_mode=input_mode,
+        )
+    with collecting(problems):
+        search = search_config(
+            hyperparameters, ranges, objective=objective, max_jobs=max_jobs, parallel=parallel, strategy=strategy
+        )
+    raise_all(problems)
+    request = tuning_request(tuning.name, training, search, warm_start=warm_start)
     check_requests([("CreateHyperParameterTuningJob", request)])
     reads = {f"channel '{channel}'": uri for channel, uri in uris.items()}
     num_machines = parallel * num_instances
@@ -89,6 +94,7 @@ def tune(
     return tuning.wait(print_logs=False) if wait else tuning
 
 
+@typed
 def best(tuning: TuningRun) -> TrainingRun:
     """The training job with the best objective up to now. Raises UserError while none has finished."""
     answer = tuning.describe()

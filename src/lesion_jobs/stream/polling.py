@@ -5,6 +5,7 @@ from __future__ import annotations
 from lesion.errors import UserError
 from lesion_jobs.account.aws import open_client, plain_errors
 from lesion_jobs.account.send import runtime_of
+from lesion_jobs.argument_types import typed
 from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.stream.handler import Ask, Stream, endpoint_asker, handle_message, split_results
 
@@ -13,6 +14,7 @@ LOOK_S = 1  # the shortest in which it looks on all of its servers
 DO = "Look at the queue's address, its region, and the permissions for queue and bucket."
 
 
+@typed
 def poll(endpoint: Endpoint, queue_url: str, results: str, *, until_empty: bool = False, ask: Ask | None = None) -> int:
     """Handle the queue's messages one after the other, until there are none if `until_empty`. Returns how many were
     done.

@@ -13,7 +13,7 @@ from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.processing import INPUT, processing_request
 from lesion_jobs.requests.training import training_request
 from lesion_jobs.requests.transform import transform_request
-from lesion_jobs.requests.tuning import Ranges, WarmStart, tuning_request
+from lesion_jobs.requests.tuning import Ranges, WarmStart, search_config, tuning_request
 from lesion_jobs.runs.processing import SHARDS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -63,8 +63,9 @@ def tuning(ranges: Ranges | None = None, **settings: Any) -> dict[str, Any]:
         max_wait_hours=3,
         input_mode="FastFile",
     )
-    given: dict[str, Any] = {"max_jobs": 20, "parallel": 4, "warm_start": WarmStart(("earlier",))}
-    return tuning_request("tuned", job, hyperparameters, chosen if ranges is None else ranges, **given | settings)
+    given: dict[str, Any] = {"max_jobs": 20, "parallel": 4}
+    search = search_config(hyperparameters, chosen if ranges is None else ranges, **given | settings)
+    return tuning_request("tuned", job, search, warm_start=WarmStart(("earlier",)))
 
 
 def made() -> dict[str, dict[str, Any]]:

@@ -80,7 +80,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a cache of no days": ({"cache_days": 0}, "cache_days=0 is not from 1 to 365"),
     "a name too long": ({"name": "x" * 257}, "257 characters where at most 256"),
     "a name with a blank": ({"name": "my pipeline"}, "PipelineName is 'my pipeline', which is not of the form"),
-    "a group that is no name": ({"group": "a b"}, "step Register: ModelPackageGroupName is 'a b'"),
+    "a group that is no name": ({"group": "a b"}, "ModelPackageGroupName is 'a b'"),
     "anomaly detection": ({"hyperparameters": {"algorithm": "anomaly", "pretrained": False}}, "judges no further"),
     "a hyperparameter": ({"hyperparameters": {"pretrained": False, "epoch": 3}}, "epoch"),
     "weights that nobody brings": ({"hyperparameters": {}}, "pretrained=true downloads"),

@@ -235,10 +235,11 @@ def test_two_models_share_the_traffic_and_one_can_have_it_all_again():
         ({"AllTraffic": 1}, {"AllTraffic": MODEL}, "`rollout` replaces its model"),
         ({"AllTraffic": 1}, {"challenger": MODEL}, "challenger has a model and no weight"),
         ({"AllTraffic": 0}, {}, "not all of them 0"),
-        ({"AllTraffic": -1}, {}, "weights are numbers from 0 on"),
+        ({"AllTraffic": -1}, {}, "weights are numbers from 0 on, and not 'AllTraffic': -1"),
         ({"AllTraffic": float("nan")}, {}, "weights are numbers from 0 on"),
-        ({"AllTraffic": "9"}, {}, "weights are numbers from 0 on"),
-        ({}, {}, "weights are numbers"),
+        ({"AllTraffic": True}, {}, "weights are numbers from 0 on"),
+        ({"AllTraffic": "9"}, {}, r"weights\['AllTraffic'\]='9' is not a number"),
+        ({}, {}, "not all of them 0"),
     ],
 )
 def test_weights_of_what_is_not_there_are_refused(shares: dict[str, float], models: dict[str, str], said: str):

@@ -32,6 +32,17 @@ def test_the_client_loads_neither_torch_nor_the_sdk():
     assert done.stdout.strip() == "[]"
 
 
+def test_without_boto3_it_is_said_how_to_get_it():
+    call = "lesion_jobs.train(requested.PLAIN, 's3://bucket/data', hyperparameters={'pretrained': False})"
+    script = f"import sys; sys.modules.update(boto3=None, botocore=None); import lesion_jobs, requested; {call}"
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False, cwd=here
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert "UserError" in last and "boto3 is not installed. pip install" in last
+
+
 def test_a_misspelt_hyperparameter_is_refused_before_anything_starts():
     with pytest.raises(UserError, match=r"epoch=3 is not a hyperparameter \(did you mean epochs\?\)"):
         train(SAGEMAKER, DATA, hyperparameters={"epoch": 3})
