@@ -1,6 +1,7 @@
 """Argument types: a call is refused for values of other types than its signature names, all of them at once.
 
-A number that stands alone is left to `numbers`, which says its bounds with it. Knows no verb.
+A number that stands alone is left to `numbers`, which says its bounds with it. Knows no verb. pydantic could tell the
+types too, but its words for a value of several possible types are not for users.
 """
 
 from __future__ import annotations
