@@ -167,7 +167,7 @@ def facts_of_job(
         cost=cost(setup, history),
         settings=settings_of(config),
         versions=package_versions(),
-        reproduction=reproduction(config, labelled.table, config.seed),
+        reproduction=reproduction(config, labelled.table, config.seed, summary["pretrained_weights"]),
         explanation=NO_MAP,
         subgroups=Missing(why=evaluation["subgroups"]["why"])
         if "why" in evaluation["subgroups"]
