@@ -39,5 +39,6 @@ def reproduction(
         data_fingerprint=table.fingerprint(),
         pretrained_file=weights.get("file", ""),
         pretrained_sha256=weights.get("sha256", ""),
-        note="The same data, pretrained weights, settings and versions on the same kind of machine give the same weights.",
+        note="The same data, settings, versions and pretrained weights on the same kind of machine give the same "
+        "weights.",
     )
