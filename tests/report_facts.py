@@ -212,7 +212,7 @@ def binary() -> Facts:
         metrics=(
             metric("roc_auc", "ROC AUC", 0.913, 0.925),
             metric("average_precision", "Average precision", 0.61),
-            Metric(key="ece", name="ECE", number=number(0.013, 0.004), note="noise line 0.017"),
+            Metric(key="ece", name="ECE", number=number(0.013, 0.004), note="by chance up to 0.017"),
             Metric(
                 key="pauc",
                 name="Partial AUC above 80 % sensitivity",

@@ -261,7 +261,7 @@ def _channels(root: Path, declared: Mapping[str, Any]) -> dict[str, Path]:
             where = f"{data / name}; folders present: {', '.join(present) or 'none'}"
             problems.append(UserError(what, where=where, do="Check the channel's S3 prefix.", kind="channel"))
     if problems and training is None:
-        problems.insert(0, training_is_missing(channels))
+        problems.insert(0, training_is_missing(channels, data))
     raise_all(problems)
     return channels
 

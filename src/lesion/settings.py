@@ -325,6 +325,7 @@ class JobSettings(Hyperparameters):
     on_foreign_checkpoint: Literal["error", "set_aside"] = tunable(
         "error",
         affects="nothing",
-        doc="Checkpoints of another job (other data, settings or versions) in the checkpoint folder: error stops and "
-        "says what differs; set_aside moves them into the folder `set_aside` and starts from the beginning.",
+        doc="What to do if the checkpoint folder holds checkpoints of another job (of other data, settings or "
+        "versions), from which this one cannot resume. error: stop, and say what differs. set_aside: keep them in its "
+        "subfolder `set_aside`, in place of what was kept there before, and train from the beginning.",
     )

@@ -43,7 +43,7 @@ def test_the_artifact_and_the_results_say_what_was_decided(trained):
     payload, overall = trained.payload, trained.manifest["metrics"]["overall"]
     assert payload["calibration"]["deployment_prevalence"] == [0.1]
     assert overall["calibration"]["method"] in {"temperature", "platt"}  # the simpler one where positives are few
-    assert 0 <= overall["calibration"]["disagreement_of_networks"] <= 0.5
+    assert 0 <= overall["calibration"]["variance_share_between_networks"] <= 0.5
     assert overall["operating_point"] == payload["operating"]["spec"] == POINT
     assert overall["thresholds"] == payload["target"]["thresholds"]
     assert set(overall["uncalibrated"]["metrics"]) == set(overall["metrics"])

@@ -272,6 +272,17 @@ def test_a_set_that_cannot_be_judged_is_refused_in_words(model, other, tmp_path,
     assert not (tmp_path / "out/report.html").exists()
 
 
+def test_a_folder_whose_test_table_has_no_labels_is_refused_with_the_other_table_there(model, other, tmp_path):
+    table = pd.read_csv(other / "train.csv")
+    table.drop(columns=["target", "benign_malignant"]).to_csv(other / "test.csv", index=False)
+    said = (
+        r"no labels: column 'target'.*test\.csv\)\. If another table there has the labels \(train\.csv\), give its path"
+    )
+    with pytest.raises(UserError, match=said):
+        evaluate(other, model, tmp_path / "out")
+    evaluate(other / "train.csv", model, tmp_path / "out")
+
+
 @pytest.mark.parametrize("kind", ["one class", "one patient", "one image", "no groups"])
 def test_what_few_rows_do_not_define_has_its_reason(model, tmp_path, kind):
     frame = other_frame()

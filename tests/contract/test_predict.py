@@ -192,7 +192,7 @@ def test_what_cannot_be_predicted_at_all_is_one_clear_error(trained_root, tmp_pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no images in this folder"):
         predict(tmp_path / "empty", trained_root, tmp_path / "out.csv")
-    with pytest.raises(UserError, match="CSV"):
+    with pytest.raises(UserError, match=r"no such file or folder \(.*nothing\.csv\)\. Correct the path"):
         predict(tmp_path / "nothing.csv", trained_root, tmp_path / "out.csv")
     with pytest.raises(UserError, match=r"no format is called 'hdf5'.*Did you mean pcam_hdf5|isic_hdf5"):
         predict(tmp_path / "empty", trained_root, tmp_path / "out.csv", source="hdf5")

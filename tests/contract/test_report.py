@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from jobs import Trained, run, small_frame, small_job
+from jobs import Trained, draw_weights, run, small_frame, small_job
 
 from factories import draw_picture, write_channel
 from lesion.report.documents import documents
@@ -34,8 +36,15 @@ def leaky_frame() -> pd.DataFrame:
 def job(tmp_path_factory) -> Trained:
     """Repeated folds, a test set that shares a patient, a copy of an image, one that cannot be read, a stray one."""
     root = small_job(
-        tmp_path_factory.mktemp("report"), frame=leaky_frame(), repeats=2, on_leak="drop", on_bad_image="drop"
+        tmp_path_factory.mktemp("report"),
+        frame=leaky_frame(),
+        repeats=2,
+        on_leak="drop",
+        on_bad_image="drop",
+        pretrained=True,
     )
+    (root / "input/data/pretrained").mkdir()
+    draw_weights(root / "input/data/pretrained/given.safetensors")
     channel = root / "input/data/training"
     test = small_frame(3).assign(image_name=lambda frame: "TEST_" + frame["image_name"])
     test["patient_id"] = np.where(test["patient_id"] == "P000", "P000", "T" + test["patient_id"])
@@ -53,6 +62,16 @@ def test_the_four_files_are_there_and_follow_from_report_json(job):
     assert set(made) == set(FILES)
     for name, text in made.items():
         assert (folder / name).read_text() == text, name
+
+
+def test_the_pretrained_weights_are_told_by_their_digest(job):
+    content = (job.root / "input/data/pretrained/given.safetensors").read_bytes()
+    known = {"file": "given.safetensors", "sha256": hashlib.sha256(content).hexdigest()}
+    folder = job.root / "output/data"
+    assert json.loads((folder / "metrics.json").read_text())["pretrained_weights"] == known
+    assert job.manifest["metrics"]["pretrained_weights"] == known
+    assert known["sha256"] in (folder / "report.json").read_text()
+    assert f"given.safetensors, SHA-256 <code>{known['sha256'][:12]}…</code>" in (folder / "report.html").read_text()
 
 
 def test_nobody_is_named(job):

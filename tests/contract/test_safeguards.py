@@ -143,7 +143,9 @@ def test_a_job_that_resumes_after_its_check_keeps_what_was_measured_and_the_poli
 def test_too_few_pictures_have_no_safeguards_and_the_log_says_why(baseline, said, tmp_path):
     assert baseline.payload["quality"] is None and baseline.payload["familiarity"] is None
     run(small_job(tmp_path))
-    assert "quality: no gate, 12 images are fewer than 100" in said() and "familiarity: none, since there are" in said()
+    assert (
+        "no image-quality gate: 12 training images are fewer than 100" in said() and "no familiarity score: " in said()
+    )
 
 
 def other_arrays(change: Callable[[dict[str, Any]], object], trained: Trained, folder: Path) -> Path:

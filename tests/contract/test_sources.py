@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import sources
+from factories import draw_picture, sample_frame, write_channel
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.data.decode.images import encode
 from lesion.data.labels.encode import read_labels
@@ -238,6 +239,18 @@ def test_of_a_folder_the_test_set_is_predicted_and_what_is_left_is_said(written,
 def test_a_metadata_column_that_is_absent_is_named(written):
     with pytest.raises(UserError, match=r"'blood_group' \(metadata_columns\)"):
         opened(written, replace(WANTED, metadata=("blood_group",)))
+
+
+def test_a_channel_with_a_test_table_alone_says_how_it_becomes_the_training_set(tmp_path):
+    write_channel(tmp_path, sample_frame(4), csv_name="test.csv", image_dir="test_jpg")
+    with pytest.raises(UserError, match=r"no train set found.*test\.csv belongs to another set.*call it train\.csv"):
+        open_source(SplitLocation(tmp_path, "train"), WANTED, source="auto")
+
+
+def test_a_single_class_folder_is_told_as_one_class(tmp_path):
+    draw_picture(tmp_path / "benign" / "a.jpg", is_positive=False, seed=0)
+    with pytest.raises(UserError, match=r"there is one class only, benign/.*Add a folder with images for each class"):
+        open_source(SplitLocation(tmp_path, "train"), WANTED, source="auto")
 
 
 def test_an_empty_channel_is_told_with_every_layout(tmp_path):

@@ -120,7 +120,8 @@ def test_a_channel_that_is_empty_is_refused(root):
 def test_a_missing_training_channel_is_said_before_an_empty_other_one(tmp_path, name):
     (tmp_path / "input" / "data" / name).mkdir(parents=True)
     missing, empty = refused(tmp_path).each
-    assert "channel 'training' is missing" in str(missing) and f"channels present: {name}" in str(missing)
+    where = f"({tmp_path / 'input/data'}; channels present: {name})"
+    assert f"channel 'training' is missing {where}" in str(missing)
     assert f"channel '{name}' is empty" in str(empty)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lesion import console, sagemaker
 from lesion.commands.options import add_progress, add_settings, show_progress
 from lesion.environment import usable_cores
-from lesion.errors import UserError
+from lesion.errors import UserError, collecting, raise_all
 
 SUMMARY = "Check a data set before training, and list what is wrong."
 EXAMPLE = "lesion check data --set group_column=lesion_id --output build/check"
@@ -29,7 +29,13 @@ def add(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     from lesion.algorithms.registry import parse_hyperparameters
+    from lesion.data.decode.reading import check_given
 
+    problems: list[UserError] = []
+    for path in filter(None, (args.data, args.validation, args.test)):
+        with collecting(problems):
+            check_given(path)
+    raise_all(problems)
     channels, hyperparameters = {"training": args.data}, {}
     if (args.data / "input" / "data").is_dir():  # a whole job, as `train --root` takes it
         job = sagemaker.read_job(args.data)

@@ -14,6 +14,7 @@ from lesion import console, launch, sagemaker
 from lesion.commands import train_process
 from lesion.commands.options import add_progress, show_progress
 from lesion.commands.root_folder import add_root
+from lesion.data.decode.reading import check_given
 from lesion.errors import PlatformError
 from lesion.files import only_one, temporary_folder
 from lesion.job import CHECKED_FILE, STEP_FILE
@@ -31,6 +32,7 @@ def run(args: Namespace) -> int:
     """Raises UserError if another command trains below the same root: its files, that of a failure too, stay as they
     are.
     """
+    check_given(args.root)  # else a mistyped root would get folders, and the complaint would be of channels
     with only_one(args.root):
         return _train_alone(args.root, progress=show_progress(args))
 

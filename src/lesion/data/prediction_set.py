@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lesion.data.decode import images
-from lesion.data.decode.reading import check_regular, reading
+from lesion.data.decode.reading import check_given, check_regular, reading
 from lesion.data.metadata import Row, unknown_words
 from lesion.data.sources.augmented_manifest import AugmentedManifest
 from lesion.data.sources.class_folder import ClassFolder, ClassPictures
@@ -67,6 +67,7 @@ def open_prediction_set(path: Path, columns: Columns, *, source: str = "auto") -
     row: it raises when its picture is read. Raises UserError where there is no set, or the whole of it cannot be read.
     """
     check_source(source)
+    check_given(path)
     columns = replace(columns, is_for_prediction=True)
     if path.is_dir():
         with once():

@@ -210,7 +210,7 @@ class Checkpoints:
         aside, files = self._folder / SET_ASIDE, "1 file" if len(foreign) == 1 else f"{len(foreign)} files"
         log.warning("%s; moving %s to %s, and deleting what was there", _reason(foreign), files, aside)
         make_folder(aside)
-        with writing(aside, "checkpoints cannot be set aside"):
+        with writing(aside, "the checkpoints of another job cannot be moved"):
             for path in aside.iterdir():
                 if STATE_FILE.fullmatch(path.name):
                     path.unlink()

@@ -272,8 +272,8 @@ def _cautions(rows: Rows) -> list[str]:
         said.append(f"{num_groups} groups: intervals depend on which these are")
     if num_rows > 2 * num_groups:
         said.append(
-            f"{num_rows} rows of {num_groups} groups: the noise line of the calibration error takes rows "
-            "as independent, so it is too low if rows of a group are alike"
+            f"{num_rows} rows of {num_groups} groups: the calibration error (ECE) by chance is computed as if rows "
+            "were independent, so it is too low if rows of a group are alike"
         )
     if len(rows.name_Q) > MANY_OUTPUTS:
         said.append(f"{len(rows.name_Q)} outputs: no calibration or decision curves, and parts without intervals")

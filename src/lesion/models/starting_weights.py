@@ -14,7 +14,7 @@ from lesion.data.remark import Remark
 from lesion.data.transforms import Preprocess, decode_px
 from lesion.errors import UserError, collecting, raise_all
 from lesion.models.backbone import create_backbone, num_features, pretrained_config, refuse_untrainable
-from lesion.models.weight_files import find_weights
+from lesion.models.weight_files import WeightsFile, find_weights
 from lesion.models.weights import load_backbone_weights, pretrained_weights, unwrapped
 from lesion.settings import BackboneSettings
 
@@ -37,9 +37,11 @@ def preprocess_for(config: BackboneSettings) -> Preprocess:
 
 @dataclass(frozen=True)
 class StartingWeights:
-    """The pretrained weights of the backbone, None for random initialisation; and what was decided about them."""
+    """The pretrained weights of the backbone and their file, None for random initialisation; and what was decided about
+    them."""
 
     tensors: Mapping[str, Tensor] | None
+    file: WeightsFile | None = None
     remarks: tuple[Remark, ...] = ()
 
 
@@ -56,16 +58,17 @@ def pretrained_backbone(config: BackboneSettings, channel: Path | None) -> Start
     with collecting(problems):
         path = find_weights(config.pretrained, channel)
     raise_all(problems)
-    state = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
-    if state is None:
+    found = pretrained_weights(config.model, config.model_args, config.pretrained, channel)
+    if found is None:
         return StartingWeights(None)
+    state, file = found
     where = "timm's hub" if path is None else str(path)
     state, said = unwrapped(backbone.state_dict(), state, where=where)
     load_backbone_weights(backbone, config.model, state, where=where)
     if path is None:
-        return StartingWeights(state)
+        return StartingWeights(state, file)
     what = f"the pretrained weights of {config.model} are {path.name}" + (f": {said}" if said else "")
-    return StartingWeights(state, (Remark("pretrained_weights", what, where=where),))
+    return StartingWeights(state, file, (Remark("pretrained_weights", what, where=where),))
 
 
 def check_backbone(config: BackboneSettings, channel: Path | None) -> Sequence[Remark]:

@@ -6,9 +6,12 @@ Only safetensors: loading runs no code.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from lesion.errors import UserError
 from lesion.words import listed, shortened
@@ -19,6 +22,23 @@ SHARD = re.compile(r"-\d{3,}-of-\d{3,}$")  # how the Hub's libraries name the pa
 NOT_WEIGHTS = {"__MACOSX"}  # of macOS's zip files
 
 HOW = "Give a `pretrained` channel with the model's .safetensors file, set pretrained to a path, or pretrained=false."
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The file that pretrained weights were read from, as results tell it: no path of this machine, and the digest that
+    `sha256sum` prints."""
+
+    name: str
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, name: str) -> Self:
+        with path.open("rb") as file:
+            return cls(name, hashlib.file_digest(file, "sha256").hexdigest())
+
+    def as_json(self) -> dict[str, str]:
+        return {"file": self.name, "sha256": self.sha256}
 
 
 def find_weights(pretrained: bool | str, channel: Path | None) -> Path | None:

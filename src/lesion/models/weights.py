@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lesion.errors import UserError
 from lesion.models.backbone import pretrained_config
-from lesion.models.weight_files import HOW, find_weights
+from lesion.models.weight_files import HOW, WeightsFile, find_weights
 from lesion.words import listed
 
 # What training frameworks put before the names of a network's tensors.
@@ -27,16 +27,17 @@ UNUSED = ".num_batches_tracked"  # BatchNorm's counter: timm's networks do not c
 
 def pretrained_weights(
     name: str, model_args: Mapping[str, Any], pretrained: bool | str, channel: Path | None
-) -> dict[str, Tensor] | None:
-    """The backbone's pretrained weights as float32 tensors; None for random initial weights (pretrained=false).
+) -> tuple[dict[str, Tensor], WeightsFile] | None:
+    """The backbone's pretrained weights as float32 tensors, and their file; None for random initial weights
+    (pretrained=false).
 
     Raises UserError where none were given and timm's hub cannot be reached or knows none.
     """
     if pretrained is False:
         return None
     path = find_weights(pretrained, channel)
-    state = _read(path) if path else _from_hub(name, model_args)
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    state, file = (_read(path), WeightsFile.of(path, path.name)) if path else _from_hub(name, model_args)
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}, file
 
 
 def unwrapped(own: Collection[str], state: Mapping[str, Tensor], *, where: object) -> tuple[dict[str, Tensor], str]:
@@ -119,7 +120,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _from_hub(name: str, model_args: Mapping[str, Any]) -> dict[str, Tensor]:
+def _from_hub(name: str, model_args: Mapping[str, Any]) -> tuple[dict[str, Tensor], WeightsFile]:
     """timm's own weights for the network, from the hub or its cache; the safetensors file, never its pickled twin."""
     import timm
     from huggingface_hub import hf_hub_download
@@ -129,7 +130,8 @@ def _from_hub(name: str, model_args: Mapping[str, Any]) -> dict[str, Tensor]:
         raise UserError(f"timm's hub has no weights for '{name}'", where="hyperparameter model", do=HOW, kind="weights")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a line for each of a dozen retries says nothing new
     try:
-        path = hf_hub_download(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
+        filename = config.hf_hub_filename or "model.safetensors"
+        path = hf_hub_download(config.hf_hub_id, filename)
     # The hub's client raises OSError, its HTTP library's and its own kinds; all mean that nothing was loaded.
     except Exception as error:
         what = f"the pretrained weights of '{name}' could not be downloaded: {type(error).__name__}"
@@ -138,4 +140,4 @@ def _from_hub(name: str, model_args: Mapping[str, Any]) -> dict[str, Tensor]:
         network = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay={"file": path}, num_classes=0, **model_args
         )
-    return dict(network.state_dict())
+    return dict(network.state_dict()), WeightsFile.of(Path(path), f"{config.hf_hub_id}/{filename}")

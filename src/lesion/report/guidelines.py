@@ -97,7 +97,10 @@ def _thresholds(facts: Facts) -> Answer:
         if facts.question.kind == "multiclass" and not facts.is_binary:
             return True, "The most probable class is answered; there is no threshold."
         return False, facts.operating_points.why
-    told = [f"{shortened(p.output, 40)} from {p.threshold:.3f} on ({p.name}). {p.how}".strip() for p in facts.chosen]
+    told = [
+        f"{shortened(p.output, 40)} from a threshold of {p.threshold:.3f} (operating point: {p.name}). {p.how}".strip()
+        for p in facts.chosen
+    ]
     per = [per_thousand(point) for point in facts.chosen[:1] if point.per_1000 is not None]
     return bool(told), " ".join([*told[:3], *per]) or "No threshold is served."
 

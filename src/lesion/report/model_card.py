@@ -116,7 +116,10 @@ def _made(facts: Facts) -> str:
     lines = [f"Made {facts.made} by Lesion {facts.versions.get('lesion', '')}".strip()]
     lines.append(f"Network: {_algorithm(facts)}")
     if isinstance(facts.reproduction, Reproduction):
-        lines.append(f"Seed {facts.reproduction.seed}, data {facts.reproduction.data_fingerprint}")
+        made_of = facts.reproduction
+        lines.append(f"Seed {made_of.seed}, data {made_of.data_fingerprint}")
+        if made_of.pretrained_sha256:
+            lines.append(f"Pretrained weights: {made_of.pretrained_file}, SHA-256 {made_of.pretrained_sha256}")
     return _bullets([*lines, *(f"{name}: {json.dumps(value)}" for name, value in known.items())])
 
 

@@ -81,7 +81,7 @@ def _note(key: str, measures: Json) -> str:
 
 
 def calibration_from(output: Json) -> tuple[Metric, ...]:
-    """Intercept, slope, observed : expected, and ECE beside its noise line, of one output of `judge`."""
+    """Intercept, slope, observed : expected, and ECE beside what chance makes of it, of one output of `judge`."""
     known = output.get("calibration", {})
     found = []
     for key, name, note, said in OF_CALIBRATION:
@@ -91,7 +91,7 @@ def calibration_from(output: Json) -> tuple[Metric, ...]:
             found.append(Metric(key=f"calibration_{key}", name=name, number=number, note=note, doubt=doubt))
     if (ece := known.get("ece")) is not None:
         noise = ece.get("noise_line")
-        note = "" if noise is None else f"noise line {noise:.3f}: a perfect model of this size shows less in 95 %"
+        note = "" if noise is None else f"by chance up to {noise:.3f}: that of 95 % of perfectly calibrated models"
         number, doubt = number_of(ece), ""
         if noise is not None and number.value is not None and number.value > noise:
             doubt = (

@@ -385,4 +385,6 @@ class Reproduction(Section):
     seed: int
     data_fingerprint: str
     artifact: str = ""  # its version
+    pretrained_file: str = ""
+    pretrained_sha256: str = ""
     note: str = ""

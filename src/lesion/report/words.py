@@ -117,7 +117,8 @@ def answers(facts: Facts) -> list[str]:
 
 
 def _of_threshold(point: OperatingPoint, answer: str) -> list[str]:
-    lines = [f"“{shortened(point.output, MAX_WORD)}” from a {answer} of {point.threshold:.3f} on ({point.name})."]
+    output = shortened(point.output, MAX_WORD)
+    lines = [f"“{output}” from a {answer} of {point.threshold:.3f} (operating point: {point.name})."]
     lines.append(f"Sensitivity {shown(point.sensitivity, percent=True)}.")
     lines.append(f"Specificity {shown(point.specificity, percent=True)}.")
     if point.judged:

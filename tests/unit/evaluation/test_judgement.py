@@ -55,7 +55,7 @@ def test_a_yes_or_no_answer_is_told_with_every_measure_inside_its_interval():
     for name, measure in overall.items():
         assert MEASURES[name].low <= measure["low"] < measure["value"] < measure["high"] <= MEASURES[name].high, name
     assert found["counts"] == {"rows": 400, "groups": 100} and found["cautions"] == [
-        "400 rows of 100 groups: the noise line of the calibration error takes rows as independent, so it "
+        "400 rows of 100 groups: the calibration error (ECE) by chance is computed as if rows were independent, so it "
         "is too low if rows of a group are alike"
     ]
     assert json.loads(json.dumps(found, allow_nan=False)) == found

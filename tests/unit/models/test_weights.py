@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 import timm
 import torch
@@ -42,7 +44,9 @@ def test_weights_that_fit_are_copied_and_the_classifier_is_left_out(backbone, st
 def test_half_precision_is_read_as_float32(tmp_path, backbone, state, half):
     path = tmp_path / "weights.safetensors"
     save_file({name: value.to(half) if value.is_floating_point() else value for name, value in state.items()}, path)
-    loaded = pretrained_weights(NAME, {}, str(path), None)
+    loaded, file = pretrained_weights(NAME, {}, str(path), None)
+    printed = subprocess.run(["sha256sum", path], check=True, capture_output=True, text=True).stdout
+    assert (file.name, file.sha256) == ("weights.safetensors", printed.split()[0])
     assert loaded["conv1.0.weight"].dtype == torch.float32 and loaded["bn1.num_batches_tracked"].dtype == torch.int64
     torch.testing.assert_close(loaded["conv1.0.weight"], state["conv1.0.weight"], rtol=1e-2, atol=1e-3)
     load_backbone_weights(backbone, NAME, loaded, where=path)
@@ -113,7 +117,7 @@ def test_a_network_without_weights_at_timm_is_told_without_asking_the_network():
 def test_the_weights_beside_the_project_load_and_know_a_daisy(shared_data):
     """Class 985 of ImageNet is daisy; data/README.md: 78 % of daisies come out as that. The file has the classifier."""
     path, model_args = shared_data / "weights" / "mobilenetv2_100.safetensors", {"pad_type": "same"}
-    state = pretrained_weights("mobilenetv2_100", model_args, str(path), None)
+    state, _ = pretrained_weights("mobilenetv2_100", model_args, str(path), None)
     backbone = create_backbone("mobilenetv2_100", model_args)
     load_backbone_weights(backbone, "mobilenetv2_100", state, where=path)
     squares = [

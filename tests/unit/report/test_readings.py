@@ -83,9 +83,9 @@ def test_measures_stand_in_the_readers_order_beside_the_flattered_ones():
     assert noted[0].note == "mean over 3 of 5 outputs"
 
 
-def test_calibration_is_told_with_its_noise_line_and_drawn_with_its_band():
+def test_calibration_is_told_with_what_chance_makes_of_it_and_drawn_with_its_band():
     keys = {metric.key: metric for metric in calibration_from(JUDGED["outputs"]["melanoma"])}
-    assert keys["ece"].note.startswith("noise line 0.043") and keys["ece"].number.value == 0.02
+    assert keys["ece"].note.startswith("by chance up to 0.043") and keys["ece"].number.value == 0.02
     assert keys["calibration_observed_to_expected"].number.value is None
     [curve] = calibration_curves(JUDGED)
     assert (curve.x, curve.y, curve.low, curve.high) == ((0.1, 0.5), (0.2, 0.6), (0.1, 0.5), (0.3, 0.7))

@@ -25,6 +25,7 @@ from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints
 from lesion.engine.run import Run
 from lesion.models.starting_weights import preprocess_for
+from lesion.models.weight_files import WeightsFile
 
 
 class Learner(Protocol):
@@ -47,6 +48,11 @@ class Learner(Protocol):
 
     def remarks(self) -> Sequence[Remark]:
         """What is said of its size before an image is read. Raises UserError for settings that cannot be."""
+        ...
+
+    @property
+    def weights_file(self) -> WeightsFile | None:
+        """The file of pretrained weights that it starts from, if there is one."""
         ...
 
     def starting_digest(self) -> str:

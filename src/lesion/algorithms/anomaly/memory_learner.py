@@ -33,6 +33,7 @@ from lesion.data.remark import Remark
 from lesion.engine.checkpoint import Checkpoints, State
 from lesion.engine.run import Run
 from lesion.models.starting_weights import StartingWeights, preprocess_for, pretrained_backbone, weights_digest
+from lesion.models.weight_files import WeightsFile
 from lesion.models.weights import load_backbone_weights
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,11 @@ class MemoryLearner:
         what = f"the memory holds {config.memory_patches} patches of {num_features} features at most: {mib:.1f} MiB"
         what += f", twice that in the artifact with the CPU graph; a map has {width} × {height} places"
         return (*self._starting.remarks, Remark("memory_size", what))
+
+    @property
+    def weights_file(self) -> WeightsFile | None:
+        """That of the pretrained weights."""
+        return self._starting.file
 
     def starting_digest(self) -> str:
         """Of the pretrained weights."""

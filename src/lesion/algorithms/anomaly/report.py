@@ -142,7 +142,7 @@ def facts_of(
         ),
         settings=settings_of(config),
         versions=package_versions(),
-        reproduction=reproduction(config, table, config.seed),
+        reproduction=reproduction(config, table, config.seed, summary["pretrained_weights"]),
     )
 
 

@@ -37,6 +37,7 @@ from lesion.data.write_csv import write_csv
 from lesion.engine.run import Run
 from lesion.files import make_folder, write_atomic
 from lesion.inference.batches import compute_in_batches
+from lesion.models.weight_files import WeightsFile
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +55,14 @@ class Results:
     pixel_false_positives: Json
     pixels: Json
     num_learned: int
+    weights_file: WeightsFile | None
 
     def summary(self) -> Json:
         """What metrics.json and the manifest hold."""
         decision, num_anomalous = self.decision, int(self.rows.is_anomalous_S.sum())
         return {
             "num_learned": self.num_learned,
+            "pretrained_weights": None if self.weights_file is None else self.weights_file.as_json(),
             "num_rows": len(self.rows.index_S),
             "num_groups": len(np.unique(self.rows.group_S)),
             "classes": {NORMAL: len(self.rows.index_S) - num_anomalous, ANOMALOUS: num_anomalous},

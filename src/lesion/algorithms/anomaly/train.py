@@ -99,6 +99,7 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
             pixel_false_positives=pixel_false_positive_rate(rows, decision.is_flagged_Shw),
             pixels=judge_pixels(rows, masks, decision.scale, decision.is_flagged_Shw),
             num_learned=len(learned),
+            weights_file=learner.weights_file,
         )
         with job.stop.held():  # a job that is stopped here ends with a whole artifact
             predictor = save_artifact(

@@ -40,7 +40,7 @@ def save_reference(
     """
     rows_S = np.flatnonzero(~np.isnan(kept_SK[:, 0]))
     if len(rows_S) < MIN_ROWS:
-        log.info("reference: none, %d held-out rows are fewer than %d", len(rows_S), MIN_ROWS)
+        log.info("no reference for `lesion drift`: %d held-out rows are fewer than %d", len(rows_S), MIN_ROWS)
         return predictor
     target = predictor.model.question
     rng = np.random.default_rng([setup.config.seed, len(kept_SK)])

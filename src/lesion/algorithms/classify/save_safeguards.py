@@ -69,7 +69,7 @@ def quality_record(measures: PictureMeasures | None, setup: Setup) -> QualityRec
     readable = {} if measures is None else measures.readable()
     num_pictures = len(next(iter(readable.values()), ()))
     if num_pictures < MIN_PICTURES:
-        log.info("quality: no gate, %d images are fewer than %d", num_pictures, MIN_PICTURES)
+        log.info("no image-quality gate: %d training images are fewer than %d", num_pictures, MIN_PICTURES)
         return None
     bounds = fit_bounds(readable, image_size=setup.config.image_size)
     shares = share_warned(readable, bounds)
@@ -92,7 +92,7 @@ def fitted(
         group_of[result.fold] = group_S[rows_N]
     found = fit_familiarity(features_of, appearance_of, group_of)
     if isinstance(found, str):
-        log.info("familiarity: none, since there are %s", found)
+        log.info("no familiarity score: %s", found)
         return None
     log.info("familiarity: rows=%d seconds=%.1f", num_sampled(results), time.monotonic() - started)
     return found

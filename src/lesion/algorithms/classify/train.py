@@ -77,7 +77,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
     checked, pictures = run.check(
         questions(config, check_settings=lambda: starting_weights().remarks), fingerprint=known
     )
-    weights, task = starting_weights().tensors, checked.task
+    weights, task = starting_weights(), checked.task
     log_start(task, run)
 
     # How: by which processes, in what batches, from which checkpoints.
@@ -93,7 +93,8 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         metadata_kinds=task.kinds,
         preprocess=preprocess_for(config),
         target=task.labelled.target,
-        weights=weights,
+        weights=weights.tensors,
+        weights_file=weights.file,
         data_parallel=data_parallel,
         held_back_S=task.held_back_S,
     )
@@ -128,13 +129,13 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         if run.processes.is_leader:
             with job.stop.held():  # a job that is stopped here ends with a whole artifact
                 with timed_step(log, "decide"):
-                    decisions, summary = judge(networks, task, config)
+                    decisions, summary = judge(networks, task, setup)
                 predictor = save_artifact(job.model_dir, setup, networks, decisions, summary)
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():
             if run.processes.is_leader and predictor is None and (done := finished(results, folds, checkpoints)):
                 networks = Networks.ensemble(done)
-                save_artifact(job.model_dir, setup, networks, *judge(networks, task, config))
+                save_artifact(job.model_dir, setup, networks, *judge(networks, task, setup))
                 log.info("stopped: the artifact holds %d of the folds; the same job resumes from here", len(done))
         raise
 
@@ -178,11 +179,13 @@ def final_networks(
         return Networks.refit(results, refit(results, setup, features_VSD, checkpoints, bar=bar))
 
 
-def judge(networks: Networks, task: Task, config: ClassifyConfig) -> tuple[Decisions, Summary]:
-    """What is learnt from the judged rows, and their metrics."""
-    decisions = decide(networks.judged, task.labelled, config, is_refit=networks.is_refit)
+def judge(networks: Networks, task: Task, setup: Setup) -> tuple[Decisions, Summary]:
+    """What is learnt from the judged rows; their metrics, and what these are of."""
+    decisions = decide(networks.judged, task.labelled, setup.config, is_refit=networks.is_refit)
     summary = summarise(networks.judged, decisions, task.labelled)
-    return decisions, {**summary, "final_model": networks.as_json()}
+    file = setup.weights_file
+    of = {"final_model": networks.as_json(), "pretrained_weights": None if file is None else file.as_json()}
+    return decisions, {**summary, **of}
 
 
 def gather(results: Sequence[FoldResult], setup: Setup) -> list[FoldResult]:

@@ -92,6 +92,17 @@ def _unpacked(content: bytes, path: Path, *, kind: str, most: int) -> bytes:
     return unpacked
 
 
+def check_given(path: Path) -> None:
+    """Raises UserError for a path that a user typed and that leads to nothing. Links to nothing are told when they are
+    opened."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError("there is no such file or folder", where=path.absolute(), do="Correct the path.") from error
+    except OSError:
+        pass  # opening it says what is wrong
+
+
 def check_regular(path: Path, *, kind: str = "bad_input", what: str = UNREADABLE) -> None:
     """Raises UserError unless there is a regular file at `path`, or a link to one."""
     with reading(path, what, do=COPY_AGAIN, kind=kind):

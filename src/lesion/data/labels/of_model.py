@@ -43,13 +43,16 @@ class KnownTarget:
     on_uncertain: Policy = "error"
 
 
-def label(table: SampleTable, known: KnownTarget, *, are_columns_set: bool) -> tuple[Labelled, tuple[Remark, ...]]:
+def label(
+    table: SampleTable, known: KnownTarget, *, are_columns_set: bool, beside: Sequence[str] = ()
+) -> tuple[Labelled, tuple[Remark, ...]]:
     """The targets of a table by a model's classes, and what was decided to read them.
 
-    `are_columns_set`: the user named the target columns, so they stand for the model's in that order. Raises UserError
-    for a table without targets, for other columns, and for words that the model does not know.
+    `are_columns_set`: the user named the target columns, so they stand for the model's in that order. `beside` are
+    other tables there, which may be meant. Raises UserError for a table without targets, for other columns, and for
+    words that the model does not know.
     """
-    _refuse_unlabelled(table, known)
+    _refuse_unlabelled(table, known, beside)
     said: tuple[Remark, ...] = ()
     cells: Cells
     if len(known.columns) > 1:
@@ -66,7 +69,7 @@ def label(table: SampleTable, known: KnownTarget, *, are_columns_set: bool) -> t
     return labelled, (*said, *labels.remarks_of(table))
 
 
-def _refuse_unlabelled(table: SampleTable, known: KnownTarget) -> None:
+def _refuse_unlabelled(table: SampleTable, known: KnownTarget, beside: Sequence[str]) -> None:
     if table.targets is not None:
         return
     others = [] if table.others is None else list(map(str, table.others.columns))
@@ -78,6 +81,8 @@ def _refuse_unlabelled(table: SampleTable, known: KnownTarget) -> None:
         if others
         else f"Give a table with a column of the classes {classes}, or a folder of images for each."
     )
+    if beside:
+        do = f"If another table there has the labels ({listed(beside, most=3)}), give its path, not the folder's. {do}"
     raise UserError(
         f"no labels: column {wanted} is not there, or is empty in all rows, and without labels nothing can be judged",
         where=table.where,

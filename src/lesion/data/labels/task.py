@@ -141,7 +141,8 @@ def one_column(table: SampleTable, on_uncertain: Policy) -> Read:
             if words
             else f"{called(table)} holds only uncertain and blank labels",
             where=table.where,
-            do=f"Add rows of {f'class {other}' if other else 'another class'}, or set target_column.",
+            do=f"Add rows of {f'class {other}' if other else 'another class'}, or set target_column to another column."
+            + " If all images are normal, algorithm=anomaly learns from them alone." * bool(words),
         )
     of_numbers: tuple[Remark, ...] = ()
     if not table.has_class_folders and not _are_named(table):

@@ -45,11 +45,12 @@ def read_channel_names(channels: Mapping[str, Path]) -> ChannelNames:
     return names
 
 
-def training_is_missing(channels: Mapping[str, Path]) -> UserError:
-    """What is said where no channel is the training channel."""
+def training_is_missing(channels: Mapping[str, Path], folder: Path | None = None) -> UserError:
+    """What is said where no channel is the training channel; `folder` is that of a job's channels."""
     present = ", ".join(sorted(channels)) or "none"
     do = "Give it the folder with the images and their table."
-    return UserError("channel 'training' is missing", where=f"channels present: {present}", do=do, kind="channel")
+    where = f"channels present: {present}" if folder is None else f"{folder}; channels present: {present}"
+    return UserError("channel 'training' is missing", where=where, do=do, kind="channel")
 
 
 def _meant(name: str) -> str | None:

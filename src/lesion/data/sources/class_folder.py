@@ -105,6 +105,15 @@ class ClassFolder:
         )
 
     @classmethod
+    def of_one_class(cls, location: SplitLocation) -> UserError | None:
+        """What is said of a training set that nothing recognises, and that is one folder of images without a table."""
+        paths = walk_files(location.folder)
+        if location.split != "train" or not paths or len(walk_images(location.folder)) < len(paths):
+            return None
+        pictures = class_pictures(location)
+        return _one_class(pictures, []) if pictures is not None and len(pictures.classes) == 1 else None
+
+    @classmethod
     def open(cls, location: SplitLocation, columns: Columns) -> Self:
         pictures = class_pictures(location)
         if pictures is None or not pictures.paths:

@@ -17,7 +17,7 @@ from lesion.data.sources.location import Format, SplitLocation, hidden_files, wa
 from lesion.data.sources.lst import Lst
 from lesion.data.sources.medmnist_npz import MedmnistNpz
 from lesion.data.sources.pcam_hdf5 import PcamHdf5
-from lesion.data.sources.tables.table_files import about_spreadsheets
+from lesion.data.sources.tables.table_files import about_spreadsheets, about_test_tables
 from lesion.data.sources.webdataset import WebDataset
 from lesion.data.table import Columns, Source
 from lesion.errors import UserError
@@ -48,12 +48,15 @@ def find_format(location: SplitLocation, *, source: str) -> type[Format]:
     reasons = recognised(location, source=source)
     if not reasons:
         others = other_layouts(location.folder)
+        if not others and (one_class := ClassFolder.of_one_class(location)):
+            raise one_class
         causes = [f"{other.path.relative_to(location.folder).as_posix()} is {other.what}" for other in others]
         raise UserError(
             f"no {location.split} set found" + f": {listed(causes, most=3)}, which is not read" * bool(causes),
             where=f"{location.folder}: {listing(location.folder)}",
             do=about_spreadsheets(location.folder)
             or (others[0].do if others else "")
+            or about_test_tables(location)
             or _hidden(location.folder)
             + _unpack(location.folder)
             + ClassFolder.hint(location)

@@ -114,7 +114,7 @@ def _cells(frame: pd.DataFrame, columns: Columns, metadata: Sequence[str], *, ha
     for _, column in to_fill:
         if column in frame.columns:
             with collecting(problems):
-                do = ways_out(columns) if column in columns.targets else "Fill it in."
+                do = ways_out(frame, column, columns) if column in columns.targets else "Fill it in."
                 if len(columns.targets) > 1 and column in columns.targets:
                     do = about_marks(frame[column]) or do
                 filled[column] = filled_cells(frame, column, where, is_lenient=columns.is_lenient, do=do)

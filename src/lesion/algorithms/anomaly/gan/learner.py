@@ -74,6 +74,11 @@ class GanLearner:
         )
         return (Remark("gan_cost", what),)
 
+    @property
+    def weights_file(self) -> None:
+        """None: it starts from random weights."""
+        return
+
     def starting_digest(self) -> str:
         """Nothing but the seed, which is a setting: it starts from no weights."""
         return "none"

@@ -48,6 +48,7 @@ from lesion.data.labels.of_model import KnownTarget, label
 from lesion.data.labels.uncertain import settled
 from lesion.data.prediction_set import open_prediction_set, warn_of_unknown_words
 from lesion.data.sources.frames import FramesOf, OfFiles
+from lesion.data.sources.tables.table_files import other_tables
 from lesion.data.table import Rows, Source
 from lesion.data.write_csv import write_csv
 from lesion.errors import LesionError, UserError
@@ -178,7 +179,8 @@ def open_labelled(path: Path, predictor: Ensemble, config: ClassifyConfig, named
         label_separator=config.label_separator,
         on_uncertain=config.on_uncertain,
     )
-    labelled, remarks = label(kept.table(), known, are_columns_set="target_column" in named)
+    beside = other_tables(path, kept.table().where) if path.is_dir() else []
+    labelled, remarks = label(kept.table(), known, are_columns_set="target_column" in named, beside=beside)
     table = labelled.table
     for remark in (*[one for one in table.remarks if one not in opened.table().remarks], *remarks):
         log.log(logging.WARNING if remark.level == "warning" else logging.INFO, "%s", remark)

@@ -29,6 +29,7 @@ from lesion.artifact import package_versions
 from lesion.data.labels.encode import Labelled
 from lesion.data.quality.quality_bounds import MIN_PICTURES
 from lesion.data.table import Rows
+from lesion.evaluation.enough import MIN_ROWS as ENOUGH
 from lesion.evaluation.familiarity import MIN_ROWS, MIN_ROWS_OF_FOLD
 from lesion.evaluation.metrics import METRICS
 from lesion.report.data import check_found, data_card, leak_check
@@ -166,7 +167,7 @@ def facts_of_job(
         cost=cost(setup, history),
         settings=settings_of(config),
         versions=package_versions(),
-        reproduction=reproduction(config, labelled.table, config.seed),
+        reproduction=reproduction(config, labelled.table, config.seed, summary["pretrained_weights"]),
         explanation=NO_MAP,
         subgroups=Missing(why=evaluation["subgroups"]["why"])
         if "why" in evaluation["subgroups"]
@@ -360,7 +361,7 @@ def confusion(target: Target, judged: Judged) -> ConfusionMatrix | Missing:
 
 def shortcut_baseline(shortcuts: Mapping[str, float], summary: Summary) -> Shortcuts | Missing:
     if not shortcuts:
-        return Missing(why="Shortcuts could not be judged: a fold lacks a class.")
+        return Missing(why=f"Shortcuts could not be judged: it takes {ENOUGH} positives and {ENOUGH} negatives.")
     if "roc_auc" not in summary["mean_of_folds"]:
         few = next((fold["notes"]["roc_auc"] for fold in summary["folds"] if "roc_auc" in fold.get("notes", {})), "")
         return Missing(why=f"Shortcuts are judged by the mean AUC over folds, and a fold has none: {few or NO_CLASS}.")
@@ -368,7 +369,8 @@ def shortcut_baseline(shortcuts: Mapping[str, float], summary: Summary) -> Short
         by={name: number(value) for name, value in shortcuts.items()},
         network=number(summary["mean_of_folds"].get("roc_auc")),
         how="A simple model on image size, border and mean colour alone, by the same folds (0.5 is chance); both "
-        "numbers are means over the folds. The network may use them too, even if it scores higher.",
+        "numbers are means over the folds, the simple model's weighted by each fold's pairs of a positive and a "
+        "negative image. The network may use them too, even if it scores higher.",
     )
 
 

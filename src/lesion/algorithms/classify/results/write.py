@@ -105,8 +105,8 @@ def write_results(
         comparing = setup.run.step("comparing the networks", remedy="lower batch_size_predict")
         with comparing, timed_step(log, "compare_networks"):
             calibration = with_disagreement(calibration, predictor, setup, served)
-        log.info("calibration=%s disagreement=%.3f", calibration.calibrator.method, calibration.pooling.disagreement)
-        overall["calibration"]["disagreement_of_networks"] = calibration.pooling.disagreement
+        overall["calibration"]["variance_share_between_networks"] = share = calibration.pooling.disagreement
+        log.info("calibration=%s variance_share_between_networks=%.3f", calibration.calibrator.method, share)
         write_summary(folder, summary)
     sets = evaluation["uncertainty"].get("sets")
     predictor = save_later(job.model_dir, predictor, summary, calibration=calibration, prediction_sets=sets)

@@ -35,6 +35,7 @@ from lesion.evaluation.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
 from lesion.models.starting_weights import preprocess_for, weights_digest
+from lesion.models.weight_files import WeightsFile
 from lesion.models.weights import load_backbone_weights
 from lesion.targets import Target, Weights
 
@@ -61,6 +62,7 @@ class Setup:
     preprocess: Preprocess
     target: Target
     weights: Mapping[str, Tensor] | None  # pretrained ones of the backbone
+    weights_file: WeightsFile | None = None
     data_parallel: DataParallelGroup = field(default_factory=DataParallelGroup)  # those that train each fold together
     held_back_S: NDArray[np.bool_] | None = None  # rows that no fold trains on, which evaluate a soup
 

@@ -26,8 +26,10 @@ def with_blank_labels(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return frame.assign(**filled)
 
 
-def ways_out(columns: Columns) -> str:
-    """What to do about blank labels."""
+def ways_out(frame: pd.DataFrame, column: str, columns: Columns) -> str:
+    """What to do about blank labels in a column."""
+    if not (frame[column].fillna("").str.strip() != "").any():
+        return "Fill it in, or set target_column to the column that holds the classes."
     blanks = ", or positive or negative to take them as not mentioned" if len(columns.targets) > 1 else ""
     return f"Fill it in, or set on_uncertain=drop to leave rows without labels out{blanks}."
 

@@ -124,6 +124,24 @@ def about_spreadsheets(folder: Path) -> str:
     return f"Save {listed(sheets, most=2)} as CSV: such files are not read." if sheets else ""
 
 
+def other_tables(folder: Path, where: str = "") -> list[str]:
+    """The tables of a folder beside the one at `where`, by their paths in it."""
+    paths = [path for path in walk_files(folder) if _is_table(path) and not _is_submission(path)]
+    return [path.relative_to(folder).as_posix() for path in paths if str(path) != where]
+
+
+def about_test_tables(location: SplitLocation) -> str:
+    """What to do with tables that are called as those of other sets, where the training set is looked for; else ""."""
+    if location.split != "train":
+        return ""
+    tables = [name for name in other_tables(location.folder) if set_in(Path(name).stem) not in (None, "train")]
+    if not tables:
+        return ""
+    if len(tables) == 1:
+        return f"{tables[0]} belongs to another set by its name: if it is the training set's, call it train.csv."
+    return f"{listed(tables)} belong to other sets by their names: call that of the training set train.csv."
+
+
 def _chosen(folder: Path, chosen: str) -> Path:
     """The file that `table_file` names, by its path in the folder or by its name alone."""
     files = walk_files(folder)
