@@ -157,26 +157,26 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
-@pytest.mark.parametrize("sdk", ["sdk2", "sdk3"])
+@pytest.mark.parametrize(("sdk", "others"), [("sdk2", ["refused", "failed"]), ("sdk3", [])])
 def test_a_pipeline_passes_is_refused_beside_a_champion_and_fails_in_a_step(
-    local_mode, image, s3, output, tmp_path, sdk
+    local_mode, image, s3, output, tmp_path, sdk, others
 ):
+    """Each of the three takes minutes in containers, so that the SDK 3 runs one of them."""
     write_channel(tmp_path / "training", sample_frame(24))
     test = sample_frame(24).assign(patient_id=lambda rows: "T_" + rows["patient_id"])
     write_channel(tmp_path / "test", test, csv_name="test.csv", image_dir="test_jpg")
     (output / "hyperparameters.json").write_text(json.dumps(LEARNS))
-    address = {"AWS_ENDPOINT_URL": s3}
-    printed = local_mode(
-        sdk, "sdk_pipeline.py", image, tmp_path / "training", tmp_path / "test", output, **ACCOUNT, **address
-    )
+    folders = tmp_path / "training", tmp_path / "test", output
+    printed = local_mode(sdk, "sdk_pipeline.py", image, *folders, *others, **ACCOUNT, AWS_ENDPOINT_URL=s3)
     said = json.loads((output / "answers.json").read_text())
     assert said["verdict"]["roc_auc_low"] >= 0.5 and "is_not_inferior" not in said["verdict"]
     assert json.loads((output / "evaluation" / "verdict.json").read_text()) == said["verdict"]
     assert "step Register: left out" in printed
-    assert "pipeline refused refuses the model: The bar is 0.9999. ROC AUC" in said["refused"]
-    assert "champion" in said["refused"]
-    assert said["written"] == ["Check", "Evaluate", "EvaluateChampion", "Prepare"]
-    assert "pipeline failed failed in step Check" in said["failed"]
+    if others:
+        assert "pipeline refused refuses the model: The bar is 0.9999. ROC AUC" in said["refused"]
+        assert "champion" in said["refused"]
+        assert said["written"] == ["Check", "Evaluate", "EvaluateChampion", "Prepare"]
+        assert "pipeline failed failed in step Check" in said["failed"]
     here = predicted_here(output / "model.tar.gz", some_pictures(tmp_path))
     rows = pd.read_csv(output / "evaluation" / "predictions.csv")
     assert len(here) == 3 and len(rows) == len(test)
