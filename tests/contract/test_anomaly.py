@@ -166,6 +166,17 @@ def test_the_graph_answers_as_torch_does(root, predictor):
     assert record is not None and record.num_checked == 16 and record.difference < 1e-3
 
 
+def test_the_graph_calls_each_held_out_image_what_the_job_called_it(root, predictor):
+    """The threshold lies beside all of their scores, so rounding decides about none."""
+    assert predictor.backend == "openvino cpu fp32"
+    folder, oof = root / "input" / "data" / "training", pd.read_csv(root / "output" / "data" / "oof.csv")
+    assert oof["is_anomalous"].any() and not oof["is_anomalous"].all()
+    for row in oof.itertuples():
+        told = answered(predictor, images.read(folder / "train_jpg" / row.image_name))
+        assert told["is_anomalous"] == row.is_anomalous
+        assert abs(told["anomaly_score"] - predictor.thresholds.default.score) > 1e-6
+
+
 def test_without_the_graph_torch_answers(root, tmp_path):
     model = tmp_path / "model"
     copy_artifact(root, model)
