@@ -60,7 +60,7 @@ def tuning_request(
     hyperparameters: Mapping[str, object],
     ranges: Ranges,
     *,
-    objective: str = "validation:roc_auc",
+    objective: str | None = None,
     max_jobs: int = 20,
     parallel: int = 2,
     strategy: Strategy = "Bayesian",
@@ -68,10 +68,11 @@ def tuning_request(
 ) -> dict[str, Any]:
     """CreateHyperParameterTuningJob's request. `training` is CreateTrainingJob's for the same settings.
 
-    `hyperparameters` are those that all jobs have, `ranges` those that are searched. Raises UserError with all that is
-    wrong with ranges, objective and numbers of jobs.
+    `hyperparameters` are those that all jobs have, `ranges` those that are searched; without an `objective` it is the
+    algorithm's. Raises UserError with all that is wrong with ranges, objective and numbers of jobs.
     """
     algorithm, _ = parse_hyperparameters(hyperparameters)
+    objective = objective or algorithm.objective
     problems = list(_problems_of_numbers(max_jobs, parallel, strategy, len(ranges)))
     with collecting(problems):
         better = _direction(algorithm, objective)
@@ -124,13 +125,19 @@ def _problems_of_numbers(max_jobs: int, parallel: int, strategy: Strategy, num_r
     return [UserError(what, do="Correct it.", kind="environment") for what, is_so in said.items() if is_so]
 
 
-def _direction(algorithm: Any, objective: str) -> str:
+def _direction(algorithm: Any, objective: str | None) -> str:
     """Maximize or Minimize. Only validation:* is printed once a job: the tuner takes the last value of a name."""
     known = {
         name: line.better
         for name, line in algorithm.metric_lines.items()
         if name.startswith("validation:") and line.better is not None
     }
+    if objective is None:  # SageMaker fails a search whose objective is missing in the log, after its jobs are paid for
+        raise UserError(
+            f"algorithm={algorithm.name} has no objective that the log of each job has",
+            do=f"Set objective to {listed(list(known), most=10)}: docs/{algorithm.name}.md says which your data gives.",
+            kind="hyperparameters",
+        )
     if objective not in known:
         near = nearest(objective, known)
         do = f"Did you mean {near}?" if near else f"Take one of {listed(list(known), most=10)}."
