@@ -45,6 +45,7 @@ class Config(InputSettings, MachineSettings, JobSettings):
 class MeanColour:
     name, config, out_of_memory = "mean_colour", Config, "choose a larger instance"
     metric_lines = by_name([MetricLine("train:loss", "lower")])
+    objective = None
 
     def check(self, config: Config, channels: Any, *, output: Any, **_: Any) -> Report:
         report = Report("Lesion: check of mean colours")

@@ -50,6 +50,12 @@ class Algorithm(Protocol):
         ...
 
     @property
+    def objective(self) -> str | None:
+        """The metric line that a tuner searches for unless it is told another; None if there is none that the log of
+        each job has and that is worth searching for."""
+        ...
+
+    @property
     def out_of_memory(self) -> str:
         """What to lower when a training process is killed for memory, as the end of a sentence: "lower …"."""
         ...

@@ -42,7 +42,8 @@ class Spec:
 class RocCurve:
     """The points of a ROC curve that an operating point may choose: no other has both rates at least as good.
 
-    Thresholds [P] fall; both rates rise, in [0, 1]. A row is positive where its probability is at or above a threshold.
+    Thresholds [P] fall; both rates rise, in [0, 1]. A row is positive where its probability is at or above a threshold,
+    which lies between two rows (`halfway_below`).
     Raises ValueError where the numbers are no such curve: the record may come from a stranger's file.
     """
 
@@ -126,10 +127,10 @@ def roc_curve(target_S: Array, prob_S: Array) -> RocCurve | None:
         return None
     order_S = np.argsort(-prob_S, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(prob_S[order_S])), len(prob_S) - 1)  # the last row of each probability
-    threshold_P = prob_S[order_S][ends]
+    threshold_P = halfway_below(prob_S[order_S][ends])
     true_P = np.cumsum(target_S[order_S] == 1)[ends]
     false_P = ends + 1 - true_P
-    if threshold_P[0] < 1:  # nobody is positive
+    if prob_S.max() < 1:  # nobody is positive
         threshold_P, true_P, false_P = (
             np.concatenate([[first], rest]) for first, rest in ((1.0, threshold_P), (0, true_P), (0, false_P))
         )
@@ -144,6 +145,17 @@ def roc_curve(target_S: Array, prob_S: Array) -> RocCurve | None:
         num_positives,
         num_negatives,
     )
+
+
+def halfway_below(falling_P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each of these falling numbers, 0 or more, the threshold [P] that it reaches and the next one does not:
+    halfway between the two, and between the last one and 0.
+
+    A threshold that is a row's own number would leave that row to rounding: torch and OpenVINO differ by up to 1e-6.
+    """
+    next_P = np.append(falling_P[1:], 0.0)
+    halfway_P = (falling_P + next_P) / 2
+    return np.where(halfway_P > next_P, halfway_P, falling_P)  # of neighbouring floats it is one of the two
 
 
 def resolve(curve: RocCurve | None, spec: Spec, *, prevalence: float | None = None) -> OperatingPoint:

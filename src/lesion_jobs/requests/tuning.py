@@ -55,15 +55,15 @@ def search_config(
     hyperparameters: Mapping[str, object],
     ranges: Ranges,
     *,
-    objective: str = "validation:roc_auc",
+    objective: str | None = None,
     max_jobs: int = 20,
     parallel: int = 2,
     strategy: Strategy = "Bayesian",
 ) -> dict[str, Any]:
     """A tuning request's HyperParameterTuningJobConfig: what is searched, for what, by how many jobs.
 
-    `hyperparameters` are those that all jobs have, `ranges` those that are searched. Raises UserError with all that is
-    wrong with ranges, objective and numbers of jobs.
+    `hyperparameters` are those that all jobs have, `ranges` those that are searched; without an `objective` it is the
+    algorithm's. Raises UserError with all that is wrong with ranges, objective and numbers of jobs.
     """
     problems: list[UserError] = []
     searched: dict[str, list[dict[str, Any]]] = {}
@@ -71,6 +71,7 @@ def search_config(
         _check_numbers(max_jobs, parallel, strategy, len(ranges))
     with collecting(problems):
         algorithm, _ = parse_hyperparameters(hyperparameters)
+        objective = objective or algorithm.objective
         with collecting(problems):
             better = _direction(algorithm, objective)
         for hyperparameter, wanted in ranges.items():
@@ -139,13 +140,19 @@ def _check_numbers(max_jobs: int, parallel: int, strategy: Strategy, num_ranges:
     raise_all(problems)
 
 
-def _direction(algorithm: Any, objective: str) -> str:
+def _direction(algorithm: Any, objective: str | None) -> str:
     """Maximize or Minimize. Only validation:* is printed once a job: the tuner takes the last value of a name."""
     known = {
         name: line.better
         for name, line in algorithm.metric_lines.items()
         if name.startswith("validation:") and line.better is not None
     }
+    if objective is None:  # SageMaker fails a search whose objective is missing in the log, after its jobs are paid for
+        raise UserError(
+            f"algorithm={algorithm.name} has no objective that the log of each job has",
+            do=f"Set objective to {listed(list(known), most=10)}: docs/{algorithm.name}.md says which your data gives.",
+            kind="hyperparameters",
+        )
     if objective not in known:
         near = nearest(objective, known)
         do = f"Did you mean {near}?" if near else f"Take one of {listed(list(known), most=10)}."

@@ -34,7 +34,7 @@ def tune(
     ranges: Ranges,
     *,
     hyperparameters: Mapping[str, object] | None = None,
-    objective: str = "validation:roc_auc",
+    objective: str | None = None,
     max_jobs: int = 20,
     parallel: int = 2,
     strategy: Strategy = "Bayesian",
@@ -48,7 +48,8 @@ def tune(
     input_mode: InputMode = "File",
     wait: bool = True,
 ) -> TuningRun:
-    """Search the ranges for the best `objective`, by at most `max_jobs` training jobs, `parallel` at a time.
+    """Search the ranges for the best `objective`, by at most `max_jobs` training jobs, `parallel` at a time. None is
+    validation:roc_auc; for algorithm=anomaly it must be chosen.
 
     `ranges`: {"learning_rate": (1e-5, 1e-2), "model": ["resnet18", "resnet34"], "epochs": None}; None is the range that
     docs/hyperparameters.md gives. `max_hours` and the settings beside it are those of each job; the price that is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,11 @@ def training(environment: Environment = WHOLE, **settings: Any) -> dict[str, Any
     return training_request(environment, "everything", channels, hyperparameters, **plain | settings)
 
 
-def tuning(ranges: Ranges | None = None, **settings: Any) -> dict[str, Any]:
+def tuning(
+    ranges: Ranges | None = None, *, hyperparameters: Mapping[str, object] = {"pretrained": False}, **settings: Any
+) -> dict[str, Any]:
     """A tuning job after an earlier one, unless `settings` say otherwise."""
     chosen: Ranges = {"learning_rate": None, "model": ["resnet18", "resnet34"], "epochs": (5, 40)}
-    hyperparameters = {"pretrained": False}
     job = training_request(
         WHOLE,
         "tuned",

@@ -45,6 +45,18 @@ def test_a_search_that_could_only_fail_is_refused(ranges: Any, settings: dict[st
     assert said in str(refused.value)
 
 
+def test_a_search_for_anomalies_needs_an_objective_since_no_auc_may_be_logged():
+    """Without anomalous images there is no AUC, and SageMaker would fail the search after it was paid for."""
+    anomalies: dict[str, Any] = {"hyperparameters": {"algorithm": "anomaly"}}
+    with pytest.raises(UserError, match=r"anomaly has no objective .*validation:roc_auc.*docs/anomaly\.md"):
+        tuning({"memory_patches": None}, **anomalies)
+    chosen = tuning({"memory_patches": None}, objective="validation:false_positive_rate", **anomalies)
+    objective = chosen["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+    assert objective == {"Type": "Minimize", "MetricName": "validation:false_positive_rate"}
+    plain = tuning()["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]
+    assert plain == {"Type": "Maximize", "MetricName": "validation:roc_auc"}
+
+
 def test_all_that_is_wrong_with_a_search_comes_at_once():
     with pytest.raises(UserError, match="3 things are wrong"):
         tuning({"epoch": None, "learning_rate": (0.2, 0.1)}, max_jobs=0)

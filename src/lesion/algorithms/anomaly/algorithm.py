@@ -26,6 +26,7 @@ class Anomaly:
     name = "anomaly"
     config = AnomalyConfig
     metric_lines = METRIC_LINES
+    objective = None  # without anomalous images there is no AUC, and operating_point has set the false-positive rate
     out_of_memory = (
         "lower batch_size_predict, image_size or memory_patches, raise filter_divisor, or choose a larger instance"
     )

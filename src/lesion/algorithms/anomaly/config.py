@@ -206,7 +206,9 @@ class AnomalyConfig(NormalSettings, InputSettings, ScorerSettings, GanSettings, 
 
     unused: ClassVar = UNUSED
 
-    algorithm: Literal["anomaly"] = tunable("anomaly", doc="Algorithm that is trained.")
+    algorithm: Literal["anomaly"] = tunable(
+        "anomaly", doc="Algorithm that is trained. A job that does not name this one trains the classifier."
+    )
     recipe: Literal["none"] = tunable("none", doc="Recipe (preset): this algorithm has none.")
     precision: Literal["fp32", "bf16"] = tunable(
         "fp32",

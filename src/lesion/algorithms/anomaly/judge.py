@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -13,17 +14,73 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.decide import HeldOut
 from lesion.algorithms.anomaly.masks import JUDGED_PX
-from lesion.algorithms.anomaly.predictor import ANOMALOUS
+from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL
 from lesion.algorithms.anomaly.threshold import score_of
+from lesion.data.unit import in_units
 from lesion.evaluation.delong import areas
 from lesion.evaluation.intervals import Estimate, area_estimate
 from lesion.evaluation.judgement import Rows, judge
+from lesion.evaluation.metrics import roc_auc
 from lesion.evaluation.operating_points import Spec, resolve, roc_curve
 from lesion.evaluation.point_summary import summarise_points
 
 OF_PROBABILITIES = {"brier", "log_loss", "observed_expected"}
 BETA = 0.05  # of F_β of pixels: a pixel that is wrongly flagged weighs most
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How good the answers of rows are, in the words of their `unit`: `images` by `judge_images`, and the others by the
+    functions of their names. `roc_auc` is that of however few rows, for a tuner; None without both kinds."""
+
+    unit: str
+    num_rows: int
+    num_groups: int
+    classes: dict[str, int]
+    images: Json
+    roc_auc: float | None
+    false_positive_rate: Json
+    pixel_false_positive_rate: Json
+    pixels: Json
+
+    @property
+    def measures(self) -> dict[str, Json]:
+        """What is said of these rows, by name: each a value with its interval, or why there is none."""
+        of_pixels = self.pixels.get("pixel_roc_auc", {"value": None, "why": self.pixels.get("why")})
+        return {
+            "false_positive_rate": self.false_positive_rate,
+            "pixel_roc_auc": of_pixels,
+            **self.images["overall"],
+        }
+
+
+def judge_rows(
+    rows: HeldOut,
+    *,
+    score_S: NDArray[np.float64],
+    label_S: NDArray[np.bool_],
+    is_flagged_Shw: NDArray[np.bool_],
+    masks: Mapping[int, NDArray[np.bool_]],
+    scale: float,
+    unit: str,
+    best_threshold: float | None = None,
+) -> Judged:
+    """Judges rows by their scores, labels and flags. `masks` and `best_threshold` are as `judge_pixels` takes them."""
+    is_anomalous_S = rows.is_anomalous_S
+    num_anomalous = int(is_anomalous_S.sum())
+    has_both = 0 < num_anomalous < len(is_anomalous_S)
+    return Judged(
+        unit=unit,
+        num_rows=len(is_anomalous_S),
+        num_groups=len(np.unique(rows.group_S)),
+        classes={NORMAL: len(is_anomalous_S) - num_anomalous, ANOMALOUS: num_anomalous},
+        images=in_units(judge_images(rows, score_S, label_S), unit),
+        roc_auc=roc_auc(is_anomalous_S.astype(np.float64), score_S) if has_both else None,
+        false_positive_rate=in_units(false_positive_rate(rows, label_S), unit),
+        pixel_false_positive_rate=in_units(pixel_false_positive_rate(rows, is_flagged_Shw), unit),
+        pixels=in_units(judge_pixels(rows, masks, scale, is_flagged_Shw, best_threshold=best_threshold), unit),
+    )
 
 
 def judge_images(rows: HeldOut, score_S: NDArray[np.float64], label_S: NDArray[np.bool_]) -> Json:

@@ -95,10 +95,10 @@ class AnomalyPredictor:
             raise UserError(what, do="Say map=true.", kind="custom_attributes")
 
     def answer(self, output: Output, options: Options) -> Answer:
-        """The prediction of one picture: "anomaly_score" in 0 to 1, which is 0.5 at the distance that 5 % of held-out
-        normal images reach; "is_anomalous", whether that is at or above the threshold; "anomalous_fraction", the share
-        of its places that are flagged, by the threshold of pixels, which no request changes. With a map also "map", a
-        grey PNG in base64: 255 times the score of each place. To a request that chose the threshold also
+        """The prediction of one picture: "anomaly_score" in 0 to 1, which is 0.5 at the distance that at most 5 % of
+        held-out normal images reach; "is_anomalous", whether that is at or above the threshold; "anomalous_fraction",
+        the share of its places that are flagged, by the threshold of pixels, which no request changes. With a map also
+        "map", a grey PNG in base64: 255 times the score of each place. To a request that chose the threshold also
         "operating_point", with its false-positive rate. A CSV, which has no true and false, holds 1 and 0.
         """
         threshold = self.thresholds.of(options.operating_point)

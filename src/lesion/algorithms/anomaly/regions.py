@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.algorithms.anomaly.threshold import ROUNDING
+
 # Both measured, docs/decisions/0064. What a place of stride 8 gets from the 3 × 3 neighbours at stride 16 is 3 places.
 RIM = 3  # places from a region's outside within which its score may be a halo
 EDGE = 2 / 3  # of the way from the map's median to the region's highest score: the least score of a rim
@@ -36,7 +38,7 @@ def flagged(score_hw: NDArray[np.floating], threshold: float, area: float) -> ND
 
 
 def threshold_of_normal(score_Shw: NDArray[np.floating], area: float, *, specificity: float) -> float:
-    """The lowest threshold, to 1e-7, at which at most the share 1 − `specificity` of the places of normal images
+    """ROUNDING above the lowest threshold at which at most the share 1 − `specificity` of the places of normal images
     [S, h, w] lies in regions, halo included. If that share is less than one region, there is none."""
     low, high = 0.0, float(np.nextafter(score_Shw.max(), 2.0))
     most = (1 - specificity) * score_Shw.size + 1e-9
@@ -44,7 +46,7 @@ def threshold_of_normal(score_Shw: NDArray[np.floating], area: float, *, specifi
         middle = (low + high) / 2
         num = sum(int(region_hw.sum()) for one_hw in score_Shw for region_hw in _regions(one_hw, middle, area))
         low, high = (middle, high) if num > most else (low, middle)
-    return high
+    return high + ROUNDING  # just above a place's own score, rounding would decide about its whole region
 
 
 def _regions(score_hw: NDArray[np.floating], threshold: float, area: float) -> list[NDArray[np.bool_]]:

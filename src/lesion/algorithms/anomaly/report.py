@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.decide import NUM_PARTS
-from lesion.algorithms.anomaly.judge import Json
+from lesion.algorithms.anomaly.judge import Json, Judged
 from lesion.algorithms.anomaly.predictor import AnomalyPredictor
 from lesion.algorithms.anomaly.report_cases import HOW_MAPS, mistakes
 from lesion.algorithms.anomaly.report_curves import confusion_of, curves_of, points_of
-from lesion.algorithms.anomaly.results import HELD_OUT, Results, estimates
+from lesion.algorithms.anomaly.results import HELD_OUT, Results
 from lesion.algorithms.anomaly.task import TARGET, AnomalyTask
 from lesion.artifact import package_versions
 from lesion.check.run import Checked
+from lesion.data.unit import IMAGE
 from lesion.engine.run import Run
 from lesion.files import write_atomic
 from lesion.report.data import check_found, data_card, leak_check
@@ -40,6 +41,7 @@ from lesion.report.sections import (
     Missing,
     Question,
 )
+from lesion.words import plural_of
 
 NOT_HERE = Missing(why="Anomaly detection has none: nothing but normal images is learned.")
 NO_LABELS = Missing(why="Anomaly detection has none: no label is learned, only that an image is normal.")
@@ -59,15 +61,16 @@ def write_job_report(
     results: Results,
     predictor: AnomalyPredictor,
     *,
-    summary: Json,
+    tested: Judged | None,
     masks: Mapping[int, NDArray[np.bool_]],
     started: float,
 ) -> None:
-    """report.html, report.json and the two cards. Without them, and with a warning, where they cannot be made."""
+    """report.html, report.json and the two cards; `tested` is how a labelled test set was judged. A warning in their
+    place where they cannot be made."""
 
     def made() -> dict[str, str]:
         minutes = (time.monotonic() - started) / 60
-        told: dict[str, Any] = {"summary": summary, "masks": masks, "minutes": minutes}
+        told: dict[str, Any] = {"tested": tested, "masks": masks, "minutes": minutes}
         return documents(facts_of(run, config, checked, results, predictor, **told))
 
     for name, text in (try_to_draw("the report", made) or {}).items():
@@ -81,19 +84,19 @@ def facts_of(
     results: Results,
     predictor: AnomalyPredictor,
     *,
-    summary: Json,
+    tested: Judged | None,
     masks: Mapping[int, NDArray[np.bool_]],
     minutes: float,
 ) -> Facts:
     """The facts of a job whose held-out rows were scored, decided on and judged."""
-    table, rows = checked.training.table(), results.rows
+    table, rows, judged = checked.training.table(), results.rows, results.judged
     labelled, found = checked.task.labelled, check_found(run.job.output_dir)
-    unit = "image" if table.has_own_group_S.all() else "group"
-    alarms = Metric(key="false_positive_rate", name="False-positive rate", number=number_of(results.false_positives))
-    ranked = results.judged["overall"].get("roc_auc", {"value": None, "why": "no anomalous row was held out"})
+    unit, alarms = judged.unit, _alarms(judged)
+    ranked = judged.images["overall"].get("roc_auc", {"value": None, "why": "no anomalous row was held out"})
     auc = Metric(key="roc_auc", name="ROC AUC", number=number_of(ranked))
     points, scorer = points_of(results), predictor.model.scorer
-    groups = f" of {summary['num_groups']:,} groups" if unit == "group" else ""
+    units = plural_of(unit)
+    of_units = "" if unit == IMAGE else f" of {judged.num_groups:,} {units}"
     return Facts(
         title="Anomalies: training report",
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -101,26 +104,26 @@ def facts_of(
         question=Question(**TARGET.as_json(), answer="score"),
         headline=Headline(
             metric=alarms if auc.number.value is None else auc,
-            judged_on=f"{len(rows.index_S):,} held-out images{groups}, from none of which the scorer learned.",
+            judged_on=f"{len(rows.index_S):,} held-out images{of_units}, from none of which the scorer learned.",
         ),
         judging=Judging(
             how=how_judged(results, unit),
             unit=unit,
             num_rows=len(rows.index_S),
-            num_units=summary["num_groups"],
-            classes=summary["classes"],
-            interval=f"95 % intervals by {unit}; they do not hold how another choice of held-out {unit}s would differ.",
-            warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in results.judged.get("cautions", ())),
+            num_units=judged.num_groups,
+            classes=judged.classes,
+            interval=f"95 % intervals by {unit}; they do not hold how another choice of held-out {units} would differ.",
+            warnings=tuple(f"{text[:1].upper()}{text[1:]}." for text in judged.images.get("cautions", ())),
         ),
         data=data_card(found, checked.training, labelled, rows.index_S, num_unused=int(checked.task.unused_S.sum())),
-        leaks=leak_check(found, summary),
+        leaks=leak_check(found, {}),
         metrics=(
             alarms,
-            *metrics_from(results.judged["overall"]),
-            *_pixel_metrics(results.pixel_false_positives, results.pixels),
+            *metrics_from(judged.images["overall"]),
+            *_pixel_metrics(judged),
         ),
-        folds=Missing(why="Groups are held out once: there is one scorer, no cross-validation."),
-        sets=_test_set(summary),
+        folds=Missing(why=f"{units.capitalize()} are held out once: there is one scorer, no cross-validation."),
+        sets=() if tested is None else (_test_set(tested),),
         curves=curves_of(results, ranked),
         operating_points=points,
         confusion=confusion_of(points),
@@ -142,7 +145,7 @@ def facts_of(
         ),
         settings=settings_of(config),
         versions=package_versions(),
-        reproduction=reproduction(config, table, config.seed, summary["pretrained_weights"]),
+        reproduction=reproduction(config, table, config.seed, results.summary()["pretrained_weights"]),
     )
 
 
@@ -150,24 +153,29 @@ def how_judged(results: Results, unit: str) -> str:
     """Which rows were learned from, which set the threshold, and which judged it."""
     spec = results.decision.threshold.spec
     told = (
-        f"The scorer learned from {results.num_learned:,} normal images; whole {unit}s were held out. They are dealt "
-        f"into {NUM_PARTS} parts at most, and each is judged at the threshold ({spec}) that the others chose, so the "
-        "false-positive rate is that of new normal images."
+        f"The scorer learned from {results.num_learned:,} normal images; whole {plural_of(unit)} were held out. "
+        f"They are dealt into {NUM_PARTS} parts at most, and each is judged at the threshold ({spec}) that the others "
+        "chose, so the false-positive rate is that of new normal images."
     )
     if results.decision.roc is None:
         return f"{told} No anomalous image was held out: nothing says how many anomalies are found."
     return told
 
 
-def _pixel_metrics(false_positives: Json, pixels: Json) -> tuple[Metric, ...]:
-    rate = Metric(
-        key="pixel_false_positive_rate",
-        name="False-positive rate of pixels",
-        number=number_of(false_positives),
-        note=f"Of normal images' pixels so many are flagged: {_percentage(false_positives)}",
-    )
+def _alarms(judged: Judged) -> Metric:
+    rate = number_of(judged.false_positive_rate)
+    return Metric(key="false_positive_rate", name="False-positive rate", number=rate)
+
+
+def _pixel_metrics(judged: Judged) -> tuple[Metric, ...]:
+    rate, pixels = judged.pixel_false_positive_rate, judged.pixels
     return (
-        rate,
+        Metric(
+            key="pixel_false_positive_rate",
+            name="False-positive rate of pixels",
+            number=number_of(rate),
+            note=f"Of normal images' pixels so many are flagged: {_percentage(rate)}",
+        ),
         *(Metric(key=key, name=name, number=number_of(pixels[key])) for key, name in PIXELS.items() if key in pixels),
     )
 
@@ -180,22 +188,16 @@ def _percentage(known: Json) -> str:
     return f"{100 * known['value']:.2g} %{ends}."
 
 
-def _test_set(summary: Json) -> tuple[JudgedSet, ...]:
-    if (test := summary.get("test")) is None:
-        return ()
-    rate = number_of(test["false_positive_rate"])
-    alarms = Metric(key="false_positive_rate", name="False-positive rate", number=rate)
-    return (
-        JudgedSet(
-            name="Test set",
-            judged="At the served threshold, by the scorer, which has learned from none of it:",
-            num_rows=test["num_rows"],
-            num_groups=test["num_groups"],
-            classes=test["classes"],
-            metrics=(
-                alarms,
-                *metrics_from(estimates(test))[:6],
-                *_pixel_metrics(test["pixel_false_positive_rate"], test["pixels"]),
-            ),
+def _test_set(tested: Judged) -> JudgedSet:
+    return JudgedSet(
+        name="Test set",
+        judged="At the served threshold, by the scorer, which has learned from none of it:",
+        num_rows=tested.num_rows,
+        num_groups=tested.num_groups,
+        classes=tested.classes,
+        metrics=(
+            _alarms(tested),
+            *metrics_from(tested.images["overall"])[:6],
+            *_pixel_metrics(tested),
         ),
     )

@@ -20,6 +20,7 @@ from lesion.algorithms.base import Output
 from lesion.data.decode.images import Pixels
 from lesion.data.table import Rows
 from lesion.data.thumbnail import small, thumbnail
+from lesion.data.unit import IMAGE
 from lesion.report.sections import Case, Cases, Missing
 
 NUM_CASES = 6  # of the missed ones, and of the false alarms
@@ -79,7 +80,9 @@ def mistakes(
             )
     if not cases:
         return Missing(why="There are none.")
-    how = f"Answered wrong, those first that lie farthest from the threshold. {num:,} in all, at most one of a group."
+    unit = results.judged.unit
+    how = f"Answered wrong, those first that lie farthest from the threshold. {num:,} in all"
+    how = f"{how}." if unit == IMAGE else f"{how}, at most one of a {unit}."
     if predictor.model.scorer.kind == "gan":
         how = f"{how} {HOW_MADE}"
     return Cases(cases=tuple(cases), how=f"{how} {HOW_MAPS} {HOW_FLAGS}", num=num)

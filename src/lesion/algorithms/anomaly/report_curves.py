@@ -12,9 +12,11 @@ import numpy as np
 from lesion.algorithms.anomaly.predictor import ANOMALOUS
 from lesion.algorithms.anomaly.results import Results
 from lesion.algorithms.anomaly.task import TARGET
+from lesion.data.unit import in_units
 from lesion.evaluation.point_summary import summarise_points
 from lesion.report.readings import point_from
 from lesion.report.sections import ConfusionMatrix, Curve, Curves, Missing, OperatingPoint
+from lesion.words import plural_of
 
 CURVE_POINTS = 200
 
@@ -53,15 +55,15 @@ def _by_threshold(results: Results) -> tuple[Curve, ...]:
 
 def points_of(results: Results) -> tuple[OperatingPoint, ...] | Missing:
     """What the served threshold does to the held-out rows, each judged by the threshold that other groups chose."""
-    rows, threshold = results.rows, results.decision.threshold
+    rows, threshold, unit = results.rows, results.decision.threshold, results.judged.unit
     truth_S = rows.is_anomalous_S.astype(np.float64)
     found = point_from(
-        summarise_points(truth_S[:, None], [results.decision.label_S[:, None]], rows.group_S)[0][0],
+        in_units(summarise_points(truth_S[:, None], [results.decision.label_S[:, None]], rows.group_S)[0][0], unit),
         name=threshold.spec,
         output=ANOMALOUS,
         threshold=min(threshold.score, 1.0),
         is_chosen=True,
-        how="Each image is judged at the threshold that other groups chose; the one told is served.",
+        how=f"Each image is judged at the threshold that other {plural_of(unit)} chose; the one told is served.",
     )
     return found if isinstance(found, Missing) else (found,)
 

@@ -1,4 +1,4 @@
-"""Results: what a job leaves in output/data: scores of the held-out rows and the test set, metrics, the report."""
+"""Results: what a job leaves in output/data beside its report: scores of held-out rows and the test set, metrics."""
 
 # S rows
 
@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,23 +14,17 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.decide import Decision, HeldOut
-from lesion.algorithms.anomaly.judge import (
-    Json,
-    false_positive_rate,
-    judge_images,
-    judge_pixels,
-    pixel_false_positive_rate,
-)
+from lesion.algorithms.anomaly.judge import Json, Judged, judge_rows
 from lesion.algorithms.anomaly.masks import mask_paths, read_masks
 from lesion.algorithms.anomaly.metric_lines import METRIC_LINES
-from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL, AnomalyPredictor
-from lesion.algorithms.anomaly.save import save_graph
+from lesion.algorithms.anomaly.predictor import AnomalyPredictor
 from lesion.algorithms.anomaly.task import AnomalyTask
 from lesion.algorithms.anomaly.threshold import score_of
 from lesion.algorithms.base import Output
 from lesion.check.run import Checked
 from lesion.data.metadata import Row
 from lesion.data.table import Rows
+from lesion.data.unit import unit_of
 from lesion.data.write_csv import write_csv
 from lesion.engine.run import Run
 from lesion.files import make_folder, write_atomic
@@ -50,63 +42,49 @@ class Results:
 
     rows: HeldOut
     decision: Decision
-    judged: Json
-    false_positives: Json
-    pixel_false_positives: Json
-    pixels: Json
+    judged: Judged
     num_learned: int
     weights_file: WeightsFile | None
 
     def summary(self) -> Json:
         """What metrics.json and the manifest hold."""
-        decision, num_anomalous = self.decision, int(self.rows.is_anomalous_S.sum())
+        decision, judged = self.decision, self.judged
         return {
+            "unit": judged.unit,  # what its groups are called
             "num_learned": self.num_learned,
             "pretrained_weights": None if self.weights_file is None else self.weights_file.as_json(),
-            "num_rows": len(self.rows.index_S),
-            "num_groups": len(np.unique(self.rows.group_S)),
-            "classes": {NORMAL: len(self.rows.index_S) - num_anomalous, ANOMALOUS: num_anomalous},
+            "num_rows": judged.num_rows,
+            "num_groups": judged.num_groups,
+            "classes": judged.classes,
             "operating_point": {"asked": decision.threshold.spec, "threshold": decision.threshold.score},
-            "false_positive_rate": self.false_positives,
-            "overall": {
-                "num_rows": len(self.rows.index_S),
-                **measures(self.judged, self.false_positives, self.pixels),
-            },
+            "false_positive_rate": judged.false_positive_rate,
+            "overall": {"num_rows": judged.num_rows, **_searchable(judged)},
             "pixel_threshold": decision.pixel_threshold,
-            "pixel_false_positive_rate": self.pixel_false_positives,
-            "pixels": self.pixels,
+            "pixel_false_positive_rate": judged.pixel_false_positive_rate,
+            "pixels": judged.pixels,
         }
 
 
 def write_results(
-    run: Run,
-    config: AnomalyConfig,
-    checked: Checked[AnomalyTask],
-    results: Results,
-    predictor: AnomalyPredictor,
-    *,
-    masks: Mapping[int, NDArray[np.bool_]],
-    started: float,
-) -> None:
-    """Writes tables and metrics, logs the metric lines, adds the graph to the artifact, and last writes the report."""
-    from lesion.algorithms.anomaly.report import write_job_report
-
+    run: Run, config: AnomalyConfig, checked: Checked[AnomalyTask], results: Results, predictor: AnomalyPredictor
+) -> Judged | None:
+    """Writes tables and metrics, and logs the metric lines. How the test set was judged, where it has labels."""
     folder, table = run.job.output_dir, checked.training.table()
     make_folder(folder)
     rows, decision = results.rows, results.decision
     frame = _frame(table.name_S[rows.index_S], rows, decision.score_S, predictor)
     frame.insert(len(frame.columns), "judged_anomalous", decision.label_S.astype(int))
     write_csv(folder / HELD_OUT, frame.rename(columns={"image": table.image_column}))
-    summary = results.summary()
+    summary, tested = results.summary(), None
     if checked.test is not None:
-        best = results.pixels.get("best_threshold")
-        summary["test"] = _judge_test(run, config, checked.test, checked.task, predictor, best_threshold=best)
+        best = results.judged.pixels.get("best_threshold")
+        tested = _judge_test(run, config, checked.test, checked.task, predictor, best_threshold=best)
+        summary["test"] = None if tested is None else _summary_of_test(tested)
     write_atomic(folder / METRICS, (json.dumps(summary, indent=1) + "\n").encode())
-    for name, values in (("validation", summary), ("test", summary.get("test") or {})):
-        _log_metrics(name, values)
-    if config.export_graph:
-        save_graph(run.job.model_dir, predictor, checked.training, rows, stop=run.job.stop, num_cores=run.job.num_cores)
-    write_job_report(run, config, checked, results, predictor, summary=summary, masks=masks, started=started)
+    _log_metrics("validation", results.judged)
+    if tested is not None:
+        _log_metrics("test", tested)
+    return tested
 
 
 def _judge_test(
@@ -117,7 +95,7 @@ def _judge_test(
     predictor: AnomalyPredictor,
     *,
     best_threshold: float | None,
-) -> Json | None:
+) -> Judged | None:
     """Writes the test set's answers; what they are worth, where the set has labels. `best_threshold` is the one that
     the held-out pixels chose for F_β."""
     table, model = test.table(), predictor.model
@@ -135,41 +113,40 @@ def _judge_test(
     write_csv(run.job.output_dir / TEST, frame.drop(columns=unknown).rename(columns={"image": table.image_column}))
     if not is_labelled:
         return None
-    label_S = np.array([one.is_anomalous for one in scored])
-    is_flagged_Shw = np.stack([one.is_flagged_hw for one in scored])
-    judged, false_positives = judge_images(rows, score_S, label_S), false_positive_rate(rows, label_S)
-    anomalous = np.flatnonzero(is_anomalous_S).tolist()
-    masks = read_masks(mask_paths(table, config, run.job.channels, part="test"), anomalous, test, model.preprocessing)
-    pixels = judge_pixels(rows, masks, model.scale, is_flagged_Shw, best_threshold=best_threshold)
+    paths, anomalous = mask_paths(table, config, run.job.channels, part="test"), np.flatnonzero(is_anomalous_S)
+    return judge_rows(
+        rows,
+        score_S=score_S,
+        label_S=np.array([one.is_anomalous for one in scored]),
+        is_flagged_Shw=np.stack([one.is_flagged_hw for one in scored]),
+        masks=read_masks(paths, anomalous.tolist(), test, model.preprocessing),
+        scale=model.scale,
+        unit=unit_of(table),
+        best_threshold=best_threshold,
+    )
+
+
+def _summary_of_test(tested: Judged) -> Json:
     return {
-        "num_rows": len(table),
-        "num_groups": len(np.unique(rows.group_S)),
-        "classes": task.labelled.target.counts(task.labels.encode(table)),
-        "false_positive_rate": false_positives,
-        **measures(judged, false_positives, pixels),
-        "pixel_false_positive_rate": pixel_false_positive_rate(rows, is_flagged_Shw),
-        "pixels": pixels,
+        "num_rows": tested.num_rows,
+        "num_groups": tested.num_groups,
+        "classes": tested.classes,
+        "false_positive_rate": tested.false_positive_rate,
+        **_searchable(tested),
+        "pixel_false_positive_rate": tested.pixel_false_positive_rate,
+        "pixels": tested.pixels,
     }
 
 
-def measures(judged: Json, false_positives: Json, pixels: Json) -> Json:
-    """What can be searched in a registry, in the form that every algorithm's metrics.json has: values, 95 % intervals,
-    and why others are undefined."""
-    of_pixels = pixels.get("pixel_roc_auc", {"why": pixels.get("why")})
-    known = {"false_positive_rate": false_positives, "pixel_roc_auc": of_pixels, **judged["overall"]}
+def _searchable(judged: Judged) -> Json:
+    """The measures in the form that every algorithm's metrics.json has, which can be searched in a registry: values,
+    95 % intervals, and why others are undefined."""
+    known = judged.measures
     return {
         "metrics": {name: one["value"] for name, one in known.items() if one.get("value") is not None},
         "interval_95": {name: [one["low"], one["high"]] for name, one in known.items() if "low" in one},
         "notes": {name: one["why"] for name, one in known.items() if one.get("why")},
     }
-
-
-def estimates(told: Json) -> dict[str, Json]:
-    """What `measures` was made of."""
-    ends = {name: {"low": low, "high": high} for name, (low, high) in told["interval_95"].items()}
-    known = {name: {"value": value, **ends.get(name, {})} for name, value in told["metrics"].items()}
-    whys = {name: {"value": None, **known.get(name, {}), "why": why} for name, why in told["notes"].items()}
-    return known | whys
 
 
 def _outputs(test: Rows, predictor: AnomalyPredictor, *, num_workers: int) -> list[Output]:
@@ -207,9 +184,14 @@ def _frame(
     )
 
 
-def _log_metrics(rows: str, summary: Mapping[str, Any]) -> None:
-    """The metric lines for a tuner, of what is defined."""
-    values = summary.get("overall", summary).get("metrics", {})
-    for name in ("false_positive_rate", "roc_auc", "pixel_roc_auc"):
-        if name in values:
-            log.info("%s", METRIC_LINES[f"{rows}:{name}"].line(values[name]))
+def _log_metrics(rows: str, judged: Judged) -> None:
+    """The metric lines for a tuner, of what is defined: the ROC AUC of few rows too, since a tuner without a number
+    fails its job (decision 52)."""
+    pixel_auc = judged.measures["pixel_roc_auc"]["value"]
+    for name, value in (
+        ("false_positive_rate", judged.false_positive_rate["value"]),
+        ("roc_auc", judged.roc_auc),
+        ("pixel_roc_auc", pixel_auc),
+    ):
+        if value is not None:
+            log.info("%s", METRIC_LINES[f"{rows}:{name}"].line(value))

@@ -15,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.errors import UserError
-from lesion.evaluation.operating_points import MOST_POINTS, RocCurve, Spec, parse_spec, resolve
+from lesion.evaluation.operating_points import MOST_POINTS, RocCurve, Spec, halfway_below, parse_spec, resolve
 from lesion.words import shortened
 
 USUAL = 0.95  # the specificity at whose threshold a score is 0.5
 SMALLEST_DISTANCE = 1e-6
+ROUNDING = (
+    1e-5  # how far a threshold stays above scores that must not reach it: the graph's differ from torch's by less
+)
 MOST_KEPT = 256  # thresholds of requests: each client asks for the same few
 KEPT_RATES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false-positive rates whose thresholds are kept exactly
 
@@ -60,9 +63,10 @@ class Places:
 @dataclass(frozen=True)
 class NormalCurve:
     """How often held-out normal images reach a threshold. Thresholds [P] fall, false-positive rates [P] rise, both in
-    [0, 1]; an image is anomalous where its score is at or above a threshold. `place_mean` and `place_deviation` are
-    those of the distances of all places of these images, in units of the scale; None in older artifacts. Raises
-    ValueError for other numbers."""
+    [0, 1]; an image is anomalous where its score is at or above a threshold. No image reaches the first, and the others
+    lie between two images; in older artifacts each is an image's own score, the first that of the oddest. `place_mean`
+    and `place_deviation` are those of the distances of all places of these images, in units of the scale; None in older
+    artifacts. Raises ValueError for other numbers."""
 
     thresholds: tuple[float, ...]
     false_positive_rates: tuple[float, ...]
@@ -85,12 +89,15 @@ class NormalCurve:
     def of(cls, score_S: NDArray[np.float64], places: Places | None = None) -> NormalCurve:
         """The curve of the scores [S] of held-out normal images; of many its points lie denser at the rare end."""
         falling_S, num = -np.sort(-score_S), len(score_S)
-        even = np.round(np.geomspace(1, num, MOST_POINTS - len(KEPT_RATES)))
+        even = np.round(np.geomspace(1, num, MOST_POINTS - 1 - len(KEPT_RATES)))
         ranks = np.unique(np.concatenate([even, [max(int(rate * num + 1e-9), 1) for rate in KEPT_RATES]])).astype(int)
-        threshold_P = np.unique(falling_S[ranks - 1])[::-1]
-        rate_P = [float((score_S >= threshold).mean()) for threshold in threshold_P]
+        falling_D = np.unique(score_S)[::-1]
+        threshold_P = halfway_below(falling_D)[np.isin(falling_D, falling_S[ranks - 1])]
+        nobodys = min(float(falling_S[0]) + ROUNDING, 1.0)
+        thresholds = [*([nobodys] if nobodys > threshold_P[0] else []), *threshold_P.tolist()]
+        rates = [float((score_S >= threshold).mean()) for threshold in thresholds]
         known = () if places is None else places.mean_and_deviation()
-        return cls(tuple(threshold_P.tolist()), tuple(rate_P), num, *known)
+        return cls(tuple(thresholds), tuple(rates), num, *known)
 
     def threshold_of(self, specificity: float) -> float:
         """The lowest threshold with at least this specificity; above all normal images where none has it."""
@@ -98,10 +105,12 @@ class NormalCurve:
         return self.thresholds[fitting[-1]] if len(fitting) else float(np.nextafter(self.thresholds[0], 2.0))
 
     def rate_of(self, threshold: float) -> dict[str, Any]:
-        """The share of these images that reach a threshold, in the form of a stated rate. Of more than MOST_POINTS
-        images it is that of the next kept threshold above."""
-        reaching = np.flatnonzero(np.array(self.thresholds) >= threshold)
-        share = self.false_positive_rates[reaching[-1]] if len(reaching) else 0.0
+        """The share of these images that reach a threshold, in the form of a stated rate. Between two kept thresholds
+        it is that of the lower one, so it is never told too small."""
+        below = np.flatnonzero(np.array(self.thresholds) <= threshold)
+        share = self.false_positive_rates[below[0]] if len(below) else 1.0
+        if threshold > self.thresholds[0]:
+            share = 0.0  # in an older artifact that is the oddest image's own score
         why = f"of the {self.num_rows:,} held-out normal images: no groups that it was not chosen on judged it"
         return {"value": share, "why": why}
 
@@ -130,10 +139,13 @@ def score_of(distance: NDArray[np.floating], scale: float) -> NDArray[np.float64
 
 
 def scale_of(distance_S: NDArray[np.floating]) -> float:
-    """The distance that 5 % of these held-out normal images reach: that of score 0.5."""
+    """The distance of score 0.5, which at most 5 % of these held-out normal images reach. It lies so between two images
+    that 0.5 is halfway between their scores, and with it the threshold of specificity=0.95 (`halfway_below`)."""
     falling_S = -np.sort(-distance_S.astype(np.float64))
-    num_above = int((1 - USUAL) * len(falling_S) + 1e-9)
-    distance = falling_S[num_above - 1] if num_above else falling_S[0] * (1 + 1e-6)
+    below = falling_S[int((1 - USUAL) * len(falling_S) + 1e-9)]  # the first that must not reach it
+    above_N = falling_S[falling_S > below]
+    # a ∕ (a + d) + b ∕ (b + d) = 1 where d = √(a b)
+    distance = np.sqrt(above_N[-1] * below) if len(above_N) else below * (0.5 + ROUNDING) / (0.5 - ROUNDING)
     return max(float(distance), SMALLEST_DISTANCE)
 
 

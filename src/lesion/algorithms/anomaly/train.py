@@ -14,18 +14,21 @@ import numpy as np
 import lesion
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.decide import HeldOut, decide
-from lesion.algorithms.anomaly.judge import false_positive_rate, judge_images, judge_pixels, pixel_false_positive_rate
+from lesion.algorithms.anomaly.judge import judge_rows
 from lesion.algorithms.anomaly.learner import held_out_maps, learner_of, preprocess_of
 from lesion.algorithms.anomaly.masks import mask_paths, read_masks
+from lesion.algorithms.anomaly.report import write_job_report
 from lesion.algorithms.anomaly.results import METRICS, Results, write_results
-from lesion.algorithms.anomaly.save import SCORER, save_artifact
+from lesion.algorithms.anomaly.save import SCORER, save_artifact, save_graph
 from lesion.algorithms.anomaly.task import AnomalyTask, questions
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import forget
+from lesion.data.unit import unit_of
 from lesion.engine.checkpoint import code_digest
 from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.run import Run, open_run
 from lesion.job import Job
+from lesion.words import plural_of
 
 log = logging.getLogger(__name__)
 
@@ -90,17 +93,16 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
             pixel_specificity=config.pixel_specificity,
             seed=config.seed,
         )
-        judged = judge_images(rows, decision.score_S, decision.label_S)
-        results = Results(
-            rows=rows,
-            decision=decision,
-            judged=judged,
-            false_positives=false_positive_rate(rows, decision.label_S),
-            pixel_false_positives=pixel_false_positive_rate(rows, decision.is_flagged_Shw),
-            pixels=judge_pixels(rows, masks, decision.scale, decision.is_flagged_Shw),
-            num_learned=len(learned),
-            weights_file=learner.weights_file,
+        judged = judge_rows(
+            rows,
+            score_S=decision.score_S,
+            label_S=decision.label_S,
+            is_flagged_Shw=decision.is_flagged_Shw,
+            masks=masks,
+            scale=decision.scale,
+            unit=unit_of(table),
         )
+        results = Results(rows, decision, judged, num_learned=len(learned), weights_file=learner.weights_file)
         with job.stop.held():  # a job that is stopped here ends with a whole artifact
             predictor = save_artifact(
                 job.model_dir,
@@ -112,12 +114,15 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
                 config=config,
                 preprocess=preprocess,
                 num_normal=len(learned),
-                false_positive_rate=results.false_positives,
-                pixel_false_positive_rate=results.pixel_false_positives,
+                false_positive_rate=judged.false_positive_rate,
+                pixel_false_positive_rate=judged.pixel_false_positive_rate,
                 metrics=results.summary(),
                 device=run.device,
             )
-        write_results(run, config, checked, results, predictor, masks=masks, started=started)
+        tested = write_results(run, config, checked, results, predictor)
+        if config.export_graph:
+            save_graph(job.model_dir, predictor, source, rows, stop=job.stop, num_cores=job.num_cores)
+        write_job_report(run, config, checked, results, predictor, tested=tested, masks=masks, started=started)
         log.info("artifact=%s minutes=%.1f", job.model_dir, (time.monotonic() - started) / 60)
     run.processes.finish()
     checkpoints.clear()
@@ -132,12 +137,13 @@ def settings_and_versions(config: AnomalyConfig) -> dict[str, Any]:
 def log_start(task: AnomalyTask, run: Run) -> None:
     """What was chosen: device and workers, and how many normal and anomalous rows each side holds."""
     log.info("%s", run.describe())
+    units = plural_of(unit_of(task.labelled.table))
     for name, is_in_S in (("learned", task.learned_S), ("held_out", task.valid_FS[0])):
         counts = task.labelled.counts(is_in_S)
-        groups = f" groups={counts['num_groups']}" if "num_groups" in counts else ""
+        groups = f" {units.replace(' ', '_')}={counts['num_groups']}" if "num_groups" in counts else ""
         classes = " ".join(f"{label}={count}" for label, count in counts["classes"].items())
         log.info("%s: rows=%d%s %s", name, counts["num_rows"], groups, classes)
     if num := int(task.unused_S.sum()):
-        log.info("unused: rows=%d anomalous, of groups that are learned from: they neither teach nor judge", num)
+        log.info("unused: rows=%d anomalous, of %s that are learned from: they neither teach nor judge", num, units)
     if not task.is_anomalous_S[task.valid_FS[0]].any():
         log.info("no anomalous row is held out: the threshold follows from normal rows alone (unsupervised)")

@@ -26,6 +26,7 @@ class Classify:
 
     name = "classify"
     metric_lines = METRIC_LINES
+    objective = "validation:roc_auc"
     out_of_memory = "lower batch_size_train or image_size, or choose a larger instance"
 
     @property

@@ -343,7 +343,11 @@ class ClassifyConfig(
 ):
     """Everything a user can set. Names that name columns are the columns of `train.csv` and `test.csv`."""
 
-    algorithm: Literal["classify"] = tunable("classify", doc="Algorithm that is trained.")
+    algorithm: Literal["classify"] = tunable(
+        "classify",
+        doc="Algorithm that is trained. anomaly is another one, with hyperparameters of its own (docs/anomaly.md): it "
+        "learns from normal images alone.",
+    )
     recipe: Literal[("none", *RECIPES)] = tunable(  # type: ignore[valid-type]
         "none",
         doc="Recipe (preset): sets all hyperparameters of a proven configuration that you do not set yourself. "

@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.algorithms.classify.results.unit import IMAGE
 from lesion.data.decode.images import Pixels
 from lesion.data.thumbnail import thumbnail
+from lesion.data.unit import IMAGE
 from lesion.errors import LesionError
 from lesion.report.label_errors import likely_label_errors
 from lesion.report.sections import Case, Cases, Missing

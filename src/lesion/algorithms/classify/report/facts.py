@@ -23,12 +23,12 @@ from lesion.algorithms.classify.report.gains import gains_of
 from lesion.algorithms.classify.results.decide import Decisions
 from lesion.algorithms.classify.results.evaluation import held_out_answers
 from lesion.algorithms.classify.results.summary import Summary
-from lesion.algorithms.classify.results.unit import in_words
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.artifact import package_versions
 from lesion.data.labels.encode import Labelled
 from lesion.data.quality.quality_bounds import MIN_PICTURES
 from lesion.data.table import Rows
+from lesion.data.unit import in_words
 from lesion.evaluation.enough import MIN_ROWS as ENOUGH
 from lesion.evaluation.familiarity import MIN_ROWS, MIN_ROWS_OF_FOLD
 from lesion.evaluation.metrics import METRICS

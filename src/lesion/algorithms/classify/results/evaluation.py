@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.results.decide import Decisions
-from lesion.algorithms.classify.results.unit import in_units, unit_of
 from lesion.data.labels.encode import Labelled
 from lesion.data.quality.picture_measures import PictureMeasures
+from lesion.data.unit import in_units, unit_of
 from lesion.evaluation.bands import banded
 from lesion.evaluation.conformal import PredictionSets, fit_sets, nested_sets, sizes_of, two_classes, verify_sets
 from lesion.evaluation.judgement import Rows, judge
@@ -63,7 +63,7 @@ class Answers:
     @property
     def unit(self) -> str:
         """What the groups are called."""
-        return unit_of(self.labelled)
+        return unit_of(self.labelled.table)
 
     @property
     def known_S(self) -> NDArray[np.intp]:

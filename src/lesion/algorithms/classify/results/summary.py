@@ -16,11 +16,11 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.results.decide import Decisions, Predictions, by_row
 from lesion.algorithms.classify.results.evaluation import Answers, intervals_of, judge_rows
-from lesion.algorithms.classify.results.unit import in_units, in_words, unit_of
 from lesion.algorithms.classify.training.fold import judge
 from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.data.folds import groups_on_both_sides
 from lesion.data.labels.encode import Labelled
+from lesion.data.unit import in_units, in_words, unit_of
 from lesion.evaluation.groups import slide_scores
 from lesion.evaluation.judgement import Rows, judge_groups
 from lesion.evaluation.metrics import METRICS, has_both_classes, ranked_scores
@@ -37,7 +37,7 @@ def summarise(results: Sequence[FoldResult], decisions: Decisions, labelled: Lab
     `metrics` are those of the judged predictions, calibrated; those of the kept networks, which the same rows chose,
     stand beside them. Without intervals, which may take minutes: a job that is stopped has no time for them.
     """
-    target, why_not, unit = labelled.target, decisions.judged.why_not, unit_of(labelled)
+    target, why_not, unit = labelled.target, decisions.judged.why_not, unit_of(labelled.table)
     valid_S = ~np.isnan(decisions.judged_SK[:, 0])
     folds = [_fold_summary(kept, decisions, labelled) for kept in results]
     return {

@@ -6,21 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesion.algorithms.classify.results.unit import in_units, unit_of
-from lesion.data.labels.encode import Labelled
 from lesion.data.table import Columns, SampleTable
+from lesion.data.unit import in_units, unit_of
 from lesion.report.sections import Judging
-from lesion.targets import Target
 
 
-def labelled(column: str | None) -> Labelled:
-    table = SampleTable(
+def table(column: str | None) -> SampleTable:
+    return SampleTable(
         name_S=np.array(["a", "b", "c"]),
         metadata=pd.DataFrame(index=range(3)),
         group_S=None if column is None else np.array(["x", "x", "y"]),
         columns=Columns(group=column),
     )
-    return Labelled(table, Target("binary", ("no", "yes")), np.zeros((3, 1), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +34,7 @@ def labelled(column: str | None) -> Labelled:
     ],
 )
 def test_a_group_is_called_as_its_column_says(column, unit, units):
-    assert unit_of(labelled(column)) == unit
+    assert unit_of(table(column)) == unit
     assert Judging(how="", unit=unit, num_rows=3, num_units=2, interval="").units == units
 
 

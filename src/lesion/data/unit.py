@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lesion.data.labels.encode import Labelled
+from lesion.data.table import SampleTable
 from lesion.words import plural_of, shortened
 
 IMAGE, GROUP = "image", "group"
@@ -20,13 +20,13 @@ WORDED = ("why", "sentence", "intervals", "cautions", "note")  # keys of evaluat
 Json = dict[str, Any]
 
 
-def unit_of(labelled: Labelled) -> str:
+def unit_of(table: SampleTable) -> str:
     """What a group is called: the known word in its column's name, or else that name: `biopsy_no` is a biopsy. "image"
     where no row has a group, "group" where no column names it.
     """
-    if labelled.table.has_own_group_S.all():
+    if table.has_own_group_S.all():
         return IMAGE
-    columns = labelled.table.columns
+    columns = table.columns
     column = "" if columns is None or columns.group is None else columns.group
     known = next((word for word in (*KNOWN, *ALSO) if word in column.lower()), None)
     if known is not None:
