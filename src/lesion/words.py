@@ -40,6 +40,22 @@ def number_of(count: int, word: str) -> str:
     return f"{count} {word if count == 1 else plural_of(word)}"
 
 
+def told_apart(numbers: Iterable[float]) -> dict[float, str]:
+    """Each number as a text of its own, in four digits or as many as it takes, and no fewer than a whole number has.
+
+    Parts of rows are named by them, and parts of one name would be one: dates such as 20200131 differ in late digits.
+    """
+    distinct = sorted(set(map(float, numbers)))
+    texts: dict[float, str] = {}
+    for digits in range(4, 18):  # 17 tell all floats apart
+        for number in distinct:
+            is_whole = (number.is_integer() or abs(number) >= 10**digits) and abs(number) < 1e15
+            texts[number] = f"{number:.0f}" if is_whole else f"{number:.{digits}g}"
+        if len(set(texts.values())) == len(distinct):
+            break
+    return texts
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The most similar known word, for "did you mean"; None if none is similar."""
     return next(iter(difflib.get_close_matches(word, list(known), 1)), None)

@@ -97,6 +97,22 @@ def test_ping_answers_within_two_seconds_beside_five_hundred_clients(target, pic
     wait_until(lambda: target.ask(picture).status_code == 200, "no good answer", target.log.read_text)
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"Content-Length: 5000\r\n\r\nx",
+        b"Transfer-Encoding: chunked\r\n\r\nffff\r\nx",
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+    ],
+    ids=["with its length", "within a chunk", "between chunks"],
+)
+def test_a_body_that_ends_early_is_refused_with_the_reason(target, begun):
+    with clients(target, 1, POST + begun) as [client]:
+        client.shutdown(socket.SHUT_WR)
+        answer = read_all(client)
+    assert answer.startswith(b"HTTP/1.1 400") and b"the body ended early" in answer
+
+
 def test_the_oldest_silent_connection_makes_room_for_a_new_one(target, picture):
     with clients(target, 1000, b"") as silent:  # more than the server keeps
         assert target.ping() == 200

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesion.words import listed, nearest, one_line, shortened
+from lesion.words import listed, nearest, one_line, shortened, told_apart
 
 READABLE = [
     r"costs $5_$",
@@ -63,6 +63,14 @@ def test_the_first_five_are_listed_and_the_others_counted():
     assert listed(list("abcdefg")) == "a, b, c, d, e and 2 more"
     assert listed(list("abc"), most=2, separator="; ") == "a; b and 1 more"
     assert listed([]) == ""
+
+
+@given(st.sets(st.floats(allow_nan=False, allow_infinity=False), max_size=20))
+def test_numbers_are_told_apart_in_as_few_digits_as_it_takes(numbers):
+    texts = told_apart(numbers)
+    assert set(texts) == numbers and len(set(texts.values())) == len(numbers)
+    assert told_apart([0.123456, 25.0, 20200131]) == {0.123456: "0.1235", 25: "25", 20200131: "20200131"}
+    assert list(told_apart([0.12345, 0.12346, 20200111.5]).values()) == ["0.12345", "0.12346", "20200112"]
 
 
 def test_the_nearest_word_is_the_one_that_was_meant():

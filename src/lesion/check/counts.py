@@ -10,12 +10,15 @@ import pandas as pd
 
 from lesion.data.folds import Folds
 from lesion.data.labels.encode import Labelled
-from lesion.data.metadata import column_kinds
+from lesion.data.metadata import cell_text, column_kinds
+from lesion.data.numbers import as_number_or_age
 from lesion.data.table import USUAL_METADATA, SampleTable
 from lesion.data.vocabulary import meaning, one_of_each
+from lesion.words import told_apart
 
 MAX_VALUES = 12  # of a column; the rarer ones are counted together
 YEARS = 10  # ages are counted by decades
+MAX_DECADES = 20  # with a few ages that are none; ages in days would have thousands
 NUM_BINS = 6  # of other numbers
 
 
@@ -57,17 +60,17 @@ def _values(name: str, text_S: pd.Series[Any]) -> pd.Series[Any]:
     "missing"."""
     cells = text_S.astype(object).where(text_S.notna(), None)
     kind = column_kinds([{name: cell} for cell in cells], [name])[name]
-    number_S = pd.to_numeric(text_S, errors="coerce").astype("float64")
+    number_S = pd.Series([as_number_or_age(cell_text(cell) or "") for cell in cells], text_S.index, dtype="float64")
     if kind == "number" and number_S.nunique() > MAX_VALUES:
-        if "age" in name.lower().split("_"):
-            low, high = int(number_S.min() // YEARS * YEARS), int(number_S.max() // YEARS * YEARS)
-            edges = range(low, high + 2 * YEARS, YEARS)
-            labels = [f"{edge} to {edge + YEARS - 1}" for edge in edges[:-1]]
-            binned = pd.cut(number_S, edges, right=False, labels=labels)
+        decade_S = number_S // YEARS * YEARS
+        if "age" in name.lower().split("_") and decade_S.nunique() <= MAX_DECADES:
+            binned = decade_S.astype("category")
+            ends = [(low, low + YEARS - 1) for low in binned.cat.categories]
         else:
-            binned = pd.qcut(number_S, NUM_BINS, duplicates="drop").cat.rename_categories(
-                lambda part: f"{part.left:g} to {part.right:g}"
-            )
+            binned = pd.qcut(number_S, NUM_BINS, duplicates="drop")
+            ends = [(part.left, part.right) for part in binned.cat.categories]
+        texts = told_apart(number for pair in ends for number in pair)
+        binned = binned.cat.rename_categories([f"{texts[low]} to {texts[high]}" for low, high in ends])
         return binned.cat.add_categories("missing").fillna("missing")
     if kind == "category":
         spelling = {meaning(word): word for word in one_of_each(text_S.dropna().tolist())}

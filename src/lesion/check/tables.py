@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lesion.check.finding import Finding, Part, TableRow
 from lesion.data.metadata import MISSING, is_meant_as_number
-from lesion.data.numbers import as_age
+from lesion.data.numbers import as_number_or_age
 from lesion.data.table import Columns, SampleTable
 from lesion.data.vocabulary import meaning
 from lesion.words import listed, number_of
@@ -100,7 +100,9 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
         )
     if is_missing_S.all():
         return
-    number_S = pd.to_numeric(pd.Series(text_S).replace(_ages(text_S)), errors="coerce").to_numpy(dtype=np.float64)
+    number_S = np.array(
+        [as_number_or_age(text) for text in text_S.tolist()], dtype=np.float64
+    )  # NaN where there is none
     is_number_S = np.isfinite(number_S)
     is_word_S = ~is_number_S & ~is_missing_S
     if (num_words := int(is_word_S.sum())) and is_number_S.sum() >= MOSTLY * (~is_missing_S).sum():
@@ -120,11 +122,6 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
         yield from _words(table, text_S, is_missing_S, called, part)
     if table.group_S is not None:
         yield from _contradictions(table, text_S, is_missing_S, called, part)
-
-
-def _ages(text_S: NDArray[np.str_]) -> dict[str, float]:
-    """The years of ages as DICOM writes them, 058Y."""
-    return {text: years for text in set(text_S.tolist()) if (years := as_age(text)) is not None}
 
 
 def _numbers(

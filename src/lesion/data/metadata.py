@@ -15,7 +15,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.data.numbers import as_age, as_number, is_number
+from lesion.data.numbers import as_number_or_age, is_number
 from lesion.data.vocabulary import normal_form, one_of_each, synonyms_of
 from lesion.errors import UserError
 
@@ -157,9 +157,7 @@ def column_kinds(rows: Sequence[Row], names: Sequence[str]) -> dict[str, ColumnT
 
 
 def _kind(texts: set[str]) -> ColumnType:
-    if all(map(is_number, texts)) or all(
-        is_number(text) or is_meant_as_number(text) or as_age(text) is not None for text in texts
-    ):
+    if all(as_number_or_age(text) is not None or is_meant_as_number(text) for text in texts):
         return "number"
     words = {text.lower() for text in texts}
     return "boolean" if words <= TRUE | FALSE and words != {"f"} else "category"  # f alone: all of them female
@@ -207,9 +205,7 @@ def _boolean(text: str, name: str) -> bool:
 
 
 def _number(text: str, name: str, *, is_log: bool = False) -> float:
-    number = as_number(text)
-    if number is None:
-        number = as_age(text)
+    number = as_number_or_age(text)
     if number is None:
         raise UserError(
             f"'{text[:80]}' is not a number",

@@ -29,6 +29,12 @@ def as_age(text: str) -> float | None:
     return None if found is None else int(found[1]) / UNITS_A_YEAR[found[2]]
 
 
+def as_number_or_age(text: str) -> float | None:
+    """What a cell of metadata counts as a number: a number, or years of an age as DICOM writes it."""
+    number = as_number(text)
+    return as_age(text) if number is None else number
+
+
 def is_number(text: str) -> bool:
     """Whether a text represents a finite number."""
     return as_number(text) is not None

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.words import told_apart
+
 UNKNOWN, OTHER = "unknown", "other"
 MISSING = {"", "nan", "none", "null", "na", "n/a", "unknown", "<na>"}
 AGE_BANDS = ((18, "under 18"), (40, "18 to 39"), (60, "40 to 59"), (80, "60 to 79"), (math.inf, "80 and above"))
@@ -35,7 +37,8 @@ def banded(name: str, values: Sequence[Any] | NDArray[Any]) -> NDArray[np.str_]:
         if IS_AGE.search(name.lower()):
             levels = [_age_band(number) for number in known_numbers]
         elif len(set(known_numbers)) <= FEW_NUMBERS:
-            levels = [f"{number:g}" for number in known_numbers]
+            texts = told_apart(known_numbers)
+            levels = [texts[number] for number in known_numbers]
         else:
             levels = _quarters(known_numbers)
     else:
@@ -60,9 +63,10 @@ def _quarters(numbers: list[float]) -> list[str]:
     """The quarter of the rows that a number is in; where many are equal, fewer and larger parts."""
     quartiles = np.unique(np.quantile(numbers, [0.25, 0.5, 0.75], method="inverted_cdf"))
     ends = [float(end) for end in quartiles if end < max(numbers)]
-    names = [f"up to {end:.4g}" if number == 0 else f"above {ends[number - 1]:.4g} to {end:.4g}"
+    texts = told_apart([*ends, numbers[0]])
+    names = [f"up to {texts[end]}" if number == 0 else f"above {texts[ends[number - 1]]} to {texts[end]}"
              for number, end in enumerate(ends)]  # fmt: skip
-    names.append(f"above {ends[-1]:.4g}" if ends else f"{numbers[0]:.4g}")
+    names.append(f"above {texts[ends[-1]]}" if ends else texts[numbers[0]])
     return [names[int(place)] for place in np.searchsorted(ends, numbers, side="left")]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lesion.data.decode.formats import name_format
 from lesion.data.decode.memory import ReserveBytes
 from lesion.errors import UserError
 
@@ -132,8 +133,9 @@ def _why(error: ValueError | RecursionError) -> str:
         return "it is nested too deeply"
     if isinstance(error, UnicodeEncodeError):
         return "a text holds half of a surrogate pair, which is no character"
-    if isinstance(error, UnicodeError):
-        return "it is not UTF-8: send an image file under its own type, such as image/png"
+    if isinstance(error, UnicodeDecodeError):
+        is_text = name_format(error.object) == "JSON"
+        return "it is not UTF-8" + ("" if is_text else ": send an image file under its own type, such as image/png")
     if isinstance(error, json.JSONDecodeError):
         more = ", as in JSON Lines, which is application/jsonlines" if error.msg == "Extra data" else ""
         return f"{error.msg.lower()}{more} (line {error.lineno}, column {error.colno})"

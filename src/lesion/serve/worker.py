@@ -20,6 +20,7 @@ from typing import Any
 
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import ThreadWorker
+from werkzeug.exceptions import ClientDisconnected
 
 from lesion.inference.batcher import busy
 from lesion.serve.connection import CLOSE_BYTES, CLOSE_S, MAX_HEAD_BYTES, Connection
@@ -28,7 +29,8 @@ from lesion.serve.limits import Limits
 
 log = logging.getLogger(__name__)
 
-BODY_ERRORS = (OSError, ParseException)  # what reading a body raises that ends early, or is not in the form it claims
+# What reading a body raises that ends early, or is not in the form it claims; the last from werkzeug, for chunks.
+BODY_ERRORS = (OSError, ParseException, ClientDisconnected)
 SPARE_THREADS = 16  # beside those of requests that are admitted: to refuse the others at once
 PING_THREADS = 2  # /ping has threads that nothing else can take
 MAX_CONNECTIONS = 800  # beyond these the oldest idle one is closed; most systems allow 1,024 open files

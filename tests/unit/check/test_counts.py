@@ -48,6 +48,37 @@ def test_ages_are_counted_by_decades_in_their_order(labelled):
     assert crosstabs(labelled)["age_approx"].loc["30 to 39"].sum() == ages.between(30, 39).sum()
 
 
+def counted(labelled: Labelled, **columns: list[str]) -> dict[str, list[str]]:
+    """The values that rows are counted by, of metadata that replaces the fixture's."""
+    table = replace(labelled.table, metadata=pd.DataFrame(columns, dtype="string"))
+    return {name: frame.index.tolist() for name, frame in crosstabs(replace(labelled, table=table)).items()}
+
+
+def test_an_age_that_is_a_moment_takes_no_memory_and_is_counted_alone(labelled):
+    ages = [str(age) for age in range(20, 78)]
+    assert counted(labelled, age_approx=[*ages, "631152000", "-5"])["age_approx"] == [
+        "-10 to -1",
+        *(f"{decade} to {decade + 9}" for decade in range(20, 80, 10)),
+        "631152000 to 631152009",
+    ]
+
+
+def test_ages_in_days_are_counted_in_a_few_steps(labelled):
+    assert len(counted(labelled, age_days=[str(100 + 500 * row) for row in range(60)])["age_days"]) == 6
+
+
+def test_ages_as_dicom_writes_them_are_counted_by_decades(labelled):
+    ages = [f"{20 + row % 40:03d}Y" for row in range(59)]
+    found = counted(labelled, age_approx=[*ages, "018M"])["age_approx"]
+    assert found == ["0 to 9", "20 to 29", "30 to 39", "40 to 49", "50 to 59"]
+
+
+@pytest.mark.parametrize(("first", "step"), [(20200101, 1), (1577836800, 3), (0.5, 1e-7)])
+def test_numbers_that_differ_in_late_digits_alone_are_counted_in_steps(labelled, first, step):
+    steps = counted(labelled, acquired=[f"{first + step * (row % 30):.10g}" for row in range(60)])["acquired"]
+    assert len(steps) == len(set(steps)) == 6
+
+
 def test_spellings_of_a_word_are_counted_together(labelled):
     words = ["male", "M", "male", "Female", "female", ""] * 10
     frame = labelled.table.metadata.assign(sex=pd.Series(words, dtype="string").replace("", pd.NA))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lesion.algorithms.classify.results.evaluation import Answers, evaluate
+from lesion.algorithms.classify.results.evaluation import Answers, evaluate, subgroup_columns
 from lesion.data.labels.encode import Labelled
 from lesion.data.table import SampleTable
 from lesion.targets import Target
@@ -23,3 +23,14 @@ def test_the_served_sets_are_told_where_a_part_has_too_few_patients_of_a_class()
     assert found["classes"] == ["no", "yes"] and verified["is_by_class"]
     assert verified["by_class"][1]["value"] == 1 and verified["mean_size"] > 1.7
     assert found["served"]["mean_size"] < 1.2 and found["served"]["share_of_one_class"] > 0.8
+
+
+def test_ages_as_dicom_writes_them_are_bands_of_life():
+    metadata = pd.DataFrame({"age_approx": ["017Y", "045Y", "018M", None] * 5, "scanner": ["003D", "MR-2"] * 10})
+    table = SampleTable(name_S=np.arange(20).astype(str), metadata=metadata.astype("string"))
+    labelled = Labelled(table, Target("binary", ("no", "yes")), np.arange(20, dtype=np.float32)[:, None] % 2)
+    probs_S1 = np.full((20, 1), 0.5, np.float32)
+    answers = Answers(labelled, probs_S1, probs_S1 >= 0.5, probs_S1, (0.5,))
+    columns = evaluate(answers, subgroups=subgroup_columns(labelled))["subgroups"]["columns"]
+    assert {one["level"] for one in columns["age_approx"]} == {"under 18", "40 to 59", "unknown"}
+    assert {one["level"] for one in columns["scanner"]} == {"003D", "MR-2"}

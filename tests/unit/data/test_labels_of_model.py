@@ -85,6 +85,8 @@ def test_joined_labels_need_no_cell_that_joins_any():
         (table(target=["naevus", "malignant"]), KnownTarget(BINARY, ["target"]), "naevus.*benign, malignant"),
         (table(target=["1", "0"]), KnownTarget(ONE_OF_THREE, ["target"]), "0, 1.*keratosis, melanoma, nevus"),
         (table(target=["0", "1"]), KnownTarget(BINARY, ["target"], is_positive_set=True), "not certain that 1"),
+        (table(target=["0", "1", "NaN"]), KnownTarget(BINARY, ["target"]), "holds NaN, not a class"),
+        (table(target=["0", "1", "benign"]), KnownTarget(BINARY, ["target"]), "holds 0, 1, not a class"),
         (table(target=["benign", "unknown"]), KnownTarget(BINARY, ["target"]), "uncertain"),
         (table(a=["1"], b=["0"]), KnownTarget(BINARY, ["target"]), "a, b, and the model was trained on target"),
         (table(big=["1"], red=["3"]), KnownTarget(LABELS, ["big", "red"]), "'red' holds 3"),

@@ -220,6 +220,13 @@ def test_bands_of_numbers_are_quarters():
     assert set(banded("width", [1, 2, 2, 3, None])) == {"1", "2", "3", "unknown"}
 
 
+def test_numbers_that_differ_in_late_digits_alone_are_different_bands():
+    names, counts = np.unique(banded("acquired", np.arange(20200101, 20200121)), return_counts=True)
+    assert counts.tolist() == [5] * 4 and "above 20200105 to 20200110" in names
+    assert set(banded("camera", ["1234567", "1234568", None])) == {"1234567", "1234568", "unknown"}
+    assert set(banded("dose", ["0.12345", "0.12346"])) == {"0.12345", "0.12346"}
+
+
 def test_words_are_levels_and_the_rarest_are_other():
     assert banded("sex", ["male", "female ", None]).tolist() == ["male", "female", "unknown"]
     words = [f"site {n}" for n in range(30) for _ in range(n + 1)]

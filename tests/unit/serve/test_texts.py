@@ -116,7 +116,8 @@ REASONS = {
     '{"a": 1}\n{"a": 2}': "application/jsonlines",
     "{'a': 1}": "line 1, column 2",
     '{"a": 1, "a": 2}': "the name .a. occurs twice",
-    b"\xff\xd8\xff\xe0": "not UTF-8",
+    b"\xff\xd8\xff\xe0": "not UTF-8: send an image file under its own type",
+    '{"sex": "männlich"}'.encode("latin-1"): r"not UTF-8\. Send JSON in UTF-8",
 }
 
 

@@ -135,8 +135,9 @@ def _words(table: SampleTable, known: KnownTarget) -> tuple[SampleTable, WordCel
         frame = pd.DataFrame({column: table.class_name_S})
         what = f"the classes are read from the column of class names, since {called(table)} holds other words"
         return replace(table, targets=frame), cells, (Remark("class_names", what, where=table.where),)
-    if known.target.kind != "binary" or not keys <= TRUE | FALSE:
-        return table, cells, ()  # reading them says what is not known
+    is_yes_no = keys <= TRUE | FALSE or (keys & TRUE and keys & FALSE and not keys & set(class_of))
+    if known.target.kind != "binary" or not is_yes_no:
+        return table, cells, ()  # reading them says what is not known, as it does of other words beside a yes and a no
     if known.is_positive_set:
         raise UserError(
             f"{called(table)} holds {listed(sorted(keys))}, and the model knows {listed(names)}: its positive class "

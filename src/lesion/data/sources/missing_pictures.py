@@ -25,7 +25,9 @@ def remedy_of(missing: Sequence[str], pictures: Sequence[str], strays: Sequence[
     """
     first = listed([shortened(stray, MAX_NAME) for stray in strays], most=3)
     have = "image there has" if len(strays) == 1 else "images there have"
-    there = f"{len(strays)} {have} no row: {first}." if strays else "Every image there has a row."
+    there = f"{len(strays)} {have} no row: {first}."
+    if not strays:
+        there = "Every image there has a row." if pictures else "There are no images at all."
     # Spread over the column: the first names may be of one folder.
     compared = missing[:: max(len(missing) // NUM_COMPARED, 1)][:NUM_COMPARED]
     cause = (

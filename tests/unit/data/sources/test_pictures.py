@@ -137,6 +137,7 @@ def test_rows_and_images_that_cannot_be_told_apart_are_refused_with_all_of_them(
 MISSING = {
     "nothing alike": (["a", "b"], ["p1.png"], "1 image there has no row: p1.png. Add the files, or correct the names."),
     "no strays": (["p1", "b"], ["p1.png"], "Every image there has a row. Add the files, or correct the names."),
+    "no images": (["p1", "b"], [], "There are no images at all. Add the files, or correct the names."),
     "rounded": (["1.2E+12", "1.3E+12"], ["1234567890123.png"], "A spreadsheet has rounded the names, such as 1.2E+12"),
     "leads out": (["../../x/p1.png"], ["p1.png"], "A path such as ../../x/p1.png leads out of the folder"),
     "longer": (["IC_01", "IC_02"], ["IC_01_small.png", "IC_02_small.png"], "'IC_01' may be IC_01_small.png"),

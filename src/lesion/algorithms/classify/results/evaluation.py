@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.results.decide import Decisions
 from lesion.data.labels.encode import Labelled
+from lesion.data.metadata import cell_text
+from lesion.data.numbers import as_number_or_age
 from lesion.data.quality.picture_measures import PictureMeasures
 from lesion.data.unit import in_units, unit_of
 from lesion.evaluation.bands import banded
@@ -171,7 +173,7 @@ def subgroup_columns(labelled: Labelled, measures: PictureMeasures | None = None
     images show (skin tone, ink, hair, ruler, dark corners) and how large they are, if they were measured.
     """
     table = labelled.table
-    columns = {name: table.metadata[name].tolist() for name in map(str, table.metadata.columns)}
+    columns = {name: _numbers_or_cells(table.metadata[name].tolist()) for name in map(str, table.metadata.columns)}
     if table.others is not None:
         for name in map(str, table.others.columns):
             if IS_ORIGIN.search(name.lower()) and name not in columns:
@@ -180,6 +182,16 @@ def subgroup_columns(labelled: Labelled, measures: PictureMeasures | None = None
         columns |= measures.groups()
         columns["short side of the image"] = measures["short_side_px"].tolist()
     return columns
+
+
+def _numbers_or_cells(cells: list[Any]) -> list[Any]:
+    """The numbers of a column that holds nothing else, with ages in years, 058Y too, as a network reads them; else its
+    cells as they are.
+    """
+    texts = [cell_text(cell) for cell in cells]
+    numbers = [None if text is None else as_number_or_age(text) for text in texts]
+    is_numbers = all((number is None) == (text is None) for number, text in zip(numbers, texts, strict=True))
+    return numbers if is_numbers else cells
 
 
 def _no_subgroups() -> Json:
