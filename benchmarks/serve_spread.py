@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import threading
 import time
@@ -25,6 +24,7 @@ import numpy as np
 from ham10000 import where_and_when
 from train import machine
 
+from lesion.algorithms.classify.prediction.group_graph import busiest
 from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.inference.spread import Spread
 
@@ -89,8 +89,8 @@ class Watched:
     @property
     def busiest(self) -> int:
         """How many networks over one view the busiest core computes, if each takes the next pass when it is free."""
-        num_groups = self.num_passes // self.predictor.model.num_views
-        return math.ceil(self.num_passes / self.num_cores) * math.ceil(len(self.predictor.folds) / num_groups)
+        executor = self.predictor.executors[0]
+        return busiest(executor._groups, self.predictor.model.num_views, self.num_cores)
 
     def told(self, one_core: Watched) -> dict[str, float]:
         cpu_ms = median(self.cpu_ms[1:])  # the first is slower

@@ -35,15 +35,18 @@ def fold_groups(num_folds: int, num_views: int, num_cores: int) -> list[range]:
         starts = [group * num_folds // number for group in range(number + 1)]
         return [range(start, end) for start, end in pairwise(starts)]
 
-    def longest(groups: list[range]) -> int:
-        """How many networks the busiest core computes, if the core that is free first takes the next pass."""
-        busy = [0] * num_cores
-        for group in groups:
-            for _ in range(num_views):
-                heapreplace(busy, busy[0] + len(group))
-        return max(busy)
+    return min(
+        map(groups_of, range(1, num_folds + 1)), key=lambda groups: (busiest(groups, num_views, num_cores), len(groups))
+    )
 
-    return min(map(groups_of, range(1, num_folds + 1)), key=lambda groups: (longest(groups), len(groups)))
+
+def busiest(groups: Sequence[range], num_views: int, num_cores: int) -> int:
+    """How many networks the busiest core computes, if the core that is free first takes the next pass."""
+    busy = [0] * num_cores
+    for group in groups:
+        for _ in range(num_views):
+            heapreplace(busy, busy[0] + len(group))
+    return max(busy)
 
 
 def few_passes(num_passes: int, num_cores: int) -> bool:
