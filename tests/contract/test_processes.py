@@ -167,7 +167,7 @@ def test_the_error_of_one_process_is_the_jobs(tmp_path):
 
 def test_what_the_first_process_dropped_and_merged_the_others_drop_and_merge(tmp_path):
     """Broken pictures and two that are copies: else the processes would not agree on the folds."""
-    settings = {"frame": small_frame(10), "on_bad_image": "drop", "on_leak": "merge_groups"}
+    settings = {"frame": small_frame(14), "on_bad_image": "drop", "on_leak": "merge_groups"}
     job = read_job(small_job(tmp_path, **settings, has_test=True, processes=2))
     pictures = job.channels["training"] / "train_jpg"
     (pictures / "IMG_000_0.jpg").write_bytes(b"no picture")
@@ -180,7 +180,7 @@ def test_what_the_first_process_dropped_and_merged_the_others_drop_and_merge(tmp
     other = take_over(handed_over, asked, *asked.open(job.channels).whole())
 
     table, other_table = first.training.table(), other.training.table()
-    assert len(table) == 19 and table.fingerprint() == other_table.fingerprint()
+    assert len(table) == 27 and table.fingerprint() == other_table.fingerprint()
     assert list(table.name_S) == list(other_table.name_S) and list(table.group_S) == list(other_table.group_S)
     groups = dict(zip(table.name_S, table.group_S, strict=True))
     assert groups["IMG_002_0"] == groups["IMG_004_0"]

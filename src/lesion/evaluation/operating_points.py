@@ -189,7 +189,7 @@ def resolve(curve: RocCurve | None, spec: Spec, *, prevalence: float | None = No
         if spec.kind == "f_beta":
             index = _largest_f_beta(share * true_P, (1 - share) * false_P, share, _number(spec))
         else:
-            index = int(np.argmin(_number(spec) * share * (1 - true_P) + (1 - share) * false_P))
+            index = _first_best(-(_number(spec) * share * (1 - true_P) + (1 - share) * false_P))
     if true_P[index] == 0:
         why = "only if nobody is positive" + (
             f" is the specificity {spec.value:g}" if spec.kind == "specificity" else ""
@@ -222,13 +222,20 @@ def _number(spec: Spec) -> float:
 
 def _youden(true_P: NDArray[np.float64], false_P: NDArray[np.float64]) -> int:
     """Nobody is never the answer: a threshold that says nothing but no is none."""
-    return int(np.argmax(np.where(true_P > 0, true_P - false_P, -2)))
+    return _first_best(np.where(true_P > 0, true_P - false_P, -2.0))
 
 
 def _largest_f_beta(true_P: NDArray[np.float64], false_P: NDArray[np.float64], share: float, beta: float) -> int:
     """Of shares of all rows: found positives, false alarms [P], and the positives. Nobody has an F of 0."""
     weight = beta**2
-    return int(np.argmax((1 + weight) * true_P / (true_P + false_P + weight * share)))
+    return _first_best((1 + weight) * true_P / (true_P + false_P + weight * share))
+
+
+def _first_best(value_P: NDArray[np.float64]) -> int:
+    """The place of the largest value; of those that only rounding tells apart the first, which is the highest
+    threshold."""
+    most = float(value_P.max())
+    return int(np.argmax(value_P >= most - 1e-12 * max(abs(most), 1.0)))
 
 
 def _kept(true_P: NDArray[np.float64], false_P: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -62,7 +62,10 @@ def may_be_right(hint: Any, value: object) -> bool:
 
 
 @pytest.mark.parametrize("name", [*DOORS, *METHODS])
-def test_an_argument_of_a_wrong_type_is_refused_in_words_and_nothing_is_sent(name: str, tmp_path: Path):
+def test_an_argument_of_a_wrong_type_is_refused_in_words_and_nothing_is_sent(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
     with account() as (wire, environment):
         plain = right(environment, tmp_path)
         door = DOORS[name] if name in DOORS else method(name, plain)
