@@ -123,7 +123,9 @@ def test_lesion_jobs_takes_a_model_from_pictures_to_predictions_without_an_accou
     assert "'not_there' (target_column)" in said["failed job"]
 
 
-def test_the_notebook_runs_from_pictures_to_predictions_with_one_cell_changed(local_mode, image, tmp_path):
+def test_the_notebook_runs_from_pictures_to_predictions_with_the_settings_cell_and_the_epochs_changed(
+    local_mode, image, tmp_path
+):
     local_mode("sdk2", "sdk2_notebook.py", image, NOTEBOOK, tmp_path)
     cells = json.loads((tmp_path / "executed.ipynb").read_text())["cells"]
     shown = [kind for cell in cells for output in cell.get("outputs", []) for kind in output.get("data", {})]
