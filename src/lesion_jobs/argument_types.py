@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from functools import wraps
+from functools import cache, wraps
 from inspect import signature
 from numbers import Integral, Real
 from pathlib import Path
@@ -20,6 +20,8 @@ from lesion.words import shortened
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+hints_of = cache(get_type_hints)  # once a verb: `predict` is called for each picture
 
 NUMBERS: dict[Any, Any] = {int: Integral, float: Real}  # NumPy's are none of Python's types
 WORDS: dict[Any, str] = {
@@ -33,7 +35,7 @@ def typed(verb: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(verb)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        _refuse(signature(verb).bind(*args, **kwargs).arguments, get_type_hints(verb))
+        _refuse(signature(verb).bind(*args, **kwargs).arguments, hints_of(verb))
         return verb(*args, **kwargs)
 
     return checked

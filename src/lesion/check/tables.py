@@ -100,9 +100,8 @@ def _column(table: SampleTable, name: str, part: Part) -> Iterator[Finding]:
         )
     if is_missing_S.all():
         return
-    number_S = np.array(
-        [as_number_or_age(text) for text in text_S.tolist()], dtype=np.float64
-    )  # NaN where there is none
+    # NaN where a cell holds none.
+    number_S = np.array([as_number_or_age(text) for text in text_S.tolist()], dtype=np.float64)
     is_number_S = np.isfinite(number_S)
     is_word_S = ~is_number_S & ~is_missing_S
     if (num_words := int(is_word_S.sum())) and is_number_S.sum() >= MOSTLY * (~is_missing_S).sum():
