@@ -27,7 +27,6 @@ HYPERPARAMETERS = {
     "epochs": "10",
     "batch_size_train": "32",
     "learning_rate": "1e-3",
-    "split": "stratified_group_kfold",
 }
 
 
@@ -53,15 +52,17 @@ def main() -> None:
         server.terminate()
         server.wait(30)
     results = args.root / "output" / "data"
-    overall = json.loads((results / "metrics.json").read_text())["overall"]
+    metrics = json.loads((results / "metrics.json").read_text())
+    overall = metrics["overall"]
     interval = overall["interval_95"].get("roc_auc")  # none of very few images
     told = "" if interval is None else f" (95 % {interval[0]:.3f} to {interval[1]:.3f})"
     area = overall["metrics"].get("roc_auc")
     area = overall["notes"]["roc_auc"] if area is None else f"ROC AUC {area:.3f}"
+    groups = "" if metrics["unit"] == "image" else f", {metrics['unit']}s: {overall['num_groups']}"
     print(
         f"\nimage        {picture}\nprediction   {answer}\n"
         f"out of fold  {area}{told}, "
-        f"{overall['num_rows']} images of {overall['num_groups']} patients\n"
+        f"{overall['num_rows']} images{groups}\n"
         f"artifact     {args.root / 'model'}\nresults      {results} (open report.html)"
     )
 
@@ -72,12 +73,14 @@ def lay_out(root: Path, data: Path | None) -> Path:
     channel = root / "input" / "data" / "training"
     config = root / "input" / "config"
     config.mkdir(parents=True)
-    (config / "hyperparameters.json").write_text(json.dumps(HYPERPARAMETERS))
     channel.parent.mkdir(parents=True)
+    settings = HYPERPARAMETERS
     if data is None:
+        settings = settings | {"split": "stratified_group_kfold"}  # of your own data the table decides
         subprocess.run([*LESION, "sample-data", str(channel)], check=True)
     else:
         channel.symlink_to(data.resolve(strict=True))
+    (config / "hyperparameters.json").write_text(json.dumps(settings))
     return channel
 
 

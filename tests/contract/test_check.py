@@ -117,7 +117,9 @@ def test_a_set_without_groups_is_dealt_by_class_and_warned_of_once(data):
 @pytest.mark.parametrize("settings", [{"group_column": "patient_id"}, {"split": "group_kfold"}])
 def test_groups_that_are_asked_for_by_name_and_absent_are_an_error(data, settings):
     data.rewrite(data.frame.drop(columns="patient_id"))
-    assert "columns not found: 'patient_id' (group_column)" in one(data.check(**settings), "bad_input").what
+    refusal = one(data.check(**settings), "bad_input")
+    assert "columns not found: 'patient_id' (group_column)" in refusal.what
+    assert "Without group_column, and without a split by groups, rows are split by class." in refusal.do
 
 
 def test_a_metadata_column_that_gives_the_target_away_is_refused_by_name(tmp_path):

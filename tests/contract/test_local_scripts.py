@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from jobs import small_frame
 
 from checkout import PROJECT, only
+from factories import write_channel
 from processes import LIMIT_S, free_port, wait_for_text
 
 TOOLS = ("bash", "curl", "dirname", "env", "mkdir", "rm", "sed")
@@ -93,6 +95,15 @@ def test_a_model_is_trained_served_and_asked(folder: Path, run: Run, start: Star
     assert second.returncode == 2 and "is in use. Stop what listens there, or choose another" in second.stderr
     server.send_signal(signal.SIGTERM)
     assert server.wait(60) == 0
+
+
+def test_the_demo_takes_a_table_without_patients(tmp_path: Path):
+    frame = small_frame().drop(columns="patient_id")
+    write_channel(tmp_path / "own", frame)
+    demo = [sys.executable, PROJECT / "local_test" / "demo.py", "--data", tmp_path / "own", "--root", tmp_path / "job"]
+    done = subprocess.run(demo, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '"probability"' in done.stdout and f"{len(frame)} images\n" in done.stdout
 
 
 def test_a_stop_reaches_training(start: Start):

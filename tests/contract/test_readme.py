@@ -66,6 +66,14 @@ def test_the_page_tells_the_defaults_of_the_servers_variables():
     assert [words for words in told if words not in page] == []
 
 
+def test_the_glossary_has_each_word_once_and_in_order():
+    page = (PROJECT / "docs/glossary.md").read_text(encoding="utf-8")
+    tables = [re.findall(r"^\| (.+?) \|", part, flags=re.MULTILINE)[1:] for part in page.split("\n## ")[1:]]
+    assert [words for words in tables if words != sorted(words, key=str.lower)] == []
+    words = [word for table in tables for word in table]
+    assert len(set(words)) == len(words) > 90
+
+
 def test_every_setting_that_is_written_down_can_be_set():
     """As `name=value` on a page, of the page's algorithm; what was decided in docs/decisions/ may have changed."""
     docs = PROJECT / "docs"

@@ -217,8 +217,9 @@ def _hashes(waves_NDD: Field, whitening_DD: Field) -> Iterator[Field]:
 
 def _common(waves_NDD: Field) -> Field:
     """The mean frequencies [D, D] of the set in all orientations: what all pictures share proves nothing."""
-    every = [_oriented(waves_NDD, orientation).mean(axis=0) for orientation in range(8)]
-    return np.asarray(np.mean(every, axis=0) * len(waves_NDD) / (len(waves_NDD) + PRIOR), dtype=np.float32)
+    mean_1DD = waves_NDD.mean(axis=0, dtype=np.float64, keepdims=True)
+    every = np.concatenate([_oriented(mean_1DD, orientation) for orientation in range(8)])
+    return np.asarray(every.mean(axis=0) * len(waves_NDD) / (len(waves_NDD) + PRIOR), dtype=np.float32)
 
 
 def _whitening(waves_NDD: Field) -> Field:
@@ -267,7 +268,7 @@ def _cosines(start: float, length: float) -> Field:
 
 def _oriented(waves_NDD: Field, orientation: int) -> Field:
     """The frequencies of the picture flipped and turned: mirrored, every odd one changes its sign."""
-    signs_D = (-1.0) ** np.arange(NUM_WAVES)
+    signs_D = ((-1.0) ** np.arange(NUM_WAVES)).astype(waves_NDD.dtype)
     if orientation & 1:
         waves_NDD = waves_NDD * signs_D
     if orientation & 2:

@@ -13,7 +13,6 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from lesion.data.table import Rows, Source
 from lesion.errors import PlatformError, UserError
 from lesion.files import PART, make_folder, remove, write_atomic
 from lesion.job import CHECKED_FILE
+from lesion.read_ahead import read_ahead
 
 log = logging.getLogger(__name__)
 
@@ -191,8 +191,7 @@ def _unreadable(training: Source, rows: Iterable[int], keep: Keep, num_workers: 
             return error
         return None
 
-    with ThreadPoolExecutor(max(num_workers, 1)) as pool:
-        return next(filter(None, pool.map(read, rows)), None)
+    return next(filter(None, read_ahead(read, rows, num_threads=num_workers)), None)
 
 
 def _fingerprint(fingerprint: Mapping[str, Any], opened: Opened) -> str:

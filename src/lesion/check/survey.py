@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from lesion.data.decode.images import Pixels
 from lesion.data.quality.image_quality import Surveyed, surveyed
 from lesion.data.table import Source
 from lesion.errors import UserError
+from lesion.read_ahead import read_ahead
 
 CELLS = 16  # on a side of the squeezed picture; the outermost ring of cells is its border
 BLANK = 2.0  # grey levels of deviation: below it there is nothing to be seen
@@ -92,10 +92,9 @@ def survey(
         )
 
     stats_S = []
-    with ThreadPoolExecutor(max(num_workers, 1)) as pool:
-        for found in pool.map(measure, range(len(source.table()))):
-            stats_S.append(found)
-            bar.update()
+    for found in read_ahead(measure, range(len(source.table())), num_threads=num_workers):
+        stats_S.append(found)
+        bar.update()
     return stats_S
 
 

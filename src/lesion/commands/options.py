@@ -102,7 +102,7 @@ def add_answer(parser: ArgumentParser, *, of_anomalies: bool = True) -> None:
     parser.add_argument(
         "--precision",
         choices=["auto", "fp32", "bf16"],
-        help="precision of the CPU graph (default: auto, bf16 if the CPU supports it and the graph passed its test)",
+        help="precision of the CPU graph (default: auto, bf16 if it is faster here and the graph passed its test)",
     )
     parser.add_argument(
         "--operating-point",

@@ -6,13 +6,10 @@ Nothing is kept of a request but numbers: no image, no metadata, no name.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
-from typing import TypeVar
 
 from lesion.algorithms.base import Reference
 from lesion.data.decode.frames import noting
@@ -21,14 +18,11 @@ from lesion.drift.answers import Refusal, read_answers
 from lesion.drift.captured import BadLine, Body, Exchange
 from lesion.drift.job import Period
 from lesion.errors import UserError
+from lesion.read_ahead import read_ahead
 from lesion.serve.records import Record
 from lesion.serve.requests import decode
 
 MOST_EXAMPLES = 5
-AHEAD = 4  # exchanges under way for each core
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 @dataclass
@@ -88,7 +82,8 @@ def gather(
 ) -> Gathered:
     """What the lines amount to. Lines, answers and images that cannot be used are counted, with the first reasons."""
     found = Gathered()
-    for exchange, look in in_order(lambda one: _look(one, reference, period), lines, num_cores=num_cores):
+    looks = read_ahead(lambda one: (one, _look(one, reference, period)), lines, num_threads=num_cores)
+    for exchange, look in looks:
         found.num_lines += 1
         if isinstance(exchange, BadLine):
             found.add_fault(BAD_LINE, f"{exchange.where}: {exchange.why}")
@@ -172,21 +167,3 @@ def _measures(record: Record | UserError, reference: Reference) -> Measured | st
         return str(error)[:200]
     values, shares = reference.read_image(image_HWC, noted.size_px or image_HWC.shape[:2])
     return dict(values), dict(shares)
-
-
-def in_order(call: Callable[[In], Out], items: Iterable[In], *, num_cores: int) -> Iterator[tuple[In, Out]]:
-    """Each item with what `call` makes of it, computed by `num_cores` threads, in the items' order; no more than some
-    items are read ahead."""
-    rest = iter(items)
-    under_way: deque[tuple[In, Future[Out]]] = deque()
-    with ThreadPoolExecutor(num_cores, thread_name_prefix="measure") as pool:
-        try:
-            for item in islice(rest, AHEAD * num_cores):
-                under_way.append((item, pool.submit(call, item)))
-            while under_way:
-                item, future = under_way.popleft()
-                result = future.result()
-                under_way.extend((one, pool.submit(call, one)) for one in islice(rest, 1))
-                yield item, result
-        finally:
-            pool.shutdown(cancel_futures=True)

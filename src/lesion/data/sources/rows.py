@@ -167,10 +167,13 @@ def _refuse_missing(frame: pd.DataFrame, wanted: Sequence[tuple[str, str]], wher
             f"'{column}' ({setting}{_meant(column, [*map(str, frame.columns), *also.get(setting, ())])})"
             for setting, column in missing
         ]
+        without = ""
+        if any(setting == "group_column" for setting, _ in missing):
+            without = " Without group_column, and without a split by groups, rows are split by class."
         raise UserError(
             f"columns not found: {', '.join(named)}",
             where=where,
-            do=f"The table has {_headers(frame)}. Rename them, or set the hyperparameter in brackets.{hint}",
+            do=f"The table has {_headers(frame)}. Rename them, or set the hyperparameter in brackets.{without}{hint}",
         )
 
 
