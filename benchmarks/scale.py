@@ -3,7 +3,8 @@
     python benchmarks/scale.py --num-tiles 20480 81920                 # or 327680: an hour of two cores, 18 GB of disk
     python benchmarks/scale.py --form files --num-tiles 400000         # JPEGs in one folder, and a table of them
 
-96 px tiles, each a mixture of two real ones, turned, of 400 slides: an HDF5 file as PatchCamelyon's, or a JPEG each. A
+96 px tiles, each a mixture of three real ones, turned, of 400 slides: an HDF5 file as PatchCamelyon's, or a JPEG each
+(of two, each would be half the same as hundreds of others, as tiles of no real set are). A
 very small network from noise, so that what is measured is all that lies around it: check with the search for copies,
 cache, an epoch, results and report; then `lesion predict` of the same rows. Memory is the largest resident set of a
 process. Needs the real data beside the project (shared/data). Prints one JSON line; dated copies lie in results/.
@@ -72,14 +73,17 @@ def tiles(num_tiles: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]
     """Blocks of pictures and their labels."""
     with h5py.File(SHARED / "ucsb_breast" / "tiles96" / "pcam_like_x.h5") as file:
         real = file["x"][:]
+    mean = real.mean(axis=(0, 1, 2))
     rng = np.random.default_rng(0)
     for start in range(0, num_tiles, BLOCK):
         num = min(BLOCK, num_tiles - start)
-        first, second = (real[rng.integers(0, len(real), num)] for _ in range(2))
-        share = rng.uniform(0.3, 0.7, (num, 1, 1, 1))
-        turns = rng.integers(0, 4)
-        mixed = (share * first + (1 - share) * np.rot90(second, turns, (1, 2))).round()
-        yield mixed.astype(np.uint8), rng.integers(0, 2, num).astype(np.uint8)
+        shares = rng.uniform(0.5, 1, (3, num, 1, 1, 1))
+        shares /= np.linalg.norm(shares, axis=0)  # so that the contrast stays
+        mixed = mean + sum(
+            share * (np.rot90(real[rng.integers(0, len(real), num)], rng.integers(0, 4), (1, 2)) - mean)
+            for share in shares
+        )
+        yield mixed.round().clip(0, 255).astype(np.uint8), rng.integers(0, 2, num).astype(np.uint8)
 
 
 def write_hdf5(folder: Path, num_tiles: int) -> None:

@@ -19,7 +19,7 @@ import requests
 from containers import Docker, mount
 from PIL import Image
 
-from factories import sample_frame, write_channel, write_hyperparameters, write_job
+from factories import sample_frame, write_channel, write_job
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from processes import states, wait_until
 from slides import APERIO, draw_slide, pyramid, write_slide
@@ -79,7 +79,7 @@ def ended(docker: Docker, image: str, root: Path, *words: str, options: tuple[ob
 
 
 def test_a_job_leaves_model_results_and_no_failure(trained):
-    """D5 and D7 too: it had no network, and 64 MiB of /dev/shm for four workers."""
+    """It had no network, and 64 MiB of /dev/shm for four workers."""
     assert sorted(path.name for path in (trained.root / "model").iterdir())[-1] == "manifest.json"
     assert (trained.root / "output" / "data" / "oof.csv").is_file()
     assert not (trained.root / "output" / "failure").exists()
@@ -87,46 +87,20 @@ def test_a_job_leaves_model_results_and_no_failure(trained):
 
 @pytest.mark.parametrize("name", METRIC_LINES)
 def test_every_metric_is_found_by_its_regex(trained, name):
-    """E4, E5."""
     found = re.findall(METRIC_LINES[name].regex, trained.log)
     assert found and all(re.fullmatch(r"[-+.\de]+", value) for value in found)
     assert len(found) == 1 or not name.startswith("validation:")
 
 
-def test_no_metric_line_is_torn_by_a_progress_bar(docker, image, tmp_path):
-    """V3: local mode gives the container a terminal."""
-    root = write_job(tmp_path, epochs=1, has_test=False)
-    status, log = ended(docker, image, root, "train", options=("--tty",))
-    assert status == 0 and "\x1b" not in log and "it/s" not in log and "image/s" not in log
-
-
 def test_a_container_that_is_given_no_command_trains(docker, image, tmp_path):
-    """S3: version 3 of the SDK gives none."""
+    """Version 3 of the SDK gives none."""
     (tmp_path / "input" / "data").mkdir(parents=True)
     status, _ = ended(docker, image, tmp_path)
     assert status == 2 and "training" in failure(tmp_path)
 
 
-def test_what_the_user_got_wrong_is_told_at_once(docker, image, tmp_path):
-    """P4, E2: all of it, with the nearest name."""
-    write_hyperparameters(tmp_path, {"modle": "resnet18", "epochs": 0})
-    (tmp_path / "input" / "data" / "training").mkdir(parents=True)
-    (tmp_path / "input" / "data" / "training" / "train.csv").touch()
-    status, _ = ended(docker, image, tmp_path, "train")
-    assert status == 2 and "modle" in failure(tmp_path) and "did you mean model?" in failure(tmp_path)
-    assert "epochs" in failure(tmp_path) and len(failure(tmp_path)) <= 1024
-
-
-def test_pipe_mode_is_refused_and_does_not_hang(docker, image, tmp_path):
-    """T6."""
-    root = write_job(tmp_path, has_test=False)
-    config = root / "input" / "config" / "inputdataconfig.json"
-    config.write_text(json.dumps({"training": {"TrainingInputMode": "Pipe"}}))
-    assert ended(docker, image, root, "train")[0] == 2 and "Pipe" in failure(root)
-
-
 def test_a_job_without_enough_memory_says_so(docker, image, tmp_path):
-    """E2: also when nobody in the training process can speak any more."""
+    """Also when nobody in the training process can speak any more."""
     root = write_job(tmp_path, has_test=False)
     status, _ = ended(docker, image, root, "train", options=("--memory", "200m", "--memory-swap", "200m"))
     assert status != 0 and "memory" in failure(root)
@@ -187,7 +161,6 @@ def test_two_hosts_make_one_artifact_and_the_first_writes_it(docker, image, trai
 
 
 def test_a_host_that_dies_ends_the_other(docker, image, tmp_path):
-    """D3."""
     with docker.network() as network:
         (first_root, first_start), (_, second_start) = start_hosts(docker, image, network, tmp_path)
         with first_start as first, second_start as second:
@@ -201,7 +174,6 @@ def test_a_host_that_dies_ends_the_other(docker, image, tmp_path):
 
 
 def test_a_server_of_another_user_that_may_write_nowhere_answers_as_predict_does(docker, image, server, trained):
-    """S5, S6, H1, H10, H11."""
     channel = trained.root / "input" / "data" / "training"
     picture = sorted((channel / "train_jpg").iterdir())[0]
     answer = requests.post(f"{server.url}/invocations", picture.read_bytes(), headers={"Content-Type": "image/jpeg"})
@@ -238,24 +210,17 @@ def test_a_server_logs_to_stdout_and_says_when_it_is_ready(server):
 
 
 def test_a_server_holds_one_model_whatever_the_machine_has(docker, server):
-    """S8, H9, H14: one process beside gunicorn's own, in the memory of a serverless endpoint."""
+    """One process beside gunicorn's own, in the memory of a serverless endpoint."""
     processes = docker("top", server.container.name, "-o", "pid,args").stdout.splitlines()[1:]
     assert len(processes) == 2 and all("lesion.cli serve" in process for process in processes)
 
 
 def test_a_server_that_is_stopped_ends_by_itself(docker, image, trained):
-    """S1, H8: compose gives it 10 s."""
+    """Compose gives it 10 s."""
     with docker.start(image, "serve", options=(*mount(trained.root), "--publish", "127.0.0.1::8080")) as container:
         container.wait_until_ready(container.url(8080))
         docker("stop", "--time", "10", container.name)
         assert container.wait() == 0
-
-
-def test_a_server_without_a_model_ends_with_one_clear_line(docker, image, tmp_path):
-    """H10."""
-    (tmp_path / "model").mkdir()
-    status, log = ended(docker, image, tmp_path, "serve")
-    assert status != 0 and "not a Lesion artifact" in log and "Traceback" not in log
 
 
 def test_a_server_whose_model_does_not_fit_into_memory_ends_in_words(docker, serve_cpu_image, trained):
@@ -339,7 +304,7 @@ def test_a_data_set_is_prepared_and_checked_in_the_image(docker, image, tmp_path
 
 @pytest.mark.parametrize("program", ["train", "serve", "lesion"])
 def test_the_programs_are_on_the_path(docker, image, program):
-    """S1, S3: for those who set an entry point of their own."""
+    """For those who set an entry point of their own."""
     assert "usage: lesion" in docker.run(image, "--help", options=(*NO_NETWORK, "--entrypoint", program))
 
 
@@ -349,5 +314,5 @@ def test_what_is_no_command_is_refused(docker, image):
 
 
 def test_bytecode_of_all_that_a_job_imports_is_in_the_image(trained):
-    """M4: a container that may not write it would compile it at each start."""
+    """A container that may not write it would compile it at each start."""
     assert [name for name in trained.changed if name.endswith(".pyc")] == []

@@ -67,11 +67,19 @@ def lesion(root: Path, *arguments: object) -> warm.Command:
         return warm.start(arguments, output, preload=[PRELOAD])
 
 
+@pytest.fixture(scope="module")
+def finished() -> dict[str, Path]:
+    """The job of each algorithm that a test asked for, done once."""
+    return {}
+
+
 @pytest.fixture
-def trained(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = job(tmp_path_factory.mktemp(name), name)
-    assert lesion(root, "train", "--root", root).wait(60) == 0, (root / "log").read_text()
-    return root
+def trained(name: str, finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if name not in finished:
+        root = job(tmp_path_factory.mktemp(name), name)
+        assert lesion(root, "train", "--root", root).wait(60) == 0, (root / "log").read_text()
+        finished[name] = root
+    return finished[name]
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -173,11 +181,11 @@ def serve(root: Path, log: Path) -> Server:
     return Server.start(root, log, program=[sys.executable, "-c", code], environment=environment).wait_until_ready()
 
 
-def test_an_artifact_of_an_algorithm_that_is_not_there_is_refused_with_those_that_are(name, trained):
-    manifest = trained / "model" / MANIFEST
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "algorithm": "segment"}))
+def test_an_artifact_of_an_algorithm_that_is_not_there_is_refused_with_those_that_are(name, trained, tmp_path):
+    manifest = json.loads((trained / "model" / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps({**manifest, "algorithm": "segment"}))
     with pytest.raises(UserError, match=r"no algorithm is called 'segment'.*classify") as refused:
-        algorithm_of_artifact(trained / "model")
+        algorithm_of_artifact(tmp_path)
     assert refused.value.kind == "artifact"
 
 

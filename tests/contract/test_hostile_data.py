@@ -32,8 +32,10 @@ def flat(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_check_refuses_in_words(name, channel, tmp_path, command):
+def test_check_training_and_shards_refuse_in_the_same_words(name, tmp_path, command):
     make, words = HOSTILE[name]
+    channel = tmp_path / "job" / "input" / "data" / "training"
+    channel.mkdir(parents=True)
     make(channel)
     settings = [part for key, value in SPLIT.items() for part in ("--set", f"{key}={value}")]
     ended = command("check", channel, *settings, "--output", tmp_path / "check", "--no-progress")
@@ -43,17 +45,10 @@ def test_check_refuses_in_words(name, channel, tmp_path, command):
     report = (tmp_path / "check" / "check.html").read_text() + ended.stdout + ended.stderr
     assert Path(SECRET).read_text()[:20] not in report
 
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_training_and_shards_refuse_with_the_same_words(name, tmp_path, command):
-    make, words = HOSTILE[name]
-    channel = tmp_path / "job" / "input" / "data" / "training"
-    channel.mkdir(parents=True)
-    make(channel)
     write_hyperparameters(tmp_path / "job", SPLIT)
     with pytest.raises(UserError, match=words):
         run_job(tmp_path / "job")
-    settings = [part for key, value in SPLIT.items() for part in ("--set", f"{key}={value}")]
+
     ended = command("prepare", "shards", channel, "--output", tmp_path / "out", *settings, "--workers", 1)
     assert ended.returncode == 2
 

@@ -8,17 +8,21 @@ then: memory follows the number of pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 NUM_TRIED = 3  # of the ways in which two pictures look alike, the likeliest
-# Of the pictures that look like one, the likeliest: so many are compared, however large the set. A pair counts if it is
-# among those of either picture.
+# Of the pictures that look like one, the likeliest: so many are compared in detail, however large the set. A pair
+# counts if it is among those of either picture.
 NUM_PARTNERS = 32
+# Of these the likeliest in detail are aligned: all of them below 125,000 pictures, and from 500,000 on 8, which keep a
+# cluster of copies together.
+MAX_ALIGNED, MIN_PARTNERS = 4_000_000, 8
 MAX_HITS = 8_000_000  # from which on they are thinned out
+Likeness = Callable[[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]], NDArray[np.float32]]
 HIT = np.dtype([("low", "<i4"), ("high", "<i4"), ("likeness", "<f4"), ("way", "<u1"), ("is_low_window", "?")])
 
 
@@ -45,12 +49,21 @@ class Hits:
         hits_H["likeness"], hits_H["way"], hits_H["is_low_window"] = likeness_H, way, a_H < b_H
         self._parts.append(hits_H)
         if sum(map(len, self._parts)) > max(MAX_HITS, 2 * self._num_kept):
-            self._parts = [self._thinned()]
+            self._parts = [self._thinned(NUM_PARTNERS)]
             self._num_kept = len(self._parts[0])
+
+    def look_closer(self, likeness: Likeness, *, least: float) -> None:
+        """Each hit has another likeness from now on, that of pictures b and windows of pictures a in these ways; those
+        that have less than the `least` go."""
+        hits_H = self._thinned(NUM_PARTNERS)
+        is_low_H = hits_H["is_low_window"]
+        a_H, b_H = (np.where(is_low_H == is_a, hits_H["low"], hits_H["high"]) for is_a in (True, False))
+        hits_H["likeness"] = likeness(a_H, b_H, hits_H["way"])
+        self._parts = [hits_H[hits_H["likeness"] >= least]]
 
     def pairs(self) -> Iterator[list[Way]]:
         """The ways of each pair, the likeliest first."""
-        hits_H = self._thinned()
+        hits_H = self._thinned(min(NUM_PARTNERS, max(MAX_ALIGNED // self._num, MIN_PARTNERS)))
         self._parts = [hits_H]
         is_new_H = np.ones(len(hits_H), dtype=bool)
         is_new_H[1:] = (hits_H["low"][1:] != hits_H["low"][:-1]) | (hits_H["high"][1:] != hits_H["high"][:-1])
@@ -58,8 +71,8 @@ class Hits:
         for start, end in zip(starts, [*starts, len(hits_H)][1:], strict=True):  # of no hits there are none
             yield [_way(*hit) for hit in hits_H[start:end].tolist()]
 
-    def _thinned(self) -> NDArray[np.void]:
-        """The hits sorted by pair, the likeliest first: NUM_TRIED of a pair, and the pairs of NUM_PARTNERS."""
+    def _thinned(self, num_partners: int) -> NDArray[np.void]:
+        """The hits sorted by pair, the likeliest first: NUM_TRIED of a pair, and the pairs of so many partners."""
         hits_H = np.concatenate(self._parts)
         hits_H = hits_H[np.lexsort((-hits_H["likeness"], hits_H["high"], hits_H["low"]))]  # a stable sort
         pair_H = hits_H["low"].astype(np.int64) * self._num + hits_H["high"]
@@ -70,7 +83,7 @@ class Hits:
         for picture in (low, high):
             # Of a picture all partners count, the lower as the higher ones.
             order = np.lexsort((-likeness, picture))
-            is_near[order] |= _rank(picture[order]) < NUM_PARTNERS
+            is_near[order] |= _rank(picture[order]) < num_partners
         number_H = np.cumsum(is_first_H) - 1
         return np.asarray(hits_H[(rank_H < NUM_TRIED) & is_near[number_H]])
 
