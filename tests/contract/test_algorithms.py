@@ -23,7 +23,7 @@ from lesion.algorithms.written_by import algorithm_of_artifact
 from lesion.artifact import FORMAT_VERSION, MANIFEST, load_manifest
 from lesion.data.decode import images
 from lesion.errors import UserError
-from processes import Server, children, states, wait_until
+from processes import LIMIT_S, Server, children, states, wait_until
 
 SRC = Path(__file__).parents[2] / "src"
 PRELOAD = "mean_colour"  # the module that adds the toy to the registry
@@ -77,7 +77,7 @@ def finished() -> dict[str, Path]:
 def trained(name: str, finished: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     if name not in finished:
         root = job(tmp_path_factory.mktemp(name), name)
-        assert lesion(root, "train", "--root", root).wait(60) == 0, (root / "log").read_text()
+        assert lesion(root, "train", "--root", root).wait(LIMIT_S) == 0, (root / "log").read_text()
         finished[name] = root
     return finished[name]
 
@@ -96,16 +96,16 @@ def test_an_algorithm_is_called_as_the_registry_calls_it(name):
 
 def test_a_hyperparameter_that_is_misspelt_is_refused_with_its_neighbour(name, tmp_path):
     root = job(tmp_path, name, checkpoint_intervals=3)
-    assert lesion(root, "train", "--root", root).wait(60) == 2
+    assert lesion(root, "train", "--root", root).wait(LIMIT_S) == 2
     failure = (root / "output" / "failure").read_text()
     assert "checkpoint_intervals" in failure and "did you mean checkpoint_interval_s?" in failure
 
 
 def test_a_column_that_is_missing_is_said_by_the_check_and_by_training(name, tmp_path):
     root = job(tmp_path / "job", name, target_column="no_such_column")
-    assert lesion(root, "train", "--root", root).wait(60) == 2
+    assert lesion(root, "train", "--root", root).wait(LIMIT_S) == 2
     assert "no_such_column" in (root / "output" / "failure").read_text()
-    assert lesion(root, "check", root, "--output", tmp_path / "check", "--no-progress").wait(60) == 2
+    assert lesion(root, "check", root, "--output", tmp_path / "check", "--no-progress").wait(LIMIT_S) == 2
     assert "no_such_column" in (root / "log").read_text()
 
 
@@ -119,7 +119,7 @@ def test_the_artifact_says_who_wrote_it_and_what_made_it(name, trained):
 
 def test_the_same_job_twice_gives_the_same_weights(name, trained, tmp_path):
     again = job(tmp_path, name)
-    assert lesion(again, "train", "--root", again).wait(60) == 0
+    assert lesion(again, "train", "--root", again).wait(LIMIT_S) == 0
     assert digests(again) == digests(trained)
 
 
@@ -127,15 +127,15 @@ def test_a_killed_job_resumes_and_ends_in_the_same_weights(name, tmp_path):
     """With a state after every step. The kill comes once there are two, before the job is done."""
     settings = {"checkpoint_interval_s": 0, **MANY_STEPS[name]}
     whole, broken = job(tmp_path / "whole", name, **settings), job(tmp_path / "broken", name, **settings)
-    assert lesion(whole, "train", "--root", whole).wait(60) == 0
+    assert lesion(whole, "train", "--root", whole).wait(LIMIT_S) == 0
     command = lesion(broken, "train", "--root", broken)
     wait_until(lambda: len(states(broken)) >= 2, "no two states came", (broken / "log").read_text)
     for child in children(command.pid):
         subprocess.run(["kill", f"-{signal.SIGKILL}", str(child)], check=True)
-    assert command.wait(60) not in {0, 2}
+    assert command.wait(LIMIT_S) not in {0, 2}
     assert not (broken / "model" / MANIFEST).exists()
     assert re.search("killed by SIGKILL while (training|predicting)", (broken / "output" / "failure").read_text())
-    assert lesion(broken, "train", "--root", broken).wait(60) == 0, (broken / "log").read_text()
+    assert lesion(broken, "train", "--root", broken).wait(LIMIT_S) == 0, (broken / "log").read_text()
     assert digests(broken) == digests(whole)
 
 
@@ -153,7 +153,7 @@ def test_the_library_the_command_line_and_http_answer_alike(name, trained, tmp_p
 
     table = tmp_path / "out.csv"
     options = ["--model", trained / "model", "--output", table, "--device", "cpu", "--precision", "fp32"]
-    assert lesion(tmp_path, "predict", folder, *options, "--no-progress").wait(60) == 0
+    assert lesion(tmp_path, "predict", folder, *options, "--no-progress").wait(LIMIT_S) == 0
     frame = pd.read_csv(table)
     assert frame[predictor.image_column].tolist() == [path.name for path in paths]
     score, label = ANSWERS.get(name, ("probability", "label"))
