@@ -85,6 +85,11 @@ def error_code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def is_gone(error: Exception) -> bool:
+    """Whether AWS says that what was asked for is not there; SageMaker has no code of its own for that."""
+    return error_code(error) in {"ResourceNotFound", "ResourceNotFoundException"} or "Could not find" in str(error)
+
+
 def missing_permission(error: Exception) -> str | None:
     """The action that AWS says is not allowed: "is not authorized to perform: ACTION on resource …"."""
     found = re.search(r"to perform:? ([a-zA-Z0-9-]+:[a-zA-Z0-9*]+)", str(error))
