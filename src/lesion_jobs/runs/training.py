@@ -154,7 +154,7 @@ def check_hyperparameters(
     with collecting(problems):
         check_device(environment, config.device)
     if (
-        getattr(config, "pretrained", None) is True
+        getattr(config, "needs_download", False)
         and "pretrained" not in channels
         and environment.isolated
         and not environment.is_local
