@@ -165,6 +165,12 @@ def check_hyperparameters(
     raise_all(problems)
 
 
+def refuse_anomaly(training: Mapping[str, Any], what: str, *, do: str) -> None:
+    """Raises UserError, which says `what` cannot be, for SageMaker's description of a job with algorithm=anomaly."""
+    if str(training.get("HyperParameters", {}).get("algorithm")).strip(' "') == "anomaly":
+        raise UserError(what, where=training["TrainingJobName"], do=do, kind="hyperparameters")
+
+
 def check_device(environment: Environment, device: object) -> None:
     """Raises UserError for a GPU that the machine does not have."""
     if device == "cuda" and not environment.has_gpu:

@@ -27,6 +27,7 @@ from lesion_jobs import (
     fetch_evaluation,
     fetch_predictions,
     fetch_results,
+    monitor,
     predict,
     predict_later,
     prepare_shards,
@@ -151,6 +152,19 @@ def test_an_evaluation_on_the_images_of_the_training_is_said_to_be_too_good(caps
         assert "shares files" not in capsys.readouterr().out
         evaluate(environment, replace(run, name="gone"), "s3://bucket/data", wait=False)
         assert "not checked: whether the model was trained on this set" in capsys.readouterr().out
+
+
+def test_a_machine_is_not_paid_for_what_a_model_of_anomalies_cannot_do():
+    with account() as (wire, environment):
+        settings = {"algorithm": "anomaly", "scorer": "gan"}
+        run = train(environment, "s3://bucket/data", hyperparameters=settings, name="job")
+        endpoint = deploy(environment, MODEL, capture=Capture())
+        wire.sent.clear()
+        with pytest.raises(UserError, match=r"judges no further labelled sets \(job\). Give the set as"):
+            evaluate(environment, replace(run, model=MODEL), "s3://bucket/new")
+        with pytest.raises(UserError, match=r"keeps nothing that served images could be compared with.* \(job\)"):
+            monitor(environment, endpoint, replace(run, model=MODEL))
+        assert not [operation for operation in wire.operations if "Create" in operation]
 
 
 def test_an_endpoint_is_made_answers_and_is_deleted_whole():
