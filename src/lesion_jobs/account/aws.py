@@ -50,12 +50,16 @@ def open_client(environment: Environment, service: str = "sagemaker") -> Any:
 @contextmanager
 def plain_errors(what: str, *, do: str) -> Iterator[None]:
     """Turns AWS's refusals into UserErrors that begin with `what` and keep the reason; `do` is for those not known."""
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except (ClientError, BotoCoreError) as error:
         raise explained(error, what, do=do) from error
+    except Boto3Error as error:  # its upload_file puts S3's words into an error of its own
+        said = error.__context__ if isinstance(error.__context__, ClientError) else error
+        raise explained(said, what, do=do) from error
 
 
 def explained(error: Exception, what: str, *, do: str) -> UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from lesion.errors import UserError
@@ -14,9 +15,11 @@ ARCHIVE = ".tar.gz"  # as which SageMaker reads and writes models
 
 @typed
 def upload(environment: Environment, folder: str | Path) -> str:
-    """Uploads a local folder to a new prefix below the environment's output. Returns its location.
+    """Uploads a local folder, with what links in it lead to, to a new prefix below the environment's output. Returns
+    its location.
 
-    Local mode reads the folder itself.
+    Local mode reads the folder itself. Raises UserError for a folder that is not there or cannot be listed, before
+    anything is sent.
     """
     if environment.is_local:
         return readable_uri(folder, environment, what="the folder")
@@ -24,12 +27,30 @@ def upload(environment: Environment, folder: str | Path) -> str:
         raise UserError("the folder is not there", where=folder, do="Correct the path.", kind="location")
     target = f"{environment.output_uri}/{new_name('data')}"
     bucket, prefix = split_uri(target)
+    try:
+        paths = list(_files(Path(folder), above=frozenset()))
+    except OSError as error:
+        do = "Make it readable for this user, or remove it."
+        raise UserError("the folder cannot be listed", where=error.filename, do=do, kind="location") from error
     key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": environment.kms_key} if environment.kms_key else {}
     with plain_errors(f"{folder} was not uploaded", do="Look at the role's and the bucket's permissions."):
         s3 = open_client(environment, "s3")
-        for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+        for path in paths:
             s3.upload_file(str(path), bucket, f"{prefix}/{path.relative_to(folder).as_posix()}", ExtraArgs=key)
     return target
+
+
+def _files(folder: Path, *, above: frozenset[Path]) -> Iterator[Path]:
+    """All files below a folder, sorted, by the paths that links give them too: S3 has no links. A link back to one of
+    the folders `above` is not followed."""
+    real = folder.resolve()
+    if real in above:
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from _files(path, above=above | {real})
+        elif path.is_file():
+            yield path
 
 
 def download(environment: Environment, uri: str, scratch: str | Path) -> Path:

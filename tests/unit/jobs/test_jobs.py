@@ -224,6 +224,29 @@ def test_files_go_to_s3_encrypted_and_come_back(tmp_path: Path):
         assert {p.name for p in fetch_results(run, tmp_path / "here").iterdir()} == {"report.html", "metrics.json"}
 
 
+def test_an_upload_follows_links_once_around_and_says_what_s3_refuses(tmp_path: Path):
+    data, images = tmp_path / "data", tmp_path / "images"
+    for folder in (data, images):
+        folder.mkdir()
+    for file in (data / "train.csv", images / "a.jpg"):
+        file.write_text("x")
+    (data / "train_jpg").symlink_to(images)
+    (data / "test_jpg").symlink_to(images)
+    (images / "back").symlink_to(data)
+    with account() as (wire, environment):
+        uploaded = upload(environment, data)
+        s3 = wire.session.client("s3")
+        listed = s3.list_objects_v2(Bucket="bucket", Prefix=uploaded.removeprefix("s3://bucket/"))["Contents"]
+        files = [f"s3://bucket/{one['Key']}".removeprefix(f"{uploaded}/") for one in listed]
+        assert files == ["test_jpg/a.jpg", "train.csv", "train_jpg/a.jpg"]
+        denied = (
+            "<Error><Code>AccessDenied</Code><Message>not authorized to perform: s3:PutObject on x</Message></Error>"
+        )
+        wire.answers["s3.PutObject"] = (403, denied)
+        with pytest.raises(UserError, match=r"data was not uploaded: the permission s3:PutObject is missing"):
+            upload(environment, data)
+
+
 def test_a_serverless_endpoint_has_memory_and_no_machines(capsys):
     with account(isolated=False) as (wire, environment):
         deploy(environment, MODEL, how=Serverless(memory_gb=3, max_concurrency=2), wait=False)
