@@ -237,6 +237,20 @@ def test_alarms_that_are_not_there_or_ring_are_refused():
         assert alarms == [{"AlarmName": "quiet"}]
 
 
+def test_a_rollout_is_refused_while_the_alarm_of_an_earlier_one_rings():
+    with account() as (wire, environment):
+        endpoint = deploy(environment, MODEL, name="skin")
+        rollout(endpoint, MODEL)
+        ring: dict[str, str] = {"AlarmName": "lesion-skin-errors", "StateReason": "test"}
+        wire.session.client("cloudwatch").set_alarm_state(StateValue="ALARM", **ring)
+        wire.sent.clear()
+        with pytest.raises(UserError, match=r"the alarm 'lesion-skin-errors' rings already .* wait, roll_back"):
+            rollout(endpoint, MODEL)
+        assert not [operation for operation in wire.operations if "Create" in operation or "Put" in operation]
+        wire.session.client("cloudwatch").set_alarm_state(StateValue="OK", **ring)
+        rollout(endpoint, MODEL)
+
+
 def test_a_rollout_that_nothing_would_take_back_is_refused():
     with account() as (wire, environment):
         endpoint = deploy(environment, MODEL, name="skin")
