@@ -102,12 +102,12 @@ def _put_json(environment: Environment, uri: str, content: Any) -> None:
 
 def make_group(environment: Environment, group: str) -> None:
     """Makes the group, unless it is there."""
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     client = open_client(environment)
     try:
         client.describe_model_package_group(ModelPackageGroupName=group)
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
         if error_code(error) not in {"ValidationException", "ResourceNotFound"}:  # SageMaker's word for "not there"
             raise explained(error, f"the group {group} is not known", do="Correct the name.") from error
         what = f"the group {group} was not made"

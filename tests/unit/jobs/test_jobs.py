@@ -6,12 +6,14 @@ import io
 import json
 import tarfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from requested import IMAGE, KEY, ROLE
 from wire import account
 
@@ -19,6 +21,7 @@ from lesion.errors import UserError
 from lesion_jobs import (
     Endpoint,
     Environment,
+    Later,
     TrainingRun,
     TransformRun,
     delete_endpoint,
@@ -36,6 +39,7 @@ from lesion_jobs import (
     upload,
 )
 from lesion_jobs.hosting import Async, Capture, Serverless
+from lesion_jobs.runs.registry import make_group
 
 MODEL = "s3://bucket/run/output/model.tar.gz"
 PLAIN = {"pretrained": False}
@@ -118,6 +122,50 @@ def test_the_log_of_a_job_is_read_to_its_end_and_no_neighbours(capsys):
         wire.refuse("cloudwatch-logs.DescribeLogStreams", "AccessDeniedException", denied)
         run.wait()  # waiting goes on without the log
         assert "the permission logs:DescribeLogStreams is missing" in capsys.readouterr().out
+
+
+LOST = EndpointConnectionError(endpoint_url="https://logs")
+BUSY = ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "DescribeLogStreams")
+
+
+def failing(*errors: Exception) -> Callable[[], None]:
+    """What raises the errors, one a call, and then nothing more."""
+    left = iter(errors)
+
+    def fail() -> None:
+        for error in left:
+            raise error
+
+    return fail
+
+
+def test_a_log_that_cannot_be_read_for_a_while_is_read_later(capsys):
+    with account() as (wire, environment):
+        logs, where = wire.session.client("logs"), {"logGroupName": "/aws/sagemaker/TrainingJobs"}
+        logs.create_log_group(**where)
+        logs.create_log_stream(**where, logStreamName="job/algo-1-1")
+        event = {"timestamp": now_ms(), "message": "epoch 1"}
+        logs.put_log_events(**where, logStreamName="job/algo-1-1", logEvents=[event])
+        states = iter(["InProgress", "InProgress", "Completed"])
+
+        def next_state() -> None:
+            wire.answers["sagemaker.DescribeTrainingJob"] = (200, {"TrainingJobStatus": next(states)})
+
+        wire.before["DescribeTrainingJob"] = next_state
+        wire.before["DescribeLogStreams"] = failing(LOST, BUSY)
+        TrainingRun("job", environment, "", "", None).wait(poll_s=0)
+    lost, busy, line = capsys.readouterr().out.splitlines()
+    assert lost.startswith("no log: ") and "https://logs" in lost and "Rate exceeded" in busy and line == "epoch 1"
+
+
+def test_without_a_network_no_verb_ends_in_boto3s_words():
+    with account() as (wire, environment):
+        later = Later(environment, "s3://bucket/a.jpg", "s3://bucket/a.out", "s3://bucket/a.no")
+        wire.before["GetObject"] = wire.before["DescribeModelPackageGroup"] = failing(LOST, LOST)
+        with pytest.raises(UserError, match=r"s3://bucket/a.out cannot be read: .*https://logs"):
+            later.result()
+        with pytest.raises(UserError, match=r"the group skin is not known: .*https://logs"):
+            make_group(environment, "skin")
 
 
 def test_shards_and_evaluations_are_processing_jobs(tmp_path: Path):
