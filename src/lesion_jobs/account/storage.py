@@ -23,7 +23,7 @@ def upload(environment: Environment, folder: str | Path) -> str:
     """
     if environment.is_local:
         return readable_uri(folder, environment, what="the folder")
-    if folder == "" or not Path(folder).is_dir():  # to Path "" is the current folder
+    if not Path(folder).is_dir():
         raise UserError("the folder is not there", where=folder, do="Correct the path.", kind="location")
     target = f"{environment.output_uri}/{new_name('data')}"
     bucket, prefix = split_uri(target)
@@ -101,8 +101,6 @@ def readable_uri(location: str | Path, environment: Environment, *, what: str) -
 
     Raises UserError for a path that is not there, or that SageMaker cannot reach.
     """
-    if location == "":  # to Path the current folder
-        raise UserError(f"{what} is an empty text", do="Give its address or path.", kind="location")
     uri = uri_of(location)
     if not uri.startswith("file://"):
         return uri
