@@ -32,12 +32,18 @@ def upload(environment: Environment, folder: str | Path) -> str:
     except OSError as error:
         do = "Make it readable for this user, or remove it."
         raise UserError("the folder cannot be listed", where=error.filename, do=do, kind="location") from error
-    key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": environment.kms_key} if environment.kms_key else {}
     with plain_errors(f"{folder} was not uploaded", do="Look at the role's and the bucket's permissions."):
         s3 = open_client(environment, "s3")
         for path in paths:
-            s3.upload_file(str(path), bucket, f"{prefix}/{path.relative_to(folder).as_posix()}", ExtraArgs=key)
+            s3.upload_file(
+                str(path), bucket, f"{prefix}/{path.relative_to(folder).as_posix()}", ExtraArgs=encryption(environment)
+            )
     return target
+
+
+def encryption(environment: Environment) -> dict[str, str]:
+    """What goes to S3 with a file: by which key it is encrypted."""
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": environment.kms_key} if environment.kms_key else {}
 
 
 def _files(folder: Path, *, above: frozenset[Path]) -> Iterator[Path]:

@@ -27,6 +27,11 @@ class Current:
         return list(self.endpoint["ProductionVariants"])
 
     @property
+    def next_tags(self) -> dict[str, str]:
+        """The tags of a configuration that takes the place of this one."""
+        return {**self.tags, PREVIOUS: str(self.config["EndpointConfigName"])}
+
+    @property
     def is_async(self) -> bool:
         return "AsyncInferenceConfig" in self.config
 

@@ -89,9 +89,7 @@ def rollout(
             _check_alarms(endpoint, names, are_own=alarms is None)
     raise_all(problems)
     changed = present_variant(current.config["ProductionVariants"][0], variant, ModelName=name)
-    config = next_config(
-        endpoint.environment, name, current.config, [changed], tags=_tags(current, current.config["EndpointConfigName"])
-    )
+    config = next_config(endpoint.environment, name, current.config, [changed], tags=current.next_tags)
     makes = [errors_alarm_request(endpoint.name, variant["VariantName"])] if alarms is None else []
     check_requests([("PutMetricAlarm", alarm) for alarm in makes], service="cloudwatch")
     requests: Requests = [
@@ -189,10 +187,6 @@ def _only_variant(endpoint: Endpoint, current: Current) -> Any:
             kind="environment",
         )
     return current.variants[0]
-
-
-def _tags(current: Current, previous: str) -> dict[str, str]:
-    return {**current.tags, PREVIOUS: previous}
 
 
 def _names(config: Any) -> set[str]:

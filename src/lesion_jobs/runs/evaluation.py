@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lesion.errors import UserError, collecting, raise_all
@@ -15,9 +14,8 @@ from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
-from lesion_jobs.runs.job import Job
 from lesion_jobs.runs.models import model_uri_of
-from lesion_jobs.runs.processing import start_processing
+from lesion_jobs.runs.processing import ProcessingRun, start_processing
 from lesion_jobs.runs.training import TrainingRun, check_device, refuse_anomaly
 
 MODEL = "/opt/ml/processing/model"
@@ -25,12 +23,8 @@ EVALUATE = ("evaluate", INPUT, "--model", MODEL, "--output", OUTPUT, "--no-progr
 EVALUATE_OWN = ("model", "output", "champion", "margin", "no_progress")  # there is no champion's folder in the job
 
 
-@dataclass(frozen=True)
-class EvaluationRun(Job):
+class EvaluationRun(ProcessingRun):
     """A job that evaluates a model, and the prefix that gets report.html, metrics.json and predictions.csv."""
-
-    output: str
-    kind = PROCESSING
 
 
 @typed
