@@ -203,6 +203,11 @@ class BackboneSettings(Hyperparameters):
         "timm states for the model.",
     )
 
+    @property
+    def needs_download(self) -> bool:
+        """Whether pretrained weights are taken from timm's hub where no `pretrained` channel has them."""
+        return self.pretrained is True
+
     @field_validator("model_args")
     @classmethod
     def _arguments(cls, value: dict[str, Any]) -> dict[str, Any]:

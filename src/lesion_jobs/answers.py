@@ -11,12 +11,15 @@ from lesion.errors import UserError
 
 @dataclass(frozen=True)
 class Prediction:
-    """An endpoint's prediction of one picture: binary, multiclass or multilabel."""
+    """An endpoint's prediction of one picture: binary, multiclass or multilabel; or how anomalous it is."""
 
-    probability: float | None  # of the positive class; None for multiclass and multilabel
+    probability: float | None  # of the positive class; None for multiclass and multilabel, and of anomalies
     label: str | None  # none where metadata was sent, which is answered with a bare probability, and where `labels` are
     probabilities: Mapping[str, float] = field(default_factory=dict)  # of each of several classes
     labels: tuple[str, ...] = ()  # where any number can be true: those that are
+    anomaly_score: float | None = None  # 0 to 1, of algorithm=anomaly alone, as what follows
+    is_anomalous: bool | None = None
+    anomalous_fraction: float | None = None  # of the picture
 
 
 def decode_answer(body: bytes, *, where: object) -> Prediction:
@@ -40,6 +43,11 @@ def decode_answer(body: bytes, *, where: object) -> Prediction:
             return Prediction(answer.get("probability"), label, probabilities)
         case {"probability": float() | int() as probability, "label": str() as label}:
             return Prediction(float(probability), label)
+        case {"anomaly_score": float() | int() as score, "is_anomalous": bool() as is_anomalous}:
+            fraction = answer.get("anomalous_fraction")
+            return Prediction(
+                None, None, anomaly_score=float(score), is_anomalous=is_anomalous, anomalous_fraction=fraction
+            )
         case {"error": str() as kind, "message": str() as message}:
             raise UserError("the endpoint refused", where=where, do=message, kind=kind)
     words = body[:200].decode(errors="replace")

@@ -1,4 +1,5 @@
-"""Argument types: a call is refused for values of other types than its signature names, all of them at once.
+"""Argument types: a call is refused for values of other types than its signature names, all of them at once; and for
+an empty text as a path.
 
 A number that stands alone is left to `numbers`, which says its bounds with it. Knows no verb. pydantic could tell the
 types too, but its words for a value of several possible types are not for users.
@@ -66,6 +67,8 @@ def _errors(name: str, value: object, hint: Any) -> Iterator[UserError]:
         told = " or ".join(dict.fromkeys(_words(kind) for kind in kinds))
         what = f"{name}={shortened(repr(value), 60)} is not {told}"
         yield UserError(what, do="Correct it.", kind="environment")
+    elif value == "" and Path in kinds:  # to Path the current folder
+        yield UserError(f"{name} is an empty text", do="Give an address or a path.", kind="location")
     elif isinstance(value, Mapping) and (inner := get_args(fitting[0])):
         for key, one in value.items():
             yield from _errors(f"a name in {name}", key, inner[0])

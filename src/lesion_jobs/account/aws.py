@@ -50,12 +50,16 @@ def open_client(environment: Environment, service: str = "sagemaker") -> Any:
 @contextmanager
 def plain_errors(what: str, *, do: str) -> Iterator[None]:
     """Turns AWS's refusals into UserErrors that begin with `what` and keep the reason; `do` is for those not known."""
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except (ClientError, BotoCoreError) as error:
         raise explained(error, what, do=do) from error
+    except Boto3Error as error:  # its upload_file puts S3's words into an error of its own
+        said = error.__context__ if isinstance(error.__context__, ClientError) else error
+        raise explained(said, what, do=do) from error
 
 
 def explained(error: Exception, what: str, *, do: str) -> UserError:
@@ -83,6 +87,11 @@ def error_code(error: Exception) -> str:
     """AWS's code of an error, such as AccessDeniedException; empty for one that never reached AWS."""
     response: dict[str, Any] = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether AWS says that what was asked for is not there; SageMaker has no code of its own for that."""
+    return error_code(error) in {"ResourceNotFound", "ResourceNotFoundException"} or "Could not find" in str(error)
 
 
 def missing_permission(error: Exception) -> str | None:

@@ -19,14 +19,15 @@ class LogReader:
     def new_lines(self) -> Iterator[str]:
         """The lines that came since the last call, each stream's in its order. None while there is no log yet.
 
-        Raises UserError that names the permission where reading is not allowed.
+        Raises UserError: of kind `permission` where reading is not allowed; others, of a lost network or too many
+        requests, may be over at the next call, which goes on where this one ended.
         """
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             for stream in self._streams():
                 yield from self._lines_of(stream)
-        except ClientError as error:
+        except (ClientError, BotoCoreError) as error:
             if error_code(error) == "ResourceNotFoundException":  # the group comes with the first line
                 return
             raise explained(error, f"the log {self.group} cannot be read", do="Look at it in the console.") from error

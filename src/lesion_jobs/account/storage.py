@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from lesion.errors import UserError
@@ -14,22 +15,48 @@ ARCHIVE = ".tar.gz"  # as which SageMaker reads and writes models
 
 @typed
 def upload(environment: Environment, folder: str | Path) -> str:
-    """Uploads a local folder to a new prefix below the environment's output. Returns its location.
+    """Uploads a local folder, with what links in it lead to, to a new prefix below the environment's output. Returns
+    its location.
 
-    Local mode reads the folder itself.
+    Local mode reads the folder itself. Raises UserError for a folder that is not there or cannot be listed, before
+    anything is sent.
     """
     if environment.is_local:
         return readable_uri(folder, environment, what="the folder")
-    if folder == "" or not Path(folder).is_dir():  # to Path "" is the current folder
+    if not Path(folder).is_dir():
         raise UserError("the folder is not there", where=folder, do="Correct the path.", kind="location")
     target = f"{environment.output_uri}/{new_name('data')}"
     bucket, prefix = split_uri(target)
-    key = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": environment.kms_key} if environment.kms_key else {}
+    try:
+        paths = list(_files(Path(folder), above=frozenset()))
+    except OSError as error:
+        do = "Make it readable for this user, or remove it."
+        raise UserError("the folder cannot be listed", where=error.filename, do=do, kind="location") from error
     with plain_errors(f"{folder} was not uploaded", do="Look at the role's and the bucket's permissions."):
         s3 = open_client(environment, "s3")
-        for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
-            s3.upload_file(str(path), bucket, f"{prefix}/{path.relative_to(folder).as_posix()}", ExtraArgs=key)
+        for path in paths:
+            s3.upload_file(
+                str(path), bucket, f"{prefix}/{path.relative_to(folder).as_posix()}", ExtraArgs=encryption(environment)
+            )
     return target
+
+
+def encryption(environment: Environment) -> dict[str, str]:
+    """What goes to S3 with a file: by which key it is encrypted."""
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": environment.kms_key} if environment.kms_key else {}
+
+
+def _files(folder: Path, *, above: frozenset[Path]) -> Iterator[Path]:
+    """All files below a folder, sorted, by the paths that links give them too: S3 has no links. A link back to one of
+    the folders `above` is not followed."""
+    real = folder.resolve()
+    if real in above:
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from _files(path, above=above | {real})
+        elif path.is_file():
+            yield path
 
 
 def download(environment: Environment, uri: str, scratch: str | Path) -> Path:
@@ -80,8 +107,6 @@ def readable_uri(location: str | Path, environment: Environment, *, what: str) -
 
     Raises UserError for a path that is not there, or that SageMaker cannot reach.
     """
-    if location == "":  # to Path the current folder
-        raise UserError(f"{what} is an empty text", do="Give its address or path.", kind="location")
     uri = uri_of(location)
     if not uri.startswith("file://"):
         return uri

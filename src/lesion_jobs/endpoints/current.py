@@ -27,6 +27,11 @@ class Current:
         return list(self.endpoint["ProductionVariants"])
 
     @property
+    def next_tags(self) -> dict[str, str]:
+        """The tags of a configuration that takes the place of this one."""
+        return {**self.tags, PREVIOUS: str(self.config["EndpointConfigName"])}
+
+    @property
     def is_async(self) -> bool:
         return "AsyncInferenceConfig" in self.config
 
@@ -61,6 +66,11 @@ def read_config(endpoint: Endpoint, name: str) -> tuple[Mapping[str, Any], Mappi
     with plain_errors(f"the configuration {name} of endpoint {endpoint.name} is not known", do="Deploy again."):
         client = open_client(endpoint.environment)
         config = client.describe_endpoint_config(EndpointConfigName=name)
-        pages = client.get_paginator("list_tags").paginate(ResourceArn=config["EndpointConfigArn"])
-        tags = {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+        tags = read_tags(client, config)
         return config, {key: value for key, value in tags.items() if not key.lower().startswith("aws:")}
+
+
+def read_tags(client: Any, config: Mapping[str, Any]) -> dict[str, str]:
+    """All tags of a configuration. Raises what boto3 does."""
+    pages = client.get_paginator("list_tags").paginate(ResourceArn=config["EndpointConfigArn"])
+    return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.announce import announce
-from lesion_jobs.account.aws import open_client, plain_errors
+from lesion_jobs.account.aws import explained, is_gone, open_client, plain_errors
 from lesion_jobs.account.kinds import ENDPOINT
 from lesion_jobs.account.preflight import check_account, check_name
 from lesion_jobs.account.send import client_of, send
 from lesion_jobs.argument_types import typed
-from lesion_jobs.endpoints.current import PREVIOUS, read_config
+from lesion_jobs.endpoints.current import PREVIOUS, read_tags
 from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.endpoints.scaling import autoscale
 from lesion_jobs.environment import Environment, new_name
@@ -23,9 +24,12 @@ from lesion_jobs.requests.endpoint import capture_uri, endpoint_config_request, 
 from lesion_jobs.requests.model import model_request
 from lesion_jobs.requests.scaling import alarm_names
 from lesion_jobs.requests.validate import check_requests
+from lesion_jobs.runs.job import SAME_ACCOUNT
 from lesion_jobs.runs.models import Model, model_uri_of
 
 SERVERLESS_COST = "cost: by the second of each request, with {} GB; nothing while nobody asks"
+COSTS = "Delete it in the console: it costs money."
+LEFT = "What is left costs little: delete it in the console."
 
 
 @typed
@@ -95,28 +99,69 @@ def deploy(
 def delete_endpoint(endpoint: Endpoint) -> None:
     """Stop the endpoint, and with it its cost. Its models, configurations and alarms go too, those of earlier rollouts
     as well; those that were rolled back stay, and cost nothing. Artifacts stay, and so does what was captured.
+
+    Whatever cannot be looked up or deleted, the endpoint itself is deleted first: UserError says if it was not, or all
+    that is left of what belonged to it.
     """
     client, name = client_of(endpoint.environment), endpoint.name
-    what, do = f"endpoint {name} was not deleted", "Delete it in the console: it costs money."
-    with plain_errors(what, do=do):
-        configs = [] if endpoint.environment.is_local else list(_configs(endpoint))
-        client.delete_endpoint(EndpointName=name)
     if endpoint.environment.is_local:
+        with plain_errors(f"endpoint {name} was not deleted", do=COSTS):
+            client.delete_endpoint(EndpointName=name)
         client.delete_endpoint_config(EndpointConfigName=name)
         client.delete_model(ModelName=name)
         return
-    with plain_errors(f"endpoint {name} is deleted, and not all that belonged to it", do="What is left costs little."):
-        for config in configs:
-            client.delete_endpoint_config(EndpointConfigName=config["EndpointConfigName"])
-            for variant in [*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])]:
-                client.delete_model(ModelName=variant["ModelName"])
-        open_client(endpoint.environment, "cloudwatch").delete_alarms(AlarmNames=alarm_names(name))
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    problems: list[UserError] = []
+    configs: list[Mapping[str, Any]] = []
+    with collecting(problems), plain_errors(f"endpoint {name} is deleted, but not all that belonged to it", do=LEFT):
+        for config in _configs(client, name):
+            configs.append(config)  # those before a refusal are deleted too
+    try:
+        client.delete_endpoint(EndpointName=name)
+    except (ClientError, BotoCoreError) as error:
+        do = SAME_ACCOUNT if is_gone(error) else COSTS
+        raise explained(error, f"endpoint {name} was not deleted", do=do) from error
+    for what, delete in _belongings(endpoint, configs):
+        with collecting(problems), plain_errors(f"endpoint {name} is deleted, but not its {what}", do=LEFT):
+            try:
+                delete()
+            except ClientError as error:
+                if not is_gone(error):
+                    raise
+    raise_all(problems)
 
 
-def _configs(endpoint: Endpoint) -> Iterator[Mapping[str, Any]]:
-    """The endpoint's configuration, and those before it."""
-    name = endpoint.describe()["EndpointConfigName"]
+def _configs(client: Any, endpoint: str) -> Iterator[Mapping[str, Any]]:
+    """The endpoint's configuration, and those before it, up to the first that is gone."""
+    from botocore.exceptions import ClientError
+
+    name = client.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
     while name is not None:
-        config, tags = read_config(endpoint, name)
+        try:
+            config = client.describe_endpoint_config(EndpointConfigName=name)
+        except ClientError as error:
+            if not is_gone(error):
+                raise
+            left = "its models and what was before it stay, and cost nothing"
+            print(f"the configuration {name} of endpoint {endpoint} is gone: {left}", flush=True)  # noqa: T201
+            return
         yield config
-        name = tags.get(PREVIOUS)
+        name = read_tags(client, config).get(PREVIOUS)
+
+
+def _belongings(endpoint: Endpoint, configs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What an endpoint leaves behind, each thing once, and what deletes it."""
+    client, alarms = open_client(endpoint.environment), open_client(endpoint.environment, "cloudwatch")
+    variants = [
+        variant
+        for config in configs
+        for variant in [*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])]
+    ]
+    for one in configs:
+        name = one["EndpointConfigName"]
+        yield f"configuration {name}", partial(client.delete_endpoint_config, EndpointConfigName=name)
+    for name in dict.fromkeys(variant["ModelName"] for variant in variants):
+        yield f"model {name}", partial(client.delete_model, ModelName=name)
+    for name in alarm_names(endpoint.name):
+        yield f"alarm {name}", partial(alarms.delete_alarms, AlarmNames=[name])

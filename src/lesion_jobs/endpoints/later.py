@@ -83,13 +83,13 @@ def _has_queue(endpoint: Endpoint) -> bool:
 
 def _read(s3: Any, uri: str) -> bytes | None:
     """The object's bytes, or none if it is not there yet."""
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     bucket, key = split_uri(uri)
     try:
         content: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
         if error_code(error) == "NoSuchKey":
             return None
-        raise explained(error, f"{uri} cannot be read", do="Look at the bucket's permissions.") from error
+        raise explained(error, f"{uri} cannot be read", do="Check permissions and network.") from error
     return content

@@ -18,7 +18,7 @@ from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.requests.monitoring import Every, monitoring_request
 from lesion_jobs.requests.validate import check_requests
-from lesion_jobs.runs.training import TrainingRun
+from lesion_jobs.runs.training import TrainingRun, refuse_anomaly
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,16 @@ def monitor(
 
     `run` is the training job of the model that is served: its artifact says what images and answers were like. Each
     time costs a machine for at most `max_hours`, until `schedule.delete()`. Raises UserError for an endpoint that
-    captures nothing, before anything is paid for.
+    captures nothing, and for a run of algorithm=anomaly, before anything is paid for.
     """
     name = name or new_name("monitor")
     schedule = Schedule(name, environment, f"{environment.output_uri}/{name}")
     problems: list[UserError] = []
+    notes = [f"so much each {every}, until schedule.delete()"]
     with collecting(problems):
         _check_captures(endpoint)
+    with collecting(problems):
+        notes += _check_run(run)
     with collecting(problems):
         request = monitoring_request(
             environment,
@@ -77,8 +80,7 @@ def monitor(
         )
         check_requests([("CreateMonitoringSchedule", request)])
     raise_all(problems)
-    notes = check_account(environment, PROCESSING, reads={"the model": run.model})
-    notes = [f"so much each {every}, until schedule.delete()", *notes]
+    notes += check_account(environment, PROCESSING, reads={"the model": run.model})
     announce(PROCESSING, name, environment, max_hours=max_hours, notes=notes)
     send(environment, [("CreateMonitoringSchedule", request)], what=f"monitoring schedule {name} was not made")
     return schedule
@@ -91,3 +93,14 @@ def _check_captures(endpoint: Endpoint) -> None:
             do="Deploy with capture=Capture(); Serverless and Async have none.",
             kind="environment",
         )
+
+
+def _check_run(run: TrainingRun) -> list[str]:
+    """Raises UserError for a run whose model keeps nothing to compare with. A note where it is not known."""
+    try:
+        training = run.describe()
+    except UserError as error:
+        return [f"not checked: whether the model is of algorithm=anomaly ({error})"]
+    what = "anomaly detection keeps nothing that served images could be compared with: it learned from normal ones"
+    refuse_anomaly(training, what, do="Watch the share of anomalous answers in the audit lines instead.")
+    return []

@@ -86,12 +86,10 @@ def rollout(
         with collecting(problems):
             _check_way_back(endpoint, current, shift, bake_minutes, names)
         with collecting(problems):
-            _check_alarms(endpoint, alarms or [])
+            _check_alarms(endpoint, names, are_own=alarms is None)
     raise_all(problems)
     changed = present_variant(current.config["ProductionVariants"][0], variant, ModelName=name)
-    config = next_config(
-        endpoint.environment, name, current.config, [changed], tags=_tags(current, current.config["EndpointConfigName"])
-    )
+    config = next_config(endpoint.environment, name, current.config, [changed], tags=current.next_tags)
     makes = [errors_alarm_request(endpoint.name, variant["VariantName"])] if alarms is None else []
     check_requests([("PutMetricAlarm", alarm) for alarm in makes], service="cloudwatch")
     requests: Requests = [
@@ -191,16 +189,15 @@ def _only_variant(endpoint: Endpoint, current: Current) -> Any:
     return current.variants[0]
 
 
-def _tags(current: Current, previous: str) -> dict[str, str]:
-    return {**current.tags, PREVIOUS: previous}
-
-
 def _names(config: Any) -> set[str]:
     return {variant["VariantName"] for variant in config["ProductionVariants"]}
 
 
-def _check_alarms(endpoint: Endpoint, alarms: Sequence[str]) -> None:
-    """Raises UserError for alarms that are not there, or ring already: SageMaker would go back at once."""
+def _check_alarms(endpoint: Endpoint, alarms: Sequence[str], *, are_own: bool) -> None:
+    """Raises UserError for alarms that are not there, or ring already: SageMaker would go back at once.
+
+    Our own need not be there yet. One of an earlier rollout goes on ringing when it is made anew.
+    """
     if not alarms:
         return
     with plain_errors("the alarms are not known", do="Correct their names."):
@@ -211,7 +208,10 @@ def _check_alarms(endpoint: Endpoint, alarms: Sequence[str]) -> None:
         for kind in ("MetricAlarms", "CompositeAlarms")
         for alarm in answer[kind]
     }
-    problems = [f"there is no alarm '{alarm}'" for alarm in alarms if alarm not in states]
+    problems = [f"there is no alarm '{alarm}'" for alarm in alarms if alarm not in states and not are_own]
     problems += [f"the alarm '{alarm}' rings already" for alarm, state in states.items() if state == "ALARM"]
     if problems:
-        raise UserError("; ".join(problems), where=endpoint.name, do="Nothing was changed.", kind="alarm")
+        do = "Nothing was changed."
+        if are_own:
+            do += " It rings for a minute after the last server error: wait, roll_back(endpoint), or name other alarms."
+        raise UserError("; ".join(problems), where=endpoint.name, do=do, kind="alarm")

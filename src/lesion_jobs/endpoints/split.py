@@ -9,7 +9,7 @@ from typing import Any
 from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.send import send
 from lesion_jobs.argument_types import typed
-from lesion_jobs.endpoints.current import PREVIOUS, Current, read_current
+from lesion_jobs.endpoints.current import Current, read_current
 from lesion_jobs.endpoints.endpoint import Endpoint
 from lesion_jobs.endpoints.rollout import Update, announce_update, start_update
 from lesion_jobs.environment import new_name
@@ -67,7 +67,7 @@ def split(
         )
         for one, weight in weights.items()
     ]
-    config = next_config(environment, new_name("split"), current.config, variants, tags=_tags(current))
+    config = next_config(environment, new_name("split"), current.config, variants, tags=current.next_tags)
     return _change(endpoint, current, config, uris, wait=wait)
 
 
@@ -97,7 +97,7 @@ def shadow(endpoint: Endpoint, model: Model, *, percent: int = 100, wait: bool =
     (configured,), (now,) = current.config["ProductionVariants"], current.variants
     first = present_variant(configured, now, InitialVariantWeight=1.0)
     copy = present_variant(configured, now, VariantName=SHADOW, ModelName=name, InitialVariantWeight=percent / 100)
-    config = next_config(environment, name, current.config, [first], tags=_tags(current), shadows=[copy])
+    config = next_config(environment, name, current.config, [first], tags=current.next_tags, shadows=[copy])
     return _change(endpoint, current, config, {name: model_uri}, wait=wait)
 
 
@@ -143,7 +143,3 @@ def _check_kind(endpoint: Endpoint, current: Current, what: str) -> None:
         raise UserError(
             f"endpoint {endpoint.name} is {kind}, which has no place for {what}", do="Deploy a second endpoint."
         )
-
-
-def _tags(current: Current) -> dict[str, str]:
-    return {**current.tags, PREVIOUS: current.config["EndpointConfigName"]}

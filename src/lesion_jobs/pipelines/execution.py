@@ -9,26 +9,18 @@ from typing import Any, Self
 
 from lesion.errors import UserError
 from lesion_jobs.account.aws import open_client, plain_errors
-from lesion_jobs.account.kinds import PROCESSING
 from lesion_jobs.argument_types import check_fields, typed
 from lesion_jobs.environment import Environment
 from lesion_jobs.numbers import check_within
 from lesion_jobs.pipelines.expressions import find
 from lesion_jobs.runs.evaluation import EvaluationRun
-from lesion_jobs.runs.job import GOES_ON, Job
+from lesion_jobs.runs.job import GOES_ON
 from lesion_jobs.runs.models import ModelVersion
+from lesion_jobs.runs.processing import ProcessingRun
 from lesion_jobs.runs.training import TrainingRun, describe_run
 
 RUNNING = {"Executing", "Stopping"}
 Step = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class ProcessingRun(Job):
-    """A processing job of a step, and the prefix that gets what it writes."""
-
-    output: str
-    kind = PROCESSING
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from lesion_jobs.account.estimate import estimate
 from lesion_jobs.account.kinds import PROCESSING, TRAINING
 from lesion_jobs.account.preflight import check_account
 from lesion_jobs.account.send import send
-from lesion_jobs.account.storage import share_files
+from lesion_jobs.account.storage import readable_uri, share_files
 from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment
 from lesion_jobs.numbers import check_within
@@ -91,8 +91,13 @@ class Pipeline:
         values |= given
         with collecting(problems):
             check_within("bar", values["Bar"], 0.5, 1)
+        uris: dict[str, str] = {}
+        for place, what in {"Data": "the data set", "Test": "the test set"}.items():
+            with collecting(problems):
+                uris[place] = readable_uri(values[place], self.environment, what=what)
         with collecting(problems):
-            refuse_known_test({**self._channels(), "training": values["Data"]}, values["Test"])
+            if len(uris) == 2:
+                refuse_known_test({**self._channels(), "training": uris["Data"]}, uris["Test"])
         raise_all(problems)
         notes = self._check_account({name: uri for name, uri in values.items() if name != "Bar"})
         self.upsert()

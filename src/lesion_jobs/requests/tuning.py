@@ -23,6 +23,7 @@ MOST_PARALLEL = 100
 MOST_RANGES = 30
 MOST_METRICS = 20
 MOST_PARENTS = 5
+NUM_TRIED = 20  # values of a range of whole numbers, that are tried before the search is paid for
 # What a tuning job's training jobs have in common with a training job. Without checkpoints: all of them would share one
 # prefix, and each refuses those of another job. One that loses its spot machine begins again.
 COMMON = (
@@ -190,7 +191,20 @@ def _range(
     if scale == "Logarithmic" and lowest <= 0:
         scale = "Linear"
     kind = "Continuous" if float in _types(field.annotation) else "Integer"
+    if kind == "Integer":
+        _check_between(hyperparameters, name, int(lowest), int(highest))
     return kind, {"Name": name, "MinValue": f"{lowest}", "MaxValue": f"{highest}", "ScalingType": scale}
+
+
+def _check_between(hyperparameters: Mapping[str, object], name: str, lowest: int, highest: int) -> None:
+    """Raises UserError for a range with values that Lesion refuses, such as even ones: the next to the lowest and some
+    20 more are tried."""
+    try:
+        for value in [lowest + 1, *range(lowest, highest, max(1, (highest - lowest) // NUM_TRIED))]:
+            parse_hyperparameters({**hyperparameters, name: value})
+    except UserError as error:
+        what = f"{name} from {lowest} to {highest} has values that are refused ({error.what})"
+        raise UserError(what, do=f"Give its values as a list: {name}=[…].", kind="hyperparameters") from error
 
 
 def _types(annotation: Any) -> set[Any]:

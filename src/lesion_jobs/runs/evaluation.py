@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lesion.errors import UserError, collecting, raise_all
@@ -15,22 +14,17 @@ from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment, new_name
 from lesion_jobs.requests.arguments import command_arguments
 from lesion_jobs.requests.processing import INPUT, OUTPUT, processing_request
-from lesion_jobs.runs.job import Job
 from lesion_jobs.runs.models import model_uri_of
-from lesion_jobs.runs.processing import start_processing
-from lesion_jobs.runs.training import TrainingRun, check_device
+from lesion_jobs.runs.processing import ProcessingRun, start_processing
+from lesion_jobs.runs.training import TrainingRun, check_device, refuse_anomaly
 
 MODEL = "/opt/ml/processing/model"
 EVALUATE = ("evaluate", INPUT, "--model", MODEL, "--output", OUTPUT, "--no-progress")
 EVALUATE_OWN = ("model", "output", "champion", "margin", "no_progress")  # there is no champion's folder in the job
 
 
-@dataclass(frozen=True)
-class EvaluationRun(Job):
+class EvaluationRun(ProcessingRun):
     """A job that evaluates a model, and the prefix that gets report.html, metrics.json and predictions.csv."""
-
-    output: str
-    kind = PROCESSING
 
 
 @typed
@@ -50,7 +44,7 @@ def evaluate(
     `model` is a run or its model.tar.gz; `options` are those of the command: {"operating_point": "sensitivity=0.95",
     "set": {"target_column": "diagnosis"}}. Images that cannot be read are told and left out. Where
     the run was trained on files of the set, that is said before the job starts. Raises UserError with
-    all that is wrong before it starts, and with the reason if it fails.
+    all that is wrong before it starts, as for a run of algorithm=anomaly, and with the reason if it fails.
     """
     name = name or new_name("evaluation")
     run = EvaluationRun(name, environment, f"{environment.output_uri}/{name}")
@@ -85,13 +79,19 @@ def evaluate(
 
 
 def known_data(model: TrainingRun | str | Path, data_uri: str) -> list[str]:
-    """A note for a set that shares files with what a run was trained on. No refusal: a test set may lie there too."""
+    """A note for a set that shares files with what a run was trained on. No refusal: a test set may lie there too.
+
+    Raises UserError for a run whose model judges no sets.
+    """
     if not isinstance(model, TrainingRun):
         return []
     try:
-        channels = {one["ChannelName"]: one["DataSource"] for one in model.describe()["InputDataConfig"]}
+        training = model.describe()
     except UserError as error:
         return [f"not checked: whether the model was trained on this set ({error})"]
+    do = "Give the set as the test channel of a training job, or predict it: transform(environment, run, pictures)."
+    refuse_anomaly(training, "anomaly detection judges no further labelled sets", do=do)
+    channels = {one["ChannelName"]: one["DataSource"] for one in training["InputDataConfig"]}
     uris = {name: source.get("S3DataSource", {}).get("S3Uri") for name, source in channels.items()}
     known = [name for name, uri in uris.items() if name not in ("pretrained", "test") and uri]
     return [

@@ -90,13 +90,14 @@ class Job:
         return LogReader(open_client(self.environment, "logs"), group, prefix)
 
     def _print_log(self, reader: LogReader) -> bool:
-        """Prints what is new. False if the log cannot be read, which is said once and is no reason not to wait."""
+        """Prints what is new. False if the log may not be read. That, and what may be over at the next poll, is said,
+        and no reason not to wait."""
         try:
             for line in reader.new_lines():
                 _say(line)
         except UserError as error:
             _say(f"no log: {error}")
-            return False
+            return error.kind != "permission"
         return True
 
 

@@ -26,11 +26,15 @@ SHARDS_OWN = ("output", "root", "engine", "no_progress")  # options that are the
 
 
 @dataclass(frozen=True)
-class ShardsRun(Job):
-    """A job that writes shards, and the prefix that is to be the `training` channel of the next."""
+class ProcessingRun(Job):
+    """A processing job, and the prefix that gets what it writes."""
 
     output: str
     kind = PROCESSING
+
+
+class ShardsRun(ProcessingRun):
+    """A job that writes shards, and the prefix that is to be the `training` channel of the next."""
 
 
 @typed

@@ -11,7 +11,7 @@ from lesion.errors import UserError, collecting, raise_all
 from lesion_jobs.account.aws import error_code, explained, open_client, open_session, plain_errors
 from lesion_jobs.account.preflight import image_digest
 from lesion_jobs.account.send import send
-from lesion_jobs.account.storage import split_uri
+from lesion_jobs.account.storage import encryption, split_uri
 from lesion_jobs.argument_types import typed
 from lesion_jobs.environment import Environment
 from lesion_jobs.requests.registry import Approval, group_request, package_request
@@ -92,22 +92,24 @@ def _read(path: Path) -> Any:
 
 def _put_json(environment: Environment, uri: str, content: Any) -> None:
     bucket, key = split_uri(uri)
-    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": environment.kms_key} if environment.kms_key else {}
     with plain_errors(f"{uri} was not written", do="Look at the bucket's permissions."):
-        client = open_client(environment, "s3")
-        client.put_object(
-            Bucket=bucket, Key=key, Body=json.dumps(content).encode(), ContentType="application/json", **encryption
+        open_client(environment, "s3").put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=json.dumps(content).encode(),
+            ContentType="application/json",
+            **encryption(environment),
         )
 
 
 def make_group(environment: Environment, group: str) -> None:
     """Makes the group, unless it is there."""
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     client = open_client(environment)
     try:
         client.describe_model_package_group(ModelPackageGroupName=group)
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
         if error_code(error) not in {"ValidationException", "ResourceNotFound"}:  # SageMaker's word for "not there"
             raise explained(error, f"the group {group} is not known", do="Correct the name.") from error
         what = f"the group {group} was not made"

@@ -154,7 +154,7 @@ def check_hyperparameters(
     with collecting(problems):
         check_device(environment, config.device)
     if (
-        getattr(config, "pretrained", None) is True
+        getattr(config, "needs_download", False)
         and "pretrained" not in channels
         and environment.isolated
         and not environment.is_local
@@ -163,6 +163,12 @@ def check_hyperparameters(
         do = "Give a `pretrained` channel with the .safetensors file, or set isolated=False, or pretrained=false."
         problems.append(UserError(what, do=do, kind="hyperparameters"))
     raise_all(problems)
+
+
+def refuse_anomaly(training: Mapping[str, Any], what: str, *, do: str) -> None:
+    """Raises UserError, which says `what` cannot be, for SageMaker's description of a job with algorithm=anomaly."""
+    if str(training.get("HyperParameters", {}).get("algorithm")).strip(' "') == "anomaly":
+        raise UserError(what, where=training["TrainingJobName"], do=do, kind="hyperparameters")
 
 
 def check_device(environment: Environment, device: object) -> None:

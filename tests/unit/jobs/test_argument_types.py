@@ -51,6 +51,8 @@ def may_be_right(hint: Any, value: object) -> bool:
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if isinstance(value, bool) and bool not in kinds:
         return Any in kinds
+    if value == "" and Path in kinds:  # to Path the current folder
+        return False
     if isinstance(value, str | bytes):
         return any(kind in (type(value), Any) or get_origin(kind) is Literal for kind in kinds)
     plain = [get_origin(kind) or kind for kind in kinds]
@@ -111,3 +113,10 @@ def method(name: str, plain: dict[str, Any]) -> Callable[..., Any]:
     }
     found: Callable[..., Any] = getattr(handles[kind](), method_name)
     return found
+
+
+def test_an_empty_text_is_no_channel():
+    with account() as (wire, environment):
+        with pytest.raises(UserError, match=r"channels\['test'\] is an empty text"):
+            lesion_jobs.train(environment, {"training": DATA, "test": ""}, hyperparameters={"pretrained": False})
+        assert wire.operations == []

@@ -61,18 +61,6 @@ def test_a_folder_that_is_not_there_is_told_before_a_container_starts(tmp_path: 
     assert upload(environment, tmp_path) == f"file://{tmp_path}"
 
 
-def test_an_empty_text_is_not_the_current_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for instance_type in ("local", "ml.m5.xlarge"):
-        environment = Environment(
-            "lesion", instance_type, "s3://bucket/lesion", role="arn:aws:iam::123456789012:role/x"
-        )
-        with pytest.raises(UserError, match=r"empty|not there"):
-            upload(environment, "")
-        with pytest.raises(UserError, match="the training channel is an empty text"):
-            readable_uri("", environment, what="the training channel")
-
-
 @pytest.mark.parametrize(
     ("instance_type", "has_gpu"),
     [

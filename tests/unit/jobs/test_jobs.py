@@ -6,12 +6,14 @@ import io
 import json
 import tarfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from requested import IMAGE, KEY, ROLE
 from wire import account
 
@@ -19,6 +21,7 @@ from lesion.errors import UserError
 from lesion_jobs import (
     Endpoint,
     Environment,
+    Later,
     TrainingRun,
     TransformRun,
     delete_endpoint,
@@ -27,6 +30,7 @@ from lesion_jobs import (
     fetch_evaluation,
     fetch_predictions,
     fetch_results,
+    monitor,
     predict,
     predict_later,
     prepare_shards,
@@ -35,6 +39,7 @@ from lesion_jobs import (
     upload,
 )
 from lesion_jobs.hosting import Async, Capture, Serverless
+from lesion_jobs.runs.registry import make_group
 
 MODEL = "s3://bucket/run/output/model.tar.gz"
 PLAIN = {"pretrained": False}
@@ -119,6 +124,50 @@ def test_the_log_of_a_job_is_read_to_its_end_and_no_neighbours(capsys):
         assert "the permission logs:DescribeLogStreams is missing" in capsys.readouterr().out
 
 
+LOST = EndpointConnectionError(endpoint_url="https://logs")
+BUSY = ClientError({"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}, "DescribeLogStreams")
+
+
+def failing(*errors: Exception) -> Callable[[], None]:
+    """What raises the errors, one a call, and then nothing more."""
+    left = iter(errors)
+
+    def fail() -> None:
+        for error in left:
+            raise error
+
+    return fail
+
+
+def test_a_log_that_cannot_be_read_for_a_while_is_read_later(capsys):
+    with account() as (wire, environment):
+        logs, where = wire.session.client("logs"), {"logGroupName": "/aws/sagemaker/TrainingJobs"}
+        logs.create_log_group(**where)
+        logs.create_log_stream(**where, logStreamName="job/algo-1-1")
+        event = {"timestamp": now_ms(), "message": "epoch 1"}
+        logs.put_log_events(**where, logStreamName="job/algo-1-1", logEvents=[event])
+        states = iter(["InProgress", "InProgress", "Completed"])
+
+        def next_state() -> None:
+            wire.answers["sagemaker.DescribeTrainingJob"] = (200, {"TrainingJobStatus": next(states)})
+
+        wire.before["DescribeTrainingJob"] = next_state
+        wire.before["DescribeLogStreams"] = failing(LOST, BUSY)
+        TrainingRun("job", environment, "", "", None).wait(poll_s=0)
+    lost, busy, line = capsys.readouterr().out.splitlines()
+    assert lost.startswith("no log: ") and "https://logs" in lost and "Rate exceeded" in busy and line == "epoch 1"
+
+
+def test_without_a_network_no_verb_ends_in_boto3s_words():
+    with account() as (wire, environment):
+        later = Later(environment, "s3://bucket/a.jpg", "s3://bucket/a.out", "s3://bucket/a.no")
+        wire.before["GetObject"] = wire.before["DescribeModelPackageGroup"] = failing(LOST, LOST)
+        with pytest.raises(UserError, match=r"s3://bucket/a.out cannot be read: .*https://logs"):
+            later.result()
+        with pytest.raises(UserError, match=r"the group skin is not known: .*https://logs"):
+            make_group(environment, "skin")
+
+
 def test_shards_and_evaluations_are_processing_jobs(tmp_path: Path):
     with account() as (wire, environment):
         shards = prepare_shards(environment, "s3://bucket/data", options={"size": 64}, name="shards")
@@ -151,6 +200,19 @@ def test_an_evaluation_on_the_images_of_the_training_is_said_to_be_too_good(caps
         assert "shares files" not in capsys.readouterr().out
         evaluate(environment, replace(run, name="gone"), "s3://bucket/data", wait=False)
         assert "not checked: whether the model was trained on this set" in capsys.readouterr().out
+
+
+def test_a_machine_is_not_paid_for_what_a_model_of_anomalies_cannot_do():
+    with account() as (wire, environment):
+        settings = {"algorithm": "anomaly", "scorer": "gan"}
+        run = train(environment, "s3://bucket/data", hyperparameters=settings, name="job")
+        endpoint = deploy(environment, MODEL, capture=Capture())
+        wire.sent.clear()
+        with pytest.raises(UserError, match=r"judges no further labelled sets \(job\). Give the set as"):
+            evaluate(environment, replace(run, model=MODEL), "s3://bucket/new")
+        with pytest.raises(UserError, match=r"keeps nothing that served images could be compared with.* \(job\)"):
+            monitor(environment, endpoint, replace(run, model=MODEL))
+        assert not [operation for operation in wire.operations if "Create" in operation]
 
 
 def test_an_endpoint_is_made_answers_and_is_deleted_whole():
@@ -208,6 +270,29 @@ def test_files_go_to_s3_encrypted_and_come_back(tmp_path: Path):
             Bucket="bucket", Key="lesion/run/output/output.tar.gz", Body=packed.getvalue()
         )
         assert {p.name for p in fetch_results(run, tmp_path / "here").iterdir()} == {"report.html", "metrics.json"}
+
+
+def test_an_upload_follows_links_once_around_and_says_what_s3_refuses(tmp_path: Path):
+    data, images = tmp_path / "data", tmp_path / "images"
+    for folder in (data, images):
+        folder.mkdir()
+    for file in (data / "train.csv", images / "a.jpg"):
+        file.write_text("x")
+    (data / "train_jpg").symlink_to(images)
+    (data / "test_jpg").symlink_to(images)
+    (images / "back").symlink_to(data)
+    with account() as (wire, environment):
+        uploaded = upload(environment, data)
+        s3 = wire.session.client("s3")
+        listed = s3.list_objects_v2(Bucket="bucket", Prefix=uploaded.removeprefix("s3://bucket/"))["Contents"]
+        files = [f"s3://bucket/{one['Key']}".removeprefix(f"{uploaded}/") for one in listed]
+        assert files == ["test_jpg/a.jpg", "train.csv", "train_jpg/a.jpg"]
+        denied = (
+            "<Error><Code>AccessDenied</Code><Message>not authorized to perform: s3:PutObject on x</Message></Error>"
+        )
+        wire.answers["s3.PutObject"] = (403, denied)
+        with pytest.raises(UserError, match=r"data was not uploaded: the permission s3:PutObject is missing"):
+            upload(environment, data)
 
 
 def test_a_serverless_endpoint_has_memory_and_no_machines(capsys):

@@ -197,6 +197,8 @@ def test_nothing_is_saved_where_something_is_missing():
             made(environment).start(bar=0.1)
         with pytest.raises(UserError, match=r"2 things .*the test set shares files with .*: s3://bucket/new/2 \("):
             made(environment).start(bar=0.1, data="s3://bucket/new/2")
+        with pytest.raises(UserError, match=r"2 things .*the data set lies on this machine.*the test set lies on"):
+            made(environment).start(data="/home/me/data", test="")
         with_validation = {"training": "s3://bucket/data", "validation": "s3://bucket/held"}
         with pytest.raises(UserError, match=r"the test set shares files with .*: s3://bucket/held \("):
             made(environment, with_validation).start(test="s3://bucket/held")

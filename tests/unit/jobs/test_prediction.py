@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from factories import draw_picture
-from lesion.algorithms.base import Options, Output
+from lesion.algorithms.anomaly.predictor import AnomalyPredictor
+from lesion.algorithms.base import Answer, Options, Output
 from lesion.algorithms.classify.prediction.answer import answer_of
 from lesion.algorithms.classify.prediction.point import Points
 from lesion.errors import UserError
 from lesion.serve.answers import JSON, encode
-from lesion.serve.records import Invocation
+from lesion.serve.records import Form, Invocation
 from lesion.serve.requests import decode
 from lesion.targets import Target
 from lesion_jobs.answers import Prediction, decode_answer
@@ -79,6 +80,15 @@ def test_what_the_server_says_of_every_kind_of_target_is_read(kind: str):
     assert read.probabilities == ({} if target.kind == "binary" else dict(zip(target.class_names, probs, strict=True)))
     if not target.has_binary_answer:  # with metadata the same object comes by itself
         assert decode_answer(answer("payload"), where="p.jpg") == read
+
+
+@pytest.mark.parametrize("form", ["picture", "payload"])
+def test_how_anomalous_a_picture_is_is_read(form: Form):
+    fields = dict(zip(AnomalyPredictor.column_names, (0.75, 0.125, True), strict=True))
+    told = Answer(fields, line={}, cells=[], columns={}, bare=fields)
+    read = decode_answer(encode([told], Invocation([], form), media_type=JSON, num_cells=3), where="p.jpg")
+    assert (read.anomaly_score, read.anomalous_fraction, read.is_anomalous) == (0.75, 0.125, True)
+    assert (read.probability, read.label) == (None, None)
 
 
 def test_an_errors_body_is_raised_since_local_mode_hands_it_over_as_an_answer():

@@ -97,6 +97,72 @@ def test_a_rollout_can_be_taken_back_and_deleting_leaves_only_what_was_taken_bac
         assert [model["ModelName"] for model in models] == [taken_back.config]  # the model has the same name
 
 
+def left_of(wire: Wire) -> set[str]:
+    """What there is still of endpoints, configurations, models and alarms."""
+    sagemaker, alarms = wire.session.client("sagemaker"), wire.session.client("cloudwatch").describe_alarms()
+    return {
+        *(f"endpoint {one['EndpointName']}" for one in sagemaker.list_endpoints()["Endpoints"]),
+        *(f"configuration {one['EndpointConfigName']}" for one in sagemaker.list_endpoint_configs()["EndpointConfigs"]),
+        *(f"model {one['ModelName']}" for one in sagemaker.list_models()["Models"]),
+        *(f"alarm {one['AlarmName']}" for one in alarms["MetricAlarms"]),
+    }
+
+
+@pytest.mark.parametrize("num_left", [0, 1], ids=["split", "shadow"])  # moto tells nothing of a shadow and its model
+def test_deleting_leaves_nothing_where_two_configurations_have_the_same_model(num_left: int):
+    with account() as (wire, environment):
+        endpoint = deploy(environment, MODEL, name="skin")
+        if num_left == 0:
+            split(endpoint, {"AllTraffic": 9, "challenger": 1}, models={"challenger": MODEL})
+        else:
+            shadow(endpoint, MODEL)
+        delete_endpoint(endpoint)
+        assert len(left_of(wire)) == num_left
+
+
+def test_an_endpoint_is_deleted_also_where_an_earlier_configuration_is_gone(capsys):
+    with account() as (wire, environment):
+        endpoint = deploy(environment, MODEL, name="skin")
+        rollout(endpoint, MODEL)
+        wire.session.client("sagemaker").delete_endpoint_config(EndpointConfigName="skin")
+        delete_endpoint(endpoint)
+        assert "the configuration skin of endpoint skin is gone: its models" in capsys.readouterr().out
+        assert left_of(wire) == {"model skin"}
+
+
+DENIED: dict[str, set[str]] = {  # what is not allowed → what stays
+    "ListTags": {"configuration skin", "model skin"},
+    "DescribeEndpoint": {"configuration skin", "model skin", "configuration next", "model next"},
+    "DeleteModel": set(),  # moto deletes them all the same
+}
+
+
+@pytest.mark.parametrize("operation", DENIED)
+def test_an_endpoint_is_deleted_first_and_what_is_left_is_told_at_the_end(operation: str):
+    with account() as (wire, environment):
+        endpoint = deploy(environment, MODEL, name="skin")
+        update = rollout(endpoint, MODEL)
+        denied = f"User: u is not authorized to perform: sagemaker:{operation} on resource: x"
+        wire.refuse(f"sagemaker.{operation}", "AccessDeniedException", denied)
+        with pytest.raises(UserError) as refused:
+            delete_endpoint(endpoint)
+        del wire.answers[f"sagemaker.{operation}"]
+        assert left_of(wire) == {one.replace("next", update.config) for one in DENIED[operation]}
+    said = [one.what for one in refused.value.each]
+    assert len(said) == (2 if operation == "DeleteModel" else 1)
+    assert all(one.startswith("endpoint skin is deleted, but not") for one in said)
+    assert all(f"the permission sagemaker:{operation} is missing" in one for one in said)
+
+
+def test_of_an_endpoint_that_cannot_be_deleted_nothing_is_taken_away():
+    with account() as (wire, environment):
+        endpoint = deploy(environment, MODEL, name="skin")
+        wire.refuse("sagemaker.DeleteEndpoint", "ValidationException", "Cannot update in-progress endpoint")
+        with pytest.raises(UserError, match=r"skin was not deleted: .*in-progress.* in the console: it costs money"):
+            delete_endpoint(endpoint)
+        assert [one for one in wire.operations if "Delete" in one] == ["sagemaker.DeleteEndpoint"]
+
+
 def test_a_quota_that_holds_no_second_fleet_is_told_before_anything_is_changed():
     with account() as (wire, environment):
         endpoint = deploy(environment, MODEL, num_instances=11)
@@ -169,6 +235,20 @@ def test_alarms_that_are_not_there_or_ring_are_refused():
         rollout(endpoint, MODEL, alarms=["quiet"])
         alarms = wire.body("sagemaker.UpdateEndpoint")["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
         assert alarms == [{"AlarmName": "quiet"}]
+
+
+def test_a_rollout_is_refused_while_the_alarm_of_an_earlier_one_rings():
+    with account() as (wire, environment):
+        endpoint = deploy(environment, MODEL, name="skin")
+        rollout(endpoint, MODEL)
+        ring: dict[str, str] = {"AlarmName": "lesion-skin-errors", "StateReason": "test"}
+        wire.session.client("cloudwatch").set_alarm_state(StateValue="ALARM", **ring)
+        wire.sent.clear()
+        with pytest.raises(UserError, match=r"the alarm 'lesion-skin-errors' rings already .* wait, roll_back"):
+            rollout(endpoint, MODEL)
+        assert not [operation for operation in wire.operations if "Create" in operation or "Put" in operation]
+        wire.session.client("cloudwatch").set_alarm_state(StateValue="OK", **ring)
+        rollout(endpoint, MODEL)
 
 
 def test_a_rollout_that_nothing_would_take_back_is_refused():

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from wire import account
 
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.errors import UserError
@@ -102,6 +103,15 @@ def test_folds_and_groups_are_refused_in_the_words_of_the_container(settings):
 def test_an_isolated_job_that_would_download_its_starting_weights_is_refused():
     with pytest.raises(UserError, match=r"isolated container reaches no network.*`pretrained` channel"):
         train(SAGEMAKER, DATA)  # pretrained=true is the default
+
+
+def test_an_isolated_job_that_needs_no_starting_weights_starts():
+    anomalies = {"algorithm": "anomaly"}
+    with account() as (wire, environment):
+        with pytest.raises(UserError, match="isolated container reaches no network"):
+            train(environment, DATA, hyperparameters=anomalies, wait=False)
+        train(environment, DATA, hyperparameters=anomalies | {"scorer": "gan"}, wait=False)
+        assert wire.body("sagemaker.CreateTrainingJob")["HyperParameters"]["scorer"] == "gan"
 
 
 def test_local_mode_takes_no_checkpoints(tmp_path: Path):

@@ -14,6 +14,10 @@ from lesion_jobs.requests.tuning import WarmStart
 
 DATA = "s3://bucket/data"
 PLAIN = {"pretrained": False}
+GAN: dict[str, Any] = {
+    "hyperparameters": {"algorithm": "anomaly", "scorer": "gan"},
+    "objective": "validation:false_positive_rate",
+}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,9 @@ PLAIN = {"pretrained": False}
         ({"pretrained": (0, 1)}, {}, "pretrained is both set and searched"),
         ({"epochs": []}, {}, "epochs has no value to be searched"),
         ({"export_graph": (0, 1)}, {}, "is no number, and has no range"),
+        ({"image_size": (64, 256)}, GAN, "that are refused (hyperparameters refused: image_size=65"),
+        ({"smoothing": (3, 9)}, GAN, "Give its values as a list: smoothing=[…]"),
+        ({"inpainting": (0, 16)}, GAN, "inpainting from 0 to 16 has values that are refused"),
     ],
 )
 def test_a_search_that_could_only_fail_is_refused(ranges: Any, settings: dict[str, Any], said: str):

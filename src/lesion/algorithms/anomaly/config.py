@@ -129,6 +129,11 @@ class ScorerSettings(BackboneSettings):
         "the places reaches, so an image is anomalous if this share of it is. 0 takes the largest distance.",
     )
 
+    @property
+    def needs_download(self) -> bool:
+        """The GAN begins without pretrained weights."""
+        return self.scorer == "memory" and super().needs_download
+
 
 class GanSettings(Hyperparameters):
     """How the progressive GAN is trained; only scorer=gan has them."""
