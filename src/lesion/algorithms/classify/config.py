@@ -83,7 +83,8 @@ class FoldSettings(Hyperparameters):
         affects="output",
         doc="Operating point: what decides between positive and negative. youden (largest sensitivity + specificity), "
         "sensitivity=0.95 or specificity=0.9 (at least that), cost=10 (a missed positive costs as much as 10 false "
-        "alarms), f_beta=0.5 (largest F score; below 1 false alarms count more), or threshold=0.3. An endpoint and a request can choose another without training again.",
+        "alarms), f_beta=0.5 (largest F score; below 1 false alarms count more), or threshold=0.3. An endpoint and a "
+        "request can choose another without training again.",
     )
     deployment_prevalence: float | None = tunable(
         None,
