@@ -2,6 +2,7 @@
 
     python benchmarks/duplicates.py                # the search at 1,000, 10,000 and 100,000 pictures too, 15 minutes
     python benchmarks/duplicates.py --recall-only
+    python benchmarks/duplicates.py --tiles 400000                 # the search alone, on the tiles of scale.py
 
 Needs the real data beside the project (shared/data). Prints one JSON line; dated copies lie in benchmarks/results/.
 """
@@ -12,6 +13,7 @@ import argparse
 import io
 import json
 import os
+import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +24,10 @@ import cv2
 import numpy as np
 from ham10000 import SHARED, where_and_when
 from PIL import Image
+from scale import tiles
 
 from lesion.check.duplicates import find_duplicates
-from lesion.check.fingerprints import Fingerprint, fingerprint
+from lesion.check.fingerprints import AnyFingerprint, Fingerprint, FingerprintFile, fingerprint
 from lesion.data.decode import images
 
 SETS = {
@@ -81,7 +84,11 @@ COPIES: dict[str, Copy] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recall-only", action="store_true")
+    parser.add_argument("--tiles", type=int, metavar="NUM", help="only the search, on so many tiles of scale.py")
     args = parser.parse_args()
+    if args.tiles:
+        print(json.dumps({"benchmark": "duplicates_of_tiles", **where_and_when(), **among_tiles(args.tiles)}))
+        return
     found = {name: measure(SHARED / folder) for name, folder in SETS.items()}
     prints: list[Fingerprint] = []
     planted: list[tuple[int, Fingerprint]] = []
@@ -166,6 +173,35 @@ def search(prints: list[Fingerprint], planted: list[tuple[int, Fingerprint]], nu
     found = {(pair.first, pair.second) for pair in pairs}
     hits = sum((index, num + at) in found for at, (index, _) in enumerate(planted))
     return {"seconds": round(seconds, 1), "recall": round(hits / len(planted), 4), "num_planted": len(planted)}
+
+
+def among_tiles(num: int) -> dict[str, float]:
+    """The search among so many tiles and 640 copies of the hardest kind, as the check does it: squares in a file."""
+    rng, file, place = np.random.default_rng(2), FingerprintFile(), 0
+    copied = set(rng.choice(num, 640, replace=False).tolist())
+    prints: list[AnyFingerprint] = []
+    copies: list[tuple[int, AnyFingerprint]] = []
+    for pictures, _ in tiles(num):
+        for picture in pictures:
+            if len(prints) in copied:
+                copy = COPIES["cropped, turned and JPEG 50"](picture, rng)
+                copies.append((len(prints), fingerprint(np.ascontiguousarray(copy))))
+            prints.append(file.keep(place, fingerprint(picture)))
+            place += 1
+    before_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    started, cpu = time.monotonic(), time.process_time()
+    pairs = find_duplicates([*prints, *(print_ for _, print_ in copies)], num_workers=os.cpu_count() or 1)
+    found = {(pair.first, pair.second) for pair in pairs}
+    return {
+        "num_tiles": num,
+        "seconds": round(time.monotonic() - started, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "load": round(os.getloadavg()[0], 1),
+        "recall": round(sum((original, num + at) in found for at, (original, _) in enumerate(copies)) / 640, 4),
+        "pairs_of_tiles": sum(pair.second < num for pair in pairs),
+        "mib_before": before_mib,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+    }
 
 
 if __name__ == "__main__":
