@@ -221,7 +221,7 @@ def _of_classes(rows: Rows, code_S: NDArray[np.intp], num_groups: int) -> tuple[
 
 def _curves(output: Output, *, seed: int) -> Json:
     """Calibration and decision curve of one output; where there are none, why."""
-    columns = (output.target_N, output.prob_N, output.code_N)
+    columns, why = (output.target_N, output.prob_N, output.code_N), lacks_outcomes(output.target_N)
     curve = calibration_curve(*columns)
     decision = decision_curve(
         output.target_N, output.acted_on_N, output.code_N, prevalence=output.prevalence, seed=seed
@@ -231,7 +231,7 @@ def _curves(output: Output, *, seed: int) -> Json:
             "intercept": calibration_intercept(*columns).as_json(),
             "slope": calibration_slope(*columns).as_json(),
             "observed_to_expected": observed_to_expected(*columns).as_json(),
-            "ece": _ece(output.target_N, output.prob_N, seed=seed),
+            "ece": {"value": None, "why": why} if why else _ece(output.target_N, output.prob_N, seed=seed),
             "curve": _curve(curve) if isinstance(curve, Curve) else {"why": curve},
         },
         "decision_curve": {"why": decision}
@@ -248,8 +248,6 @@ def _curves(output: Output, *, seed: int) -> Json:
 
 
 def _ece(target_N: NDArray[Any], prob_N: NDArray[Any], *, seed: int) -> Json:
-    if why := lacks_outcomes(target_N):
-        return {"value": None, "why": why}
     found = expected_calibration_error(target_N, prob_N, seed=seed)
     return {"value": found.plain, "debiased": found.debiased, "noise_line": found.noise, "bins": found.bins}
 
