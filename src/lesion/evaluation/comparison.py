@@ -174,7 +174,7 @@ def _area_difference(a: Rows, b: Rows, difference: float) -> Estimate:
 
 
 def _rank_alike(a_S: NDArray[Any], b_S: NDArray[Any]) -> bool:
-    from scipy.stats import rankdata  # type: ignore[import-untyped]
+    from scipy.stats import rankdata
 
     return bool(np.array_equal(rankdata(a_S), rankdata(b_S)))
 

@@ -14,7 +14,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.prediction.answer import combine
 from lesion.algorithms.classify.report.gains import gains_of
 from lesion.algorithms.classify.results.decide import by_row, decide
-from lesion.algorithms.classify.results.summary import summarise
+from lesion.algorithms.classify.results.summary import judge_slides, summarise
 from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.data.labels.encode import Labelled
 from lesion.data.metadata import MetadataEncoder
@@ -174,6 +174,9 @@ def test_labels_by_lot_rank_no_worse_than_by_chance():
         results = [fold_of(fold, np.arange(fold, 90, 3), logits_SK) for fold in range(3)]
         decisions = decide(results, rows, ClassifyConfig(calibration="platt"))
         aucs.append(summarise(results, decisions, rows)["overall"]["metrics"]["roc_auc"])
+        if seed == 0:  # so do slides, here of one tile each
+            slides, _ = judge_slides(rows, decisions.judged_SK, ClassifyConfig(slide_score="max"), decisions.raw_SK)
+            assert slides["metrics"]["roc_auc"] == pytest.approx(aucs[0])
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.04)  # a standard error of about .013; .4 by calibrated ones
 
 
