@@ -17,6 +17,7 @@ from lesion.evaluation.delong import areas
 from lesion.evaluation.enough import said_of_mean, why_unranked_rows
 from lesion.evaluation.intervals import (
     Estimate,
+    MacroMean,
     Measurable,
     area_estimate,
     draws_interval,
@@ -150,7 +151,7 @@ def estimate_outputs(
                 each[index].area = mean.add_area(outputs[index])
         for block, weights_GB in enumerate(draws(num_groups, num_draws, seed=seed, widest=widest)):
             for index, measurables in measured:
-                mean.add(block, each[index].keep_block(measurables, weights_GB))
+                mean.blocks[block].add(each[index].keep_block(measurables, weights_GB))
             if chunk[0] == 0:
                 of_whole.keep_block(whole, weights_GB)
     of_whole.keep_values(whole, num_groups)
@@ -181,22 +182,16 @@ def estimate_labels(
 
 @dataclass
 class _Mean:
-    """Sums over outputs: of measures, block by block, with how many define them; and of areas without each group."""
+    """Means over outputs: of measures, block by block; and of areas without each group."""
 
     areas_G: NDArray[np.float64]
     areas: list[tuple[float, float]] = field(default_factory=list)  # value, degrees of freedom
     num_groups: list[int] = field(default_factory=list)  # that bear on each area
-    sums: dict[str, dict[int, tuple[Draws, Draws]]] = field(default_factory=lambda: defaultdict(dict))
+    blocks: dict[int, MacroMean] = field(default_factory=lambda: defaultdict(MacroMean))
 
     @classmethod
     def of(cls, num_groups: int) -> _Mean:
         return cls(np.zeros(num_groups))
-
-    def add(self, block: int, measures: dict[str, Draws]) -> None:
-        for name, value_B in measures.items():
-            is_defined_B = np.isfinite(value_B)
-            sum_B, count_B = self.sums[name].get(block, (np.zeros(len(value_B)), np.zeros(len(value_B))))
-            self.sums[name][block] = (sum_B + np.where(is_defined_B, value_B, 0), count_B + is_defined_B)
 
     def add_area(self, output: Output) -> Estimate:
         found = areas(output.target_N, output.ranked_N[:, None], output.code_N)
@@ -215,8 +210,9 @@ class _Mean:
             defined = [gathered for gathered in each if np.isfinite(gathered.value.get(name, np.nan))]
             found.value[name] = float(np.mean([one.value[name] for one in defined])) if defined else np.nan
             found.num_groups[name] = groups_of_mean([one.num_groups[name] for one in defined]) if defined else 0
-            for _, (sum_B, count_B) in sorted(self.sums[name].items()):
-                found.blocks[name].append(np.where(count_B > 0, sum_B / np.maximum(count_B, 1), np.nan))
+        for _, mean in sorted(self.blocks.items()):
+            for name, value_B in mean.measures().items():
+                found.blocks[name].append(value_B)
         if self.areas:
             value, freedom = (float(mean) for mean in np.mean(self.areas, axis=0))
             without_G = self.areas_G / len(self.areas)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import harmonic_mean
 from typing import Any, Protocol
 
@@ -135,18 +135,33 @@ def groups_of_mean(num_groups_Q: Sequence[int]) -> int:
     return int(harmonic_mean(num_groups_Q) + 1e-9)
 
 
+@dataclass
+class MacroMean:
+    """Each measure's mean over the outputs that define it [B], as a sum and how many these are."""
+
+    sums: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
+
+    def add(self, measures: dict[str, NDArray[np.float64]]) -> None:
+        """Those of one more output; NaN where it does not define one."""
+        for name, value_B in measures.items():
+            is_defined_B = np.isfinite(value_B)
+            sum_B, count_B = self.sums.get(name, (np.zeros(len(value_B)), np.zeros(len(value_B))))
+            self.sums[name] = (sum_B + np.where(is_defined_B, value_B, 0), count_B + is_defined_B)
+
+    def measures(self) -> dict[str, NDArray[np.float64]]:
+        """The means; NaN where no output defines one."""
+        return {
+            name: np.where(count_B > 0, sum_B / np.maximum(count_B, 1), np.nan)
+            for name, (sum_B, count_B) in self.sums.items()
+        }
+
+
 def mean_measures(outputs: Sequence[Measurable], weights_GB: Weights) -> dict[str, NDArray[np.float64]]:
     """Each measure's mean over the outputs that define it [B] (macro average); NaN where none does."""
-    sums: dict[str, NDArray[np.float64]] = {}
-    counts: dict[str, NDArray[np.float64]] = {}
+    mean = MacroMean()
     for output in outputs:
-        for name, value_B in output.measure(weights_GB).items():
-            is_defined_B = np.isfinite(value_B)
-            sums[name] = sums.get(name, 0) + np.where(is_defined_B, value_B, 0)
-            counts[name] = counts.get(name, 0) + is_defined_B.astype(np.float64)
-    return {
-        name: np.where(counts[name] > 0, sum_B / np.maximum(counts[name], 1), np.nan) for name, sum_B in sums.items()
-    }
+        mean.add(output.measure(weights_GB))
+    return mean.measures()
 
 
 def _logistic(value: float) -> float:
