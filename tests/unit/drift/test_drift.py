@@ -174,7 +174,7 @@ def test_files_of_another_kind_are_refused(tmp_path, model):
         ({"predictions": [{"probability": 0.5, "label": ["melanoma"]}]}, "its label is ['melanoma']"),
         ({"predictions": [{"probability": 0.5, "labels": [{}]}]}, "its label is {}"),
         ({"predictions": [{"probability": 10**400, "label": "melanoma"}]}, "probabilities are not"),
-        (10**400, "probabilities are not"),
+        pytest.param(10**400, "probabilities are not", id="an integer of 401 digits"),
     ],
 )
 def test_answers_of_another_model_are_a_violation_and_are_not_compared(tmp_path, model, foreign, why):
