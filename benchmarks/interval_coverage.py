@@ -116,8 +116,7 @@ def intervals(
 
 
 def _area(target_S: np.ndarray, score_S: np.ndarray, group_S: np.ndarray) -> Estimate:
-    found = areas(target_S, score_S[:, None], group_S)
-    return area_estimate(float(found.value_M[0]), found.without_GM[:, 0], float(found.freedom_M[0]))
+    return area_estimate(areas(target_S, score_S[:, None], group_S))
 
 
 if __name__ == "__main__":

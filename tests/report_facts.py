@@ -112,7 +112,6 @@ def curves(names: tuple[str, ...]) -> Curves:
 def point(
     name: str, output: str, threshold: float, sensitivity: float, specificity: float, **more: Any
 ) -> OperatingPoint:
-    prevalence = 0.15
     return OperatingPoint(
         name=name,
         output=output,
@@ -121,8 +120,10 @@ def point(
         specificity=number(specificity, 0.03),
         ppv=number(0.41, 0.06),
         npv=number(0.973, 0.01),
-        prevalence=prevalence,
-        per_1000=PerThousand.of(prevalence, sensitivity, specificity),
+        prevalence=0.15,
+        per_1000=PerThousand(
+            positives=150, found=round(150 * sensitivity), false_alarms=round(850 * (1 - specificity))
+        ),
         how="Chosen on the other folds.",
         **more,
     )

@@ -88,7 +88,8 @@ def read_run(path: Path) -> Run:
     label_SQ, threshold = _labels(prob_SQ, table, is_multiclass=is_multiclass)
     positive = [JUDGED + ("positive" if is_binary else f"positive_{name}") for name in names]
     if set(positive) <= set(frame):
-        label_SQ, threshold = _numbers(frame, positive, table)[start_S] == 1, "as other groups chose"
+        label_SQ = _numbers(frame, positive, table)[start_S] == 1
+        threshold = "as served" if "error" in frame else "as other groups chose"  # of an evaluation; out of fold
     score_SQ = None if score_NQ is None else score_NQ[start_S]
     rows = Rows(target_NQ[start_S], prob_SQ, group_N[start_S], names, is_multiclass, label_SQ, score_SQ=score_SQ)
     return Run(table, name_S, str(_summary(table).get("unit") or "group"), rows, threshold)

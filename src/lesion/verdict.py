@@ -17,10 +17,15 @@ from lesion.files import write_atomic
 VERDICT, COMPARISON = "verdict.json", "comparison.json"
 
 
-def check_champion(champion: Path | None) -> None:
-    """Raises UserError, before anything is computed, for a folder without an evaluation."""
-    if champion is not None:
-        read_run(champion)
+def check_champion(champion: Path | None, output: Path) -> None:
+    """Raises UserError, before anything is computed, for a folder without an evaluation, and for one that `output`
+    would overwrite."""
+    if champion is not None and read_run(champion).path.resolve().parent == output.resolve():
+        raise UserError(
+            "the champion's evaluation would be overwritten, and the model compared with itself",
+            where=output,
+            do="Write to another folder than the champion's.",
+        )
 
 
 def write_verdict(evaluation: Path, *, champion: Path | None, margin: float) -> str:
@@ -31,6 +36,7 @@ def write_verdict(evaluation: Path, *, champion: Path | None, margin: float) -> 
     the lower end of the difference of areas, by patient, is above −margin (Piaggio et al. 2012).
     """
     judged = json.loads((evaluation / "metrics.json").read_bytes())
+    (evaluation / COMPARISON).unlink(missing_ok=True)  # of an earlier evaluation, in a folder that is written again
     area = judged["judged"]["overall"].get("roc_auc", {})
     found: dict[str, Any] = {"roc_auc": area.get("value"), "roc_auc_low": area.get("low", 0.0)}
     said = [_said_of_area(area, judged["unit"])]

@@ -16,6 +16,7 @@ from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss, roc_au
 
 from factories import draw_picture, write_channel
 from lesion.algorithms.classify.algorithm import CLASSIFY
+from lesion.compared_runs import read_run
 from lesion.errors import UserError
 from lesion.predict_files import predict_files
 from lesion.report.facts import Facts
@@ -182,6 +183,9 @@ def test_at_another_prevalence_probabilities_are_judged_as_in_training_and_sets_
     assert here["brier"] == pytest.approx(brier_score_loss(y, at_rows), abs=1e-5)
     assert here["log_loss"] == pytest.approx(log_loss(y, at_rows), abs=1e-4)
     assert metrics["overall"]["metrics"]["brier"] == here["brier"]
+    compared = read_run(tmp_path / "out")  # `lesion compare` says the same numbers
+    assert compared.rows.prob_SQ[:, 0] == pytest.approx(at_rows, abs=1e-5) and compared.threshold == "as served"
+    assert compared.rows.label_SQ[:, 0].tolist() == (rows["label"] == "malignant").tolist()
     notes = {metric.key: metric.note for metric in facts.metrics}
     for key in ("log_loss", "brier", "calibration_intercept", "ece"):
         assert "at the prevalence of the training rows" in notes[key]

@@ -22,6 +22,7 @@ from safetensors.numpy import save as to_bytes
 from contract.jobs import Trained, run, run_a_step, small_frame, small_job
 from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.errors import UserError
+from lesion.report.facts import Facts
 from lesion.serve.app import CUSTOM_ATTRIBUTES, create_app
 from lesion.serve.audit import NO_AUDIT, Audit
 
@@ -107,6 +108,19 @@ def test_warnings_and_familiarity_stand_in_objects_and_never_beside_a_bare_numbe
     assert set(json.loads(client.post("/invocations", **lines).data)) == {"prediction"}
     details = client.post("/invocations", **lines, headers={CUSTOM_ATTRIBUTES: "details=true"})
     assert json.loads(details.data)["warnings"] == found["warnings"]
+
+
+def test_a_set_that_is_unfamiliar_throughout_is_told_as_such(trained, tmp_path, command):
+    """Every familiarity is 0, which is not nothing."""
+    for number, name in enumerate(("benign", "malignant")):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "set" / name / f"{number}.png"), noise)
+    done = command("evaluate", tmp_path / "set", "--model", trained.root / "model", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert pd.read_csv(tmp_path / "out/predictions.csv")["familiarity"].tolist() == [0, 0]
+    [metric] = Facts.read(tmp_path / "out/report.json").familiarity.metrics
+    assert metric.number.value == 1
 
 
 def test_torch_and_the_graph_say_the_same(trained, usual, poor, tmp_path):

@@ -23,10 +23,14 @@ def frame(num_slides: int = 8) -> pd.DataFrame:
     )
 
 
+def top_two(probs: np.ndarray) -> float:
+    return float(np.sort(probs)[-2:].mean())
+
+
 def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, caplog):
     """By the mean of its two highest; unit/evaluation/test_groups.py has each of the scores."""
     caplog.set_level("INFO", logger="lesion")
-    root = small_job(tmp_path, frame=frame(), slide_score="top_k:2")
+    root = small_job(tmp_path, frame=frame(), slide_score="top_k:2", deployment_prevalence=0.5)
     test = frame(5).assign(
         image_name=lambda rows: "T" + rows["image_name"], patient_id=lambda rows: "T" + rows["patient_id"]
     )
@@ -35,8 +39,10 @@ def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, ca
     output = root / "output" / "data"
     tiles = pd.read_csv(output / "oof.csv").groupby("group")
     slides = pd.read_csv(output / "slides.csv").set_index("slide")
-    expected = tiles["judged_probability"].apply(lambda probs: np.sort(probs.to_numpy())[-2:].mean())
+    expected = tiles["judged_probability"].apply(lambda probs: top_two(probs.to_numpy()))
     np.testing.assert_allclose(slides["score"], expected, rtol=1e-5)
+    expected = tiles["judged_raw_probability"].apply(lambda probs: top_two(probs.to_numpy()))
+    np.testing.assert_allclose(slides["raw_score"], expected, rtol=1e-5)
     assert slides["target"].tolist() == [0, 0, 1, 1] * 2 and slides["tiles"].eq(4).all()
     found = json.loads((output / "metrics.json").read_text())
     assert found["slides"]["num_slides"] == 8 and found["slides"]["score"] == "top_k:2"
@@ -50,7 +56,11 @@ def test_the_score_of_each_slide_is_made_from_its_tiles_out_of_fold(tmp_path, ca
     assert f" brier={found['slides']['metrics']['brier']:.4f}" in line
     low, high = found["slides"]["interval_95"]["brier"]
     assert 0 <= low <= high <= 1
-    assert found["test"]["slides"]["num_slides"] == 5 == len(pd.read_csv(output / "slides_test.csv"))
+    of_test = pd.read_csv(output / "slides_test.csv")
+    assert found["test"]["slides"]["num_slides"] == 5 == len(of_test)
+    odds = pd.read_csv(output / "submission.csv")["target"].transform(lambda prob: prob / (1 - prob)) * 4 / 28
+    at_rows = (odds / (1 + odds)).groupby(test["patient_id"].to_numpy()).apply(lambda p: top_two(p.to_numpy()))
+    np.testing.assert_allclose(of_test["score"], at_rows, rtol=1e-4)  # of 32 training tiles four are positive
 
 
 def test_a_slide_score_of_what_is_no_yes_or_no_is_refused(tmp_path):

@@ -102,9 +102,25 @@ def test_an_image_that_only_one_of_them_answered_leaves_the_comparison_open(tmp_
     rows[["probability", "error"]] = ["", "too dark"]
     rows.to_csv(champion / "predictions.csv", index=False)
     with pytest.raises(UserError, match="no image was answered"):
-        check_champion(champion)
+        check_champion(champion, tmp_path / "model")
 
 
 def test_a_folder_without_an_evaluation_is_refused_before_anything_is_computed(tmp_path):
     with pytest.raises(UserError, match="no predictions of labelled images"):
-        check_champion(tmp_path)
+        check_champion(tmp_path, tmp_path / "output")
+
+
+@pytest.mark.parametrize("champion", ["a", "a/predictions.csv", "a/../a"])
+def test_a_champion_in_the_folder_that_is_written_to_is_refused(tmp_path, champion):
+    output = evaluation(tmp_path / "a", gain=1)
+    with pytest.raises(UserError, match=r"the champion's evaluation would be overwritten.*another folder"):
+        check_champion(tmp_path / champion, output)
+    check_champion(tmp_path / champion, tmp_path / "b")
+
+
+def test_no_comparison_of_an_earlier_evaluation_is_left(tmp_path):
+    folder, champion = evaluation(tmp_path / "a", gain=1), evaluation(tmp_path / "b", gain=0.5)
+    verdict(folder, champion)
+    assert (folder / "comparison.json").exists()
+    verdict(folder)
+    assert not (folder / "comparison.json").exists()

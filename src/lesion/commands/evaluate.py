@@ -72,7 +72,7 @@ def run(args: Namespace) -> int:
     from lesion.packed_model import unpacked
     from lesion.verdict import check_champion, write_verdict
 
-    check_champion(args.champion)
+    check_champion(args.champion, args.output)
     with unpacked(args.model) as model_dir:
         text = algorithm_of_artifact(model_dir).evaluate(
             model_dir,

@@ -30,7 +30,10 @@ def read_answers(body: Body) -> list[Told]:
     media_type = MEDIA_TYPES.get(body.media_type.partition(";")[0].strip().lower(), JSON)
     text = body.content.decode("utf-8")
     if media_type == CSV:
-        return [_row(cells) for cells in csv.reader(io.StringIO(text), strict=True) if cells]
+        try:
+            return [_row(cells) for cells in csv.reader(io.StringIO(text), strict=True) if cells]
+        except csv.Error as error:  # which is no ValueError
+            raise ValueError(f"it is not CSV: {error}") from error
     if media_type == LINES:
         return [_one(json.loads(line)) for line in text.splitlines() if line.strip()]
     whole = json.loads(text)
@@ -48,7 +51,7 @@ def _one(told: Any) -> Told:
     if isinstance(told, bool) or not isinstance(told, dict | int | float):
         raise ValueError("it is neither an object nor a number")
     if not isinstance(told, dict):
-        return float(told)
+        return told
     if (error := told.get("error")) is None:
         return told
     # A request without a single prediction is answered with {"error": kind, "message": …}, one image with an object.

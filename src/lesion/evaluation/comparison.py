@@ -5,16 +5,24 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.evaluation.delong import areas, jackknife_covariance
+from lesion.evaluation.delong import areas
 from lesion.evaluation.enough import why_unranked_rows
 from lesion.evaluation.estimates import affordable_draws
-from lesion.evaluation.intervals import Estimate, Measurable, draws_interval, mean_measures, t_interval
+from lesion.evaluation.intervals import (
+    Estimate,
+    Measurable,
+    draws_interval,
+    groups_of_mean,
+    jackknife_interval,
+    mean_measures,
+)
 from lesion.evaluation.judgement import Rows, measurables_of
 from lesion.evaluation.measures import MEASURES
 from lesion.evaluation.recalibration import ANY
@@ -100,6 +108,7 @@ def _differences(a: Rows, b: Rows, *, num_draws: int, seed: int) -> Json:
     measurables_b, _ = measurables_of(b)
     num_draws = affordable_draws(len(a.target_SQ), 2 * len(a.name_Q), num_draws) if num_groups > 1 else 0
     values = [_measure(side, all_once(num_groups)) for side in (measurables_a, measurables_b)]
+    bearing = [_num_groups(side) for side in (measurables_a, measurables_b)]
     widest = len(a.target_SQ)
     blocks = [
         (_measure(measurables_a, weights_GB), _measure(measurables_b, weights_GB))
@@ -114,7 +123,8 @@ def _differences(a: Rows, b: Rows, *, num_draws: int, seed: int) -> Json:
             difference = _area_difference(a, b, value_b - value_a)
         elif num_draws:
             drawn_B = np.concatenate([block_b[name] - block_a[name] for block_a, block_b in blocks])
-            difference = draws_interval(value_b - value_a, drawn_B, num_groups, bounds=ANY)
+            fewest = min(of_side[name] for of_side in bearing)
+            difference = draws_interval(value_b - value_a, drawn_B, fewest, bounds=ANY)
         else:
             difference = Estimate(value_b - value_a, why="one group alone gives no interval")
         better = MEASURES[name].better
@@ -127,20 +137,46 @@ def _measure(sides: tuple[list[Measurable], list[Measurable]], weights_GB: NDArr
     return mean_measures(outputs, weights_GB) | mean_measures(whole, weights_GB)
 
 
+def _num_groups(sides: tuple[list[Measurable], list[Measurable]]) -> dict[str, int]:
+    """How many groups bear on each measure, and what those of a mean over outputs are worth."""
+    outputs, whole = sides
+    counts: dict[str, list[int]] = defaultdict(list)
+    for measurable in outputs:
+        for name, num_groups in measurable.num_groups.items():
+            if num_groups:
+                counts[name].append(num_groups)
+    found = {name: groups_of_mean(of_outputs) for name, of_outputs in counts.items()}
+    return found | {name: num_groups for one in whole for name, num_groups in one.num_groups.items()}
+
+
 def _area_difference(a: Rows, b: Rows, difference: float) -> Estimate:
-    """Of the mean area over outputs that have one, by leaving out a group at a time."""
-    without_G, freedoms = [], []
+    """Of the mean area over outputs that have one, by leaving out a group at a time.
+
+    Two that rank all rows alike, as a model beside itself, do not differ whoever the patients are.
+    """
+    if all(map(_rank_alike, a.ranked_SQ.T, b.ranked_SQ.T)):
+        return Estimate(difference, difference, difference, why="both rank all rows alike")
+    without_GQ, freedoms, num_groups = [], [], []
     for target_S, prob_a_S, prob_b_S in zip(a.target_SQ.T, a.ranked_SQ.T, b.ranked_SQ.T, strict=True):
         if why_unranked_rows(target_S) is not None:
             continue
         found = areas(target_S, np.stack([prob_a_S, prob_b_S], axis=1), a.group_S)
-        without_G.append(found.without_GM[:, 1] - found.without_GM[:, 0])
+        without_GQ.append(found.without_GM[:, 1] - found.without_GM[:, 0])
         freedoms.append(float(found.freedom_M.min()))
-    mean_G = np.mean(without_G, axis=0)
-    if len(mean_G) < 2 or not np.isfinite(mean_G).all():
-        return Estimate(difference, why="one group has all rows of a class: no interval")
-    error = math.sqrt(jackknife_covariance(mean_G[:, None])[0, 0])
-    return t_interval(difference, error, len(mean_G), freedom=float(np.mean(freedoms)), bounds=ANY)
+        num_groups.append(found.num_groups)
+    return jackknife_interval(
+        difference,
+        np.mean(without_GQ, axis=0),
+        groups_of_mean(num_groups),
+        freedom=float(np.mean(freedoms)),
+        bounds=ANY,
+    )
+
+
+def _rank_alike(a_S: NDArray[Any], b_S: NDArray[Any]) -> bool:
+    from scipy.stats import rankdata
+
+    return bool(np.array_equal(rankdata(a_S), rankdata(b_S)))
 
 
 def _delong(a: Rows, b: Rows) -> Json:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion.evaluation.intervals import groups_of_mean
 from lesion.evaluation.resampling import Weights, sums_by_group
 
 Draws = NDArray[np.float64]  # [B]; NaN where it is not defined
@@ -38,7 +39,8 @@ class Labels:
     def measure(self, weights_GB: Weights) -> dict[str, Draws]:
         """Every measure of `measures.AS_SERVED` [B], and of AT_PREVALENCE where a prevalence is given.
 
-        Predictive values of rows of one class are NaN: they would be 0 or 1 whatever the answers are.
+        Predictive values of rows of one class are NaN: they would be 0 or 1 whatever the answers are. So is balanced
+        accuracy, which would be sensitivity or specificity.
         """
         hit, false, missed, left = self.counts.sum(axis=1)
         found = label_measures(*(self.counts @ weights_GB), prevalence=self.prevalence)
@@ -69,8 +71,6 @@ def label_measures(
     NPV = sp (1 − π) ∕ (sp (1 − π) + (1 − se) π).
     """
     sensitivity_B, specificity_B = _ratio(hit_B, hit_B + missed_B), _ratio(left_B, left_B + false_B)
-    sides_B = np.stack([sensitivity_B, specificity_B])
-    has_B = np.isfinite(sides_B)
     product_B = (hit_B + false_B) * (left_B + missed_B)
     truth_B = (hit_B + missed_B) * (left_B + false_B)
     mcc_B = _ratio(hit_B * left_B - false_B * missed_B, np.sqrt(product_B) * np.sqrt(truth_B))
@@ -80,7 +80,7 @@ def label_measures(
         "ppv": _ratio(hit_B, hit_B + false_B),
         "npv": _ratio(left_B, left_B + missed_B),
         "accuracy": _ratio(hit_B + left_B, hit_B + false_B + missed_B + left_B),
-        "balanced_accuracy": _ratio(np.where(has_B, sides_B, 0).sum(axis=0), has_B.sum(axis=0).astype(float)),
+        "balanced_accuracy": (sensitivity_B + specificity_B) / 2,
         "mcc": np.where((product_B == 0) & (truth_B > 0), 0.0, mcc_B),
     }
     if prevalence is not None:
@@ -112,19 +112,32 @@ class ClassLabels:
 
     @property
     def num_groups(self) -> dict[str, int]:
-        return dict.fromkeys(("accuracy", "balanced_accuracy", "mcc"), int(self.counts.shape[1]))
+        """How many groups have rows that a measure is of: a mean over classes is worth few where a class has few."""
+        of_classes = groups_of_mean(self._groups_of_classes)
+        return {"accuracy": int(self.counts.shape[1]), "balanced_accuracy": of_classes, "mcc": of_classes}
+
+    @property
+    def _groups_of_classes(self) -> list[int]:
+        """How many groups have rows of each class that has any."""
+        return [has for has in self.counts[: self.num_classes].getnnz(axis=1).tolist() if has]
 
     def measure(self, weights_GB: Weights) -> dict[str, Draws]:
-        """Accuracy, balanced accuracy over the classes that have rows, and MCC of several classes (R_K) [B]."""
+        """Accuracy, balanced accuracy over the classes that have rows, and MCC of several classes (R_K) [B].
+
+        Balanced accuracy of rows of one class is NaN: it would be accuracy.
+        """
         true_KB, named_KB, right_KB = (self.counts @ weights_GB).reshape(3, self.num_classes, -1)
         all_B, right_B = true_KB.sum(axis=0), right_KB.sum(axis=0)
         recall_KB = np.where(true_KB > 0, right_KB / np.maximum(true_KB, 1), 0)
         spread_true_B, spread_named_B = (all_B**2 - np.square(count_KB).sum(axis=0) for count_KB in (true_KB, named_KB))
         above_B = right_B * all_B - (true_KB * named_KB).sum(axis=0)
         mcc_B = _ratio(above_B, np.sqrt(spread_true_B) * np.sqrt(spread_named_B))
+        recall_B = _ratio(recall_KB.sum(axis=0), (true_KB > 0).sum(axis=0).astype(float))
+        if len(self._groups_of_classes) < 2:
+            recall_B = np.full_like(recall_B, np.nan)
         return {
             "accuracy": _ratio(right_B, all_B),
-            "balanced_accuracy": _ratio(recall_KB.sum(axis=0), (true_KB > 0).sum(axis=0).astype(float)),
+            "balanced_accuracy": recall_B,
             "mcc": np.where((spread_named_B == 0) & (spread_true_B > 0), 0.0, mcc_B),
         }
 

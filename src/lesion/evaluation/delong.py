@@ -22,6 +22,7 @@ Values = NDArray[np.float64]
 class Areas:
     """Areas [M] in 0 to 1, their covariance [M, M], and what each is without each group [G, M].
 
+    `num_groups`: how many groups bear on them: those with positives, or with negatives where these are fewer.
     `freedom_M`: degrees of freedom of each variance (Welch 1947; Satterthwaite 1946), at most G − 1: those of the
     groups with positives where these are few and the negatives many.
     """
@@ -30,15 +31,7 @@ class Areas:
     covariance_MM: Values
     without_GM: Values
     freedom_M: Values
-
-    @property
-    def jackknife_MM(self) -> Values:
-        """The covariance by leaving out one group at a time; NaN where a group alone holds a class.
-
-        Larger than DeLong's where groups are few, and the one whose intervals hold the truth as often as they say
-        (benchmarks/interval_coverage.py). Efron & Tibshirani 1993, eq. 11.5, for groups.
-        """
-        return jackknife_covariance(self.without_GM)
+    num_groups: int
 
 
 def areas(target_S: NDArray[Any], score_SM: NDArray[Any], group_S: NDArray[Any]) -> Areas:
@@ -61,17 +54,22 @@ def areas(target_S: NDArray[Any], score_SM: NDArray[Any], group_S: NDArray[Any])
     lost_GM = np.stack([np.bincount(code_S[~is_yes_S], of_no, num_groups) for _, of_no in placements], axis=1)
     value_M = won_GM.sum(axis=0) / num_yes
     apart_GM = (won_GM - yes_G[:, None] * value_M) / num_yes, (lost_GM - no_G[:, None] * value_M) / num_no
-    covariance_MM, freedom_M = _covariance(*apart_GM, int((yes_G > 0).sum()), int((no_G > 0).sum()))
+    has_yes, has_no = int((yes_G > 0).sum()), int((no_G > 0).sum())
+    covariance_MM, freedom_M = _covariance(*apart_GM, has_yes, has_no)
     inside_GM = np.stack([_pairs_inside(is_yes_S, score_S, code_S, yes_G, no_G) for score_S in score_SM.T], axis=1)
     left_pairs_G = (num_yes - yes_G) * (num_no - no_G)
     pairs_GM = value_M * num_yes * num_no - won_GM * num_no - lost_GM * num_yes + inside_GM
     without_GM = np.full(pairs_GM.shape, np.nan)
     np.divide(pairs_GM, left_pairs_G[:, None], out=without_GM, where=left_pairs_G[:, None] > 0)
-    return Areas(value_M, covariance_MM, without_GM, freedom_M)
+    return Areas(value_M, covariance_MM, without_GM, freedom_M, min(has_yes, has_no))
 
 
 def jackknife_covariance(without_GM: Values) -> Values:
-    """(G − 1) ∕ G Σ (θ₋g − θ̄)(θ₋g − θ̄)ᵀ of values without each group [G, M]."""
+    """(G − 1) ∕ G Σ (θ₋g − θ̄)(θ₋g − θ̄)ᵀ of values without each group [G, M] (Efron & Tibshirani 1993, eq. 11.5).
+
+    Of areas it is larger than DeLong's covariance where groups are few, and the one whose intervals hold the truth as
+    often as they say (benchmarks/interval_coverage.py).
+    """
     num_groups = len(without_GM)
     spread_GM = without_GM - without_GM.mean(axis=0)
     return np.asarray((num_groups - 1) / num_groups * _products(spread_GM, spread_GM))
@@ -102,7 +100,7 @@ def _covariance(won_GM: Values, lost_GM: Values, has_yes: int, has_no: int) -> t
     of_no = has_no / (has_no - 1) * _products(lost_GM, lost_GM)
     of_both = num_groups / (num_groups - 1) * _products(won_GM, lost_GM)
     yes_M, no_M = np.diag(of_yes), np.diag(of_no)
-    freedom_M = np.full(num_scores, float(num_groups - 1))
+    freedom_M = np.full(num_scores, float(min(has_yes, has_no) - 1))
     below_M = yes_M**2 / (has_yes - 1) + no_M**2 / (has_no - 1)
     np.divide((yes_M + no_M) ** 2, below_M, out=freedom_M, where=below_M > 0)
     return of_yes + of_no + of_both + of_both.T, np.minimum(freedom_M, num_groups - 1)

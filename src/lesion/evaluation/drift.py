@@ -22,12 +22,13 @@ from lesion.evaluation.subgroups import holm
 ALPHA = 0.01  # how often, at most, a report without drift may show some
 MIN_ROWS = 50  # on either side; with fewer nothing is compared
 NUM_BINS = 10
+MIN_TIE = 0.05  # half a bin: the share of equal training values that are a bin by themselves
 KS = "Kolmogorov-Smirnov"
 LARGE_PSI = 0.2  # usual reading of the index: below .1 no change, from .2 or .25 on a large one (Siddiqi 2006)
 # Standard deviations: of a shifted distribution this is Cohen's d, and .5 a medium effect. The scores of an ensemble
 # lay up to .34 from those of its networks, which are what an artifact holds (docs/decisions/0066).
 LARGE_SHIFT = 0.5
-LARGE_H = 0.2  # Cohen 1988, section 6.2: a small effect; .05 against .10, or .01 against .04
+LARGE_H = 0.2  # Cohen 1988, section 6.2: a small effect; .01 against .04
 
 Array = NDArray[np.floating]
 
@@ -91,11 +92,14 @@ def _ks_p(training_R: Array, now_N: Array) -> float:
 def stability_index(training_R: Array, now_N: Array) -> float:
     """The population stability index Σ (q − p) ln(q ÷ p) over bins, p and q the shares of training and of now.
 
-    The bins are the tenths of the training values; tenths that end at one value are one bin. Half a row is added to
-    each bin, so that an empty one leaves the index finite. Without a change its mean is near (B − 1)(1/R + 1/N)
-    (Yurdakul 2018): of 50 rows .18, so few rows need the test beside it.
+    The bins are the tenths of the training values; tenths that end at one value are one bin. Where many training values
+    are equal to that value, they are a bin without those below: else what fell from there would not be seen. Half a row
+    is added to each bin, so that an empty one leaves the index finite. Without a change its mean is near
+    (B − 1)(1/R + 1/N) (Yurdakul 2018): of 50 rows .18, so few rows need the test beside it.
     """
     edges = np.unique(np.quantile(training_R, np.linspace(0, 1, NUM_BINS + 1)[1:-1]))
+    is_tie = [np.mean(training_R == edge) >= MIN_TIE for edge in edges]
+    edges = np.union1d(edges, np.nextafter(edges[is_tie], -np.inf))
     counts = [np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1) + 0.5
               for values in (training_R, now_N)]  # fmt: skip
     p_B, q_B = (count_B / count_B.sum() for count_B in counts)

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from lesion.evaluation.counting import Labels, RowMeans
 from lesion.evaluation.delong import areas
 from lesion.evaluation.enough import said_of_mean, why_unranked_rows
-from lesion.evaluation.intervals import Estimate, Measurable, area_estimate, draws_interval
+from lesion.evaluation.intervals import (
+    Estimate,
+    MacroMean,
+    Measurable,
+    area_estimate,
+    draws_interval,
+    groups_of_mean,
+    jackknife_interval,
+)
 from lesion.evaluation.measures import MEASURES, RANKED
 from lesion.evaluation.ranking import rank
 from lesion.evaluation.recalibration import CLIP
@@ -143,11 +151,11 @@ def estimate_outputs(
                 each[index].area = mean.add_area(outputs[index])
         for block, weights_GB in enumerate(draws(num_groups, num_draws, seed=seed, widest=widest)):
             for index, measurables in measured:
-                mean.add(block, each[index].keep_block(measurables, weights_GB))
+                mean.blocks[block].add(each[index].keep_block(measurables, weights_GB))
             if chunk[0] == 0:
                 of_whole.keep_block(whole, weights_GB)
     of_whole.keep_values(whole, num_groups)
-    together = mean.gathered(each, num_groups).estimates({}) | of_whole.estimates(highest or {})
+    together = mean.gathered(each).estimates({}) | of_whole.estimates(highest or {})
     found = [gathered.estimates({}) for gathered in each]
     unranked = [output.why_unranked for output in outputs]
     for why, estimates in zip(unranked, found, strict=True):
@@ -174,43 +182,41 @@ def estimate_labels(
 
 @dataclass
 class _Mean:
-    """Sums over outputs: of measures, block by block, with how many define them; and of areas without each group."""
+    """Means over outputs: of measures, block by block; and of areas without each group."""
 
     areas_G: NDArray[np.float64]
     areas: list[tuple[float, float]] = field(default_factory=list)  # value, degrees of freedom
-    sums: dict[str, dict[int, tuple[Draws, Draws]]] = field(default_factory=lambda: defaultdict(dict))
+    num_groups: list[int] = field(default_factory=list)  # that bear on each area
+    blocks: dict[int, MacroMean] = field(default_factory=lambda: defaultdict(MacroMean))
 
     @classmethod
     def of(cls, num_groups: int) -> _Mean:
         return cls(np.zeros(num_groups))
 
-    def add(self, block: int, measures: dict[str, Draws]) -> None:
-        for name, value_B in measures.items():
-            is_defined_B = np.isfinite(value_B)
-            sum_B, count_B = self.sums[name].get(block, (np.zeros(len(value_B)), np.zeros(len(value_B))))
-            self.sums[name][block] = (sum_B + np.where(is_defined_B, value_B, 0), count_B + is_defined_B)
-
     def add_area(self, output: Output) -> Estimate:
         found = areas(output.target_N, output.ranked_N[:, None], output.code_N)
-        value, without_G = float(found.value_M[0]), found.without_GM[:, 0]
+        value = float(found.value_M[0])
         whole_G = np.full(len(self.areas_G), value)  # groups without rows of this output change nothing
-        whole_G[np.unique(output.code_N)] = without_G
+        whole_G[np.unique(output.code_N)] = found.without_GM[:, 0]
         self.areas_G += whole_G
         self.areas.append((value, float(found.freedom_M[0])))
-        return area_estimate(value, without_G, self.areas[-1][1])
+        self.num_groups.append(found.num_groups)
+        return area_estimate(found)
 
-    def gathered(self, each: Sequence[_Gathered], num_groups: int) -> _Gathered:
+    def gathered(self, each: Sequence[_Gathered]) -> _Gathered:
         """The means over the outputs that define a measure."""
         found = _Gathered()
         for name in {name for gathered in each for name in gathered.value}:
-            values = [gathered.value[name] for gathered in each if np.isfinite(gathered.value.get(name, np.nan))]
-            found.value[name] = float(np.mean(values)) if values else np.nan
-            found.num_groups[name] = each[0].num_groups.get(name, num_groups) if len(each) == 1 else num_groups
-            for _, (sum_B, count_B) in sorted(self.sums[name].items()):
-                found.blocks[name].append(np.where(count_B > 0, sum_B / np.maximum(count_B, 1), np.nan))
+            defined = [gathered for gathered in each if np.isfinite(gathered.value.get(name, np.nan))]
+            found.value[name] = float(np.mean([one.value[name] for one in defined])) if defined else np.nan
+            found.num_groups[name] = groups_of_mean([one.num_groups[name] for one in defined]) if defined else 0
+        for _, mean in sorted(self.blocks.items()):
+            for name, value_B in mean.measures().items():
+                found.blocks[name].append(value_B)
         if self.areas:
             value, freedom = (float(mean) for mean in np.mean(self.areas, axis=0))
-            found.area = area_estimate(value, self.areas_G / len(self.areas), freedom)
+            without_G = self.areas_G / len(self.areas)
+            found.area = jackknife_interval(value, without_G, groups_of_mean(self.num_groups), freedom=freedom)
         return found
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import harmonic_mean
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.evaluation.delong import jackknife_covariance
+from lesion.evaluation.delong import Areas, jackknife_covariance
 from lesion.evaluation.resampling import Weights
 
 FEW_GROUPS = 20  # below it an interval is rough: it depends on who those few are
@@ -63,7 +64,8 @@ def t_interval(
 
     g(v) ± t · error · g′(v) with `freedom` degrees of freedom (G − 1 unless given), where g is the logit between two
     bounds, the logarithm above one, and nothing without. At a bound the error is zero and says nothing: there the other
-    end is that of G trials that all came out so, (1 − level) ∕ 2 to the power 1 ∕ G (Clopper & Pearson 1934).
+    end is that of G trials that all came out so, (1 − level) ∕ 2 to the power 1 ∕ G (Clopper & Pearson 1934). Where
+    there is no bound, an error of zero gives no interval.
     """
     from scipy.stats import t as student  # type: ignore[import-untyped]
 
@@ -71,7 +73,7 @@ def t_interval(
         return Estimate(value, why="one group alone gives no interval")
     low, high = bounds
     freedom = num_groups - 1 if freedom is None else freedom
-    caution = f"only {num_groups} groups: a rough interval" if num_groups < FEW_GROUPS else None
+    caution = f"only {num_groups} groups bear on it: a rough interval" if num_groups < FEW_GROUPS else None
     reach = float(student.ppf((1 + LEVEL) / 2, max(freedom, 1))) * error
     if math.isfinite(low) and math.isfinite(high):
         share = (value - low) / (high - low)
@@ -82,6 +84,8 @@ def t_interval(
             middle, reach = math.log(share / (1 - share)), reach / (high - low) / (share * (1 - share))
             ends = (_logistic(middle - reach), _logistic(middle + reach))
         return Estimate(value, low + (high - low) * ends[0], low + (high - low) * ends[1], caution)
+    if reach < 1e-12:
+        return Estimate(value, why="the groups do not differ in it, so there is no interval")
     if math.isfinite(low) and value > low:
         factor = math.exp(min(reach / (value - low), 700))
         return Estimate(value, low + (value - low) / factor, low + (value - low) * factor, caution)
@@ -103,27 +107,61 @@ def draws_interval(
     return t_interval(value, error, num_groups, bounds=bounds)
 
 
-def area_estimate(value: float, without_G: NDArray[np.float64], freedom: float) -> Estimate:
-    """An area, or a mean of several, with the interval of what it is without each group [G]."""
-    num_groups = len(without_G)
-    if num_groups >= 2 and not np.isfinite(without_G).all():
+def area_estimate(found: Areas) -> Estimate:
+    """The area of one score, with its 95 % interval."""
+    return jackknife_interval(
+        float(found.value_M[0]), found.without_GM[:, 0], found.num_groups, freedom=float(found.freedom_M[0])
+    )
+
+
+def jackknife_interval(
+    value: float,
+    without_G: NDArray[np.float64],
+    num_groups: int,
+    *,
+    freedom: float,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Estimate:
+    """The 95 % interval of a value by what it is without each group [G], of which `num_groups` bear on it."""
+    if len(without_G) >= 2 and not np.isfinite(without_G).all():
         return Estimate(value, why="one group has all rows of a class: no interval")
-    error = math.sqrt(jackknife_covariance(without_G[:, None])[0, 0]) if num_groups >= 2 else math.nan
-    return t_interval(value, error, num_groups, freedom=freedom)
+    error = math.sqrt(jackknife_covariance(without_G[:, None])[0, 0]) if len(without_G) >= 2 else math.nan
+    return t_interval(value, error, num_groups, freedom=freedom, bounds=bounds)
+
+
+def groups_of_mean(num_groups_Q: Sequence[int]) -> int:
+    """How many groups a mean over outputs is worth, on each of which so many bear: their harmonic mean, since an
+    output's variance falls with their number."""
+    return int(harmonic_mean(num_groups_Q) + 1e-9)
+
+
+@dataclass
+class MacroMean:
+    """Each measure's mean over the outputs that define it [B], as a sum and how many these are."""
+
+    sums: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
+
+    def add(self, measures: dict[str, NDArray[np.float64]]) -> None:
+        """Those of one more output; NaN where it does not define one."""
+        for name, value_B in measures.items():
+            is_defined_B = np.isfinite(value_B)
+            sum_B, count_B = self.sums.get(name, (np.zeros(len(value_B)), np.zeros(len(value_B))))
+            self.sums[name] = (sum_B + np.where(is_defined_B, value_B, 0), count_B + is_defined_B)
+
+    def measures(self) -> dict[str, NDArray[np.float64]]:
+        """The means; NaN where no output defines one."""
+        return {
+            name: np.where(count_B > 0, sum_B / np.maximum(count_B, 1), np.nan)
+            for name, (sum_B, count_B) in self.sums.items()
+        }
 
 
 def mean_measures(outputs: Sequence[Measurable], weights_GB: Weights) -> dict[str, NDArray[np.float64]]:
     """Each measure's mean over the outputs that define it [B] (macro average); NaN where none does."""
-    sums: dict[str, NDArray[np.float64]] = {}
-    counts: dict[str, NDArray[np.float64]] = {}
+    mean = MacroMean()
     for output in outputs:
-        for name, value_B in output.measure(weights_GB).items():
-            is_defined_B = np.isfinite(value_B)
-            sums[name] = sums.get(name, 0) + np.where(is_defined_B, value_B, 0)
-            counts[name] = counts.get(name, 0) + is_defined_B.astype(np.float64)
-    return {
-        name: np.where(counts[name] > 0, sum_B / np.maximum(counts[name], 1), np.nan) for name, sum_B in sums.items()
-    }
+        mean.add(output.measure(weights_GB))
+    return mean.measures()
 
 
 def _logistic(value: float) -> float:

@@ -117,15 +117,25 @@ def judge(
 
 def judge_groups(rows: Rows, how: How, *, top_k: int = 10, num_draws: int = 2000, seed: int = 0) -> Json:
     """The measures of one score a group and output: positive where one of its rows is (for several classes: where all
-    its rows are of that class; groups of mixed classes are left out, and counted). Without labels as served."""
-    scores = [slide_scores(prob_S, rows.group_S, how, top_k)[1] for prob_S in rows.prob_SQ.T]
+    its rows are of that class; groups of mixed classes are left out, and counted). Groups are ranked by the pooled
+    scores of their rows, where these are ranked by such. Without labels as served."""
     targets = [slide_scores(target_S, rows.group_S, "max")[1] for target_S in rows.target_SQ.T]
-    score_GQ, target_GQ = np.stack(scores, axis=1), np.stack(targets, axis=1)
+    target_GQ = np.stack(targets, axis=1)
     num_classes_G = target_GQ.sum(axis=1) if rows.is_multiclass else np.ones(len(target_GQ))
     is_clear_G = np.asarray(num_classes_G == 1, dtype=np.bool_)
-    if rows.is_multiclass:
-        score_GQ = score_GQ / np.maximum(score_GQ.sum(axis=1, keepdims=True), CLIP)
-    pooled = Rows(target_GQ, score_GQ, np.unique(rows.group_S), rows.name_Q, rows.is_multiclass)
+
+    def pooled_of(values_SQ: NDArray[Any]) -> NDArray[np.float64]:
+        score_GQ = np.stack([slide_scores(value_S, rows.group_S, how, top_k)[1] for value_S in values_SQ.T], axis=1)
+        return score_GQ / np.maximum(score_GQ.sum(axis=1, keepdims=True), CLIP) if rows.is_multiclass else score_GQ
+
+    pooled = Rows(
+        target_GQ,
+        pooled_of(rows.prob_SQ),
+        np.unique(rows.group_S),
+        rows.name_Q,
+        rows.is_multiclass,
+        score_SQ=None if rows.score_SQ is None else pooled_of(rows.score_SQ),
+    )
     found = _measures(pooled.where(is_clear_G), num_draws=num_draws, seed=seed)
     return {"score": how, "mixed": int((~is_clear_G).sum()), **found}
 
@@ -221,7 +231,7 @@ def _of_classes(rows: Rows, code_S: NDArray[np.intp], num_groups: int) -> tuple[
 
 def _curves(output: Output, *, seed: int) -> Json:
     """Calibration and decision curve of one output; where there are none, why."""
-    columns = (output.target_N, output.prob_N, output.code_N)
+    columns, why = (output.target_N, output.prob_N, output.code_N), lacks_outcomes(output.target_N)
     curve = calibration_curve(*columns)
     decision = decision_curve(
         output.target_N, output.acted_on_N, output.code_N, prevalence=output.prevalence, seed=seed
@@ -231,7 +241,7 @@ def _curves(output: Output, *, seed: int) -> Json:
             "intercept": calibration_intercept(*columns).as_json(),
             "slope": calibration_slope(*columns).as_json(),
             "observed_to_expected": observed_to_expected(*columns).as_json(),
-            "ece": _ece(output.target_N, output.prob_N, seed=seed),
+            "ece": {"value": None, "why": why} if why else _ece(output.target_N, output.prob_N, seed=seed),
             "curve": _curve(curve) if isinstance(curve, Curve) else {"why": curve},
         },
         "decision_curve": {"why": decision}
@@ -248,8 +258,6 @@ def _curves(output: Output, *, seed: int) -> Json:
 
 
 def _ece(target_N: NDArray[Any], prob_N: NDArray[Any], *, seed: int) -> Json:
-    if why := lacks_outcomes(target_N):
-        return {"value": None, "why": why}
     found = expected_calibration_error(target_N, prob_N, seed=seed)
     return {"value": found.plain, "debiased": found.debiased, "noise_line": found.noise, "bins": found.bins}
 

@@ -114,7 +114,7 @@ def _auc(rows: Rows) -> Estimate:
     hanley = shrunk * (1 - shrunk) + (num_positives - 1) * (q_1 - shrunk**2) + (num_negatives - 1) * (q_2 - shrunk**2)
     variance = max(float(found.covariance_MM[0, 0]), 2 / 3 * hanley / (num_positives * num_negatives))
     freedom = min(len(np.unique(rows.group_S[is_S])) for is_S in rows.kinds().values()) - 1
-    told = area_estimate(auc, found.without_GM[:, 0], float(found.freedom_M[0]))
+    told = area_estimate(found)
     assert told.low is not None and told.high is not None  # both classes are of two groups at least
     return Estimate(auc, told.low, told.high, auc, variance, freedom)
 

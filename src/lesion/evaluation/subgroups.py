@@ -53,12 +53,11 @@ def judge_subgroups(
     patient, and the gaps to all other rows.
 
     Targets [S] are 0 or 1, probabilities [S] in [0, 1], `is_yes_S` the answers as served; rows are ranked by `score_S`,
-    unless by the probabilities. A measure needs 10 positives
-    and 10 negatives, of two patients at least; a smaller subgroup gets its counts and the reason. `is_flagged` is true
-    where Holm's (1979) corrected p over all gaps of all columns is below 0.05; a gap's interval is at the level that
-    Holm's procedure gives it, so it leaves out 0 exactly where the gap is flagged. Both gaps of a column with two
-    levels are one test. Patients who are in a subgroup and in the rest make the test cautious. Rows with NaN are left
-    out.
+    unless by the probabilities. Sensitivity needs 10 positives, specificity 10 negatives, the other measures both, of
+    two patients at least; in place of what a smaller subgroup lacks stands the reason. `is_flagged` is true where
+    Holm's (1979) corrected p over all gaps of all columns is below 0.05; a gap's interval is at the level that Holm's
+    procedure gives it, so it leaves out 0 exactly where the gap is flagged. Both gaps of a column with two levels are
+    one test. Patients who are in a subgroup and in the rest make the test cautious. Rows with NaN are left out.
     """
     is_known_S = ~(np.isnan(target_S) | np.isnan(prob_S))
     _, code_S = np.unique(group_S[is_known_S], return_inverse=True)  # numbers are compared faster than words

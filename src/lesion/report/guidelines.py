@@ -13,7 +13,7 @@ from lesion.report.checklists import CHECKLISTS
 from lesion.report.facts import Facts
 from lesion.report.questions import QUESTIONS
 from lesion.report.sections import Curves, Missing
-from lesion.report.words import METRIC_NAMES, doubts, per_thousand, plural, shown
+from lesion.report.words import METRIC_NAMES, doubts, per_thousand, plural, sentence, shown
 from lesion.words import listed, shortened
 
 Status = Literal["answered", "partly", "gap"]
@@ -89,7 +89,8 @@ def _performance(facts: Facts) -> Answer:
     if isinstance(facts.headline, Missing):
         return False, facts.headline.why
     metric = facts.headline.metric
-    return metric.number.value is not None, f"{metric.name} {shown(metric.number)}, {facts.headline.judged_on}."
+    said = sentence(f"{metric.name} {shown(metric.number)}, {facts.headline.judged_on}")
+    return metric.number.value is not None, said
 
 
 def _thresholds(facts: Facts) -> Answer:
@@ -227,7 +228,8 @@ def _skin_tone(facts: Facts) -> Answer:
     if not isinstance(facts.subgroups, Missing):
         rows = [row for row in facts.subgroups.rows if "tone" in row.column or "fitzpatrick" in row.column.lower()]
         if rows:
-            return True, f"By {rows[0].column}, {plural(len(rows), 'band')}: part “Subgroups”."
+            columns = dict.fromkeys(row.column for row in rows)
+            return True, f"By {' and by '.join(columns)}, {plural(len(rows), 'band')}: part “Subgroups”."
     return False, "Skin tone was not assessed in this report."
 
 
@@ -257,10 +259,8 @@ def _flattery(facts: Facts) -> Answer:
     if isinstance(facts.headline, Missing):
         return False, facts.headline.why
     bad = " It was chosen on the rows that judge it." if facts.headline.is_flattered else ""
-    return (
-        True,
-        f"The epoch with the best validation metric.{bad} {_setting(facts, 'metric', 'patience')}".strip() + ".",
-    )
+    settings = _setting(facts, "metric", "patience")
+    return True, f"The epoch with the best validation metric.{bad}" + (f" {settings}." if settings else "")
 
 
 ANSWERS: dict[str, Callable[[Facts], Answer]] = {

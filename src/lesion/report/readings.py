@@ -26,7 +26,7 @@ from lesion.report.sections import (
     Uncertainty,
 )
 from lesion.report.words import METRIC_NAMES, sentence, shown
-from lesion.words import plural_of
+from lesion.words import plural_of, shortened
 
 Json = Mapping[str, Any]
 FIRST = ("roc_auc", "average_precision", "partial_auc", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy")
@@ -150,14 +150,19 @@ def calibration_curves(judged: Json, *, most: int = 7, note: str = "") -> tuple[
 
 
 def decision_curves(judged: Json) -> tuple[Curve, ...] | Missing:
-    """Net benefit of the first output that has one, beside acting on all and acting on none."""
-    why = "No output has a decision curve."
-    for output in judged["outputs"].values():
+    """Net benefit of the first output that has one, beside acting on all and acting on none; of several outputs its
+    name is told, since the classes or labels have nothing in common."""
+    why, num_outputs = "No output has a decision curve.", len(judged["outputs"])
+    for name, output in judged["outputs"].items():
         curve = output.get("decision_curve", {})
         if "threshold" in curve:
             x = tuple(curve["threshold"])
             low, high = _band(curve)
-            model = Curve(name="the model", x=x, y=tuple(curve["net_benefit"]), low=low, high=high)
+            title, note = "the model", ""
+            if num_outputs > 1:
+                title = f"the model, for {shortened(name, 40)}"
+                note = f"1 of {num_outputs} {'classes' if 'calibration_slope' in judged else 'labels'}"
+            model = Curve(name=title, x=x, y=tuple(curve["net_benefit"]), low=low, high=high, note=note)
             act_on_all = Curve(name="act on all", x=x, y=tuple(curve["all"]))
             return (model, act_on_all, Curve(name="act on none", x=x, y=(0.0,) * len(x)))
         why = curve.get("why", why)
@@ -203,15 +208,15 @@ def subgroups_from(judged: Json, *, unit: str, at_rows: str = "") -> Subgroups |
         return Missing(why="The table has no column by which to make subgroups.")
     how = (
         f"Each subgroup beside all others, with 95 % intervals by {unit}. A gap is flagged where its p, corrected by "
-        f"{judged['correction']} for {judged['num_tests']} tests, is below {judged['alpha']:g}. Subgroups with fewer "
-        f"than {MIN_ROWS} positives or negatives have counts only."
+        f"{judged['correction']} for {judged['num_tests']} tests, is below {judged['alpha']:g}. Sensitivity is told "
+        f"of {MIN_ROWS} positives or more, specificity of {MIN_ROWS} negatives or more, the rest of as many of both."
     )
     if at_rows:
         how += f" Observed : expected is {at_rows}."
     if (certain := judged.get("share_of_certain_tones")) is not None:
         how += (
-            " A skin tone is measured in a photograph: its band is certain (two standard errors are within it) "
-            f"in {certain:.0%} of the images that show skin."
+            " A skin tone that is measured in a photograph has a band that is certain (two standard errors are within "
+            f"it) in {certain:.0%} of the images that show skin."
         )
     return Subgroups(rows=tuple(rows), how=how)
 

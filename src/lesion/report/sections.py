@@ -210,15 +210,6 @@ class PerThousand(Section):
     def missed(self) -> int:
         return self.positives - self.found
 
-    @classmethod
-    def of(cls, prevalence: float, sensitivity: float, specificity: float) -> Self:
-        positives = round(1000 * prevalence)
-        return cls(
-            positives=positives,
-            found=round(sensitivity * positives),
-            false_alarms=round((1 - specificity) * (1000 - positives)),
-        )
-
 
 class OperatingPoint(Section):
     """One threshold of one output: at or above it the answer is `output`."""

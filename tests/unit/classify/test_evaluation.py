@@ -7,6 +7,7 @@ import pandas as pd
 
 from lesion.algorithms.classify.results.evaluation import Answers, evaluate, subgroup_columns
 from lesion.data.labels.encode import Labelled
+from lesion.data.quality.picture_measures import COLUMNS, PictureMeasures
 from lesion.data.table import SampleTable
 from lesion.targets import Target
 
@@ -34,3 +35,16 @@ def test_ages_as_dicom_writes_them_are_bands_of_life():
     columns = evaluate(answers, subgroups=subgroup_columns(labelled))["subgroups"]["columns"]
     assert {one["level"] for one in columns["age_approx"]} == {"under 18", "40 to 59", "unknown"}
     assert {one["level"] for one in columns["scanner"]} == {"003D", "MR-2"}
+
+
+def test_what_people_graded_stands_beside_what_is_measured():
+    """DDI has the skin tone by people, Fitzpatrick17k the scale; a table may have columns of ink and hair."""
+    others = pd.DataFrame({"skin_tone": [12, 34, 56, 12], "fitzpatrick_scale": [1, 3, 5, -1]})
+    metadata = pd.DataFrame({"ink": ["yes", "no", "no", "yes"], "dark_corners": ["no"] * 4}, dtype="string")
+    table = SampleTable(name_S=np.arange(4).astype(str), metadata=metadata, others=others)
+    labelled = Labelled(table, Target("binary", ("no", "yes")), np.zeros((4, 1), np.float32))
+    measures = PictureMeasures(np.zeros((4, len(COLUMNS)), np.float32))
+    columns = subgroup_columns(labelled, measures)
+    for name, values in {**metadata, **others}.items():
+        assert list(columns[name]) == values.tolist(), name
+    assert columns["ink (measured)"] == ["no"] * 4 and set(columns["skin tone (measured)"]) == {"brown"}

@@ -83,11 +83,11 @@ def test_groups_say_what_is_shown_and_what_is_not_known():
     found = [None if picture is None else surveyed(picture) for picture in pictures]
     groups = PictureMeasures.of(found).groups()
     assert groups == {
-        "skin_tone": ["light", "dark", "light", "unknown"],
-        "ink": ["no", "yes", "no", "unknown"],
-        "hair": ["yes", "no", "no", "unknown"],
-        "ruler": ["no", "no", "yes", "unknown"],
-        "dark_corners": ["no", "no", "no", "unknown"],
+        "skin tone (measured)": ["light", "dark", "light", "unknown"],
+        "ink (measured)": ["no", "yes", "no", "unknown"],
+        "hair (measured)": ["yes", "no", "no", "unknown"],
+        "ruler (measured)": ["no", "no", "yes", "unknown"],
+        "dark corners (measured)": ["no", "no", "no", "unknown"],
     }
 
 

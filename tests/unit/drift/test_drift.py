@@ -171,6 +171,10 @@ def test_files_of_another_kind_are_refused(tmp_path, model):
         ({"predictions": [{"probability": 0.5, "label": "melanoma"}], "model": "0123456789ab"}, "model 0123456789ab"),
         ({"predictions": [{"anomaly_score": 0.5, "is_anomalous": False}]}, "it holds no probability"),
         ({"predictions": [{"probability": 1.5, "label": "melanoma"}]}, "probabilities are not"),
+        ({"predictions": [{"probability": 0.5, "label": ["melanoma"]}]}, "its label is ['melanoma']"),
+        ({"predictions": [{"probability": 0.5, "labels": [{}]}]}, "its label is {}"),
+        ({"predictions": [{"probability": 10**400, "label": "melanoma"}]}, "probabilities are not"),
+        pytest.param(10**400, "probabilities are not", id="an integer of 401 digits"),
     ],
 )
 def test_answers_of_another_model_are_a_violation_and_are_not_compared(tmp_path, model, foreign, why):
@@ -217,8 +221,10 @@ def test_every_image_of_a_request_is_measured_whatever_the_requests_form(tmp_pat
 def test_requests_and_images_that_cannot_be_read_are_told(tmp_path, model):
     lines = [*usual(60), line(answer(0.1), b"no image"), line(answer(0.1), b"{}", request_type="application/json")]
     lines.append(line("<html>", skin_png(1)))
+    lines.append(line('0.25,"melanoma', answer_type="text/csv"))
+    lines.append(line({"probability": 0.1, "label": "melanoma", "familiarity": 10**400}))  # read, without it
     found = find(tmp_path, model, lines)
-    for told in ("1 images that cannot be read", "1 requests that cannot be read", "1 answers that cannot be read"):
+    for told in ("1 images that cannot be read", "1 requests that cannot be read", "2 answers that cannot be read"):
         assert told in found.page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,3 +117,24 @@ def test_several_classes_are_compared_by_their_mean():
         values = [function(class_S, prob_SQ.argmax(axis=1)) for prob_SQ in probs]
         assert [found["measures"][name][side] for side in "ab"] == pytest.approx(values)
     assert found["delong"] is None and found["measures"]["roc_auc"]["difference"]["low"] > 0
+
+
+def test_ten_positives_that_both_find_prove_nothing_and_more_are_counted_as_ten():
+    """500 patients, ten of them ill, whom both models rank first: no difference, and no interval to show it by."""
+    target_S1 = (np.arange(500) < 10).astype(float)[:, None]
+    rng = np.random.default_rng(0)
+    a, b = (Rows(target_S1, 0.6 * target_S1 + 0.3 * rng.random((500, 1)), np.arange(500), ["ill"], False) for _ in "ab")
+    a, b = (replace(rows, label_SQ=rows.prob_SQ >= 0.5) for rows in (a, b))
+    found = compare(a, b, margin=0.001, num_draws=200)
+    assert found["measures"]["roc_auc"]["difference"] == {"value": 0, "why": found["non_inferiority"]["why"]}
+    assert found["non_inferiority"]["is_met"] is None and "do not differ" in found["non_inferiority"]["why"]
+    assert "low" not in found["measures"]["sensitivity"]["difference"]
+
+    itself = compare(a, a, margin=0.001, num_draws=200)  # but a model is not inferior to itself
+    assert itself["non_inferiority"] == {"is_met": True, "is_superior": False, "low": 0}
+
+    missed_S1 = b.label_SQ & (np.arange(500) >= 3)[:, None]  # B misses three of the ten: a paired t of 10, not of 500
+    difference = compare(a, replace(b, label_SQ=missed_S1), margin=0.1, num_draws=4000)["measures"]["sensitivity"]
+    expected = scipy.stats.ttest_1samp(np.repeat([-1.0, 0.0], [3, 7]), 0).confidence_interval()
+    low, high = (difference["difference"][end] for end in ("low", "high"))
+    assert high - low == pytest.approx(expected.high - expected.low, rel=0.08)

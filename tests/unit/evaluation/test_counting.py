@@ -40,8 +40,9 @@ def test_labels_are_judged_as_scikit_learn_judges_them(pairs):
         assert found["balanced_accuracy"] == pytest.approx(sklearn.metrics.balanced_accuracy_score(target_S, is_yes_S))
         assert found["mcc"] == pytest.approx(sklearn.metrics.matthews_corrcoef(target_S, is_yes_S))
     else:
-        # Of one class a predictive value is 0 or 1 whatever is answered: scikit-learn says so, and we say nothing.
-        assert np.isnan([found["mcc"], found["ppv"], found["npv"]]).all()
+        # Of one class a predictive value is 0 or 1 whatever is answered, and balanced accuracy a recall: scikit-learn
+        # says so, and we say nothing.
+        assert np.isnan([found[name] for name in ("mcc", "ppv", "npv", "balanced_accuracy")]).all()
 
 
 def test_predictive_values_at_another_prevalence_by_hand():
@@ -67,8 +68,9 @@ def test_labels_of_several_classes_are_judged_as_scikit_learn_judges_them(seed, 
     class_S, named_S = rng.integers(0, num_classes, (2, rows))
     found = ClassLabels.of(class_S, named_S, num_classes, np.arange(rows), rows).measure(all_once(rows))
     assert found["accuracy"][0] == pytest.approx(sklearn.metrics.accuracy_score(class_S, named_S))
-    assert found["balanced_accuracy"][0] == pytest.approx(sklearn.metrics.balanced_accuracy_score(class_S, named_S))
+    assert np.isnan(found["balanced_accuracy"][0]) == (len(np.unique(class_S)) == 1)
     if len(np.unique(class_S)) > 1:
+        assert found["balanced_accuracy"][0] == pytest.approx(sklearn.metrics.balanced_accuracy_score(class_S, named_S))
         assert found["mcc"][0] == pytest.approx(sklearn.metrics.matthews_corrcoef(class_S, named_S), abs=1e-12)
 
 
@@ -84,3 +86,7 @@ def test_the_patients_that_bear_on_a_measure_are_counted():
     labels = Labels.of(np.array([1, 1, 0, 0, 0]), np.array([1, 1, 1, 0, 0], bool), np.array([0, 0, 1, 2, 3]), 4)
     assert labels.num_groups["sensitivity"] == 1 and labels.num_groups["specificity"] == 3
     assert labels.num_groups["ppv"] == 2 and labels.num_groups["npv"] == 2 and labels.num_groups["accuracy"] == 4
+    # A mean over classes with 2 and 18 patients: its variance is that of one with 2 ∕ (1 ∕ 2 + 1 ∕ 18) = 3.6 in each.
+    class_S = np.repeat([0, 1], [2, 18])
+    classes = ClassLabels.of(class_S, class_S, 3, np.arange(20), 20)
+    assert classes.num_groups == {"accuracy": 20, "balanced_accuracy": 3, "mcc": 3}

@@ -35,6 +35,15 @@ def test_the_stability_index_of_equal_samples_is_0_and_equal_values_are_one_bin(
     assert stability_index(mostly_nothing, np.r_[np.zeros(500), np.ones(500)]) > 1
 
 
+@pytest.mark.parametrize("share", [1.0, 0.12])  # of all training images, and of a lowest tenth
+def test_a_fall_below_a_value_that_many_share_is_seen(share):
+    """All training images have sides of 450 px, and now some have 224."""
+    training = np.r_[np.full(int(1000 * share), 450.0), np.linspace(500, 1000, 1000 - int(1000 * share))]
+    now = np.where(training == 450, 224.0, training)
+    assert compare_values(training, now).is_drift(compare_values(training, now).p)
+    assert stability_index(training, training) == 0
+
+
 def test_the_stability_index_without_a_change_is_as_large_as_yurdakul_says():
     """(B − 1)(1/R + 1/N) = 9 (1/2000 + 1/200) = .0495."""
     rng = np.random.default_rng(1)

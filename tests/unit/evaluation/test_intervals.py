@@ -19,8 +19,7 @@ from lesion.evaluation.resampling import draws
 
 
 def auc_interval(target_S, prob_S, group_S) -> Estimate:
-    found = areas(target_S, prob_S[:, None], group_S)
-    return area_estimate(float(found.value_M[0]), found.without_GM[:, 0], float(found.freedom_M[0]))
+    return area_estimate(areas(target_S, prob_S[:, None], group_S))
 
 
 def judged(target_S, prob_S, group_S):
@@ -118,3 +117,16 @@ def test_few_patients_get_intervals_that_hold_the_truth():
         found = auc_interval(target_S, score_S, group_S)
         held.append(found.low <= 0.805 <= found.high)
     assert 0.91 <= np.mean(held) <= 0.995
+
+
+@pytest.mark.parametrize("num_yes", [10, 490])
+def test_all_pairs_in_order_are_as_certain_as_the_scarce_class_has_patients(num_yes):
+    """Ten patients are on the scarce side: Clopper and Pearson's end of 10 of 10."""
+    target_S = np.arange(500) < num_yes
+    found = auc_interval(target_S, target_S.astype(float), np.arange(500))
+    exact = scipy.stats.binomtest(10, 10).proportion_ci(0.95, method="exact")
+    assert (found.value, found.low, found.high) == pytest.approx((1, exact.low, 1)) and "only 10 groups" in found.why
+    label_S1 = target_S[:, None]
+    both = Rows(np.c_[target_S, ~target_S], np.c_[label_S1, ~label_S1].astype(float), np.arange(500), list("ab"), False)
+    mean = judge(both, num_draws=200)["overall"]["roc_auc"]  # of two outputs as of one
+    assert (mean["low"], mean["high"]) == pytest.approx((exact.low, 1))

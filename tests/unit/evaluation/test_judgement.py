@@ -186,6 +186,8 @@ def test_whatever_the_rows_there_are_words_or_numbers_and_never_a_traceback(name
         assert measure["value"] is not None or measure.get("why") or "parts" in measure
     if name == "surely right":
         assert found["overall"]["roc_auc"]["value"] == 1 and 0.8 < found["overall"]["roc_auc"]["low"] < 1
+        # That all answers are right says something of their certainty, though none is wrong.
+        assert found["calibration_of_top_class"]["value"] == 0
     if name == "one patient":
         assert "low" not in found["overall"]["accuracy"] and found["overall"]["accuracy"]["value"] == 0.5
     if name == "no positives":

@@ -7,14 +7,12 @@ import math
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lesion.errors import UserError
 from lesion.report.documents import documents
 from lesion.report.facts import Facts
-from lesion.report.sections import Curve, Missing, Number, PerThousand
+from lesion.report.sections import Curve, Missing, Number
 from report_facts import FACTS, binary
 
 
@@ -75,15 +73,3 @@ def test_no_number_without_a_value_or_a_reason():
         Missing(why="")
     with pytest.raises(ValidationError, match="different lengths"):
         Curve(name="a", x=(0, 1), y=(0,))
-
-
-def test_a_threshold_in_a_thousand_by_hand():
-    """11 % ill, sensitivity 86 %, specificity 90 %: 110 ill, 94.6 of them found; 89 of 890 healthy are false alarms."""
-    found = PerThousand.of(0.11, 0.86, 0.90)
-    assert (found.positives, found.found, found.missed, found.false_alarms) == (110, 95, 15, 89)
-
-
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
-def test_no_more_are_found_than_are_ill(prevalence, sensitivity, specificity):
-    found = PerThousand.of(prevalence, sensitivity, specificity)
-    assert 0 <= found.found <= found.positives <= 1000 and 0 <= found.false_alarms <= 1000 - found.positives

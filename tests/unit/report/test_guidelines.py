@@ -65,6 +65,12 @@ def test_a_number_that_is_not_there_answers_nothing():
     assert "0.913" in {item["number"]: item for item in guidelines(binary())["claim"]["items"]}["37"]["answer"]
 
 
+@pytest.mark.parametrize("settings", [binary().settings, ()])  # a training report has settings, an evaluation none
+def test_a_sentence_ends_with_one_full_stop(settings):
+    for checked in guidelines(binary().model_copy(update={"settings": settings})).values():
+        assert not [item["answer"] for item in checked["items"] if ".." in item["answer"]]
+
+
 def test_patients_on_both_sides_are_said_where_the_partitions_are_asked_for():
     leaks = binary().leaks.model_copy(update={"shared_groups": 3, "shared_rows": 9})
     items = guidelines(binary().model_copy(update={"leaks": leaks}))["claim"]["items"]

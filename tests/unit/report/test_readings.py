@@ -90,6 +90,10 @@ def test_calibration_is_told_with_what_chance_makes_of_it_and_drawn_with_its_ban
     [curve] = calibration_curves(JUDGED)
     assert (curve.x, curve.y, curve.low, curve.high) == ((0.1, 0.5), (0.2, 0.6), (0.1, 0.5), (0.3, 0.7))
     assert [one.name for one in decision_curves(JUDGED)] == ["the model", "act on all", "act on none"]
+    of_three = {**JUDGED, "outputs": {"nevus": {}, **JUDGED["outputs"], "wart": {}}}
+    model = decision_curves(of_three)[0]
+    assert (model.name, model.note) == ("the model, for melanoma", "1 of 3 labels")
+    assert decision_curves({**of_three, "calibration_slope": KNOWN})[0].note == "1 of 3 classes"
 
 
 def test_several_classes_have_one_slope_and_the_error_of_the_answered_class_and_labels_have_none():

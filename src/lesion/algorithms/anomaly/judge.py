@@ -18,7 +18,7 @@ from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL
 from lesion.algorithms.anomaly.threshold import score_of
 from lesion.data.unit import in_units
 from lesion.evaluation.delong import areas
-from lesion.evaluation.intervals import Estimate, area_estimate
+from lesion.evaluation.intervals import Estimate, area_estimate, jackknife_interval
 from lesion.evaluation.judgement import Rows, judge
 from lesion.evaluation.metrics import roc_auc
 from lesion.evaluation.operating_points import Spec, resolve, roc_curve
@@ -120,7 +120,7 @@ def pixel_false_positive_rate(rows: HeldOut, is_flagged_Shw: NDArray[np.bool_]) 
         return {"value": None, "why": "there are no normal images"}
     groups = np.unique(group_N)
     without_G = np.array([share_N[group_N != group].mean() for group in groups]) if len(groups) > 1 else np.zeros(1)
-    return area_estimate(float(share_N.mean()), without_G, len(groups) - 1).as_json()
+    return jackknife_interval(float(share_N.mean()), without_G, len(groups), freedom=len(groups) - 1).as_json()
 
 
 def judge_pixels(
@@ -165,8 +165,7 @@ def judge_pixels(
 
 def area_under_roc(truth_S: NDArray[np.bool_], score_S: NDArray[np.floating], group_S: NDArray[Any]) -> Estimate:
     """ROC AUC with its 95 % interval, by leaving out a group at a time. Both classes must be there."""
-    found = areas(truth_S.astype(np.float64), np.asarray(score_S, np.float64)[:, None], group_S)
-    return area_estimate(float(found.value_M[0]), found.without_GM[:, 0], float(found.freedom_M[0]))
+    return area_estimate(areas(truth_S.astype(np.float64), np.asarray(score_S, np.float64)[:, None], group_S))
 
 
 def precision_recall_f(truth: NDArray[np.bool_], is_flagged: NDArray[np.bool_]) -> tuple[float, float, float]:

@@ -74,12 +74,14 @@ class PictureMeasures:
         error says.
         """
         columns = {
-            "skin_tone": [
+            "skin tone (measured)": [
                 UNKNOWN if np.isnan(angle) else SkinTone(float(angle), 0.0).band for angle in self["skin_tone_deg"]
             ]
         }
         for name, least in SHOWN.items():
-            columns[name] = [UNKNOWN if np.isnan(value) else "yes" if value >= least else "no" for value in self[name]]
+            columns[f"{name.replace('_', ' ')} (measured)"] = [
+                UNKNOWN if np.isnan(value) else "yes" if value >= least else "no" for value in self[name]
+            ]
         return columns
 
     def to_text(self) -> str:

@@ -39,7 +39,7 @@ from lesion.algorithms.classify.results.evaluation import (
     subgroup_columns,
 )
 from lesion.algorithms.classify.results.summary import metrics_of
-from lesion.algorithms.classify.results.tables import target_columns
+from lesion.algorithms.classify.results.tables import answer_columns, judged_labels, target_columns
 from lesion.algorithms.classify.results.write import METRICS
 from lesion.algorithms.evaluation_settings import check_settings
 from lesion.data.channels import COLUMN_SETTINGS, columns_of
@@ -99,7 +99,7 @@ def evaluate_set(
     probs_SK, frame = answer_rows(pictures, predictor, parts, num_cores=num_cores, show_progress=show_progress)
     answers = answers_of(labelled, probs_SK, predictor)
     failed = frame.loc[frame["error"] != "", "error"].tolist()
-    write_csv(output / PREDICTIONS, with_sets(frame, probs_SK, predictor))
+    write_csv(output / PREDICTIONS, with_judged(with_sets(frame, probs_SK, predictor), answers))
     if not len(answers.known_S):
         raise UserError(
             f"none of the {len(frame)} images can be answered; the first: {failed[0]}",
@@ -221,7 +221,7 @@ def answer_rows(
     names = [*nothing, "error"]
     groups = {} if table.group_S is None else {"group": table.group_or_row_S}
     columns = {name: [answer[name] for answer in answers] for name in names}
-    if not any(columns["familiarity"]):
+    if all(value == "" for value in columns["familiarity"]):
         del columns["familiarity"]
     return probs_SK, pd.DataFrame(
         {table.image_column: table.name_S, **groups, **target_columns(target, labelled.targets_SK), **columns}
@@ -264,6 +264,18 @@ def with_sets(frame: pd.DataFrame, probs_SK: NDArray[np.float32], predictor: Ens
     texts = ["|".join(name for name, is_in in zip(names, row, strict=True) if is_in) for row in is_in_SC.tolist()]
     column = np.where(np.isnan(probs_SK[:, 0]), "", np.array(texts, dtype=np.str_))
     return frame.assign(prediction_set=column)[[*frame.columns[:-1], "prediction_set", "error"]]
+
+
+def with_judged(frame: pd.DataFrame, answers: Answers) -> pd.DataFrame:
+    """The rows with what metrics.json is made of, as an oof.csv has it: probabilities at the prevalence of the training
+    rows, and labels. Nothing where there is no answer."""
+    target, is_known_S = answers.target, ~np.isnan(answers.probs_SK[:, 0])
+    probs = {f"judged_{name}": column for name, column in answer_columns(target, answers.probs_SK).items()}
+    labels = {
+        name: pd.Series(column, dtype="Int64").where(is_known_S)
+        for name, column in judged_labels(target, answers.is_positive_SQ).items()
+    }
+    return frame.drop(columns="error").assign(**probs, **labels, error=frame["error"])
 
 
 def summary_of(found: External, here: dict[str, Any], num_failed: int) -> dict[str, Any]:

@@ -78,9 +78,10 @@ def _refuse_other_labels(told: object, target: Target) -> None:
         labels = told["labels"] if isinstance(told.get("labels"), list) else [told["label"]] if "label" in told else []
     elif isinstance(told, list):
         labels = [told[-1]] if target.kind != "multilabel" else [label for label in told[-1].split("|") if label]
-    if strangers := [str(label) for label in labels if label not in known]:
+    if strangers := [str(label) for label in labels if not isinstance(label, str) or label not in known]:
         raise ValueError(f"its label is {strangers[0][:80]}")
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Not math.isfinite, which refuses an integer that is too large for a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf

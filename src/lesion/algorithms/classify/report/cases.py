@@ -37,7 +37,7 @@ class Judged:
     probs_SQ: Array
     thresholds_Q: tuple[float, ...]
     label_SQ: NDArray[np.bool_] | None = None  # by the thresholds that other patients chose
-    judged_at_SQ: Array | None = None  # these; the served ones, of all patients, where there are none
+    judged_at_SQ: NDArray[np.floating] | None = None  # these; the served ones, of all patients, where there are none
 
     @property
     def is_yes_SQ(self) -> NDArray[np.bool_]:

@@ -71,7 +71,7 @@ class JudgedPoint:
 
     thresholds_Q: tuple[float, ...]
     is_positive_SQ: NDArray[np.bool_]
-    judged_at_SQ: NDArray[np.float32]
+    judged_at_SQ: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -113,18 +113,19 @@ def decide(
     kept, honest = Predictions.of(results, labelled), Predictions.of(judged.results, labelled)
     calibration, told = learn_calibration(kept, labelled, config)
     kept_NK = kept.probs_NK if calibration is None else calibration.apply(kept.probs_NK[:, None])
-    judged_NK, positive_of, threshold_of = judge_decisions(honest, calibration, labelled, config)
+    judged_NK, judged_at = judge_decisions(honest, calibration, labelled, config)
 
     def of_rows(values_NK: NDArray[np.floating], predictions: Predictions) -> NDArray[np.float32]:
         return by_row(values_NK, predictions.index_N, len(labelled.table))
 
     kept_SK = of_rows(kept_NK, kept)
+    served_SK = of_rows(judged_NK if calibration is None else calibration.for_deployment(judged_NK), honest)
+    served_SQ = labelled.target.judged_columns(served_SK)
     operating, thresholds_Q = operate(labelled, kept_SK, config)
     points = {}
-    for spec, positive_NQ in positive_of.items():
+    for spec, judged_at_SQ in judged_at.items():
         thresholds = tuple(point.threshold for _, point in points_on(labelled, kept_SK, spec, config))
-        judged_at_SQ = of_rows(threshold_of[spec], honest)
-        points[spec] = JudgedPoint(thresholds, of_rows(positive_NQ, honest) >= 0.5, judged_at_SQ)
+        points[spec] = JudgedPoint(thresholds, served_SQ >= judged_at_SQ, judged_at_SQ)
     return Decisions(
         judged=judged,
         calibration=calibration,
@@ -133,7 +134,7 @@ def decide(
         kept_SK=kept_SK,
         kept_raw_SK=of_rows(kept.probs_NK, kept),
         judged_SK=of_rows(judged_NK, honest),
-        served_SK=of_rows(judged_NK if calibration is None else calibration.for_deployment(judged_NK), honest),
+        served_SK=served_SK,
         raw_SK=of_rows(honest.probs_NK, honest),
         points=points,
         told=told,
@@ -167,33 +168,33 @@ def learn_calibration(
 
 def judge_decisions(
     honest: Predictions, calibration: Calibration | None, labelled: Labelled, config: ClassifyConfig
-) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-    """The calibrated probabilities [N, K] of each fifth of the patients by a calibrator of all others, and which of
-    them are positive [N, Q], 0 or 1, at the thresholds [N, Q] that these choose with it for each operating point: as if
-    the fifth had never been there.
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """The calibrated probabilities [N, K] of each fifth of the patients by a calibrator of all others, and for each
+    operating point the thresholds [S, Q] that these choose with it: as if the fifth had never been there.
+
+    Thresholds are chosen on the means over each row's predictions, as the served ones are.
     """
-    target, targets_NK = labelled.target, labelled.targets_SK[honest.index_N]
+    target, num_rows = labelled.target, len(labelled.table)
     parts = nested_calibrators(
-        targets_NK,
+        labelled.targets_SK[honest.index_N],
         honest.probs_NK,
         honest.group_N,
         is_multiclass=target.kind == "multiclass",
         method=config.calibration,
     )
-    targets_NQ = target.judged_columns(targets_NK)
+    targets_SQ = target.judged_columns(labelled.targets_SK)
     judged_NK = np.empty_like(honest.probs_NK)
-    positive_of = {spec: np.zeros(targets_NQ.shape) for spec in specs_of(target, config)}
-    threshold_of = {spec: np.zeros(targets_NQ.shape) for spec in positive_of}
+    judged_at = {spec: np.full(targets_SQ.shape, np.nan) for spec in specs_of(target, config)}
     for is_held_N, calibrator in parts:
         probs_NK = calibrator.apply(honest.probs_NK)
         judged_NK[is_held_N] = probs_NK[is_held_N]
         answers_NK = probs_NK if calibration is None else calibration.for_deployment(probs_NK)
-        answers_NQ = target.judged_columns(answers_NK)
-        for spec, positive_NQ in positive_of.items():
-            chosen = chosen_points(targets_NQ[~is_held_N], answers_NQ[~is_held_N], spec, target, config)
-            threshold_of[spec][is_held_N] = [point.threshold for _, point in chosen]
-            positive_NQ[is_held_N] = answers_NQ[is_held_N] >= threshold_of[spec][is_held_N]
-    return judged_NK, positive_of, threshold_of
+        answers_SQ = target.judged_columns(by_row(answers_NK, honest.index_N, num_rows))
+        is_held_S = np.isin(np.arange(num_rows), honest.index_N[is_held_N])
+        for spec, judged_at_SQ in judged_at.items():
+            chosen = chosen_points(targets_SQ[~is_held_S], answers_SQ[~is_held_S], spec, target, config)
+            judged_at_SQ[is_held_S] = [point.threshold for _, point in chosen]
+    return judged_NK, judged_at
 
 
 def specs_of(target: Target, config: ClassifyConfig) -> list[str]:

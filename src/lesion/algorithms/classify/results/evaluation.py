@@ -34,7 +34,7 @@ from lesion.evaluation.subgroups import judge_subgroups
 from lesion.targets import Target
 
 IS_ORIGIN = re.compile(
-    "sex|gender|(^|_)age|site|anatom|origin|source|hospital|cent(er|re)|scanner|camera|device|dataset|skin|race|ethnic"
+    "sex|gender|(^|_)age|site|anatom|origin|source|hospital|cent(er|re)|scanner|camera|device|dataset|skin|fitzpatrick|race|ethnic"
 )
 COVERAGE = 0.9  # that prediction sets promise
 REFERRED = 0.1  # of the images, the least certain ones: what the answers to the others are then worth
@@ -170,7 +170,8 @@ def points_of(answers: Answers, labels: Sequence[NDArray[np.bool_]]) -> list[lis
 
 def subgroup_columns(labelled: Labelled, measures: PictureMeasures | None = None) -> dict[str, list[Any]]:
     """The columns by which subgroups are made: the metadata, others that say where an image is from, and what the
-    images show (skin tone, ink, hair, ruler, dark corners) and how large they are, if they were measured.
+    images show (skin tone, ink, hair, ruler, dark corners) and how large they are, if they were measured. A measured
+    column has a name that says so: a table may have a skin_tone of its own, by people.
     """
     table = labelled.table
     columns = {name: _numbers_or_cells(table.metadata[name].tolist()) for name in map(str, table.metadata.columns)}

@@ -144,11 +144,15 @@ def shared_groups(results: Sequence[FoldResult], labelled: Labelled) -> Summary:
 
 
 def judge_slides(
-    labelled: Labelled, probs_SK: NDArray[np.float32], config: ClassifyConfig
+    labelled: Labelled,
+    probs_SK: NDArray[np.float32],
+    config: ClassifyConfig,
+    ranked_SK: NDArray[np.float32] | None = None,
 ) -> tuple[Summary, pd.DataFrame]:
     """Metrics of one score a slide, and a row for each: a slide is positive where one of its tiles is.
 
-    The slides are the table's groups. Rows that are in no validation set (NaN) are left out.
+    The slides are the table's groups. They are ranked by a score made of `ranked_SK`, which the rows then hold too, for
+    the reason of `metrics_of`. Rows that are in no validation set (NaN) are left out.
     """
     assert config.slide_score != "none"
     valid_S = ~np.isnan(probs_SK[:, 0])
@@ -163,6 +167,10 @@ def judge_slides(
     frame = pd.DataFrame({"slide": groups_G, "tiles": counts, "target": targets_G.astype(int), "score": scores_G})
     rows = Rows(is_yes_S[:, None], prob_S[:, None], group_S, target.answer_names[1:], False)
     how, top_k = config.slide_pooling
+    if ranked_SK is not None:
+        ranked_S1 = target.judged_columns(ranked_SK[valid_S])
+        frame["raw_score"] = slide_scores(ranked_S1[:, 0], group_S, how, top_k)[1]
+        rows = replace(rows, score_SQ=ranked_S1)
     judged = in_units(judge_groups(rows, how, top_k=top_k), SLIDE)
     known = {name: judged["overall"].get(name, {}) for name in METRICS}
     summary = {

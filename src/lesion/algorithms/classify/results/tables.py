@@ -50,7 +50,7 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decision
     index_S = np.concatenate([result.index_S for result in results])
     fold_S = np.repeat([result.fold for result in results], [len(result.index_S) for result in results])
     in_order = np.lexsort((fold_S, index_S))
-    rows = index_S[in_order]
+    rows, is_positive_SQ = index_S[in_order], decisions.is_positive_SQ
     logits_SVK = np.concatenate([result.logits_SVK for result in results])[in_order]
     of_judged, of_raw = (answer_columns(target, of[rows]) for of in (decisions.judged_SK, decisions.raw_SK))
     return pd.DataFrame(
@@ -63,21 +63,20 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decision
             **logit_columns(target, logits_SVK.mean(axis=1)),
             **{f"judged_{name}": column for name, column in of_judged.items()},
             **{f"judged_raw_{name}": column for name, column in of_raw.items()},
-            **judged_labels(target, decisions, rows),
+            **judged_labels(target, None if is_positive_SQ is None else is_positive_SQ[rows]),
         }
     )
 
 
-def judged_labels(target: Target, decisions: Decisions, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-    """The labels that metrics are made of, 0 or 1, at the thresholds that other patients chose; none for several
-    classes, the most probable of which is the answer.
+def judged_labels(target: Target, is_positive_NQ: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+    """The labels [N, Q] that metrics are made of, as 0 or 1; none for several classes, the most probable of which is
+    the answer.
     """
-    if decisions.is_positive_SQ is None:
+    if is_positive_NQ is None:
         return {}
-    is_positive_NQ = decisions.is_positive_SQ[rows].astype(int)
     if target.has_binary_answer:
-        return {"judged_positive": is_positive_NQ[:, 0]}
-    return {f"judged_positive_{name}": is_positive_NQ[:, q] for q, name in enumerate(target.class_names)}
+        return {"judged_positive": is_positive_NQ[:, 0].astype(int)}
+    return {f"judged_positive_{name}": is_positive_NQ[:, q].astype(int) for q, name in enumerate(target.class_names)}
 
 
 def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -161,7 +161,7 @@ def add_to_summary(
     summary["overall"]["interval_95"] = intervals_of(evaluation["judged"])
     summary["shortcuts"] = {"roc_auc": checked.shortcuts}
     if config.slide_score != "none":
-        summary["slides"], slides = judge_slides(checked.task.labelled, decisions.judged_SK, config)
+        summary["slides"], slides = judge_slides(checked.task.labelled, decisions.judged_SK, config, decisions.raw_SK)
         write_csv(folder / "slides.csv", slides)
         values = " ".join(f"{name}={value:.4f}" for name, value in summary["slides"]["metrics"].items())
         log.info("slides=%d score=%s %s", len(slides), config.slide_score, values)
@@ -205,7 +205,7 @@ def predict_test(
     prevalence = config.deployment_prevalence
     judged = judge_test(Answers(labelled, at_rows_SK, is_positive_SQ, probs_SK, thresholds_Q, prevalence))
     if config.slide_score != "none" and table.group_S is not None:
-        judged["slides"], slides = judge_slides(labelled, probs_SK, config)
+        judged["slides"], slides = judge_slides(labelled, at_rows_SK, config)
         write_csv(folder / "slides_test.csv", slides)
     for name, value in numbers_for_the_log(judged, labelled, at_rows_SK).items():
         log.info(METRIC_LINES[f"test:{name}"].line(value))
