@@ -1,6 +1,7 @@
 """Pipeline: items to outputs: decoded by as many threads as there are cores, computed by the executors side by side.
 
-The one way to feed a predictor, for a server's many callers and for one that reads a folder. Knows no HTTP.
+For a server's many callers: what is computed together depends on what has come. The rows of a set, whose predictions
+repeat bit for bit, go by batches.py. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from lesion.data.decode.images import Pixels, too_large
 from lesion.data.decode.memory import MemoryBudget, ReserveBytes
-from lesion.data.metadata import Row
 from lesion.environment import give_back_free_memory
 from lesion.errors import LesionError, UserError
 from lesion.inference.batcher import CLIENT_GONE, Batcher, Computed, Executor, Output, busy
@@ -45,7 +45,7 @@ class Times:
 
 
 class Item(Protocol):
-    """A picture that can be had, and the metadata that comes with it."""
+    """A picture that can be had."""
 
     def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes) -> Pixels:
         """uint8 RGB [H, W, 3]. Raises UserError if it is not a picture or has too many pixels, and what `reserve_bytes`
@@ -53,12 +53,8 @@ class Item(Protocol):
         """
         ...
 
-    def metadata(self) -> Row:
-        """By column name; read after the pixels. Raises UserError if it cannot be read."""
-        ...
 
-
-Prepare = Callable[[Pixels, Row], Any]  # a picture and its metadata as an executor takes them; raises UserError
+AnyItem = TypeVar("AnyItem", bound=Item)
 
 
 class _Waiting(NamedTuple):
@@ -101,8 +97,8 @@ class Pipeline(Generic[Output]):
 
     def run(
         self,
-        items: Iterable[Item | UserError],
-        prepare: Prepare,
+        items: Iterable[AnyItem | UserError],
+        prepare: Callable[[Pixels, AnyItem], Any],
         *,
         times: Times | None = None,
         is_wanted: Callable[[], bool] = lambda: True,
@@ -110,8 +106,9 @@ class Pipeline(Generic[Output]):
     ) -> Iterator[Output | LesionError]:
         """Each item's output or its own error, in the order of the items.
 
-        Decoding and `prepare` run in the decoders' threads. `times` sums the time of each stage. `held_bytes` is
-        the memory that the caller itself has reserved, until it has all outputs.
+        `prepare` makes of an item's pixels, and of what else comes with it, what an executor takes; it raises UserError
+        for what is wrong. Decoding and `prepare` run in the decoders' threads. `times` sums the time of each stage.
+        `held_bytes` is the memory that the caller itself has reserved, until it has all outputs.
 
         Raises errors of the whole call: PlatformError of kind `busy`, UserError of kind `client_gone`
         when `is_wanted` is false, and our bugs. The errors come without the threads' tracebacks, which would keep the
@@ -120,14 +117,14 @@ class Pipeline(Generic[Output]):
         times = Times() if times is None else times
         under_way: deque[_Waiting | UserError] = deque()
 
-        def begin(item: Item, since: float) -> tuple[float, Future[Computed[Output]]]:
+        def begin(item: AnyItem, since: float) -> tuple[float, Future[Computed[Output]]]:
             started = time.monotonic()
             if started - since > self._limit_s:
                 raise busy()
             with self._batcher.arriving(), self._at_work():
                 with self._room(since + self._limit_s, held_bytes) as reserve_bytes:
                     pixels = item.pixels(max_pixels=self._max_pixels, reserve_bytes=reserve_bytes)
-                    picture = prepare(pixels, item.metadata())
+                    picture = prepare(pixels, item)
                     del pixels
                 decode_s = time.monotonic() - started
                 return decode_s, self._batcher.compute(picture, is_wanted=is_wanted)

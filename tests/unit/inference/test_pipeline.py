@@ -19,7 +19,6 @@ from PIL import Image
 from lesion.data.decode import images
 from lesion.data.decode.images import Pixels
 from lesion.data.decode.memory import MemoryBudget, ReserveBytes
-from lesion.data.metadata import Row
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.inference.pipeline import Item, Pipeline, Times
 
@@ -36,7 +35,7 @@ class OfOneNumber:
         self.failing: type[LesionError] | None = None
         self.executors = [list]
 
-    def prepare(self, image: np.ndarray, _: Row) -> int:
+    def prepare(self, image: np.ndarray, _: File) -> int:
         self.seen.append(weakref.ref(image))
         self.entered.release()
         assert self.gate.wait(FOREVER_S)
@@ -59,9 +58,6 @@ class File:
 
     def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes) -> Pixels:
         return images.decode(self.content, name="a.png", max_pixels=max_pixels, reserve_bytes=reserve_bytes)
-
-    def metadata(self) -> Row:
-        return {}
 
 
 def item(content: bytes | None = None) -> File:

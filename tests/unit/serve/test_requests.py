@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from werkzeug.test import EnvironBuilder
 
+from dicom_files import bytes_of, dataset_of
 from factories import dicom_file, with_broken_header
 from lesion.data.metadata import ColumnEncoder
 from lesion.errors import UserError
@@ -88,9 +90,12 @@ def test_what_a_dicom_header_says_is_overridden_by_what_came_with_it():
     content = dicom_file(PatientAge="045Y", PatientSex="F")
     [alone] = ask(content, "application/dicom").records
     assert alone.metadata() == {"age_approx": 45.0, "sex": "female"}
-    body = json.dumps({"image": base64.b64encode(content).decode(), "json_data": {"age": 50}})
-    [told] = ask(body, "application/json").records
-    assert {name: told.metadata()[name] for name in alone.metadata()} == {"age_approx": 50, "sex": "female"}
+    for row in ({"age": 50}, {"age": 50, "sex": None}, {"age": 50, "sex": math.nan}, {"age": "50", "sex": " "}):
+        body = json.dumps({"image": base64.b64encode(content).decode(), "json_data": row})
+        [told] = ask(body, "application/json").records
+        assert told.metadata() == {"age_approx": row["age"], "sex": "female"}
+    [told] = ask(f"image,age,sex\n{base64.b64encode(content).decode()},50,\n", "text/csv").records
+    assert told.metadata() == {"age_approx": "50", "sex": "female"}
 
 
 def test_a_dicom_header_that_cannot_be_read_is_refused_though_its_pixels_can():
@@ -644,6 +649,16 @@ def test_a_dicom_headers_word_that_the_model_does_not_know_is_told_unless_it_is_
     [told] = unused(content, "application/dicom")
     body = json.dumps({"image": base64.b64encode(content).decode(), "json_data": {"sex": "male"}})
     assert told == ["sex:unknown_word"] and unused(body, "application/json") == [[]]
+    empty = json.dumps({"image": base64.b64encode(content).decode(), "json_data": {"sex": None}})
+    assert unused(empty, "application/json") == [["sex:unknown_word"]]
+
+
+def test_what_a_header_says_of_all_frames_is_told_once():
+    content = bytes_of(dataset_of(np.zeros((5, 4, 4), np.uint8), PatientSex="O"))
+    invocation = decode(content, "application/dicom", metadata_columns=COLUMNS, words=WORDS)
+    [record] = invocation.records
+    assert [frame.metadata() for frame in record.frames("all")] == [{"sex": "other"}] * 5
+    assert invocation.unused == [["sex:unknown_word"]]
 
 
 @pytest.mark.parametrize("value", [None, "", "NA"])
