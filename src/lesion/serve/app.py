@@ -76,8 +76,7 @@ def create_app(
     meter = Meter()
     add_errors(app, max_payload_bytes=limits.max_payload_bytes)
     add_pages(app, predictor, meter if has_metrics else None, has_page=has_page)
-    max_bytes = min(limits.max_bodies_bytes, limits.memory_bytes // 2)  # the rest is for what they become
-    admission = Admission(memory, max_requests=limits.max_requests, max_bytes=max_bytes)
+    admission = Admission(memory, max_requests=limits.max_requests, max_bytes=limits.max_bodies_bytes)
     version = predictor.manifest.version  # a digest, computed once
     positive_class = escaped_positive_class(predictor)
 
@@ -93,7 +92,7 @@ def create_app(
         )
         with admission.slot() as slot, is_wanted.until_answered():
             options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
-            body = _body(slot.reserve_bytes)
+            body = _body(slot.reserve_body)
             invocation = decode(
                 body,
                 request.content_type or "",
