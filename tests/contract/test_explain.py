@@ -28,6 +28,7 @@ from lesion.explain.agreement import rank_correlation
 from lesion.explain.record import ExplanationRecord
 from processes import Server
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "artifact_v4"  # of three classes
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
@@ -172,6 +173,31 @@ def map_of(predictor: Ensemble, picture_HWC: np.ndarray, options: Options) -> np
     [output] = predictor.executors[0]([predictor.prepare(picture_HWC, {}, options)])
     assert output.map is not None
     return output.map.values_hw
+
+
+@pytest.mark.parametrize("name", ["keratosis", "melanoma", "nevus"])
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_the_class_that_is_explained_is_the_one_that_is_answered(tmp_path, kind, name):
+    """Where `name` is frequent at the deployment, and the others are rare, whatever the networks say."""
+    model_dir = shutil.copytree(GOLDEN, tmp_path / "model")
+    manifest = json.loads((model_dir / "manifest.json").read_text())
+    target = manifest["payload"]["target"]
+    of_interest = {"kind": kind, "of_interest": None, "thresholds": [0.5] * 3 if kind == "multilabel" else []}
+    calibration = {
+        "calibrator": {"is_multiclass": kind == "multiclass", "maps": [{"method": "none"}] * 3},
+        "pooling": {"is_multiclass": kind == "multiclass", "centres": [0.0] * 3},
+        "trained_prevalence": [1 / 3] * 3,
+        "deployment_prevalence": [0.998 if name == one else 0.001 for one in target["class_names"]],
+    }
+    manifest["payload"] |= {"target": target | of_interest, "operating": None, "prediction_sets": None}
+    manifest["payload"]["calibration"] = calibration
+    (model_dir / "manifest.json").write_text(json.dumps(manifest))
+    predictor = load_predictor(model_dir, device="cpu", num_cores=1)
+    options = Options(map="")
+    picture_HWC = images.read(GOLDEN / "picture.png")
+    [output] = predictor.executors[0]([predictor.prepare(picture_HWC, {}, options)])
+    told = predictor.answer(output, options).fields
+    assert max(told["probabilities"], key=told["probabilities"].get) == told["map_class"] == name
 
 
 def test_a_gradient_on_the_graph_is_refused_in_words(trained_root):
