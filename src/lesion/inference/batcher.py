@@ -96,15 +96,11 @@ class Batcher(Generic[Output]):
                 self._num_arriving -= 1
                 self._wake()
 
-    def submit(self, picture: Any, *, is_wanted: Callable[[], bool] = lambda: True) -> Future[Computed[Output]]:
-        """Joins the queue. Raises PlatformError of kind `busy` if its turn would come too late."""
-        job: _Job[Output] = _Job(picture, is_wanted)
-        with self._changed:
-            self._join(job)
-        return job.result
-
     def compute(self, picture: Any, *, is_wanted: Callable[[], bool] = lambda: True) -> Future[Computed[Output]]:
-        """Computes it in this thread if an executor is idle and takes one at a time; else it joins the queue."""
+        """Computes it in this thread if an executor is idle and takes one at a time; else it joins the queue.
+
+        Raises PlatformError of kind `busy` if its turn would come too late.
+        """
         job: _Job[Output] = _Job(picture, is_wanted)
         with self._changed:
             if self._max_batch > 1 or self._queue or not self._idle:

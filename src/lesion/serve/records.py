@@ -148,11 +148,6 @@ class Invocation:
     form: Form
     unused: list[Sequence[str]] = field(default_factory=list)  # of each record that was read, in their order
 
-    @property
-    def is_many(self) -> bool:
-        """Whether a bad record gets an error in its place while the others are predicted."""
-        return self.form in {"instances", "lines", "csv", "arrays"}
-
     def unused_of(self, number: int) -> Sequence[str]:
         """What came with a record, counted from 0, and was not used."""
         return self.unused[number] if number < len(self.unused) else ()

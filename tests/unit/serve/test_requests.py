@@ -180,7 +180,6 @@ def test_an_array_that_is_not_what_it_claims_is_refused(name):
 def test_csv_has_a_record_for_each_line_good_or_bad(cells, end):
     lines = [f"{cell},male,30" for cell in cells]
     invocation = ask("\n".join(lines) + "\n" * end, "text/csv")
-    assert invocation.is_many
     for cell, record in zip(cells, invocation.records, strict=True):
         assert isinstance(record, UserError) == (cell != TEXT)
 
