@@ -23,6 +23,7 @@ from lesion.errors import LesionError, UserError
 from lesion.inference.batcher import CLIENT_GONE, Batcher, Computed, Executor, Output, busy
 
 LARGE_BYTES = 2**27  # what a picture took, from which on the heap is tidied up behind it: some milliseconds
+LOOKS = 8  # of the watch, in the time from which on a picture hangs
 WINDOW = 16  # items of one caller that are under way at once: bounds what a long request holds in memory
 
 
@@ -69,7 +70,8 @@ class Pipeline(Generic[Output]):
 
     `memory` is the budget for decoding, shared with others: a picture waits for room, at most `limit_s`. `hung_s` is
     how much longer the caller waits for one that is being decoded or computed. At most `window` items of one caller are
-    in progress. `on_death` is called if a computing thread ends unexpectedly.
+    in progress. `on_death` is called if a thread ends unexpectedly, or works on one picture for longer than
+    `hung_s`: a decoder in C cannot be stopped, so only the end of the process helps.
     """
 
     def __init__(
@@ -94,6 +96,8 @@ class Pipeline(Generic[Output]):
         # Not the threads that hold requests: those are many, and each picture keeps a core busy.
         self._decoders = ThreadPoolExecutor(num_cores, thread_name_prefix="decode")
         self._working_since: dict[int, float] = {}  # by decoder thread
+        self._is_stopped = threading.Event()
+        threading.Thread(target=self._watch, args=(on_death,), name="watch", daemon=True).start()
 
     def run(
         self,
@@ -121,8 +125,8 @@ class Pipeline(Generic[Output]):
             started = time.monotonic()
             if started - since > self._limit_s:
                 raise busy()
-            with self._batcher.arriving(), self._at_work():
-                with self._room(since + self._limit_s, held_bytes) as reserve_bytes:
+            with self._batcher.arriving():
+                with self._at_work(), self._room(since + self._limit_s, held_bytes) as reserve_bytes:
                     pixels = item.pixels(max_pixels=self._max_pixels, reserve_bytes=reserve_bytes)
                     picture = prepare(pixels, item)
                     del pixels
@@ -168,8 +172,16 @@ class Pipeline(Generic[Output]):
 
     def stop(self) -> None:
         """Ends the threads."""
+        self._is_stopped.set()
         self._decoders.shutdown(cancel_futures=True)
         self._batcher.stop()
+
+    def _watch(self, on_death: Callable[[], None]) -> None:
+        """Until the pipeline is stopped, or is not well."""
+        while not self._is_stopped.wait(self._hung_s / LOOKS):
+            if not self.is_well(hung_s=self._hung_s):
+                on_death()
+                return
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -179,7 +191,7 @@ class Pipeline(Generic[Output]):
         try:
             yield
         finally:
-            del self._working_since[number]
+            self._working_since.pop(number, None)
 
     @contextmanager
     def _room(self, ends: float, held_bytes: Callable[[], int]) -> Iterator[ReserveBytes]:
@@ -191,8 +203,10 @@ class Pipeline(Generic[Output]):
             limit_bytes = self._memory.limit_bytes - held_bytes()
             if num_taken + num_bytes > limit_bytes:
                 raise too_large(num_taken + num_bytes, limit_bytes)
+            self._working_since.pop(threading.get_ident(), None)  # it waits
             if not self._memory.take(num_bytes, wait_s=max(ends - time.monotonic(), 0)):
                 raise busy()
+            self._working_since[threading.get_ident()] = time.monotonic()
             num_taken += num_bytes
 
         try:

@@ -55,8 +55,8 @@ def create_app(
 ) -> Flask:
     """The Flask app of one predictor. Reads no environment and loads nothing.
 
-    `audit` says where a line for each answered picture goes. `on_death` is called if a computing thread ends
-    unexpectedly: /ping is unhealthy from then on.
+    `audit` says where a line for each answered picture goes. `on_death` is called if a thread that decodes or computes
+    ends unexpectedly or hangs: /ping is unhealthy from then on.
     """
     app = Flask("lesion", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.max_payload_bytes or None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from lesion.errors import PlatformError, UserError
-from lesion.inference.batcher import Batcher, Computed
+from lesion.inference.batcher import Batcher, Computed, note_progress
 
 FOREVER_S = 60.0
 
@@ -208,6 +208,24 @@ def test_an_executor_that_hangs_is_not_well_and_is_again_when_it_has_ended():
         first.result(FOREVER_S)
         running.compute(1).result(FOREVER_S)  # the executor has come back for it
         assert running.is_well(hung_s=FOREVER_S)
+
+
+def test_an_executor_that_notes_its_progress_is_slow_and_does_not_hang():
+    noted, gate = threading.Event(), threading.Event()
+
+    def executor(batch: Sequence[int]) -> list[int]:
+        time.sleep(1)
+        note_progress()
+        noted.set()
+        assert gate.wait(FOREVER_S)
+        return list(batch)
+
+    with batcher(executor) as running:
+        answer = running.compute(1)
+        assert noted.wait(FOREVER_S) and running.is_well(hung_s=1)
+        gate.set()
+        assert answer.result(FOREVER_S).output == 1
+    note_progress()  # elsewhere it says nothing
 
 
 def test_what_is_queued_when_the_batcher_stops_is_refused():
