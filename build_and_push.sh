@@ -174,7 +174,7 @@ is_pushed() {
 
 # SageMaker refuses OCI manifests, and BuildKit makes them by default where the engine keeps images in containerd.
 build() {
-  local command=(env DOCKER_BUILDKIT=0 docker build) media_type
+  local command=(env DOCKER_BUILDKIT=0 docker build) inspected
   if docker buildx version >/dev/null 2>&1; then
     command=(docker buildx build --platform linux/amd64 --provenance=false --sbom=false
       --output 'type=docker,oci-mediatypes=false')
@@ -185,9 +185,10 @@ build() {
   fi
   run "${command[@]}" ${build_options[@]+"${build_options[@]}"} . # bash 3.2 calls an empty array unbound
   [ -z "$is_dry" ] || return 0
-  media_type=$(docker image inspect --format '{{with .Descriptor}}{{.MediaType}}{{end}}' "$uri")
-  case $media_type in
-    *oci*) fail "the image has a manifest that SageMaker refuses: $media_type. Turn off Docker's containerd image store." ;;
+  inspected=$(docker image inspect "$uri") # whole: to a client before 28 a template with .Descriptor is an error
+  case $inspected in
+    *'"mediaType": "application/vnd.oci.'*)
+      fail "the image has an OCI manifest, which SageMaker refuses. Turn off Docker's containerd image store." ;;
   esac
 }
 

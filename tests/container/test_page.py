@@ -19,7 +19,11 @@ from browser import Browser
 from containers import Docker
 from werkzeug.serving import make_server
 
-from lesion.algorithms.classify.prediction.load import load_predictor
+from factories import sample_frame, write_channel, write_hyperparameters
+from lesion.algorithms.anomaly.algorithm import ANOMALY
+from lesion.algorithms.anomaly.config import AnomalyConfig
+from lesion.algorithms.written_by import algorithm_of_artifact
+from lesion.sagemaker import read_job
 from lesion.serve.app import create_app
 from processes import Server, free_port, wait_until
 
@@ -266,12 +270,21 @@ QUESTIONS: dict[str, dict[str, object]] = {
     "one of several": {"of_interest": None, "thresholds": []},
     "any of several": {"kind": "multilabel", "of_interest": None, "thresholds": [0.001, 0.999, 0.5]},
 }
+NO_IMAGE_IS_USUAL = {
+    "on_low_quality": "warn",
+    "num_pictures": 100,
+    "bounds": {"brightness": [254.0, None], "short_side_px": [10_000.0, None]},
+    "share_warned": {},
+}
 
 
 @contextmanager
 def serving(model_dir: Path) -> Iterator[str]:
     """An artifact's app in this process, where torch is imported already; its address."""
-    app = create_app(load_predictor(model_dir, device="cpu", num_cores=2), num_cores=2, has_page=True)
+    predictor = algorithm_of_artifact(model_dir).load(
+        model_dir, device="cpu", num_cores=2, fold=None, precision="auto", operating_point=None
+    )
+    app = create_app(predictor, num_cores=2, has_page=True)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -289,6 +302,7 @@ def test_classes_are_shown_the_likeliest_first(window, folder, tmp_path, name):
     shutil.copytree(GOLDEN, tmp_path / "model")
     manifest = json.loads((tmp_path / "model/manifest.json").read_text())
     manifest["payload"]["target"] |= QUESTIONS[name]
+    manifest["payload"]["quality"] = NO_IMAGE_IS_USUAL
     (tmp_path / "model/manifest.json").write_text(json.dumps(manifest))
     see(window, 390, 844)
     with serving(tmp_path / "model") as url:
@@ -303,6 +317,8 @@ def test_classes_are_shown_the_likeliest_first(window, folder, tmp_path, name):
         assert window.complaints() == []
     labels = prediction.get("labels") or [prediction["label"]]
     assert window.text("#answer .label") == ", ".join(labels)
+    assert prediction["warnings"] == ["too_small", "dark"]
+    assert window.text("#answer .bad") == "This image is unusual: too small, dark."
     likeliest = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])
     rows = [("melanoma", prediction["probability"])] if "probability" in prediction else []
     assert texts(window, ".row > :last-child") == [percent(value) for _, value in [*rows, *likeliest]]
@@ -312,3 +328,24 @@ def test_classes_are_shown_the_likeliest_first(window, folder, tmp_path, name):
         assert text.startswith(word + verdict)
     window.click("#ask")  # of a server that is gone
     window.wait_for("#answer .bad", "No prediction: ")
+
+
+def test_an_answer_of_another_algorithm_is_shown_as_it_is(window, folder, tmp_path):
+    write_channel(tmp_path / "input/data/training", sample_frame())
+    settings = {"model": "test_resnet", "pretrained": False, "image_size": 48, "strides": "4,8", "memory_patches": 100}
+    write_hyperparameters(tmp_path, {"algorithm": "anomaly", "held_out": 0.5, "num_workers": 0, **settings})
+    job = read_job(tmp_path)
+    ANOMALY.train(job, AnomalyConfig.parse(job.hyperparameters))
+    see(window, 390, 844)
+    with serving(tmp_path / "model") as url:
+        visit(window, url)
+        window.type("#picture", str(folder / "picture.jpg"))
+        window.click("#ask")
+        window.wait_for("#answer", "request")
+        form: dict[str, Any] = {"files": {"image": (folder / "picture.jpg").read_bytes()}}
+        details = {"X-Amzn-SageMaker-Custom-Attributes": "details=true"}
+        told = requests.post(f"{url}/invocations", headers=details, timeout=60, **form).json()
+        assert window.complaints() == []
+    [prediction] = told["predictions"]
+    assert {"anomaly_score", "is_anomalous"} <= set(prediction)
+    assert json.loads(window.text("#answer pre")) == prediction and told["model"] in window.text("#answer")

@@ -18,8 +18,10 @@ from test_serving import METADATA, payload
 
 from lesion.algorithms.base import Options
 from lesion.algorithms.classify.explanation import choice as explanation
+from lesion.algorithms.classify.explanation import openvino_map
 from lesion.algorithms.classify.explanation.attribution import MetadataAttribution
 from lesion.algorithms.classify.explanation.explainer import load_explainer
+from lesion.algorithms.classify.prediction import torch_executor
 from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.data.decode import images
@@ -28,6 +30,7 @@ from lesion.explain.agreement import rank_correlation
 from lesion.explain.record import ExplanationRecord
 from processes import Server
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "artifact_v4"  # of three classes
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
@@ -172,6 +175,47 @@ def map_of(predictor: Ensemble, picture_HWC: np.ndarray, options: Options) -> np
     [output] = predictor.executors[0]([predictor.prepare(picture_HWC, {}, options)])
     assert output.map is not None
     return output.map.values_hw
+
+
+@pytest.mark.parametrize("name", ["keratosis", "melanoma", "nevus"])
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_the_class_that_is_explained_is_the_one_that_is_answered(tmp_path, kind, name):
+    """Where `name` is frequent at the deployment, and the others are rare, whatever the networks say."""
+    model_dir = shutil.copytree(GOLDEN, tmp_path / "model")
+    manifest = json.loads((model_dir / "manifest.json").read_text())
+    target = manifest["payload"]["target"]
+    of_interest = {"kind": kind, "of_interest": None, "thresholds": [0.5] * 3 if kind == "multilabel" else []}
+    calibration = {
+        "calibrator": {"is_multiclass": kind == "multiclass", "maps": [{"method": "none"}] * 3},
+        "pooling": {"is_multiclass": kind == "multiclass", "centres": [0.0] * 3},
+        "trained_prevalence": [1 / 3] * 3,
+        "deployment_prevalence": [0.998 if name == one else 0.001 for one in target["class_names"]],
+    }
+    manifest["payload"] |= {"target": target | of_interest, "operating": None, "prediction_sets": None}
+    manifest["payload"]["calibration"] = calibration
+    (model_dir / "manifest.json").write_text(json.dumps(manifest))
+    predictor = load_predictor(model_dir, device="cpu", num_cores=1)
+    options = Options(map="")
+    picture_HWC = images.read(GOLDEN / "picture.png")
+    [output] = predictor.executors[0]([predictor.prepare(picture_HWC, {}, options)])
+    told = predictor.answer(output, options).fields
+    assert max(told["probabilities"], key=told["probabilities"].get) == told["map_class"] == name
+
+
+@pytest.mark.parametrize(("by", "num_passes"), [("openvino", 50), ("torch", 1)])
+def test_a_slow_map_notes_that_it_goes_on(trained_root, monkeypatch, by, num_passes):
+    """Else a server whose passes take seconds would seem to hang."""
+    noted = []
+    for executor in (openvino_map, torch_executor):
+        monkeypatch.setattr(executor, "note_progress", lambda: noted.append(1))
+    given = {"device": "cpu", "num_cores": 1, "fold": 0}
+    if by == "torch":
+        predictor = load_explainer(trained_root / "model", class_name=None, method="occlusion", **given).predictor
+    else:
+        predictor = load_predictor(trained_root / "model", precision="fp32", **given)
+    assert predictor.backend.startswith(by)
+    map_of(predictor, np.zeros((48, 48, 3), np.uint8), Options(map="", map_method="occlusion", views=1))
+    assert len(noted) == num_passes
 
 
 def test_a_gradient_on_the_graph_is_refused_in_words(trained_root):

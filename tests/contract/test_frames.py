@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from factories import run_job, write_hyperparameters
 from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.predict_files import predict_files
 from lesion.serve.app import create_app
+from lesion.serve.limits import Limits
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (5, 40, 40), np.uint8)
 SETTINGS = {
@@ -122,3 +124,57 @@ def test_a_cut_case_costs_itself_only_among_many(root):
     assert predictions[2]["probability"] == pytest.approx(probability(client, CASE), abs=1e-5)
     answer = client.post("/invocations", data=CASE, content_type="application/dicom")
     assert answer.status_code == 200 and str(predictions[2]["probability"])[:6] in answer.get_data(as_text=True)
+
+
+CUT = CASE[:-500]  # its last frame
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (CUT, "application/dicom"),
+        (json.dumps({"instances": [{"image": base64.b64encode(CUT).decode()}] * 2}), "application/json"),
+        (json.dumps({"image": base64.b64encode(CUT).decode()}), "application/jsonlines"),
+    ],
+    ids=["a file", "instances", "a line"],
+)
+def test_a_request_of_nothing_but_cut_cases_is_refused_and_no_image_is_counted(root, body, content_type):
+    app = create_app(load_predictor(root / "model", device="cpu", num_cores=1), has_metrics=True)
+    answer = app.test_client().post("/invocations", data=body, content_type=content_type)
+    assert answer.status_code == 400 and answer.get_json()["error"] == "unreadable_image", answer.data
+    assert b"lesion_pictures_total 0.0" in app.test_client().get("/metrics").data
+
+
+def test_a_case_is_one_image_in_log_and_metrics(root, caplog):
+    caplog.set_level(logging.INFO, logger="lesion")
+    app = create_app(load_predictor(root / "model", device="cpu", num_cores=1), has_metrics=True)
+    assert len(answers(app.test_client(), CASE, frame(0))) == 2
+    assert "pictures=2 " in caplog.text and b"lesion_pictures_total 2.0" in app.test_client().get("/metrics").data
+
+
+def test_a_case_has_one_map_that_of_its_first_frame_and_counts_as_one_image(root):
+    predictor = load_predictor(root / "model", device="cpu", num_cores=1)
+    drawn = []
+
+    def watched(compute):
+        def executor(batch):
+            outputs = compute(batch)
+            drawn.extend(output.map for output in outputs if output.map is not None)
+            return outputs
+
+        return executor
+
+    predictor.executors = [watched(executor) for executor in predictor.executors]
+    client = create_app(predictor, limits=Limits(max_maps=2)).test_client()
+
+    def ask(*contents: bytes):
+        sent = [{"image": base64.b64encode(content).decode()} for content in contents]
+        headers = {"X-Amzn-SageMaker-Custom-Attributes": "map=true"}
+        return client.post("/invocations", json={"instances": sent}, headers=headers)
+
+    two = ask(CASE, frame(0))
+    assert two.status_code == 200, two.data
+    of_case, of_first = two.get_json()["predictions"]
+    assert len(drawn) == 2 and of_case["map"] == of_first["map"]
+    assert of_case["probability"] == pytest.approx(probability(client, CASE), abs=1e-6)
+    assert ask(CASE, CASE, CASE).status_code == 413

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import io
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -38,6 +40,17 @@ def test_a_small_file_of_a_picture_too_large_for_the_memory_is_413_with_the_numb
     assert "MiB of memory, but the limit is 64 MiB" in answer.json["message"]
     small = app.test_client().post("/invocations", data=one_colour(50, 40, mode), content_type="image/png")
     assert small.status_code == 200
+
+
+def test_a_text_counts_with_what_is_read_of_it(app):
+    """20 MB of JSON are held as text, as values and as a file; 20 MB of a file once."""
+    content = one_colour(50, 40) + bytes(15_000_000)
+    body = json.dumps({"image": base64.b64encode(content).decode()})
+    answer = app.test_client().post("/invocations", data=body, content_type="application/json")
+    assert (answer.status_code, answer.json["error"]) == (413, "too_large")
+    assert app.test_client().post("/invocations", data=content, content_type="image/png").status_code == 200
+    small = json.dumps({"image": base64.b64encode(content[:5_000_000]).decode()})
+    assert app.test_client().post("/invocations", data=small, content_type="application/json").status_code == 200
 
 
 def test_refused_bodies_do_not_stay_in_memory(app):

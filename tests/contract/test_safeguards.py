@@ -20,7 +20,9 @@ from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
 from contract.jobs import Trained, run, run_a_step, small_frame, small_job
+from dicom_files import bytes_of, dataset_of
 from lesion.algorithms.classify.prediction.load import load_predictor
+from lesion.data.decode import images
 from lesion.errors import UserError
 from lesion.report.facts import Facts
 from lesion.serve.app import CUSTOM_ATTRIBUTES, create_app
@@ -59,10 +61,15 @@ def client_of(root: Path, audit: Audit = NO_AUDIT) -> FlaskClient:
 
 def with_policy(policy: str, trained: Trained, root: Path) -> Path:
     """The job's artifact with another `on_low_quality`, which is all that the hyperparameter changes in it."""
+    return changed(trained, root, quality={**trained.payload["quality"], "on_low_quality": policy})
+
+
+def changed(trained: Trained, root: Path, **changes: object) -> Path:
+    """The job's artifact with another payload."""
     shutil.copytree(trained.root / "model", root / "model")
     path = root / "model" / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["payload"]["quality"]["on_low_quality"] = policy
+    manifest["payload"] |= changes
     path.write_text(json.dumps(manifest))
     return root
 
@@ -123,15 +130,21 @@ def test_a_set_that_is_unfamiliar_throughout_is_told_as_such(trained, tmp_path, 
     assert metric.number.value == 1
 
 
+def test_a_case_with_a_map_is_as_familiar_as_without(trained, tmp_path, usual, poor):
+    """The map is of its first frame, its familiarity of all."""
+    root = changed(trained, tmp_path, dicom_frames="all")
+    frames = np.stack([images.decode(picture) for picture in (usual, poor, poor)])
+    encoded = {"image": base64.b64encode(bytes_of(dataset_of(frames, "RGB"))).decode()}
+    client = client_of(root)
+    with_map = client.post("/invocations", json=encoded, headers={CUSTOM_ATTRIBUTES: "map=true"}).get_json()
+    without = client.post("/invocations", json={"instances": [encoded]}).get_json()["predictions"][0]
+    drawn = {"map", "map_class", "map_method"}
+    assert set(with_map) - set(without) == drawn and {**with_map, **without} == with_map
+
+
 def test_torch_and_the_graph_say_the_same(trained, usual, poor, tmp_path):
     """The graph's features are those that the statistics were made of."""
-    plain = tmp_path / "plain"
-    shutil.copytree(trained.root / "model", plain / "model")
-    path = plain / "model" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["payload"]["graph"] = None
-    path.write_text(json.dumps(manifest))
-    by_graph, by_torch = client_of(trained.root), client_of(plain)
+    by_graph, by_torch = client_of(trained.root), client_of(changed(trained, tmp_path, graph=None))
     for picture in (usual, poor):
         expected = first(by_graph, picture)["familiarity"]
         assert first(by_torch, picture)["familiarity"] == pytest.approx(expected, abs=0.02)

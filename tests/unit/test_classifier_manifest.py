@@ -96,3 +96,13 @@ def test_the_label_is_class_one_from_the_threshold_on(prob):
     model = model_of()
     labels = model.question.label(np.array([prob]), model.points().default.thresholds_Q)
     assert labels == ["yes" if prob >= 0.25 else "no"]
+
+
+@pytest.mark.parametrize("asked", ["youden", "Youden", "sensitivity=0.9", "threshold=0.5"])
+def test_the_most_probable_of_several_classes_has_no_operating_point(asked):
+    target = {"kind": "multiclass", "class_names": ("a", "b", "c"), "of_interest": None, "thresholds": ()}
+    points = model_of(target=target).points()
+    assert points.of(None).spec is None
+    with pytest.raises(UserError) as caught:
+        points.of(asked)
+    assert caught.value.kind == "custom_attributes"

@@ -9,10 +9,12 @@ reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from lesion.errors import LesionError
 
 if TYPE_CHECKING:  # the command line opens without any of these
     import numpy as np
@@ -156,8 +158,18 @@ class Output:
     map: PictureMap | None = None  # where the options ask for one
 
 
-def joined(outputs: Sequence[Output]) -> Output:
-    """One output of those of a case's frames, which are averaged as views are; each has the same number of them."""
+def joined(results: Iterable[Output | LesionError]) -> Output | LesionError:
+    """What was computed of a file, of what was computed of its frames: one output, in which they are averaged as views
+    are (each has the same number of them); or the first error of a frame, since a case without it is another case."""
+    outputs: list[Output] = []
+    error = None
+    for result in results:
+        if isinstance(result, LesionError):
+            error = error or result
+        else:
+            outputs.append(result)
+    if error is not None:
+        return error
     if len(outputs) == 1:
         return outputs[0]
     import numpy as np

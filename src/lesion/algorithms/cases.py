@@ -26,11 +26,4 @@ def outputs_of_cases(
     )
     # The frames of a file follow one another, and are one case.
     for _, of_file in groupby(outputs, key=lambda output: pictures.places[output[0]][0]):
-        found: list[Output] = []
-        error = None
-        for _, output_or_error in of_file:
-            if isinstance(output_or_error, LesionError):
-                error = error or output_or_error
-            else:
-                found.append(output_or_error)
-        yield joined(found) if error is None else error
+        yield joined(output_or_error for _, output_or_error in of_file)

@@ -19,22 +19,30 @@ class Slot:
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self.num_bytes = 0
+        self.num_bytes = self.body_bytes = 0
 
-    def reserve_bytes(self, num_bytes: int) -> None:
-        """Reserves so many more bytes until the request is answered.
+    def reserve_body(self, num_bytes: int) -> None:
+        """Reserves so many more bytes of its body until the request is answered.
 
         Raises PlatformError of kind `busy` if there is no room now, UserError of kind `too_large` if there never is.
         """
-        self._admission.reserve_bytes(self, num_bytes)
+        self._admission.reserve_bytes(self, num_bytes, body_bytes=num_bytes)
+
+    def reserve_bytes(self, num_bytes: int) -> None:
+        """Reserves so many bytes for what is read from the body, as `reserve_body` does."""
+        self._admission.reserve_bytes(self, num_bytes, body_bytes=0)
 
 
 class Admission:
-    """Places for requests, and room for their bodies as they arrive: a length that is only claimed takes none."""
+    """Places for requests, and room for their bodies as they arrive: a length that is only claimed takes none.
+
+    Bodies of several requests together have room for `max_bytes`, and with what is read from them for half of the
+    memory: the rest is for the pictures that they become, which wait for it. A request alone has room for all of it.
+    """
 
     def __init__(self, memory: MemoryBudget, *, max_requests: int, max_bytes: int) -> None:
         self._memory, self._max_requests, self._max_bytes = memory, max_requests, max_bytes
-        self._num_requests = self._num_bytes = 0
+        self._num_requests = self._num_bytes = self._body_bytes = 0
         self._changing = threading.Lock()
 
     @contextmanager
@@ -51,19 +59,26 @@ class Admission:
             with self._changing:
                 self._num_requests -= 1
                 self._num_bytes -= slot.num_bytes
+                self._body_bytes -= slot.body_bytes
             self._memory.give_back(slot.num_bytes)
             if slot.num_bytes > LARGE_BYTES:
                 give_back_free_memory()
 
-    def reserve_bytes(self, slot: Slot, num_bytes: int) -> None:
-        """As `Slot.reserve_bytes`. A body alone may be longer than all together: only the memory limits it."""
+    def reserve_bytes(self, slot: Slot, num_bytes: int, *, body_bytes: int) -> None:
+        """As `Slot.reserve_bytes`; `body_bytes` of them are of the body."""
         if slot.num_bytes + num_bytes > self._memory.limit_bytes:
             raise too_large(slot.num_bytes + num_bytes, self._memory.limit_bytes)
         with self._changing:
             is_alone = self._num_bytes == slot.num_bytes
-            if not is_alone and self._num_bytes + num_bytes > self._max_bytes:
+            is_within = (
+                self._body_bytes + body_bytes <= self._max_bytes
+                and self._num_bytes + num_bytes <= self._memory.limit_bytes // 2
+            )
+            if not is_alone and not is_within:
                 raise busy()
             if not self._memory.take(num_bytes):
                 raise busy()
             self._num_bytes += num_bytes
+            self._body_bytes += body_bytes
             slot.num_bytes += num_bytes
+            slot.body_bytes += body_bytes

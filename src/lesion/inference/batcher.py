@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from lesion.errors import PlatformError, UserError
@@ -20,12 +21,19 @@ from lesion.errors import PlatformError, UserError
 log = logging.getLogger(__name__)
 
 CLIENT_GONE = "client_gone"
+_computing = threading.local()  # in a thread that computes: `note_progress`, what notes that it goes on
 NEWEST = 0.1  # how much of the estimate of a picture's time the newest batch makes up
 
 
 Output = TypeVar("Output")
 # Computes for one caller at a time: a GPU, or a share of the CPU's cores. One output for each picture, in their order.
 Executor = Callable[[Sequence[Any]], Sequence[Output]]
+
+
+def note_progress() -> None:
+    """To be called by an executor between the passes of a long computation: one that is slow does not hang."""
+    if (note := getattr(_computing, "note_progress", None)) is not None:
+        note()
 
 
 @dataclass(frozen=True)
@@ -96,15 +104,11 @@ class Batcher(Generic[Output]):
                 self._num_arriving -= 1
                 self._wake()
 
-    def submit(self, picture: Any, *, is_wanted: Callable[[], bool] = lambda: True) -> Future[Computed[Output]]:
-        """Joins the queue. Raises PlatformError of kind `busy` if its turn would come too late."""
-        job: _Job[Output] = _Job(picture, is_wanted)
-        with self._changed:
-            self._join(job)
-        return job.result
-
     def compute(self, picture: Any, *, is_wanted: Callable[[], bool] = lambda: True) -> Future[Computed[Output]]:
-        """Computes it in this thread if an executor is idle and takes one at a time; else it joins the queue."""
+        """Computes it in this thread if an executor is idle and takes one at a time; else it joins the queue.
+
+        Raises PlatformError of kind `busy` if its turn would come too late.
+        """
         job: _Job[Output] = _Job(picture, is_wanted)
         with self._changed:
             if self._max_batch > 1 or self._queue or not self._idle:
@@ -126,7 +130,8 @@ class Batcher(Generic[Output]):
             self._changed.notify_all()
 
     def is_well(self, *, hung_s: float) -> bool:
-        """Whether every executor's thread lives, and none has been computing for longer than `hung_s`."""
+        """Whether every executor's thread lives, and none has been computing for longer than `hung_s` without noting
+        progress."""
         now = time.monotonic()
         is_prompt = all(since is None or now - since < hung_s for since in self._busy_since)
         return is_prompt and all(thread.is_alive() for thread in self._threads)
@@ -158,6 +163,7 @@ class Batcher(Generic[Output]):
                 _fail(job, error)
             has_survived = True
         finally:
+            _computing.note_progress = None
             self._busy_since[number] = None
             with self._changed:
                 self._idle.add(number)
@@ -176,8 +182,12 @@ class Batcher(Generic[Output]):
             elif job.result.set_running_or_notify_cancel():
                 due.append(job)
         if due:
-            self._busy_since[number] = now
+            _computing.note_progress = partial(self._note_progress, number)
+            self._note_progress(number)
             self._compute(self._executors[number], due)
+
+    def _note_progress(self, number: int) -> None:
+        self._busy_since[number] = time.monotonic()
 
     def _take(self, number: int) -> list[_Job[Output]]:
         """The next batch, once this executor is idle, which is then taken; empty when the batcher is stopped."""

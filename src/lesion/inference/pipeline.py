@@ -1,6 +1,7 @@
 """Pipeline: items to outputs: decoded by as many threads as there are cores, computed by the executors side by side.
 
-The one way to feed a predictor, for a server's many callers and for one that reads a folder. Knows no HTTP.
+For a server's many callers: what is computed together depends on what has come. The rows of a set, whose predictions
+repeat bit for bit, go by batches.py. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from lesion.data.decode.images import Pixels, too_large
 from lesion.data.decode.memory import MemoryBudget, ReserveBytes
-from lesion.data.metadata import Row
 from lesion.environment import give_back_free_memory
 from lesion.errors import LesionError, UserError
 from lesion.inference.batcher import CLIENT_GONE, Batcher, Computed, Executor, Output, busy
 
 LARGE_BYTES = 2**27  # what a picture took, from which on the heap is tidied up behind it: some milliseconds
+LOOKS = 8  # of the watch, in the time from which on a picture hangs
 WINDOW = 16  # items of one caller that are under way at once: bounds what a long request holds in memory
 
 
@@ -45,7 +46,7 @@ class Times:
 
 
 class Item(Protocol):
-    """A picture that can be had, and the metadata that comes with it."""
+    """A picture that can be had."""
 
     def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes) -> Pixels:
         """uint8 RGB [H, W, 3]. Raises UserError if it is not a picture or has too many pixels, and what `reserve_bytes`
@@ -53,12 +54,8 @@ class Item(Protocol):
         """
         ...
 
-    def metadata(self) -> Row:
-        """By column name; read after the pixels. Raises UserError if it cannot be read."""
-        ...
 
-
-Prepare = Callable[[Pixels, Row], Any]  # a picture and its metadata as an executor takes them; raises UserError
+AnyItem = TypeVar("AnyItem", bound=Item)
 
 
 class _Waiting(NamedTuple):
@@ -73,7 +70,8 @@ class Pipeline(Generic[Output]):
 
     `memory` is the budget for decoding, shared with others: a picture waits for room, at most `limit_s`. `hung_s` is
     how much longer the caller waits for one that is being decoded or computed. At most `window` items of one caller are
-    in progress. `on_death` is called if a computing thread ends unexpectedly.
+    in progress. `on_death` is called if a thread ends unexpectedly, or works on one picture for longer than
+    `hung_s`: a decoder in C cannot be stopped, so only the end of the process helps.
     """
 
     def __init__(
@@ -98,11 +96,13 @@ class Pipeline(Generic[Output]):
         # Not the threads that hold requests: those are many, and each picture keeps a core busy.
         self._decoders = ThreadPoolExecutor(num_cores, thread_name_prefix="decode")
         self._working_since: dict[int, float] = {}  # by decoder thread
+        self._is_stopped = threading.Event()
+        threading.Thread(target=self._watch, args=(on_death,), name="watch", daemon=True).start()
 
     def run(
         self,
-        items: Iterable[Item | UserError],
-        prepare: Prepare,
+        items: Iterable[AnyItem | UserError],
+        prepare: Callable[[Pixels, AnyItem], Any],
         *,
         times: Times | None = None,
         is_wanted: Callable[[], bool] = lambda: True,
@@ -110,8 +110,9 @@ class Pipeline(Generic[Output]):
     ) -> Iterator[Output | LesionError]:
         """Each item's output or its own error, in the order of the items.
 
-        Decoding and `prepare` run in the decoders' threads. `times` sums the time of each stage. `held_bytes` is
-        the memory that the caller itself has reserved, until it has all outputs.
+        `prepare` makes of an item's pixels, and of what else comes with it, what an executor takes; it raises UserError
+        for what is wrong. Decoding and `prepare` run in the decoders' threads. `times` sums the time of each stage.
+        `held_bytes` is the memory that the caller itself has reserved, until it has all outputs.
 
         Raises errors of the whole call: PlatformError of kind `busy`, UserError of kind `client_gone`
         when `is_wanted` is false, and our bugs. The errors come without the threads' tracebacks, which would keep the
@@ -120,14 +121,14 @@ class Pipeline(Generic[Output]):
         times = Times() if times is None else times
         under_way: deque[_Waiting | UserError] = deque()
 
-        def begin(item: Item, since: float) -> tuple[float, Future[Computed[Output]]]:
+        def begin(item: AnyItem, since: float) -> tuple[float, Future[Computed[Output]]]:
             started = time.monotonic()
             if started - since > self._limit_s:
                 raise busy()
-            with self._batcher.arriving(), self._at_work():
-                with self._room(since + self._limit_s, held_bytes) as reserve_bytes:
+            with self._batcher.arriving():
+                with self._at_work(), self._room(since + self._limit_s, held_bytes) as reserve_bytes:
                     pixels = item.pixels(max_pixels=self._max_pixels, reserve_bytes=reserve_bytes)
-                    picture = prepare(pixels, item.metadata())
+                    picture = prepare(pixels, item)
                     del pixels
                 decode_s = time.monotonic() - started
                 return decode_s, self._batcher.compute(picture, is_wanted=is_wanted)
@@ -171,8 +172,16 @@ class Pipeline(Generic[Output]):
 
     def stop(self) -> None:
         """Ends the threads."""
+        self._is_stopped.set()
         self._decoders.shutdown(cancel_futures=True)
         self._batcher.stop()
+
+    def _watch(self, on_death: Callable[[], None]) -> None:
+        """Until the pipeline is stopped, or is not well."""
+        while not self._is_stopped.wait(self._hung_s / LOOKS):
+            if not self.is_well(hung_s=self._hung_s):
+                on_death()
+                return
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -182,7 +191,7 @@ class Pipeline(Generic[Output]):
         try:
             yield
         finally:
-            del self._working_since[number]
+            self._working_since.pop(number, None)
 
     @contextmanager
     def _room(self, ends: float, held_bytes: Callable[[], int]) -> Iterator[ReserveBytes]:
@@ -194,8 +203,10 @@ class Pipeline(Generic[Output]):
             limit_bytes = self._memory.limit_bytes - held_bytes()
             if num_taken + num_bytes > limit_bytes:
                 raise too_large(num_taken + num_bytes, limit_bytes)
+            self._working_since.pop(threading.get_ident(), None)  # it waits
             if not self._memory.take(num_bytes, wait_s=max(ends - time.monotonic(), 0)):
                 raise busy()
+            self._working_since[threading.get_ident()] = time.monotonic()
             num_taken += num_bytes
 
         try:

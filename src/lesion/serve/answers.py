@@ -13,7 +13,7 @@ from typing import Any
 
 from werkzeug.datastructures import MIMEAccept
 
-from lesion.algorithms.base import Answer, AnswerPart
+from lesion.algorithms.base import Answer, AnswerPart, Options
 from lesion.errors import UserError
 from lesion.serve.records import Form, Invocation
 
@@ -22,8 +22,8 @@ MEDIA_TYPES = {JSON: JSON, LINES: LINES, CSV: CSV, "application/x-jsonlines": LI
 # Lines in, lines out: batch transform puts the two together again.
 DEFAULTS: dict[Form, str] = {"lines": LINES, "csv": CSV}
 WEIGHT = re.compile(r"q\s*=\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
-NUM_REASONS = 3  # quoted in the error of a request without a single prediction
-REASON_LETTERS = 300  # of each; SageMaker hands on the first 2,048 of an answer that is a refusal
+NUM_QUOTED = 3  # quoted in the error of a request without a single prediction
+QUOTED_LETTERS = 300  # of each; SageMaker hands on the first 2,048 of an answer that is a refusal
 
 
 @dataclass(frozen=True)
@@ -67,20 +67,21 @@ def _wanted(accept: str) -> Iterator[tuple[str, float]]:
             yield ("*/*" if kind == "*" else kind), min(float(weights[0]), 1.0) if weights else 1.0
 
 
-def part_of(media_type: str, form: Form, *, has_details: bool) -> AnswerPart:
-    """Which part of each answer `encode` will write."""
+def part_of(media_type: str, form: Form, options: Options) -> AnswerPart:
+    """Which part of each answer `encode` will write. With a map the bare answer is the object, too."""
     if media_type == JSON:
-        return "bare" if form == "payload" and not has_details else "fields"
+        is_object = options.details or options.map is not None
+        return "bare" if form == "payload" and not is_object else "fields"
     return "line" if media_type == LINES else "cells"
 
 
 def refusal_of_all(errors: Sequence[UserError]) -> UserError:
-    """The error for a request in which no picture could be predicted, with the first reasons."""
+    """The error for a request in which no record could be predicted, with the first reasons."""
     first = errors[0]
     if len(errors) == 1:  # another object: one that is raised again would keep this frame, and with it the records
         return UserError(first.what, where=first.where, do=first.do, kind=first.kind)
-    reasons = " ".join(str(error)[:REASON_LETTERS] for error in errors[:NUM_REASONS])
-    more = f" The first {NUM_REASONS}:" if len(errors) > NUM_REASONS else ""
+    reasons = " ".join(str(error)[:QUOTED_LETTERS] for error in errors[:NUM_QUOTED])
+    more = f" The first {NUM_QUOTED}:" if len(errors) > NUM_QUOTED else ""
     is_one_kind = all(error.kind == first.kind for error in errors)
     return UserError(
         f"none of the {len(errors)} records could be predicted",

@@ -28,7 +28,7 @@ from lesion.serve.audit import NO_AUDIT, Audit
 from lesion.serve.connection import ClientWatch
 from lesion.serve.errors import add_errors
 from lesion.serve.limits import Limits
-from lesion.serve.metering import Meter, reasons_for_log
+from lesion.serve.metering import Meter, Outcome, reasons_for_log
 from lesion.serve.options import read_options
 from lesion.serve.own_headers import CUSTOM_ATTRIBUTES, escaped_positive_class, own_headers
 from lesion.serve.pages import add_pages
@@ -55,8 +55,8 @@ def create_app(
 ) -> Flask:
     """The Flask app of one predictor. Reads no environment and loads nothing.
 
-    `audit` says where a line for each answered picture goes. `on_death` is called if a computing thread ends
-    unexpectedly: /ping is unhealthy from then on.
+    `audit` says where a line for each answered picture goes. `on_death` is called if a thread that decodes or computes
+    ends unexpectedly or hangs: /ping is unhealthy from then on.
     """
     app = Flask("lesion", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.max_payload_bytes or None
@@ -76,8 +76,7 @@ def create_app(
     meter = Meter()
     add_errors(app, max_payload_bytes=limits.max_payload_bytes)
     add_pages(app, predictor, meter if has_metrics else None, has_page=has_page)
-    max_bytes = min(limits.max_bodies_bytes, limits.memory_bytes // 2)  # the rest is for what they become
-    admission = Admission(memory, max_requests=limits.max_requests, max_bytes=max_bytes)
+    admission = Admission(memory, max_requests=limits.max_requests, max_bytes=limits.max_bodies_bytes)
     version = predictor.manifest.version  # a digest, computed once
     positive_class = escaped_positive_class(predictor)
 
@@ -93,7 +92,7 @@ def create_app(
         )
         with admission.slot() as slot, is_wanted.until_answered():
             options = read_options(request.headers.get(CUSTOM_ATTRIBUTES, ""))
-            body = _body(slot.reserve_bytes)
+            body = _body(slot.reserve_body)
             invocation = decode(
                 body,
                 request.content_type or "",
@@ -104,24 +103,26 @@ def create_app(
             )
             del body
             media_type = choose_accept(request.headers.get("Accept", ""), invocation.form)
-            part = None if g.trail.is_on else part_of(media_type, invocation.form, has_details=options.details)
+            part = None if g.trail.is_on else part_of(media_type, invocation.form, options)
             wanted = replace(options, part=part)
+            of_later_frame = replace(wanted, map=None)  # a file has one map, that of its first frame
             counts: deque[int] = deque()  # of the frames of each record
             results = pipeline.run(
                 _frames(
                     g.trail.of_pictures(invocation.records),
                     predictor,
                     counts,
-                    most=_most_pictures(options, media_type, limits),
+                    most=_most_records(options, media_type, limits),
                 ),
-                lambda pixels, row: predictor.prepare(pixels, row, wanted),
+                lambda pixels, record: predictor.prepare(
+                    pixels, record.metadata(), wanted if record.is_first else of_later_frame
+                ),
                 times=g.times,
                 is_wanted=is_wanted,
                 held_bytes=lambda: slot.num_bytes,
             )
-            errors: list[UserError] = []
             content = encode(
-                g.trail.of_answers(_answers(results, counts, predictor, options, errors)),
+                g.trail.of_answers(_answers(results, counts, predictor, options, g.outcome)),
                 invocation,
                 media_type=media_type,
                 num_cells=predictor.num_cells,
@@ -129,10 +130,10 @@ def create_app(
             )
             g.unused, g.reasons = (
                 unused_line([*invocation.all_unused(), *unknown_parameters(request.args)]),
-                reasons_for_log(errors),
+                reasons_for_log(g.outcome.errors),
             )
-            if errors and not g.times.num_pictures:
-                raise refusal_of_all(errors)
+            if g.outcome.errors and not g.outcome.num_answered:
+                raise refusal_of_all(g.outcome.errors)
             g.positive_class = positive_class
             return Response(content, content_type=media_type)
 
@@ -147,7 +148,7 @@ def create_app(
 
     @app.before_request
     def begin() -> None:
-        g.started, g.times = time.monotonic(), Times()
+        g.started, g.times, g.outcome = time.monotonic(), Times(), Outcome()
         g.positive_class, g.unused, g.reasons = "", "", []
         # What a client calls its request stands in the log: nothing in it may look like another field or line.
         named = re.sub("[^A-Za-z0-9._-]", "_", request.headers.get(INFERENCE_ID, "")[:MAX_ID_CHARACTERS])
@@ -161,14 +162,22 @@ def create_app(
         response.call_on_close(partial(audit.write, g.trail))  # once the client has its answer
         if request.path == "/invocations":
             total_s = time.monotonic() - g.started
-            meter.note(g.request_id, response.status_code, g.times, total_s, unused=g.unused, reasons=g.reasons)
+            meter.note(
+                g.request_id,
+                response.status_code,
+                g.times,
+                total_s,
+                num_answered=g.outcome.num_answered,
+                unused=g.unused,
+                reasons=g.reasons,
+            )
         return response
 
     return app
 
 
-def _most_pictures(options: Options, media_type: str, limits: Limits) -> int | None:
-    """How many pictures the request may have at most; None where nothing but its size limits it.
+def _most_records(options: Options, media_type: str, limits: Limits) -> int | None:
+    """How many images the request may have at most; None where nothing but its size limits it.
 
     Raises UserError of kind `custom_attributes` for maps in CSV.
     """
@@ -185,19 +194,17 @@ def _frames(
 ) -> Iterator[Record | UserError]:
     """The frames of each record that are predicted, or its error; how many is added to `counts` before they come.
 
-    Raises UserError of kind `too_large` (413) at more than `most` of them.
+    Raises UserError of kind `too_large` (413) at more than `most` records.
     """
-    num_frames = 0
-    for record in records:
+    for number, record in enumerate(records):
+        if number == most:
+            raise UserError(f"more than {most} images with a map", do="Ask in several requests.", kind="too_large")
         try:
             found: list[Record | UserError] = [record]
             if isinstance(record, Record):
                 found = [*record.frames(predictor.dicom_frames, decode_px=predictor.decode_px)]
         except UserError as error:
             found = [copy.copy(error)]
-        num_frames += len(found)
-        if most is not None and num_frames > most:
-            raise UserError(f"more than {most} images with a map", do="Ask in several requests.", kind="too_large")
         counts.append(len(found))
         yield from found
 
@@ -207,27 +214,23 @@ def _answers(
     counts: deque[int],
     predictor: Predictor,
     options: Options,
-    errors: list[UserError],
+    outcome: Outcome,
 ) -> Iterator[Answer | UserError]:
-    """The answer of each picture in turn, or its own error, which is also added to `errors`.
+    """The answer of each record in turn, or its own error; `outcome` is kept up to date.
 
     Raises the first PlatformError: the client cannot correct it, so the whole request fails.
     """
     for first in results:
-        outputs = []
-        error = None
-        for result in (first, *islice(results, counts.popleft() - 1)):
-            if isinstance(result, UserError):
-                error = error or result
-            elif isinstance(result, LesionError):
-                raise copy.copy(result)  # itself it would hold this frame, which holds it, until the next collection
-            else:
-                outputs.append(result)
-        if error is None:
-            yield predictor.answer(joined(outputs), options)
+        result = joined((first, *islice(results, counts.popleft() - 1)))
+        if isinstance(result, UserError):
+            outcome.errors.append(result)
+            yield result
+        elif isinstance(result, LesionError):
+            raise copy.copy(result)  # itself it would hold this frame, which holds it, until the next collection
         else:
-            errors.append(error)
-            yield error
+            answer = predictor.answer(result, options)
+            outcome.num_answered += 1
+            yield answer
 
 
 def _body(reserve_bytes: ReserveBytes) -> bytes:

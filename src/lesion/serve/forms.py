@@ -10,7 +10,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
-from lesion.serve.texts import bad_request, base64_bytes, quoted
+from lesion.data.decode.memory import ReserveBytes
+from lesion.serve.texts import TEXT_COPIES, bad_request, base64_bytes, quoted, reserve_nothing
 
 MAX_PARTS = 1000
 MAX_HEADERS = 20  # of one part
@@ -40,8 +41,9 @@ class Part:
             raise bad_request(f"field {quoted(self.name)} is not {self.charset}", "Send it in UTF-8.") from error
 
 
-def parts(body: bytes, parameters: Mapping[str, str]) -> list[Part]:
-    """All parts of a form, except empty file fields of a browser. Raises UserError of kind `bad_request`.
+def parts(body: bytes, parameters: Mapping[str, str], reserve_bytes: ReserveBytes = reserve_nothing) -> list[Part]:
+    """All parts of a form, except empty file fields of a browser. Raises UserError of kind `bad_request`, and what
+    `reserve_bytes` raises, which reserves the memory that they take.
 
     By werkzeug's decoder; its form parser would take a picture without a file's name for text.
     """
@@ -49,14 +51,15 @@ def parts(body: bytes, parameters: Mapping[str, str]) -> list[Part]:
         boundary = parameters.get("boundary", "").encode("ascii")
         if not boundary:
             raise bad_request("the form's Content-Type names no boundary", SEND)
-        return _parts(body, MultipartDecoder(boundary, max_parts=MAX_PARTS))
+        reserve_bytes(len(body) + len(body) // 8)  # the parts; what they grow in has an eighth to spare
+        return _parts(body, MultipartDecoder(boundary, max_parts=MAX_PARTS), reserve_bytes)
     except HTTPException as error:
         raise bad_request(f"the form has more than {MAX_PARTS} parts", "Send fewer.") from error
     except ValueError as error:
         raise bad_request("the form cannot be read", SEND) from error
 
 
-def _parts(body: bytes, decoder: MultipartDecoder) -> list[Part]:
+def _parts(body: bytes, decoder: MultipartDecoder, reserve_bytes: ReserveBytes) -> list[Part]:
     found: list[Part | None] = []
     head: Field | File | None = None
     content = io.BytesIO()
@@ -72,13 +75,13 @@ def _parts(body: bytes, decoder: MultipartDecoder) -> list[Part]:
             elif isinstance(event, Data):
                 content.write(event.data)
                 if not event.more_data and head is not None:
-                    found.append(_part(head, content.getvalue()))  # which does not copy
+                    found.append(_part(head, content.getvalue(), reserve_bytes))  # which does not copy
         if decoder.state is State.PART and len(decoder.buffer) > MAX_HEADER_BYTES:
             raise bad_request(f"a part's headers are longer than {MAX_HEADER_BYTES} bytes", "Send shorter ones.")
     return [part for part in found if part is not None]
 
 
-def _part(head: Field | File, content: bytes) -> Part | None:
+def _part(head: Field | File, content: bytes, reserve_bytes: ReserveBytes) -> Part | None:
     filename = head.filename if isinstance(head, File) else None
     if filename == "" and not content:
         return None
@@ -87,6 +90,7 @@ def _part(head: Field | File, content: bytes) -> Part | None:
     kind, parameters = parse_options_header(head.headers.get("content-type"))
     encoding = head.headers.get("content-transfer-encoding", "binary").strip().lower()
     if encoding == "base64":
+        reserve_bytes((2 + TEXT_COPIES) * len(content))
         content = base64_bytes(content.decode("latin-1"), f"part {quoted(head.name)}")
     elif encoding not in {"binary", "7bit", "8bit"}:
         what = f"part {quoted(head.name)} is sent as {quoted(encoding)}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from lesion.errors import LesionError
+from lesion.errors import LesionError, UserError
 from lesion.inference.pipeline import Times
 
 log = logging.getLogger(__name__)
@@ -18,16 +19,23 @@ CONTENT_TYPE = "text/plain; version=0.0.4"
 
 # Whose words hold no value that a client sent, but names alone; of others, such as a number that is none, the place.
 NAMES_ONLY = {"bad_request", "too_large", "content_type", "accept", "low_quality"}
-NUM_REASONS, REASON_LETTERS = 3, 160
+NUM_LOGGED, LOGGED_LETTERS = 3, 160  # of the reasons of one request
 
 
 def reasons_for_log(errors: Sequence[LesionError]) -> list[str]:
     """Why a request or records of it were refused, in few words and without a patient's data."""
-    said = [
-        f"{error.kind}: {error.what if error.kind in NAMES_ONLY else error.where}" for error in errors[:NUM_REASONS]
-    ]
-    more = [f"{len(errors) - NUM_REASONS} more"] if len(errors) > NUM_REASONS else []
-    return [text[:REASON_LETTERS] for text in said] + more
+    said = [f"{error.kind}: {error.what if error.kind in NAMES_ONLY else error.where}" for error in errors[:NUM_LOGGED]]
+    more = [f"{len(errors) - NUM_LOGGED} more"] if len(errors) > NUM_LOGGED else []
+    return [text[:LOGGED_LETTERS] for text in said] + more
+
+
+@dataclass
+class Outcome:
+    """What became of a request's records, of which each is one picture's file: how many were answered, and why the
+    others were not."""
+
+    num_answered: int = 0
+    errors: list[UserError] = field(default_factory=list)
 
 
 class Meter:
@@ -58,12 +66,13 @@ class Meter:
         times: Times,
         total_s: float,
         *,
+        num_answered: int = 0,
         unused: str = "",
         reasons: Sequence[str] = (),
     ) -> None:
         """Counts and logs one answered request; with its unused fields, and why it or some records were refused."""
         self._requests.labels(status).inc()
-        self._pictures.inc(times.num_pictures)
+        self._pictures.inc(num_answered)
         self._seconds.observe(total_s)
         if times.num_pictures:
             for stage, seconds in (("decode", times.decode_s), ("queue", times.queue_s), ("model", times.model_s)):
@@ -72,7 +81,7 @@ class Meter:
             "request id=%s status=%d pictures=%d decode_ms=%.1f queue_ms=%.1f model_ms=%.1f total_ms=%.1f batch=%d%s%s",
             request_id,
             status,
-            times.num_pictures,
+            num_answered,
             1e3 * times.decode_s,
             1e3 * times.queue_s,
             1e3 * times.model_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from urllib.parse import unquote
 
 from lesion.algorithms.base import Options
@@ -15,10 +16,13 @@ OPTIONS = {"views", "top_k", "details", "operating_point", "map"}
 def read_options(attributes: str) -> Options:
     """The options in `views=4, top_k=3; details=true, map=melanoma`. Other names are for others, and ignored.
 
+    `attributes` are as WSGI hands a header on, a letter for each byte: UTF-8 is read as such, all else as Latin-1.
     Raises one UserError of kind `custom_attributes` for all values that are out of bounds and options that come twice.
     """
     found: dict[str, str] = {}
     problems: list[UserError] = []
+    with suppress(UnicodeError):
+        attributes = attributes.encode("latin-1").decode()
     for part in re.split("[,;]", attributes):
         name, separator, value = part.partition("=")  # operating_point=sensitivity=0.95 has a second one
         name, value = name.strip().lower(), value.strip()

@@ -90,6 +90,7 @@ class Record:
     fields: Fields = field(default=Fields(()), compare=False)
     frame: Frame = "first"  # of a DICOM file
     decode_px: int | None = None  # of a JPEG's shorter side, as `images.decode` takes it
+    is_first: bool = True  # of the file's frames that are predicted
 
     def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes = lambda _: None) -> Pixels:
         """uint8 RGB [H, W, 3]. Raises UserError of kind `unreadable_image`, and what `reserve_bytes` raises."""
@@ -120,15 +121,19 @@ class Record:
         if len(frames) > MAX_FRAMES:
             what = f"a DICOM file of {len(frames):,} frames, where up to {MAX_FRAMES:,} are answered"
             raise UserError(what, where=self.name, do="Send fewer.", kind="unreadable_image")
-        return [replace(self, frame=frame, decode_px=decode_px) for frame in frames]
+        return [
+            replace(self, frame=frame, decode_px=decode_px, is_first=number == 0) for number, frame in enumerate(frames)
+        ]
 
     def metadata(self) -> Row:
-        """Metadata from the picture's own header, overridden by what was sent. Raises as `images.header` does."""
+        """What was sent; what it leaves empty, from the picture's own header. Raises as `images.header` does."""
         if not isinstance(self.picture, bytes):
             return self.row
         header = images.header(self.picture, name=self.name)
-        self.unused.extend(self.fields.unknown_words({name: header[name] for name in header if name not in self.row}))
-        return {**header, **self.row}
+        filled_in = {name: header[name] for name in header if cell_text(self.row.get(name)) is None}
+        if self.is_first:  # the header of all frames is the same one
+            self.unused.extend(self.fields.unknown_words(filled_in))
+        return {**self.row, **filled_in}
 
 
 @dataclass(frozen=True)
@@ -142,11 +147,6 @@ class Invocation:
     records: Iterable[Record | UserError]
     form: Form
     unused: list[Sequence[str]] = field(default_factory=list)  # of each record that was read, in their order
-
-    @property
-    def is_many(self) -> bool:
-        """Whether a bad record gets an error in its place while the others are predicted."""
-        return self.form in {"instances", "lines", "csv", "arrays"}
 
     def unused_of(self, number: int) -> Sequence[str]:
         """What came with a record, counted from 0, and was not used."""

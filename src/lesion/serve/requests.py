@@ -20,10 +20,12 @@ from lesion.data.decode.images import Pixels
 from lesion.data.decode.memory import ReserveBytes
 from lesion.data.metadata import Row
 from lesion.errors import UserError
+from lesion.inference.pipeline import WINDOW
 from lesion.serve import forms
 from lesion.serve.arrays import MAGIC, pictures
 from lesion.serve.records import Fields, Form, Invocation, Record, Words, unknown_fields
 from lesion.serve.texts import (
+    TEXT_COPIES,
     bad_request,
     base64_bytes,
     json_object,
@@ -37,6 +39,7 @@ from lesion.serve.texts import (
 MAX_RECORDS = 100_000  # of one request: a bad one of two bytes costs hundreds
 MAX_COLUMNS = 10_000  # of a line of CSV
 FEWEST_LETTERS = 64  # of a picture in base64: a shorter cell beside a column's name is one of a header
+CSV_COPIES = 8  # of a line in Python's csv, which keeps four bytes for a letter, and doubles its room
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 PICTURE = ("image", "image_bytes", "b64")  # what clients call it; the second is TensorFlow's name, the third its form
 METADATA = ("json_data", "metadata")
@@ -65,8 +68,8 @@ def decode(
 
     `content_type` may carry parameters, in any case; a missing one is guessed from the bytes. A CSV without a header
     has the picture first and then `metadata_columns`; `words` are those that a column's rows had in training. The
-    memory that parsed JSON and CSV values take beyond the body is reserved with `reserve_bytes` before parsing. Raises
-    UserError of kind `content_type` (415), `bad_request` (400) or `too_large` (413).
+    memory that reading takes beyond the body is reserved with `reserve_bytes` before it is read. Raises UserError of
+    kind `content_type` (415), `bad_request` (400) or `too_large` (413).
     """
     if content_encoding.strip().lower() not in {"", "identity"}:
         what = f"Content-Encoding {quoted(content_encoding)} is not supported"
@@ -75,7 +78,7 @@ def decode(
     kind, parameters = parse_options_header(content_type)
     kind = kind.strip().lower() or _guess(body)
     if kind == "multipart/form-data":
-        return _alone(_form(forms.parts(body, parameters), room), "form")
+        return _alone(_form(forms.parts(body, parameters, room.reserve), room), "form")
     charset = parameters.get("charset", "utf-8").strip().lower()
     if kind in TEXTS and charset not in UTF_8 and not body.isascii():
         raise UserError(f"{kind} in charset {quoted(charset)} is not supported", do="Send UTF-8.", kind="content_type")
@@ -154,7 +157,9 @@ def _lines(body: bytes, room: _Room) -> Invocation:
     def read(line: bytes, number: int) -> Record:
         if not line.strip():
             raise bad_request(f"line {number} is blank", "Send a record on each line.")
-        return _instance(json_value(line, f"line {number}", room.reserve), f"line {number}: ", room)
+        beside = _beside(line, len(body))
+        value = json_value(line, f"line {number}", lambda num_bytes: room.reserve(num_bytes + beside))
+        return _instance(value, f"line {number}: ", room)
 
     return _many(_each(*_split_lines(body), read), "lines")
 
@@ -178,7 +183,7 @@ def _csv(body: bytes, room: _Room) -> Invocation:
     def read(line: bytes, number: int) -> Record:
         if not line.strip():
             raise bad_request(f"line {number} is blank", "Send an image on each line.")
-        cells = _cells(line, number, room)
+        cells = _cells(line, number, room, beside=_beside(line, len(body)))
         if len(cells) > len(names):
             do = f"Send at most {len(names)}, or a header that names them."
             raise bad_request(f"line {number} has {len(cells)} columns", do)
@@ -204,7 +209,7 @@ def _header(line: bytes, room: _Room) -> list[str]:
     if line.count(b",") > MAX_COLUMNS:
         raise too_large(f"the CSV's first line has more than {MAX_COLUMNS:,} columns", "Send fewer.")
     try:
-        return _cells(line, 1, room)
+        return _cells(line, 1, room, beside=len(line))
     except UserError:
         return []
 
@@ -220,12 +225,17 @@ def _check_header(header: Sequence[str], fields: Fields) -> None:
         meant[column] = name
 
 
-def _cells(line: bytes, number: int, room: _Room) -> list[str]:
+def _cells(line: bytes, number: int, room: _Room, *, beside: int) -> list[str]:
     if line.count(b",") > MAX_COLUMNS:  # before a cell is made
         raise too_large(f"line {number} has more than {MAX_COLUMNS:,} columns", "Send fewer.")
-    room.reserve(room_for_text(line))
+    is_plain = b'"' not in line and not line.count(b"\r", 0, -1)
+    of_csv = 0 if is_plain else CSV_COPIES * len(line)
+    room.reserve(TEXT_COPIES * len(line) + room_for_text(line) + of_csv + beside)
     try:
-        return next(csv.reader([line.decode("utf-8-sig")], strict=True), [])
+        text = line.decode("utf-8-sig")
+        if is_plain:
+            return text.removesuffix("\r").split(",") if text else []
+        return next(csv.reader([text], strict=True), [])
     except (csv.Error, UnicodeDecodeError) as error:
         raise bad_request(f"line {number} is not a row of CSV", "Send UTF-8, with a quote at both ends.") from error
 
@@ -338,8 +348,19 @@ def _split_lines(body: bytes) -> tuple[Iterator[bytes], int]:
     """
     if not body or body.isspace():
         raise bad_request("the request body is empty", "Send a record on each line.")
-    lines = (line.removesuffix(b"\n") for line in io.BytesIO(body))  # which does not copy the body
-    return lines, body.count(b"\n") + (not body.endswith(b"\n"))
+    return _lines_of(body), body.count(b"\n") + (not body.endswith(b"\n"))
+
+
+def _beside(line: bytes, body_bytes: int) -> int:
+    """What a line takes beside what is read of it: its own copy, and the pictures of those before it that are under
+    way, which are shorter than their base64."""
+    return len(line) + min(WINDOW * len(line), body_bytes)
+
+
+def _lines_of(body: bytes) -> Iterator[bytes]:
+    for line in io.BytesIO(body):  # which does not copy the body
+        line = line.removesuffix(b"\n")  # noqa: PLW2901  the name frees the longer one
+        yield line
 
 
 def _each(

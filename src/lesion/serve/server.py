@@ -137,7 +137,7 @@ def load_app(
 
 def _end_worker() -> None:
     """Stops this process after the requests in progress; gunicorn starts another."""
-    log.error("a thread that computes has ended: this worker stops, and another is started")
+    log.error("a thread that decodes or computes has ended or hangs: this worker stops, and another is started")
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -26,6 +26,23 @@ def test_what_requests_took_is_free_once_they_are_answered():
         alone.reserve_bytes(90)  # longer than all together may be, and nobody else is there
 
 
+def test_what_is_read_from_bodies_is_no_body_and_takes_half_of_the_memory_with_them():
+    memory = MemoryBudget(100)
+    with (admission := Admission(memory, max_requests=2, max_bytes=20)).slot() as one, admission.slot() as two:
+        one.reserve_body(10)
+        one.reserve_bytes(20)
+        two.reserve_body(10)
+        for reserve in (lambda: two.reserve_body(1), lambda: two.reserve_bytes(11)):
+            with pytest.raises(PlatformError) as caught:
+                reserve()
+            assert caught.value.kind == "busy"
+        two.reserve_bytes(10)
+    with admission.slot() as alone:
+        alone.reserve_body(30)
+        alone.reserve_bytes(70)
+    assert memory.num_taken == 0
+
+
 def test_a_body_that_the_memory_could_never_hold_is_too_large_and_one_beside_others_comes_later():
     memory = MemoryBudget(100)
     admission = Admission(memory, max_requests=2, max_bytes=1000)

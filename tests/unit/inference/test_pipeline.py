@@ -19,7 +19,6 @@ from PIL import Image
 from lesion.data.decode import images
 from lesion.data.decode.images import Pixels
 from lesion.data.decode.memory import MemoryBudget, ReserveBytes
-from lesion.data.metadata import Row
 from lesion.errors import LesionError, PlatformError, UserError
 from lesion.inference.pipeline import Item, Pipeline, Times
 
@@ -36,7 +35,7 @@ class OfOneNumber:
         self.failing: type[LesionError] | None = None
         self.executors = [list]
 
-    def prepare(self, image: np.ndarray, _: Row) -> int:
+    def prepare(self, image: np.ndarray, _: File) -> int:
         self.seen.append(weakref.ref(image))
         self.entered.release()
         assert self.gate.wait(FOREVER_S)
@@ -60,9 +59,6 @@ class File:
     def pixels(self, *, max_pixels: int, reserve_bytes: ReserveBytes) -> Pixels:
         return images.decode(self.content, name="a.png", max_pixels=max_pixels, reserve_bytes=reserve_bytes)
 
-    def metadata(self) -> Row:
-        return {}
-
 
 def item(content: bytes | None = None) -> File:
     return File(png() if content is None else content)
@@ -76,6 +72,7 @@ def pipeline(
     hung_s: float = FOREVER_S,
     memory_bytes: int = 2**28,
     window: int = 16,
+    on_death: Callable[[], None] = lambda: None,
 ) -> Iterator[Pipeline]:
     running = Pipeline(
         predictor.executors,
@@ -87,6 +84,7 @@ def pipeline(
         limit_s=limit_s,
         hung_s=hung_s,
         window=window,
+        on_death=on_death,
     )
     yield running
     predictor.gate.set()
@@ -164,6 +162,26 @@ def test_a_decoder_that_never_comes_to_an_end_is_waited_for_no_longer_than_it_ma
         while not running.is_well(hung_s=0.1):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("where", ["decoder", "executor"])
+def test_a_picture_that_hangs_is_told_of_so_that_the_process_can_end(where):
+    predictor, told = OfOneNumber(), threading.Event()
+    if where == "executor":
+        predictor.executors = [lambda batch: [predictor.gate.wait(FOREVER_S) for _ in batch]]
+        predictor.prepare = lambda *_: 0
+    with pipeline(predictor, limit_s=0.1, hung_s=0.1, on_death=told.set) as running:
+        predictor.gate.clear()
+        assert refusal(running, predictor, item()).kind == "busy"
+        assert told.wait(FOREVER_S)
+
+
+def test_a_picture_that_waits_for_memory_does_not_hang():
+    predictor, told = OfOneNumber(), threading.Event()
+    with pipeline(predictor, limit_s=1, hung_s=0.5, memory_bytes=30_000_000, on_death=told.set) as running:
+        assert running._memory.take(29_000_000)
+        assert refusal(running, predictor, item(png(600))).kind == "busy"
+        assert not told.is_set()
 
 
 def test_a_picture_that_could_never_fit_is_too_large_and_one_that_does_not_now_waits_and_is_refused_as_busy():

@@ -305,6 +305,8 @@ def test_options_are_read_among_what_others_put_there():
     assert read_options(" Views = 8 ,DETAILS=1") == Options(8, None, details=True)
     assert read_options("map=True") == Options(map="") and read_options("map=False") == Options()
     assert read_options("map=In situ%2C late, views=2") == Options(2, map="In situ, late")
+    for encoding in ("utf-8", "latin-1"):
+        assert read_options("map=mélanome".encode(encoding).decode("latin-1")) == Options(map="mélanome")
 
 
 @pytest.mark.parametrize(

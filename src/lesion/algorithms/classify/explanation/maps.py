@@ -18,6 +18,7 @@ from lesion.algorithms.base import Answer
 from lesion.algorithms.classify.manifest import ClassifierRecord
 from lesion.algorithms.classify.prediction.answer import combine
 from lesion.data.decode.images import Pixels
+from lesion.evaluation.calibration import Calibration
 from lesion.explain.explained_class import ExplainedClass, named_class, usual_class
 from lesion.explain.picture_map import PictureMap, mean_of_views
 from lesion.explain.record import ExplanationRecord
@@ -37,6 +38,7 @@ class WantedMap:
     """
 
     target: Target
+    calibration: Calibration | None
     explained: ExplainedClass | None
     method: str
     level: str
@@ -46,8 +48,8 @@ class WantedMap:
     fit: Fit
 
     def explained_for(self, logits_FVK: NDArray[np.float32]) -> ExplainedClass:
-        """The class, where the picture's logits may decide it."""
-        return self.explained or usual_class(self.target, combine(self.target, logits_FVK))
+        """The class, where the picture's answer may decide it."""
+        return self.explained or usual_class(self.target, combine(self.target, logits_FVK, self.calibration))
 
     def made(self, values_hw: NDArray[np.float32], explained: ExplainedClass, method: str) -> PictureMap:
         """The map, with what is known of the picture."""
@@ -66,6 +68,7 @@ def wanted_map(model: ClassifierRecord, image: Pixels, class_name: str, method: 
     by_graph = OCCLUSION if chosen is None else chosen.without_gradient
     return WantedMap(
         target=model.question,
+        calibration=model.calibration,
         explained=named_class(model.question, class_name) if class_name else None,
         method=method or by_torch,
         level=level,

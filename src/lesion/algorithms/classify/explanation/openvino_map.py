@@ -20,6 +20,7 @@ from lesion.errors import UserError
 from lesion.explain.explained_class import class_activation
 from lesion.explain.occlusion import occlusion_map
 from lesion.explain.picture_map import PictureMap
+from lesion.inference.batcher import note_progress
 
 if TYPE_CHECKING:
     import openvino
@@ -78,7 +79,11 @@ def graph_map(
     if method not in {CAM, OCCLUSION}:
         raise UserError(f"the CPU graph has no gradients for method {method}", do="Use cam or occlusion, or torch.")
 
+    def log_odds(square_HWC: NDArray[np.uint8]) -> float:
+        note_progress()
+        return float(explained.log_odds(logits(square_HWC)).mean())
+
     def score(squares_BHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return np.array([explained.log_odds(logits(square_HWC)).mean() for square_HWC in squares_BHWC])
+        return np.array([log_odds(square_HWC) for square_HWC in squares_BHWC])
 
     return wanted.made(occlusion_map(picture.pixels_HWC, score), explained, OCCLUSION)

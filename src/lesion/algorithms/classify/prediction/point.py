@@ -59,7 +59,7 @@ class Points:
         self._target, self._curves_Q, self._prevalences_Q = target, tuple(curves_Q), tuple(prevalences_Q)
         chosen = tuple(OperatingPoint(spec, threshold, None, None) for threshold in thresholds_Q)
         self.default = Point(None if target.has_multiclass_answer else spec, chosen)
-        self._kept: dict[str, Point] = {spec: self.default}
+        self._kept: dict[str, Point] = {} if self.default.spec is None else {spec: self.default}
 
     def of(self, text: str | None, *, where: str | None = None) -> Point:
         """The operating point that a text such as `sensitivity=0.95` asks for; without one the default.

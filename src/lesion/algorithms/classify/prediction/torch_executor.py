@@ -24,6 +24,7 @@ from lesion.artifact import Manifest
 from lesion.data.transforms import views
 from lesion.explain.methods import map_by
 from lesion.explain.picture_map import PictureMap
+from lesion.inference.batcher import note_progress
 from lesion.models.fusion import FusionNet, create_network
 from lesion.stored_files import in_words
 
@@ -101,6 +102,7 @@ class TorchExecutor:
         squares_VHWC = views(picture.pixels_HWC, picture.num_views)
 
         def make(fold: int, number: int) -> NDArray[np.float32]:
+            note_progress()
             given = (self.networks[fold], squares_VHWC[number], picture.features_FM[fold])
             return map_by(*given, explained, method=wanted.method, level=wanted.level)
 
