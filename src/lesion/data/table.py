@@ -86,6 +86,10 @@ class SampleTable:
     def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> SampleTable:
         """The rows that a mask or a list of positions picks, in its order."""
         index = np.arange(len(self))[keep]
+
+        def picked_of(frame: pd.DataFrame) -> pd.DataFrame:
+            return frame.iloc[index].reset_index(drop=True)  # a row may be picked twice, and labels are told apart
+
         arrays = ("class_name_S", "group_S", "is_own_S", "fold_S", "is_valid_S", "is_placed_S")
         picked: dict[str, Any] = {
             name: None if (values := getattr(self, name)) is None else values[index] for name in arrays
@@ -93,9 +97,9 @@ class SampleTable:
         return replace(
             self,
             name_S=self.name_S[index],
-            metadata=self.metadata.iloc[index],
-            targets=None if self.targets is None else self.targets.iloc[index],
-            others=None if self.others is None else self.others.iloc[index],
+            metadata=picked_of(self.metadata),
+            targets=None if self.targets is None else picked_of(self.targets),
+            others=None if self.others is None else picked_of(self.others),
             **picked,
         )
 
