@@ -123,7 +123,7 @@ def _joined(table: SampleTable, known: KnownTarget) -> JoinedCells:
 
 def _words(table: SampleTable, known: KnownTarget) -> tuple[SampleTable, WordCells, tuple[Remark, ...]]:
     """Cells of one word each. A column of class names is read instead of numbers that the model does not know, and of
-    two classes 1 is the positive one."""
+    two classes 1 beside 0 is the positive one."""
     names, class_of = known.target.class_names, _classes(known.target.class_names)
     cells = WordCells(names, class_of)
     keys = _keys(texts_of(table))
@@ -138,10 +138,14 @@ def _words(table: SampleTable, known: KnownTarget) -> tuple[SampleTable, WordCel
     is_yes_no = keys <= TRUE | FALSE or (keys & TRUE and keys & FALSE and not keys & set(class_of))
     if known.target.kind != "binary" or not is_yes_no:
         return table, cells, ()  # reading them says what is not known, as it does of other words beside a yes and a no
+    why = None
     if known.is_positive_set:
+        why = f"its positive class '{names[1]}' was chosen by hand, so it is not certain that 1 stands for it"
+    elif not keys & FALSE:  # of classes that are coded 1 and 2, 1 is the negative one
+        why = f"without a 0 beside it, it is not certain that this stands for '{names[1]}'"
+    if why is not None:
         raise UserError(
-            f"{called(table)} holds {listed(sorted(keys))}, and the model knows {listed(names)}: its positive class "
-            f"'{names[1]}' was chosen by hand, so it is not certain that 1 stands for it",
+            f"{called(table)} holds {listed(sorted(keys))}, and the model knows {listed(names)}: {why}",
             where=table.where,
             do=f"Write {listed(names)} into the column.",
         )
