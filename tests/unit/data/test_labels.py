@@ -326,6 +326,16 @@ def test_what_python_alone_calls_a_number_is_a_word_of_its_own(other):
             "holds -1 in 2 rows, beside 0, 1, 2:.*leave these rows out. If",
         ),
         ({"t": ["a", "b", "c", "?"] * 2}, {"on_uncertain": "positive"}, "uncertain labels in 2 of 8.*Set.*=drop"),
+        (
+            {"t": ["Effusion", "Mass", "Effusion|Mass", "uncertain", "Mass|uncertain"]},
+            {"on_uncertain": "error"},
+            "in 2 of 5 rows: Mass.uncertain in 1 cell, uncertain in 1 cell.*on_uncertain=drop.*write the .* alone",
+        ),
+        (
+            {"t": ["Effusion", "Mass", "Effusion|Mass", "Mass|uncertain"]},
+            {"on_uncertain": "drop"},
+            "in 1 of 4 rows: Mass.uncertain in 1 cell .* In these cells write the uncertain word alone.*take it out",
+        ),
         (CHEXPERT, {}, "columns edema, mass hold uncertain labels in 2 of 4 rows: -1.0 in 1 cell, u in 1 cell"),
         ({"t": ["0.5", "1"]}, {}, "measurements, not classes.*Set target_column"),
         ({"t": ["a", "a"]}, {}, "'t' holds one value only, a, in all 2 rows"),
