@@ -185,7 +185,13 @@ def _kind(texts: set[str]) -> ColumnType:
     if all(as_number_or_age(text) is not None or is_meant_as_number(text) for text in texts):
         return "number"
     words = {text.lower() for text in texts}
-    return "boolean" if words <= TRUE | FALSE and words != {"f"} else "category"  # f alone: all of them female
+    return "boolean" if are_yes_and_no(words) and words != {"f"} else "category"  # f alone: all of them female
+
+
+def are_yes_and_no(words: Collection[str]) -> bool:
+    """Whether all words, in lower case, say yes or no. Not N beside F, nor T beside Y: two classes in one letter each,
+    such as normal and fracture, since nobody writes one answer in both letters."""
+    return set(words) <= TRUE | FALSE and not ({"n", "f"} <= set(words) or {"t", "y"} <= set(words))
 
 
 def _fit_column(values: Sequence[object], name: str, kind: ColumnType, *, is_log: bool) -> ColumnEncoder:

@@ -241,6 +241,17 @@ def test_uncertain_labels_are_what_the_policy_says_and_blank_ones_negative(polic
     assert said(labels)["uncertain_labels"] == f"uncertain labels are taken as {policy}: 2; {blank}"
 
 
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [("NF", ("N", "F")), ("TY", ("T", "Y")), ("NFT", ("F", "N", "T")), ("NY", ("N", "Y")), ("FT", ("F", "T"))],
+)
+def test_letters_of_classes_are_no_spellings_of_no_and_yes_where_both_letters_of_one_occur(cells, classes):
+    chosen = {"positive_class": classes[1]} if len(classes) == 2 else {}
+    labels, targets_SK = read(table_of(t=list(cells) * 2), **chosen)
+    assert labels.target.class_names == classes
+    assert len(np.unique(targets_SK, axis=0)) == len(cells)
+
+
 def test_an_uncertain_class_beside_many_is_learned_and_said():
     labels, _ = read(table_of(diagnosis=["nevus", "melanoma", "keratosis", "unknown"] * 2))
     assert "unknown" in labels.target.class_names and "holds unknown" in said(labels)["uncertain_class"]

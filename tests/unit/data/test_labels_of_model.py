@@ -41,6 +41,7 @@ def read(rows: SampleTable, known: KnownTarget, *, are_columns_set: bool = False
         (BINARY, ["1", "0"], [1, 0]),
         (BINARY, ["0", "0"], [0, 0]),
         (TURNED, ["benign", "malignant"], [1, 0]),  # the model's positive class, not the word's
+        (Target("binary", ("N", "F")), ["F", "n", "N"], [1, 0, 0]),  # two classes, neither of them yes
         (NUMBERS, ["yes", "no", "1", "0.0", "True"], [1, 0, 1, 0, 1]),
     ],
 )

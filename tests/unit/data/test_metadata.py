@@ -172,6 +172,7 @@ def test_grades_and_ranges_are_words(grade):
 def test_a_column_of_nothing_but_f_holds_women_and_no_noes():
     assert column_kinds([{"sex": "F"}, {"sex": "f"}], ["sex"]) == {"sex": "category"}
     assert column_kinds([{"x": "f"}, {"x": "t"}], ["x"]) == {"x": "boolean"}
+    assert column_kinds([{"x": "N"}, {"x": "F"}], ["x"]) == {"x": "category"}  # both of them no, as a boolean
 
 
 @pytest.mark.parametrize("word", ["female", "Female", " FEMALE ", "F", "f", "woman", "Ｆemale"])

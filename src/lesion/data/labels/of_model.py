@@ -19,7 +19,7 @@ from lesion.data.labels.encode import Labelled, Labels
 from lesion.data.labels.joined_labels import separator_of
 from lesion.data.labels.spelling import word_key
 from lesion.data.labels.uncertain import BLANK, UNCERTAIN, Policy
-from lesion.data.metadata import FALSE, TRUE
+from lesion.data.metadata import FALSE, TRUE, are_yes_and_no
 from lesion.data.remark import Remark
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
@@ -135,7 +135,7 @@ def _words(table: SampleTable, known: KnownTarget) -> tuple[SampleTable, WordCel
         frame = pd.DataFrame({column: table.class_name_S})
         what = f"the classes are read from the column of class names, since {called(table)} holds other words"
         return replace(table, targets=frame), cells, (Remark("class_names", what, where=table.where),)
-    is_yes_no = keys <= TRUE | FALSE or (keys & TRUE and keys & FALSE and not keys & set(class_of))
+    is_yes_no = are_yes_and_no(keys) or (keys & TRUE and keys & FALSE and not keys & set(class_of))
     if known.target.kind != "binary" or not is_yes_no:
         return table, cells, ()  # reading them says what is not known, as it does of other words beside a yes and a no
     why = None
@@ -165,7 +165,7 @@ def _are_names(texts: Sequence[str], table: SampleTable, class_of: Mapping[str, 
 def _classes(names: Sequence[str]) -> Mapping[str, int]:
     """The class of each word by its key; yes, True and 1 are one word where the classes are a yes and a no."""
     found = {word_key(name): number for number, name in enumerate(names)}
-    if len(names) == 2 and set(found) <= TRUE | FALSE:
+    if len(names) == 2 and are_yes_and_no(found):
         for number, name in enumerate(names):
             found |= dict.fromkeys(TRUE if word_key(name) in TRUE else FALSE, number)
     return found
