@@ -346,6 +346,17 @@ def test_patients_of_chexpert_are_taken_from_the_paths(tmp_path):
     assert "patients_in_paths" in {remark.name for remark in table.remarks}
 
 
+@pytest.mark.parametrize("ending", ["", ".jpeg"])
+def test_both_eyes_of_a_patient_of_eyepacs_are_one_group(tmp_path, ending):
+    rows = [f"{eye}{ending},0" for eye in ("10_left", "10_right", "13_left")]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}Labels.csv").write_text("\n".join(["image,level", *rows]) + "\n")
+    found = opened(tmp_path)
+    assert found.test.table().group_S.tolist() == ["10", "10", "13"]
+    assert found.training.table().group_S.tolist() == ["10", "10", "13"]
+    assert "10 is the first" in remark(found, "patients_in_paths").what
+
+
 def test_the_page_of_sources_lists_formats_and_known_data_sets():
     page = describe_sources()
     for known in KNOWN_TABLES:

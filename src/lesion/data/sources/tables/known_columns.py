@@ -28,7 +28,7 @@ def found_columns(frame: pd.DataFrame, columns: Columns, where: str) -> tuple[pd
         refuse_header(frame, where)
     if as_known.known != columns.known:
         frame = with_remarks(frame, [_remark(frame, columns, as_known, where)])
-        frame = _with_patients(frame, as_known, where)
+    frame = _with_patients(frame, as_known, where)
     return with_wanted_names(frame, as_known, where), replace(as_known, unset=frozenset())
 
 
