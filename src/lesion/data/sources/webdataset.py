@@ -287,7 +287,10 @@ def _add_keys(rows: Sequence[dict[str, str]], samples: Sequence[Sample], columns
 
     It is the one that a table with the columns of the JSON has. One that calls several samples the same names none.
     """
-    own = image_column_of(dict.fromkeys(name for row in rows for name in row), columns)
+    there = {name for row in rows for name in row}
+    if any("cls" in sample.columns for sample in samples):
+        there |= {*columns.targets}
+    own = image_column_of(sorted(there), columns)
     names = [row[own] for row in rows if own is not None and own in row]
     is_naming = columns.image is not None or own == IMAGE_COLUMNS[0] or len(set(names)) == len(names)
     column = own if own is not None and is_naming else columns.image or IMAGE_COLUMNS[0]

@@ -316,6 +316,17 @@ def test_samples_of_shards_are_called_as_their_columns_say_or_else_by_their_keys
     assert table.name_S.tolist() == expected and table.group_S.tolist() == ["P", "P"]
 
 
+def test_samples_are_called_by_their_keys_where_a_word_beside_them_is_a_second_label(tmp_path):
+    write_shard(tmp_path / "train.tar", [{"filename": f"{name}.jpg", "label": name} for name in "ab"])
+    with tarfile.open(tmp_path / "train.tar", "a") as tar:
+        for number, word in enumerate("ab"):
+            info = tarfile.TarInfo(f"k{number}.cls")
+            info.size = 1
+            tar.addfile(info, io.BytesIO(word.encode()))
+    table = opened(tmp_path).training.table()
+    assert table.name_S.tolist() == ["k0", "k1"] and table.targets["target"].tolist() == ["a", "b"]
+
+
 def test_shards_of_a_table_with_usual_names_are_known_as_it_is(tmp_path):
     write_table(tmp_path / "in" / "labels.csv", "filename,label,subject")
     for row in range(3):
