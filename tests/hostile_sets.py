@@ -381,7 +381,7 @@ TABLES: dict[str, tuple[Make, str]] = {
     ),
     "table of 4 GiB of nothing": (sparse_table, "the file has 4,294,967,296 bytes, more than"),
     "table without rows": (table(b"image_name,patient_id,target\n"), "the CSV has no rows"),
-    "empty table": (table(b""), "not a readable CSV"),
+    "empty table": (table(b""), "the CSV is empty"),
 }  # fmt: skip
 
 

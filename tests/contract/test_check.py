@@ -200,6 +200,28 @@ def test_unreadable_missing_and_blank_pictures_and_odd_sizes_are_named(data):
     assert dropped.sets["training"]["num_rows"] == 18
 
 
+@pytest.mark.parametrize(
+    ("words", "odd", "lost"),
+    [
+        (["Edema", "Mass", "Edema|Mass"], "Edema|Mass|Mass", []),  # a combination of labels is no class
+        (["Edema", "Mass", "Edema|Mass"], "Edema|Hernia", ["Hernia"]),
+        (["benign", "malignant"], "Malignant ", []),  # nor is a spelling
+        (["benign", "malignant"], "other", ["other"]),
+    ],
+)
+def test_of_images_that_are_dropped_only_a_whole_class_is_missed(large, words, odd, lost):
+    frame = large.frame.assign(target=[words[row % len(words)] for row in range(len(large.frame))])
+    frame.loc[[40, 41], "target"] = odd
+    large.rewrite(frame)
+    for name in frame["image_name"][[40, 41]]:
+        large.picture(name).write_bytes(b"broken")
+    report = large.check(on_bad_image="drop", on_leak="warn")
+    assert one(report, "unreadable_image").level == "warning"
+    assert [error.what for error in errors(report)] == [
+        f"no training image of class '{name}' can be read, so the class would be gone" for name in lost
+    ]
+
+
 def test_pictures_without_a_row_are_counted(data):
     data.rewrite(data.frame.iloc[2:])
     finding = one(data.check(), "pictures_without_row")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jobs import Trained, run, small_frame, small_job
 
-from factories import write_hyperparameters
+from factories import draw_picture, write_hyperparameters
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.train import train
 from lesion.check import run as check_run
@@ -124,6 +124,17 @@ def test_a_picture_that_could_be_read_and_cannot_be_now_is_named(tmp_path, said)
     with pytest.raises(UserError, match=r"1 of 12 training images cannot be read.*IMG_003_0"):
         run(root)
     assert "the check runs again, since an image that could be read then cannot be read now" in said()
+
+
+@pytest.mark.parametrize("picture", ["train_jpg/IMG_000_0.jpg", "test_jpg/TEST_IMG_001_0.jpg"])
+def test_a_picture_that_was_left_out_and_is_mended_is_taken(killed, said, picture):
+    pictures = killed / "input/data/training"
+    draw_picture(pictures / picture, is_positive=True, seed=99)
+    run(killed)
+    assert f"an image that could not be read then can be read now: {Path(picture).stem}" in said()
+    known = json.loads((killed / "output/data/check.json").read_text())
+    name = picture.partition("_")[0].replace("train", "training")
+    assert known["sets"][name]["num_rows"] == {"training": 32, "test": 5}[name]
 
 
 def test_without_a_cache_no_picture_is_read_before_training(tmp_path, said):

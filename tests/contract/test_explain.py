@@ -279,6 +279,22 @@ def test_log_odds_and_changes_are_those_of_the_calibrated_probability_beside_the
         assert calibrated.metadata_changes[name] == pytest.approx(0.5 * change, abs=1e-3)
 
 
+def test_a_column_that_taught_training_nothing_changes_nothing_and_moves_no_other(trained_root, tmp_path):
+    model_dir = shutil.copytree(trained_root / "model", tmp_path / "model")
+    manifest = json.loads((model_dir / "manifest.json").read_text())
+    manifest["payload"]["metadata_columns"].insert(0, "weight")
+    for fold in manifest["payload"]["folds"]:
+        fold["metadata"].insert(0, {"name": "weight", "kind": "number", "learned": "nothing"})
+    (model_dir / "manifest.json").write_text(json.dumps(manifest))
+    picture_HWC = images.read(trained_root / "input/data/training/train_jpg/IMG_003_0.jpg")
+    explainers = [
+        load_explainer(folder, device="cpu", num_cores=2, fold=0, class_name=None, method="cam")
+        for folder in (trained_root / "model", model_dir)
+    ]
+    before, after = (one.explain(picture_HWC, {**METADATA, "weight": "80"}).metadata_changes for one in explainers)
+    assert after == pytest.approx({"if_missing_weight": 0, "if_usual_weight": 0, **before}, abs=1e-6)
+
+
 def test_a_model_without_metadata_has_no_changes(tmp_path):
     root = run(small_job(tmp_path, metadata_columns="[]")).root
     explainer = load_explainer(root / "model", device="cpu", num_cores=1, fold=None, class_name=None, method=None)

@@ -87,6 +87,15 @@ def test_tiles_lie_where_tissue_is_and_carry_what_the_table_says(tiles):
         assert tile.size == (64, 64) and np.asarray(tile)[..., 1].mean() < 200  # stained, and not glass
 
 
+def test_columns_of_patients_and_slides_are_known_however_they_are_written(slides, tmp_path):
+    table = pd.DataFrame({"file": ["slide2.svs"], "Slide-ID": ["S7"], "Patient ID": ["P7"], "target": [1]})
+    table.to_csv(tmp_path / "slides.csv", index=False)
+    done = prepare(slides / "slide2.svs", tmp_path / "out", "--labels", tmp_path / "slides.csv")
+    frame = pd.read_csv(tmp_path / "out" / "train.csv")
+    assert set(frame["slide_id"]) == {"S7"} and set(frame["Patient ID"]) == {"P7"} and "Slide-ID" not in frame
+    assert "train with group_column='Patient ID'" in done.stdout + done.stderr
+
+
 def test_a_tile_shows_the_place_that_its_row_names(slides, tmp_path):
     done = prepare(slides / "slide2.svs", tmp_path / "out", "--format", "png")
     assert done.returncode == 0, done.stderr

@@ -13,12 +13,14 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lesion.check.finding import Part
 from lesion.check.report import FILES, Report
 from lesion.check.run import Checked, Keep, Questions, T, check_before_training
 from lesion.data.cache import Cache, Pictures
@@ -48,6 +50,7 @@ class Outcome:
     pages: dict[str, str] = field(default_factory=dict)  # the files that the check wrote, for a job that resumes
     lines: list[tuple[int, str]] = field(default_factory=list)  # what it logged, and the levels
     measures: str | None = None  # of the training pictures, as `PictureMeasures.to_text` writes them
+    unreadable: list[tuple[Part, int]] = field(default_factory=list)  # rows of each set whose pictures were left out
 
     @classmethod
     def of(cls, checked: Checked[T]) -> Outcome:
@@ -147,9 +150,15 @@ def forget(folder: Path) -> None:
 def _keep(path: Path, outcome: Outcome, report: Report, output: Path) -> None:
     """Writes the outcome beside the checkpoints, or warns: without it the check is made again after a kill."""
     pages = {name: (output / name).read_text() for name in FILES}
+    unreadable = [
+        (row.part, row.index)
+        for finding in report.findings
+        if finding.name == "unreadable_image"
+        for row in finding.rows
+    ]
     try:
         make_folder(path.parent)
-        write_atomic(path, replace(outcome, pages=pages, lines=report.lines()).to_bytes())
+        write_atomic(path, replace(outcome, pages=pages, lines=report.lines(), unreadable=unreadable).to_bytes())
     except PlatformError as error:
         log.warning("the outcome of the check cannot be saved: %s", error)
 
@@ -168,7 +177,10 @@ def _found(path: Path, opened: Opened, cache: Cache, output: Path | None, *, num
         log.warning("%s is damaged, so the check runs again", path.name)
         return None
     log.info("the check was done before this job was stopped: its outcome is read from %s", path.name)
-    training, _ = opened.whole()
+    training, test = opened.whole()
+    if mended := _mended({"training": training, "test": test}, outcome.unreadable):
+        log.warning("the check runs again, since an image that could not be read then can be read now: %s", mended)
+        return None
     if cache.path is not None and (broken := _unreadable(training, outcome.training, cache.keep, num_workers)):
         log.warning("the check runs again, since an image that could be read then cannot be read now: %s", broken)
         return None
@@ -179,6 +191,17 @@ def _found(path: Path, opened: Opened, cache: Cache, output: Path | None, *, num
         for name, page in outcome.pages.items():
             write_atomic(output / name, page.encode())
     return outcome
+
+
+def _mended(sets: Mapping[Part, Source | None], rows: Iterable[tuple[Part, int]]) -> str | None:
+    """The first of these rows whose picture can be read; None if none can."""
+    for part, index in rows:
+        source = sets[part]
+        with suppress(UserError):
+            if source is not None:
+                source.read(index)
+                return str(source.table().name_S[index])
+    return None
 
 
 def _unreadable(training: Source, rows: Iterable[int], keep: Keep, num_workers: int) -> UserError | None:

@@ -14,7 +14,7 @@ from lesion.data.table import SampleTable
 from lesion.data.transforms import share_cut_off
 from lesion.errors import UserError
 from lesion.geometry import Fit
-from lesion.words import listed, shortened
+from lesion.words import listed
 
 MIN_SIDE_PX = 32
 MAX_ASPECT = 4.0  # longer side ÷ shorter
@@ -42,7 +42,6 @@ def unreadable(
     said = [f"{what} ({listed(where)})" for what, where in places.items()]
     remedies = " ".join(list(dict.fromkeys(error.do for _, error in bad))[:NUM_REMEDIES])
     is_error = not is_dropped or len(bad) == len(table)
-    lost = [] if is_error else _classes_lost(table, [index for index, _ in bad])
     if len(bad) == len(table):  # without their rows nothing is left
         do = remedies
     elif is_dropped:
@@ -50,7 +49,6 @@ def unreadable(
     else:
         do = f"{remedies} Or set on_bad_image=drop to leave their rows out."
     return [
-        *(_class_lost(table, name, part) for name in lost),
         Finding(
             "error" if is_error else "warning",
             "unreadable_image",
@@ -60,19 +58,6 @@ def unreadable(
             rows=rows,
         ),
     ]
-
-
-def _classes_lost(table: SampleTable, bad: Sequence[int]) -> list[str]:
-    """The classes of which no image is left without the rows `bad`."""
-    if table.targets is None or len(table.targets.columns) != 1:
-        return []
-    word_S = table.targets.iloc[:, 0].astype(str).to_numpy()
-    return sorted(set(word_S) - set(np.delete(word_S, bad)))
-
-
-def _class_lost(table: SampleTable, name: str, part: Part) -> Finding:
-    what = f"no {part} image of class '{shortened(name, 80)}' can be read, so the class would be gone"
-    return Finding("error", "class_lost", what, "Replace its images, or take the class out.", where=table.where)
 
 
 def picture_findings(

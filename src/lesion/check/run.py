@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
@@ -43,6 +43,8 @@ from lesion.data.remark import Remark
 from lesion.data.table import Columns, Rows, SampleTable, Source
 from lesion.errors import UserError, collecting
 from lesion.geometry import Fit, Flips
+from lesion.targets import Target
+from lesion.words import shortened
 
 log = logging.getLogger(__name__)
 Keep = Callable[[int, Pixels], None]
@@ -51,6 +53,9 @@ Mask = NDArray[np.bool_]
 
 class Labels(Protocol):
     """What the cells of target columns mean to the algorithm."""
+
+    @property
+    def target(self) -> Target: ...
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
@@ -100,6 +105,8 @@ class Questions(Generic[T]):
     flips: Flips
     # What training asks beside the data, and what is said of it: network, weights. Raises UserError.
     check_settings: Callable[[], Sequence[Remark]]
+    # What the target cells of the training rows mean. Raises UserError.
+    read_labels: Callable[[SampleTable], Labels]
     # Of the training and the test rows; None of a lenient table that lacks a column for it. Raises UserError.
     define_task: Callable[[SampleTable, SampleTable | None], T | None]
     # What is wrong with further files that the tables name, beside what is known of each row's image.
@@ -237,7 +244,26 @@ def _of_files(
     for part, one in tables.items():
         yield from unreadable(one, stats[part], part=part, is_dropped=questions.on_bad_image == "drop")
         yield from picture_findings(one, stats[part], part=part, image_size=questions.image_size, fit=questions.fit)
+        yield from _classes_lost(questions, tables["training"], one, stats[part], part)
     yield from questions.check_files(tables, stats)
+
+
+def _classes_lost(
+    questions: Questions[T], training: SampleTable, table: SampleTable, stats_S: Stats, part: Part
+) -> Iterator[Finding]:
+    """The classes of which no image is left once those that cannot be read are dropped."""
+    keep_S = _stays(stats_S, is_dropped=questions.on_bad_image == "drop")
+    if keep_S.all() or training.targets is None or table.targets is None:
+        return
+    lost: list[str] = []
+    whole_S = np.flatnonzero(table.is_whole_S)
+    with suppress(UserError):  # the task says what is wrong with the labels
+        labels = questions.read_labels(training.whole_rows(np.flatnonzero(training.is_whole_S)))
+        of_class = labels.target.classes(labels.encode(table.rows(whole_S)))
+        lost = [name for name, is_S in of_class.items() if is_S.any() and not is_S[keep_S[whole_S]].any()]
+    for name in lost:
+        what = f"no {part} image of class '{shortened(name, 80)}' can be read, so the class would be gone"
+        yield Finding("error", "class_lost", what, "Replace its images, or take the class out.", where=table.where)
 
 
 def _judge_groups(

@@ -21,6 +21,7 @@ from lesion.errors import UserError
 
 Row = Mapping[str, object]
 ColumnType = Literal["number", "category", "boolean"]
+Learned = Literal["value", "presence", "nothing"]
 
 # What counts as missing, in a CSV and in a request alike; lower case.
 MISSING = {"", "na", "n/a", "#n/a", "nan", "none", "null", "<na>", "-nan"}
@@ -48,6 +49,10 @@ class ColumnEncoder:
     Words are compared in their normal form (data/vocabulary.py); `synonyms` holds the others, in that form, that count
     as one of the categories, so that a later version of Lesion answers as this one did. None: words are compared as
     they are written, as the artifacts of earlier versions do.
+
+    `learned` is what the training rows can teach of a number or a boolean. presence: of one number in some of the rows,
+    whether it is there; any number counts as the mean. nothing: of a column without value, or with one number in all
+    rows; it has no features, since weights that have learned nothing would follow them.
     """
 
     name: str
@@ -57,23 +62,36 @@ class ColumnEncoder:
     is_log: bool = False
     categories: tuple[str, ...] = ()
     synonyms: dict[str, str] | None = None
+    learned: Learned = "value"
 
     @property
     def width(self) -> int:
-        return len(self.categories) if self.kind == "category" else 2
+        if self.kind == "category":
+            return len(self.categories)
+        return 0 if self.learned == "nothing" else 2
 
     def encode(self, value: object) -> list[float]:
         """The features of one cell. Missing and never-seen words give zeros; a missing number the mean and a flag."""
-        text = cell_text(value)
+        features_W = np.zeros(self.width)
+        self.write(value, features_W)
+        return [float(feature) for feature in features_W]
+
+    def write(self, value: object, features_W: NDArray[np.floating]) -> None:
+        """Writes the features of one cell over zeros."""
         if self.kind == "category":
-            known = self.category_of(text)
-            return [float(category == known) for category in self.categories]
-        if text is None:
-            return [0.0, 1.0]
-        if self.kind == "boolean":
-            return [1.0 if _boolean(text, self.name) else -1.0, 0.0]
-        number = _number(text, self.name, is_log=self.is_log)
-        return [max(-REACH, min(REACH, (number - self.mean) / self.std)), 0.0]
+            known = self.category_of(value)
+            if known is not None:
+                features_W[self._place_of[known]] = 1.0
+        elif self.learned == "nothing":
+            return
+        elif (text := cell_text(value)) is None:
+            features_W[1] = 1.0
+        elif self.kind == "boolean":
+            features_W[0] = 1.0 if _boolean(text, self.name) else -1.0
+        else:
+            number = _number(text, self.name, is_log=self.is_log)
+            is_told = self.learned == "value"
+            features_W[0] = max(-REACH, min(REACH, (number - self.mean) / self.std)) if is_told else 0.0
 
     def category_of(self, value: object) -> str | None:
         """The category that a cell means; None where it is missing, and for a word that none of them is."""
@@ -81,6 +99,10 @@ class ColumnEncoder:
         if text is None:
             return None
         return self._category_of_word.get(text if self.synonyms is None else normal_form(text))
+
+    @cached_property
+    def _place_of(self) -> dict[str, int]:
+        return {category: place for place, category in enumerate(self.categories)}
 
     @cached_property
     def _category_of_word(self) -> dict[str, str]:
@@ -117,10 +139,13 @@ class MetadataEncoder:
 
         Raises UserError for a cell that should be a number and is not.
         """
-        features = [
-            [feature for column in self.columns for feature in column.encode(row.get(column.name))] for row in rows
-        ]
-        return np.array(features, dtype=np.float32).reshape(len(rows), self.num_features)
+        features_NM = np.zeros((len(rows), self.num_features), dtype=np.float32)
+        ends = np.cumsum([column.width for column in self.columns]).tolist()
+        parts = [(column, slice(end - column.width, end)) for column, end in zip(self.columns, ends, strict=True)]
+        for row, features_M in zip(rows, features_NM, strict=True):
+            for column, part in parts:
+                column.write(row.get(column.name), features_M[part])
+        return features_NM
 
 
 class KnownWords:
@@ -160,7 +185,13 @@ def _kind(texts: set[str]) -> ColumnType:
     if all(as_number_or_age(text) is not None or is_meant_as_number(text) for text in texts):
         return "number"
     words = {text.lower() for text in texts}
-    return "boolean" if words <= TRUE | FALSE and words != {"f"} else "category"  # f alone: all of them female
+    return "boolean" if are_yes_and_no(words) and words != {"f"} else "category"  # f alone: all of them female
+
+
+def are_yes_and_no(words: Collection[str]) -> bool:
+    """Whether all words, in lower case, say yes or no. Not N beside F, nor T beside Y: two classes in one letter each,
+    such as normal and fracture, since nobody writes one answer in both letters."""
+    return set(words) <= TRUE | FALSE and not ({"n", "f"} <= set(words) or {"t", "y"} <= set(words))
 
 
 def _fit_column(values: Sequence[object], name: str, kind: ColumnType, *, is_log: bool) -> ColumnEncoder:
@@ -171,12 +202,16 @@ def _fit_column(values: Sequence[object], name: str, kind: ColumnType, *, is_log
     if kind == "boolean":
         for text in texts:
             _boolean(text, name)
-        return ColumnEncoder(name, kind)
+        return ColumnEncoder(name, kind, learned="value" if texts else "nothing")
     numbers = [_number(text, name, is_log=is_log) for text in texts]
     mean = math.fsum(numbers) / len(numbers) if numbers else 0.0
     variance = math.fsum((number - mean) ** 2 for number in numbers) / len(numbers) if numbers else 0.0
-    is_constant = variance <= (1e-9 * abs(mean)) ** 2  # rounding leaves a constant column a speck of variance
-    return ColumnEncoder(name, kind, mean=mean, std=1.0 if is_constant else math.sqrt(variance), is_log=is_log)
+    if variance <= (1e-9 * abs(mean)) ** 2:  # rounding leaves a constant column a speck of variance
+        is_there_in_some = 0 < len(numbers) < len(values)
+        return ColumnEncoder(
+            name, kind, mean=mean, is_log=is_log, learned="presence" if is_there_in_some else "nothing"
+        )
+    return ColumnEncoder(name, kind, mean=mean, std=math.sqrt(variance), is_log=is_log)
 
 
 def cell_text(value: object) -> str | None:

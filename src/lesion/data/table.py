@@ -17,6 +17,7 @@ from lesion.data.decode.images import FrameChoice, Pixels
 from lesion.data.groups import one_spelling, own_groups
 from lesion.data.metadata import Row
 from lesion.data.remark import Remark
+from lesion.words import listed
 
 USUAL_METADATA = ("sex", "age_approx", "anatom_site_general_challenge")  # of the SIIM-ISIC challenge
 USUAL_GROUP = "patient_id"
@@ -86,6 +87,10 @@ class SampleTable:
     def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> SampleTable:
         """The rows that a mask or a list of positions picks, in its order."""
         index = np.arange(len(self))[keep]
+
+        def picked_of(frame: pd.DataFrame) -> pd.DataFrame:
+            return frame.iloc[index].reset_index(drop=True)  # a row may be picked twice, and labels are told apart
+
         arrays = ("class_name_S", "group_S", "is_own_S", "fold_S", "is_valid_S", "is_placed_S")
         picked: dict[str, Any] = {
             name: None if (values := getattr(self, name)) is None else values[index] for name in arrays
@@ -93,9 +98,9 @@ class SampleTable:
         return replace(
             self,
             name_S=self.name_S[index],
-            metadata=self.metadata.iloc[index],
-            targets=None if self.targets is None else self.targets.iloc[index],
-            others=None if self.others is None else self.others.iloc[index],
+            metadata=picked_of(self.metadata),
+            targets=None if self.targets is None else picked_of(self.targets),
+            others=None if self.others is None else picked_of(self.others),
             **picked,
         )
 
@@ -180,10 +185,11 @@ class Concat:
             is_frame = column in {"metadata", "targets", "others"}
             return pd.concat(values, ignore_index=True) if is_frame else np.concatenate(values)
 
-        columns = ("name_S", "metadata", "targets", "class_name_S", "others")
         group_S, is_own_S = self._groups()
         return SampleTable(
-            **{column: joined(column) for column in columns},
+            **{column: joined(column) for column in ("name_S", "targets", "others")},
+            metadata=joined("metadata")[list(self._tables[0].metadata.columns)],  # which networks are trained with
+            class_name_S=self._class_names(),
             group_S=group_S,
             is_own_S=is_own_S,
             strays=tuple(stray for table in self._tables for stray in table.strays),
@@ -200,6 +206,14 @@ class Concat:
             image_column=self._tables[0].image_column,
             columns=self._tables[0].columns,
             where=" and ".join(table.where for table in self._tables),
+        )
+
+    def _class_names(self) -> NDArray[np.str_] | None:
+        """Both sets' class names, "" in the rows of a set without them. None if both have none."""
+        if all(table.class_name_S is None for table in self._tables):
+            return None
+        return np.concatenate(
+            [np.full(len(table), "") if table.class_name_S is None else table.class_name_S for table in self._tables]
         )
 
     def _groups(self) -> tuple[NDArray[np.str_] | None, NDArray[np.bool_] | None]:
@@ -222,6 +236,10 @@ class Concat:
             what = f"the {has} set has groups and the {lacks} set has none: a patient in both is not found"
             do = f"Give the {lacks} set the same group column."
             remarks.append(Remark("groups_of_one_set", what, do, validation.where, "warning"))
+        if lacking := [str(name) for name in validation.metadata if name not in training.metadata]:
+            what = f"metadata that the validation set has and the training set lacks is not used: {listed(lacking)}"
+            do = "Give the training set the same columns."
+            remarks.append(Remark("metadata_of_one_set", what, do, validation.where, "warning"))
         if training.fold_S is not None:
             what = "the fold column that split names is not used: the validation channel replaces it"
             remarks.append(Remark("unused_folds", what, where=training.where, level="warning"))

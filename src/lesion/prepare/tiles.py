@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,8 @@ from tqdm import tqdm
 from lesion.data.decode import images
 from lesion.data.decode.reading import reading
 from lesion.data.sources.location import walk_files
+from lesion.data.sources.tables.known_tables import PATIENTS
+from lesion.data.sources.tables.plain_name import plain
 from lesion.errors import UserError
 from lesion.files import make_folder, write_atomic, write_whole
 from lesion.prepare.annotation_mask import AnnotationMask, PositiveRule, read_annotation_masks
@@ -170,7 +173,8 @@ def _cut(job: _Job, tiling: Tiling, rule: PositiveRule, pool: Executor, bar: tqd
     frame = pd.DataFrame(rows, columns=["name", "target", "x", "y", "downsample", "tissue"])
     frame.insert(0, "image_name", f"{job.name}/" + frame.pop("name").astype(str))
     carried = dict(job.carried)
-    frame.insert(1, "slide_id", carried.pop("slide_id", job.name))  # one slide may be several files: a table says so
+    slide_column = next((name for name in carried if plain(name) == "slide_id"), "slide_id")
+    frame.insert(1, "slide_id", carried.pop(slide_column, job.name))  # one slide may be several files: a table says so
     if job.target is None and job.mask is None:
         del frame["target"]
     os.sync()  # the tiles are on disk before the rows that name them
@@ -194,7 +198,8 @@ def _join(output: Path, jobs: Sequence[_Job]) -> int:
     write_atomic(output / "train.csv", joined.to_csv(index=False).encode())
     targets = joined["target"].value_counts().sort_index() if "target" in joined else pd.Series(dtype=int)
     counts = "|".join(f"{target}:{count}" for target, count in targets.items()) or "none"
-    group = "patient_id" if "patient_id" in joined else "slide_id"
+    written = {plain(name): str(name) for name in joined.columns}
+    group = shlex.quote(next((written[name] for name in PATIENTS if name in written), "slide_id"))
     log.info("tiles=%d slides=%d targets=%s train with group_column=%s", len(joined), len(jobs), counts, group)
     return len(joined)
 

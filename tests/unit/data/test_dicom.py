@@ -26,6 +26,7 @@ from pydicom.uid import (
 
 from dicom_files import COLOURS, RAMP, bytes_of, compressed, dataset_of, encoded, grey, refused, shown
 from lesion.data.decode import dicom, images
+from lesion.data.numbers import as_number_or_age
 from lesion.errors import UserError
 
 
@@ -436,8 +437,7 @@ def test_the_header_fills_the_columns_of_the_challenge():
     ("elements", "age"),
     [
         ({"PatientAge": "018M"}, 1.5),
-        ({"PatientAge": "026W"}, 0.5),
-        ({"PatientAge": "010D"}, 0.03),
+        ({"PatientAge": "45y"}, 45.0),
         ({"PatientBirthDate": "19800615", "StudyDate": "20200614"}, 39.0),
         ({"PatientBirthDate": "19800615", "StudyDate": "20200615"}, 40.0),
         ({"PatientBirthDate": "19800615"}, None),
@@ -448,6 +448,12 @@ def test_the_header_fills_the_columns_of_the_challenge():
 )
 def test_ages_are_years(elements, age):
     assert dicom.metadata(bytes_of(dataset_of(RAMP, **elements))).get("age_approx") == age
+
+
+@pytest.mark.parametrize("age", ["045Y", "001M", "026W", "010D"])
+def test_an_age_in_a_header_is_that_of_the_same_text_in_a_table(age):
+    found = dicom.metadata(bytes_of(dataset_of(RAMP, PatientAge=age)))["age_approx"]
+    assert found == as_number_or_age(age)
 
 
 def test_what_the_header_does_not_say_is_left_out():

@@ -241,6 +241,17 @@ def test_uncertain_labels_are_what_the_policy_says_and_blank_ones_negative(polic
     assert said(labels)["uncertain_labels"] == f"uncertain labels are taken as {policy}: 2; {blank}"
 
 
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [("NF", ("N", "F")), ("TY", ("T", "Y")), ("NFT", ("F", "N", "T")), ("NY", ("N", "Y")), ("FT", ("F", "T"))],
+)
+def test_letters_of_classes_are_no_spellings_of_no_and_yes_where_both_letters_of_one_occur(cells, classes):
+    chosen = {"positive_class": classes[1]} if len(classes) == 2 else {}
+    labels, targets_SK = read(table_of(t=list(cells) * 2), **chosen)
+    assert labels.target.class_names == classes
+    assert len(np.unique(targets_SK, axis=0)) == len(cells)
+
+
 def test_an_uncertain_class_beside_many_is_learned_and_said():
     labels, _ = read(table_of(diagnosis=["nevus", "melanoma", "keratosis", "unknown"] * 2))
     assert "unknown" in labels.target.class_names and "holds unknown" in said(labels)["uncertain_class"]
@@ -326,6 +337,16 @@ def test_what_python_alone_calls_a_number_is_a_word_of_its_own(other):
             "holds -1 in 2 rows, beside 0, 1, 2:.*leave these rows out. If",
         ),
         ({"t": ["a", "b", "c", "?"] * 2}, {"on_uncertain": "positive"}, "uncertain labels in 2 of 8.*Set.*=drop"),
+        (
+            {"t": ["Effusion", "Mass", "Effusion|Mass", "uncertain", "Mass|uncertain"]},
+            {"on_uncertain": "error"},
+            "in 2 of 5 rows: Mass.uncertain in 1 cell, uncertain in 1 cell.*on_uncertain=drop.*write the .* alone",
+        ),
+        (
+            {"t": ["Effusion", "Mass", "Effusion|Mass", "Mass|uncertain"]},
+            {"on_uncertain": "drop"},
+            "in 1 of 4 rows: Mass.uncertain in 1 cell .* In these cells write the uncertain word alone.*take it out",
+        ),
         (CHEXPERT, {}, "columns edema, mass hold uncertain labels in 2 of 4 rows: -1.0 in 1 cell, u in 1 cell"),
         ({"t": ["0.5", "1"]}, {}, "measurements, not classes.*Set target_column"),
         ({"t": ["a", "a"]}, {}, "'t' holds one value only, a, in all 2 rows"),

@@ -39,7 +39,9 @@ def read(rows: SampleTable, known: KnownTarget, *, are_columns_set: bool = False
         (BINARY, ["Malignant", "BENIGN", "malignant"], [1, 0, 1]),
         (BINARY, ["malignant", "malignant"], [1, 1]),  # one class alone
         (BINARY, ["1", "0"], [1, 0]),
+        (BINARY, ["0", "0"], [0, 0]),
         (TURNED, ["benign", "malignant"], [1, 0]),  # the model's positive class, not the word's
+        (Target("binary", ("N", "F")), ["F", "n", "N"], [1, 0, 0]),  # two classes, neither of them yes
         (NUMBERS, ["yes", "no", "1", "0.0", "True"], [1, 0, 1, 0, 1]),
     ],
 )
@@ -85,6 +87,7 @@ def test_joined_labels_need_no_cell_that_joins_any():
         (table(target=["naevus", "malignant"]), KnownTarget(BINARY, ["target"]), "naevus.*benign, malignant"),
         (table(target=["1", "0"]), KnownTarget(ONE_OF_THREE, ["target"]), "0, 1.*keratosis, melanoma, nevus"),
         (table(target=["0", "1"]), KnownTarget(BINARY, ["target"], is_positive_set=True), "not certain that 1"),
+        (table(target=["1", "1"]), KnownTarget(BINARY, ["target"]), "holds 1, .*benign, malignant: without a 0"),
         (table(target=["0", "1", "NaN"]), KnownTarget(BINARY, ["target"]), "holds NaN, not a class"),
         (table(target=["0", "1", "benign"]), KnownTarget(BINARY, ["target"]), "holds 0, 1, not a class"),
         (table(target=["benign", "unknown"]), KnownTarget(BINARY, ["target"]), "uncertain"),

@@ -33,7 +33,8 @@ def test_features_are_words_in_order_then_the_standardised_number_and_its_flag(e
 def test_fitting_sees_the_given_rows_only(encoder):
     encoder.encode([{"sex": "other", "age": "90"}])
     assert encoder == MetadataEncoder.fit(ROWS, KINDS)
-    assert MetadataEncoder.fit(ROWS[:1], KINDS).encode(ROWS[:1]).tolist() == [[1, 0, 0]]
+    assert MetadataEncoder.fit(ROWS[:2], KINDS).encode([{"age": "60"}]).tolist() == [[0, 0, 2, 0]]
+    assert MetadataEncoder.fit(ROWS[:1], KINDS).encode(ROWS[:2]).tolist() == [[1], [0]]
 
 
 @pytest.mark.parametrize("cell", [None, "", "  ", "NA", "nan", "None", math.nan, *sorted(MISSING)])
@@ -69,16 +70,29 @@ def test_text_for_a_number_is_refused_by_name(encoder, age):
 
 
 @pytest.mark.parametrize("value", ["7", "0", "0.1", "1e15", "-3.3"])
-def test_a_constant_column_divides_by_no_zero(value):
+def test_a_number_that_is_the_same_in_all_rows_gives_no_features(value):
     encoder = MetadataEncoder.fit([{"age": value}] * 7, {"age": "number"})
-    assert encoder.encode([{"age": value}])[0, 0] == pytest.approx(0, abs=1e-6)
-    assert np.isfinite(encoder.encode([{"age": "8"}])).all()
+    assert encoder.encode([{"age": value}, {"age": "8"}, {}]).shape == (3, 0)
 
 
-def test_a_column_without_any_value_is_all_missing():
-    encoder = MetadataEncoder.fit([{}, {"age": None, "sex": ""}], KINDS)
-    assert encoder.encode([{"age": None}]).tolist() == [[0, 1]]
-    assert encoder.encode([{"age": "3", "sex": "male"}]).tolist() == [[3, 0]]
+@pytest.mark.parametrize("value", ["7", "0.1", "1e15"])
+def test_of_one_number_in_some_rows_only_counts_whether_it_is_there(value):
+    encoder = MetadataEncoder.fit([{"age": value}] * 7 + [{}], {"age": "number"})
+    assert encoder.encode([{"age": value}, {"age": "1e30"}, {}]).tolist() == [[0, 0], [0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("kind", ["number", "boolean", "category"])
+@pytest.mark.parametrize("cell", [None, "45", "true", "a word that no number is"])
+def test_a_column_without_any_value_gives_no_features_whatever_comes_later(kind, cell):
+    encoder = MetadataEncoder.fit([{}, {"x": None, "sex": "F"}], {"x": kind, "sex": "category"})
+    assert encoder.encode([{"x": cell, "sex": "F"}]).tolist() == [[1]] and encoder.num_features == 1
+
+
+def test_an_encoder_of_an_earlier_version_takes_numbers_that_it_never_saw():
+    """Its JSON does not say what it learned."""
+    stored = '{"name": "age", "kind": "number", "mean": 0.0, "std": 1.0}'
+    column = TypeAdapter(ColumnEncoder).validate_json(stored)
+    assert column.width == 2 and [column.encode(age) for age in ("45", "0.5", None)] == [[10, 0], [0.5, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("age", [1e300, 10**300, "1e308", 10_000])
@@ -158,6 +172,7 @@ def test_grades_and_ranges_are_words(grade):
 def test_a_column_of_nothing_but_f_holds_women_and_no_noes():
     assert column_kinds([{"sex": "F"}, {"sex": "f"}], ["sex"]) == {"sex": "category"}
     assert column_kinds([{"x": "f"}, {"x": "t"}], ["x"]) == {"x": "boolean"}
+    assert column_kinds([{"x": "N"}, {"x": "F"}], ["x"]) == {"x": "category"}  # both of them no, as a boolean
 
 
 @pytest.mark.parametrize("word", ["female", "Female", " FEMALE ", "F", "f", "woman", "Ｆemale"])
@@ -241,6 +256,6 @@ def test_a_logarithm_is_taken_before_mean_and_deviation():
 
 
 def test_a_number_below_zero_has_no_logarithm():
-    encoder = MetadataEncoder.fit([{"size": 1}], {"size": "number"}, logs=["size"])
+    encoder = MetadataEncoder.fit([{"size": 1}, {"size": 2}], {"size": "number"}, logs=["size"])
     with pytest.raises(UserError, match="'-1' is below 0"):
         encoder.encode([{"size": -1}])

@@ -71,6 +71,30 @@ def test_rows_of_a_joined_source_without_groups_are_groups_of_their_own():
     assert Concat(Ungrouped(1), Ungrouped(2)).table().group_S is None
 
 
+@pytest.mark.parametrize("lacks", [0, 1])
+def test_a_joined_source_has_the_metadata_of_its_training_set(lacks):
+    class Bare(Levels):
+        def table(self) -> SampleTable:
+            return replace(super().table(), metadata=pd.DataFrame(index=range(len(self.levels))))
+
+    parts = [Levels(1), Levels(2)]
+    parts[lacks] = Bare(lacks + 1)
+    table = Concat(*parts).table()
+    assert table.metadata_rows() == ([{}, {}] if lacks == 0 else [{"age": "1"}, {"age": None}])
+    said = [remark.what for remark in table.remarks if remark.name == "metadata_of_one_set"]
+    assert said == (["metadata that the validation set has and the training set lacks is not used: age"] * (1 - lacks))
+
+
+@pytest.mark.parametrize(("lacks", "expected"), [([0], ["", "C2"]), ([1], ["C1", ""]), ([0, 1], None)])
+def test_a_joined_source_has_the_class_names_of_the_set_that_has_them(lacks, expected):
+    class Nameless(Levels):
+        def table(self) -> SampleTable:
+            return replace(super().table(), class_name_S=None)
+
+    class_name_S = Concat(*((Nameless if part in lacks else Levels)(part + 1) for part in (0, 1))).table().class_name_S
+    assert (None if class_name_S is None else class_name_S.tolist()) == expected
+
+
 def test_rows_may_be_picked_by_mask():
     table = Levels(1, 2, 3).table().rows(np.array([True, False, True]))
     assert table.name_S.tolist() == ["p1", "p3"] and table.metadata_rows() == [{"age": "1"}, {"age": "3"}]

@@ -49,6 +49,10 @@ class NormalLabels:
     normal_key: str | None = None
     remarks: tuple[Remark, ...] = ()
 
+    @property
+    def target(self) -> Target:
+        return TARGET
+
     def encode(self, table: SampleTable) -> NDArray[np.float32]:
         """1 for each anomalous row [S, 1], 0 for each normal one. Raises UserError for a cell of no class."""
         if table.targets is None:
@@ -113,6 +117,7 @@ def questions(
         fit=config.fit,
         flips="none",
         check_settings=check_settings,
+        read_labels=lambda table: read_normal_labels(table, config),
         define_task=lambda table, _: define_task(table, config),
         check_files=check_masks,
     )

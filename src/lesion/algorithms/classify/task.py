@@ -75,6 +75,7 @@ def questions(config: ClassifyConfig, *, check_settings: Callable[[], Sequence[R
         fit=config.fit,
         flips=config.flips,
         check_settings=check_settings,
+        read_labels=lambda table: _labels_of(table, config),
         define_task=lambda table, test_table: define_task(table, test_table, config),
     )
 
@@ -111,13 +112,7 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     has_folds = has_groups and (are_folds_known or wanted.fold is None)
     if table.targets is not None and not is_open(table):
         with collecting(problems):
-            labels = read_labels(
-                table,
-                positive_class=config.positive_class,
-                label_separator=config.label_separator,
-                task_type=config.task_type,
-                on_uncertain=config.on_uncertain,
-            )
+            labels = _labels_of(table, config)
         problems += _new_classes(table, test_table, labels)
     if labels is not None:
         with collecting(problems):
@@ -143,6 +138,16 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
     if labels is None or labelled is None or valid_FS is None:
         return None
     return Task(labels, labelled, valid_FS, kinds, is_last_held_back=config.final_model == "soup")
+
+
+def _labels_of(table: SampleTable, config: ClassifyConfig) -> Labels:
+    return read_labels(
+        table,
+        positive_class=config.positive_class,
+        label_separator=config.label_separator,
+        task_type=config.task_type,
+        on_uncertain=config.on_uncertain,
+    )
 
 
 def refuse_operating_point(labels: Labels, config: ClassifyConfig) -> None:

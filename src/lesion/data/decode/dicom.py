@@ -31,6 +31,7 @@ from lesion.data.decode.dicom_tables import BIG_ENDIAN, Unreadable, byte_order, 
 from lesion.data.decode.formats import NotRead
 from lesion.data.decode.memory import ReserveBytes
 from lesion.data.decode.pieces import TooManyPieces
+from lesion.data.numbers import as_age
 from lesion.errors import LesionError
 
 __all__ = ["CONTENT_TYPE", "SUFFIXES", "Unreadable", "frame_count", "is_dicom", "metadata", "pixels"]
@@ -45,7 +46,6 @@ NATIVE = {IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED}
 STRIP_PIXELS = 2**20
 STRIP_BYTES = 64  # of a pixel while it is made visible, in float64
 SEXES = {"M": "male", "F": "female", "O": "other"}
-YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 # What a table may lack and a header say, under the names of the SIIM-ISIC challenge.
 COLUMNS = ("patient_id", "sex", "age_approx", "anatom_site_general_challenge")
 RGB_OF_YBR = np.array(  # PS3.3, C.7.6.3.1.2
@@ -245,9 +245,9 @@ def _text(dataset: Any, keyword: str) -> str | None:
 
 def _age(dataset: Any) -> float | None:
     """Years, from PatientAge (045Y, 018M) or from the dates of birth and study."""
-    age = re.fullmatch(r"(\d{1,3})([DWMY])", (_text(dataset, "PatientAge") or "").upper())
-    if age:
-        return round(int(age[1]) * YEARS[age[2]], 2)
+    age = as_age((_text(dataset, "PatientAge") or "").upper().zfill(4))  # 45Y is written too
+    if age is not None:
+        return age
     dates = [
         re.fullmatch(r"(\d{4})(\d\d)(\d\d)", _text(dataset, name) or "") for name in ("PatientBirthDate", "StudyDate")
     ]

@@ -10,7 +10,6 @@ import os
 import posixpath
 import re
 import stat
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -20,7 +19,7 @@ from typing import Literal
 
 from lesion.data.decode import dicom, formats, images
 from lesion.data.decode.codestreams import JP2, SOC
-from lesion.data.decode.reading import COPY_AGAIN, GZIP, UNREADABLE, reading
+from lesion.data.decode.reading import COPY_AGAIN, UNREADABLE, reading, unpacked_head
 from lesion.errors import UserError
 
 Kind = Literal["DICOM", "other"]
@@ -129,11 +128,7 @@ def _read_kind(path: Path, _size: int, _changed_ns: int) -> Kind | None:
 
 def _kind_of(first: bytes) -> Kind | None:
     """What kind of image begins with these bytes."""
-    if first.startswith(GZIP):
-        try:
-            first = zlib.decompressobj(wbits=31).decompress(first, FIRST_BYTES)
-        except zlib.error:
-            return None
+    first = unpacked_head(first, most=FIRST_BYTES)
     if dicom.is_dicom(first):
         is_plain = first[128:132] == b"DICM" or FIRST_ELEMENT.match(first)
         return "DICOM" if is_plain and MEDIA_DIRECTORY not in first else None

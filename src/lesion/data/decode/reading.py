@@ -13,6 +13,7 @@ import json
 import os
 import re
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +91,16 @@ def _unpacked(content: bytes, path: Path, *, kind: str, most: int) -> bytes:
         what = f"gzip unpacks it to more than {most:,} bytes"
         raise UserError(what, where=path, do="Unpack it yourself: gunzip FILE.", kind=kind)
     return unpacked
+
+
+def unpacked_head(head: bytes, *, most: int) -> bytes:
+    """A file's first bytes, or up to `most` of those that gzip packed in it; none of what only begins like gzip."""
+    if not head.startswith(GZIP):
+        return head
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, most)
+    except zlib.error:
+        return b""
 
 
 def check_given(path: Path) -> None:

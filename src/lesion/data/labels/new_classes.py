@@ -13,7 +13,7 @@ from lesion.data.labels.cells import called, texts_of
 from lesion.data.labels.joined_labels import SEPARATORS, parted
 from lesion.data.labels.spelling import spellings, usual, word_key
 from lesion.data.labels.uncertain import BLANK, UNCERTAIN
-from lesion.data.metadata import FALSE, TRUE
+from lesion.data.metadata import TRUE, are_yes_and_no
 from lesion.data.numbers import is_number
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
@@ -59,7 +59,7 @@ def _words(table: SampleTable) -> dict[str, Counter[str]]:
     for separator in SEPARATORS:
         texts = [part for text in texts for part in parted(text, separator)]
     found = spellings(texts)
-    is_no = all(key in TRUE | FALSE for key in found)
+    is_no = are_yes_and_no(found)
     words = {key: of for key, of in found.items() if key not in {*UNCERTAIN, BLANK, ""}}
     if is_no:  # yes, True and 1 say the same
         merged: dict[str, Counter[str]] = {}

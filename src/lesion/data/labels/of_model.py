@@ -19,7 +19,7 @@ from lesion.data.labels.encode import Labelled, Labels
 from lesion.data.labels.joined_labels import separator_of
 from lesion.data.labels.spelling import word_key
 from lesion.data.labels.uncertain import BLANK, UNCERTAIN, Policy
-from lesion.data.metadata import FALSE, TRUE
+from lesion.data.metadata import FALSE, TRUE, are_yes_and_no
 from lesion.data.remark import Remark
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
@@ -123,7 +123,7 @@ def _joined(table: SampleTable, known: KnownTarget) -> JoinedCells:
 
 def _words(table: SampleTable, known: KnownTarget) -> tuple[SampleTable, WordCells, tuple[Remark, ...]]:
     """Cells of one word each. A column of class names is read instead of numbers that the model does not know, and of
-    two classes 1 is the positive one."""
+    two classes 1 beside 0 is the positive one."""
     names, class_of = known.target.class_names, _classes(known.target.class_names)
     cells = WordCells(names, class_of)
     keys = _keys(texts_of(table))
@@ -135,13 +135,17 @@ def _words(table: SampleTable, known: KnownTarget) -> tuple[SampleTable, WordCel
         frame = pd.DataFrame({column: table.class_name_S})
         what = f"the classes are read from the column of class names, since {called(table)} holds other words"
         return replace(table, targets=frame), cells, (Remark("class_names", what, where=table.where),)
-    is_yes_no = keys <= TRUE | FALSE or (keys & TRUE and keys & FALSE and not keys & set(class_of))
+    is_yes_no = are_yes_and_no(keys) or (keys & TRUE and keys & FALSE and not keys & set(class_of))
     if known.target.kind != "binary" or not is_yes_no:
         return table, cells, ()  # reading them says what is not known, as it does of other words beside a yes and a no
+    why = None
     if known.is_positive_set:
+        why = f"its positive class '{names[1]}' was chosen by hand, so it is not certain that 1 stands for it"
+    elif not keys & FALSE:  # of classes that are coded 1 and 2, 1 is the negative one
+        why = f"without a 0 beside it, it is not certain that this stands for '{names[1]}'"
+    if why is not None:
         raise UserError(
-            f"{called(table)} holds {listed(sorted(keys))}, and the model knows {listed(names)}: its positive class "
-            f"'{names[1]}' was chosen by hand, so it is not certain that 1 stands for it",
+            f"{called(table)} holds {listed(sorted(keys))}, and the model knows {listed(names)}: {why}",
             where=table.where,
             do=f"Write {listed(names)} into the column.",
         )
@@ -161,7 +165,7 @@ def _are_names(texts: Sequence[str], table: SampleTable, class_of: Mapping[str, 
 def _classes(names: Sequence[str]) -> Mapping[str, int]:
     """The class of each word by its key; yes, True and 1 are one word where the classes are a yes and a no."""
     found = {word_key(name): number for number, name in enumerate(names)}
-    if len(names) == 2 and set(found) <= TRUE | FALSE:
+    if len(names) == 2 and are_yes_and_no(found):
         for number, name in enumerate(names):
             found |= dict.fromkeys(TRUE if word_key(name) in TRUE else FALSE, number)
     return found

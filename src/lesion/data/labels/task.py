@@ -31,7 +31,7 @@ from lesion.data.labels.measurements import AS_CLASSES, refuse_many_numbers, ref
 from lesion.data.labels.positive_words import positive_word
 from lesion.data.labels.spelling import is_whole, spellings, usual, word_key
 from lesion.data.labels.uncertain import BLANK, UNCERTAIN, Policy
-from lesion.data.metadata import FALSE, TRUE
+from lesion.data.metadata import FALSE, TRUE, are_yes_and_no
 from lesion.data.remark import Remark
 from lesion.data.table import SampleTable
 from lesion.errors import UserError
@@ -172,7 +172,7 @@ def _without_synonyms(table: SampleTable, counts: dict[str, Counter[str]]) -> di
     """The keys of each class by its word. In a column of yes and no, 1 and True and yes are one class."""
     yes, no = [key for key in counts if key in TRUE], [key for key in counts if key in FALSE]
     sides = (("0", no, FALSE), ("1", yes, TRUE))
-    if len(yes) + len(no) == len(counts):
+    if are_yes_and_no(counts):
         merged = {}
         for number, same, synonyms in sides:
             if same:

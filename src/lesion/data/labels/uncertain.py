@@ -86,13 +86,22 @@ def refuse_uncertain(
     text_SK, num_rows = table.targets.to_numpy(dtype=np.str_), int(is_uncertain_SC.any(axis=1).sum())
     names = listed(list(map(str, table.targets.columns)))
     what = f"columns {names} hold" if text_SK.shape[1] > 1 else f"column '{names}' holds"
-    counts = Counter(text for text in text_SK.ravel().tolist() if word_key(text) in UNCERTAIN)
+    cells = text_SK[is_uncertain_SC.any(axis=1)].ravel().tolist()
+    counts = Counter(text for text in cells if text_SK.shape[1] == 1 or word_key(text) in UNCERTAIN)
     told = listed([f"{text} in {number_of(count, 'cell')}" for text, count in sorted(counts.items())])
-    ways = "" if is_droppable_only else ", or positive or negative to count them so"
+    alone = "write the uncertain word alone, which leaves their rows out, or take it out"
+    if policy == "drop":
+        do = f"In these cells {alone}."
+    else:
+        ways = "" if is_droppable_only else ", or positive or negative to count them so"
+        is_joined = any(word_key(text) not in UNCERTAIN for text in counts)
+        do = f"Set on_uncertain=drop to leave these rows out{ways}." + (
+            f" In cells of several labels {alone}." if is_joined else ""
+        )
     raise UserError(
         f"{what} uncertain labels in {num_rows} of {len(table)} rows: {told}",
         where=table.where,
-        do=f"Set on_uncertain=drop to leave these rows out{ways}.",
+        do=do,
     )
 
 

@@ -15,7 +15,14 @@ import numpy as np
 from lesion.data.decode import dicom, images
 from lesion.data.decode.dicom import Frame
 from lesion.data.decode.images import FrameChoice
-from lesion.data.decode.reading import COPY_AGAIN, MAX_PICTURE_BYTES, check_regular, file_content, reading
+from lesion.data.decode.reading import (
+    COPY_AGAIN,
+    MAX_PICTURE_BYTES,
+    check_regular,
+    file_content,
+    reading,
+    unpacked_head,
+)
 from lesion.data.remark import Remark
 from lesion.data.table import Readable, SampleTable, Source
 from lesion.errors import UserError
@@ -76,7 +83,7 @@ class FramesOf:
 def with_frames(source: Source, choice: FrameChoice) -> Source:
     """The same set with the frames that `choice` names: with "all", a row for each frame, called `NAME#NUMBER`.
 
-    DICOM counts frames from 1. The frames of a file are one group, unless the table has groups. What is not read is
+    DICOM counts frames from 1. The frames of a file are one group, unless the table says theirs. What is not read is
     among the table's remarks.
     """
     table = source.table()
@@ -96,13 +103,16 @@ def with_frames(source: Source, choice: FrameChoice) -> Source:
         f"{name}#{int(frame) + 1}" if frames.counts[row] > 1 else name
         for name, (row, frame) in zip(rows.name_S.tolist(), frames.places, strict=True)
     ]
+    has_several_S = np.array([frames.counts[row] > 1 for row, _ in frames.places])
+    is_own_S = None if rows.is_own_S is None else rows.is_own_S & ~has_several_S
     group_S, remarks = rows.group_S, rows.remarks
     if group_S is None:
         what = "the frames of a DICOM file are one group; which files are of the same patient is not known"
         do = "Set group_column if it is: else patients may be on both sides of a fold."
         group_S = rows.name_S
         remarks = (*remarks, Remark("files_as_groups", what, do, table.where, level="warning"))
-    return _Set(frames, replace(rows, name_S=np.array(names), group_S=group_S, remarks=remarks))
+    table = replace(rows, name_S=np.array(names), group_S=group_S, is_own_S=is_own_S, remarks=remarks)
+    return _Set(frames, table)
 
 
 class _Set:
@@ -125,7 +135,7 @@ def _num_frames(path: Path | None) -> int:
     try:
         check_regular(path)
         with reading(path, "the file cannot be read", do=COPY_AGAIN), path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+            head = unpacked_head(file.read(HEAD_BYTES), most=HEAD_BYTES)
         if not dicom.is_dicom(head):
             return 1
         with suppress(ValueError):  # the header is longer

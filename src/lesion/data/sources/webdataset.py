@@ -30,7 +30,9 @@ from lesion.data.sources.folders.folder_classes import folder_classes
 from lesion.data.sources.location import SplitLocation, walk_files
 from lesion.data.sources.rows import frame_of, table_of
 from lesion.data.sources.sample_keys import keys_of
+from lesion.data.sources.tables.column_names import IMAGE_COLUMNS
 from lesion.data.sources.tables.json_cells import list_cell, nested_remarks, paths_in, with_words
+from lesion.data.sources.tables.known_columns import image_column_of
 from lesion.data.table import Columns, SampleTable
 from lesion.errors import UserError
 from lesion.words import listed, one_line
@@ -89,12 +91,12 @@ class WebDataset:
             raise UserError(what, where=shards[0], do="Write the shards as docs/sources.md says.")
         where, remarks = ", ".join(str(shard) for shard in shards[:2]), _not_read(shards, contents)
         nested: Counter[str] = Counter()
-        rows = [_row(sample, columns, nested) for sample in samples]
-        remarks += with_words(rows, _words_of(samples), columns, shards[0])
+        rows = [_row(sample, nested) for sample in samples]
+        image_column = _add_keys(rows, samples, columns)
+        remarks += with_words(rows, _words_of(samples), columns, image_column, shards[0])
         remarks += nested_remarks(rows, nested, columns, shards[0])
         if columns.targets and not any(sample.columns for sample in samples):
             remarks += _add_folder_classes(rows, samples, columns, where)
-        image_column = columns.image or "image_name"
         if repeated := _repeated([row[image_column] for row in rows], samples):
             for row, sample in zip(rows, samples, strict=True):
                 row[image_column] = f"{sample.shard.stem}/{row[image_column]}"
@@ -259,9 +261,9 @@ def _check(info: tarfile.TarInfo, shard: Path) -> None:
     )
 
 
-def _row(sample: Sample, columns: Columns, nested: Counter[str]) -> dict[str, str]:
+def _row(sample: Sample, nested: Counter[str]) -> dict[str, str]:
     """What KEY.json says of a sample. Counts the keys that hold more than a cell does."""
-    row = {columns.image or "image_name": sample.key}
+    row: dict[str, str] = {}
     if (member := sample.columns.get("json")) is None:
         return row
     try:
@@ -278,6 +280,23 @@ def _row(sample: Sample, columns: Columns, nested: Counter[str]) -> dict[str, st
         elif isinstance(value, dict | list):
             nested.update(paths_in(key, value))
     return row
+
+
+def _add_keys(rows: Sequence[dict[str, str]], samples: Sequence[Sample], columns: Columns) -> str:
+    """Names the samples that KEY.json does not name by their keys, and returns the column of the names.
+
+    It is the one that a table with the columns of the JSON has. One that calls several samples the same names none.
+    """
+    there = {name for row in rows for name in row}
+    if any("cls" in sample.columns for sample in samples):
+        there |= {*columns.targets}
+    own = image_column_of(sorted(there), columns)
+    names = [row[own] for row in rows if own is not None and own in row]
+    is_naming = columns.image is not None or own == IMAGE_COLUMNS[0] or len(set(names)) == len(names)
+    column = own if own is not None and is_naming else columns.image or IMAGE_COLUMNS[0]
+    for row, sample in zip(rows, samples, strict=True):
+        row.setdefault(column, sample.key)
+    return column
 
 
 def _words_of(samples: Sequence[Sample]) -> list[str | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from lesion.data.channels import columns_of, open_channels
 from lesion.data.decode import images
 from lesion.data.table import Source
 from lesion.errors import UserError
+from lesion.prepare.sharding import Sharding
+from lesion.prepare.shards import Share, prepare_shards
 
 COUNTS = {"a": 1, "b": 3, "c": 4}  # frames of each file
 
@@ -27,7 +31,9 @@ def write_set(folder: Path, *, has_patients: bool, ending: str = ".dcm") -> Path
     for number, (name, count) in enumerate(COUNTS.items()):
         frames = np.stack([np.full((8, 8), 40 * number + 10 * frame, np.uint8) for frame in range(count)])
         dataset = dataset_of(frames if count > 1 else frames[0])
-        (folder / "train" / f"{name}{ending}").write_bytes(bytes_of(dataset))
+        content = bytes_of(dataset)
+        packed = gzip.compress(content) if ending.endswith(".gz") else content
+        (folder / "train" / f"{name}{ending}").write_bytes(packed)
     rows = pd.DataFrame({"image_name": [f"{name}{ending}" for name in COUNTS], "target": [0, 1, 0]})
     if has_patients:
         rows["patient_id"] = ["P1", "P1", "P2"]
@@ -51,6 +57,54 @@ def test_one_frame_of_each_file_is_read_and_how_many_are_not_is_said(frames, exp
     (remark,) = source.table().remarks
     assert f"2 of 3 images are DICOM files of more than one frame (up to 4): the {frames}" in remark.what
     assert "5 frames are not" in remark.what and "dicom_frames" in remark.do
+
+
+def test_frames_of_packed_files_are_rows_too(tmp_path):
+    source = opened(write_set(tmp_path, has_patients=True, ending=".dcm.gz"), "all")
+    assert source.table().name_S.tolist()[:2] == ["a.dcm.gz", "b.dcm.gz#1"]
+    assert greys(source) == [0, 40, 50, 60, 80, 90, 100, 110]
+
+
+def without_patients(folder: Path, rows: Sequence[int]) -> Path:
+    """The set, its table without the patients of some rows."""
+    table = pd.read_csv(folder / "train.csv", dtype=str)
+    table.loc[list(rows), "patient_id"] = None
+    table.to_csv(folder / "train.csv", index=False)
+    return folder
+
+
+def test_frames_of_a_file_without_patient_are_one_group_and_stay_it_beside_a_validation_set(tmp_path):
+    training = without_patients(write_set(tmp_path / "training", has_patients=True), [0, 2])
+    validation = write_set(tmp_path / "validation", has_patients=True)
+    table = opened(training, "all").table()
+    assert table.group_S.tolist() == ["a.dcm", *["P1"] * 3, *["c.dcm"] * 4]
+    assert table.has_own_group_S.tolist() == [True, *[False] * 7]
+    columns = columns_of(ClassifyConfig.parse({"dicom_frames": "all"}))
+    both = open_channels({"training": training, "validation": validation}, columns).whole()[0].table()
+    assert both.group_S.tolist()[:8] == table.group_S.tolist()
+
+
+@pytest.mark.parametrize("has_patients", [True, False])
+def test_shards_hold_each_frame_with_its_group(has_patients, tmp_path):
+    folder = write_set(tmp_path / "in", has_patients=has_patients)
+    if has_patients:
+        without_patients(folder, [2])
+    columns = columns_of(ClassifyConfig.parse({"dicom_frames": "all"}))
+    prepare_shards(
+        folder,
+        output=tmp_path / "out",
+        columns=columns,
+        source="auto",
+        sharding=Sharding(size_px=16),
+        engine="processes",
+        num_workers=1,
+        share=Share(),
+        show_progress=False,
+    )
+    before, after = opened(folder, "all").table(), opened(tmp_path / "out", "first").table()
+    assert before.group_S is not None and after.group_S is not None
+    rows = [dict(zip(table.name_S, table.group_S, strict=True)) for table in (before, after)]
+    assert len(rows[0]) == 8 and rows[0] == rows[1]
 
 
 @pytest.mark.parametrize("has_patients", [True, False])

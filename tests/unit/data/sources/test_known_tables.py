@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,9 @@ from lesion.data.remark import Remark
 from lesion.data.sources.describe import describe_sources
 from lesion.data.sources.tables.known_tables import KNOWN_TABLES, find_known
 from lesion.data.sources.tables.nearly_known import about_nearly_known
+from lesion.prepare.sharding import Sharding
+from lesion.prepare.shards import Share, prepare_shards
+from sources import png_of, write_png
 
 CHEXPERT = (
     "No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,"
@@ -259,6 +265,88 @@ def test_patients_are_found_in_a_table_that_has_the_other_columns_of_the_setting
     assert opened(tmp_path, group_column="target2", split="kfold").training.table().group_S is None
 
 
+@pytest.mark.parametrize(
+    ("header", "settings"),
+    [
+        ("image_name,subject_id,diagnosis", {"target_column": "diagnosis"}),
+        ("image_name,subject_id,verdict", {"target_column": "verdict"}),
+        ("path,subject_id,label", {"image_column": "path", "target_column": "label"}),
+        ("picture,subject_id,verdict", {"image_column": "picture", "target_column": "verdict"}),
+        ("id,label,subject_id", {}),  # the columns of a known data set that has no patients
+    ],
+)
+def test_patients_are_found_whatever_other_columns_are_set_or_known(tmp_path, header, settings):
+    write_table(tmp_path / "train.csv", header)
+    found = opened(tmp_path, **settings)
+    table = found.training.table()
+    assert found.problems == () and table.group_S is not None and table.columns.group == "subject_id"
+    assert "group_column=subject_id" in remark(found, "known_table").what
+
+
+def test_the_column_of_the_images_is_none_of_patients(tmp_path):
+    write_table(tmp_path / "train.csv", "subject,verdict")
+    table = opened(tmp_path, image_column="subject", target_column="verdict").training.table()
+    assert table.group_S is None and table.name_S.tolist() == ["00", "01", "02"]
+
+
+def write_shard(path: Path, rows: list[dict[str, str]]) -> None:
+    """A shard of as many samples, k0, k1 …, each of which says what a row does."""
+    with tarfile.open(path, "w") as tar:
+        for number, row in enumerate(rows):
+            for ending, content in (("png", png_of("p1")), ("json", json.dumps(row).encode())):
+                info = tarfile.TarInfo(f"k{number}.{ending}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("image", "names", "expected"),
+    [
+        ("filename", ["a.jpg", "b.jpg"], ["a.jpg", "b.jpg"]),
+        ("image_id", ["a", "b"], ["a", "b"]),
+        ("filename", ["a.jpg", ""], ["a.jpg", "k1"]),  # one that has no name is called by its key
+        ("filename", ["input.jpg", "input.jpg"], ["k0", "k1"]),  # which does not name them
+        ("camera", ["a", "b"], ["k0", "k1"]),
+    ],
+)
+def test_samples_of_shards_are_called_as_their_columns_say_or_else_by_their_keys(tmp_path, image, names, expected):
+    rows = [{image: name, "target": "1", "subject": "P"} for name in names]
+    write_shard(tmp_path / "train.tar", [{key: cell for key, cell in row.items() if cell} for row in rows])
+    table = opened(tmp_path).training.table()
+    assert table.name_S.tolist() == expected and table.group_S.tolist() == ["P", "P"]
+
+
+def test_samples_are_called_by_their_keys_where_a_word_beside_them_is_a_second_label(tmp_path):
+    write_shard(tmp_path / "train.tar", [{"filename": f"{name}.jpg", "label": name} for name in "ab"])
+    with tarfile.open(tmp_path / "train.tar", "a") as tar:
+        for number, word in enumerate("ab"):
+            info = tarfile.TarInfo(f"k{number}.cls")
+            info.size = 1
+            tar.addfile(info, io.BytesIO(word.encode()))
+    table = opened(tmp_path).training.table()
+    assert table.name_S.tolist() == ["k0", "k1"] and table.targets["target"].tolist() == ["a", "b"]
+
+
+def test_shards_of_a_table_with_usual_names_are_known_as_it_is(tmp_path):
+    write_table(tmp_path / "in" / "labels.csv", "filename,label,subject")
+    for row in range(3):
+        write_png(tmp_path / "in" / f"0{row}.png", f"p{row}")
+    prepare_shards(
+        tmp_path / "in",
+        output=tmp_path / "out",
+        columns=wanted_columns(ClassifyConfig.parse({})),
+        source="auto",
+        sharding=Sharding(),
+        engine="processes",
+        num_workers=1,
+        share=Share(),
+        show_progress=False,
+    )
+    before, after = (opened(tmp_path / folder).training.table() for folder in ("in", "out"))
+    assert (after.columns.image, after.target_names, after.columns.group) == ("filename", ("label",), "subject")
+    assert sorted(after.name_S.tolist()) == before.name_S.tolist() == ["00", "01", "02"]
+
+
 def test_patients_of_chexpert_are_taken_from_the_paths(tmp_path):
     paths = [f"CheXpert-v1.0-small/train/patient0000{1 + row // 2}/study{row}/view1_frontal.jpg" for row in range(4)]
     header = f"Path,Sex,Age,Frontal/Lateral,AP/PA,{CHEXPERT}"
@@ -267,6 +355,17 @@ def test_patients_of_chexpert_are_taken_from_the_paths(tmp_path):
     table = opened(tmp_path).training.table()
     assert table.group_S.tolist() == ["patient00001", "patient00001", "patient00002", "patient00002"]
     assert "patients_in_paths" in {remark.name for remark in table.remarks}
+
+
+@pytest.mark.parametrize("ending", ["", ".jpeg"])
+def test_both_eyes_of_a_patient_of_eyepacs_are_one_group(tmp_path, ending):
+    rows = [f"{eye}{ending},0" for eye in ("10_left", "10_right", "13_left")]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}Labels.csv").write_text("\n".join(["image,level", *rows]) + "\n")
+    found = opened(tmp_path)
+    assert found.test.table().group_S.tolist() == ["10", "10", "13"]
+    assert found.training.table().group_S.tolist() == ["10", "10", "13"]
+    assert "10 is the first" in remark(found, "patients_in_paths").what
 
 
 def test_the_page_of_sources_lists_formats_and_known_data_sets():

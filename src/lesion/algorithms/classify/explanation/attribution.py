@@ -79,7 +79,7 @@ class MetadataAttribution:
         for own_M, record in zip(picture.features_FM, self._folds, strict=True):
             start = sum(encoder.width for encoder in record.metadata[:place])
             encoder = record.metadata[place]
-            features_FM.append(_replaced(own_M, start, _encoded(encoder, cell)))
+            features_FM.append(_replaced(own_M, start, _encoded(encoder, cell) if encoder.width else []))
         return replace(picture, features_FM=features_FM)
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from lesion.data.decode.reading import MAX_TABLE_BYTES, check_regular, file_content
 from lesion.data.numbers import is_number
 from lesion.data.remark import Remark
-from lesion.data.sources.tables.csv_text import NO_CSV, SAVE_AS, lines_of, read_text
+from lesion.data.sources.tables.csv_text import NO_CSV, lines_of, read_text
 from lesion.data.sources.tables.header_form import IMAGE_NAME
 from lesion.errors import UserError
 from lesion.words import listed, shortened
@@ -43,7 +43,8 @@ def read_csv(csv_path: Path) -> pd.DataFrame:
     rows = _Rows(csv_path, content.separator)
     rows.read(content.text, starts_at=content.starts_at)
     if not rows.header:
-        raise UserError(f"{NO_CSV}: it is empty", where=csv_path, do=SAVE_AS)
+        do = "Copy it again, or write a header and a row for each image into it."
+        raise UserError("the CSV is empty", where=csv_path, do=do)
     if not rows.lines:
         raise UserError("the CSV has no rows", where=csv_path, do="Add at least a row for each image.")
     remarks = [*content.remarks, *rows.remarks()]

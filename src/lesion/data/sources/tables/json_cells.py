@@ -67,15 +67,16 @@ def nested_remarks(rows: Sequence[dict[str, str]], nested: Counter[str], columns
 
 
 def with_words(
-    rows: Sequence[dict[str, str]], words: Sequence[str | None], columns: Columns, where: Path
+    rows: Sequence[dict[str, str]], words: Sequence[str | None], columns: Columns, image: str, where: Path
 ) -> list[Remark]:
-    """Adds what KEY.cls says as the target of rows whose KEY.json has none, and says which of the two is used.
+    """Adds what KEY.cls says as the target of rows whose KEY.json has none, and says which of the two is used. The
+    column `image` holds the keys that an error names.
 
     Raises UserError, with the keys, where both say different things: not if one numbers the classes of the other.
     """
     if len(columns.targets) != 1:
         return []
-    target, image = columns.targets[0], columns.image or "image_name"
+    target = columns.targets[0]
     of_json = [next((row[key] for key in row if plain(key) == plain(target)), None) for row in rows]
     pairs = _said_twice(rows, words, of_json, image)
     is_numbering = _is_numbering(pairs)

@@ -28,7 +28,7 @@ def found_columns(frame: pd.DataFrame, columns: Columns, where: str) -> tuple[pd
         refuse_header(frame, where)
     if as_known.known != columns.known:
         frame = with_remarks(frame, [_remark(frame, columns, as_known, where)])
-        frame = _with_patients(frame, as_known, where)
+    frame = _with_patients(frame, as_known, where)
     return with_wanted_names(frame, as_known, where), replace(as_known, unset=frozenset())
 
 
@@ -47,19 +47,28 @@ def _as_known(names: Collection[str], columns: Columns) -> Columns:
         return _with_group(columns, there)
     known = find_known(names)
     if known is None or (known.name == UNKNOWN and has_image and (has_targets or are_targets_set)):
-        return columns
+        return _with_group(columns, there)
     changes: dict[str, Any] = {}
     if "image_column" in columns.unset and not has_image:
         changes["image"] = known.image
     if columns.targets and not has_targets and not are_targets_set:
         changes["targets"] = tuple(name for name in known.targets if plain(name) in there) or known.targets
-    if columns.group and "group_column" in columns.unset and plain(columns.group) not in there:
-        is_there = known.group is not None and plain(known.group) in there  # not without the table that is joined
-        changes["group"] = known.group if is_there else columns.group
+    is_group_lacking = columns.group and "group_column" in columns.unset and plain(columns.group) not in there
+    if is_group_lacking and known.group is not None and plain(known.group) in there:  # else it is in a joined table
+        changes["group"] = known.group
     if known.metadata and "metadata_columns" in columns.unset:
         changes["usual_metadata"] = known.metadata
     changed = replace(columns, **changes)
-    return columns if changed == columns else replace(changed, known=known.name)
+    return _with_group(columns if changed == columns else replace(changed, known=known.name), there)
+
+
+def image_column_of(names: Collection[str], columns: Columns) -> str | None:
+    """The column of images that a table with these columns has, as it writes it; None where none is found."""
+    written = {plain(name): name for name in names}
+    image = _as_known(names, columns).image
+    return next(
+        (written[plain(name)] for name in ([image] if image else IMAGE_COLUMNS) if plain(name) in written), None
+    )
 
 
 def _are_there(frame: pd.DataFrame, columns: Columns) -> bool:
@@ -89,8 +98,9 @@ def _with_group(columns: Columns, there: Collection[str]) -> Columns:
     a table may have them beside patients of a name that is not usual."""
     if columns.group is None or "group_column" not in columns.unset or plain(columns.group) in there:
         return columns
-    found = next((name for name in PATIENTS if name in there), None)
-    return columns if found is None else replace(columns, group=found, known=UNKNOWN)
+    used = {plain(name) for name in (columns.image, *columns.targets) if name}
+    found = next((name for name in PATIENTS if name in there and name not in used), None)
+    return columns if found is None else replace(columns, group=found, known=columns.known or UNKNOWN)
 
 
 def _remark(frame: pd.DataFrame, before: Columns, after: Columns, where: str) -> Remark:

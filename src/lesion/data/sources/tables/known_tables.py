@@ -252,6 +252,8 @@ KNOWN_TABLES = (
         marks=("image", "level"),
         image="image",
         targets=("level",),
+        patient_in_image=r"^[0-9]+(?=_(?:left|right))",
+        note="The patient is the number before _left or _right in image.",
     ),
     KnownTable(
         "Histopathologic Cancer Detection",
