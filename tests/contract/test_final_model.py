@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from checks import DataSet, errors
 from jobs import Trained, draw_weights, run, small_frame, small_job
 from safetensors.torch import load_file
 from sklearn.metrics import log_loss
@@ -206,6 +208,25 @@ def test_one_network_needs_folds(tmp_path, kind):
     root = small_job(tmp_path, frame=FRAME.assign(other_fold=sets), final_model=kind, split="other_fold")
     with pytest.raises(UserError, match=f"final_model={kind}.*there is a validation set"):
         run(root)
+
+
+@pytest.mark.parametrize(
+    ("num_folds", "words"),
+    [
+        (4, r"fold [0-2] has no training row of class seen .fold 3 is held back from all.*final_model=ensemble"),
+        (2, "final_model=soup is made of 3 folds or more, and there are 2"),
+    ],
+)
+def test_a_class_that_a_fold_of_a_soup_would_not_see_is_refused_by_the_check(tmp_path, num_folds, words):
+    """Its two patients are in one fold and in the one that is held back."""
+    number = np.arange(len(FRAME)) // 2
+    is_rare = np.isin(number, [0, num_folds - 1]) & (np.arange(len(FRAME)) % 2 == 0)
+    kinds = np.where(is_rare, "seen", FRAME["diagnosis"])
+    frame = FRAME.assign(diagnosis=kinds, other_fold=number % num_folds)
+    settings = {"target_column": "diagnosis", "metric": "log_loss", "split": "other_fold", "final_model": "soup"}
+    report = DataSet(tmp_path / "training", frame).check(**settings, metadata_columns=[])
+    [error] = errors(report)
+    assert re.search(words, f"{error.what} {error.do}")
 
 
 @pytest.mark.parametrize("kind", ["refit", "soup"])
