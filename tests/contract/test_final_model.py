@@ -144,6 +144,21 @@ def test_one_network_of_linear_probes_keeps_the_pretrained_backbone(tmp_path, ki
     assert metrics_of(trained)["final_model"].get("epochs", 0) == 0
 
 
+def test_a_soup_keeps_the_statistics_that_no_fold_trained_and_renews_the_others(tmp_path):
+    """With batch_norm=frozen those of the backbone are the pretrained ones, those of the metadata are trained."""
+    start = draw_weights(tmp_path / "start.safetensors")
+    settings = {**SETTINGS, "epochs": 1, "model": "test_resnet", "pretrained": start, "batch_norm": "frozen"}
+    run(small_job(tmp_path / "job", final_model="soup", **settings))
+    weights, before = load_file(tmp_path / "job" / "model" / "soup.safetensors"), load_file(Path(start))
+    statistics = {name for name in weights if name.endswith(("running_mean", "running_var"))}
+    of_backbone = {name for name in statistics if name.startswith("backbone.")}
+    assert of_backbone and statistics - of_backbone
+    for name in of_backbone:
+        assert torch.equal(weights[name], before[name.removeprefix("backbone.")]), name
+    for name in statistics - of_backbone:
+        assert not torch.allclose(weights[name], torch.full_like(weights[name], float(name.endswith("var")))), name
+
+
 class Killed(logging.Handler):
     """Ends the job at a line of the log."""
 
