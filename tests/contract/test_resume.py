@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from jobs import Trained, run, run_a_step, small_job
+from kills import train_until
 
 from disks import SmallDisk
 from factories import write_hyperparameters
@@ -22,6 +23,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.train import train
 from lesion.engine.checkpoint import State
 from lesion.errors import PlatformError, UserError
+from lesion.launch import INTERRUPTED
 from lesion.sagemaker import read_job
 from lesion.stop import Stop
 from processes import finish, states, stop
@@ -100,9 +102,9 @@ def test_what_was_trained_before_a_kill_is_not_trained_again(half_done, whole):
 
 
 def test_a_stopped_job_leaves_the_folds_that_it_finished_and_ends_as_one_that_was_not(tmp_path, whole):
-    """It is stopped twice, at first before a step was made. SageMaker uploads model/ of a stopped job too."""
+    """It is stopped twice, at first by Ctrl-C before a step was made. SageMaker uploads model/ of a stopped job too."""
     root = small_job(tmp_path, **SETTINGS)
-    assert stop(root, "fold=0 rows", signal.SIGTERM) == 143
+    assert stop(root, "fold=0 rows", signal.SIGINT) == 130
     assert not (root / "model" / "manifest.json").exists()
     assert stop(root, "fold=1 epoch=1", signal.SIGTERM) == 143
     assert not (root / "output" / "failure").exists()
@@ -111,6 +113,14 @@ def test_a_stopped_job_leaves_the_folds_that_it_finished_and_ends_as_one_that_wa
     assert manifest["config"]["folds"] == 2
     finish(root)
     assert_equal(Trained(root), whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_saves_the_step_that_it_finds(tmp_path, number):
+    """It comes while the state of the first epoch's end is written, long before the interval is over."""
+    root = small_job(tmp_path, **SETTINGS)
+    assert train_until(root, number, "/checkpoints/fold_0.step.000000", 1) == INTERRUPTED
+    assert states(root)[-1].name.startswith("fold_0.step.000001")
 
 
 def test_a_torn_state_is_noticed_and_the_one_before_is_taken(half_done, whole, said):

@@ -168,6 +168,10 @@ class Checkpoints:
         self.wait()
         for part in self._folder.glob(f"{name}.*.safetensors{PART}"):  # a write that was killed
             remove(part)  # of this name only: others may be written by another process just now
+        return self.look_up(name)
+
+    def look_up(self, name: str) -> State | None:
+        """The newest complete state of `name` that lies in the folder, whoever wrote it or writes the next just now."""
         whole = (state for _, path in _files(self._folder, name) if (state := _read(path)) is not None)
         return next((state for state in whole if state.values["fingerprint"] == self._fingerprint), None)
 

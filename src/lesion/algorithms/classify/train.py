@@ -133,7 +133,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
                 predictor = save_artifact(job.model_dir, setup, networks, decisions, summary)
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():
-            if run.processes.is_leader and predictor is None and (done := finished(results, folds, checkpoints)):
+            if run.processes.is_leader and predictor is None and (done := finished(results, task, setup, checkpoints)):
                 networks = Networks.ensemble(done)
                 save_artifact(job.model_dir, setup, networks, *judge(networks, task, setup))
                 log.info("stopped: the artifact holds %d of the folds; the same job resumes from here", len(done))
@@ -197,14 +197,16 @@ def gather(results: Sequence[FoldResult], setup: Setup) -> list[FoldResult]:
     return sorted(map(FoldResult.of_bytes, processes.gather(states)), key=lambda result: result.fold)
 
 
-def finished(
-    results: Sequence[FoldResult], folds: Sequence[tuple[int, object]], checkpoints: Checkpoints
-) -> list[FoldResult]:
-    """The folds of this process that are finished: a stop may come between a fold's last state and its result here."""
+def finished(results: Sequence[FoldResult], task: Task, setup: Setup, checkpoints: Checkpoints) -> list[FoldResult]:
+    """The folds that are finished, as far as this host knows: the `results` here, and states that lie in its folder, of
+    its other processes or of one that was stopped before its result was here. Those that would first have to be
+    predicted again, with other settings, are left out."""
     known = {result.fold: result for result in results}
-    for fold, _ in folds:
-        if fold not in known and (state := checkpoints.load_own(f"fold_{fold}")):
-            known[fold] = FoldResult.of_state(state)
+    for fold in range(len(task.trained_FS)):
+        if fold not in known and (state := checkpoints.look_up(f"fold_{fold}")):
+            result = FoldResult.of_state(state)
+            if result.prediction_settings == setup.prediction_settings:
+                known[fold] = result
     return [known[fold] for fold in sorted(known)]
 
 
