@@ -137,6 +137,8 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
             refuse_operating_point(labels, config)
         with collecting(problems):
             refuse_prevalence(labels, config)
+        with collecting(problems):
+            refuse_class_weight(labels, config)
         if has_folds and not are_folds_unclear(labelled):
             with collecting(problems):
                 valid_FS = choose_folds(labelled, config, labels.typos)
@@ -177,6 +179,18 @@ def refuse_prevalence(labels: Labels, config: ClassifyConfig) -> None:
             "probability here",
             where="deployment_prevalence",
             do="Leave it out, or name the class of interest in positive_class.",
+        )
+
+
+def refuse_class_weight(labels: Labels, config: ClassifyConfig) -> None:
+    """Raises UserError if a number is given for the positive class in the loss, where there are several classes."""
+    if labels.target.kind == "multiclass" and config.class_weight not in {"none", "balanced"}:
+        raise UserError(
+            f"class_weight={config.class_weight:g} is the weight of a positive class, but this target has "
+            f"{labels.target.num_outputs} classes",
+            where="class_weight",
+            do="Set class_weight to none or balanced.",
+            kind="hyperparameters",
         )
 
 

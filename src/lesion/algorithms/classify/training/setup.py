@@ -30,7 +30,6 @@ from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.optim import Schedule, create_optimizer
 from lesion.engine.run import Run
 from lesion.engine.training import EarlyStopping, Training
-from lesion.errors import UserError
 from lesion.evaluation.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
@@ -199,13 +198,5 @@ def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np
     """The class weights [K] in the loss, from a fold's training rows."""
     if config.class_weight == "balanced":
         return target.balanced(targets_SK)
-    if target.kind == "multiclass" and config.class_weight != "none":
-        raise UserError(
-            f"class_weight={config.class_weight} is the weight of a positive class, but this target has "
-            f"{target.num_outputs} classes",
-            where="hyperparameter class_weight",
-            do="Set class_weight to none or balanced.",
-            kind="hyperparameters",
-        )
     weight = 1.0 if config.class_weight == "none" else float(config.class_weight)
     return np.full(target.num_outputs, weight, dtype=np.float32)
