@@ -38,9 +38,8 @@ from lesion.algorithms.classify.training.soup import soup
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import forget
 from lesion.engine.checkpoint import Checkpoints, code_digest
-from lesion.engine.device import limit_threads
 from lesion.engine.run import Run, open_run
-from lesion.engine.training_log import Machine, TrainingLog
+from lesion.engine.training_log import TrainingLog
 from lesion.job import Job
 from lesion.logs import timed_step
 from lesion.models.starting_weights import preprocess_for, pretrained_backbone
@@ -104,7 +103,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         folds=[fold for fold, _ in folds],
         num_epochs=config.epochs,
         metric_lines=METRIC_LINES,
-        machine=Machine(run.device, run.num_workers, job.num_cores),
+        machine=run.machine,
     )
 
     # Every fold, then all of them, or one network that follows from them, as one artifact; of a job that is stopped,
@@ -117,14 +116,14 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         with checkpoints, run.progress(config.epochs * len(task.labelled.table) * len(folds)) as bar:
             for fold, valid_S in folds:
                 if data_parallel.size == 1:
-                    limit_threads(cores_of_fold(fold, len(task.trained_FS), job))
+                    run.take_cores(cores_of_fold(fold, len(task.trained_FS), job))
                 with run.step(f"training fold {fold}", remedy=LESS_MEMORY):
                     results.append(
                         run_fold(fold, valid_S, setup, features_VSD, checkpoints, bar=bar, training_log=training_log)
                     )
             results = gather(results, setup) or results
             if run.processes.is_leader and data_parallel.size == 1:
-                limit_threads(job.host_cores)  # the other processes only wait from here on
+                run.take_cores(job.host_cores)  # the other processes only wait from here on
             networks = final_networks(results, setup, features_VSD, checkpoints, bar=bar)
         if run.processes.is_leader:
             with job.stop.held():  # a job that is stopped here ends with a whole artifact

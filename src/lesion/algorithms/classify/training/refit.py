@@ -145,7 +145,7 @@ def run_epoch(
         checkpoints.after_step(UNFINISHED, partial(state_of, training, setup))
 
     started, num_done = time.monotonic(), training.sums.num_samples
-    input_wait = InputWait(setup.run.device, setup.run.job.num_cores)
+    input_wait = InputWait(setup.run.device, setup.run.num_cores)
     training.schedule.follow(factor)
     train_loss = train_epoch(training, rows, setup, input_wait=input_wait, after_step=after_step)
     images_per_s = (len(rows) - num_done) / (time.monotonic() - started)
