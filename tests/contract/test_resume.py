@@ -12,6 +12,8 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from jobs import Trained, run, run_a_step, small_job
@@ -187,6 +189,16 @@ def test_states_of_other_data_are_refused(half_done):
     csv.write_text("".join(lines[:-1]))
     with pytest.raises(UserError, match="data was"):
         run(half_done)
+
+
+def test_other_images_of_the_same_names_are_a_cause_that_the_refusal_names(half_done):
+    """A fold that was finished before they were replaced cannot predict as it did."""
+    for path in (half_done / "input/data/training/train_jpg").iterdir():
+        cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8))
+    with pytest.raises(PlatformError, match=r"fold_0\.safetensors predicted") as error:
+        run(half_done)
+    assert "images were replaced under the same names since" in str(error.value)
+    assert "empty its checkpoints/" in str(error.value)
 
 
 def test_states_lie_where_the_platform_says(tmp_path):

@@ -28,7 +28,6 @@ from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.artifact import Manifest
 from lesion.data.table import SampleTable
-from lesion.errors import PlatformError
 from lesion.evaluation.calibration import Calibration
 from lesion.evaluation.conformal import PredictionSets
 from lesion.evaluation.pooling import disagreement
@@ -77,11 +76,10 @@ def save_artifact(
         # Other batches take other kernels; on a GPU they differ by more.
         before_K = fold_probs(predictor.target, result.logits_SVK[0, :1])
         if not np.allclose(probs_NFK[f][f], before_K, atol=1e-4 if setup.run.device.type == "cpu" else 1e-2):
-            raise PlatformError(
+            raise artifact.differs(
+                model_dir,
                 f"the saved artifact predicts {probs_NFK[f][f]}, but {file_of(result, networks)} predicted {before_K} "
                 "before it was saved",
-                where=model_dir,
-                do="Check disk and memory of this machine, and run the job again.",
             )
     return predictor
 
