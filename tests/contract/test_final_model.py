@@ -22,6 +22,7 @@ from sklearn.metrics import log_loss
 
 import processes
 from lesion.algorithms.base import Options
+from lesion.algorithms.classify.manifest import FamiliarityRecord
 from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.data.decode import images
 from lesion.errors import UserError
@@ -69,6 +70,10 @@ def test_one_network_is_served_and_it_is_said_how_it_was_judged(jobs, kind):
     predictor = load_predictor(trained.root / "model", device="cpu", num_cores=1)
     described = predictor.describe()
     assert described["final_model"] == told and described["folds"] == []
+    record = FamiliarityRecord(file="familiarity.safetensors", num_rows=24, folds=(0,), rare=0.02)
+    unusual = predictor.with_record(predictor.manifest, predictor.model.model_copy(update={"familiarity": record}))
+    of = {"refit": "training_images", "soup": "held_out_images"}[kind]  # a refit held none out
+    assert unusual.describe()["familiarity"] == {"unfamiliar_below": 0.02, of: 24}
     picture = images.read(next((trained.channel / "train_jpg").iterdir()))
     [output] = predictor.compute([picture], [{}])
     fields = predictor.answer(output, Options(details=True)).fields

@@ -244,6 +244,15 @@ def test_what_never_changes_the_result_may_change_between_two_runs(half_done, wh
     assert "fold=1 resumes in epoch=2 after step=0" in said()
 
 
+def test_a_batch_size_that_is_found_out_is_that_of_the_checkpoints(half_done, whole, said):
+    """A GPU that others use too has another amount of free memory each time; here 8 were trained with, and 64 are what
+    a CPU begins with."""
+    hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
+    write_hyperparameters(half_done, {**hyperparameters, "batch_size_train": "auto"})
+    assert_equal(run(half_done), whole)
+    assert "batch_size_train=8, as in the checkpoints" in said() and "fold=1 resumes in epoch=2" in said()
+
+
 def test_a_full_disk_ends_the_job_in_words_and_with_room_again_it_goes_on(tmp_path, whole, stopped, said):
     """There is room for two states and a half: the second epoch's end is kept, the third's is not."""
     size = states(stopped)[-1].stat().st_size

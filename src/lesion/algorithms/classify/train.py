@@ -7,14 +7,12 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-import lesion
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.results.decide import Decisions, decide
@@ -29,7 +27,9 @@ from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.parallel import cores_of_fold, plan_parallelism
 from lesion.algorithms.classify.training.refit import refit
 from lesion.algorithms.classify.training.setup import (
+    BATCH_SIZE,
     Setup,
+    digests,
     fingerprint,
     settings_and_versions,
     with_batch_size,
@@ -37,7 +37,8 @@ from lesion.algorithms.classify.training.setup import (
 from lesion.algorithms.classify.training.soup import soup
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import forget
-from lesion.engine.checkpoint import Checkpoints, code_digest
+from lesion.data.transforms import Preprocess
+from lesion.engine.checkpoint import Checkpoints, own_code
 from lesion.engine.run import Run, open_run
 from lesion.engine.training_log import TrainingLog
 from lesion.job import Job
@@ -57,19 +58,20 @@ def train(job: Job, config: ClassifyConfig) -> None:
     for all that can be known by then.
     """
     writes = [job.model_dir / MANIFEST, job.output_dir / METRICS]
-    with open_run(job, config, preprocess_for(config), writes=writes) as run:
-        cross_validate(run, config)
+    preprocess = preprocess_for(config)
+    with open_run(job, config, preprocess, writes=writes) as run:
+        cross_validate(run, config, preprocess)
 
 
-def cross_validate(run: Run, config: ClassifyConfig) -> None:
+def cross_validate(run: Run, config: ClassifyConfig, preprocess: Preprocess) -> None:
     """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     log.info("image_size=%d fit=%s flips=%s views=%d", config.image_size, config.fit, config.flips, config.tta)
     job, started = run.job, time.monotonic()
 
-    known = {**settings_and_versions(config, run), "code": code_digest(Path(lesion.__file__).parent)}
-    undecided = {"batch_size_train"} if config.batch_size_train == "auto" else set()  # until the data is known
-    run.refuse_foreign_checkpoints({name: value for name, value in known.items() if name not in undecided})
+    known = {**settings_and_versions(config, run), "code": own_code()}
+    decided = {name: value for name, value in known.items() if (name, value) != (BATCH_SIZE, "auto")}
+    run.refuse_foreign_checkpoints(decided)
 
     # What is trained on: starting weights that fit, and data that was checked.
     starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
@@ -80,7 +82,13 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
     log_start(task, run)
 
     # How: by which processes, in what batches, from which checkpoints.
-    config = with_batch_size(config, task.labelled.target, run)
+    config = with_batch_size(
+        config,
+        task.labelled.target,
+        preprocess,
+        run,
+        known=lambda: decided | digests(checked.training.table(), task.valid_FS, weights.tensors),
+    )
     data_parallel, folds = plan_parallelism(config, task, run)
     setup = Setup(
         run=run,
@@ -90,7 +98,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         targets_SK=task.labelled.targets_SK,
         metadata_rows=task.labelled.table.metadata_rows(),
         metadata_kinds=task.kinds,
-        preprocess=preprocess_for(config),
+        preprocess=preprocess,
         target=task.labelled.target,
         weights=weights.tensors,
         weights_file=weights.file,

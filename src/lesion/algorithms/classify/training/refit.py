@@ -65,10 +65,10 @@ def refit(
         training.history = state.values["history"]
     else:
         train(training, rows, setup, checkpoints, factors=factors_of_refit(results, setup), bar=bar)
+        named = {f"weights.{name}": tensor for name, tensor in network.state_dict().items()}
+        checkpoints.save(FINISHED, State(named, {"history": training.history}))
+    checkpoints.remove(UNFINISHED)  # here also what a kill left beside the finished one
     weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-    named = {f"weights.{name}": tensor for name, tensor in weights.items()}
-    checkpoints.save(FINISHED, State(named, {"history": training.history}))
-    checkpoints.remove(UNFINISHED)
     sampled = replace(rows, valid_S=sample_of(rows.training_S, seed=setup.config.seed))
     predicted = predict_held_out(network, sampled, setup)
     return FoldResult(
