@@ -91,7 +91,10 @@ def wait_for_text(path: Path, text: str) -> None:
 
 
 def stop(root: Path, text: str, number: signal.Signals, *, has_states: tuple[str, int] = ("", 0)) -> int:
-    """Runs the job and signals it as soon as its log holds `text`, and its folder states of a name; the exit code."""
+    """Runs the job and signals it as soon as its log holds `text`, and its folder states of a name; the exit code.
+
+    SIGINT comes as Ctrl-C in a terminal does: to the parent and to its children.
+    """
     log, (name, num_states) = root / "log", has_states
     parent = train(root)
     wait_for_text(log, text)
@@ -99,7 +102,8 @@ def stop(root: Path, text: str, number: signal.Signals, *, has_states: tuple[str
     if number == signal.SIGKILL:
         kill_all(parent)
     else:
-        parent.send_signal(number)
+        for pid in [*(children(parent.pid) if number == signal.SIGINT else []), parent.pid]:
+            os.kill(pid, number)
     return parent.wait(60) % 256 if number != signal.SIGKILL else 128 - parent.wait(60)
 
 

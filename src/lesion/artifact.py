@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lesion.errors import UserError
+from lesion.errors import PlatformError, UserError
 from lesion.files import PART, make_folder, remove, write_atomic, writing
 from lesion.flat_manifests import with_envelope
 from lesion.stored_files import (
@@ -181,6 +181,17 @@ def load_manifest(directory: Path) -> Manifest:
         manifest = Manifest.model_validate(with_envelope(fields) if version in FLAT_VERSIONS else fields)
         _ = manifest.version  # it is part of every answer: what cannot be encoded is refused here
     return manifest
+
+
+def differs(directory: Path, what: str) -> PlatformError:
+    """The error where a saved artifact does not predict an image as its networks did before, in this job or, of a
+    finished part that was resumed from, in an earlier run of it."""
+    return PlatformError(
+        what,
+        where=directory,
+        do="If images were replaced under the same names since the job was first started, empty its checkpoints/ (on "
+        "SageMaker: give it another checkpoint_s3_uri). Else check disk and memory of this machine. Then run it again.",
+    )
 
 
 def read_payload(directory: Path, manifest: Manifest, form: type[Payload]) -> Payload:

@@ -23,6 +23,7 @@ INTERRUPTED = 130  # exit code of a child that was asked to stop
 PEER_LOST = 4  # and of one that lost another process, which has the cause
 GRACE_S = 30  # how long the others may take to end after one has failed
 LOOK_EVERY_S = 0.05  # for what the first child says about further ones
+SAME_WISH_S = 0.5  # two SIGINTs that come closer are one: `timeout -s INT` signals its command, and then its group
 
 Command = Sequence[str]
 
@@ -64,8 +65,11 @@ def run_children(
     later: Callable[[], Sequence[Command] | None] | None = None,
     has_begun: Callable[[], bool] = lambda: True,
 ) -> Ending:
-    """Runs all commands to their ends, forwarding SIGTERM and SIGINT. If one fails, the others end after `GRACE_S`; at
-    once where nothing `has_begun` that they could save.
+    """Runs all commands to their ends. If one fails, the others end after `GRACE_S`; at once where nothing `has_begun`
+    that they could save.
+
+    SIGTERM and SIGINT become a SIGTERM to all, by which they save what they have, or die where they do not know it yet.
+    After that a SIGINT, the second Ctrl-C of somebody who does not want to wait, kills them.
 
     `later` is asked while the first ones run, until it gives the commands of further children and no longer None. The
     first that failed decides, unless it only reports that another failed. Raises PlatformError if a process cannot be
@@ -75,11 +79,16 @@ def run_children(
     children: list[subprocess.Popen[bytes]] = []
     told: list[subprocess.Popen[bytes]] = []
 
+    stopped_at = float("inf")
+
     def hand_on(number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped_at
+        is_second = number == signal.SIGINT and time.monotonic() - stopped_at > SAME_WISH_S
+        stopped_at = min(stopped_at, time.monotonic())
         stop_signal.append(number)
         for child in children:
             told.append(child)
-            child.send_signal(number)
+            child.send_signal(signal.SIGKILL if is_second else signal.SIGTERM)
 
     for wish in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wish, hand_on)  # before a child starts: a signal to process 1 without a handler is lost
@@ -94,7 +103,7 @@ def run_children(
                 raise refused(error, command[0], "a training process cannot be started") from error
         for child in children:
             if stop_signal and child not in told:  # it came while they were started
-                child.send_signal(stop_signal[0])
+                child.send_signal(signal.SIGTERM)
 
     start(commands)
     order = _wait(children, stop_signal, start, later, has_begun)

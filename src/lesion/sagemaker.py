@@ -31,6 +31,7 @@ FAILURE_CHARACTERS = 1024  # what SageMaker keeps of the failure file as Failure
 MAX_PROCESSES = 64  # on a host
 MAX_PORT = 65535
 MIB = 2**20
+ON, OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")  # words of a switch, lower case
 
 
 def read_job(
@@ -56,7 +57,7 @@ def read_job(
         hyperparameters=_read_json(config_dir / "hyperparameters.json"),
         model_dir=root / "model",
         output_dir=root / "output" / "data",
-        checkpoint_dir=Path(_read_json(config_dir / "checkpointconfig.json").get("LocalPath", root / "checkpoints")),
+        checkpoint_dir=_local_path(config_dir / "checkpointconfig.json") or root / "checkpoints",
         cache_dir=_cache_dir(root),
         tensorboard_dir=_tensorboard_dir(root),
         num_cores=max(usable_cores() // processes, 1),
@@ -180,7 +181,13 @@ def read_server_settings(environ: Mapping[str, str] | None = None) -> ServerSett
 
 
 def _is_on(environ: Mapping[str, str], name: str) -> bool:
-    return environ.get(name, "").strip().lower() in {"1", "true", "yes"}
+    """A switch, which is off unless it is set. Raises UserError for a word that says neither on nor off."""
+    text = environ.get(name, "").strip().lower()
+    if text not in {*ON, *OFF, ""}:
+        raise UserError(
+            f"{name}={text[:80]} is neither on nor off", where="environment", do="Set 1 or 0, or leave it out."
+        )
+    return text in ON
 
 
 def processing_share(root: Path) -> tuple[int, int]:
@@ -273,10 +280,19 @@ def _tensorboard_dir(root: Path) -> Path:
     DEFAULT_SAGEMAKER_TENSORBOARD_PATH in github.com/awslabs/sagemaker-debugger, smdebug/core/config_constants.py.
     """
     with suppress(UserError):
-        path = _read_json(root / "input" / "config" / "tensorboardoutputconfig.json").get("LocalPath")
-        if isinstance(path, str) and path:
-            return Path(path)
+        if path := _local_path(root / "input" / "config" / "tensorboardoutputconfig.json"):
+            return path
     return root / "output" / "tensorboard"
+
+
+def _local_path(config: Path) -> Path | None:
+    """The folder that a file of SageMaker's names as its LocalPath; None where it names none."""
+    path = _read_json(config).get("LocalPath")
+    if path is None or path == "":
+        return None
+    if not isinstance(path, str):
+        raise UserError(f"LocalPath is {path!r}, but a path is expected", where=config, do="Correct it there.")
+    return Path(path)
 
 
 def _peek_resources(root: Path) -> dict[str, Any]:

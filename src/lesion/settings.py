@@ -283,8 +283,9 @@ class MachineSettings(Hyperparameters):
         doc="Parallel training with several processes. folds: each process trains other folds. data: data "
         "parallelism, all processes train the same fold and each gets a slice of every batch, which is all that its "
         "BatchNorm sees, so its weights are slightly different. auto is folds if there is a fold for each process, "
-        "else data. A job that resumes with another number of processes keeps its finished folds; a fold that was "
-        "begun data-parallel by another number starts again.",
+        "if a CPU trains with processes=auto, or if a slice would be of less than 2 images; else data. A job that "
+        "resumes with another number of processes keeps its finished folds; a fold that was begun data-parallel by "
+        "another number starts again.",
     )
 
 
@@ -317,8 +318,8 @@ class JobSettings(Hyperparameters):
         True,
         affects="output",
         doc="Explanation: when training ends, which kind of map shows best where in an image the networks look is "
-        "measured on a few held-out images and kept in the artifact. It takes 5 % of the job at most, from 3 to 25 "
-        "seconds, or 2 % if that is more.",
+        "measured on a few held-out images and kept in the artifact. It takes at most 5 % of the job's time, but at "
+        "least 3 and at most 25 seconds; of jobs over 21 minutes 2 %.",
     )
     checkpoint_interval_s: float = tunable(
         300,

@@ -1,4 +1,4 @@
-"""Stop: a request to stop the job, such as SIGTERM; it takes effect between two steps, not within one."""
+"""Stop: a request to stop the job, by SIGTERM or Ctrl-C; it takes effect between two steps, not within one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ STOP_SPREAD_S = 5  # a job that is stopped is stopped in all its processes, in s
 
 
 class Stop:
-    """A signal handler. Ends what runs by a KeyboardInterrupt: at once, or where `held` at the next `check`."""
+    """A signal handler. Ends what runs by a KeyboardInterrupt: at once, or where `held` at the next `check`.
+
+    Further signals change nothing, so that none interrupts what the first one made the job save: one Ctrl-C in a
+    terminal comes from the terminal and from the parent.
+    """
 
     def __init__(self) -> None:
         self._is_held = False
         self._is_requested = False
 
     def __call__(self, _number: int, _frame: object) -> None:
-        self._is_requested = True
-        if not self._is_held:
+        is_first, self._is_requested = not self._is_requested, True
+        if is_first and not self._is_held:
             raise KeyboardInterrupt
 
     @property

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from checks import DataSet, errors
 from jobs import Trained, run, small_frame, small_job
 
 from lesion import artifact
@@ -149,10 +150,10 @@ def test_an_artifact_without_curves_takes_a_threshold_and_refuses_the_rest(train
     [
         ({"operating_point": "sensitivity=0.9"}, "the most probable of several classes"),
         ({"deployment_prevalence": 0.1}, "each class has a probability here"),
+        ({"class_weight": 3}, "class_weight=3 is the weight of a positive class, but this target has 3 classes"),
     ],
 )
-def test_several_classes_have_neither_a_threshold_nor_a_single_prevalence(tmp_path, settings, said):
-    rows = small_frame(9)
-    root = small_job(tmp_path, frame=rows.assign(diagnosis=["a", "b", "c"] * 6), target_column="diagnosis", **settings)
-    with pytest.raises(UserError, match=said):
-        run(root)
+def test_several_classes_have_no_threshold_prevalence_or_weight_of_a_positive_class(tmp_path, settings, said):
+    frame = small_frame(9).assign(diagnosis=["a", "b", "c"] * 6)
+    [error] = errors(DataSet(tmp_path / "training", frame, target_column="diagnosis").check(**settings))
+    assert said in str(error.what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from checks import DataSet, errors
 from jobs import Trained, draw_weights, run, small_frame, small_job
 from safetensors.torch import load_file
 from sklearn.metrics import log_loss
 
 import processes
 from lesion.algorithms.base import Options
+from lesion.algorithms.classify.manifest import FamiliarityRecord
 from lesion.algorithms.classify.prediction.load import load_predictor
 from lesion.data.decode import images
 from lesion.errors import UserError
@@ -67,6 +70,10 @@ def test_one_network_is_served_and_it_is_said_how_it_was_judged(jobs, kind):
     predictor = load_predictor(trained.root / "model", device="cpu", num_cores=1)
     described = predictor.describe()
     assert described["final_model"] == told and described["folds"] == []
+    record = FamiliarityRecord(file="familiarity.safetensors", num_rows=24, folds=(0,), rare=0.02)
+    unusual = predictor.with_record(predictor.manifest, predictor.model.model_copy(update={"familiarity": record}))
+    of = {"refit": "training_images", "soup": "held_out_images"}[kind]  # a refit held none out
+    assert unusual.describe()["familiarity"] == {"unfamiliar_below": 0.02, of: 24}
     picture = images.read(next((trained.channel / "train_jpg").iterdir()))
     [output] = predictor.compute([picture], [{}])
     fields = predictor.answer(output, Options(details=True)).fields
@@ -142,6 +149,21 @@ def test_one_network_of_linear_probes_keeps_the_pretrained_backbone(tmp_path, ki
     assert metrics_of(trained)["final_model"].get("epochs", 0) == 0
 
 
+def test_a_soup_keeps_the_statistics_that_no_fold_trained_and_renews_the_others(tmp_path):
+    """With batch_norm=frozen those of the backbone are the pretrained ones, those of the metadata are trained."""
+    start = draw_weights(tmp_path / "start.safetensors")
+    settings = {**SETTINGS, "epochs": 1, "model": "test_resnet", "pretrained": start, "batch_norm": "frozen"}
+    run(small_job(tmp_path / "job", final_model="soup", **settings))
+    weights, before = load_file(tmp_path / "job" / "model" / "soup.safetensors"), load_file(Path(start))
+    statistics = {name for name in weights if name.endswith(("running_mean", "running_var"))}
+    of_backbone = {name for name in statistics if name.startswith("backbone.")}
+    assert of_backbone and statistics - of_backbone
+    for name in of_backbone:
+        assert torch.equal(weights[name], before[name.removeprefix("backbone.")]), name
+    for name in statistics - of_backbone:
+        assert not torch.allclose(weights[name], torch.full_like(weights[name], float(name.endswith("var")))), name
+
+
 class Killed(logging.Handler):
     """Ends the job at a line of the log."""
 
@@ -206,6 +228,25 @@ def test_one_network_needs_folds(tmp_path, kind):
     root = small_job(tmp_path, frame=FRAME.assign(other_fold=sets), final_model=kind, split="other_fold")
     with pytest.raises(UserError, match=f"final_model={kind}.*there is a validation set"):
         run(root)
+
+
+@pytest.mark.parametrize(
+    ("num_folds", "words"),
+    [
+        (4, r"fold [0-2] has no training row of class seen .fold 3 is held back from all.*final_model=ensemble"),
+        (2, "final_model=soup is made of 3 folds or more, and there are 2"),
+    ],
+)
+def test_a_class_that_a_fold_of_a_soup_would_not_see_is_refused_by_the_check(tmp_path, num_folds, words):
+    """Its two patients are in one fold and in the one that is held back."""
+    number = np.arange(len(FRAME)) // 2
+    is_rare = np.isin(number, [0, num_folds - 1]) & (np.arange(len(FRAME)) % 2 == 0)
+    kinds = np.where(is_rare, "seen", FRAME["diagnosis"])
+    frame = FRAME.assign(diagnosis=kinds, other_fold=number % num_folds)
+    settings = {"target_column": "diagnosis", "metric": "log_loss", "split": "other_fold", "final_model": "soup"}
+    report = DataSet(tmp_path / "training", frame).check(**settings, metadata_columns=[])
+    [error] = errors(report)
+    assert re.search(words, f"{error.what} {error.do}")
 
 
 def test_one_network_answers_alike_over_http_in_a_folder_and_as_onnx(jobs, tmp_path):

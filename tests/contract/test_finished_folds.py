@@ -14,6 +14,8 @@ import torch
 from jobs import Trained, run, small_job
 from torch import nn
 
+from lesion.algorithms.classify.prediction.load import load_predictor
+from lesion.data.decode import images
 from lesion.errors import UserError
 
 
@@ -81,6 +83,26 @@ def test_the_logits_of_several_classes_are_told_for_each(tmp_path):
     oof = run(small_job(tmp_path, **settings)).oof
     logits, probs = (oof[[f"{kind}_{name}" for name in "012"]].to_numpy() for kind in ("logit", "probability"))
     np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), probs, atol=1e-6)
+
+
+def test_how_networks_differ_is_measured_on_rows_that_they_were_trained_on(tmp_path):
+    """With repeats each row is held out by a network of each. Recomputed from oof.csv and the networks' answers."""
+    trained = run(small_job(tmp_path, repeats=2, epochs=3, calibration="platt"))
+    oof = trained.oof.sort_values("fold", kind="stable").reset_index(drop=True)
+    chosen = oof.loc[np.linspace(0, len(oof) - 1, 16).astype(int), "image_name"]
+    predictor = load_predictor(tmp_path / "model", device="cpu", num_cores=1)
+    table = pd.read_csv(trained.channel / "train.csv", keep_default_na=False).set_index("image_name")
+    columns = ["sex", "age_approx", "anatom_site_general_challenge"]
+    pictures = [images.read(trained.channel / "train_jpg" / f"{name}.jpg") for name in chosen]
+    outputs = predictor.compute(pictures, table.loc[chosen, columns].to_dict("records"))
+    logit_SF = np.array([output.logits_FVK[:, 0, 0] for output in outputs])
+    is_held_SF = [[name in set(oof.loc[oof["fold"] == fold, "image_name"]) for fold in range(4)] for name in chosen]
+    assert np.sum(is_held_SF, axis=1).tolist() == [2] * 16
+    between = np.nanvar(np.where(is_held_SF, np.nan, logit_SF), axis=1, ddof=1).mean()
+    share = json.loads((tmp_path / "output/data/metrics.json").read_text())["overall"]["calibration"]
+    expected = between / oof["logit"].var(ddof=1)
+    assert expected < 0.5  # the most that is told
+    assert share["variance_share_between_networks"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_row_that_several_folds_held_out_is_the_mean_of_their_answers(tmp_path):

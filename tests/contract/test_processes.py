@@ -140,6 +140,14 @@ def test_processes_that_are_stopped_go_on_together(tmp_path, whole, number):
     pd.testing.assert_frame_equal(again.learned, whole.learned, check_exact=True)
 
 
+def test_a_job_that_is_stopped_leaves_the_finished_folds_of_all_its_processes(tmp_path):
+    """The first has folds 0 and 2, the second fold 1. Ctrl-C finds the first in fold 2."""
+    root = small_job(tmp_path, folds=3, epochs=30, patience=30, processes=2)
+    assert processes.stop(root, "fold=2 epoch=0", signal.SIGINT, has_states=("fold_1.0", 1)) == 130
+    assert not (root / "output" / "failure").exists()
+    assert [fold["fold"] for fold in Trained(root).payload["folds"]] == [0, 1]
+
+
 @pytest.mark.parametrize(("parallel", "lost"), [("folds", 1), ("data", 0)])
 def test_a_process_that_is_killed_ends_the_job_with_its_name(tmp_path, parallel, lost):
     root = small_job(tmp_path, frame=small_frame(8), batch_size_train=4, processes=2, parallel=parallel, **ENDLESS)

@@ -12,9 +12,12 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from jobs import Trained, run, run_a_step, small_job
+from kills import train_until
 
 from disks import SmallDisk
 from factories import write_hyperparameters
@@ -22,6 +25,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.train import train
 from lesion.engine.checkpoint import State
 from lesion.errors import PlatformError, UserError
+from lesion.launch import INTERRUPTED
 from lesion.sagemaker import read_job
 from lesion.stop import Stop
 from processes import finish, states, stop
@@ -100,9 +104,9 @@ def test_what_was_trained_before_a_kill_is_not_trained_again(half_done, whole):
 
 
 def test_a_stopped_job_leaves_the_folds_that_it_finished_and_ends_as_one_that_was_not(tmp_path, whole):
-    """It is stopped twice, at first before a step was made. SageMaker uploads model/ of a stopped job too."""
+    """It is stopped twice, at first by Ctrl-C before a step was made. SageMaker uploads model/ of a stopped job too."""
     root = small_job(tmp_path, **SETTINGS)
-    assert stop(root, "fold=0 rows", signal.SIGTERM) == 143
+    assert stop(root, "fold=0 rows", signal.SIGINT) == 130
     assert not (root / "model" / "manifest.json").exists()
     assert stop(root, "fold=1 epoch=1", signal.SIGTERM) == 143
     assert not (root / "output" / "failure").exists()
@@ -111,6 +115,14 @@ def test_a_stopped_job_leaves_the_folds_that_it_finished_and_ends_as_one_that_wa
     assert manifest["config"]["folds"] == 2
     finish(root)
     assert_equal(Trained(root), whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_saves_the_step_that_it_finds(tmp_path, number):
+    """It comes while the state of the first epoch's end is written, long before the interval is over."""
+    root = small_job(tmp_path, **SETTINGS)
+    assert train_until(root, number, "/checkpoints/fold_0.step.000000", 1) == INTERRUPTED
+    assert states(root)[-1].name.startswith("fold_0.step.000001")
 
 
 def test_a_torn_state_is_noticed_and_the_one_before_is_taken(half_done, whole, said):
@@ -179,6 +191,16 @@ def test_states_of_other_data_are_refused(half_done):
         run(half_done)
 
 
+def test_other_images_of_the_same_names_are_a_cause_that_the_refusal_names(half_done):
+    """A fold that was finished before they were replaced cannot predict as it did."""
+    for path in (half_done / "input/data/training/train_jpg").iterdir():
+        cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8))
+    with pytest.raises(PlatformError, match=r"fold_0\.safetensors predicted") as error:
+        run(half_done)
+    assert "images were replaced under the same names since" in str(error.value)
+    assert "empty its checkpoints/" in str(error.value)
+
+
 def test_states_lie_where_the_platform_says(tmp_path):
     root = small_job(tmp_path / "job", checkpoint_interval_s=0)
     folder = tmp_path / "elsewhere"
@@ -220,6 +242,15 @@ def test_what_never_changes_the_result_may_change_between_two_runs(half_done, wh
     write_hyperparameters(half_done, {**hyperparameters, **changes})
     assert_equal(run(half_done), whole)
     assert "fold=1 resumes in epoch=2 after step=0" in said()
+
+
+def test_a_batch_size_that_is_found_out_is_that_of_the_checkpoints(half_done, whole, said):
+    """A GPU that others use too has another amount of free memory each time; here 8 were trained with, and 64 are what
+    a CPU begins with."""
+    hyperparameters = json.loads((half_done / "input" / "config" / "hyperparameters.json").read_text())
+    write_hyperparameters(half_done, {**hyperparameters, "batch_size_train": "auto"})
+    assert_equal(run(half_done), whole)
+    assert "batch_size_train=8, as in the checkpoints" in said() and "fold=1 resumes in epoch=2" in said()
 
 
 def test_a_full_disk_ends_the_job_in_words_and_with_room_again_it_goes_on(tmp_path, whole, stopped, said):

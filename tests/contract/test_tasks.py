@@ -171,10 +171,3 @@ def test_leaving_a_centre_out_with_one_class_wants_a_metric_that_bears_it(tmp_pa
     assert trained.oof.groupby("fold")["group"].unique().tolist() == [["C0"], ["C1"], ["C2"]]
     assert "roc_auc" not in trained.payload["folds"][0]["metrics"]
     assert "balanced_accuracy" in trained.manifest["metrics"]["overall"]["metrics"]
-
-
-def test_a_number_as_class_weight_is_refused_where_there_are_several_classes(tmp_path):
-    with pytest.raises(
-        UserError, match=r"class_weight=3.* is the weight of a positive class, but this target has 3 classes"
-    ):
-        run(small_job(tmp_path, frame=frame_of(), target_column="kind", class_weight=3))

@@ -14,6 +14,7 @@ from kills import train_until
 from lesion.artifact import load_manifest, path_of_file
 
 INTERRUPTED = 130
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGINT)
 STEPS = (2, 3, 7)  # of seven: a trial, the old manifest and two folds go, two folds come, and then the manifest
 
 
@@ -54,7 +55,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, earlier: Path) -> Ended:
     killed = [job_over(earlier, folder / f"killed_{step}") for step in STEPS]
     with_graph = small_job(folder / "with_graph", export_graph=True)
     cases = [
-        *((root, signal.SIGTERM, "/model/", step) for root, step in zip(stopped, STEPS, strict=True)),
+        *((root, number, "/model/", step) for root, number, step in zip(stopped, STOPS, STEPS, strict=True)),
         (late, signal.SIGTERM, "/checkpoints/fold_1.000000", 1),
         *((root, signal.SIGKILL, "/model/", step) for root, step in zip(killed, STEPS, strict=True)),
         (with_graph, signal.SIGTERM, "/model/graph.bin", 1),

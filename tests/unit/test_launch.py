@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,36 @@ def test_a_wish_to_stop_reaches_all(tmp_path):
     threading.Thread(target=stop_when_both_are_there).start()
     ending = run_children([[sys.executable, "-c", script, str(tmp_path / name)] for name in "ab"], os.environ)
     assert ending.status == 143 and ending.was_stopped and ending.describe_death("lower it") is None
+
+
+def test_a_second_ctrl_c_kills_what_does_not_end_and_is_no_failure(monkeypatch, tmp_path):
+    """Two that come at once are one: the child notes each signal, and would not end."""
+    monkeypatch.setattr(launch, "SAME_WISH_S", 0.3)
+    noted = tmp_path / "noted"
+    script = (
+        "import signal, sys, time\n"
+        "def note(*_):\n    print('stop', file=open(sys.argv[1], 'a'), flush=True)\n"
+        "signal.signal(signal.SIGTERM, note)\n"
+        "open(sys.argv[1], 'w').close()\n"
+        "while True: time.sleep(1)"
+    )
+
+    def wait_until(is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            time.sleep(0.01)
+
+    def press() -> None:
+        wait_until(noted.exists)
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_until(lambda: "stop" in noted.read_text())
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(launch.SAME_WISH_S + 0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    ending = run_children([[sys.executable, "-c", script, str(noted)]], os.environ)
+    assert ending.status == 130 and ending.was_stopped and ending.describe_death("lower it") is None
+    assert noted.read_text().startswith("stop")
 
 
 def test_a_death_is_told_with_what_to_do():

@@ -190,6 +190,17 @@ def test_what_tensorboard_reads_lies_where_the_platform_looks(root, tmp_path):
     assert read_job(root).tensorboard_dir == tmp_path / "elsewhere"
 
 
+@pytest.mark.parametrize("path", [None, ""])
+def test_a_file_that_names_no_folder_of_checkpoints_leaves_the_usual_one(root, path):
+    configure(root, "checkpointconfig", {"LocalPath": path})
+    assert read_job(root).checkpoint_dir == root / "checkpoints"
+
+
+def test_a_folder_of_checkpoints_that_is_no_path_is_refused(root):
+    file = configure(root, "checkpointconfig", {"LocalPath": 3})
+    assert str(refused(root)) == f"LocalPath is 3, but a path is expected ({file}). Correct it there."
+
+
 @pytest.mark.parametrize("content", ["null", "{", "{}", '{"LocalPath": null}', '{"LocalPath": 3}'])
 def test_a_word_about_tensorboard_that_says_nothing_ends_no_job(root, content):
     configure(root, "tensorboardoutputconfig", content)
@@ -377,10 +388,20 @@ def test_server_settings_follow_our_own_variables():
         "LESION_MAX_REQUESTS": "0",
         "LESION_MAX_BODIES_MIB": "0",
         "MODEL_SERVER_WORKERS": "0",
+        "LESION_AUDIT": "enabled",
+        "LESION_METRICS": "2",
     }
     for name, text in refused.items():
         with pytest.raises(UserError, match=f"{name}={text}"):
             read_server_settings({name: text})
+
+
+@pytest.mark.parametrize(
+    ("text", "is_on"), [("1", 1), ("on", 1), (" True ", 1), ("YES", 1), ("0", 0), ("Off", 0), ("", 0)]
+)
+def test_a_switch_is_set_in_words(text, is_on):
+    settings = read_server_settings({"LESION_AUDIT": text, "LESION_METRICS": text})
+    assert settings.has_audit == settings.has_metrics == bool(is_on)
 
 
 @pytest.mark.parametrize("name", ["SAGEMAKER_BIND_TO_PORT", "SAGEMAKER_MAX_PAYLOAD_IN_MB", "MODEL_SERVER_TIMEOUT"])

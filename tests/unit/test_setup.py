@@ -9,6 +9,7 @@ import pytest
 
 from lesion import sagemaker
 from lesion.algorithms.classify.config import ClassifyConfig
+from lesion.algorithms.classify.task import Task
 from lesion.algorithms.classify.training.parallel import are_batches_cut, cores_of_fold, refuse_small_parts
 from lesion.errors import UserError
 
@@ -25,23 +26,31 @@ from lesion.errors import UserError
 )
 def test_parts_of_a_batch_have_two_pictures_at_least(num_rows, batch_size, size, parts, is_taken):
     config = ClassifyConfig(batch_size_train=batch_size, gradient_accumulation=parts)
-    valid_FS = np.repeat([False, True], [num_rows, 9])[None]
+    training_FS = np.repeat([True, False], [num_rows, 9])[None]
     if is_taken:
-        refuse_small_parts(config, valid_FS, size)
+        refuse_small_parts(config, training_FS, size)
     else:
         with pytest.raises(UserError, match=f"gradient_accumulation={parts} divides batches of"):
-            refuse_small_parts(config, valid_FS, size)
+            refuse_small_parts(config, training_FS, size)
 
 
 def test_slices_too_small_for_batchnorm_are_refused_where_batches_must_be_cut():
-    valid_FS = np.repeat([False, True], [6, 6])[None]  # six rows: two batches of three
+    training_FS = np.repeat([True, False], [6, 6])[None]  # six rows: two batches of three
     words = "a batch of 4 images divided among 2 processes leaves slices of 1, and BatchNorm needs at least 2"
     with pytest.raises(UserError, match=words):
-        are_batches_cut(ClassifyConfig(batch_size_train=4, parallel="data"), valid_FS, 2)
-    assert not are_batches_cut(ClassifyConfig(batch_size_train=4), valid_FS, 2)
-    assert are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="data"), valid_FS, 2)  # of three
-    assert are_batches_cut(ClassifyConfig(batch_size_train=6), valid_FS, 2)  # fewer folds than processes
-    assert not are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="folds"), valid_FS, 2)
+        are_batches_cut(ClassifyConfig(batch_size_train=4, parallel="data"), training_FS, 2)
+    assert not are_batches_cut(ClassifyConfig(batch_size_train=4), training_FS, 2)
+    assert are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="data"), training_FS, 2)  # of three
+    assert are_batches_cut(ClassifyConfig(batch_size_train=6), training_FS, 2)  # fewer folds than processes
+    assert not are_batches_cut(ClassifyConfig(batch_size_train=6, parallel="folds"), training_FS, 2)
+
+
+def test_rows_that_are_held_back_from_all_are_in_no_batch():
+    valid_FS = np.repeat(np.eye(4, dtype=bool), [3, 3, 3, 60], axis=1)
+    task = Task(labels=None, labelled=None, valid_FS=valid_FS, kinds={}, is_last_held_back=True)  # type: ignore[arg-type]
+    assert task.training_FS.sum(axis=1).tolist() == [6, 6, 6]
+    with pytest.raises(UserError, match="batches of 6 images"):
+        refuse_small_parts(ClassifyConfig(batch_size_train=64, gradient_accumulation=4), task.training_FS, 1)
 
 
 def test_the_folds_of_a_last_round_share_all_cores_of_their_host(tmp_path):

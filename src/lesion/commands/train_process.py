@@ -74,7 +74,8 @@ def _train(args: Namespace) -> None:
         process=args.process,
         shared_dir=args.shared,
     )
-    signal.signal(signal.SIGTERM, job.stop)  # before this line ending at once loses nothing
+    for wish in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(wish, job.stop)  # before this line ending at once loses nothing
     algorithm, config = parse_hyperparameters(job.hyperparameters)  # a misspelt name is refused before torch loads
     if args.processes == AUTO:
         number = algorithm.processes_on_cpu(config, num_cores=job.num_cores, memory_bytes=usable_memory_bytes())

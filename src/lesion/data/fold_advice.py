@@ -20,6 +20,7 @@ from lesion.errors import UserError
 from lesion.words import listed
 
 LOG_LOSS = "metric=log_loss, which does not need every class in validation"
+ENSEMBLE = "final_model=ensemble, which holds no rows back"
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,20 @@ class Divided:
 
 @dataclass(frozen=True)
 class Plan:
-    """How rows are dealt: by which splitter, into how many folds, how often."""
+    """How rows are dealt: by which splitter, into how many folds that are trained, how often.
+
+    With `holds_back` there is one fold more, the last, whose rows are held back from all.
+    """
 
     split: str
     folds: int
     repeats: int
     seed: int
+    holds_back: bool = False
+
+    @property
+    def num_dealt(self) -> int:
+        return self.folds + self.holds_back
 
     @property
     def keeps_groups(self) -> bool:
@@ -66,10 +75,11 @@ def deal_folds(rows: Divided, plan: Plan) -> Folds:
     """The validation masks [F, S]. Raises UserError with the cause and the settings with which it can be done."""
     try:
         valid_FS = _assigned(rows, plan)
-        lacks = lacking(valid_FS, rows.learned, rows.judged)
+        lacks = lacking(valid_FS, rows.learned, rows.judged, is_last_held_back=plan.holds_back)
         if not lacks:
             return valid_FS
-        problems = [(name, _lack(rows, fold, side, name)) for fold, side, name in lacks]
+        held_back = len(valid_FS) - 1 if plan.holds_back else None
+        problems = [(name, _lack(rows, fold, side, name, held_back)) for fold, side, name in lacks]
     except UserError as error:
         problems = [("", error.what)]
     units_S, unit = rows.units(plan)
@@ -87,7 +97,7 @@ def deal_folds(rows: Divided, plan: Plan) -> Folds:
     remedies = _corrected(rows, [*(one.name for one in causes), *dict(problems)])
     remedies += dict.fromkeys(one.do for one in causes)
     if not remedies:
-        remedies = [f"add {unit}s" if len(units) < plan.folds else "correct the groups or targets"]
+        remedies = [f"add {unit}s" if len(units) < plan.num_dealt else "correct the groups or targets"]
     do = "; ".join(remedies)
     if not hopeless and (ways := list(_ways(rows, plan))):
         do += f", or set {' or '.join(ways)}"
@@ -110,7 +120,7 @@ def _scarce(rows: Divided, plan: Plan, name: str) -> Scarce | None:
     is_class_S = {**rows.learned, **rows.judged}[name]
     units_S, unit = rows.units(plan)
     num_units, found = len(np.unique(units_S)), np.unique(units_S[is_class_S]).tolist()
-    wanted = 2 if plan.split == "leave_one_group_out" else min(plan.folds, num_units)
+    wanted = 2 + plan.holds_back if plan.split == "leave_one_group_out" else min(plan.num_dealt, num_units)
     if len(found) >= wanted:
         return None
     num, names = int(is_class_S.sum()), rows.name_S[is_class_S].tolist()
@@ -137,15 +147,21 @@ def refuse_given_folds(valid_FS: Folds, rows: Divided, plan: Plan | None) -> Non
 
     `plan` is how the rows would be dealt without that column; None: there is a validation set.
     """
-    lacks = lacking(valid_FS, rows.learned, rows.judged)
+    holds_back = plan is not None and plan.holds_back
+    lacks = lacking(valid_FS, rows.learned, rows.judged, is_last_held_back=holds_back)
     if not lacks:
         return
-    ways = [LOG_LOSS] if rows.judged and not lacking(valid_FS, rows.learned, {}) else []
+    ways = []
+    if rows.judged and not lacking(valid_FS, rows.learned, {}, is_last_held_back=holds_back):
+        ways.append(LOG_LOSS)
+    if holds_back and not lacking(valid_FS, rows.learned, rows.judged):
+        ways.append(ENSEMBLE)
     if plan is None:
         problems = [f"the {side} set has no row of class {_called(rows, name)}" for _, side, name in lacks]
         do = "Give each of the two sets rows of each class"
     else:
-        problems = [_lack(rows, fold, side, name) for fold, side, name in lacks]
+        held_back = len(valid_FS) - 1 if holds_back else None
+        problems = [_lack(rows, fold, side, name, held_back) for fold, side, name in lacks]
         do = "Correct the column of folds, or the targets"
         ways = [f"split={plan.split}", *ways] if _works(rows, plan) else ways
     if typos := _corrected(rows, [name for _, _, name in lacks]):
@@ -154,8 +170,10 @@ def refuse_given_folds(valid_FS: Folds, rows: Divided, plan: Plan | None) -> Non
     raise UserError(listed(problems, most=6, separator="; "), where=rows.place, do=f"{do}.")
 
 
-def _lack(rows: Divided, fold: int, side: str, name: str) -> str:
-    return f"fold {fold} has no {side} row of class {_called(rows, name)}"
+def _lack(rows: Divided, fold: int, side: str, name: str, held_back: int | None) -> str:
+    """What a fold lacks; `held_back` is the fold that no network is trained on."""
+    without = "" if held_back is None or side == "validation" else f" (fold {held_back} is held back from all)"
+    return f"fold {fold} has no {side} row of class {_called(rows, name)}{without}"
 
 
 def _called(rows: Divided, name: str) -> str:
@@ -174,7 +192,7 @@ def _assigned(rows: Divided, plan: Plan) -> Folds:
     return assign_folds(
         rows.group_S,
         rows.class_S,
-        plan.folds,
+        plan.num_dealt,
         seed=plan.seed,
         split=plan.split,
         repeats=plan.repeats,
@@ -184,7 +202,7 @@ def _assigned(rows: Divided, plan: Plan) -> Folds:
 
 def _works(rows: Divided, plan: Plan) -> bool:
     try:
-        return not lacking(_assigned(rows, plan), rows.learned, rows.judged)
+        return not lacking(_assigned(rows, plan), rows.learned, rows.judged, is_last_held_back=plan.holds_back)
     except UserError:
         return False
 
@@ -211,6 +229,8 @@ def _ways(rows: Divided, plan: Plan) -> Iterator[str]:
                 break
     if rows.judged and _works(replace(rows, judged={}), plan):
         yield LOG_LOSS
+    if plan.holds_back and _works(rows, replace(plan, holds_back=False)):
+        yield ENSEMBLE
 
 
 def _fewer(rows: Divided, plan: Plan) -> int | None:
@@ -218,5 +238,5 @@ def _fewer(rows: Divided, plan: Plan) -> int | None:
     units_S, _ = rows.units(plan)
     most = [len(np.unique(units_S))]
     most += [len(np.unique(units_S[is_class_S])) for is_class_S in rows.judged.values()]  # each fold needs one of them
-    numbers = range(min(plan.folds - 1, *most), 1, -1)
+    numbers = range(min(plan.folds - 1, *(number - plan.holds_back for number in most)), 1, -1)
     return next((number for number in numbers if _works(rows, replace(plan, folds=number))), None)

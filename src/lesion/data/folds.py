@@ -104,16 +104,25 @@ def given_folds(table: SampleTable) -> Folds | None:
     return None if table.fold_S is None else folds_from_column(table.fold_S)
 
 
-def lacking(valid_FS: Folds, learned: Classes, judged: Classes) -> list[tuple[int, str, str]]:
+def training_masks(valid: Folds, held_back_S: NDArray[np.bool_] | None) -> Folds:
+    """The rows that are trained on, of each fold [F, S] or of one [S]: those that it does not hold out, without those
+    that are held back from all folds."""
+    return ~valid if held_back_S is None else ~(valid | held_back_S)
+
+
+def lacking(
+    valid_FS: Folds, learned: Classes, judged: Classes, *, is_last_held_back: bool = False
+) -> list[tuple[int, str, str]]:
     """The fold, the side ("validation" or "training") and the class, for each class that a side lacks.
 
     Training rows need all `learned` classes, validation rows all `judged` ones: none, if the metric that selects the
-    best epoch is defined without them.
+    best epoch is defined without them. With `is_last_held_back` no fold trains on the validation rows of the last.
     """
+    training_FS = training_masks(valid_FS, valid_FS[-1] if is_last_held_back else None)
     return [
         (fold, side, name)
-        for fold, valid_S in enumerate(valid_FS)
-        for side, rows_S, classes in (("validation", valid_S, judged), ("training", ~valid_S, learned))
+        for fold, (valid_S, training_S) in enumerate(zip(valid_FS, training_FS, strict=True))
+        for side, rows_S, classes in (("validation", valid_S, judged), ("training", training_S, learned))
         for name, is_class_S in classes.items()
         if not (rows_S & is_class_S).any()
     ]

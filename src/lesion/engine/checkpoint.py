@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent import futures
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -100,7 +101,7 @@ class Checkpoints:
         self._saved_at = time.monotonic()
         self._writer = futures.ThreadPoolExecutor(1, "checkpoint")
         self._writing: futures.Future[None] | None = None
-        named = {**fingerprint, "code": code_digest(Path(lesion.__file__).parent)}
+        named = {**fingerprint, "code": own_code()}
         self._fingerprint = json.loads(json.dumps(named))  # as it will come back
         make_folder(folder)
         if sets_aside or on_foreign == "error":
@@ -168,6 +169,10 @@ class Checkpoints:
         self.wait()
         for part in self._folder.glob(f"{name}.*.safetensors{PART}"):  # a write that was killed
             remove(part)  # of this name only: others may be written by another process just now
+        return self.look_up(name)
+
+    def look_up(self, name: str) -> State | None:
+        """The newest complete state of `name` that lies in the folder, whoever wrote it or writes the next just now."""
         whole = (state for _, path in _files(self._folder, name) if (state := _read(path)) is not None)
         return next((state for state in whole if state.values["fingerprint"] == self._fingerprint), None)
 
@@ -231,6 +236,21 @@ def refuse_foreign(folder: Path, known: Mapping[str, Any]) -> None:
         )
 
 
+def saved_setting(folder: Path, name: str, known: Mapping[str, Any]) -> Any:
+    """The value of `name` in the fingerprint of the job that is `known` otherwise; None where `folder` holds no state
+    of it."""
+    known = json.loads(json.dumps(known))
+    fingerprints = (_fingerprint(path) for _, path in _files(folder))
+    of_job = (one for one in fingerprints if one is not None and all(one.get(key) == known[key] for key in known))
+    return next((one.get(name) for one in of_job), None)
+
+
+@cache
+def own_code() -> str:
+    """The digest of this package's source code."""
+    return code_digest(Path(lesion.__file__).parent)
+
+
 def code_digest(package: Path) -> str:
     """A digest of the source code, since the version number does not change during development."""
     sources = sorted(package.rglob("*.py"))
@@ -265,10 +285,8 @@ def _reason(foreign: Mapping[Path, str]) -> str:
 
 def _difference(path: Path, known: Mapping[str, Any]) -> str:
     """How a state's job differs from this one, in words; "" for our own states and for incomplete files."""
-    try:
-        with safe_open(path, "pt") as file:
-            other = json.loads(file.metadata()["values"])["fingerprint"]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+    other = _fingerprint(path)
+    if other is None:
         return ""
     changed = [
         f"{name} was {_short(other.get(name))} and is {_short(value)}"
@@ -276,6 +294,15 @@ def _difference(path: Path, known: Mapping[str, Any]) -> str:
         if other.get(name) != value
     ]
     return "; ".join(changed) if changed and _read(path) is not None else ""
+
+
+def _fingerprint(path: Path) -> dict[str, Any] | None:
+    """The fingerprint of the job that wrote a state; None of an incomplete file."""
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(json.loads(file.metadata()["values"])["fingerprint"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _read(path: Path) -> State | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _thread
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -40,6 +41,7 @@ JOIN_LIMIT = timedelta(minutes=10)  # hosts start, and their names resolve, minu
 LONGEST_JOB = timedelta(days=28)
 STEP_LIMIT = timedelta(minutes=10)  # NCCL's wait for a process that has begun the same step
 LEADER = 0
+INTERRUPT = signal.SIGUSR1  # of a thread to the main one; SIGINT is a user's wish to stop
 
 
 class JobProcesses:
@@ -149,7 +151,7 @@ class JobProcesses:
             self._lost.append(peer)
             self._from[peer].set_exception(error)
             if not self._stop.is_requested:  # else this process was asked to stop too, and may be saving its artifact
-                _thread.interrupt_main()
+                _thread.interrupt_main(INTERRUPT)
         else:
             self._from[peer].set_result(contents)
 
@@ -177,10 +179,11 @@ def join_job_processes(
             address, PORT, len(names), is_master=processes.is_leader, timeout=JOIN_LIMIT
         )
 
-    threading.Thread(target=processes.connect, args=(make_store,), daemon=True).start()
-    if shared_dir is None:  # hosts that do not find each other are told before the data is checked
-        processes.wait_for_all()
+    before = signal.signal(INTERRUPT, signal.default_int_handler)  # it raises a KeyboardInterrupt
     try:
+        threading.Thread(target=processes.connect, args=(make_store,), daemon=True).start()
+        if shared_dir is None:  # hosts that do not find each other are told before the data is checked
+            processes.wait_for_all()
         yield processes
     except (KeyboardInterrupt, RuntimeError, PlatformError) as error:
         is_secondary = error.kind == "peer_lost" if isinstance(error, PlatformError) else processes.lost() is not None
@@ -188,6 +191,8 @@ def join_job_processes(
             raise
         stop.check_soon()
         raise (processes.lost() or error) from error
+    finally:
+        signal.signal(INTERRUPT, before)
     processes.wait_for_all()  # one without a fold comes here at once
     dist.destroy_process_group()
 

@@ -19,6 +19,7 @@ from lesion.data.transforms import Preprocess
 from lesion.engine.checkpoint import Checkpoints, refuse_foreign
 from lesion.engine.device import Precision, limit_threads, pick_device, pick_precision
 from lesion.engine.distributed import DataParallelGroup, JobProcesses, join_job_processes
+from lesion.engine.training_log import Machine
 from lesion.errors import PlatformError, UserError
 from lesion.files import ensure_writable, write_whole
 from lesion.job import STEP_FILE, Job
@@ -43,7 +44,7 @@ class RunSettings(Protocol):
     def on_foreign_checkpoint(self) -> Literal["error", "set_aside"]: ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """One process's part in a job, with what it computes on."""
 
@@ -53,8 +54,22 @@ class Run:
     cache: Cache
     device: torch.device
     precision: Precision
-    num_workers: int
+    num_cores: int  # those that it has now, of its host's
     _steps: list[str] = field(default_factory=list)  # those that have begun, each a part of the one before it
+
+    @property
+    def num_workers(self) -> int:
+        """How many threads read images: one a core, unless the user set a number."""
+        return self.num_cores if self.settings.num_workers == "auto" else self.settings.num_workers
+
+    def take_cores(self, num_cores: int) -> None:
+        """From here on this process computes, and reads images, with so many of its host's cores."""
+        limit_threads(num_cores)
+        self.num_cores = num_cores
+
+    def machine(self) -> Machine:
+        """What the speed of training depends on, now."""
+        return Machine(self.device, self.num_workers, self.num_cores)
 
     def checkpoints(self, fingerprint: Mapping[str, Any], data_parallel: DataParallelGroup) -> Checkpoints:
         """The job's states, those of this process or of its data-parallel group. Raises UserError for foreign ones."""
@@ -156,9 +171,9 @@ def open_run(job: Job, settings: RunSettings, preprocess: Preprocess, *, writes:
 def create_run(job: Job, settings: RunSettings, processes: JobProcesses, cache: Cache) -> Run:
     """The run of processes that were joined and a cache that is open. Holds torch to this process's cores."""
     device = pick_device(settings.device, process=job.process)
-    limit_threads(job.num_cores)
-    num_workers = job.num_cores if settings.num_workers == "auto" else settings.num_workers
-    return Run(job, settings, processes, cache, device, pick_precision(settings.precision, device), num_workers)
+    run = Run(job, settings, processes, cache, device, pick_precision(settings.precision, device), job.num_cores)
+    run.take_cores(job.num_cores)
+    return run
 
 
 def _sentence(remedy: str) -> str:

@@ -62,6 +62,7 @@ class TrainingLog:
     """The log of one process. `folds` are those it trains, in order, `num_epochs` the most of each.
 
     Without a `folder` nothing is written for TensorBoard. Numbers that have a line in `metric_lines` are logged so.
+    Each fold asks for the `machine` that it begins on: the cores that this process has may change between two.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class TrainingLog:
         folds: Sequence[int],
         num_epochs: int,
         metric_lines: Mapping[str, MetricLine],
-        machine: Machine,
+        machine: Callable[[], Machine],
     ) -> None:
         self._folder, self._folds, self._num_epochs = folder, list(folds), num_epochs
         self._metric_lines, self._machine = metric_lines, machine
@@ -83,7 +84,7 @@ class TrainingLog:
             for row in history:
                 run.numbers("epoch", row, row["epoch"])
             epochs_after = (len(self._folds) - 1 - self._folds.index(fold)) * self._num_epochs
-            yield FoldLog(fold, run, self._machine, self._num_epochs, epochs_after)
+            yield FoldLog(fold, run, self._machine(), self._num_epochs, epochs_after)
 
     def out_of_fold(self, scores: Mapping[str, float], curves: Curves) -> None:
         """All folds are finished: logs `scores` and curves of all out-of-fold rows."""

@@ -309,7 +309,7 @@ def test_several_processes_and_bf16_on_a_cpu_are_refused(tmp_path: Path, names, 
     config = AnomalyConfig.parse({"algorithm": "anomaly", "scorer": "gan", "image_size": 32, "precision": precision})
     job = read_job(tmp_path)
     cache = Cache(tmp_path, preprocess_of(config))
-    run = Run(job, config, JobProcesses(names, 0, Stop()), cache, CPU, config.precision, 0)
+    run = Run(job, config, JobProcesses(names, 0, Stop()), cache, CPU, config.precision, 1)
     with pytest.raises(UserError, match=message):
         GanLearner(config).refuse(run)
     assert preprocess_of(config).mean == (0.5, 0.5, 0.5)

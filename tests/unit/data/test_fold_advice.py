@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesion.data.fold_advice import Divided, Plan, deal_folds, refuse_given_folds
-from lesion.data.folds import lacking
 from lesion.errors import UserError
 from lesion.settings import SPLITS
 
@@ -31,8 +30,8 @@ def divided(groups: list[str] | None, classes: str) -> Divided:
     )
 
 
-def plan(split: str = "group_kfold", folds: int = 3, repeats: int = 1) -> Plan:
-    return Plan(split, folds, repeats, seed=0)
+def plan(split: str = "group_kfold", folds: int = 3, repeats: int = 1, *, holds_back: bool = False) -> Plan:
+    return Plan(split, folds, repeats, seed=0, holds_back=holds_back)
 
 
 SIX = ["A", "A", "B", "B", "C", "C", "D", "D", "E", "E", "F", "F"]
@@ -96,6 +95,16 @@ CASES = {
         "Correct the groups or targets, or set split=group_kfold or metric=log_loss, which does not need every class "
         "in validation.",
     ),
+    "a class in two groups, of which one is held back": (
+        (list("ABCD"), "aabb", plan("leave_one_group_out", holds_back=True), False),
+        r"^class b has 2 groups only, C, D; fold 2 has no training row of class b \(fold 3 is held back from all\)",
+        "Add groups of class b, or set final_model=ensemble, which holds no rows back.",
+    ),
+    "fewer groups than folds and the one that is held back": (
+        (SIX[:8], "abababab", plan(folds=4, holds_back=True)),
+        r"^5 folds cannot be made from 4 groups \(train.csv\)",
+        "Add groups, or set folds=3 or final_model=ensemble, which holds no rows back.",
+    ),
     "a group a fold, of too many": (
         ([f"P{row}" for row in range(120)], "ab" * 60, plan("leave_one_group_out")),
         "^leave_one_group_out would train 120 networks, one per group",
@@ -106,9 +115,10 @@ CASES = {
 
 @pytest.mark.parametrize("cause", CASES)
 def test_each_cause_has_its_own_words_and_remedy(cause):
-    (groups, classes, asked), message, do = CASES[cause]
+    (groups, classes, asked, *are_judged), message, do = CASES[cause]
+    rows = divided(groups, classes)
     with pytest.raises(UserError, match=message) as caught:
-        deal_folds(divided(groups, classes), asked)
+        deal_folds(rows if are_judged != [False] else replace(rows, judged={}), asked)
     assert caught.value.do == do
 
 
@@ -120,9 +130,11 @@ def test_a_split_without_groups_is_not_advised_where_on_leak_refuses_it():
 
 def followed(rows: Divided, asked: Plan, advice: str) -> tuple[Divided, Plan]:
     """The rows and plan after a piece of advice: "split=x and folds=3", "metric=log_loss"."""
-    for name, value in re.findall(r"(split|folds|metric)=(\w+)", advice):
+    for name, value in re.findall(r"(split|folds|metric|final_model)=(\w+)", advice):
         if name == "metric":
             rows = replace(rows, judged={})
+        elif name == "final_model":
+            asked = replace(asked, holds_back=False)
         else:
             asked = replace(asked, **{name: int(value) if name == "folds" else value})
     return rows, asked
@@ -134,19 +146,23 @@ def followed(rows: Divided, asked: Plan, advice: str) -> tuple[Divided, Plan]:
     folds=st.integers(2, 7),
     repeats=st.integers(1, 2),
     split=st.sampled_from(SPLITS),
+    holds_back=st.booleans(),
 )
-def test_what_is_advised_works(rows, folds, repeats, split):
+def test_what_is_advised_works(rows, folds, repeats, split, holds_back):
     table = divided([group for group, _ in rows], "".join(name for _, name in rows))
-    repeats = 1 if split == "leave_one_group_out" else repeats
-    asked = plan(split, folds, repeats)
+    repeats = 1 if split == "leave_one_group_out" or holds_back else repeats
+    asked = plan(split, folds, repeats, holds_back=holds_back)
     try:
         valid_FS = deal_folds(table, asked)
     except UserError as error:
         assert "at most 1" not in error.do
-        for advice in re.findall(r"(?:split|folds|metric)=\w+(?: and folds=\d+)?", error.do):
+        for advice in re.findall(r"(?:split|folds|metric|final_model)=\w+(?: and folds=\d+)?", error.do):
             deal_folds(*followed(table, asked, advice))
     else:
-        assert lacking(valid_FS, table.learned, table.judged) == []
+        trained_FS, back_S = (valid_FS[:-1], valid_FS[-1]) if holds_back else (valid_FS, np.zeros(len(rows), bool))
+        for valid_S in trained_FS:
+            assert all((is_S & ~valid_S & ~back_S).any() for is_S in table.learned.values())
+        assert all((is_S & valid_S).any() for valid_S in valid_FS for is_S in table.judged.values())
 
 
 FIRST, FIRST_TWO = [[True, False, False, False]], [[True, True, False, False]]  # of a validation set
@@ -188,6 +204,14 @@ def test_folds_that_are_given_are_not_dealt_anew(held, classes, message, do):
     with pytest.raises(UserError, match=message) as caught:
         refuse_given_folds(np.array(held), divided(None, classes), otherwise)
     assert caught.value.do == do
+
+
+def test_given_folds_of_which_the_last_is_held_back_need_each_class_in_two_others():
+    of_three = np.repeat(np.eye(3, dtype=bool), 2, axis=1)
+    with pytest.raises(UserError, match=r"fold 0 has no training row of class b .fold 2 is held back") as caught:
+        refuse_given_folds(of_three, replace(divided(None, "abaaab"), judged={}), plan("kfold", 2, holds_back=True))
+    assert caught.value.do.endswith("or set split=kfold or final_model=ensemble, which holds no rows back.")
+    refuse_given_folds(of_three, replace(divided(None, "ababaa"), judged={}), plan("kfold", 2, holds_back=True))
 
 
 def test_given_folds_with_each_class_on_both_sides_pass():

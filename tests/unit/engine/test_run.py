@@ -40,6 +40,21 @@ def test_running_out_of_memory_names_the_step_and_the_setting(run: Run, met: Exc
     assert refused.value.kind == "memory" and str(refused.value).endswith("Lower batch_size_predict.")
 
 
+@pytest.mark.parametrize(("num_workers", "expected"), [("auto", [2, 5]), (1, [1, 1])])
+def test_a_process_reads_with_as_many_threads_as_it_computes_with_unless_the_user_set_a_number(
+    tmp_path: Path, num_workers: str | int, expected: list[int]
+):
+    before = torch.get_num_threads()
+    job = replace(read_job(tmp_path), num_cores=2)
+    config = ClassifyConfig(device="cpu", num_workers=num_workers)
+    with open_run(job, config, Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), writes=[]) as run:
+        found = [(run.machine().num_workers, run.machine().num_cores, torch.get_num_threads())]
+        run.take_cores(5)  # as for a fold that is alone on its host, and once all folds are finished
+        found.append((run.machine().num_workers, run.machine().num_cores, torch.get_num_threads()))
+    torch.set_num_threads(before)
+    assert found == [(expected[0], 2, 2), (expected[1], 5, 5)]
+
+
 def test_any_other_error_is_left_as_it_is(run: Run):
     with pytest.raises(RuntimeError, match="shapes"), run.step("training", remedy="wait"):
         raise RuntimeError("shapes do not fit")

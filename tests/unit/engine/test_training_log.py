@@ -47,7 +47,9 @@ def log(caplog) -> pytest.LogCaptureFixture:
 def log_of(
     folder: Path | None, *, folds: tuple[int, ...] = (0, 1, 2), num_epochs: int = 5, num_workers: int = 2
 ) -> TrainingLog:
-    machine = Machine(torch.device("cpu"), num_workers, num_cores=4)
+    def machine() -> Machine:
+        return Machine(torch.device("cpu"), num_workers, num_cores=4)
+
     return TrainingLog(folder, folds=folds, num_epochs=num_epochs, metric_lines=METRIC_LINES, machine=machine)
 
 

@@ -36,7 +36,6 @@ from lesion.algorithms.anomaly.torch_executor import TorchExecutor
 from lesion.artifact import Manifest
 from lesion.data.table import Source
 from lesion.data.transforms import Preprocess
-from lesion.errors import PlatformError
 from lesion.export import graph_bytes, traced_graph
 from lesion.inference.openvino_graph import core
 from lesion.stop import Stop
@@ -113,11 +112,8 @@ def save_artifact(
     )
     # Other batches take other kernels; on a GPU they differ by more.
     if not (difference := float(np.abs(found_P - before_P).max())) <= (1e-3 if device.type == "cpu" else 2e-2):
-        raise PlatformError(
-            f"the saved artifact gives a picture other scores than before it was saved, by up to {difference:.6g}",
-            where=model_dir,
-            do="Check disk and memory of this machine, and run the job again.",
-        )
+        what = f"the saved artifact gives a picture other scores than before it was saved, by up to {difference:.6g}"
+        raise artifact.differs(model_dir, what)
     return predictor
 
 

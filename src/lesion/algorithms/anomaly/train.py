@@ -6,12 +6,10 @@ import importlib.metadata
 import json
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import lesion
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.decide import HeldOut, decide
 from lesion.algorithms.anomaly.judge import judge_rows
@@ -24,7 +22,7 @@ from lesion.algorithms.anomaly.task import AnomalyTask, questions
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import forget
 from lesion.data.unit import unit_of
-from lesion.engine.checkpoint import code_digest
+from lesion.engine.checkpoint import own_code
 from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.run import Run, open_run
 from lesion.job import Job
@@ -51,7 +49,7 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
     """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     job, started = run.job, time.monotonic()
-    known = {**settings_and_versions(config), "code": code_digest(Path(lesion.__file__).parent)}
+    known = {**settings_and_versions(config), "code": own_code()}
     run.refuse_foreign_checkpoints(known)
 
     # What is learned from: a scorer that can be trained here, and data that was checked.

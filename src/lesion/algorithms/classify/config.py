@@ -194,7 +194,8 @@ class OptimSettings(Hyperparameters):
         64,
         tune=(16, 128),
         doc="Batch size: images per optimiser step. Smaller needs less memory. auto takes the largest that fits the "
-        "GPU's memory, up to 1,024, and 64 on a CPU; it does not change the learning rate.",
+        "GPU's memory, up to 1,024, and 64 on a CPU; a job that resumes keeps its size. auto does not change the "
+        "learning rate.",
     )
     gradient_accumulation: int = tunable(
         1,

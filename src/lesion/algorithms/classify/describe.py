@@ -63,10 +63,8 @@ def _safeguards(model: ClassifierRecord) -> dict[str, Any]:
     if model.quality is not None:
         said["quality"] = {"on_low_quality": model.quality.on_low_quality, "bounds": model.quality.bounds}
     if model.familiarity is not None:
-        said["familiarity"] = {
-            "unfamiliar_below": model.familiarity.rare,
-            "held_out_images": model.familiarity.num_rows,
-        }
+        of = "training_images" if model.final_model == "refit" else "held_out_images"  # a refit held none out
+        said["familiarity"] = {"unfamiliar_below": model.familiarity.rare, of: model.familiarity.num_rows}
     return said
 
 

@@ -28,7 +28,6 @@ from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.setup import Setup
 from lesion.artifact import Manifest
 from lesion.data.table import SampleTable
-from lesion.errors import PlatformError
 from lesion.evaluation.calibration import Calibration
 from lesion.evaluation.conformal import PredictionSets
 from lesion.evaluation.pooling import disagreement
@@ -77,11 +76,10 @@ def save_artifact(
         # Other batches take other kernels; on a GPU they differ by more.
         before_K = fold_probs(predictor.target, result.logits_SVK[0, :1])
         if not np.allclose(probs_NFK[f][f], before_K, atol=1e-4 if setup.run.device.type == "cpu" else 1e-2):
-            raise PlatformError(
+            raise artifact.differs(
+                model_dir,
                 f"the saved artifact predicts {probs_NFK[f][f]}, but {file_of(result, networks)} predicted {before_K} "
                 "before it was saved",
-                where=model_dir,
-                do="Check disk and memory of this machine, and run the job again.",
             )
     return predictor
 
@@ -151,20 +149,19 @@ def with_disagreement(
 ) -> Calibration:
     """The calibration with the share of variance that is between the networks (evaluation/pooling.py).
 
-    Measured on some training rows, by the networks that were trained on them: those of a row's own fold, which never
-    saw it, would differ by more than two networks do on a new image. Of two folds both count.
+    Measured on some training rows, by the networks that were trained on them: those of a row's own folds (one in each
+    repeat), which never saw it, would differ by more than two networks do on a new image. Of two folds both count.
     """
     if len(results) < 2:
         return calibration
     is_multiclass = calibration.pooling.is_multiclass
-    held = [(f, int(row)) for f, result in enumerate(results) for row in result.index_S]
+    held = [int(row) for result in results for row in result.index_S]
     num_rows = min(max(len(held) // 8, LEAST_COMPARED), MOST_COMPARED, len(held))
-    chosen = [held[n] for n in np.linspace(0, len(held) - 1, num_rows).astype(int)]
-    rows = [row for _, row in chosen]
+    rows = [held[n] for n in np.linspace(0, len(held) - 1, num_rows).astype(int)]
     outputs = predictor.compute([setup.source.read(row) for row in rows], [setup.metadata_rows[row] for row in rows])
     probs_SFK = np.stack([fold_probs(predictor.target, output.logits_FVK) for output in outputs])
     if len(results) > 2:
-        probs_SFK[np.arange(len(chosen)), [f for f, _ in chosen]] = np.nan
+        probs_SFK[np.stack([np.isin(rows, result.index_S) for result in results], axis=1)] = np.nan
     single_SK = np.concatenate([fold_probs(predictor.target, r.logits_SVK[:, None])[:, 0] for r in results])
     share = disagreement(single_SK, probs_SFK, is_multiclass=is_multiclass)
     return replace(calibration, pooling=replace(calibration.pooling, disagreement=share))

@@ -15,7 +15,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.check.run import Questions
 from lesion.data.channels import columns_of
 from lesion.data.fold_advice import Divided, Plan, deal_folds, refuse_given_folds
-from lesion.data.folds import Folds, given_folds, pooled_strata
+from lesion.data.folds import Folds, given_folds, pooled_strata, training_masks
 from lesion.data.labels.encode import Labelled, Labels, read_labels
 from lesion.data.labels.new_classes import refuse_new_classes
 from lesion.data.labels.task import is_open
@@ -51,6 +51,11 @@ class Task:
     def trained_FS(self) -> Folds:
         """The validation masks of the folds for which a network is trained."""
         return self.valid_FS[:-1] if self.is_last_held_back else self.valid_FS
+
+    @property
+    def training_FS(self) -> Folds:
+        """The rows on which each of these networks is trained."""
+        return training_masks(self.trained_FS, self.held_back_S)
 
     @property
     def held_back_S(self) -> NDArray[np.bool_] | None:
@@ -127,10 +132,11 @@ def define_task(table: SampleTable, test_table: SampleTable | None, config: Clas
             refuse_operating_point(labels, config)
         with collecting(problems):
             refuse_prevalence(labels, config)
+        with collecting(problems):
+            refuse_class_weight(labels, config)
         if has_folds and not are_folds_unclear(labelled):
             with collecting(problems):
                 valid_FS = choose_folds(labelled, config, labels.typos)
-                refuse_final_model(valid_FS, table, config)
     with collecting(problems):
         kinds = checked_kinds(table, config)
         refuse_cells(table, test_table, kinds, config)
@@ -156,12 +162,12 @@ def refuse_operating_point(labels: Labels, config: ClassifyConfig) -> None:
         parse_spec(config.operating_point, is_multiclass=labels.target.has_multiclass_answer, where="operating_point")
 
 
-def refuse_final_model(valid_FS: Folds, table: SampleTable, config: ClassifyConfig) -> None:
+def refuse_final_model(num_folds: int, table: SampleTable, config: ClassifyConfig) -> None:
     """Raises UserError for one network of all folds where there are too few folds for that."""
     needed = {"ensemble": 1, "refit": 2, "soup": 3}[config.final_model]
-    if len(valid_FS) < needed:
+    if num_folds < needed:
         has_set = table.is_valid_S is not None
-        what = "there is a validation set, and so one network" if has_set else f"there are {len(valid_FS)}"
+        what = "there is a validation set, and so one network" if has_set else f"there are {num_folds}"
         raise UserError(
             f"final_model={config.final_model} is made of {needed} folds or more, and {what}",
             where=table.where,
@@ -178,6 +184,18 @@ def refuse_prevalence(labels: Labels, config: ClassifyConfig) -> None:
             "probability here",
             where="deployment_prevalence",
             do="Leave it out, or name the class of interest in positive_class.",
+        )
+
+
+def refuse_class_weight(labels: Labels, config: ClassifyConfig) -> None:
+    """Raises UserError if a number is given for the positive class in the loss, where there are several classes."""
+    if labels.target.kind == "multiclass" and config.class_weight not in {"none", "balanced"}:
+        raise UserError(
+            f"class_weight={config.class_weight:g} is the weight of a positive class, but this target has "
+            f"{labels.target.num_outputs} classes",
+            where="class_weight",
+            do="Set class_weight to none or balanced.",
+            kind="hyperparameters",
         )
 
 
@@ -229,13 +247,14 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig, typos: Mapping[str,
     such a class names it.
     """
     table, target, targets_SK = labelled.table, labelled.target, labelled.targets_SK
-    num_folds = config.folds + (config.final_model == "soup")
+    otherwise = NO_GROUPS if table.group_S is None else "stratified_group_kfold"
+    plan = Plan(otherwise, config.folds, config.repeats, config.seed, holds_back=config.final_model == "soup")
     columns = [] if table.targets is None else list(map(str, table.targets.columns))
     class_S = target.class_of(targets_SK)
     rows = Divided(
         name_S=table.name_S,
         group_S=table.group_S,
-        class_S=pooled_strata(class_S, num_folds) if target.kind == "multilabel" else class_S,
+        class_S=pooled_strata(class_S, plan.num_dealt) if target.kind == "multilabel" else class_S,
         learned=target.classes(targets_SK),
         judged=target.judged_classes(targets_SK) if METRICS[config.metric].needs_both else {},
         where=table.where,
@@ -246,21 +265,24 @@ def choose_folds(labelled: Labelled, config: ClassifyConfig, typos: Mapping[str,
     given_FS = given_folds(table)
     if given_FS is not None:
         is_column = table.is_valid_S is None
-        split = NO_GROUPS if table.group_S is None else "stratified_group_kfold"
         if config.repeats > 1 and is_column:
             raise UserError(
                 f"repeats={config.repeats} repeats a cross-validation with other folds, and column '{config.split}' "
                 "gives the folds",
                 where=table.where,
-                do=f"Set repeats=1, or split={split}.",
+                do=f"Set repeats=1, or split={plan.split}.",
                 kind="hyperparameters",
             )
-        otherwise = Plan(split, num_folds, config.repeats, config.seed)
-        refuse_given_folds(given_FS, rows, otherwise if is_column else None)
+        refuse_final_model(len(given_FS), table, config)
+        refuse_given_folds(given_FS, rows, plan if is_column else None)
         return given_FS
     split = DEFAULT_SPLIT if table.has_sets else config.split
     split = NO_GROUPS if table.group_S is None and "group" in split else split
-    return deal_folds(rows, Plan(split, num_folds, config.repeats, config.seed))
+    plan = replace(plan, split=split)
+    num_groups = len(np.unique(rows.units(plan)[0])) if split == "leave_one_group_out" else 0
+    if num_groups > 1:  # of one alone `deal_folds` says more
+        refuse_final_model(num_groups, table, config)
+    return deal_folds(rows, plan)
 
 
 def checked_kinds(table: SampleTable, config: ClassifyConfig) -> dict[str, ColumnType]:

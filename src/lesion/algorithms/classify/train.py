@@ -7,14 +7,12 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-import lesion
 from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.metric_lines import METRIC_LINES
 from lesion.algorithms.classify.results.decide import Decisions, decide
@@ -29,7 +27,9 @@ from lesion.algorithms.classify.training.networks import Networks
 from lesion.algorithms.classify.training.parallel import cores_of_fold, plan_parallelism
 from lesion.algorithms.classify.training.refit import refit
 from lesion.algorithms.classify.training.setup import (
+    BATCH_SIZE,
     Setup,
+    digests,
     fingerprint,
     settings_and_versions,
     with_batch_size,
@@ -37,10 +37,10 @@ from lesion.algorithms.classify.training.setup import (
 from lesion.algorithms.classify.training.soup import soup
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import forget
-from lesion.engine.checkpoint import Checkpoints, code_digest
-from lesion.engine.device import limit_threads
+from lesion.data.transforms import Preprocess
+from lesion.engine.checkpoint import Checkpoints, own_code
 from lesion.engine.run import Run, open_run
-from lesion.engine.training_log import Machine, TrainingLog
+from lesion.engine.training_log import TrainingLog
 from lesion.job import Job
 from lesion.logs import timed_step
 from lesion.models.starting_weights import preprocess_for, pretrained_backbone
@@ -58,19 +58,20 @@ def train(job: Job, config: ClassifyConfig) -> None:
     for all that can be known by then.
     """
     writes = [job.model_dir / MANIFEST, job.output_dir / METRICS]
-    with open_run(job, config, preprocess_for(config), writes=writes) as run:
-        cross_validate(run, config)
+    preprocess = preprocess_for(config)
+    with open_run(job, config, preprocess, writes=writes) as run:
+        cross_validate(run, config, preprocess)
 
 
-def cross_validate(run: Run, config: ClassifyConfig) -> None:
+def cross_validate(run: Run, config: ClassifyConfig, preprocess: Preprocess) -> None:
     """The steps of training, in their order."""
     log.info("config %s", json.dumps(config.as_json(), sort_keys=True))
     log.info("image_size=%d fit=%s flips=%s views=%d", config.image_size, config.fit, config.flips, config.tta)
     job, started = run.job, time.monotonic()
 
-    known = {**settings_and_versions(config, run), "code": code_digest(Path(lesion.__file__).parent)}
-    undecided = {"batch_size_train"} if config.batch_size_train == "auto" else set()  # until the data is known
-    run.refuse_foreign_checkpoints({name: value for name, value in known.items() if name not in undecided})
+    known = {**settings_and_versions(config, run), "code": own_code()}
+    decided = {name: value for name, value in known.items() if (name, value) != (BATCH_SIZE, "auto")}
+    run.refuse_foreign_checkpoints(decided)
 
     # What is trained on: starting weights that fit, and data that was checked.
     starting_weights = cache(partial(pretrained_backbone, config, job.channels.get("pretrained")))
@@ -81,7 +82,13 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
     log_start(task, run)
 
     # How: by which processes, in what batches, from which checkpoints.
-    config = with_batch_size(config, task.labelled.target, run)
+    config = with_batch_size(
+        config,
+        task.labelled.target,
+        preprocess,
+        run,
+        known=lambda: decided | digests(checked.training.table(), task.valid_FS, weights.tensors),
+    )
     data_parallel, folds = plan_parallelism(config, task, run)
     setup = Setup(
         run=run,
@@ -91,7 +98,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         targets_SK=task.labelled.targets_SK,
         metadata_rows=task.labelled.table.metadata_rows(),
         metadata_kinds=task.kinds,
-        preprocess=preprocess_for(config),
+        preprocess=preprocess,
         target=task.labelled.target,
         weights=weights.tensors,
         weights_file=weights.file,
@@ -104,7 +111,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         folds=[fold for fold, _ in folds],
         num_epochs=config.epochs,
         metric_lines=METRIC_LINES,
-        machine=Machine(run.device, run.num_workers, job.num_cores),
+        machine=run.machine,
     )
 
     # Every fold, then all of them, or one network that follows from them, as one artifact; of a job that is stopped,
@@ -117,14 +124,14 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
         with checkpoints, run.progress(config.epochs * len(task.labelled.table) * len(folds)) as bar:
             for fold, valid_S in folds:
                 if data_parallel.size == 1:
-                    limit_threads(cores_of_fold(fold, len(task.trained_FS), job))
+                    run.take_cores(cores_of_fold(fold, len(task.trained_FS), job))
                 with run.step(f"training fold {fold}", remedy=LESS_MEMORY):
                     results.append(
                         run_fold(fold, valid_S, setup, features_VSD, checkpoints, bar=bar, training_log=training_log)
                     )
             results = gather(results, setup) or results
             if run.processes.is_leader and data_parallel.size == 1:
-                limit_threads(job.host_cores)  # the other processes only wait from here on
+                run.take_cores(job.host_cores)  # the other processes only wait from here on
             networks = final_networks(results, setup, features_VSD, checkpoints, bar=bar)
         if run.processes.is_leader:
             with job.stop.held():  # a job that is stopped here ends with a whole artifact
@@ -133,7 +140,7 @@ def cross_validate(run: Run, config: ClassifyConfig) -> None:
                 predictor = save_artifact(job.model_dir, setup, networks, decisions, summary)
     except KeyboardInterrupt:  # a spot instance that is taken back, a stopped job, or its time is over
         with job.stop.held():
-            if run.processes.is_leader and predictor is None and (done := finished(results, folds, checkpoints)):
+            if run.processes.is_leader and predictor is None and (done := finished(results, task, setup, checkpoints)):
                 networks = Networks.ensemble(done)
                 save_artifact(job.model_dir, setup, networks, *judge(networks, task, setup))
                 log.info("stopped: the artifact holds %d of the folds; the same job resumes from here", len(done))
@@ -197,14 +204,16 @@ def gather(results: Sequence[FoldResult], setup: Setup) -> list[FoldResult]:
     return sorted(map(FoldResult.of_bytes, processes.gather(states)), key=lambda result: result.fold)
 
 
-def finished(
-    results: Sequence[FoldResult], folds: Sequence[tuple[int, object]], checkpoints: Checkpoints
-) -> list[FoldResult]:
-    """The folds of this process that are finished: a stop may come between a fold's last state and its result here."""
+def finished(results: Sequence[FoldResult], task: Task, setup: Setup, checkpoints: Checkpoints) -> list[FoldResult]:
+    """The folds that are finished, as far as this host knows: the `results` here, and states that lie in its folder, of
+    its other processes or of one that was stopped before its result was here. Those that would first have to be
+    predicted again, with other settings, are left out."""
     known = {result.fold: result for result in results}
-    for fold, _ in folds:
-        if fold not in known and (state := checkpoints.load_own(f"fold_{fold}")):
-            known[fold] = FoldResult.of_state(state)
+    for fold in range(len(task.trained_FS)):
+        if fold not in known and (state := checkpoints.look_up(f"fold_{fold}")):
+            result = FoldResult.of_state(state)
+            if result.prediction_settings == setup.prediction_settings:
+                known[fold] = result
     return [known[fold] for fold in sorted(known)]
 
 

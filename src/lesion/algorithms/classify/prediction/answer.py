@@ -24,6 +24,8 @@ from lesion.targets import Target
 if TYPE_CHECKING:
     from torch import Tensor
 
+T = TypeVar("T")
+
 
 @overload
 def combine(
@@ -102,7 +104,7 @@ def answer_of(
         fields=fields,
         line={"prediction": _each_class(exact_K, target), **(fields if options.details else {})},
         cells=[*([_positive(exact_K, target)] if target.has_binary_answer else exact_K), all_labels],
-        columns={**_columns(exact_K, target), **_positive_class(target), "label": all_labels},
+        columns={**probability_columns(exact_K, target), **_positive_class(target), "label": all_labels},
         bare=_positive(exact_K, target) if target.has_binary_answer else fields,
         audit={"label": all_labels, "operating_point": point.as_json(target), "warnings": []},
     )
@@ -149,14 +151,17 @@ def _prediction_set(probs_K: NDArray[np.float64], sets: PredictionSets, target: 
 
 def column_names(target: Target) -> list[str]:
     """What `Answer.columns` are called."""
-    return [*_columns([0.0] * target.num_outputs, target), *_positive_class(target), "label"]
+    return [*probability_columns([0.0] * target.num_outputs, target), *_positive_class(target), "label"]
 
 
-def _columns(exact_K: Sequence[float], target: Target) -> dict[str, float]:
-    """The probability columns of a table: of the positive class for a binary answer, and one per class of several."""
-    columns = {"probability": _positive(exact_K, target)} if target.has_binary_answer else {}
+def probability_columns(probs_K: Sequence[T], target: Target) -> dict[str, T]:
+    """The probability columns of a table: of the positive class for a binary answer, and one per class of several.
+
+    Each of the `probs_K` is a number, or those of many rows.
+    """
+    columns = {"probability": _positive(probs_K, target)} if target.has_binary_answer else {}
     if target.kind != "binary":
-        columns |= {f"probability_{name}": prob for name, prob in zip(target.class_names, exact_K, strict=True)}
+        columns |= {f"probability_{name}": prob for name, prob in zip(target.class_names, probs_K, strict=True)}
     return columns
 
 
@@ -190,7 +195,7 @@ def _probabilities(exact_K: Sequence[float], target: Target) -> dict[str, Any]:
     return told
 
 
-def _positive(values_K: Sequence[float], target: Target) -> float:
+def _positive(values_K: Sequence[T], target: Target) -> T:
     """The value of the positive class, for a binary answer."""
     return values_K[0 if target.one_of_many is None else target.class_names.index(target.one_of_many)]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion.algorithms.classify.prediction.answer import combine
+from lesion.algorithms.classify.prediction.answer import combine, probability_columns
 from lesion.algorithms.classify.results.decide import Decisions
 from lesion.algorithms.classify.training.fold_result import FoldResult
 from lesion.data.labels.encode import Labelled
@@ -52,14 +52,14 @@ def out_of_fold_rows(labelled: Labelled, results: Sequence[FoldResult], decision
     in_order = np.lexsort((fold_S, index_S))
     rows, is_positive_SQ = index_S[in_order], decisions.is_positive_SQ
     logits_SVK = np.concatenate([result.logits_SVK for result in results])[in_order]
-    of_judged, of_raw = (answer_columns(target, of[rows]) for of in (decisions.judged_SK, decisions.raw_SK))
+    of_judged, of_raw = (probability_columns([*of[rows].T], target) for of in (decisions.judged_SK, decisions.raw_SK))
     return pd.DataFrame(
         {
             table.image_column: table.name_S[rows],
             "group": table.group_or_row_S[rows],
             "fold": fold_S[in_order],
             **target_columns(target, labelled.targets_SK[rows]),
-            **answer_columns(target, combine(target, logits_SVK[:, None], decisions.calibration)),
+            **probability_columns([*combine(target, logits_SVK[:, None], decisions.calibration).T], target),
             **logit_columns(target, logits_SVK.mean(axis=1)),
             **{f"judged_{name}": column for name, column in of_judged.items()},
             **{f"judged_raw_{name}": column for name, column in of_raw.items()},
@@ -86,14 +86,6 @@ def target_columns(target: Target, targets_SK: NDArray[np.float32]) -> dict[str,
     if target.has_multiclass_answer:
         return {"target": np.array(target.class_names)[targets_SK.argmax(axis=1)]}
     return {f"target_{name}": targets_SK[:, k].astype(int) for k, name in enumerate(target.class_names)}
-
-
-def answer_columns(target: Target, probs_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-    """The probability columns of a table: of the positive class for a binary answer, and one per class of several."""
-    columns = {"probability": target.judged_columns(probs_SK)[:, 0]} if target.has_binary_answer else {}
-    if target.kind != "binary":
-        columns |= {f"probability_{name}": probs_SK[:, k] for k, name in enumerate(target.class_names)}
-    return columns
 
 
 def logit_columns(target: Target, logits_SK: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -93,7 +93,7 @@ def graph_of(network: FusionNet, setup: Setup, rows_S: NDArray[np.intp], precisi
     if not len(rows_S):
         return None
     wanted: GraphPrecision = "bf16" if precision == "bf16" else "fp32"
-    num_cores = setup.run.job.num_cores
+    num_cores = setup.run.num_cores
     try:
         graph, weights = to_openvino({0: network}, {0: 0}, setup.preprocess.image_size)
         model = core().read_model(graph, weights)

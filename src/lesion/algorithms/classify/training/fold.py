@@ -31,6 +31,7 @@ from lesion.algorithms.classify.training.setup import (
 )
 from lesion.data.augment import Augment
 from lesion.data.decode.images import Pixels
+from lesion.data.folds import training_masks
 from lesion.data.loader import Batch, Dataset, load_batches, ordered_batches, training_batches
 from lesion.data.metadata import MetadataEncoder
 from lesion.engine.checkpoint import Checkpoints, State
@@ -184,8 +185,7 @@ def rows_of(fold: int, valid_S: NDArray[np.bool_], setup: Setup) -> FoldRows:
 
     For a soup the encoders are those of all rows that are not held back: networks that are averaged need the same.
     """
-    is_trained_S = ~valid_S if setup.held_back_S is None else ~valid_S & ~setup.held_back_S
-    training_S = np.flatnonzero(is_trained_S)
+    training_S = np.flatnonzero(training_masks(valid_S, setup.held_back_S))
     encoded_S = training_S if setup.held_back_S is None else np.flatnonzero(~setup.held_back_S)
     encoded_rows = [setup.metadata_rows[row] for row in encoded_S.tolist()]
     encoder = MetadataEncoder.fit(encoded_rows, setup.metadata_kinds, logs=setup.config.log_columns)

@@ -31,17 +31,17 @@ def plan_parallelism(
     Fold-parallel, each process trains other folds, alone; data-parallel, all train each fold together. Raises
     UserError where batches are too small to be cut.
     """
-    valid_FS, processes = task.trained_FS, run.processes
-    numbered = list(enumerate(valid_FS))
+    training_FS, processes = task.training_FS, run.processes
+    numbered = list(enumerate(task.trained_FS))
     size = len(processes.names)
     if config.processes == "auto" and config.parallel == "auto" and run.device.type == "cpu":
         # There are more processes than folds only where the table has fewer than `folds`: the rest wait, since the
         # cores that they leave train a fold as fast as slices of its batches would.
         config = config.model_copy(update={"parallel": "folds"})
-    if size == 1 or not are_batches_cut(config, valid_FS, size):
-        refuse_small_parts(config, valid_FS, 1)
+    if size == 1 or not are_batches_cut(config, training_FS, size):
+        refuse_small_parts(config, training_FS, 1)
         return DataParallelGroup(), processes.share(numbered)
-    refuse_small_parts(config, valid_FS, size)
+    refuse_small_parts(config, training_FS, size)
     log.info(
         "parallel=data processes=%d: each computes a slice of every batch, and its BatchNorm sees only that slice", size
     )
@@ -60,11 +60,11 @@ def cores_of_fold(fold: int, num_folds: int, job: Job) -> int:
     return job.host_cores // on_host
 
 
-def are_batches_cut(config: ClassifyConfig, valid_FS: Folds, size: int) -> bool:
+def are_batches_cut(config: ClassifyConfig, training_FS: Folds, size: int) -> bool:
     """Whether training is data parallel over `size` processes. Raises UserError if parallel=data is impossible."""
-    if config.parallel == "folds" or (config.parallel == "auto" and len(valid_FS) >= size):
+    if config.parallel == "folds" or (config.parallel == "auto" and len(training_FS) >= size):
         return False
-    slices = [smallest_slice(config, valid_S, size) for valid_S in valid_FS]
+    slices = [smallest_slice(config, training_S, size) for training_S in training_FS]
     if min(slices) >= SMALLEST_SLICE:
         return True
     if config.parallel == "auto":
@@ -78,9 +78,9 @@ def are_batches_cut(config: ClassifyConfig, valid_FS: Folds, size: int) -> bool:
     )
 
 
-def refuse_small_parts(config: ClassifyConfig, valid_FS: Folds, size: int) -> None:
+def refuse_small_parts(config: ClassifyConfig, training_FS: Folds, size: int) -> None:
     """Raises UserError where gradient accumulation leaves micro-batches of less than two pictures."""
-    smallest = min(smallest_slice(config, valid_S, size) for valid_S in valid_FS)
+    smallest = min(smallest_slice(config, training_S, size) for training_S in training_FS)
     if config.gradient_accumulation > 1 and smallest // config.gradient_accumulation < SMALLEST_SLICE:
         raise UserError(
             f"gradient_accumulation={config.gradient_accumulation} divides batches of {smallest} images into "
@@ -91,7 +91,7 @@ def refuse_small_parts(config: ClassifyConfig, valid_FS: Folds, size: int) -> No
         )
 
 
-def smallest_slice(config: ClassifyConfig, valid_S: NDArray[np.bool_], size: int) -> int:
+def smallest_slice(config: ClassifyConfig, training_S: NDArray[np.bool_], size: int) -> int:
     """The smallest slice of a batch that one of `size` processes gets."""
-    rows = int((~valid_S).sum())
+    rows = int(training_S.sum())
     return rows // math.ceil(rows / config.batch_size) // size

@@ -65,10 +65,10 @@ def refit(
         training.history = state.values["history"]
     else:
         train(training, rows, setup, checkpoints, factors=factors_of_refit(results, setup), bar=bar)
+        named = {f"weights.{name}": tensor for name, tensor in network.state_dict().items()}
+        checkpoints.save(FINISHED, State(named, {"history": training.history}))
+    checkpoints.remove(UNFINISHED)  # here also what a kill left beside the finished one
     weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-    named = {f"weights.{name}": tensor for name, tensor in weights.items()}
-    checkpoints.save(FINISHED, State(named, {"history": training.history}))
-    checkpoints.remove(UNFINISHED)
     sampled = replace(rows, valid_S=sample_of(rows.training_S, seed=setup.config.seed))
     predicted = predict_held_out(network, sampled, setup)
     return FoldResult(
@@ -145,7 +145,7 @@ def run_epoch(
         checkpoints.after_step(UNFINISHED, partial(state_of, training, setup))
 
     started, num_done = time.monotonic(), training.sums.num_samples
-    input_wait = InputWait(setup.run.device, setup.run.job.num_cores)
+    input_wait = InputWait(setup.run.device, setup.run.num_cores)
     training.schedule.follow(factor)
     train_loss = train_epoch(training, rows, setup, input_wait=input_wait, after_step=after_step)
     images_per_s = (len(rows) - num_done) / (time.monotonic() - started)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,24 +23,25 @@ from lesion.algorithms.classify.training.loop import Mixing, StepSettings
 from lesion.data.cache import Pictures
 from lesion.data.folds import Folds
 from lesion.data.metadata import ColumnType, MetadataEncoder, Row
-from lesion.data.table import Source
+from lesion.data.table import SampleTable, Source
 from lesion.data.transforms import Preprocess, decode_px
+from lesion.engine.checkpoint import saved_setting
 from lesion.engine.device import autocast, keep_slow_convolutions_in_fp32, largest_batch
 from lesion.engine.distributed import DataParallelGroup
 from lesion.engine.optim import Schedule, create_optimizer
 from lesion.engine.run import Run
 from lesion.engine.training import EarlyStopping, Training
-from lesion.errors import UserError
 from lesion.evaluation.metrics import METRICS
 from lesion.models.fusion import FusionNet, create_network
 from lesion.models.probe import LinearHead, fit_head
-from lesion.models.starting_weights import preprocess_for, weights_digest
+from lesion.models.starting_weights import weights_digest
 from lesion.models.weight_files import WeightsFile
 from lesion.models.weights import load_backbone_weights
 from lesion.targets import Target, Weights
 
 log = logging.getLogger(__name__)
 
+BATCH_SIZE = "batch_size_train"
 CPU_BATCH = 64  # a CPU computes no faster with more, and its memory is no limit
 PACKAGES = (
     *("lesion", "torch", "timm", "numpy", "scipy", "scikit-learn"),
@@ -82,22 +83,29 @@ def settings_and_versions(config: ClassifyConfig, run: Run) -> dict[str, Any]:
 
 def fingerprint(setup: Setup, valid_FS: Folds) -> dict[str, Any]:
     """Everything that influences the weights. A checkpoint resumes only under an equal one."""
-    table, weights = setup.source.table(), setup.weights
-    rows = hashlib.sha256(table.fingerprint().encode() + valid_FS.tobytes()).hexdigest()
     settings = settings_and_versions(setup.config, setup.run)
-    return {**settings, "data": rows, "weights": weights_digest(weights)}
+    return {**settings, **digests(setup.source.table(), valid_FS, setup.weights)}
 
 
-def with_batch_size(config: ClassifyConfig, target: Target, run: Run) -> ClassifyConfig:
-    """The same settings with `batch_size_train=auto` decided: on a GPU by trying steps of the network.
+def digests(table: SampleTable, valid_FS: Folds, weights: Mapping[str, Tensor] | None) -> dict[str, str]:
+    """The rest of the fingerprint: of the data with its folds, and of the starting weights."""
+    rows = hashlib.sha256(table.fingerprint().encode() + valid_FS.tobytes()).hexdigest()
+    return {"data": rows, "weights": weights_digest(weights)}
+
+
+def with_batch_size(
+    config: ClassifyConfig, target: Target, preprocess: Preprocess, run: Run, *, known: Callable[[], Mapping[str, Any]]
+) -> ClassifyConfig:
+    """The same settings with `batch_size_train=auto` decided: that of the job's checkpoints, by what is `known` of its
+    fingerprint; else on a GPU by trying steps of the network.
 
     All processes of the job take the smallest that one of them found.
     """
     if config.batch_size_train != "auto":
         return config
-    size = CPU_BATCH
-    if run.device.type == "cuda":
-        preprocess = preprocess_for(config)
+    saved = saved_setting(run.job.checkpoint_dir, BATCH_SIZE, known())
+    size = CPU_BATCH if saved is None else int(saved)
+    if saved is None and run.device.type == "cuda":
         network = create_network(
             config.model,
             config.model_args,
@@ -120,9 +128,10 @@ def with_batch_size(config: ClassifyConfig, target: Target, run: Run) -> Classif
             optimizer.step()
 
         # The network and its optimiser are thrown away: only their memory counts, so zeros and rate 0 will do.
-        size = run.processes.minimum(largest_batch(try_step))
-    log.info("batch_size_train=%d", size)
-    return config.model_copy(update={"batch_size_train": size})
+        size = largest_batch(try_step)
+    size = run.processes.minimum(size)
+    log.info("batch_size_train=%d%s", size, "" if saved is None else ", as in the checkpoints")
+    return config.model_copy(update={BATCH_SIZE: size})
 
 
 def start_training(setup: Setup, encoder: MetadataEncoder, head: LinearHead | None) -> Training:
@@ -199,13 +208,5 @@ def class_weights(config: ClassifyConfig, target: Target, targets_SK: NDArray[np
     """The class weights [K] in the loss, from a fold's training rows."""
     if config.class_weight == "balanced":
         return target.balanced(targets_SK)
-    if target.kind == "multiclass" and config.class_weight != "none":
-        raise UserError(
-            f"class_weight={config.class_weight} is the weight of a positive class, but this target has "
-            f"{target.num_outputs} classes",
-            where="hyperparameter class_weight",
-            do="Set class_weight to none or balanced.",
-            kind="hyperparameters",
-        )
     weight = 1.0 if config.class_weight == "none" else float(config.class_weight)
     return np.full(target.num_outputs, weight, dtype=np.float32)

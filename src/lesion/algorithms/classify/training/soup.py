@@ -8,7 +8,7 @@ the patients is held back from all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -35,8 +35,7 @@ def soup(results: Sequence[FoldResult], setup: Setup) -> FoldResult:
     network = fresh_network(setup, num_metadata=rows.encoder.num_features)
     weights = [result.weights for result in results]
     network.load_state_dict(mean_weights(weights))
-    if are_statistics_trained(weights):
-        renew_batch_norm(network, rows, setup)
+    renew_batch_norm(network, rows, setup, names=trained_statistics(weights))
     predicted = predict_held_out(network, rows, setup)
     log.info("soup of %d folds, held_back=%d rows", len(results), len(predicted.index_S))
     return FoldResult(
@@ -59,21 +58,24 @@ def mean_weights(weights: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def are_statistics_trained(weights: Sequence[dict[str, Tensor]]) -> bool:
-    """Whether BatchNorm's running statistics differ between the folds. They do not where they stayed those of the
-    pretrained weights: batch_norm=frozen, or a linear probe alone."""
-    names = [name for name in weights[0] if name.endswith(("running_mean", "running_var"))]
-    return any(not torch.equal(of[name], weights[0][name]) for of in weights[1:] for name in names)
+def trained_statistics(weights: Sequence[dict[str, Tensor]]) -> set[str]:
+    """The names of the BatchNorms whose running statistics differ between the folds. They do not where they stayed
+    those of the pretrained weights: a backbone's with batch_norm=frozen, or all of a linear probe alone."""
+    names = [name for name in weights[0] if name.endswith((".running_mean", ".running_var"))]
+    return {
+        name.rpartition(".")[0]
+        for name in names
+        if any(not torch.equal(of[name], weights[0][name]) for of in weights[1:])
+    }
 
 
 @torch.no_grad()
-def renew_batch_norm(network: nn.Module, rows: FoldRows, setup: Setup) -> None:
-    """Sets BatchNorm's running statistics to the means over one epoch of augmented training batches.
-
-    A batch of one row is left out: it has no variance. A network without BatchNorm stays as it is.
+def renew_batch_norm(network: nn.Module, rows: FoldRows, setup: Setup, *, names: Collection[str]) -> None:
+    """Sets the running statistics of the BatchNorms of these names to the means over one epoch of augmented training
+    batches. A batch of one row is left out: it has no variance.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    norms = [norm for norm in norms if norm.track_running_stats]
+    kind = nn.modules.batchnorm._BatchNorm
+    norms = [module for name, module in network.named_modules() if name in names and isinstance(module, kind)]
     if not norms:
         return
     config, device = setup.config, setup.run.device
