@@ -17,6 +17,7 @@ from lesion.algorithms.anomaly.threshold import (
     Sigma,
     Threshold,
     image_distance,
+    needs_anomalous,
     parse_point,
     resolved,
     scale_of,
@@ -43,7 +44,8 @@ class HeldOut:
 @dataclass(frozen=True)
 class Decision:
     """The thresholds that are served, and the curves behind them. `label_S` and `is_flagged_Shw` are what each held-out
-    row would be answered by thresholds that other groups chose: whoever judges the thresholds uses these."""
+    row would be answered by thresholds that other groups chose: whoever judges the thresholds uses these. Where no
+    others can choose, the row's own group helped to: `is_own_label_S` and `is_own_flag_S`."""
 
     scale: float
     area: float
@@ -52,8 +54,10 @@ class Decision:
     normal: NormalCurve
     roc: RocCurve | None
     label_S: NDArray[np.bool_]
+    is_own_label_S: NDArray[np.bool_]
     pixel_threshold: float
     is_flagged_Shw: NDArray[np.bool_]
+    is_own_flag_S: NDArray[np.bool_]
 
 
 def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificity: float, seed: int) -> Decision:
@@ -68,7 +72,8 @@ def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificit
     normal, roc = curves_of(score_S, is_anomalous_S, places)
     threshold = resolved(spec, normal, roc, where="hyperparameter operating_point")
     score_Shw = score_of(rows.distance_Shw, scale)
-    parts = list(_parts(rows, seed=seed))
+    of_labels = list(_parts(rows, needs_anomalous=needs_anomalous(spec), seed=seed))
+    of_flags = list(_parts(rows, needs_anomalous=False, seed=seed))
     return Decision(
         scale=scale,
         area=area,
@@ -76,9 +81,11 @@ def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificit
         threshold=threshold,
         normal=normal,
         roc=roc,
-        label_S=_labels(score_S, rows, places, spec, parts),
+        label_S=_labels(distance_S / scale, rows, places, spec, of_labels),
+        is_own_label_S=_judge_themselves(of_labels),
         pixel_threshold=threshold_of_normal(score_Shw[~is_anomalous_S], area, specificity=pixel_specificity),
-        is_flagged_Shw=_flags(score_Shw, rows, parts, area=area, specificity=pixel_specificity),
+        is_flagged_Shw=_flags(score_Shw, rows, of_flags, area=area, specificity=pixel_specificity),
+        is_own_flag_S=_judge_themselves(of_flags),
     )
 
 
@@ -90,11 +97,11 @@ def curves_of(
     return normal, roc_curve(is_anomalous_S.astype(np.float64), score_S)
 
 
-def _parts(rows: HeldOut, *, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+def _parts(rows: HeldOut, *, needs_anomalous: bool, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """The rows [S] of each part, which is made of whole groups, and those that choose the thresholds it is judged by.
 
     Groups with normal rows are dealt apart from the others, so that those parts have some that other parts lack. Where
-    the others cannot choose (no anomalous row is left, or one group alone is normal), all rows do.
+    the others cannot choose (none of them is normal, or anomalous where the threshold needs that), all rows do.
     """
     is_anomalous_S = rows.is_anomalous_S
     has_normal_S = np.isin(rows.group_S, rows.group_S[~is_anomalous_S])
@@ -104,19 +111,26 @@ def _parts(rows: HeldOut, *, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDA
             part_S[is_in_S] = parts_by_group(rows.group_S[is_in_S], NUM_PARTS, seed=seed)
     for part in np.unique(part_S).tolist():
         others_S = part_S != part
-        can_choose = (others_S & ~is_anomalous_S).any()
-        can_choose = can_choose and (not is_anomalous_S.any() or (others_S & is_anomalous_S).any())
+        can_choose = (others_S & ~is_anomalous_S).any() and (not needs_anomalous or (others_S & is_anomalous_S).any())
         yield ~others_S, others_S if can_choose else np.ones_like(others_S)
 
 
+def _judge_themselves(parts: Parts) -> NDArray[np.bool_]:
+    """Which rows [S] helped to choose the threshold that they are judged by."""
+    return np.any([is_part_S & chosen_S for is_part_S, chosen_S in parts], axis=0)
+
+
 def _labels(
-    score_S: NDArray[np.float64], rows: HeldOut, places: Places, spec: Spec | Sigma, parts: Parts
+    relative_S: NDArray[np.floating], rows: HeldOut, places: Places, spec: Spec | Sigma, parts: Parts
 ) -> NDArray[np.bool_]:
-    """Whether each row is anomalous by the threshold of the other parts."""
-    label_S = np.zeros(len(score_S), dtype=bool)
+    """Whether each row is anomalous by the threshold of the other parts, of distances in units of the scale. What a
+    score is follows from the scale, so the other parts choose that too: threshold=0.5 is another distance by each."""
+    label_S = np.zeros(len(relative_S), dtype=bool)
     for is_part_S, chosen_S in parts:
-        threshold = resolved(spec, *curves_of(score_S[chosen_S], rows.is_anomalous_S[chosen_S], places[chosen_S]))
-        label_S[is_part_S] = score_S[is_part_S] >= threshold.score
+        unit = scale_of(relative_S[chosen_S & ~rows.is_anomalous_S])
+        score_S = score_of(relative_S, unit)
+        curves = curves_of(score_S[chosen_S], rows.is_anomalous_S[chosen_S], places[chosen_S].in_units_of(unit))
+        label_S[is_part_S] = score_S[is_part_S] >= resolved(spec, *curves).score
     return label_S
 
 

@@ -65,9 +65,14 @@ def judge_rows(
     scale: float,
     unit: str,
     best_threshold: float | None = None,
+    is_own_label_S: NDArray[np.bool_] | None = None,
+    is_own_flag_S: NDArray[np.bool_] | None = None,
 ) -> Judged:
-    """Judges rows by their scores, labels and flags. `masks` and `best_threshold` are as `judge_pixels` takes them."""
+    """Judges rows by their scores, labels and flags. `masks` and `best_threshold` are as `judge_pixels` takes them, and
+    `is_own_label_S` and `is_own_flag_S` as `Decision` has them, of rows that chose a threshold."""
     is_anomalous_S = rows.is_anomalous_S
+    rate = _with_own(false_positive_rate(rows, label_S), rows, is_own_label_S)
+    pixel_rate = _with_own(pixel_false_positive_rate(rows, is_flagged_Shw), rows, is_own_flag_S)
     num_anomalous = int(is_anomalous_S.sum())
     has_both = 0 < num_anomalous < len(is_anomalous_S)
     return Judged(
@@ -77,8 +82,8 @@ def judge_rows(
         classes={NORMAL: len(is_anomalous_S) - num_anomalous, ANOMALOUS: num_anomalous},
         images=in_units(judge_images(rows, score_S, label_S), unit),
         roc_auc=roc_auc(is_anomalous_S.astype(np.float64), score_S) if has_both else None,
-        false_positive_rate=in_units(false_positive_rate(rows, label_S), unit),
-        pixel_false_positive_rate=in_units(pixel_false_positive_rate(rows, is_flagged_Shw), unit),
+        false_positive_rate=in_units(rate, unit),
+        pixel_false_positive_rate=in_units(pixel_rate, unit),
         pixels=in_units(judge_pixels(rows, masks, scale, is_flagged_Shw, best_threshold=best_threshold), unit),
     )
 
@@ -121,6 +126,16 @@ def pixel_false_positive_rate(rows: HeldOut, is_flagged_Shw: NDArray[np.bool_]) 
     groups = np.unique(group_N)
     without_G = np.array([share_N[group_N != group].mean() for group in groups]) if len(groups) > 1 else np.zeros(1)
     return area_estimate(float(share_N.mean()), without_G, len(groups) - 1).as_json()
+
+
+def _with_own(rate: Json, rows: HeldOut, is_own_S: NDArray[np.bool_] | None) -> Json:
+    """A false-positive rate that says how many of its images helped to choose the threshold that judges them."""
+    num = 0 if is_own_S is None else int((is_own_S & ~rows.is_anomalous_S).sum())
+    if not num:
+        return rate
+    of = f"{num:,} of {int((~rows.is_anomalous_S).sum()):,} normal images"
+    own = f"{of} helped to choose the threshold that they are judged by, so new ones may be called anomalous more often"
+    return {**rate, "why": "; ".join(filter(None, [rate.get("why"), own]))}
 
 
 def judge_pixels(

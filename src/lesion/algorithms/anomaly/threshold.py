@@ -54,6 +54,10 @@ class Places:
     def __getitem__(self, chosen_S: NDArray[np.bool_]) -> Places:
         return Places(self.mean_S[chosen_S], self.square_S[chosen_S])
 
+    def in_units_of(self, unit: float) -> Places:
+        """The same in a unit of so many scales."""
+        return Places(self.mean_S / unit, self.square_S / unit**2)
+
     def mean_and_deviation(self) -> tuple[float, float]:
         """m and √v of all images' places together."""
         mean = float(self.mean_S.mean())

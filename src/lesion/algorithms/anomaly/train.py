@@ -83,7 +83,7 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
         with run.step("predicting held-out images", remedy=learner.less_memory):
             maps_Shw = held_out_maps(scorer, pictures, held_out, batch_size=config.batch_size_predict, **how)
 
-    # The threshold, judged on groups that did not choose it; then the artifact, and what people read of it.
+    # The threshold, judged on groups that did not choose it where others can; then the artifact, and what people read.
     if run.processes.is_leader:
         rows = HeldOut(held_out, task.is_anomalous_S[held_out], table.group_or_row_S[held_out], maps_Shw)
         decision = decide(
@@ -101,6 +101,8 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
             masks=masks,
             scale=decision.scale,
             unit=unit_of(table),
+            is_own_label_S=decision.is_own_label_S,
+            is_own_flag_S=decision.is_own_flag_S,
         )
         results = Results(rows, decision, judged, num_learned=len(learned), weights_file=learner.weights_file)
         with job.stop.held():  # a job that is stopped here ends with a whole artifact
