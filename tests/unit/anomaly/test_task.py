@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
-from lesion.algorithms.anomaly.masks import JUDGED_PX, mask_paths, read_masks
+from lesion.algorithms.anomaly.masks import JUDGED_PX, mask_paths, read_mask, read_masks
 from lesion.algorithms.anomaly.task import define_task
 from lesion.config import describe
 from lesion.data.table import SampleTable
@@ -171,6 +171,36 @@ def test_a_mask_is_read_as_its_image_is_fitted(tmp_path):
     found = read_masks(paths, [0, 1], Pictures(40, 60), Preprocess(32, (0.5,) * 3, (0.5,) * 3))  # type: ignore[arg-type]
     assert found[0].shape == (JUDGED_PX, JUDGED_PX)
     assert found[0][:, : JUDGED_PX // 2].all() and not found[0][:, JUDGED_PX // 2 + 1 :].any()
+
+
+HALF = np.where(np.arange(60) < 30, 1, 0)[None].repeat(40, axis=0)  # 1 in the left half
+OPAQUE = np.full_like(HALF, 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "mode"),
+    [
+        ("a.png", [255 * HALF, 0 * HALF, 0 * HALF, OPAQUE], "RGBA"),
+        ("a.tif", [HALF, HALF, HALF, OPAQUE], "RGBA"),
+        ("a.png", [HALF, OPAQUE], "LA"),
+        ("a.tif", [HALF, OPAQUE], "PA"),
+        ("a.png", [HALF, 0 * HALF, 0 * HALF], "RGB"),
+    ],
+)
+def test_a_mask_is_what_is_above_0_in_any_channel_but_alpha(tmp_path, name, channels, mode):
+    Image.merge(mode, [Image.fromarray(one.astype(np.uint8)) for one in channels]).save(tmp_path / name)
+    assert (read_mask(tmp_path / name) == (HALF > 0)).all()
+
+
+def test_a_mask_of_16_bits_or_a_palette_counts_from_1_on_and_one_that_is_drawn_in_alpha_alone_is_empty(tmp_path):
+    Image.fromarray(HALF.astype(np.uint16)).save(tmp_path / "deep.png")
+    palette = Image.fromarray(HALF.astype(np.uint8), "L").convert("P")
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    palette.save(tmp_path / "palette.png", transparency=0)
+    assert all((read_mask(tmp_path / name) == (HALF > 0)).all() for name in ("deep.png", "palette.png"))
+    bands = [Image.fromarray(one.astype(np.uint8)) for one in (0 * HALF, 0 * HALF, 0 * HALF, 255 * HALF)]
+    Image.merge("RGBA", bands).save(tmp_path / "alpha.png")
+    assert not read_mask(tmp_path / "alpha.png").any()
 
 
 def test_a_mask_of_a_jpeg_that_was_decoded_at_a_half_is_of_its_size(tmp_path):
