@@ -44,11 +44,44 @@ def task_of(table: SampleTable, **settings: object):
         (["normal"] * 8, {}, []),
         (["0"] * 8, {}, []),
         (["tulip"] * 8, {"normal_class": "tulip"}, []),
+        (["normal", "?"] * 4, {"on_uncertain": "negative"}, []),
+        (["tulip", "u", "rose", "tulip"] * 2, {"normal_class": "tulip", "on_uncertain": "positive"}, [1, 2, 5, 6]),
     ],
 )
 def test_the_normal_class_is_known_or_named(words, settings, anomalous):
     task = task_of(table_of(words), **settings)
     assert np.flatnonzero(task.is_anomalous_S).tolist() == anomalous
+
+
+@pytest.mark.parametrize(
+    ("trained", "settings", "tested", "anomalous", "remark"),
+    [
+        (["0"] * 4, {}, ["0", "healthy", "1", "tumour"], [2, 3], "anomalous: 1, tumour; taken as normal: healthy"),
+        (["normal"] * 4, {}, ["0", "no", "Normal", "1.0"], [3], "taken as anomalous: 1.0; taken as normal: 0, no"),
+        (["nevus", "nevus", "nevus", "melanoma"], {"normal_class": "nevus"}, ["bcc", "nevus"], [0], "anomalous: bcc"),
+        (["0", "0", "0", "1"], {}, ["0", "2", "1"], [1, 2], "1 word that no training row has, taken as anomalous: 2"),
+        (["tulip"] * 4, {"normal_class": "tulip"}, ["tulip", "healthy"], [1], "taken as anomalous: healthy"),
+        (None, {}, ["0", "1"], [1], "taken as anomalous: 1; taken as normal: 0"),
+    ],
+)
+def test_a_word_of_another_set_is_normal_by_its_meaning_and_said(trained, settings, tested, anomalous, remark):
+    labels = task_of(table_of(trained, groups=list("abcd")), **settings).labels
+    table = table_of(tested)
+    assert np.flatnonzero(labels.encode(table)[:, 0]).tolist() == anomalous
+    [told] = [one for one in labels.remarks_of(table) if one.name == "new_words"]
+    assert remark in told.what
+
+
+@pytest.mark.parametrize("word", ["unknown", "?", "-1"])
+@pytest.mark.parametrize("trained", [["0"] * 4, ["0", "0", "0", "1"]])
+def test_an_uncertain_word_of_another_set_is_what_the_policy_says(trained, word):
+    table = table_of(["0", word])
+    with pytest.raises(UserError, match=r"uncertain labels in 1 of 2 rows.*positive or negative to count them so"):
+        task_of(table_of(trained)).labels.encode(table)
+    for policy, wanted in (("positive", 1), ("negative", 0)):
+        labels = task_of(table_of(trained), on_uncertain=policy).labels
+        assert labels.encode(table).tolist() == [[0], [wanted]]
+        assert f"taken as {policy}: 1" in labels.remarks_of(table)[0].what
 
 
 def test_without_a_target_column_all_rows_are_normal_and_it_is_said():

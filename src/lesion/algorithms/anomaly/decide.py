@@ -117,7 +117,7 @@ def _parts(rows: HeldOut, *, needs_anomalous: bool, seed: int) -> Iterator[tuple
 
 def _judge_themselves(parts: Parts) -> NDArray[np.bool_]:
     """Which rows [S] helped to choose the threshold that they are judged by."""
-    return np.any([is_part_S & chosen_S for is_part_S, chosen_S in parts], axis=0)
+    return np.asarray(np.any([is_part_S & chosen_S for is_part_S, chosen_S in parts], axis=0))
 
 
 def _labels(
