@@ -27,6 +27,7 @@ from lesion.evaluation.operating_points import RocCurve, Spec, roc_curve
 from lesion.evaluation.parts import parts_by_group
 
 NUM_PARTS = 10  # in which the thresholds are judged; of fewer groups each is one
+Maps = Sequence[NDArray[np.float32]]  # of scores [h, w]
 Parts = Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
 
 
@@ -64,14 +65,15 @@ def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificit
     """The scale and the thresholds of the held-out rows. Raises UserError for an operating point that needs anomalous
     rows where there are none."""
     spec, is_anomalous_S = parse_point(operating_point), rows.is_anomalous_S
+    # Image by image, and in float32 what is kept of all: maps of a set are large.
     distance_SP = rows.distance_Shw.reshape(len(rows.index_S), -1)
-    distance_S = image_distance(distance_SP, area)
+    distance_S = np.array([image_distance(distance_P, area) for distance_P in distance_SP])
     scale = scale_of(distance_S[~is_anomalous_S])
     score_S = score_of(distance_S, scale)
     places = Places.of(distance_SP, scale)
     normal, roc = curves_of(score_S, is_anomalous_S, places)
     threshold = resolved(spec, normal, roc, where="hyperparameter operating_point")
-    score_Shw = score_of(rows.distance_Shw, scale)
+    score_Shw = [score_of(one_hw, scale).astype(np.float32) for one_hw in rows.distance_Shw]
     of_labels = list(_parts(rows, needs_anomalous=needs_anomalous(spec), seed=seed))
     of_flags = list(_parts(rows, needs_anomalous=False, seed=seed))
     return Decision(
@@ -83,7 +85,7 @@ def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificit
         roc=roc,
         label_S=_labels(distance_S / scale, rows, places, spec, of_labels),
         is_own_label_S=_judge_themselves(of_labels),
-        pixel_threshold=threshold_of_normal(score_Shw[~is_anomalous_S], area, specificity=pixel_specificity),
+        pixel_threshold=_pixel_threshold(score_Shw, ~is_anomalous_S, area=area, specificity=pixel_specificity),
         is_flagged_Shw=_flags(score_Shw, rows, of_flags, area=area, specificity=pixel_specificity),
         is_own_flag_S=_judge_themselves(of_flags),
     )
@@ -134,13 +136,17 @@ def _labels(
     return label_S
 
 
-def _flags(
-    score_Shw: NDArray[np.float64], rows: HeldOut, parts: Parts, *, area: float, specificity: float
-) -> NDArray[np.bool_]:
+def _flags(score_Shw: Maps, rows: HeldOut, parts: Parts, *, area: float, specificity: float) -> NDArray[np.bool_]:
     """Which places of each row are flagged by the pixel threshold of the other parts."""
-    is_flagged_Shw = np.zeros(score_Shw.shape, dtype=bool)
+    is_flagged_Shw = np.zeros(rows.distance_Shw.shape, dtype=bool)
     for is_part_S, chosen_S in parts:
-        normal_Shw = score_Shw[chosen_S & ~rows.is_anomalous_S]
-        threshold = threshold_of_normal(normal_Shw, area, specificity=specificity)
-        is_flagged_Shw[is_part_S] = [flagged(score_hw, threshold, area) for score_hw in score_Shw[is_part_S]]
+        threshold = _pixel_threshold(score_Shw, chosen_S & ~rows.is_anomalous_S, area=area, specificity=specificity)
+        for number in np.flatnonzero(is_part_S).tolist():
+            is_flagged_Shw[number] = flagged(score_Shw[number], threshold, area)
     return is_flagged_Shw
+
+
+def _pixel_threshold(score_Shw: Maps, chosen_S: NDArray[np.bool_], *, area: float, specificity: float) -> float:
+    """That of the chosen rows, which are normal. It copies none of their maps."""
+    chosen = [score_Shw[number] for number in np.flatnonzero(chosen_S).tolist()]
+    return threshold_of_normal(chosen, area, specificity=specificity)

@@ -10,6 +10,7 @@ Needs NumPy and OpenCV alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -37,11 +38,11 @@ def flagged(score_hw: NDArray[np.floating], threshold: float, area: float) -> ND
     return is_flagged_hw
 
 
-def threshold_of_normal(score_Shw: NDArray[np.floating], area: float, *, specificity: float) -> float:
-    """ROUNDING above the lowest threshold at which at most the share 1 − `specificity` of the places of normal images
-    [S, h, w] lies in regions, halo included. If that share is less than one region, there is none."""
-    low, high = 0.0, float(np.nextafter(score_Shw.max(), 2.0))
-    most = (1 - specificity) * score_Shw.size + 1e-9
+def threshold_of_normal(score_Shw: Sequence[NDArray[np.floating]], area: float, *, specificity: float) -> float:
+    """ROUNDING above the lowest threshold at which at most the share 1 − `specificity` of the places of normal images'
+    maps [h, w] lies in regions, halo included. If that share is less than one region, there is none."""
+    low, high = 0.0, float(np.nextafter(max(float(one_hw.max()) for one_hw in score_Shw), 2.0))
+    most = (1 - specificity) * sum(one_hw.size for one_hw in score_Shw) + 1e-9
     for _ in range(NUM_HALVINGS):
         middle = (low + high) / 2
         num = sum(int(region_hw.sum()) for one_hw in score_Shw for region_hw in _regions(one_hw, middle, area))

@@ -48,8 +48,9 @@ class Places:
     @classmethod
     def of(cls, distance_SP: NDArray[np.floating], scale: float) -> Places:
         """Of distances [S, P]. Image by image: in float64 all maps of a set would be large."""
-        relative = [distance_P.astype(np.float64) / scale for distance_P in distance_SP]
-        return cls(np.array([one.mean() for one in relative]), np.array([(one**2).mean() for one in relative]))
+        relative = (distance_P.astype(np.float64) / scale for distance_P in distance_SP)
+        mean_S, square_S = np.array([(one.mean(), (one**2).mean()) for one in relative]).T
+        return cls(mean_S, square_S)
 
     def __getitem__(self, chosen_S: NDArray[np.bool_]) -> Places:
         return Places(self.mean_S[chosen_S], self.square_S[chosen_S])
