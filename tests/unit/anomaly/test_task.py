@@ -173,6 +173,8 @@ def test_a_validation_set_is_what_is_held_out():
 def test_settings_that_mean_nothing_here_are_refused():
     with pytest.raises(UserError, match=r"metadata_columns is not used by algorithm=anomaly \(only the image"):
         AnomalyConfig.parse({"metadata_columns": "sex"})
+    with pytest.raises(UserError, match=r"dicom_frames=all is not for algorithm=anomaly.*Set first or middle"):
+        AnomalyConfig.parse({"dicom_frames": "all"})
     with pytest.raises(UserError, match="describe hyperparameters --algorithm anomaly"):
         AnomalyConfig.parse({"folds": 2})
     with pytest.raises(UserError, match="f_beta needs a number above 0"):
