@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from sklearn.metrics import fbeta_score, precision_recall_curve, roc_auc_score
 
 from lesion.algorithms.anomaly.decide import HeldOut, decide
-from lesion.algorithms.anomaly.judge import area_under_roc, judge_pixels
+from lesion.algorithms.anomaly.judge import area_under_roc, judge_pixels, pixel_false_positive_rate
 from lesion.algorithms.anomaly.masks import JUDGED_PX
+from lesion.algorithms.anomaly.seen import seen_hw
 from lesion.algorithms.anomaly.threshold import score_of
 
 
@@ -66,6 +68,54 @@ def test_deciding_holds_all_maps_once_more_in_the_type_that_they_have():
     rows, _ = rows_of(24, side=96)
     what = {"operating_point": "specificity=0.95", "area": 0.03, "pixel_specificity": 0.99, "seed": 0}
     assert peak_of(lambda: decide(rows, **what)) < 2 * rows.distance_Shw.nbytes  # type: ignore[arg-type]
+
+
+def test_bars_beside_an_oblong_image_choose_and_change_nothing():
+    """Images of 4:1 in maps of 16 × 16 places are decided on as the 4 × 16 places alone would be."""
+    inner, _ = rows_of(60, side=16)
+    inner = replace(inner, distance_Shw=inner.distance_Shw[:, 6:10])
+    size_S2 = np.repeat([[25, 100]], 60, axis=0)
+    for bar in (0.0, 99.0):
+        distance_Shw = np.full((60, 16, 16), bar, np.float32)
+        distance_Shw[:, 6:10] = inner.distance_Shw
+        padded = replace(inner, distance_Shw=distance_Shw, size_S2=size_S2)
+        what = {"operating_point": "sigma=2", "area": 0.05, "pixel_specificity": 0.95, "seed": 0}
+        found, wanted = (decide(rows, **what) for rows in (padded, inner))  # type: ignore[arg-type]
+        assert (found.scale, found.threshold) == (wanted.scale, wanted.threshold)
+        assert found.pixel_threshold == wanted.pixel_threshold
+        assert (found.label_S == wanted.label_S).all()
+        assert (found.is_flagged_Shw[:, 6:10] == wanted.is_flagged_Shw).all() and wanted.is_flagged_Shw.any()
+        assert not found.is_flagged_Shw[:, [*range(6), *range(10, 16)]].any()
+        rates = [
+            pixel_false_positive_rate(*one) for one in ((padded, found.is_flagged_Shw), (inner, wanted.is_flagged_Shw))
+        ]
+        assert rates[0] == rates[1]
+
+
+def test_pixels_of_bars_are_not_judged():
+    rows, masks = rows_of(24, side=16)
+    rows = replace(rows, size_S2=np.repeat([[100, 25]], 24, axis=0))
+    told = []
+    for bar in (0.0, 99.0):
+        distance_Shw = rows.distance_Shw.copy()
+        distance_Shw[..., :5], distance_Shw[..., 11:] = bar, bar  # the image is places 6 to 9
+        told.append(judge_pixels(replace(rows, distance_Shw=distance_Shw), masks, 4.0, distance_Shw > 7))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("size", "fit", "wanted"),
+    [
+        ((100, 400), "pad", (slice(3, 5), slice(0, 8))),
+        ((400, 200), "pad", (slice(0, 8), slice(2, 6))),
+        ((1, 400), "pad", (slice(3, 5), slice(0, 8))),
+        ((100, 400), "crop", (slice(0, 8), slice(0, 8))),
+    ],
+)
+def test_an_image_fills_the_places_whose_centres_it_covers(size, fit, wanted):
+    is_seen_hw = np.zeros((8, 8), bool)
+    is_seen_hw[wanted] = True
+    assert (seen_hw(size, fit, 8, 8) == is_seen_hw).all()
 
 
 def peak_of(do) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.regions import flagged, threshold_of_normal
+from lesion.algorithms.anomaly.seen import seen_hw
 from lesion.algorithms.anomaly.threshold import (
     NormalCurve,
     Places,
@@ -27,19 +28,36 @@ from lesion.evaluation.operating_points import RocCurve, Spec, roc_curve
 from lesion.evaluation.parts import parts_by_group
 
 NUM_PARTS = 10  # in which the thresholds are judged; of fewer groups each is one
-Maps = Sequence[NDArray[np.float32]]  # of scores [h, w]
+Maps = Sequence[NDArray[np.float32]]  # of scores [h, w], as `HeldOut.scores` has them
 Parts = Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The rows of the held-out groups: where each stands in the table, whether it is anomalous, its group, and the
-    distances of its places."""
+    """The rows of the held-out groups: where each stands in the table, whether it is anomalous, its group, the
+    distances of its places, and height and width of its image where bars lie beside it (fit=pad)."""
 
     index_S: NDArray[np.intp]
     is_anomalous_S: NDArray[np.bool_]
     group_S: NDArray[np.str_]
     distance_Shw: NDArray[np.float32]
+    size_S2: NDArray[np.intp] | None = None
+
+    def seen_hw(self, number: int, height: int, width: int) -> NDArray[np.bool_]:
+        """Which of so many places [h, w] a row's image fills."""
+        if self.size_S2 is None:
+            return np.ones((height, width), dtype=bool)
+        return seen_hw(self.size_S2[number].tolist(), "pad", height, width)
+
+    def distances(self, number: int) -> NDArray[np.float32]:
+        """The distances of the places that a row's image fills [P]."""
+        distance_hw = self.distance_Shw[number]
+        return np.asarray(distance_hw[self.seen_hw(number, *distance_hw.shape)])
+
+    def scores(self, number: int, scale: float) -> NDArray[np.float64]:
+        """The scores of a row's places [h, w], NaN where its image does not reach."""
+        distance_hw = self.distance_Shw[number]
+        return np.where(self.seen_hw(number, *distance_hw.shape), score_of(distance_hw, scale), np.nan)
 
 
 @dataclass(frozen=True)
@@ -66,14 +84,14 @@ def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificit
     rows where there are none."""
     spec, is_anomalous_S = parse_point(operating_point), rows.is_anomalous_S
     # Image by image, and in float32 what is kept of all: maps of a set are large.
-    distance_SP = rows.distance_Shw.reshape(len(rows.index_S), -1)
-    distance_S = np.array([image_distance(distance_P, area) for distance_P in distance_SP])
+    numbers = range(len(rows.index_S))
+    distance_S = np.array([image_distance(rows.distances(number), area) for number in numbers])
     scale = scale_of(distance_S[~is_anomalous_S])
     score_S = score_of(distance_S, scale)
-    places = Places.of(distance_SP, scale)
+    places = Places.of(map(rows.distances, numbers), scale)
     normal, roc = curves_of(score_S, is_anomalous_S, places)
     threshold = resolved(spec, normal, roc, where="hyperparameter operating_point")
-    score_Shw = [score_of(one_hw, scale).astype(np.float32) for one_hw in rows.distance_Shw]
+    score_Shw = [rows.scores(number, scale).astype(np.float32) for number in numbers]
     of_labels = list(_parts(rows, needs_anomalous=needs_anomalous(spec), seed=seed))
     of_flags = list(_parts(rows, needs_anomalous=False, seed=seed))
     return Decision(

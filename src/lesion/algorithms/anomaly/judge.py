@@ -121,7 +121,9 @@ def false_positive_rate(rows: HeldOut, label_S: NDArray[np.bool_]) -> Json:
 
 def pixel_false_positive_rate(rows: HeldOut, is_flagged_Shw: NDArray[np.bool_]) -> Json:
     """The share of normal images' pixels that is flagged, with its 95 % interval by group (jackknife)."""
-    share_N = is_flagged_Shw[~rows.is_anomalous_S].mean(axis=(1, 2))
+    shape = rows.distance_Shw.shape[1:]
+    normal = np.flatnonzero(~rows.is_anomalous_S).tolist()
+    share_N = np.array([is_flagged_Shw[number].sum() / rows.seen_hw(number, *shape).sum() for number in normal])
     if not len(share_N):
         return {"value": None, "why": "there are no normal images"}
     code_N, num_groups = number_groups(rows.group_S[~rows.is_anomalous_S])
@@ -160,9 +162,10 @@ def judge_pixels(
     nothing_QQ = np.zeros((JUDGED_PX, JUDGED_PX), dtype=bool)
 
     def judged(number: int, map_hw: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Which pixels of a row are anomalous, and a map of it, both in the judged square."""
+        """Which pixels of a row's image are anomalous [N], and a map at these pixels [N], of the judged square."""
         truth_QQ = masks[int(rows.index_S[number])] if is_masked_S[number] else nothing_QQ
-        return truth_QQ.ravel(), _upscaled(map_hw).ravel()
+        is_seen_QQ = rows.seen_hw(number, JUDGED_PX, JUDGED_PX)
+        return truth_QQ[is_seen_QQ], _upscaled(map_hw)[is_seen_QQ]
 
     def counts_of(numbers: NDArray[np.intp]) -> Counts:
         return counted(judged(number, score_of(rows.distance_Shw[number], scale)) for number in numbers.tolist())

@@ -20,6 +20,7 @@ from lesion.algorithms.anomaly.masks import mask_paths, read_masks
 from lesion.algorithms.anomaly.report import write_job_report
 from lesion.algorithms.anomaly.results import METRICS, Results, write_results
 from lesion.algorithms.anomaly.save import SCORER, save_artifact, save_graph
+from lesion.algorithms.anomaly.seen import sizes_of
 from lesion.algorithms.anomaly.task import AnomalyTask, questions
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import forget
@@ -85,7 +86,8 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
 
     # The threshold, judged on groups that did not choose it where others can; then the artifact, and what people read.
     if run.processes.is_leader:
-        rows = HeldOut(held_out, task.is_anomalous_S[held_out], table.group_or_row_S[held_out], maps_Shw)
+        size_S2 = sizes_of(source, held_out, num_workers=run.num_workers) if preprocess.fit == "pad" else None
+        rows = HeldOut(held_out, task.is_anomalous_S[held_out], table.group_or_row_S[held_out], maps_Shw, size_S2)
         decision = decide(
             rows,
             operating_point=config.operating_point,
