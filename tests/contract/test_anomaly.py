@@ -435,6 +435,22 @@ def test_the_check_says_what_training_would_refuse(root, tmp_path):
     assert "no level of stride 5" in text and "column 'outline' not found" in text
 
 
+def test_the_check_names_the_words_that_only_the_test_set_has(tmp_path):
+    write_set(tmp_path, "train", 4, has_anomalies=False, seed=0)
+    frame = write_set(tmp_path, "test", 1, has_anomalies=False, seed=500)
+    frame.assign(target=["tumour", "unknown", "healthy", "0"]).to_csv(tmp_path / "test.csv", index=False)
+    how: dict[str, Any] = {"output": tmp_path / "check", "num_workers": 0, "show_progress": False}
+    channels = {"training": tmp_path}
+    wanted = [
+        ("error", "uncertain labels in 1 of 4 rows: unknown in 1 cell"),
+        ("drop", "2 words that no training row has, taken as anomalous: tumour; taken as normal: healthy"),
+    ]
+    for policy, said in wanted:
+        report = ANOMALY.check(AnomalyConfig.parse({**SETTINGS, "on_uncertain": policy}), channels, **how)
+        assert said in "\n".join(finding.what for finding in report.findings)
+        assert report.num("error") == (policy == "error")
+
+
 def test_all_that_is_wrong_with_masks_is_said_at_once_by_the_check_and_before_training(tmp_path):
     channel = tmp_path / "input" / "data" / "training"
     frame = write_set(channel, "train", 12, has_anomalies=True, seed=0)

@@ -85,7 +85,7 @@ def decide(rows: HeldOut, *, operating_point: str, area: float, pixel_specificit
     spec, is_anomalous_S = parse_point(operating_point), rows.is_anomalous_S
     # Image by image, and in float32 what is kept of all: maps of a set are large.
     numbers = range(len(rows.index_S))
-    distance_S = np.array([image_distance(rows.distances(number), area) for number in numbers])
+    distance_S = np.array([image_distance(rows.distances(number), area) for number in numbers], dtype=np.float64)
     scale = scale_of(distance_S[~is_anomalous_S])
     score_S = score_of(distance_S, scale)
     places = Places.of(map(rows.distances, numbers), scale)

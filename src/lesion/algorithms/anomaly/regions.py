@@ -32,7 +32,7 @@ def flagged(score_hw: NDArray[np.floating], threshold: float, area: float) -> ND
     is_beside_hw = np.isnan(score_hw)
     median = float(np.median(score_hw[~is_beside_hw]))
     kernel = np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)
-    for region_hw in _regions(score_hw, threshold, area):
+    for region_hw in _regions(score_hw, threshold, _smallest(score_hw, area)):
         edge = median + EDGE * (float(score_hw[region_hw].max()) - median)
         # Beyond the image a region goes on: there it has no rim.
         whole_hw = (region_hw | is_beside_hw).astype(np.uint8)
@@ -46,9 +46,10 @@ def threshold_of_normal(score_Shw: Sequence[NDArray[np.floating]], area: float, 
     maps [h, w] lies in regions, halo included. If that share is less than one region, there is none."""
     low, high = 0.0, float(np.nextafter(max(float(np.nanmax(one_hw)) for one_hw in score_Shw), 2.0))
     most = (1 - specificity) * sum(map(num_places, score_Shw)) + 1e-9
+    sized = [(one_hw, _smallest(one_hw, area)) for one_hw in score_Shw]
     for _ in range(NUM_HALVINGS):
         middle = (low + high) / 2
-        num = sum(int(region_hw.sum()) for one_hw in score_Shw for region_hw in _regions(one_hw, middle, area))
+        num = sum(int(region_hw.sum()) for one_hw, size in sized for region_hw in _regions(one_hw, middle, size))
         low, high = (middle, high) if num > most else (low, middle)
     return high + ROUNDING  # just above a place's own score, rounding would decide about its whole region
 
@@ -58,10 +59,14 @@ def num_places(score_hw: NDArray[np.floating]) -> int:
     return int(np.count_nonzero(~np.isnan(score_hw)))
 
 
-def _regions(score_hw: NDArray[np.floating], threshold: float, area: float) -> list[NDArray[np.bool_]]:
-    """The regions of `area` of the image's places or more; neighbours by an edge or a corner are connected."""
+def _smallest(score_hw: NDArray[np.floating], area: float) -> int:
+    """How many places a region has at least."""
+    return max(math.ceil(area * num_places(score_hw)), 1)
+
+
+def _regions(score_hw: NDArray[np.floating], threshold: float, smallest: int) -> list[NDArray[np.bool_]]:
+    """The regions of at least `smallest` places; neighbours by an edge or a corner are connected."""
     is_above_hw = score_hw >= threshold
-    smallest = max(math.ceil(area * num_places(score_hw)), 1)
     if is_above_hw.sum() < smallest:
         return []
     num, label_hw, stats, _ = cv2.connectedComponentsWithStats(is_above_hw.astype(np.uint8), connectivity=8)

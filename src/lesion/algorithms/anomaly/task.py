@@ -85,7 +85,7 @@ def questions(
         fit=config.fit,
         flips="none",
         check_settings=check_settings,
-        define_task=lambda table, _: define_task(table, config),
+        define_task=lambda table, test_table: define_task(table, config, test_table),
         check_files=check_masks,
     )
 
@@ -105,14 +105,17 @@ def wanted_columns(config: AnomalyConfig) -> Columns:
     )
 
 
-def define_task(table: SampleTable, config: AnomalyConfig) -> AnomalyTask:
+def define_task(table: SampleTable, config: AnomalyConfig, test_table: SampleTable | None = None) -> AnomalyTask:
     """The task of the training rows. Raises UserError for classes of which none is known to be normal, for a table
-    without normal rows, for too few normal groups, and for a column of masks that is not there."""
+    without normal rows, for too few normal groups, for a column of masks that is not there, and for cells of the test
+    set that say nothing."""
     problems: list[UserError] = []
     with collecting(problems):
         mask_paths(table, config, {}, part="training")
     with collecting(problems):
         task = _define(table, config)
+        if test_table is not None:
+            task.labels.encode(test_table)
     raise_all(problems)
     return task
 
