@@ -77,7 +77,8 @@ class DataSettings(Hyperparameters):
     dicom_frames: Literal["first", "middle", "all"] = tunable(
         "first",
         doc="Frames of DICOM files: first or middle reads this one of each file; all makes a row of each frame, the "
-        "frames of a file in one group, and averages the answers for a file's frames. What is not read is said.",
+        "frames of a file in one group, and averages the answers for a file's frames; anomaly detection refuses it. "
+        "What is not read is said.",
     )
     on_bad_image: Literal["error", "drop"] = tunable(
         "error",

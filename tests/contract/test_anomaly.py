@@ -21,7 +21,7 @@ from lesion.algorithms.anomaly.algorithm import ANOMALY
 from lesion.algorithms.anomaly.config import AnomalyConfig, GanSettings, NormalSettings, ScorerSettings
 from lesion.algorithms.anomaly.load import load_predictor
 from lesion.algorithms.anomaly.predictor import AnomalyPredictor
-from lesion.algorithms.base import Options
+from lesion.algorithms.base import Options, Output
 from lesion.artifact import load_manifest
 from lesion.config import table
 from lesion.data.decode import images
@@ -115,7 +115,7 @@ def test_the_map_of_a_normal_image_is_below_the_threshold_nearly_everywhere(root
     map_HW = cv2.imdecode(np.frombuffer(base64.b64decode(normal["map"]), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert 60 < np.median(map_HW) < 128 and (map_HW > 128).mean() < 0.05
     [output] = predictor.compute([tile(root, 0)])
-    overlay = predictor.map_of(output).over(tile(root, 0))
+    overlay = predictor.map_of(predictor.scored(output)).over(tile(root, 0))
     assert (overlay == tile(root, 0)).all(axis=2).mean() > 0.9
 
 
@@ -295,6 +295,29 @@ def test_an_artifact_from_before_the_threshold_of_pixels_judges_places_by_that_o
     assert scored.fraction == pytest.approx((scored.score_hw >= older.thresholds.default.score).mean())
 
 
+def test_bars_beside_an_oblong_image_are_no_part_of_it(root, predictor):
+    """A strip of 4:1 fills a part of its square, and is anomalous at one end. An artifact from before counts all."""
+    model, (h, w) = predictor.model, (predictor.model.map_height, predictor.model.map_width)
+    payload = model.model_dump()
+    assert payload.pop("counts_bars") is False
+    payload["preprocessing"]["fit"] = "pad"
+    now, before = (
+        predictor.with_record(predictor.manifest, type(model).model_validate(fields))
+        for fields in ({**payload, "counts_bars": False}, payload)
+    )
+    distance_hw = np.zeros((h, w), np.float32)
+    first, last = h * 3 // 8, h - h * 3 // 8
+    distance_hw[first:last, : w // 8] = 9 * model.scale
+    output = Output(distance_hw.reshape(1, 1, -1), notes=((25, 100),))
+    assert now.scored(output).fraction == pytest.approx((w // 8) / w) and now.scored(output).is_anomalous
+    assert before.scored(output).fraction == 0 and not before.scored(output).is_anomalous  # less than 3 % of all places
+    distance_hw[first:last, 1:] = 0
+    distance_hw[0] = 9 * model.scale  # in the bars
+    output = Output(distance_hw.reshape(1, 1, -1), notes=((25, 100),))
+    found = now.scored(output)
+    assert not found.is_flagged_hw[0].any() and before.scored(output).is_flagged_hw[0].all()
+
+
 def test_a_memory_from_before_leaves_out_what_lies_beyond_an_edge(root, tmp_path, predictor):
     import torch
 
@@ -412,6 +435,22 @@ def test_the_check_says_what_training_would_refuse(root, tmp_path):
     assert "no level of stride 5" in text and "column 'outline' not found" in text
 
 
+def test_the_check_names_the_words_that_only_the_test_set_has(tmp_path):
+    write_set(tmp_path, "train", 4, has_anomalies=False, seed=0)
+    frame = write_set(tmp_path, "test", 1, has_anomalies=False, seed=500)
+    frame.assign(target=["tumour", "unknown", "healthy", "0"]).to_csv(tmp_path / "test.csv", index=False)
+    how: dict[str, Any] = {"output": tmp_path / "check", "num_workers": 0, "show_progress": False}
+    channels = {"training": tmp_path}
+    wanted = [
+        ("error", "uncertain labels in 1 of 4 rows: unknown in 1 cell"),
+        ("drop", "2 words that no training row has, taken as anomalous: tumour; taken as normal: healthy"),
+    ]
+    for policy, said in wanted:
+        report = ANOMALY.check(AnomalyConfig.parse({**SETTINGS, "on_uncertain": policy}), channels, **how)
+        assert said in "\n".join(finding.what for finding in report.findings)
+        assert report.num("error") == (policy == "error")
+
+
 def test_all_that_is_wrong_with_masks_is_said_at_once_by_the_check_and_before_training(tmp_path):
     channel = tmp_path / "input" / "data" / "training"
     frame = write_set(channel, "train", 12, has_anomalies=True, seed=0)
@@ -454,9 +493,10 @@ def test_a_slide_in_training_and_validation_is_repaired_and_said(tmp_path):
     frame.to_csv(channel / "train.csv", index=False)
     with pytest.raises(UserError, match="train4"):
         run(tmp_path, split="set", on_leak="error")
-    found = run(tmp_path, split="set", on_leak="drop", export_graph=False)
-    learned = load_manifest(tmp_path / "model").payload["num_normal"]
-    assert learned == 14 and found["num_groups"] == 4  # four slides, without the two tiles that leak
+    found = run(tmp_path, split="set", on_leak="drop", export_graph=False, fit="pad")
+    payload = load_manifest(tmp_path / "model").payload
+    assert payload["num_normal"] == 14 and found["num_groups"] == 4  # four slides, without the two tiles that leak
+    assert payload["counts_bars"] is False
 
 
 def test_a_stopped_job_goes_on_where_it_was(root, tmp_path):

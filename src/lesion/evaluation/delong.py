@@ -52,11 +52,21 @@ def areas(target_S: NDArray[Any], score_SM: NDArray[Any], group_S: NDArray[Any])
     no_G = np.bincount(code_S[~is_yes_S], minlength=num_groups)
     won_GM = np.stack([np.bincount(code_S[is_yes_S], of_yes, num_groups) for of_yes, _ in placements], axis=1)
     lost_GM = np.stack([np.bincount(code_S[~is_yes_S], of_no, num_groups) for _, of_no in placements], axis=1)
+    inside_GM = np.stack([_pairs_inside(is_yes_S, score_S, code_S, yes_G, no_G) for score_S in score_SM.T], axis=1)
+    return areas_of_counts(yes_G, no_G, won_GM, lost_GM, inside_GM)
+
+
+def areas_of_counts(
+    yes_G: NDArray[Any], no_G: NDArray[Any], won_GM: NDArray[Any], lost_GM: NDArray[Any], inside_GM: NDArray[Any]
+) -> Areas:
+    """The same of each group's numbers of positives and negatives [G], and of scores that were counted: the sums over
+    its positives of the share of all negatives that lie below, over its negatives of the share of all positives that
+    lie above, and how many pairs of a positive and a negative of its own are in order, ties counted half [G, M]."""
+    num_yes, num_no = yes_G.sum(), no_G.sum()
     value_M = won_GM.sum(axis=0) / num_yes
     apart_GM = (won_GM - yes_G[:, None] * value_M) / num_yes, (lost_GM - no_G[:, None] * value_M) / num_no
     has_yes, has_no = int((yes_G > 0).sum()), int((no_G > 0).sum())
     covariance_MM, freedom_M = _covariance(*apart_GM, has_yes, has_no)
-    inside_GM = np.stack([_pairs_inside(is_yes_S, score_S, code_S, yes_G, no_G) for score_S in score_SM.T], axis=1)
     left_pairs_G = (num_yes - yes_G) * (num_no - no_G)
     pairs_GM = value_M * num_yes * num_no - won_GM * num_no - lost_GM * num_yes + inside_GM
     without_GM = np.full(pairs_GM.shape, np.nan)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lesion.algorithms.anomaly.config import AnomalyConfig
-from lesion.algorithms.anomaly.masks import JUDGED_PX, mask_paths, read_masks
+from lesion.algorithms.anomaly.masks import JUDGED_PX, mask_paths, read_mask, read_masks
 from lesion.algorithms.anomaly.task import define_task
 from lesion.config import describe
 from lesion.data.table import SampleTable
@@ -44,11 +44,44 @@ def task_of(table: SampleTable, **settings: object):
         (["normal"] * 8, {}, []),
         (["0"] * 8, {}, []),
         (["tulip"] * 8, {"normal_class": "tulip"}, []),
+        (["normal", "?"] * 4, {"on_uncertain": "negative"}, []),
+        (["tulip", "u", "rose", "tulip"] * 2, {"normal_class": "tulip", "on_uncertain": "positive"}, [1, 2, 5, 6]),
     ],
 )
 def test_the_normal_class_is_known_or_named(words, settings, anomalous):
     task = task_of(table_of(words), **settings)
     assert np.flatnonzero(task.is_anomalous_S).tolist() == anomalous
+
+
+@pytest.mark.parametrize(
+    ("trained", "settings", "tested", "anomalous", "remark"),
+    [
+        (["0"] * 4, {}, ["0", "healthy", "1", "tumour"], [2, 3], "anomalous: 1, tumour; taken as normal: healthy"),
+        (["normal"] * 4, {}, ["0", "no", "Normal", "1.0"], [3], "taken as anomalous: 1.0; taken as normal: 0, no"),
+        (["nevus", "nevus", "nevus", "melanoma"], {"normal_class": "nevus"}, ["bcc", "nevus"], [0], "anomalous: bcc"),
+        (["0", "0", "0", "1"], {}, ["0", "2", "1"], [1, 2], "1 word that no training row has, taken as anomalous: 2"),
+        (["tulip"] * 4, {"normal_class": "tulip"}, ["tulip", "healthy"], [1], "taken as anomalous: healthy"),
+        (None, {}, ["0", "1"], [1], "taken as anomalous: 1; taken as normal: 0"),
+    ],
+)
+def test_a_word_of_another_set_is_normal_by_its_meaning_and_said(trained, settings, tested, anomalous, remark):
+    labels = task_of(table_of(trained, groups=list("abcd")), **settings).labels
+    table = table_of(tested)
+    assert np.flatnonzero(labels.encode(table)[:, 0]).tolist() == anomalous
+    [told] = [one for one in labels.remarks_of(table) if one.name == "new_words"]
+    assert remark in told.what
+
+
+@pytest.mark.parametrize("word", ["unknown", "?", "-1"])
+@pytest.mark.parametrize("trained", [["0"] * 4, ["0", "0", "0", "1"]])
+def test_an_uncertain_word_of_another_set_is_what_the_policy_says(trained, word):
+    table = table_of(["0", word])
+    with pytest.raises(UserError, match=r"uncertain labels in 1 of 2 rows.*positive or negative to count them so"):
+        task_of(table_of(trained)).labels.encode(table)
+    for policy, wanted in (("positive", 1), ("negative", 0)):
+        labels = task_of(table_of(trained), on_uncertain=policy).labels
+        assert labels.encode(table).tolist() == [[0], [wanted]]
+        assert f"taken as {policy}: 1" in labels.remarks_of(table)[0].what
 
 
 def test_without_a_target_column_all_rows_are_normal_and_it_is_said():
@@ -140,6 +173,8 @@ def test_a_validation_set_is_what_is_held_out():
 def test_settings_that_mean_nothing_here_are_refused():
     with pytest.raises(UserError, match=r"metadata_columns is not used by algorithm=anomaly \(only the image"):
         AnomalyConfig.parse({"metadata_columns": "sex"})
+    with pytest.raises(UserError, match=r"dicom_frames=all is not for algorithm=anomaly.*Set first or middle"):
+        AnomalyConfig.parse({"dicom_frames": "all"})
     with pytest.raises(UserError, match="describe hyperparameters --algorithm anomaly"):
         AnomalyConfig.parse({"folds": 2})
     with pytest.raises(UserError, match="f_beta needs a number above 0"):
@@ -171,6 +206,36 @@ def test_a_mask_is_read_as_its_image_is_fitted(tmp_path):
     found = read_masks(paths, [0, 1], Pictures(40, 60), Preprocess(32, (0.5,) * 3, (0.5,) * 3))  # type: ignore[arg-type]
     assert found[0].shape == (JUDGED_PX, JUDGED_PX)
     assert found[0][:, : JUDGED_PX // 2].all() and not found[0][:, JUDGED_PX // 2 + 1 :].any()
+
+
+HALF = np.where(np.arange(60) < 30, 1, 0)[None].repeat(40, axis=0)  # 1 in the left half
+OPAQUE = np.full_like(HALF, 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "mode"),
+    [
+        ("a.png", [255 * HALF, 0 * HALF, 0 * HALF, OPAQUE], "RGBA"),
+        ("a.tif", [HALF, HALF, HALF, OPAQUE], "RGBA"),
+        ("a.png", [HALF, OPAQUE], "LA"),
+        ("a.tif", [HALF, OPAQUE], "PA"),
+        ("a.png", [HALF, 0 * HALF, 0 * HALF], "RGB"),
+    ],
+)
+def test_a_mask_is_what_is_above_0_in_any_channel_but_alpha(tmp_path, name, channels, mode):
+    Image.merge(mode, [Image.fromarray(one.astype(np.uint8)) for one in channels]).save(tmp_path / name)
+    assert (read_mask(tmp_path / name) == (HALF > 0)).all()
+
+
+def test_a_mask_of_16_bits_or_a_palette_counts_from_1_on_and_one_that_is_drawn_in_alpha_alone_is_empty(tmp_path):
+    Image.fromarray(HALF.astype(np.uint16)).save(tmp_path / "deep.png")
+    palette = Image.fromarray(HALF.astype(np.uint8), "L").convert("P")
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    palette.save(tmp_path / "palette.png", transparency=0)
+    assert all((read_mask(tmp_path / name) == (HALF > 0)).all() for name in ("deep.png", "palette.png"))
+    bands = [Image.fromarray(one.astype(np.uint8)) for one in (0 * HALF, 0 * HALF, 0 * HALF, 255 * HALF)]
+    Image.merge("RGBA", bands).save(tmp_path / "alpha.png")
+    assert not read_mask(tmp_path / "alpha.png").any()
 
 
 def test_a_mask_of_a_jpeg_that_was_decoded_at_a_half_is_of_its_size(tmp_path):

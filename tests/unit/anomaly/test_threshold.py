@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lesion.algorithms.anomaly.decide import HeldOut, decide
-from lesion.algorithms.anomaly.judge import false_positive_rate
+from lesion.algorithms.anomaly.decide import Decision, HeldOut, decide
+from lesion.algorithms.anomaly.judge import Judged, false_positive_rate, judge_rows
 from lesion.algorithms.anomaly.regions import flagged
+from lesion.algorithms.anomaly.report import how_judged
+from lesion.algorithms.anomaly.results import Results
 from lesion.algorithms.anomaly.threshold import (
     NormalCurve,
     Threshold,
@@ -137,6 +139,52 @@ def test_each_row_is_judged_by_the_threshold_of_other_groups():
     assert (decision.score_S >= decision.threshold.score).sum() == 3
     assert decision.label_S[40:].all() and not decision.label_S[:40].any()
     assert decision.roc is None
+
+
+SLIDES = np.concatenate([np.linspace(1, 2, 20), np.linspace(5, 6, 20)])  # the normal images of A and B
+
+
+@pytest.mark.parametrize("point", ["specificity=0.95", "threshold=0.5", "sigma=2"])
+@pytest.mark.parametrize("num_anomalous", [0, 20])
+def test_anomalous_images_of_one_slide_alone_change_nothing_of_a_rate_that_needs_none(point, num_anomalous):
+    rows = held_out(
+        np.append(SLIDES, np.full(num_anomalous, 9.0)),
+        np.arange(40 + num_anomalous) >= 40,
+        ["A"] * 20 + ["B"] * 20 + ["A"] * num_anomalous,
+    )
+    decision, told = judged_slides(rows, point)
+    assert told.false_positive_rate["value"] == 0.5 and "helped" not in told.false_positive_rate["why"]
+    assert decision.is_flagged_Shw[20:40].mean() > 0.9  # by the threshold of A's places
+
+
+def judged_slides(rows: HeldOut, point: str) -> tuple[Decision, Judged]:
+    decision = decide(rows, operating_point=point, area=0.0, pixel_specificity=0.99, seed=0)
+    told = judge_rows(
+        rows,
+        score_S=decision.score_S,
+        label_S=decision.label_S,
+        is_flagged_Shw=decision.is_flagged_Shw,
+        masks={},
+        scale=decision.scale,
+        unit="slide",
+        is_own_label_S=decision.is_own_label_S,
+        is_own_flag_S=decision.is_own_flag_S,
+    )
+    return decision, told
+
+
+def test_images_that_helped_to_choose_their_threshold_are_counted_beside_the_rate():
+    own = "normal images helped to choose the threshold that they are judged by"
+    rows = held_out(np.append(SLIDES, [9.0, 9.0]), np.arange(42) >= 40, ["A"] * 20 + ["B"] * 20 + ["A", "A"])
+    decision, told = judged_slides(rows, "youden")  # B has no anomalous image that could choose for A
+    how = how_judged(Results(rows, decision, told, num_learned=9, weights_file=None), "slide")
+    assert "judge it themselves where no other slides could choose one" in how and "that of new" not in how
+    assert f"20 of 40 {own}" in told.false_positive_rate["why"]
+    assert "helped" not in told.pixel_false_positive_rate["why"]
+    _, told = judged_slides(held_out(SLIDES[:20], np.zeros(20), ["A"] * 20), "specificity=0.95")
+    assert told.false_positive_rate["value"] == pytest.approx(0.05)
+    assert f"20 of 20 {own}" in told.false_positive_rate["why"]
+    assert "one slide" in told.false_positive_rate["why"] and f"20 of 20 {own}" in told.pixel_false_positive_rate["why"]
 
 
 def test_the_stated_interval_holds_the_rate_of_new_groups():

@@ -229,12 +229,17 @@ class AnomalyConfig(NormalSettings, InputSettings, ScorerSettings, GanSettings, 
         return {"image_size": GAN_SIDE, **values} if is_gan else values
 
     def contradictions(self) -> Iterator[str]:
-        """Settings that this algorithm or its scorer does not use, a side that it cannot have, and two names for one
-        class."""
+        """Settings that this algorithm or its scorer does not use, frames that it cannot judge, a side that it cannot
+        have, and two names for one class."""
         for name, why in UNUSED.items():
             default: Any = type(self).model_fields[name].default
             if name in self.model_fields_set and getattr(self, name) != default:
                 yield f"{name} is not used by algorithm=anomaly ({why}): leave it out"
+        if self.dicom_frames == "all":
+            yield (
+                "dicom_frames=all is not for algorithm=anomaly: the oddest of its frames would decide on a file, and "
+                "thresholds and rates are those of single images. Set first or middle, or save frames as single images"
+            )
         scorer, other = self.scorer, "memory" if self.scorer == "gan" else "gan"
         for name in OF_MEMORY if scorer == "gan" else GanSettings.model_fields:
             default = type(self).model_fields[name].default

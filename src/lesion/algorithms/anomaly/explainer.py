@@ -26,4 +26,6 @@ class AnomalyExplainer:
         [output] = self.predictor.executors[0]([self.predictor.prepare(image, row, self._options)])
         answer = self.predictor.answer(output, Options())
         score = min(max(float(str(answer.columns["anomaly_score"])), 1e-12), 1 - 1e-12)
-        return Explanation(answer, self.predictor.map_of(output), math.log(score / (1 - score)), {})
+        return Explanation(
+            answer, self.predictor.map_of(self.predictor.scored(output)), math.log(score / (1 - score)), {}
+        )

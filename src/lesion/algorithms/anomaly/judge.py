@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.decide import HeldOut
 from lesion.algorithms.anomaly.masks import JUDGED_PX
+from lesion.algorithms.anomaly.pixel_counts import NUM_BINS, Counts, best_bin, counted
+from lesion.algorithms.anomaly.pixel_counts import area_under_roc as pixel_area
 from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL
 from lesion.algorithms.anomaly.threshold import score_of
 from lesion.data.unit import in_units
@@ -21,8 +23,8 @@ from lesion.evaluation.delong import areas
 from lesion.evaluation.intervals import Estimate, area_estimate, jackknife_interval
 from lesion.evaluation.judgement import Rows, judge
 from lesion.evaluation.metrics import roc_auc
-from lesion.evaluation.operating_points import Spec, resolve, roc_curve
 from lesion.evaluation.point_summary import summarise_points
+from lesion.evaluation.resampling import number_groups
 
 OF_PROBABILITIES = {"brier", "log_loss", "observed_expected"}
 BETA = 0.05  # of F_β of pixels: a pixel that is wrongly flagged weighs most
@@ -65,9 +67,14 @@ def judge_rows(
     scale: float,
     unit: str,
     best_threshold: float | None = None,
+    is_own_label_S: NDArray[np.bool_] | None = None,
+    is_own_flag_S: NDArray[np.bool_] | None = None,
 ) -> Judged:
-    """Judges rows by their scores, labels and flags. `masks` and `best_threshold` are as `judge_pixels` takes them."""
+    """Judges rows by their scores, labels and flags. `masks` and `best_threshold` are as `judge_pixels` takes them, and
+    `is_own_label_S` and `is_own_flag_S` as `Decision` has them, of rows that chose a threshold."""
     is_anomalous_S = rows.is_anomalous_S
+    rate = _with_own(false_positive_rate(rows, label_S), rows, is_own_label_S)
+    pixel_rate = _with_own(pixel_false_positive_rate(rows, is_flagged_Shw), rows, is_own_flag_S)
     num_anomalous = int(is_anomalous_S.sum())
     has_both = 0 < num_anomalous < len(is_anomalous_S)
     return Judged(
@@ -77,8 +84,8 @@ def judge_rows(
         classes={NORMAL: len(is_anomalous_S) - num_anomalous, ANOMALOUS: num_anomalous},
         images=in_units(judge_images(rows, score_S, label_S), unit),
         roc_auc=roc_auc(is_anomalous_S.astype(np.float64), score_S) if has_both else None,
-        false_positive_rate=in_units(false_positive_rate(rows, label_S), unit),
-        pixel_false_positive_rate=in_units(pixel_false_positive_rate(rows, is_flagged_Shw), unit),
+        false_positive_rate=in_units(rate, unit),
+        pixel_false_positive_rate=in_units(pixel_rate, unit),
         pixels=in_units(judge_pixels(rows, masks, scale, is_flagged_Shw, best_threshold=best_threshold), unit),
     )
 
@@ -114,13 +121,25 @@ def false_positive_rate(rows: HeldOut, label_S: NDArray[np.bool_]) -> Json:
 
 def pixel_false_positive_rate(rows: HeldOut, is_flagged_Shw: NDArray[np.bool_]) -> Json:
     """The share of normal images' pixels that is flagged, with its 95 % interval by group (jackknife)."""
-    share_N = is_flagged_Shw[~rows.is_anomalous_S].mean(axis=(1, 2))
-    group_N = rows.group_S[~rows.is_anomalous_S]
+    shape = rows.distance_Shw.shape[1:]
+    normal = np.flatnonzero(~rows.is_anomalous_S).tolist()
+    share_N = np.array([is_flagged_Shw[number].sum() / rows.seen_hw(number, *shape).sum() for number in normal])
     if not len(share_N):
         return {"value": None, "why": "there are no normal images"}
-    groups = np.unique(group_N)
-    without_G = np.array([share_N[group_N != group].mean() for group in groups]) if len(groups) > 1 else np.zeros(1)
-    return jackknife_interval(float(share_N.mean()), without_G, len(groups), freedom=len(groups) - 1).as_json()
+    code_N, num_groups = number_groups(rows.group_S[~rows.is_anomalous_S])
+    share_G, num_G = np.bincount(code_N, share_N), np.bincount(code_N)
+    without_G = (share_G.sum() - share_G) / (num_G.sum() - num_G) if num_groups > 1 else np.zeros(1)
+    return jackknife_interval(float(share_N.mean()), without_G, num_groups, freedom=num_groups - 1).as_json()
+
+
+def _with_own(rate: Json, rows: HeldOut, is_own_S: NDArray[np.bool_] | None) -> Json:
+    """A false-positive rate that says how many of its images helped to choose the threshold that judges them."""
+    num = 0 if is_own_S is None else int((is_own_S & ~rows.is_anomalous_S).sum())
+    if not num:
+        return rate
+    of = f"{num:,} of {int((~rows.is_anomalous_S).sum()):,} normal images"
+    own = f"{of} helped to choose the threshold that they are judged by, so new ones may be called anomalous more often"
+    return {**rate, "why": "; ".join(filter(None, [rate.get("why"), own]))}
 
 
 def judge_pixels(
@@ -137,29 +156,40 @@ def judge_pixels(
     Of normal rows, whose pixels are all normal, and of anomalous rows with a mask; the map is brought to JUDGED_PX a
     side. None of it without masks.
     """
-    is_known_S = ~rows.is_anomalous_S | np.isin(rows.index_S, list(masks))
-    is_masked_S = is_known_S & rows.is_anomalous_S
+    is_masked_S = rows.is_anomalous_S & np.isin(rows.index_S, list(masks))
     if not is_masked_S.any():
         return {"why": "no anomalous row that was held out has a mask"}
     nothing_QQ = np.zeros((JUDGED_PX, JUDGED_PX), dtype=bool)
-    truth = np.stack(
-        [masks[row] if is_masked else nothing_QQ for row, is_masked in _pairs(rows.index_S, is_masked_S, is_known_S)]
-    ).ravel()
-    score = np.stack([_upscaled(score_of(one, scale)) for one in rows.distance_Shw[is_known_S]]).ravel()
-    group_S = np.repeat(rows.group_S[is_known_S], JUDGED_PX**2)
-    is_flagged = np.stack([_upscaled(one.astype(np.float64)) >= 0.5 for one in is_flagged_Shw[is_known_S]]).ravel()
-    precision, recall, f_beta = precision_recall_f(truth, is_flagged)
-    best = best_threshold
-    if best is None:
-        best = resolve(roc_curve(truth.astype(np.float64), score), Spec("f_beta", BETA)).threshold
+
+    def judged(number: int, map_hw: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Which pixels of a row's image are anomalous [N], and a map at these pixels [N], of the judged square."""
+        truth_QQ = masks[int(rows.index_S[number])] if is_masked_S[number] else nothing_QQ
+        is_seen_QQ = rows.seen_hw(number, JUDGED_PX, JUDGED_PX)
+        return truth_QQ[is_seen_QQ], _upscaled(map_hw)[is_seen_QQ]
+
+    def counts_of(numbers: NDArray[np.intp]) -> Counts:
+        return counted(judged(number, score_of(rows.distance_Shw[number], scale)) for number in numbers.tolist())
+
+    known = np.flatnonzero(~rows.is_anomalous_S | is_masked_S)
+    code_S, num_groups = number_groups(rows.group_S[known])
+    numbers_of = np.split(known[np.argsort(code_S, kind="stable")], np.cumsum(np.bincount(code_S))[:-1])
+    total_2B = counts_of(known)
+    hits = np.zeros(3, dtype=np.int64)  # flagged, anomalous, and both
+    for number in known.tolist():
+        truth, flag = judged(number, is_flagged_Shw[number])
+        hits += [(flag >= 0.5).sum(), truth.sum(), (truth & (flag >= 0.5)).sum()]
+    precision, recall, f_beta = precision_recall_f(*hits.tolist())
+    best = best_bin(total_2B, BETA) / NUM_BINS if best_threshold is None else best_threshold
+    at_best_2B = total_2B[:, int(np.ceil(best * NUM_BINS)) :]
+    at_best = precision_recall_f(int(at_best_2B.sum()), int(hits[1]), int(at_best_2B[1].sum()))
     return {
         "num_masked": int(is_masked_S.sum()),
-        "pixel_roc_auc": area_under_roc(truth, score, group_S).as_json(),
+        "pixel_roc_auc": pixel_area(total_2B, lambda group: counts_of(numbers_of[group]), num_groups).as_json(),
         "pixel_precision": {"value": precision},
         "pixel_recall": {"value": recall},
         f"pixel_f_{BETA}": {"value": f_beta},
         "best_threshold": best,
-        f"pixel_f_{BETA}_best": {"value": precision_recall_f(truth, score >= best)[2]},
+        f"pixel_f_{BETA}_best": {"value": at_best[2]},
     }
 
 
@@ -168,20 +198,13 @@ def area_under_roc(truth_S: NDArray[np.bool_], score_S: NDArray[np.floating], gr
     return area_estimate(areas(truth_S.astype(np.float64), np.asarray(score_S, np.float64)[:, None], group_S))
 
 
-def precision_recall_f(truth: NDArray[np.bool_], is_flagged: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Precision, recall and F_β of what is flagged; 0 where nothing is."""
-    found, weight = int((is_flagged & truth).sum()), BETA**2
-    precision, recall = found / max(int(is_flagged.sum()), 1), found / max(int(truth.sum()), 1)
+def precision_recall_f(num_flagged: int, num_anomalous: int, num_both: int) -> tuple[float, float, float]:
+    """Precision, recall and F_β of so many flagged pixels; 0 where nothing is."""
+    precision, recall, weight = num_both / max(num_flagged, 1), num_both / max(num_anomalous, 1), BETA**2
     return precision, recall, (1 + weight) * precision * recall / max(weight * precision + recall, 1e-12)
 
 
-def _pairs(
-    index_S: NDArray[np.intp], is_masked_S: NDArray[np.bool_], is_known_S: NDArray[np.bool_]
-) -> list[tuple[int, bool]]:
-    return list(zip(index_S[is_known_S].tolist(), is_masked_S[is_known_S].tolist(), strict=True))
-
-
-def _upscaled(value_hw: NDArray[np.float64]) -> NDArray[np.float32]:
+def _upscaled(value_hw: NDArray[Any]) -> NDArray[np.float32]:
     """The map in the judged square, linearly between the centres of places."""
     size = (JUDGED_PX, JUDGED_PX)
     return np.asarray(cv2.resize(value_hw.astype(np.float32), size, interpolation=cv2.INTER_LINEAR))

@@ -127,6 +127,7 @@ class AnomalyRecord(Record):
     pixels: PixelRecord | None = None  # None in artifacts of before it: a place is judged by the image's threshold
     image_column: str
     dicom_frames: FrameChoice = "first"
+    counts_bars: bool = True  # of artifacts of before: the bars of fit=pad count as places of an image
     num_normal: Annotated[int, Field(ge=1)]  # images that it learned from
     graph: GraphRecord | None = None
 

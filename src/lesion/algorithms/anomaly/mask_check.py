@@ -25,7 +25,8 @@ DO = {
     "mask_missing": "Correct the paths, which are those below the channel's folder, or empty the cells.",
     "mask_unreadable": "Replace them by PNG files, or empty the cells.",
     "mask_size": "Give masks of their images' sizes.",
-    "mask_empty": "Draw what is anomalous, correct the target, or empty the cell: then the image alone is judged.",
+    "mask_empty": "Draw what is anomalous, not in alpha; or correct the target; or empty the cell: then the image "
+    "alone is judged.",
     "mask_of_normal": "Correct the target, or empty the cell: an image with anomalous pixels must not be learned from.",
 }
 Stats = Sequence[ImageStats | UserError]

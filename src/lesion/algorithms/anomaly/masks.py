@@ -71,13 +71,16 @@ def _judged_square(
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Where a mask is above 0 [H, W], as its numbers are stored: 1 of a palette and 255 of grey both count.
+    """Where a mask is above 0 [H, W], as its numbers are stored: 1 of a palette and 255 of grey both count, and how
+    opaque a pixel is does not.
 
     Raises UserError for what is no picture.
     """
     try:
         with Image.open(path) as image:
-            values = np.asarray(image)
+            values, has_alpha = np.asarray(image), image.getbands()[-1] in ("A", "a")
     except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
         raise UserError("the mask cannot be read as a picture", where=path, do="Replace it by a PNG.") from error
-    return np.asarray(values.max(axis=2) > 0 if values.ndim == 3 else values > 0)
+    if values.ndim == 3:
+        values = values[..., :-1].max(axis=2) if has_alpha else values.max(axis=2)
+    return np.asarray(values > 0)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion.algorithms.anomaly.manifest import AnomalyRecord
-from lesion.algorithms.anomaly.regions import flagged
+from lesion.algorithms.anomaly.regions import flagged, num_places
+from lesion.algorithms.anomaly.seen import seen_hw
 from lesion.algorithms.anomaly.threshold import image_distance, score_of
 from lesion.algorithms.base import Answer, Options, Output
 from lesion.artifact import Manifest
@@ -40,13 +41,15 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Scored:
-    """What is said of one picture: its score, the share of its places that are flagged, and of each place whether it is
-    and its score."""
+    """What is said of one picture of a height and a width: its score, the share of its places that are flagged, the
+    highest score of one of them, and of each place of the square whether it is flagged and its score."""
 
     score: float
     fraction: float
     is_anomalous: bool
+    highest: float
     frame: int  # of a file with several the one that is answered for
+    size: tuple[int, int]
     is_flagged_hw: NDArray[np.bool_]
     score_hw: NDArray[np.float64]
 
@@ -114,7 +117,7 @@ class AnomalyPredictor:
         if options.details or options.operating_point is not None:
             fields["operating_point"] = {**told, "false_positive_rate": dict(threshold.false_positive_rate)}
         if options.map is not None:
-            png = self.map_of(output, ends=(0.0, 1.0)).png()
+            png = self.map_of(scored, ends=(0.0, 1.0)).png()
             fields |= {"map": base64.b64encode(png).decode("ascii"), "map_method": METHOD}
         label = ANOMALOUS if scored.is_anomalous else NORMAL
         return Answer(
@@ -126,46 +129,47 @@ class AnomalyPredictor:
             audit={"label": label, "operating_point": told, "warnings": []},
         )
 
-    def scored(self, output: Output, threshold: float) -> Scored:
-        """The numbers of an answer at a threshold."""
-        distance_VP = output.logits_FVK[0]
-        frame = int(np.argmax(image_distance(distance_VP, self.model.area)))
-        score_P = score_of(distance_VP[frame], self.model.scale)
+    def scored(self, output: Output, threshold: float | None = None) -> Scored:
+        """The numbers of an answer at a threshold, by default the served one."""
+        threshold = self.thresholds.default.score if threshold is None else threshold
+        [size, *_], shape = output.notes, (self.model.map_height, self.model.map_width)
+        is_seen_hw = seen_hw(size, "crop" if self.model.counts_bars else self.model.preprocessing.fit, *shape)
+        seen_VP = output.logits_FVK[0][:, is_seen_hw.ravel()]
+        frame = int(np.argmax(image_distance(seen_VP, self.model.area)))
+        score_hw = score_of(output.logits_FVK[0, frame], self.model.scale).reshape(shape)
         # Nine digits bring a float32 back; the threshold is compared with what is told
-        score = float(f"{float(image_distance(score_P, self.model.area)):.9g}")
-        shape = (self.model.map_height, self.model.map_width)
-        score_hw = score_P.reshape(shape)
-        is_flagged_hw = self.flagged(score_hw)
-        fraction = float(f"{float(is_flagged_hw.mean()):.9g}")
-        return Scored(score, fraction, score >= threshold, frame, is_flagged_hw, score_hw)
+        score = float(f"{float(image_distance(score_hw[is_seen_hw], self.model.area)):.9g}")
+        is_flagged_hw, fraction = self.flagged(np.where(is_seen_hw, score_hw, np.nan))
+        highest = float(score_hw[is_seen_hw].max())
+        return Scored(score, fraction, score >= threshold, highest, frame, size, is_flagged_hw, score_hw)
 
-    def flagged(self, score_hw: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which places [h, w] of a map of scores are anomalous."""
+    def flagged(self, score_hw: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float]:
+        """Which places [h, w] of a map of scores are anomalous, and which share of the image that is. Scores are NaN
+        beside the image."""
         if self.model.pixels is None:
-            return np.asarray(score_hw >= self.thresholds.default.score)
-        return flagged(score_hw, self.model.pixels.threshold, self.model.area)
+            is_flagged_hw = np.asarray(score_hw >= self.thresholds.default.score)
+        else:
+            is_flagged_hw = flagged(score_hw, self.model.pixels.threshold, self.model.area)
+        return is_flagged_hw, float(f"{float(is_flagged_hw.sum() / num_places(score_hw)):.9g}")
 
     @property
     def pixel_threshold(self) -> float:
         """The score from which on a place may be flagged."""
         return self.thresholds.default.score if self.model.pixels is None else self.model.pixels.threshold
 
-    def map_of(self, output: Output, *, ends: tuple[float, float] | None = None) -> PictureMap:
+    def map_of(self, scored: Scored, *, ends: tuple[float, float] | None = None) -> PictureMap:
         """The scores of a picture's places in its own coordinates, drawn between two `ends`: by default so that what
         stays below the threshold shows nothing."""
         threshold = self.pixel_threshold
-        shown = (threshold, min(threshold + 0.1, 1.0)) if ends is None else ends
-        return self._drawn(output, self.scored(output, threshold).score_hw, ends=shown)
+        return self._drawn(scored, scored.score_hw, ends=ends or (threshold, min(threshold + 0.1, 1.0)))
 
-    def flags_of(self, output: Output) -> PictureMap:
+    def flags_of(self, scored: Scored) -> PictureMap:
         """Which of a picture's places are flagged, 0 or 1, in its own coordinates."""
-        is_flagged_hw = self.scored(output, self.thresholds.default.score).is_flagged_hw
-        return self._drawn(output, is_flagged_hw, ends=(0.0, 1.0))
+        return self._drawn(scored, scored.is_flagged_hw, ends=(0.0, 1.0))
 
-    def _drawn(self, output: Output, values_hw: NDArray[Any], *, ends: tuple[float, float]) -> PictureMap:
-        [(height, width), *_] = output.notes
+    def _drawn(self, scored: Scored, values_hw: NDArray[Any], *, ends: tuple[float, float]) -> PictureMap:
         fit = self.model.preprocessing.fit
-        return PictureMap(values_hw.astype(np.float32), ANOMALOUS, METHOD, height, width, fit, ends=ends)
+        return PictureMap(values_hw.astype(np.float32), ANOMALOUS, METHOD, *scored.size, fit, ends=ends)
 
     def compute(self, images: Sequence[Pixels]) -> list[Output]:
         """The outputs of pictures (uint8 RGB [H, W, 3], any sizes), batch by batch on the first executor."""

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.decide import NUM_PARTS
 from lesion.algorithms.anomaly.judge import Json, Judged
+from lesion.algorithms.anomaly.normal_labels import TARGET
 from lesion.algorithms.anomaly.predictor import AnomalyPredictor
 from lesion.algorithms.anomaly.report_cases import HOW_MAPS, mistakes
 from lesion.algorithms.anomaly.report_curves import confusion_of, curves_of, points_of
 from lesion.algorithms.anomaly.results import HELD_OUT, Results
-from lesion.algorithms.anomaly.task import TARGET, AnomalyTask
+from lesion.algorithms.anomaly.task import AnomalyTask
 from lesion.artifact import package_versions
 from lesion.check.run import Checked
 from lesion.data.unit import IMAGE
@@ -152,11 +153,17 @@ def facts_of(
 def how_judged(results: Results, unit: str) -> str:
     """Which rows were learned from, which set the threshold, and which judged it."""
     spec = results.decision.threshold.spec
-    told = (
-        f"The scorer learned from {results.num_learned:,} normal images; whole {plural_of(unit)} were held out. "
-        f"They are dealt into {NUM_PARTS} parts at most, and each is judged at the threshold ({spec}) that the others "
-        "chose, so the false-positive rate is that of new normal images."
-    )
+    told = f"The scorer learned from {results.num_learned:,} normal images; whole {plural_of(unit)} were held out. "
+    if results.decision.is_own_label_S.any():
+        told += (
+            f"They set the threshold ({spec}), and judge it themselves where no other {plural_of(unit)} could choose "
+            "one: new normal images may be called anomalous more often than the false-positive rate says."
+        )
+    else:
+        told += (
+            f"They are dealt into {NUM_PARTS} parts at most, and each is judged at the threshold ({spec}) that the "
+            "others chose, so the false-positive rate is that of new normal images."
+        )
     if results.decision.roc is None:
         return f"{told} No anomalous image was held out: nothing says how many anomalies are found."
     return told
@@ -164,7 +171,8 @@ def how_judged(results: Results, unit: str) -> str:
 
 def _alarms(judged: Judged) -> Metric:
     rate = number_of(judged.false_positive_rate)
-    return Metric(key="false_positive_rate", name="False-positive rate", number=rate)
+    note = "" if rate.value is None else judged.false_positive_rate.get("why", "")
+    return Metric(key="false_positive_rate", name="False-positive rate", number=rate, note=note)
 
 
 def _pixel_metrics(judged: Judged) -> tuple[Metric, ...]:
@@ -174,7 +182,7 @@ def _pixel_metrics(judged: Judged) -> tuple[Metric, ...]:
             key="pixel_false_positive_rate",
             name="False-positive rate of pixels",
             number=number_of(rate),
-            note=f"Of normal images' pixels so many are flagged: {_percentage(rate)}",
+            note=f"Of normal images' pixels so many are flagged: {_percentage(rate)} {rate.get('why', '')}".strip(),
         ),
         *(Metric(key=key, name=name, number=number_of(pixels[key])) for key, name in PIXELS.items() if key in pixels),
     )

@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL, AnomalyPredictor, Prepared, output_of
+from lesion.algorithms.anomaly.predictor import ANOMALOUS, NORMAL, AnomalyPredictor, Prepared, Scored, output_of
 from lesion.algorithms.anomaly.results import HELD_OUT, Results
 from lesion.algorithms.anomaly.torch_executor import TorchExecutor
-from lesion.algorithms.base import Output
 from lesion.data.decode.images import Pixels
 from lesion.data.table import Rows
 from lesion.data.thumbnail import small, thumbnail
@@ -58,8 +57,8 @@ def mistakes(
             row = int(rows.index_S[number])
             picture = training.read(row)
             prepared = Prepared(picture, (picture.shape[0], picture.shape[1]))
-            output = output_of(rows.distance_Shw[number].ravel(), prepared)
-            shown, made_HWC = predictor.map_of(output), _reconstruction(predictor, picture)
+            scored = predictor.scored(output_of(rows.distance_Shw[number].ravel(), prepared))
+            shown, made_HWC = predictor.map_of(scored), _reconstruction(predictor, picture)
             is_missed = kind == "missed"
             cases.append(
                 Case(
@@ -75,7 +74,7 @@ def mistakes(
                     reconstruction=None if made_HWC is None else thumbnail(made_HWC, side_px=THUMBNAIL_PX),
                     map=thumbnail(shown.over(picture), side_px=THUMBNAIL_PX),
                     map_shows="The distance from normal",
-                    flags=thumbnail(_outlined(picture, predictor, output, masks.get(row)), side_px=THUMBNAIL_PX),
+                    flags=thumbnail(_outlined(picture, predictor, scored, masks.get(row)), side_px=THUMBNAIL_PX),
                 )
             )
     if not cases:
@@ -102,10 +101,10 @@ def _of_each_group(numbers: NDArray[np.intp], group_S: NDArray[np.str_]) -> list
 
 
 def _outlined(
-    picture_HWC: Pixels, predictor: AnomalyPredictor, output: Output, mask_QQ: NDArray[np.bool_] | None
+    picture_HWC: Pixels, predictor: AnomalyPredictor, scored: Scored, mask_QQ: NDArray[np.bool_] | None
 ) -> Pixels:
     """The picture, small, with outlines of its mask and of what is flagged."""
-    flags = predictor.flags_of(output)
+    flags = predictor.flags_of(scored)
     shown_HWC = small(picture_HWC, side_px=THUMBNAIL_PX)
     areas = [] if mask_QQ is None else [(replace(flags, values_hw=mask_QQ.astype(np.float32)), TRUTH)]
     for area, colour in [*areas, (flags, FLAGGED)]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from lesion.algorithms.anomaly.normal_labels import TARGET
 from lesion.algorithms.anomaly.predictor import ANOMALOUS
 from lesion.algorithms.anomaly.results import Results
-from lesion.algorithms.anomaly.task import TARGET
 from lesion.data.unit import in_units
 from lesion.evaluation.point_summary import summarise_points
 from lesion.report.readings import point_from
@@ -54,16 +54,22 @@ def _by_threshold(results: Results) -> tuple[Curve, ...]:
 
 
 def points_of(results: Results) -> tuple[OperatingPoint, ...] | Missing:
-    """What the served threshold does to the held-out rows, each judged by the threshold that other groups chose."""
+    """What the served threshold does to the held-out rows, each judged by the threshold that other groups chose, where
+    others can."""
     rows, threshold, unit = results.rows, results.decision.threshold, results.judged.unit
     truth_S = rows.is_anomalous_S.astype(np.float64)
+    num_own, others = int(results.decision.is_own_label_S.sum()), f"other {plural_of(unit)}"
+    how = f"Each image is judged at the threshold that {others} chose; the one told is served."
+    if num_own:
+        how = f"{num_own:,} of {len(truth_S):,} images are judged at a threshold that they helped to choose: {others} "
+        how += "alone could not."
     found = point_from(
         in_units(summarise_points(truth_S[:, None], [results.decision.label_S[:, None]], rows.group_S)[0][0], unit),
         name=threshold.spec,
         output=ANOMALOUS,
         threshold=min(threshold.score, 1.0),
         is_chosen=True,
-        how=f"Each image is judged at the threshold that other {plural_of(unit)} chose; the one told is served.",
+        how=how,
     )
     return found if isinstance(found, Missing) else (found,)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,6 @@ from lesion.algorithms.anomaly.masks import mask_paths, read_masks
 from lesion.algorithms.anomaly.metric_lines import METRIC_LINES
 from lesion.algorithms.anomaly.predictor import AnomalyPredictor
 from lesion.algorithms.anomaly.task import AnomalyTask
-from lesion.algorithms.anomaly.threshold import score_of
 from lesion.algorithms.base import Output
 from lesion.check.run import Checked
 from lesion.data.metadata import Row
@@ -72,7 +72,8 @@ def write_results(
     folder, table = run.job.output_dir, checked.training.table()
     make_folder(folder)
     rows, decision = results.rows, results.decision
-    frame = _frame(table.name_S[rows.index_S], rows, decision.score_S, predictor)
+    fractions = [predictor.flagged(rows.scores(number, decision.scale))[1] for number in range(len(rows.index_S))]
+    frame = _frame(table.name_S[rows.index_S], rows, decision.score_S, fractions, predictor)
     frame.insert(len(frame.columns), "judged_anomalous", decision.label_S.astype(int))
     write_csv(folder / HELD_OUT, frame.rename(columns={"image": table.image_column}))
     summary, tested = results.summary(), None
@@ -101,14 +102,14 @@ def _judge_test(
     table, model = test.table(), predictor.model
     shape = (model.map_height, model.map_width)
     outputs = _outputs(test, predictor, num_workers=run.num_workers)
-    distance_Shw = np.stack([output.logits_FVK[0].max(axis=0).reshape(shape) for output in outputs])
+    scored = [predictor.scored(output) for output in outputs]
+    distance_Shw = np.stack([output.logits_FVK[0, 0].reshape(shape) for output in outputs])
+    size_S2 = np.array([one.size for one in scored]) if model.preprocessing.fit == "pad" else None
     is_labelled = table.targets is not None
     is_anomalous_S = task.labels.encode(table)[:, 0] == 1
-    rows = HeldOut(np.arange(len(table)), is_anomalous_S, table.group_or_row_S, distance_Shw)
-    threshold = predictor.thresholds.default.score
-    scored = [predictor.scored(output, threshold) for output in outputs]
+    rows = HeldOut(np.arange(len(table)), is_anomalous_S, table.group_or_row_S, distance_Shw, size_S2)
     score_S = np.array([one.score for one in scored])
-    frame = _frame(table.name_S, rows, score_S, predictor)
+    frame = _frame(table.name_S, rows, score_S, [one.fraction for one in scored], predictor)
     unknown = [] if is_labelled else ["target"]
     write_csv(run.job.output_dir / TEST, frame.drop(columns=unknown).rename(columns={"image": table.image_column}))
     if not is_labelled:
@@ -167,19 +168,21 @@ def _outputs(test: Rows, predictor: AnomalyPredictor, *, num_workers: int) -> li
 
 
 def _frame(
-    name_S: NDArray[np.str_], rows: HeldOut, score_S: NDArray[np.float64], predictor: AnomalyPredictor
+    name_S: NDArray[np.str_],
+    rows: HeldOut,
+    score_S: NDArray[np.float64],
+    fractions: Sequence[float],
+    predictor: AnomalyPredictor,
 ) -> pd.DataFrame:
     """A row for each image: its truth and its answer at the served threshold."""
-    threshold = predictor.thresholds.default.score
-    score_Shw = score_of(rows.distance_Shw, predictor.model.scale)
     return pd.DataFrame(
         {
             "image": name_S,
             "group": rows.group_S,
             "target": rows.is_anomalous_S.astype(int),
             "anomaly_score": score_S,
-            "anomalous_fraction": [predictor.flagged(score_hw).mean() for score_hw in score_Shw],
-            "is_anomalous": (score_S >= threshold).astype(int),
+            "anomalous_fraction": fractions,
+            "is_anomalous": (score_S >= predictor.thresholds.default.score).astype(int),
         }
     )
 

@@ -92,6 +92,7 @@ def save_artifact(
         ),
         image_column=table.image_column,
         dicom_frames=config.dicom_frames,
+        counts_bars=False,
         num_normal=num_normal,
     )
     written = Manifest(

@@ -16,56 +16,22 @@ from lesion.algorithms.anomaly.config import AnomalyConfig
 from lesion.algorithms.anomaly.hold_out import given_hold_out, hold_out
 from lesion.algorithms.anomaly.mask_check import mask_findings
 from lesion.algorithms.anomaly.masks import mask_paths
+from lesion.algorithms.anomaly.normal_labels import TARGET, NormalLabels, read_normal_labels
 from lesion.algorithms.anomaly.threshold import needs_anomalous, parse_point
 from lesion.check.finding import Finding, Part
 from lesion.check.run import Questions
 from lesion.check.survey import ImageStats
 from lesion.data.channels import columns_of
 from lesion.data.folds import Folds, given_folds
-from lesion.data.labels.cells import called, texts_of
-from lesion.data.labels.encode import Labelled, Labels, read_labels
-from lesion.data.labels.positive_words import is_healthy
-from lesion.data.labels.spelling import word_key
+from lesion.data.labels.encode import Labelled
 from lesion.data.metadata import ColumnType
 from lesion.data.remark import Remark
 from lesion.data.table import Columns, SampleTable
 from lesion.data.transforms import decode_px
 from lesion.errors import UserError, collecting, raise_all
-from lesion.targets import Target
-from lesion.words import listed, number_of
+from lesion.words import number_of
 
-TARGET = Target("binary", ("normal", "anomalous"))
-ZERO = {"0", "false", "no"}
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class NormalLabels:
-    """What the cells of the target column say: of several classes by `labels`, of one by its word `normal_key`; both
-    are None of a table without targets, whose rows are all normal."""
-
-    labels: Labels | None = None
-    is_normal_positive: bool = False  # the positive class of `labels` is the normal one
-    normal_key: str | None = None
-    remarks: tuple[Remark, ...] = ()
-
-    @property
-    def target(self) -> Target:
-        return TARGET
-
-    def encode(self, table: SampleTable) -> NDArray[np.float32]:
-        """1 for each anomalous row [S, 1], 0 for each normal one. Raises UserError for a cell of no class."""
-        if table.targets is None:
-            return np.zeros((len(table), 1), np.float32)
-        if self.labels is None:
-            is_other_S = [word_key(text) != self.normal_key for text in texts_of(table)]
-            return np.array(is_other_S, np.float32)[:, None]
-        positive_S1 = self.labels.target.judged_columns(self.labels.encode(table))
-        return np.asarray(1 - positive_S1 if self.is_normal_positive else positive_S1, dtype=np.float32)
-
-    def remarks_of(self, table: SampleTable) -> tuple[Remark, ...]:
-        """What the cells of another table are taken for."""
-        return () if self.labels is None else self.labels.remarks_of(table)
 
 
 @dataclass(frozen=True)
@@ -118,7 +84,7 @@ def questions(
         flips="none",
         check_settings=check_settings,
         read_labels=lambda table: read_normal_labels(table, config),
-        define_task=lambda table, _: define_task(table, config),
+        define_task=lambda table, test_table: define_task(table, config, test_table),
         check_files=check_masks,
     )
 
@@ -138,14 +104,17 @@ def wanted_columns(config: AnomalyConfig) -> Columns:
     )
 
 
-def define_task(table: SampleTable, config: AnomalyConfig) -> AnomalyTask:
+def define_task(table: SampleTable, config: AnomalyConfig, test_table: SampleTable | None = None) -> AnomalyTask:
     """The task of the training rows. Raises UserError for classes of which none is known to be normal, for a table
-    without normal rows, for too few normal groups, and for a column of masks that is not there."""
+    without normal rows, for too few normal groups, for a column of masks that is not there, and for cells of the test
+    set that say nothing."""
     problems: list[UserError] = []
     with collecting(problems):
         mask_paths(table, config, {}, part="training")
     with collecting(problems):
         task = _define(table, config)
+        if test_table is not None:
+            task.labels.encode(test_table)
     raise_all(problems)
     return task
 
@@ -191,55 +160,3 @@ def _said_of_unused(task: AnomalyTask) -> tuple[Remark, ...]:
         why, do = "they are in the training set", "Move them to the validation set."
     what = f"{number_of(num, 'anomalous row')} of {int(task.is_anomalous_S.sum())} neither teach nor judge: {why}"
     return (Remark("unused_anomalous", what, do, table.where, "warning"),)
-
-
-def read_normal_labels(table: SampleTable, config: AnomalyConfig) -> NormalLabels:
-    """Which class is normal. Raises UserError where nothing says it."""
-    if table.targets is None:
-        what = "the table has no target column: all rows are taken as normal"
-        do = "To judge anomalous rows too, name their column in target_column."
-        return NormalLabels(remarks=(Remark("all_normal", what, do, table.where),))
-    keys = {word_key(text): text for text in texts_of(table)} if len(table.target_names) == 1 else {}
-    if len(keys) == 1:
-        return _of_one_class(*next(iter(keys.items())), table, config)
-    try:
-        labels = read_labels(
-            table,
-            positive_class=config.positive_class if config.normal_class is None else config.normal_class,
-            label_separator=config.label_separator,
-            task_type=config.task_type,
-            on_uncertain=config.on_uncertain,
-        )
-    except UserError as error:  # it calls what it was given the positive class
-        if config.normal_class is None and config.positive_class is not None:
-            raise
-        what, do = (text.replace("positive_class", "normal_class") for text in (error.what, error.do))
-        what = what.replace("which of them is the positive class", "which of them is normal")
-        do = do.replace(": the probability is then that of this class", "")
-        raise UserError(what, where=error.where, do=do, kind=error.kind) from error
-    names = labels.target.class_names
-    if config.normal_class is not None:
-        normal = labels.target.positive_class
-        others = [name for name in names if name != normal]
-        what = f"class '{normal}' is normal, and {listed(others)} anomalous"
-        return NormalLabels(labels, True, remarks=(Remark("normal_class", what, where=table.where),))
-    if not labels.target.has_binary_answer:
-        raise UserError(
-            f"{called(table)} holds {number_of(len(names), 'class')}: {listed(names)}, and which is normal is unclear",
-            where=table.where,
-            do=f"Set normal_class to one of them, such as normal_class={names[0]}.",
-        )
-    normal, anomalous = labels.target.answer_names
-    what = f"class '{anomalous}' is anomalous, and '{normal}' normal"
-    known = tuple(remark for remark in labels.remarks if remark.name != "positive_class")
-    return NormalLabels(labels, remarks=(Remark("normal_class", what, where=table.where), *known))
-
-
-def _of_one_class(key: str, word: str, table: SampleTable, config: AnomalyConfig) -> NormalLabels:
-    """A table whose rows are all of one class, which must be known to be the normal one."""
-    wanted = None if config.normal_class is None else word_key(config.normal_class)
-    if not (key == wanted or (wanted is None and (key in ZERO or is_healthy(word)))):
-        do = f"Add normal rows{'' if wanted else f', or set normal_class={word} if they are'}."
-        raise UserError(f"{called(table)} holds one value only, {word}: no row is normal", where=table.where, do=do)
-    what = f"all rows are of class '{word}', which is normal"
-    return NormalLabels(normal_key=key, remarks=(Remark("all_normal", what, where=table.where),))

@@ -7,7 +7,7 @@ Resolved on stored curves, so it can be changed without training again. Needs Nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,13 +46,18 @@ class Places:
     square_S: NDArray[np.float64]
 
     @classmethod
-    def of(cls, distance_SP: NDArray[np.floating], scale: float) -> Places:
-        """Of distances [S, P]. Image by image: in float64 all maps of a set would be large."""
-        relative = [distance_P.astype(np.float64) / scale for distance_P in distance_SP]
-        return cls(np.array([one.mean() for one in relative]), np.array([(one**2).mean() for one in relative]))
+    def of(cls, distance_SP: Iterable[NDArray[np.floating]], scale: float) -> Places:
+        """Of each image's distances [P]. Image by image: in float64 all maps of a set would be large."""
+        relative = (distance_P.astype(np.float64) / scale for distance_P in distance_SP)
+        mean_S, square_S = np.array([(one.mean(), (one**2).mean()) for one in relative]).T
+        return cls(mean_S, square_S)
 
     def __getitem__(self, chosen_S: NDArray[np.bool_]) -> Places:
         return Places(self.mean_S[chosen_S], self.square_S[chosen_S])
+
+    def in_units_of(self, unit: float) -> Places:
+        """The same in a unit of so many scales."""
+        return Places(self.mean_S / unit, self.square_S / unit**2)
 
     def mean_and_deviation(self) -> tuple[float, float]:
         """m and √v of all images' places together."""
@@ -111,7 +116,7 @@ class NormalCurve:
         share = self.false_positive_rates[below[0]] if len(below) else 1.0
         if threshold > self.thresholds[0]:
             share = 0.0  # in an older artifact that is the oddest image's own score
-        why = f"of the {self.num_rows:,} held-out normal images: no groups that it was not chosen on judged it"
+        why = f"of the {self.num_rows:,} held-out normal images: no others judged it"
         return {"value": share, "why": why}
 
     def threshold_of_sigma(self, sigma: Sigma, *, where: object) -> float:

@@ -18,6 +18,7 @@ from lesion.algorithms.anomaly.masks import mask_paths, read_masks
 from lesion.algorithms.anomaly.report import write_job_report
 from lesion.algorithms.anomaly.results import METRICS, Results, write_results
 from lesion.algorithms.anomaly.save import SCORER, save_artifact, save_graph
+from lesion.algorithms.anomaly.seen import sizes_of
 from lesion.algorithms.anomaly.task import AnomalyTask, questions
 from lesion.artifact import MANIFEST
 from lesion.check.outcome import forget
@@ -81,9 +82,10 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
         with run.step("predicting held-out images", remedy=learner.less_memory):
             maps_Shw = held_out_maps(scorer, pictures, held_out, batch_size=config.batch_size_predict, **how)
 
-    # The threshold, judged on groups that did not choose it; then the artifact, and what people read of it.
+    # The threshold, judged on groups that did not choose it where others can; then the artifact, and what people read.
     if run.processes.is_leader:
-        rows = HeldOut(held_out, task.is_anomalous_S[held_out], table.group_or_row_S[held_out], maps_Shw)
+        size_S2 = sizes_of(source, held_out, num_workers=run.num_workers) if preprocess.fit == "pad" else None
+        rows = HeldOut(held_out, task.is_anomalous_S[held_out], table.group_or_row_S[held_out], maps_Shw, size_S2)
         decision = decide(
             rows,
             operating_point=config.operating_point,
@@ -99,6 +101,8 @@ def learn_normal(run: Run, config: AnomalyConfig) -> None:
             masks=masks,
             scale=decision.scale,
             unit=unit_of(table),
+            is_own_label_S=decision.is_own_label_S,
+            is_own_flag_S=decision.is_own_flag_S,
         )
         results = Results(rows, decision, judged, num_learned=len(learned), weights_file=learner.weights_file)
         with job.stop.held():  # a job that is stopped here ends with a whole artifact

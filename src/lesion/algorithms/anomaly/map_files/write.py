@@ -52,13 +52,13 @@ class MapFiles:
     def write(self, row: int, output: Output, read: Callable[[int], Pixels]) -> None:
         """The files of one row; of several frames those of the one that is answered for, which `read` gives."""
         predictor, position, name = self._predictor, self._positions[row], str(self._names[row])
-        scored = predictor.scored(output, predictor.thresholds.default.score)
+        scored = predictor.scored(output)
         image_HWC = read(scored.frame)
         size = image_HWC.shape[:2]
         stem = numbered_stem(row, name)
-        map_ = predictor.map_of(output)
-        write_atomic(self._folder / f"{stem}_map.png", predictor.map_of(output, ends=(0.0, 1.0)).png())
-        is_flagged_HW = predictor.flags_of(output).in_picture(FLAGS_PX) >= 0.5  # False where it is NaN: unseen
+        map_ = predictor.map_of(scored)
+        write_atomic(self._folder / f"{stem}_map.png", predictor.map_of(scored, ends=(0.0, 1.0)).png())
+        is_flagged_HW = predictor.flags_of(scored).in_picture(FLAGS_PX) >= 0.5  # False where it is NaN: unseen
         polygons = outlines(is_flagged_HW, size)
         shown_HWC = map_.over(small(image_HWC, side_px=min(OVERLAY_PX, max(size))))
         scale = shown_HWC.shape[1] / size[1]
@@ -66,8 +66,7 @@ class MapFiles:
         overlay_HWC = cv2.polylines(shown_HWC, rings, isClosed=True, color=OUTLINE, thickness=1)
         write_atomic(self._folder / f"{stem}_overlay.png", images.encode(np.asarray(overlay_HWC, np.uint8), "PNG"))
         self._answered[position.slide].append((scored.score, scored.fraction, scored.is_anomalous))
-        highest = float(scored.score_hw.max())
-        found = [feature(rings, position, name=name, score=highest) for rings in polygons]
+        found = [feature(rings, position, name=name, score=scored.highest) for rings in polygons]
         if position.corner is None:
             write_atomic(self._folder / f"{stem}.geojson", collection(found))
         else:

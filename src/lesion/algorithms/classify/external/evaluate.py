@@ -27,7 +27,7 @@ from lesion.algorithms.classify.config import ClassifyConfig
 from lesion.algorithms.classify.external.beside_training import as_text, beside_training
 from lesion.algorithms.classify.external.facts import External, facts_of_set
 from lesion.algorithms.classify.external.parts import PartAnswers
-from lesion.algorithms.classify.prediction.answer import combine
+from lesion.algorithms.classify.prediction.answer import combine, probability_columns
 from lesion.algorithms.classify.prediction.predictor import Ensemble
 from lesion.algorithms.classify.report.reporter import write_report
 from lesion.algorithms.classify.results.evaluation import (
@@ -39,7 +39,7 @@ from lesion.algorithms.classify.results.evaluation import (
     subgroup_columns,
 )
 from lesion.algorithms.classify.results.summary import metrics_of
-from lesion.algorithms.classify.results.tables import answer_columns, judged_labels, target_columns
+from lesion.algorithms.classify.results.tables import judged_labels, target_columns
 from lesion.algorithms.classify.results.write import METRICS
 from lesion.algorithms.evaluation_settings import check_settings
 from lesion.data.channels import COLUMN_SETTINGS, columns_of
@@ -270,7 +270,7 @@ def with_judged(frame: pd.DataFrame, answers: Answers) -> pd.DataFrame:
     """The rows with what metrics.json is made of, as an oof.csv has it: probabilities at the prevalence of the training
     rows, and labels. Nothing where there is no answer."""
     target, is_known_S = answers.target, ~np.isnan(answers.probs_SK[:, 0])
-    probs = {f"judged_{name}": column for name, column in answer_columns(target, answers.probs_SK).items()}
+    probs = {f"judged_{name}": column for name, column in probability_columns(answers.probs_SK.T, target).items()}
     labels = {
         name: pd.Series(column, dtype="Int64").where(is_known_S)
         for name, column in judged_labels(target, answers.is_positive_SQ).items()
