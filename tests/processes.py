@@ -60,9 +60,11 @@ def kill_all(parent: warm.Command) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and not just waits to be reaped."""
+    """Whether a process is there and not just waits to be reaped; while one of its threads lives it holds its locks."""
+    process = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        is_zombie = (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return not is_zombie or len(list((process / "task").iterdir())) > 1
     except OSError:
         return False
 
