@@ -270,7 +270,7 @@ def with_judged(frame: pd.DataFrame, answers: Answers) -> pd.DataFrame:
     """The rows with what metrics.json is made of, as an oof.csv has it: probabilities at the prevalence of the training
     rows, and labels. Nothing where there is no answer."""
     target, is_known_S = answers.target, ~np.isnan(answers.probs_SK[:, 0])
-    probs = {f"judged_{name}": column for name, column in probability_columns(answers.probs_SK.T, target).items()}
+    probs = {f"judged_{name}": column for name, column in probability_columns([*answers.probs_SK.T], target).items()}
     labels = {
         name: pd.Series(column, dtype="Int64").where(is_known_S)
         for name, column in judged_labels(target, answers.is_positive_SQ).items()
