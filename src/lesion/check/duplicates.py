@@ -43,9 +43,9 @@ MIN_LIKENESS, MIN_LIKENESS_OF_FEW, FEW = 0.86, 0.72, 1000
 # The share of a thumbnail that differs by more than 0.7 grey levels from its nearest surroundings. Smooth shapes have
 # less and are all alike; of photographs 1 in 100 has less than 0.41, or 0.34 once they are compressed.
 MIN_DETAIL = 0.3
-# From 4,500 pictures on hashes are sorted into cells of about 500, and what is alike is looked for in the
-# nearest cells only: a copy is so near that it is in one of them.
-CELL_SIZE, NUM_CELLS = 500, 8
+# From 8,500 pictures on hashes are sorted into cells of about 500, and what is alike is looked for in the nearest cells
+# only. Of copies among 400,000 tiles that were cropped, turned and packed, 8 cells hold .922, 16 .980, 32 .998.
+CELL_SIZE, NUM_CELLS = 500, 16
 BLOCK = 512  # rows of hashes: a block of likenesses stays in the cache while it is looked through
 NUM_SORTED = 64  # hashes a cell by which the cells are found; all of them would take the square of their number
 NUM_ALIGNED = 10_000  # pairs at once
@@ -65,7 +65,7 @@ def find_duplicates(fingerprints: Sequence[AnyFingerprint], *, num_workers: int 
     """The pairs of copies, sorted, first < second.
 
     Pictures with equal pixels are each paired with the first of them, which represents them in the search for near
-    copies. Below 4,500 pictures each is compared with each; from there on with the likeliest of them. Memory beside the
+    copies. Below 8,500 pictures each is compared with each; from there on with the likeliest of them. Memory beside the
     fingerprints: about a kilobyte a picture.
     """
     first_of: dict[bytes, int] = {}

@@ -86,7 +86,7 @@ def test_a_copy_is_found_and_paired_with_its_original_alone(pictures, prints, ki
 
 
 def test_copies_are_found_in_a_set_so_large_that_it_is_sorted_into_cells(pictures, prints, monkeypatch):
-    monkeypatch.setattr(duplicates, "CELL_SIZE", 4)  # 60 pictures in 15 cells, of which 8 are looked through for each
+    monkeypatch.setattr(duplicates, "CELL_SIZE", 2)  # 60 pictures in 30 cells, of which 16 are looked through for each
     copies = [fingerprint(np.ascontiguousarray(COPIES["turned, cropped and packed"](picture))) for picture in pictures]
     pairs = [(pair.first, pair.second) for pair in find_duplicates([*prints, *copies])]
     assert set(pairs) <= {(index, NUM_PICTURES + index) for index in range(NUM_PICTURES)}
