@@ -17,6 +17,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from lesion.words import plural_of
+
 LESION = [sys.executable, "-m", "lesion.cli"]
 # A small network from noise, since the demo has no pretrained weights: minutes on two cores.
 HYPERPARAMETERS = {
@@ -58,7 +60,7 @@ def main() -> None:
     told = "" if interval is None else f" (95 % {interval[0]:.3f} to {interval[1]:.3f})"
     area = overall["metrics"].get("roc_auc")
     area = overall["notes"]["roc_auc"] if area is None else f"ROC AUC {area:.3f}"
-    groups = "" if metrics["unit"] == "image" else f", {metrics['unit']}s: {overall['num_groups']}"
+    groups = "" if metrics["unit"] == "image" else f" of {overall['num_groups']} {plural_of(metrics['unit'])}"
     print(
         f"\nimage        {picture}\nprediction   {answer}\n"
         f"out of fold  {area}{told}, "
