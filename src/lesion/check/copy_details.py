@@ -19,6 +19,7 @@ from lesion.check.copy_hashes import (
     ROWS,
     WINDOWS,
     Field,
+    Window,
     common_of,
     hashes_of,
     waves_of,
@@ -41,7 +42,7 @@ class Details:
         self._prints_N = prints_N
         seen = prints_N[:: -(-len(prints_N) // NUM_SEEN)]
 
-        def common(window: tuple[float, float, float, float]) -> Field:
+        def common(window: Window) -> Field:
             return common_of(waves_of(seen, window, NUM_WAVES))
 
         self._commons = [*pool.map(common, WINDOWS)]
